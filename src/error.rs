@@ -1,0 +1,97 @@
+//! Everything that can go wrong, as one type.
+//!
+//! A variant exists where a caller or a user would act differently. The text names the path, once and escaped;
+//! the cause is in `source()` alone, and whoever prints walks that chain.
+
+use crate::printable::printable;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// What the library's functions return.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+#[allow(missing_docs)] // the texts say it
+pub enum Error {
+    /// A system call failed. `path` is as the user knows it.
+    #[error("cannot {action} {}", show(path))]
+    Io { action: &'static str, path: PathBuf, source: io::Error },
+
+    #[error("{} is not a directory", show(.0))]
+    NotADirectory(PathBuf),
+    #[error("{} is a directory", show(.0))]
+    IsADirectory(PathBuf),
+    /// Something in the root was not the same for long enough to be read whole.
+    #[error("{} changed while it was read", show(.0))]
+    Changed(PathBuf),
+    #[error("{}: names that start with .wh. are whiteouts in a layer and cannot be recorded", show(.0))]
+    ReservedName(PathBuf),
+    #[error("{}: the character device 0:0 is a whiteout of overlayfs and cannot be recorded", show(.0))]
+    WhiteoutDevice(PathBuf),
+    #[error("{} cannot be put into a layer: {reason}", show(path))]
+    Unpackable { path: PathBuf, reason: &'static str },
+    /// The kernel lacks what keeps reading inside the root safe.
+    #[error("{what} is missing: Linux {since} or newer is needed")]
+    OldKernel { what: &'static str, since: &'static str },
+
+    #[error("bad glob {glob:?}: {reason}")]
+    BadGlob { glob: String, reason: String },
+    #[error("bad {what} name {name:?}: {rule}")]
+    BadName { what: &'static str, name: String, rule: &'static str },
+    #[error("no name for a series in {}: give --series", show(.0))]
+    NoSeriesName(PathBuf),
+    #[error("run {run} of {series} has all of the usual stages: give --stage")]
+    NoStageName { series: String, run: String },
+    #[error("bad snapshot {text:?}: expected a number or SERIES[@STAGE][~N]")]
+    BadReference { text: String },
+    #[error("no snapshot {reference} in {}", show(store))]
+    UnknownSnapshot { reference: String, store: PathBuf },
+    #[error("no series {series} in {}", show(store))]
+    UnknownSeries { series: String, store: PathBuf },
+    #[error("{path} is not in snapshot {snapshot}")]
+    UnknownPath { path: String, snapshot: i64 },
+    #[error("snapshot {parent} cannot be the parent: {reason}")]
+    UnfitParent { parent: i64, reason: &'static str },
+
+    #[error("no store at {}", show(.0))]
+    NoStore(PathBuf),
+    #[error("{} holds other things and is no store", show(.0))]
+    NotAStore(PathBuf),
+    #[error("{} was written by a newer rootstrata (format {found}, this one knows {known})", show(path))]
+    NewerStore { path: PathBuf, found: i64, known: i64 },
+    #[error("{} is locked by another process", show(.0))]
+    Locked(PathBuf),
+    #[error("database {} failed", show(path))]
+    Database { path: PathBuf, source: rusqlite::Error },
+    /// A record or a blob is not what it was when it was written.
+    #[error("{} is damaged: {what}", show(path))]
+    Damaged { path: PathBuf, what: String },
+
+    #[error("the rpm database {} cannot be read: {reason}", show(path))]
+    RpmDatabase { path: PathBuf, reason: String },
+    #[error("{} exists and is not an OCI image layout", show(.0))]
+    NotALayout(PathBuf),
+    #[error("an image of {0} layers is more than engines take")]
+    TooManyLayers(usize),
+}
+
+/// Returns a path as text that is safe to print.
+pub(crate) fn show(path: &Path) -> String {
+    printable(path.as_os_str().as_bytes())
+}
+
+impl Error {
+    /// Returns a function for `map_err` that says what was being done with which path.
+    pub(crate) fn io<E: Into<io::Error>>(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(E) -> Self {
+        let path = path.into();
+        move |source| Self::Io { action, path, source: source.into() }
+    }
+
+    /// Says that a record of the store at `path` does not hold what it must.
+    pub(crate) fn damaged(path: impl Into<PathBuf>, what: impl Into<String>) -> Self {
+        Self::Damaged { path: path.into(), what: what.into() }
+    }
+}

@@ -1,0 +1,5 @@
+//! Records a chroot at each stage of a build and keeps it as OCI layers.
+
+pub mod error;
+pub mod model;
+pub mod printable;

@@ -1,0 +1,165 @@
+//! What must be laid over one tree to get another, as a layer can say it.
+//!
+//! Pure. The rules (image-spec, layer.md, "Representing Changes"): a changed path comes whole; a path that is
+//! gone gets one whiteout at the topmost place, and only where its directory is still there; what a file
+//! replaces needs no whiteout. Links never cross layers, so a hardlink group comes whole or not at all.
+
+use super::entry::{Entry, Group};
+use super::layer::LayerContent;
+use super::path::EntryPath;
+use super::tree::Tree;
+use std::cmp::Ordering;
+use std::collections::HashMap;
+
+/// Returns the layer that turns `old` into `new`; empty where they are equal.
+pub fn delta<'t>(old: &Tree, new: &'t Tree) -> LayerContent<'t> {
+    let (kept, whiteouts) = compare(old.entries(), new.entries());
+    let changed = changed_positions(old.entries(), new.entries(), &kept);
+    LayerContent::closed(new, &changed, whiteouts)
+}
+
+/// For each new entry the place of the old one that it equals but for hardlinks, and the whiteouts in path order.
+fn compare(old: &[Entry], new: &[Entry]) -> (Vec<Option<usize>>, Vec<EntryPath>) {
+    let mut kept = vec![None; new.len()];
+    let mut whiteouts = Vec::new();
+    let mut covered: Option<&EntryPath> = None; // old entries beneath it are gone without a whiteout of their own
+    let mut at_new = 0;
+    for (at_old, was) in old.iter().enumerate() {
+        while new.get(at_new).is_some_and(|is| is.path < was.path) {
+            at_new += 1;
+        }
+        match new.get(at_new).map_or(Ordering::Greater, |is| is.path.cmp(&was.path)) {
+            Ordering::Equal => {
+                let is = &new[at_new];
+                if is.same_but_group(was) {
+                    kept[at_new] = Some(at_old);
+                } else if was.is_directory() && !is.is_directory() {
+                    covered = Some(&was.path);
+                }
+            }
+            _ if covered.is_some_and(|above| was.path.is_beneath(above)) => {}
+            _ => {
+                whiteouts.push(was.path.clone());
+                covered = Some(&was.path);
+            }
+        }
+    }
+    (kept, whiteouts)
+}
+
+/// The places of the new entries that the layer must hold: those that differ, and the names of every hardlink
+/// group that would not come out of the old tree by itself.
+fn changed_positions(old: &[Entry], new: &[Entry], kept: &[Option<usize>]) -> Vec<usize> {
+    let mut changed: Vec<bool> = kept.iter().map(Option::is_none).collect();
+    let mut names: HashMap<Group, Vec<usize>> = HashMap::new();
+    for (at, entry) in new.iter().enumerate() {
+        if let Some(group) = entry.group {
+            names.entry(group).or_default().push(at);
+        }
+    }
+    // A new group stays only if all of its names are kept and were one group before.
+    for members in names.values() {
+        let before = |at: &usize| kept[*at].and_then(|was| old[was].group);
+        let first = before(&members[0]);
+        if first.is_none() || members.iter().any(|at| before(at) != first) {
+            members.iter().for_each(|at| changed[*at] = true);
+        }
+    }
+    // Of what one old group fell into, one part (the first in path order) may stay; the others would still be linked to it.
+    let mut part_that_stays: HashMap<Group, Result<Group, usize>> = HashMap::new();
+    for (at, entry) in new.iter().enumerate() {
+        let Some(was) = kept[at].filter(|_| !changed[at]).and_then(|was| old[was].group) else { continue };
+        let part = entry.group.ok_or(at);
+        if *part_that_stays.entry(was).or_insert(part) != part {
+            changed[at] = true;
+        }
+    }
+    changed.iter().enumerate().filter_map(|(at, changed)| changed.then_some(at)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::layer::Item;
+    use crate::model::overlay::Overlay;
+    use crate::model::testing::{directory, file, linked, symlink};
+
+    fn tree(entries: &[Entry]) -> Tree {
+        Tree::new([&[directory("")], entries].concat())
+    }
+
+    /// The delta's paths, whiteouts marked with `-`, after a check that laying it over `old` gives `new`.
+    fn shown(old: &[Entry], new: &[Entry]) -> Vec<String> {
+        let (old, new) = (tree(old), tree(new));
+        let delta = delta(&old, &new);
+        let mut overlay = Overlay::new();
+        overlay.lay(LayerContent::whole(&old).items());
+        overlay.lay(delta.items());
+        assert_eq!(overlay.into_tree(), new);
+        let mark = |item: Item| match item {
+            Item::Entry(entry) => entry.path.to_string(),
+            Item::Whiteout(path) => format!("-{path}"),
+        };
+        delta.items().map(mark).collect()
+    }
+
+    #[test]
+    fn equal_trees_have_an_empty_delta() {
+        let entries = [directory("a"), linked("a/b", 1), linked("c", 1)];
+        assert_eq!(shown(&entries, &entries), [""; 0]);
+    }
+
+    #[test]
+    fn a_removed_directory_is_one_whiteout() {
+        let old = [directory("a"), directory("a/d"), file("a/d/x", 1), directory("a/d/e"), file("a/d/e/y", 1)];
+        assert_eq!(shown(&old, &old[..1]), ["/", "/a", "-/a/d"]);
+    }
+
+    #[test]
+    fn an_emptied_directory_gets_a_whiteout_a_child() {
+        let old = [directory("d"), file("d/x", 1), directory("d/y"), file("d/y/z", 1)];
+        assert_eq!(shown(&old, &old[..1]), ["/", "/d", "-/d/x", "-/d/y"]);
+    }
+
+    #[test]
+    fn a_file_in_the_place_of_a_directory_needs_no_whiteout() {
+        let old = [directory("d"), directory("d/e"), file("d/e/x", 1), file("e", 1)];
+        assert_eq!(shown(&old, &[file("d", 1), file("e", 1)]), ["/", "/d"]);
+        assert_eq!(shown(&old, &[symlink("d", "e"), file("e", 1)]), ["/", "/d"]);
+    }
+
+    #[test]
+    fn a_directory_in_the_place_of_a_link_comes_with_its_children() {
+        let new = [directory("d"), file("d/x", 1)];
+        assert_eq!(shown(&[symlink("d", "usr")], &new), ["/", "/d", "/d/x"]);
+    }
+
+    #[test]
+    fn a_new_name_of_an_inode_brings_the_whole_group() {
+        let new = [linked("a", 1), linked("b", 1), linked("c", 1)];
+        assert_eq!(shown(&new[..2], &new), ["/", "/a", "/b", "/c"]);
+        assert_eq!(shown(&[file("a", 10)], &new[..2]), ["/", "/a", "/b"]);
+    }
+
+    #[test]
+    fn a_name_replaced_by_rename_comes_alone() {
+        let old = [linked("a", 1), linked("b", 1), linked("c", 1)];
+        assert_eq!(shown(&old, &[linked("a", 1), file("b", 3), linked("c", 1)]), ["/", "/b"]);
+        assert_eq!(shown(&old[..2], &[file("a", 10), file("b", 3)]), ["/", "/b"]);
+    }
+
+    #[test]
+    fn a_removed_name_leaves_the_others_alone() {
+        let old = [linked("a", 1), linked("b", 1), linked("c", 1)];
+        assert_eq!(shown(&old, &old[1..]), ["/", "-/a"]);
+        assert_eq!(shown(&old, &[file("c", 10)]), ["/", "-/a", "-/b"]);
+    }
+
+    #[test]
+    fn names_that_are_no_longer_linked_are_written_apart() {
+        let old = [linked("a", 1), linked("b", 1), linked("c", 1), linked("d", 1)];
+        assert_eq!(shown(&old[..2], &[file("a", 10), file("b", 10)]), ["/", "/b"]);
+        let parted = [linked("a", 1), linked("b", 2), linked("c", 1), linked("d", 2)];
+        assert_eq!(shown(&old, &parted), ["/", "/b", "/d"]);
+    }
+}

@@ -1,0 +1,18 @@
+//! The words of the project as types and pure functions. Nothing here touches a disk, a clock or a terminal.
+
+pub mod diff;
+pub mod digest;
+pub mod entry;
+pub mod layer;
+pub mod names;
+pub mod normalise;
+pub mod overlay;
+pub mod package;
+pub mod path;
+pub mod plan;
+pub mod policy;
+pub mod stamp;
+#[cfg(test)]
+pub(crate) mod testing;
+pub mod tree;
+pub mod vouch;

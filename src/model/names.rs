@@ -1,0 +1,165 @@
+//! Names that users give: series, stages, runs and references to snapshots.
+//!
+//! Pure. A series and a stage are one component of an image name in the OCI layout's annotation
+//! `org.opencontainers.image.ref.name` (image-spec, annotations.md), so that `SERIES:STAGE` is one too.
+
+use crate::error::{Error, Result};
+use std::fmt;
+
+/// The stage of an initialised chroot, the first of a run.
+pub const BOOTSTRAP: &str = "bootstrap";
+/// The stages of a build in order, for a default.
+pub const STAGES: &[&str] = &[BOOTSTRAP, "deps-installed", "built"];
+
+const LONGEST_NAME: usize = 128;
+
+/// Checks a series' name: letters, digits and single `.`, `_`, `-`, `+` between them, and not digits alone, which
+/// would be taken for a snapshot's id.
+pub fn check_series(name: &str) -> Result<()> {
+    match name.bytes().all(|b| b.is_ascii_digit()) {
+        true => Err(bad("series", name, "digits alone are a snapshot's id")),
+        false => check_name("series", name),
+    }
+}
+
+/// Checks a stage's or a run's name: letters, digits and single `.`, `_`, `-`, `+` between them.
+pub fn check_name(what: &'static str, name: &str) -> Result<()> {
+    let bytes = name.as_bytes();
+    let sound = |at: usize| match bytes[at] {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => true,
+        b'.' | b'_' | b'-' | b'+' => {
+            at > 0 && bytes.get(at + 1).is_some_and(u8::is_ascii_alphanumeric) && bytes[at - 1].is_ascii_alphanumeric()
+        }
+        _ => false,
+    };
+    if name.is_empty() || name.len() > LONGEST_NAME || !(0..bytes.len()).all(sound) {
+        let rule = "use letters, digits and single . _ - + between them";
+        return Err(bad(what, name, rule));
+    }
+    Ok(())
+}
+
+fn bad(what: &'static str, name: &str, rule: &'static str) -> Error {
+    Error::BadName { what, name: name.to_owned(), rule }
+}
+
+/// Makes a series' name out of a directory's: what a name cannot hold becomes `-`. `None` where nothing is left.
+pub fn series_from(directory: &str) -> Option<String> {
+    let mut name = String::new();
+    for c in directory.chars() {
+        let is_separator = !c.is_ascii_alphanumeric();
+        if !is_separator {
+            name.push(c);
+        } else if name.ends_with(|last: char| last.is_ascii_alphanumeric()) {
+            name.push(if matches!(c, '.' | '_' | '-' | '+') { c } else { '-' });
+        }
+    }
+    let name = name.trim_end_matches(|c: char| !c.is_ascii_alphanumeric()).to_owned();
+    check_series(&name).is_ok().then_some(name)
+}
+
+/// Returns the image name of a stage in the store's layout and in archives.
+pub fn image_name(series: &str, stage: &str) -> String {
+    format!("{series}:{stage}")
+}
+
+/// What a user calls a snapshot: an id, or `SERIES[@STAGE][~N]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SnapshotRef {
+    /// By number.
+    Id(i64),
+    /// The newest of a series, or of one stage of it, or the Nth before that.
+    Latest {
+        /// The series.
+        series: String,
+        /// The stage, or any.
+        stage: Option<String>,
+        /// How many to go back; 0 for the newest.
+        back: u32,
+    },
+}
+
+impl SnapshotRef {
+    /// Reads a reference. Fails where it is none.
+    pub fn parse(text: &str) -> Result<Self> {
+        let unknown = || Error::BadReference { text: text.to_owned() };
+        if let Ok(id) = text.parse::<i64>() {
+            return if id > 0 { Ok(Self::Id(id)) } else { Err(unknown()) };
+        }
+        let (name, back) = match text.rsplit_once('~') {
+            Some((name, "")) => (name, 1),
+            Some((name, back)) => (name, back.parse().map_err(|_| unknown())?),
+            None => (text, 0),
+        };
+        let (series, stage) = match name.split_once('@') {
+            Some((series, stage)) => (series, Some(stage)),
+            None => (name, None),
+        };
+        let sound = check_series(series).is_ok() && stage.is_none_or(|stage| check_name("stage", stage).is_ok());
+        if !sound {
+            return Err(unknown());
+        }
+        Ok(Self::Latest { series: series.to_owned(), stage: stage.map(str::to_owned), back })
+    }
+}
+
+impl fmt::Display for SnapshotRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Id(id) => write!(f, "{id}"),
+            Self::Latest { series, stage, back } => {
+                f.write_str(series)?;
+                stage.as_ref().map_or(Ok(()), |stage| write!(f, "@{stage}"))?;
+                if *back > 0 { write!(f, "~{back}") } else { Ok(()) }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn latest(series: &str, stage: Option<&str>, back: u32) -> SnapshotRef {
+        SnapshotRef::Latest { series: series.to_owned(), stage: stage.map(str::to_owned), back }
+    }
+
+    #[test]
+    fn references_are_read_as_they_are_shown() {
+        for (text, reference) in [
+            ("12", SnapshotRef::Id(12)),
+            ("fedora-rawhide-x86_64", latest("fedora-rawhide-x86_64", None, 0)),
+            ("f44@deps-installed~2", latest("f44", Some("deps-installed"), 2)),
+            ("f44~1", latest("f44", None, 1)),
+        ] {
+            assert_eq!(SnapshotRef::parse(text).unwrap(), reference);
+            assert_eq!(reference.to_string(), text);
+        }
+        assert_eq!(SnapshotRef::parse("f44~").unwrap(), latest("f44", None, 1));
+    }
+
+    #[test]
+    fn what_is_no_reference_is_refused() {
+        for text in ["", "0", "-3", "a@", "@b", "a@b@c", "a~x", "a b", "a/b", "a~~", "a\n"] {
+            assert!(SnapshotRef::parse(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn names_fit_into_an_image_name() {
+        for name in ["fedora-rawhide-x86_64", "a", "rhel+epel-9"] {
+            assert!(check_series(name).is_ok(), "{name}");
+        }
+        for name in ["", "12", "-a", "a-", "a--b", "a/b", "a:b", "a@b", "a~b", "ä", &"x".repeat(200)] {
+            assert!(check_series(name).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_directory_gives_a_series_name() {
+        assert_eq!(series_from("fedora-rawhide-x86_64").as_deref(), Some("fedora-rawhide-x86_64"));
+        assert_eq!(series_from("--my root (2)").as_deref(), Some("my-root-2"));
+        assert_eq!(series_from("12"), None);
+        assert_eq!(series_from("/"), None);
+    }
+}

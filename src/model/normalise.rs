@@ -1,0 +1,264 @@
+//! From what was seen in a root to the entries that its policy records.
+//!
+//! Pure: the same inodes, policy and packages give the same entries on any machine. Refuses what no layer can
+//! hold, with the path.
+
+use super::entry::{Device, Entry, Group, Kind};
+use super::path::EntryPath;
+use super::policy::{MtimeRule, Policy, Rules};
+use super::stamp::{Facts, Stat, StatKind};
+use super::tree::Tree;
+use super::vouch::Vouched;
+use crate::error::{Error, Result};
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+
+/// A path of a root with all that was found out about it.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// Where it is.
+    pub path: EntryPath,
+    /// Its stat data.
+    pub stat: Stat,
+    /// The rest.
+    pub facts: Facts,
+}
+
+/// The home of the build user, and who owns it in the image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Home {
+    /// The directory.
+    pub path: EntryPath,
+    /// Its owner's number.
+    pub uid: u32,
+    /// Its group's number.
+    pub gid: u32,
+}
+
+/// The two sides of a root.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sides {
+    /// What two installs of the same packages have alike.
+    pub stable: Tree,
+    /// What the policy counts as volatile.
+    pub volatile: Tree,
+}
+
+/// What the entries depend on beyond what was seen.
+#[derive(Debug)]
+pub struct Context<'a> {
+    /// The declared policy.
+    pub policy: &'a Policy,
+    /// Its globs.
+    pub rules: &'a Rules,
+    /// The build user's home, where the root has one.
+    pub home: Option<&'a Home>,
+    /// The times that packages account for.
+    pub vouched: &'a Vouched,
+}
+
+/// Turns `seen`, in path order, into the entries of both sides. Names of one inode that lie on both sides become
+/// two groups, since links never cross layers.
+pub fn normalise(seen: Vec<Seen>, context: &Context) -> Result<Sides> {
+    let mut groups = Groups::default();
+    let (mut stable, mut volatile) = (Vec::with_capacity(seen.len()), Vec::new());
+    let mut volatile_top: Option<EntryPath> = None;
+    let build = context.home.map(|home| home.path.join(b"build"));
+    for Seen { path, stat, facts } in seen {
+        if build.as_ref().is_some_and(|build| path == *build || path.is_beneath(build)) {
+            continue;
+        }
+        refuse_unrecordable(&path, &stat)?;
+        let is_volatile = volatile_top.as_ref().is_some_and(|top| path.is_beneath(top))
+            || context.rules.is_volatile(&path);
+        if is_volatile && volatile_top.as_ref().is_none_or(|top| !path.is_beneath(top)) {
+            volatile_top = Some(path.clone());
+        }
+        let group = groups.of(&stat);
+        let entry = entry_of(path, &stat, facts, group, context)?;
+        if is_volatile { &mut volatile } else { &mut stable }.push(entry);
+    }
+    Ok(Sides { stable: Tree::new(stable), volatile: Tree::new(volatile) })
+}
+
+fn refuse_unrecordable(path: &EntryPath, stat: &Stat) -> Result<()> {
+    if path.name().starts_with(b".wh.") {
+        return Err(Error::ReservedName(shown_path(path)));
+    }
+    match stat.kind {
+        StatKind::CharDevice(Device { major: 0, minor: 0 }) => Err(Error::WhiteoutDevice(shown_path(path))),
+        _ => Ok(()),
+    }
+}
+
+fn entry_of(
+    path: EntryPath,
+    stat: &Stat,
+    facts: Facts,
+    group: Option<Group>,
+    context: &Context,
+) -> Result<Entry> {
+    let kind = match stat.kind {
+        StatKind::Directory => Kind::Directory,
+        StatKind::File => {
+            let content = facts.content.ok_or_else(|| Error::Changed(shown_path(&path)))?;
+            Kind::File { size_bytes: stat.size_bytes, content }
+        }
+        StatKind::Symlink => Kind::Symlink(facts.target),
+        StatKind::Fifo => Kind::Fifo,
+        StatKind::CharDevice(device) => Kind::CharDevice(device),
+        StatKind::BlockDevice(device) => Kind::BlockDevice(device),
+    };
+    let at_home = context.home.filter(|home| path == home.path || path.is_beneath(&home.path));
+    let mtime_s = mtime_of(&path, stat, context);
+    Ok(Entry {
+        mode: if stat.kind == StatKind::Symlink { 0o777 } else { stat.mode },
+        uid: at_home.map_or(stat.uid, |home| home.uid),
+        gid: at_home.map_or(stat.gid, |home| home.gid),
+        mtime_s,
+        xattrs: facts.xattrs,
+        group,
+        kind,
+        path,
+    })
+}
+
+fn mtime_of(path: &EntryPath, stat: &Stat, context: &Context) -> i64 {
+    let own = stat.mtime.seconds;
+    let keeps = match context.policy.mtime {
+        MtimeRule::Keep => return context.policy.epoch_s.map_or(own, |epoch| own.min(epoch)),
+        MtimeRule::Package => stat.kind != StatKind::Directory && context.vouched.vouches_for(path, own),
+        MtimeRule::Fixed => stat.kind == StatKind::File && path.name().ends_with(b".py"),
+    };
+    if keeps { own } else { context.policy.epoch_s() }
+}
+
+/// Numbers the inodes that have more than one name.
+#[derive(Default)]
+struct Groups(HashMap<(u64, u64), u32>);
+
+impl Groups {
+    fn of(&mut self, stat: &Stat) -> Option<Group> {
+        if stat.nlink < 2 || stat.kind == StatKind::Directory {
+            return None;
+        }
+        let next = self.0.len() as u32;
+        Some(Group(*self.0.entry((stat.device, stat.inode)).or_insert(next)))
+    }
+}
+
+/// Returns the path as an error shows it: absolute inside the root.
+pub(crate) fn shown_path(path: &EntryPath) -> PathBuf {
+    let mut bytes = vec![b'/'];
+    bytes.extend_from_slice(&path.slashed());
+    PathBuf::from(OsString::from_vec(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::digest::ContentHash;
+    use crate::model::stamp::Time;
+    use crate::model::testing::path;
+
+    fn seen(at: &str, kind: StatKind, mtime_s: i64) -> Seen {
+        let stat = Stat {
+            kind,
+            mode: 0o644,
+            uid: 1,
+            gid: 2,
+            nlink: 1,
+            device: 1,
+            inode: 0,
+            size_bytes: 0,
+            mtime: Time { seconds: mtime_s, nanos: 999_999_999 },
+            ctime: Time::default(),
+        };
+        let content = (kind == StatKind::File).then_some(ContentHash([0; 32]));
+        Seen { path: path(at), stat, facts: Facts { content, ..Facts::default() } }
+    }
+
+    fn sides(seen: Vec<Seen>, policy: &Policy, home: Option<&Home>, vouched: &Vouched) -> Result<Sides> {
+        normalise(seen, &Context { policy, rules: &policy.rules()?, home, vouched })
+    }
+
+    fn mtimes(policy: &Policy, seen: Vec<Seen>) -> Vec<i64> {
+        let vouched = Vouched::new([(&b"/"[..], &b"v"[..], 500)].into_iter(), &HashMap::new());
+        let sides = sides(seen, policy, None, &vouched).unwrap();
+        sides.stable.entries().iter().map(|entry| entry.mtime_s).collect()
+    }
+
+    fn four() -> Vec<Seen> {
+        vec![
+            seen("d", StatKind::Directory, 500),
+            seen("m.py", StatKind::File, -1),
+            seen("v", StatKind::File, 500),
+            seen("w", StatKind::File, 500),
+        ]
+    }
+
+    #[test]
+    fn package_keeps_the_times_that_the_database_vouches_for() {
+        let epoch = DEFAULT;
+        assert_eq!(mtimes(&Policy::mock(), four()), [epoch, epoch, 500, epoch]);
+    }
+
+    #[test]
+    fn fixed_keeps_the_times_of_python_sources() {
+        let policy = Policy { mtime: MtimeRule::Fixed, epoch_s: Some(9), ..Policy::mock() };
+        assert_eq!(mtimes(&policy, four()), [9, -1, 9, 9]);
+    }
+
+    #[test]
+    fn keep_cuts_to_the_second_and_an_epoch_clamps_what_is_newer() {
+        assert_eq!(mtimes(&Policy::plain(), four()), [500, -1, 500, 500]);
+        let policy = Policy { epoch_s: Some(100), ..Policy::plain() };
+        assert_eq!(mtimes(&policy, four()), [100, -1, 100, 100]);
+    }
+
+    const DEFAULT: i64 = crate::model::policy::DEFAULT_EPOCH_S;
+
+    #[test]
+    fn whiteout_names_and_whiteout_devices_are_refused_with_their_path() {
+        let none = Vouched::default();
+        for name in ["d/.wh.x", ".wh.", ".wh..wh..opq"] {
+            let error = sides(vec![seen(name, StatKind::File, 0)], &Policy::plain(), None, &none).unwrap_err();
+            assert!(error.to_string().contains(name), "{error}");
+        }
+        let device = StatKind::CharDevice(Device { major: 0, minor: 0 });
+        assert!(sides(vec![seen("dev0", device, 0)], &Policy::plain(), None, &none).is_err());
+    }
+
+    #[test]
+    fn the_home_goes_to_the_build_user_and_its_build_directory_is_left_out() {
+        let home = Home { path: path("home/b"), uid: 1000, gid: 135 };
+        let all = vec![
+            seen("home", StatKind::Directory, 0),
+            seen("home/b", StatKind::Directory, 0),
+            seen("home/b/build", StatKind::Directory, 0),
+            seen("home/b/build/x", StatKind::File, 0),
+            seen("home/b/x", StatKind::File, 0),
+        ];
+        let sides = sides(all, &Policy::mock(), Some(&home), &Vouched::default()).unwrap();
+        let owners: Vec<_> = sides.stable.entries().iter().map(|e| (e.path.to_string(), e.uid)).collect();
+        assert_eq!(owners, [("/home".into(), 1), ("/home/b".into(), 1000), ("/home/b/x".into(), 1000)]);
+    }
+
+    #[test]
+    fn what_is_beneath_a_volatile_path_is_volatile_and_links_do_not_cross() {
+        let policy = Policy { volatile: vec!["/log".to_owned()], ..Policy::plain() };
+        let mut all = vec![
+            seen("log", StatKind::Directory, 0),
+            seen("log/a", StatKind::File, 0),
+            seen("log/b", StatKind::File, 0),
+            seen("z", StatKind::File, 0),
+        ];
+        all[1..].iter_mut().for_each(|seen| seen.stat.nlink = 3);
+        let sides = sides(all, &policy, None, &Vouched::default()).unwrap();
+        let groups = |tree: &Tree| tree.entries().iter().map(|e| e.group).collect::<Vec<_>>();
+        assert_eq!(groups(&sides.volatile), [None, Some(Group(0)), Some(Group(0))]);
+        assert_eq!(groups(&sides.stable), [None]);
+    }
+}

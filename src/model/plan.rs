@@ -1,0 +1,166 @@
+//! Which layers give a tree: those that exist, and those to be written.
+//!
+//! A pure function from trees and known layers to a list. `[base] [update] [delta...] [state]`: the base is the
+//! whole first stage as of the last rebase, the update leads from it to today's first stage (cumulative, not a
+//! chain of days), a delta leads from one stage to the next, the state holds the volatile files, last and whole.
+//! So a rebuild with the same packages writes nothing but its state.
+
+use super::diff;
+use super::digest::LayerKey;
+use super::layer::{LayerContent, Role};
+use super::normalise::Sides;
+use super::policy::Policy;
+use super::tree::Tree;
+
+/// No image has more layers than this; some engines refuse one of more than 127.
+pub const MOST_LAYERS: usize = 100;
+
+/// The base is made anew when the update, or what of the base is no longer used, passes this share of it.
+const REBASE_PERCENT: u64 = 50;
+
+/// What the tree is laid over.
+#[derive(Debug)]
+pub enum Below<'a> {
+    /// Nothing that could be reused.
+    Nothing,
+    /// A first stage over the series' base.
+    Base {
+        /// The base layer.
+        key: LayerKey,
+        /// What it gives.
+        tree: &'a Tree,
+    },
+    /// A later stage over the one before.
+    Stage {
+        /// The layers of that stage, without its state.
+        layers: &'a [(Role, LayerKey)],
+        /// What they give.
+        tree: &'a Tree,
+    },
+}
+
+/// One layer of a plan.
+#[derive(Debug)]
+pub struct Planned<'t> {
+    /// What it is for.
+    pub role: Role,
+    /// Its key.
+    pub key: LayerKey,
+    /// What it holds; `None` for a layer taken over as it was recorded.
+    pub content: Option<LayerContent<'t>>,
+}
+
+/// Plans the layers that give `sides`, in the order of the image.
+pub fn plan<'t>(sides: &'t Sides, below: &Below, policy: &Policy) -> Vec<Planned<'t>> {
+    let mut layers: Vec<Planned<'t>> = Vec::new();
+    match below {
+        Below::Stage { layers: inherited, tree } if inherited.len() + 2 <= MOST_LAYERS => {
+            layers.extend(inherited.iter().map(|(role, key)| known(*role, *key)));
+            layers.extend(made(Role::Delta, diff::delta(tree, &sides.stable), policy));
+        }
+        Below::Base { key, tree } => {
+            let update = diff::delta(tree, &sides.stable);
+            if is_worth_keeping(tree, &update, &sides.stable) {
+                layers.push(known(Role::Base, *key));
+                layers.extend(made(Role::Update, update, policy));
+            } else {
+                layers.extend(made(Role::Base, LayerContent::whole(&sides.stable), policy));
+            }
+        }
+        Below::Nothing | Below::Stage { .. } => {
+            layers.extend(made(Role::Base, LayerContent::whole(&sides.stable), policy));
+        }
+    }
+    layers.extend(made(Role::State, LayerContent::above(&sides.stable, &sides.volatile), policy));
+    layers
+}
+
+fn known<'t>(role: Role, key: LayerKey) -> Planned<'t> {
+    Planned { role, key, content: None }
+}
+
+fn made<'t>(role: Role, content: LayerContent<'t>, policy: &Policy) -> Option<Planned<'t>> {
+    (!content.is_empty()).then(|| Planned { role, key: content.key(policy), content: Some(content) })
+}
+
+fn is_worth_keeping(base: &Tree, update: &LayerContent, now: &Tree) -> bool {
+    let limit = base.content_bytes() * REBASE_PERCENT / 100;
+    let written = update.content_bytes();
+    let dead = (base.content_bytes() + written).saturating_sub(now.content_bytes());
+    written <= limit && dead <= limit
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::entry::Entry;
+    use crate::model::testing::{directory, file};
+
+    fn sides(stable: &[Entry], volatile: &[Entry]) -> Sides {
+        let tree = |entries: &[Entry]| Tree::new([&[directory("")], entries].concat());
+        Sides { stable: tree(stable), volatile: Tree::new(volatile.to_vec()) }
+    }
+
+    fn roles(plan: &[Planned]) -> Vec<(Role, bool)> {
+        plan.iter().map(|layer| (layer.role, layer.content.is_some())).collect()
+    }
+
+    #[test]
+    fn a_first_tree_is_base_and_state() {
+        let sides = sides(&[file("a", 9)], &[file("log", 1)]);
+        let plan = plan(&sides, &Below::Nothing, &Policy::plain());
+        assert_eq!(roles(&plan), [(Role::Base, true), (Role::State, true)]);
+    }
+
+    #[test]
+    fn a_tree_without_volatile_files_has_no_state() {
+        let sides = sides(&[file("a", 9)], &[]);
+        assert_eq!(roles(&plan(&sides, &Below::Nothing, &Policy::plain())), [(Role::Base, true)]);
+    }
+
+    #[test]
+    fn the_same_tree_needs_no_update_and_a_changed_one_an_update() {
+        let policy = Policy::plain();
+        let old = sides(&[file("a", 90), file("b", 9)], &[]);
+        let key = LayerContent::whole(&old.stable).key(&policy);
+        let below = Below::Base { key, tree: &old.stable };
+        assert_eq!(roles(&plan(&old, &below, &policy)), [(Role::Base, false)]);
+        let new = sides(&[file("a", 90), file("b", 8)], &[]);
+        assert_eq!(roles(&plan(&new, &below, &policy)), [(Role::Base, false), (Role::Update, true)]);
+    }
+
+    #[test]
+    fn a_large_update_and_a_dead_base_are_made_anew() {
+        let policy = Policy::plain();
+        let old = sides(&[file("a", 90), file("b", 80)], &[]);
+        let key = LayerContent::whole(&old.stable).key(&policy);
+        let below = Below::Base { key, tree: &old.stable };
+        for new in [sides(&[file("a", 91), file("b", 80)], &[]), sides(&[file("b", 80)], &[])] {
+            assert_eq!(roles(&plan(&new, &below, &policy)), [(Role::Base, true)]);
+        }
+    }
+
+    #[test]
+    fn the_delta_of_a_stage_does_not_depend_on_what_lies_below() {
+        let policy = Policy::plain();
+        let key = |byte| LayerKey([byte; 32]);
+        let delta_over = |old: &[Entry], layers: &[(Role, LayerKey)]| {
+            let (before, after) = (sides(old, &[]), sides(&[old, &[file("new", 3)]].concat(), &[]));
+            let plan = plan(&after, &Below::Stage { layers, tree: &before.stable }, &policy);
+            assert_eq!(plan.len(), layers.len() + 1);
+            plan[layers.len()].key
+        };
+        let first = delta_over(&[file("a", 1)], &[(Role::Base, key(1))]);
+        let second = delta_over(&[file("a", 2)], &[(Role::Base, key(1)), (Role::Update, key(2))]);
+        assert_eq!(first, second);
+    }
+
+    #[test]
+    fn an_image_never_has_more_than_the_most_layers() {
+        let policy = Policy::plain();
+        let now = sides(&[file("a", 1)], &[file("s", 1)]);
+        let layers: Vec<_> = (0..99).map(|n| (Role::Delta, LayerKey([n; 32]))).collect();
+        let planned = plan(&now, &Below::Stage { layers: &layers, tree: &Tree::default() }, &policy);
+        assert_eq!(roles(&planned), [(Role::Base, true), (Role::State, true)]);
+    }
+}

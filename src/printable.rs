@@ -1,0 +1,55 @@
+//! How bytes that strangers chose are shown: every path, link target and package name that reaches a terminal
+//! goes through here.
+//!
+//! Never prints, never fails. Invariant: the result holds no control character, so a name can neither move the
+//! cursor nor forge a line; valid UTF-8 text is otherwise unchanged.
+
+use std::fmt::Write as _;
+
+/// Returns `bytes` as text in which control characters, backslashes and bytes that are not UTF-8 stand as
+/// `\xNN`, `\n`, `\t` or `\\`.
+pub fn printable(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c {
+                '\n' => text.push_str("\\n"),
+                '\t' => text.push_str("\\t"),
+                '\\' => text.push_str("\\\\"),
+                c if c.is_control() || is_direction_mark(c) => push_escaped(&mut text, c),
+                c => text.push(c),
+            }
+        }
+        for byte in chunk.invalid() {
+            let _ = write!(text, "\\x{byte:02x}");
+        }
+    }
+    text
+}
+
+fn push_escaped(text: &mut String, c: char) {
+    for byte in c.encode_utf8(&mut [0; 4]).bytes() {
+        let _ = write!(text, "\\x{byte:02x}");
+    }
+}
+
+/// Marks that turn the direction of the text after them, and so can show a name other than the one that is there.
+fn is_direction_mark(c: char) -> bool {
+    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::printable;
+
+    #[test]
+    fn text_stays_as_it_is() {
+        assert_eq!(printable("usr/lib/größe – x".as_bytes()), "usr/lib/größe – x");
+    }
+
+    #[test]
+    fn control_sequences_and_invalid_bytes_are_escaped() {
+        assert_eq!(printable(b"a\x1b[2Jb\nc\\\xff"), "a\\x1b[2Jb\\nc\\\\\\xff");
+        assert_eq!(printable("\u{9b}\u{202e}".as_bytes()), "\\xc2\\x9b\\xe2\\x80\\xae");
+    }
+}
