@@ -1,0 +1,181 @@
+//! Reads what stat does not tell: content hashes, link targets and extended attributes, on several threads.
+//!
+//! A file that changes while it is read is read again, and is an error if it does not hold still; so no hash is of
+//! a mixture of two states.
+
+use super::root::{Root, handle_path, place_of};
+use super::scan::Found;
+use crate::error::{Error, Result};
+use crate::model::digest::ContentHash;
+use crate::model::entry::Xattrs;
+use crate::model::path::EntryPath;
+use crate::model::policy::keeps_xattr;
+use crate::model::stamp::{Facts, Stat, StatKind};
+use rustix::io::Errno;
+use std::io::Read;
+use std::num::NonZeroUsize;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+/// How often a path is read that is another after reading than it was before.
+const MOST_READS: usize = 5;
+
+const BUFFER_BYTES: usize = 256 * 1024;
+
+/// What reading cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// Regular files whose content was read.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// Reads the facts of `found` at `positions`, brings the stat data up to date where a path has changed since, and
+/// returns the facts in the order of `positions`. `read` is told the bytes of each file.
+pub fn read_facts(
+    root: &Root,
+    found: &mut [Found],
+    positions: &[usize],
+    threads: NonZeroUsize,
+    read: &(dyn Fn(u64) + Sync),
+) -> Result<(Vec<Facts>, Cost)> {
+    let next = AtomicUsize::new(0);
+    let failed = AtomicBool::new(false);
+    let shared: &[Found] = found;
+    let work = || -> Result<Vec<(usize, Stat, Facts)>> {
+        let mut buffer = vec![0; BUFFER_BYTES];
+        let mut done = Vec::new();
+        while let Some(position) = positions.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if failed.load(Ordering::Relaxed) {
+                break;
+            }
+            let one = &shared[*position];
+            let (stat, facts) =
+                facts_of(root, one, &mut buffer).inspect_err(|_| failed.store(true, Ordering::Relaxed))?;
+            if facts.content.is_some() && !one.covered {
+                read(stat.size_bytes);
+            }
+            done.push((*position, stat, facts));
+        }
+        Ok(done)
+    };
+    let workers = threads.get().min(positions.len().div_ceil(16)).max(1);
+    let done: Vec<Result<Vec<_>>> = std::thread::scope(|scope| {
+        let handles: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        handles.into_iter().map(|h| h.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+    });
+    let mut all = Vec::with_capacity(positions.len());
+    for part in done {
+        all.extend(part?);
+    }
+    all.sort_unstable_by_key(|(position, ..)| *position);
+    let mut cost = Cost::default();
+    let facts = all.into_iter().map(|(position, stat, facts)| {
+        if facts.content.is_some() && !found[position].covered {
+            cost.files += 1;
+            cost.bytes += stat.size_bytes;
+        }
+        found[position].stat = stat;
+        facts
+    });
+    Ok((facts.collect(), cost))
+}
+
+fn facts_of(root: &Root, found: &Found, buffer: &mut [u8]) -> Result<(Stat, Facts)> {
+    if found.covered {
+        let content = (found.stat.kind == StatKind::File).then(|| hash_of(&blake3::Hasher::new()));
+        return Ok((found.stat.clone(), Facts { content, ..Facts::default() }));
+    }
+    for _ in 0..MOST_READS {
+        let handle = root.open_handle(&found.path)?;
+        let before = stat_of(root, &handle, &found.path)?;
+        if std::mem::discriminant(&before.kind) != std::mem::discriminant(&found.stat.kind) {
+            break; // another type needs another walk
+        }
+        let facts = Facts {
+            content: match before.kind {
+                StatKind::File => Some(hash_content(root, &handle, &found.path, before.size_bytes, buffer)?),
+                _ => None,
+            },
+            target: match before.kind {
+                StatKind::Symlink => rustix::fs::readlinkat(&handle, c"", Vec::new())
+                    .map_err(|e| root.failed("read the link", &found.path, e))?
+                    .into_bytes()
+                    .into(),
+                _ => Box::default(),
+            },
+            xattrs: xattrs_of(root, &handle, &found.path)?,
+        };
+        if stat_of(root, &handle, &found.path)? == before {
+            return Ok((before, facts));
+        }
+    }
+    Err(Error::Changed(root.full_path(&found.path)))
+}
+
+fn stat_of(root: &Root, handle: &OwnedFd, path: &EntryPath) -> Result<Stat> {
+    let placed = place_of(handle.as_fd()).map_err(|e| root.failed("stat", path, e))?;
+    placed.stat.ok_or_else(|| Error::Changed(root.full_path(path)))
+}
+
+/// Reads one byte more than the file had at most, so that one who keeps appending cannot keep us.
+fn hash_content(
+    root: &Root,
+    handle: &OwnedFd,
+    path: &EntryPath,
+    size_bytes: u64,
+    buffer: &mut [u8],
+) -> Result<ContentHash> {
+    let mut file = root.reopen(handle, path)?.take(size_bytes.saturating_add(1));
+    let mut hasher = blake3::Hasher::new();
+    loop {
+        match file.read(buffer) {
+            Ok(0) => return Ok(hash_of(&hasher)),
+            Ok(n) => hasher.update(&buffer[..n]),
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(e) => return Err(Error::io("read", root.full_path(path))(e)),
+        };
+    }
+}
+
+fn hash_of(hasher: &blake3::Hasher) -> ContentHash {
+    ContentHash(*hasher.finalize().as_bytes())
+}
+
+/// Names of attributes that belong to the tree, with their values. The handle's link in /proc leads to the very
+/// inode, also where that is a symlink, which the calls that take a handle cannot do with `O_PATH`.
+fn xattrs_of(root: &Root, handle: &OwnedFd, path: &EntryPath) -> Result<Xattrs> {
+    let link = handle_path(handle);
+    let failed = |e| root.failed("read the extended attributes of", path, e);
+    let names = match grown(|buffer| rustix::fs::listxattr(&link, buffer)) {
+        Err(Errno::NOTSUP) => return Ok(Xattrs::default()),
+        names => names.map_err(failed)?,
+    };
+    let mut pairs = Vec::new();
+    for name in names.split(|b| *b == 0).filter(|name| !name.is_empty() && keeps_xattr(name)) {
+        match grown(|buffer| rustix::fs::getxattr(&link, name, buffer)) {
+            Err(Errno::NODATA) => {} // removed meanwhile: the ctime tells
+            value => pairs.push((name.into(), value.map_err(failed)?.into())),
+        }
+    }
+    Ok(Xattrs::new(pairs))
+}
+
+/// Calls with an empty buffer to learn the length, then with one that holds it.
+fn grown(call: impl Fn(&mut [u8]) -> rustix::io::Result<usize>) -> rustix::io::Result<Vec<u8>> {
+    loop {
+        let length = call(&mut [])?;
+        if length == 0 {
+            return Ok(Vec::new());
+        }
+        let mut value = vec![0; length];
+        match call(&mut value) {
+            Err(Errno::RANGE) => continue,
+            read => {
+                value.truncate(read?);
+                return Ok(value);
+            }
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! A handle on a root directory, and the one way to open something below it.
+//!
+//! Invariants: nothing outside the root and nothing beyond a mount point is opened; nothing is opened for reading
+//! before it is known to be a regular file or a directory; access times are left alone where the kernel lets us.
+
+use crate::error::{Error, Result};
+use crate::model::entry::Device;
+use crate::model::path::EntryPath;
+use crate::model::stamp::{Stat, StatKind, Time};
+use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Statx, StatxFlags};
+use rustix::io::Errno;
+use rustix::time::ClockId;
+use std::ffi::OsString;
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+/// Filesystems whose times come from another machine's clock (statfs(2), `f_type`), and how far that may be off.
+const REMOTE: &[u32] =
+    &[0x6969, 0x517b, 0xff53_4d42, 0xfe53_4d42, 0x6573_5546, 0x0102_1997, 0x00c3_6400, 0x5346_414f, 0x0116_1970];
+const REMOTE_SLACK_S: i64 = 60;
+
+/// How often `openat2` is asked again when a rename elsewhere kept it from telling (openat2(2), `EAGAIN`).
+const MOST_OPENS: usize = 64;
+
+/// An open root directory.
+#[derive(Debug)]
+pub struct Root {
+    path: PathBuf,
+    handle: OwnedFd,
+    mount: u64,
+}
+
+/// Stat data with the mount that it was found on (statx `stx_mnt_id`).
+#[derive(Debug)]
+pub(super) struct Placed {
+    pub(super) stat: Option<Stat>,
+    pub(super) mount: u64,
+    pub(super) is_directory: bool,
+}
+
+impl Root {
+    /// Opens a directory that the caller chose; symlinks on the way to it are followed.
+    pub fn open(path: &Path) -> Result<Self> {
+        let path = fs_err::canonicalize(path)
+            .map_err(|e| Error::io("open", path)(std::io::Error::from(e.kind())))?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let handle = rustix::fs::open(&path, flags, Mode::empty()).map_err(|e| match e {
+            Errno::NOTDIR => Error::NotADirectory(path.clone()),
+            e => Error::io("open", &path)(e),
+        })?;
+        let mount = place_of(handle.as_fd()).map_err(Error::io("stat", &path))?.mount;
+        if mount == 0 {
+            return Err(Error::OldKernel { what: "the mount id in statx", since: "5.8" });
+        }
+        Ok(Self { path, handle, mount })
+    }
+
+    /// Returns the absolute path, without symlinks, by which the root was opened.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns the path of an entry as the user knows it.
+    pub fn full_path(&self, path: &EntryPath) -> PathBuf {
+        if path.is_root() { self.path.clone() } else { self.path.join(OsString::from_vec(path.slashed())) }
+    }
+
+    /// Returns the time before which the filesystem's own times are settled: the kernel's coarse clock, from
+    /// which local filesystems take theirs, or somewhat earlier where another machine's clock counts.
+    pub fn now(&self) -> Result<Time> {
+        let now = rustix::time::clock_gettime(ClockId::RealtimeCoarse);
+        let kind = rustix::fs::fstatfs(&self.handle).map_err(Error::io("statfs", &self.path))?.f_type;
+        let slack = if REMOTE.contains(&(kind as u32)) { REMOTE_SLACK_S } else { 0 };
+        Ok(Time { seconds: now.tv_sec - slack, nanos: now.tv_nsec as u32 })
+    }
+
+    /// Tells whether `mount` is the one that the root is on.
+    pub(super) fn is_own_mount(&self, mount: u64) -> bool {
+        mount == self.mount
+    }
+
+    /// Opens a handle that can be asked about and reopened, but does not open what it names.
+    pub(super) fn open_handle(&self, path: &EntryPath) -> Result<OwnedFd> {
+        self.open_beneath(path, OFlags::PATH)
+    }
+
+    /// Opens a directory for listing.
+    pub(super) fn open_directory(&self, path: &EntryPath) -> Result<OwnedFd> {
+        self.open_beneath(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK)
+    }
+
+    /// Opens for reading what `handle` names, which the caller has seen to be a regular file.
+    pub(super) fn reopen(&self, handle: &OwnedFd, path: &EntryPath) -> Result<File> {
+        let link = handle_path(handle);
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let opened = match rustix::fs::open(&link, flags | OFlags::NOATIME, Mode::empty()) {
+            Err(Errno::PERM) => rustix::fs::open(&link, flags, Mode::empty()), // not its owner
+            opened => opened,
+        };
+        opened.map(File::from).map_err(|e| self.failed("open", path, e))
+    }
+
+    fn open_beneath(&self, path: &EntryPath, flags: OFlags) -> Result<OwnedFd> {
+        let name = if path.is_root() { b".".to_vec() } else { path.slashed() };
+        let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+        let mut failure = Errno::AGAIN;
+        for _ in 0..MOST_OPENS {
+            match rustix::fs::openat2(&self.handle, name.as_slice(), flags, Mode::empty(), resolve) {
+                Err(e @ (Errno::AGAIN | Errno::INTR)) => failure = e,
+                Err(Errno::NOSYS) => return Err(Error::OldKernel { what: "openat2", since: "5.6" }),
+                opened => return opened.map_err(|e| self.failed("open", path, e)),
+            }
+        }
+        Err(self.failed("open", path, failure))
+    }
+
+    /// Makes the error of a call on a path that was there a moment ago: what it says when someone replaced it
+    /// meanwhile is told apart from what it says when it cannot be read.
+    pub(super) fn failed(&self, action: &'static str, path: &EntryPath, errno: Errno) -> Error {
+        let full = self.full_path(path);
+        match errno {
+            Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV | Errno::AGAIN | Errno::STALE => {
+                Error::Changed(full)
+            }
+            errno => Error::io(action, full)(errno),
+        }
+    }
+}
+
+/// Returns the path by which an open handle can be named to calls that take none.
+pub(super) fn handle_path(handle: &OwnedFd) -> String {
+    format!("/proc/self/fd/{}", handle.as_raw_fd())
+}
+
+const WANTED: StatxFlags = StatxFlags::BASIC_STATS.union(StatxFlags::MNT_ID);
+
+/// Asks about an open handle.
+pub(super) fn place_of(handle: BorrowedFd) -> rustix::io::Result<Placed> {
+    rustix::fs::statx(handle, c"", AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW, WANTED).map(placed)
+}
+
+/// Asks about a name in an open directory; a link is not followed and nothing is mounted for it.
+pub(super) fn place_in(directory: BorrowedFd, name: &std::ffi::CStr) -> rustix::io::Result<Placed> {
+    rustix::fs::statx(directory, name, AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT, WANTED).map(placed)
+}
+
+/// A socket has no stat: it is passed over.
+fn placed(statx: Statx) -> Placed {
+    let mount = if StatxFlags::from_bits_retain(statx.stx_mask).contains(StatxFlags::MNT_ID) {
+        statx.stx_mnt_id
+    } else {
+        0
+    };
+    let device = Device { major: statx.stx_rdev_major, minor: statx.stx_rdev_minor };
+    let kind = match rustix::fs::FileType::from_raw_mode(u32::from(statx.stx_mode)) {
+        rustix::fs::FileType::Directory => Some(StatKind::Directory),
+        rustix::fs::FileType::RegularFile => Some(StatKind::File),
+        rustix::fs::FileType::Symlink => Some(StatKind::Symlink),
+        rustix::fs::FileType::Fifo => Some(StatKind::Fifo),
+        rustix::fs::FileType::CharacterDevice => Some(StatKind::CharDevice(device)),
+        rustix::fs::FileType::BlockDevice => Some(StatKind::BlockDevice(device)),
+        _ => None,
+    };
+    let time = |t: rustix::fs::StatxTimestamp| Time { seconds: t.tv_sec, nanos: t.tv_nsec };
+    let stat = kind.map(|kind| Stat {
+        kind,
+        mode: statx.stx_mode & 0o7777,
+        uid: statx.stx_uid,
+        gid: statx.stx_gid,
+        nlink: statx.stx_nlink,
+        device: u64::from(statx.stx_dev_major) << 32 | u64::from(statx.stx_dev_minor),
+        inode: statx.stx_ino,
+        size_bytes: statx.stx_size,
+        mtime: time(statx.stx_mtime),
+        ctime: time(statx.stx_ctime),
+    });
+    Placed { stat, mount, is_directory: kind == Some(StatKind::Directory) }
+}

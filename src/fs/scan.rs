@@ -1,0 +1,198 @@
+//! Finds every path of a root with its stat data, by directory handles and on several threads.
+//!
+//! Opens directories and nothing else. Mount points, on the same device or another, are never entered; what
+//! covers them is not recorded. Whatever cannot be listed is an error, never an absence.
+
+use super::root::{Placed, Root, place_in, place_of};
+use crate::error::{Error, Result};
+use crate::model::path::EntryPath;
+use crate::model::policy::Rules;
+use crate::model::stamp::{Stat, StatKind, Time};
+use rustix::fs::RawDir;
+use rustix::io::Errno;
+use std::mem::MaybeUninit;
+use std::num::NonZeroUsize;
+use std::os::fd::AsFd;
+use std::sync::{Condvar, Mutex, PoisonError};
+
+/// How often a directory is listed anew when a name in it was gone before it could be asked about.
+const MOST_LISTINGS: usize = 5;
+
+/// A path that was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Where.
+    pub path: EntryPath,
+    /// Its stat data; made up for what is covered.
+    pub stat: Stat,
+    /// Whether it is a mount point, or a directory that the policy keeps empty: recorded as an empty directory (or
+    /// file) of root's and never opened.
+    pub covered: bool,
+}
+
+/// All that was found.
+#[derive(Debug)]
+pub struct Scan {
+    /// In path order; the root itself comes first.
+    pub found: Vec<Found>,
+    /// Sockets, which a layer cannot hold.
+    pub sockets: u64,
+    /// The filesystem's time before the first path was looked at.
+    pub start: Time,
+}
+
+/// Walks the root.
+pub fn scan(root: &Root, rules: &Rules, threads: NonZeroUsize) -> Result<Scan> {
+    let start = root.now()?;
+    let handle = root.open_directory(&EntryPath::root())?;
+    let top = place_of(handle.as_fd()).map_err(|e| root.failed("stat", &EntryPath::root(), e))?;
+    let stat = top.stat.ok_or_else(|| Error::NotADirectory(root.path().to_owned()))?;
+    let mut found = vec![Found { path: EntryPath::root(), stat, covered: false }];
+    let mut sockets = 0;
+
+    let queue = Queue::new(EntryPath::root());
+    let workers: Vec<Result<Walker>> = std::thread::scope(|scope| {
+        let spawn = |_| {
+            scope.spawn(|| {
+                let mut walker = Walker { root, rules, found: Vec::new(), sockets: 0 };
+                queue.work(|directory| walker.list(directory)).map(|()| walker)
+            })
+        };
+        let handles: Vec<_> = (0..threads.get()).map(spawn).collect();
+        handles.into_iter().map(|h| h.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+    });
+    for worker in workers {
+        let worker = worker?;
+        sockets += worker.sockets;
+        found.extend(worker.found);
+    }
+    found.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+    found.dedup_by(|a, b| a.path == b.path); // a rename during a listing can show a name twice
+    Ok(Scan { found, sockets, start })
+}
+
+struct Walker<'a> {
+    root: &'a Root,
+    rules: &'a Rules,
+    found: Vec<Found>,
+    sockets: u64,
+}
+
+impl Walker<'_> {
+    /// Adds what is in `directory` and returns the directories in it that are to be entered.
+    fn list(&mut self, directory: &EntryPath) -> Result<Vec<EntryPath>> {
+        let before = (self.found.len(), self.sockets);
+        for _ in 0..MOST_LISTINGS {
+            if let Some(below) = self.try_list(directory)? {
+                return Ok(below);
+            }
+            self.found.truncate(before.0);
+            self.sockets = before.1;
+        }
+        Err(Error::Changed(self.root.full_path(directory)))
+    }
+
+    /// `None` where a name was gone before it could be asked about.
+    fn try_list(&mut self, directory: &EntryPath) -> Result<Option<Vec<EntryPath>>> {
+        let handle = self.root.open_directory(directory)?;
+        let mut buffer = [MaybeUninit::uninit(); 32 * 1024];
+        let mut listing = RawDir::new(&handle, &mut buffer);
+        let mut below = Vec::new();
+        while let Some(entry) = listing.next() {
+            let entry = entry.map_err(|e| self.root.failed("list", directory, e))?;
+            let name = entry.file_name();
+            if matches!(name.to_bytes(), b"." | b"..") {
+                continue;
+            }
+            let path = directory.join(name.to_bytes());
+            if self.rules.excludes(&path) {
+                continue;
+            }
+            match place_in(handle.as_fd(), name) {
+                Err(Errno::NOENT) => return Ok(None),
+                Err(e) => return Err(self.root.failed("stat", &path, e)),
+                Ok(placed) => below.extend(self.add(path, placed)),
+            }
+        }
+        Ok(Some(below))
+    }
+
+    /// Adds one path and returns it where it is a directory to be entered.
+    fn add(&mut self, path: EntryPath, placed: Placed) -> Option<EntryPath> {
+        let is_mount_point = !self.root.is_own_mount(placed.mount);
+        if is_mount_point || placed.is_directory && self.rules.hollows(&path) {
+            let stat = if placed.is_directory { covered(StatKind::Directory) } else { covered(StatKind::File) };
+            self.found.push(Found { path, stat, covered: true });
+            return None;
+        }
+        let Some(stat) = placed.stat else {
+            self.sockets += 1;
+            return None;
+        };
+        let enter = placed.is_directory.then(|| path.clone());
+        self.found.push(Found { path, stat, covered: false });
+        enter
+    }
+}
+
+/// What is recorded of a path that is covered: the same for every mount, so that it does not matter whether
+/// something is mounted at the moment.
+fn covered(kind: StatKind) -> Stat {
+    Stat {
+        kind,
+        mode: if kind == StatKind::Directory { 0o755 } else { 0o644 },
+        uid: 0,
+        gid: 0,
+        nlink: 1,
+        device: 0,
+        inode: 0,
+        size_bytes: 0,
+        mtime: Time::default(),
+        ctime: Time::default(),
+    }
+}
+
+/// Directories that wait to be listed, shared by the threads.
+struct Queue {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+struct State {
+    waiting: Vec<EntryPath>,
+    working: usize,
+    failed: bool,
+}
+
+impl Queue {
+    fn new(first: EntryPath) -> Self {
+        let state = State { waiting: vec![first], working: 0, failed: false };
+        Self { state: Mutex::new(state), changed: Condvar::new() }
+    }
+
+    /// Takes directories until none is left and nobody could add one, or until a thread failed.
+    fn work(&self, mut list: impl FnMut(&EntryPath) -> Result<Vec<EntryPath>>) -> Result<()> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if state.failed || state.waiting.is_empty() && state.working == 0 {
+                return Ok(());
+            }
+            let Some(directory) = state.waiting.pop() else {
+                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            state.working += 1;
+            drop(state);
+            let listed = list(&directory);
+            state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            state.working -= 1;
+            state.failed |= listed.is_err();
+            let added = listed.as_ref().map_or(0, Vec::len);
+            let error = listed.map(|below| state.waiting.extend(below)).err();
+            if added > 1 || state.working == 0 || state.failed {
+                self.changed.notify_all();
+            }
+            error.map_or(Ok(()), Err)?;
+        }
+    }
+}

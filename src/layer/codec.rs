@@ -1,0 +1,124 @@
+//! Compressions of layers, their names and media types (image-spec, layer.md, "`+gzip` Media Types").
+
+use crate::error::{Error, Result};
+use flate2::read::MultiGzDecoder;
+use std::fmt;
+use std::io::Read;
+use std::path::Path;
+
+/// How a layer is compressed, with the level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    /// Not at all.
+    None,
+    /// gzip, which every engine reads; 1 to 9.
+    Gzip(u32),
+    /// zstd, smaller and faster; 1 to 19.
+    Zstd(i32),
+}
+
+/// A compression without its level: what a reader must know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs)]
+pub enum Codec {
+    None,
+    Gzip,
+    Zstd,
+}
+
+impl Default for Compression {
+    fn default() -> Self {
+        Self::Zstd(3)
+    }
+}
+
+impl Compression {
+    /// Reads `none`, `gzip[:LEVEL]` or `zstd[:LEVEL]`; gzip's own default is 6, zstd's 3.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let (name, level) = match text.split_once(':') {
+            Some((name, level)) => (name, Some(level)),
+            None => (text, None),
+        };
+        let level = |default: u32, most: u32| match level {
+            None => Ok(default),
+            Some(level) => level
+                .parse()
+                .ok()
+                .filter(|level| (1..=most).contains(level))
+                .ok_or_else(|| format!("the level of {name} is a number from 1 to {most}")),
+        };
+        match (name, text.contains(':')) {
+            ("none", false) => Ok(Self::None),
+            ("gzip", _) => level(6, 9).map(Self::Gzip),
+            ("zstd", _) => level(3, 19).map(|level| Self::Zstd(level as i32)),
+            _ => Err("expected zstd[:LEVEL], gzip[:LEVEL] or none".to_owned()),
+        }
+    }
+
+    /// Returns what a reader must know.
+    pub fn codec(self) -> Codec {
+        match self {
+            Self::None => Codec::None,
+            Self::Gzip(_) => Codec::Gzip,
+            Self::Zstd(_) => Codec::Zstd,
+        }
+    }
+}
+
+impl fmt::Display for Compression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("none"),
+            Self::Gzip(level) => write!(f, "gzip:{level}"),
+            Self::Zstd(level) => write!(f, "zstd:{level}"),
+        }
+    }
+}
+
+impl Codec {
+    const ALL: [(Self, &str); 3] = [
+        (Self::None, "application/vnd.oci.image.layer.v1.tar"),
+        (Self::Gzip, "application/vnd.oci.image.layer.v1.tar+gzip"),
+        (Self::Zstd, "application/vnd.oci.image.layer.v1.tar+zstd"),
+    ];
+
+    /// Returns the layer's media type.
+    pub fn media_type(self) -> &'static str {
+        match self {
+            Self::None => Self::ALL[0].1,
+            Self::Gzip => Self::ALL[1].1,
+            Self::Zstd => Self::ALL[2].1,
+        }
+    }
+
+    /// Reads a layer's media type back.
+    pub fn of_media_type(media_type: &str) -> Option<Self> {
+        Self::ALL.into_iter().find_map(|(codec, name)| (name == media_type).then_some(codec))
+    }
+
+    /// Wraps `input` so that it gives the uncompressed bytes. `path` is for errors.
+    pub fn decoder<'r>(self, input: impl Read + Send + 'r, path: &Path) -> Result<Box<dyn Read + Send + 'r>> {
+        Ok(match self {
+            Self::None => Box::new(input),
+            Self::Gzip => Box::new(MultiGzDecoder::new(input)),
+            Self::Zstd => Box::new(zstd::Decoder::new(input).map_err(Error::io("decompress", path))?),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn compressions_read_back_and_have_defaults() {
+        for text in ["none", "gzip:9", "zstd:1", "zstd:19"] {
+            assert_eq!(Compression::parse(text).unwrap().to_string(), text);
+        }
+        assert_eq!(Compression::parse("gzip"), Ok(Compression::Gzip(6)));
+        assert_eq!(Compression::parse("zstd"), Ok(Compression::default()));
+        for text in ["", "xz", "gzip:", "gzip:0", "gzip:10", "zstd:20", "none:1", "zstd:x"] {
+            assert!(Compression::parse(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! Changesets as bytes: which members a layer's tar has, and how it is packed and compressed
+//! (image-spec, layer.md).
+
+pub mod codec;
+mod gzip;
+mod members;
+pub mod pack;
+mod stream;

@@ -1,0 +1,124 @@
+//! Packs a layer into a blob, and packs a blob's content again under another compression.
+//!
+//! Each file is read once, straight into the block that is hashed and compressed, and its BLAKE3 is compared with
+//! the recorded one: a file that is no longer what was hashed fails the layer, so no layer holds a mixture.
+
+use super::codec::{Codec, Compression};
+use super::members::{Members, write_whiteout};
+pub use super::stream::Compressed;
+use super::stream::{self, BlockWriter, Failure};
+use crate::error::{Error, Result};
+use crate::model::digest::{ContentHash, DiffId};
+use crate::model::entry::{Entry, Kind};
+use crate::model::layer::{Item, LayerContent};
+use crate::model::path::EntryPath;
+use crate::tarball;
+use std::io::{self, Read, Write};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+/// Where the content of a layer's files comes from.
+pub trait Contents {
+    /// Opens the content of a file.
+    fn open(&self, path: &EntryPath) -> Result<Box<dyn Read + '_>>;
+
+    /// Returns the path as the user knows it, for errors.
+    fn full_path(&self, path: &EntryPath) -> PathBuf;
+
+    /// Is told the bytes of each file when it has been read.
+    fn was_read(&self, bytes: u64);
+}
+
+/// Packs `content` into `out`, which errors call `out_path`. Fails with [`Error::Changed`] where a file does not
+/// have the recorded content.
+pub fn pack(
+    content: &LayerContent,
+    contents: &dyn Contents,
+    compression: Compression,
+    threads: NonZeroUsize,
+    out: &mut (impl Write + Send),
+    out_path: &Path,
+) -> Result<Compressed> {
+    stream::compress(compression, threads, out, out_path, |blocks| {
+        let mut members = Members::default();
+        let mut header = Vec::with_capacity(4 * tarball::BLOCK_BYTES);
+        for item in content.items() {
+            header.clear();
+            match item {
+                Item::Whiteout(path) => {
+                    write_whiteout(path, &mut header)?;
+                    blocks.push(&header)?;
+                }
+                Item::Entry(entry) => {
+                    let has_content = members.write_entry(entry, &mut header)?;
+                    blocks.push(&header)?;
+                    if let (true, Kind::File { size_bytes, content }) = (has_content, &entry.kind) {
+                        push_content(blocks, entry, *size_bytes, content, contents)?;
+                    }
+                }
+            }
+        }
+        Ok(blocks.push(&tarball::END)?)
+    })
+}
+
+fn push_content(
+    blocks: &mut BlockWriter,
+    entry: &Entry,
+    size_bytes: u64,
+    recorded: &ContentHash,
+    contents: &dyn Contents,
+) -> Result<(), Failure> {
+    let changed = || Error::Changed(contents.full_path(&entry.path));
+    if size_bytes > 0 {
+        let mut input = contents.open(&entry.path)?;
+        let mut hasher = blake3::Hasher::new();
+        let mut left = size_bytes;
+        while left > 0 {
+            let free = blocks.free();
+            let most = free.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            let count = match input.read(&mut free[..most]) {
+                Ok(0) => return Err(changed().into()),
+                Ok(count) => count,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                Err(e) => return Err(Error::io("read", contents.full_path(&entry.path))(e).into()),
+            };
+            hasher.update(&free[..count]);
+            blocks.advance(count)?;
+            left -= count as u64;
+        }
+        if hasher.finalize().as_bytes() != &recorded.0 {
+            return Err(changed().into());
+        }
+    }
+    contents.was_read(size_bytes);
+    Ok(blocks.push(&[0; tarball::BLOCK_BYTES][..tarball::padding(size_bytes)])?)
+}
+
+/// Packs the content of the blob `input` again under another compression. Fails where it is not what `diff_id` says.
+pub fn repack(
+    input: impl Read + Send,
+    input_path: &Path,
+    codec: Codec,
+    diff_id: DiffId,
+    compression: Compression,
+    threads: NonZeroUsize,
+    out: &mut (impl Write + Send),
+    out_path: &Path,
+) -> Result<Compressed> {
+    let mut input = codec.decoder(input, input_path)?;
+    let packed = stream::compress(compression, threads, out, out_path, |blocks| {
+        loop {
+            match input.read(blocks.free()) {
+                Ok(0) => return Ok(()),
+                Ok(count) => blocks.advance(count)?,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(Error::damaged(input_path, e.to_string()).into()),
+            }
+        }
+    })?;
+    if packed.diff_id != diff_id {
+        return Err(Error::damaged(input_path, format!("its content is {} and not {diff_id}", packed.diff_id)));
+    }
+    Ok(packed)
+}

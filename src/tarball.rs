@@ -1,0 +1,317 @@
+//! Tar members, written as bytes: the only place that names the tar crate.
+//!
+//! POSIX ustar headers (pax(1), "ustar Interchange Format"), and before a header a PAX extended one for what the
+//! plain fields cannot hold: never a GNU extension. Of the tar crate the header block alone is used; its builder
+//! rewrites paths, writes GNU records and does not compare lengths.
+//!
+//! Invariant: the bytes are a function of the member alone.
+
+use crate::error::{Error, Result};
+use std::ffi::OsString;
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+use tar::{EntryType, Header};
+
+/// Headers and padding come in blocks of this many bytes.
+pub const BLOCK_BYTES: usize = 512;
+
+/// What ends an archive.
+pub const END: [u8; 2 * BLOCK_BYTES] = [0; 2 * BLOCK_BYTES];
+
+const LONGEST_NAME: usize = 100;
+const LARGEST_ID: u64 = 0o7_777_777;
+const LARGEST_SIZE: u64 = 0o77_777_777_777;
+
+/// A member's header.
+#[derive(Clone, Debug)]
+pub struct Member<'a> {
+    /// Path with slashes; directories end in one.
+    pub path: &'a [u8],
+    /// Type, and what belongs to it.
+    pub kind: MemberKind<'a>,
+    /// Permission bits, 0 to 0o7777.
+    pub mode: u16,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Modification time in seconds; may be negative.
+    pub mtime_s: i64,
+    /// PAX records beyond those that the fields need: key and value, sorted by key.
+    pub records: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+/// The type of a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemberKind<'a> {
+    /// A file with that many bytes of content, which follow the header and are padded to a block.
+    File(u64),
+    /// Another name of the member with this path.
+    Link(&'a [u8]),
+    /// A symlink to this target.
+    Symlink(&'a [u8]),
+    /// A directory.
+    Directory,
+    /// A named pipe.
+    Fifo,
+    /// A character device, major and minor.
+    CharDevice(u32, u32),
+    /// A block device, major and minor.
+    BlockDevice(u32, u32),
+}
+
+impl<'a> Member<'a> {
+    /// Returns a regular file of root's with mode 0644 and time 0.
+    pub fn file(path: &'a [u8], size_bytes: u64) -> Self {
+        let kind = MemberKind::File(size_bytes);
+        Self { path, kind, mode: 0o644, uid: 0, gid: 0, mtime_s: 0, records: Vec::new() }
+    }
+
+    /// Appends the header, with its extended one where it needs one, to `out`. Fails where a device number is
+    /// larger than tar can say.
+    pub fn write_header(&self, out: &mut Vec<u8>) -> Result<()> {
+        let mut header = self.plain_header()?;
+        let mut records = self.records.clone();
+        records.extend(self.needed_records());
+        records.sort();
+        if !records.is_empty() {
+            write_extended(&records, out);
+        }
+        header.set_cksum();
+        out.extend_from_slice(header.as_bytes());
+        Ok(())
+    }
+
+    /// Fills what fits; a field that does not holds a cut or zero value, and its record says the true one.
+    fn plain_header(&self) -> Result<Header> {
+        let mut header = Header::new_ustar();
+        let block = header.as_mut_bytes();
+        copy_cut(&mut block[..LONGEST_NAME], self.path);
+        let (kind, size, target, device) = match self.kind {
+            MemberKind::File(size) => (EntryType::Regular, size, &b""[..], None),
+            MemberKind::Link(target) => (EntryType::Link, 0, target, None),
+            MemberKind::Symlink(target) => (EntryType::Symlink, 0, target, None),
+            MemberKind::Directory => (EntryType::Directory, 0, &b""[..], None),
+            MemberKind::Fifo => (EntryType::Fifo, 0, &b""[..], None),
+            MemberKind::CharDevice(major, minor) => (EntryType::Char, 0, &b""[..], Some((major, minor))),
+            MemberKind::BlockDevice(major, minor) => (EntryType::Block, 0, &b""[..], Some((major, minor))),
+        };
+        copy_cut(&mut block[157..157 + LONGEST_NAME], target);
+        header.set_entry_type(kind);
+        header.set_mode(u32::from(self.mode));
+        header.set_uid(fitting(u64::from(self.uid), LARGEST_ID));
+        header.set_gid(fitting(u64::from(self.gid), LARGEST_ID));
+        header.set_size(fitting(size, LARGEST_SIZE));
+        header.set_mtime(u64::try_from(self.mtime_s).map_or(0, |time| fitting(time, LARGEST_SIZE)));
+        let (major, minor) = device.unwrap_or((0, 0));
+        if u64::from(major.max(minor)) > LARGEST_ID {
+            let reason = "tar has no field for a device number this large";
+            return Err(Error::Unpackable { path: shown(self.path), reason });
+        }
+        let unfit = |_| Error::Unpackable { path: shown(self.path), reason: "the header takes no device" };
+        header.set_device_major(major).map_err(unfit)?;
+        header.set_device_minor(minor).map_err(unfit)?;
+        Ok(header)
+    }
+
+    fn needed_records(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let mut records: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+        let mut add = |key: &str, value: Vec<u8>| records.push((key.into(), value));
+        if self.path.len() > LONGEST_NAME {
+            add("path", self.path.to_vec());
+        }
+        match self.kind {
+            MemberKind::Link(target) | MemberKind::Symlink(target) if target.len() > LONGEST_NAME => {
+                add("linkpath", target.to_vec());
+            }
+            MemberKind::File(size) if size > LARGEST_SIZE => add("size", size.to_string().into()),
+            _ => {}
+        }
+        for (key, id) in [("uid", self.uid), ("gid", self.gid)] {
+            if u64::from(id) > LARGEST_ID {
+                add(key, id.to_string().into());
+            }
+        }
+        if u64::try_from(self.mtime_s).map_or(true, |time| time > LARGEST_SIZE) {
+            add("mtime", self.mtime_s.to_string().into());
+        }
+        records
+    }
+}
+
+fn fitting(value: u64, largest: u64) -> u64 {
+    if value > largest { 0 } else { value }
+}
+
+fn copy_cut(field: &mut [u8], bytes: &[u8]) {
+    let length = bytes.len().min(field.len());
+    field[..length].copy_from_slice(&bytes[..length]);
+}
+
+fn shown(path: &[u8]) -> PathBuf {
+    PathBuf::from(OsString::from_vec(path.to_vec()))
+}
+
+/// Returns how many zero bytes follow a content of this length.
+pub fn padding(size_bytes: u64) -> usize {
+    (BLOCK_BYTES - (size_bytes % BLOCK_BYTES as u64) as usize) % BLOCK_BYTES
+}
+
+fn write_extended(records: &[(Vec<u8>, Vec<u8>)], out: &mut Vec<u8>) {
+    let mut body = Vec::new();
+    for (key, value) in records {
+        push_record(&mut body, key, value);
+    }
+    let mut header = Header::new_ustar();
+    copy_cut(&mut header.as_mut_bytes()[..LONGEST_NAME], b"PaxHeaders/x");
+    header.set_entry_type(EntryType::XHeader);
+    header.set_mode(0o644);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
+    header.set_size(body.len() as u64);
+    header.set_cksum();
+    out.extend_from_slice(header.as_bytes());
+    let padded = body.len() + padding(body.len() as u64);
+    body.resize(padded, 0);
+    out.extend_from_slice(&body);
+}
+
+/// Writes `LENGTH KEY=VALUE\n`, where the length counts its own digits (pax(1), "pax Extended Header").
+fn push_record(body: &mut Vec<u8>, key: &[u8], value: &[u8]) {
+    let rest = key.len() + value.len() + 3;
+    let mut length = rest + 1;
+    while length != rest + length.to_string().len() {
+        length = rest + length.to_string().len();
+    }
+    body.extend_from_slice(length.to_string().as_bytes());
+    body.push(b' ');
+    body.extend_from_slice(key);
+    body.push(b'=');
+    body.extend_from_slice(value);
+    body.push(b'\n');
+}
+
+/// Returns a `comment` record that makes the header of `member` so long that its content begins at a multiple of
+/// `alignment`, a multiple of the block, when the header begins at `offset`; `None` where it does so by itself.
+pub fn aligning_record(offset: u64, alignment: u64) -> Option<(Vec<u8>, Vec<u8>)> {
+    let block = BLOCK_BYTES as u64;
+    if (offset + block).is_multiple_of(alignment) {
+        return None;
+    }
+    // The extended header is a block and its body; then comes the plain header.
+    let body = (alignment - (offset + 2 * block) % alignment) as usize;
+    let key = b"comment".to_vec();
+    let mut record = Vec::new();
+    let mut length = body;
+    loop {
+        record.clear();
+        let value = vec![b' '; length.saturating_sub(key.len() + 3)];
+        push_record(&mut record, &key, &value);
+        if record.len() <= body {
+            return Some((key, value));
+        }
+        length -= record.len() - body;
+    }
+}
+
+/// One member as an archive of ours, or of someone else's tool, has it: what is needed to find a file in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Path, as the plain header has it.
+    pub path: Vec<u8>,
+    /// Length of the content in bytes.
+    pub size_bytes: u64,
+    /// Whether it is a regular file; PAX headers are none.
+    pub is_file: bool,
+}
+
+/// Reads the next header; `None` at the end. What follows is the content and its padding.
+pub fn read_header(input: &mut impl Read) -> io::Result<Option<Listed>> {
+    let mut header = Header::new_old();
+    input.read_exact(header.as_mut_bytes())?;
+    if header.as_bytes().iter().all(|b| *b == 0) {
+        return Ok(None);
+    }
+    let sum: u32 = header.as_bytes().iter().enumerate().map(|(at, b)| if (148..156).contains(&at) { 32 } else { u32::from(*b) }).sum();
+    if header.cksum()? != sum {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "not a tar header"));
+    }
+    Ok(Some(Listed {
+        path: header.path_bytes().into_owned(),
+        size_bytes: header.entry_size()?,
+        is_file: header.entry_type().is_file(),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(member: &Member) -> Vec<u8> {
+        let mut out = Vec::new();
+        member.write_header(&mut out).unwrap();
+        out
+    }
+
+    /// The records of the extended header that `bytes` begins with.
+    fn records(bytes: &[u8]) -> String {
+        assert_eq!(bytes[156], b'x');
+        let size = usize::from_str_radix(std::str::from_utf8(&bytes[124..135]).unwrap(), 8).unwrap();
+        String::from_utf8(bytes[512..512 + size].to_vec()).unwrap()
+    }
+
+    #[test]
+    fn what_fits_needs_no_extended_header() {
+        let name = [b'n'; 100];
+        let mut member = Member::file(&name, LARGEST_SIZE);
+        (member.uid, member.mtime_s) = (LARGEST_ID as u32, LARGEST_SIZE as i64);
+        let bytes = header(&member);
+        assert_eq!((bytes.len(), bytes[156]), (512, b'0'));
+        assert_eq!(&bytes[..100], &name);
+        assert_eq!(&bytes[257..265], b"ustar\x0000");
+    }
+
+    #[test]
+    fn what_does_not_fit_stands_in_pax_records_sorted_by_key() {
+        let name = [b'n'; 101];
+        let mut member = Member::file(&name, LARGEST_SIZE + 1);
+        (member.uid, member.gid, member.mtime_s) = (u32::MAX, 2_097_152, -1);
+        member.records.push((b"SCHILY.xattr.user.a".to_vec(), b"v".to_vec()));
+        let expected = format!(
+            "25 SCHILY.xattr.user.a=v\n15 gid=2097152\n12 mtime=-1\n111 path={}\n19 size=8589934592\n18 uid=4294967295\n",
+            "n".repeat(101)
+        );
+        assert_eq!(records(&header(&member)), expected);
+    }
+
+    #[test]
+    fn a_record_counts_the_digits_of_its_own_length() {
+        for value in 80..120 {
+            let mut body = Vec::new();
+            push_record(&mut body, b"k", &vec![b'v'; value]);
+            let digits = body.iter().position(|b| *b == b' ').unwrap();
+            assert_eq!(std::str::from_utf8(&body[..digits]).unwrap().parse::<usize>().unwrap(), body.len());
+        }
+    }
+
+    #[test]
+    fn content_is_aligned_wherever_the_header_begins() {
+        for offset in (0..16384).step_by(512) {
+            let mut member = Member::file(b"blob", 1);
+            member.records.extend(aligning_record(offset, 4096));
+            let end = offset + header(&member).len() as u64;
+            assert!(end.is_multiple_of(4096), "{offset}");
+            assert!(end - offset <= 4096 + 1024, "{offset}");
+        }
+    }
+
+    #[test]
+    fn a_header_reads_back() {
+        let listed = read_header(&mut header(&Member::file(b"blobs/x", 77)).as_slice()).unwrap().unwrap();
+        assert_eq!(listed, Listed { path: b"blobs/x".to_vec(), size_bytes: 77, is_file: true });
+        assert_eq!(read_header(&mut END.as_slice()).unwrap(), None);
+        assert!(read_header(&mut [7; 512].as_slice()).is_err());
+    }
+}
