@@ -74,8 +74,10 @@ pub enum Error {
     RpmDatabase { path: PathBuf, reason: String },
     #[error("{} exists and is not an OCI image layout", show(.0))]
     NotALayout(PathBuf),
-    #[error("an image of {0} layers is more than engines take")]
-    TooManyLayers(usize),
+    #[error("the image cannot be described: {0}")]
+    Image(String),
+    #[error("{} exists and is no regular file", show(.0))]
+    NotAFile(PathBuf),
 }
 
 /// Returns a path as text that is safe to print.
@@ -85,7 +87,10 @@ pub(crate) fn show(path: &Path) -> String {
 
 impl Error {
     /// Returns a function for `map_err` that says what was being done with which path.
-    pub(crate) fn io<E: Into<io::Error>>(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(E) -> Self {
+    pub(crate) fn io<E: Into<io::Error>>(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(E) -> Self {
         let path = path.into();
         move |source| Self::Io { action, path, source: source.into() }
     }

@@ -1,8 +1,13 @@
 //! Records a chroot at each stage of a build and keeps it as OCI layers.
 
+pub mod cli;
 pub mod error;
 pub mod fs;
 pub mod layer;
 pub mod model;
+pub mod oci;
+pub mod ops;
 pub mod printable;
+pub mod rpm;
+pub mod store;
 pub mod tarball;

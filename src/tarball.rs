@@ -8,7 +8,6 @@
 
 use crate::error::{Error, Result};
 use std::ffi::OsString;
-use std::io::{self, Read};
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use tar::{EntryType, Header};
@@ -216,35 +215,6 @@ pub fn aligning_record(offset: u64, alignment: u64) -> Option<(Vec<u8>, Vec<u8>)
     }
 }
 
-/// One member as an archive of ours, or of someone else's tool, has it: what is needed to find a file in it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listed {
-    /// Path, as the plain header has it.
-    pub path: Vec<u8>,
-    /// Length of the content in bytes.
-    pub size_bytes: u64,
-    /// Whether it is a regular file; PAX headers are none.
-    pub is_file: bool,
-}
-
-/// Reads the next header; `None` at the end. What follows is the content and its padding.
-pub fn read_header(input: &mut impl Read) -> io::Result<Option<Listed>> {
-    let mut header = Header::new_old();
-    input.read_exact(header.as_mut_bytes())?;
-    if header.as_bytes().iter().all(|b| *b == 0) {
-        return Ok(None);
-    }
-    let sum: u32 = header.as_bytes().iter().enumerate().map(|(at, b)| if (148..156).contains(&at) { 32 } else { u32::from(*b) }).sum();
-    if header.cksum()? != sum {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "not a tar header"));
-    }
-    Ok(Some(Listed {
-        path: header.path_bytes().into_owned(),
-        size_bytes: header.entry_size()?,
-        is_file: header.entry_type().is_file(),
-    }))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -305,13 +275,5 @@ mod tests {
             assert!(end.is_multiple_of(4096), "{offset}");
             assert!(end - offset <= 4096 + 1024, "{offset}");
         }
-    }
-
-    #[test]
-    fn a_header_reads_back() {
-        let listed = read_header(&mut header(&Member::file(b"blobs/x", 77)).as_slice()).unwrap().unwrap();
-        assert_eq!(listed, Listed { path: b"blobs/x".to_vec(), size_bytes: 77, is_file: true });
-        assert_eq!(read_header(&mut END.as_slice()).unwrap(), None);
-        assert!(read_header(&mut [7; 512].as_slice()).is_err());
     }
 }

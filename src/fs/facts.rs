@@ -63,7 +63,10 @@ pub fn read_facts(
     let workers = threads.get().min(positions.len().div_ceil(16)).max(1);
     let done: Vec<Result<Vec<_>>> = std::thread::scope(|scope| {
         let handles: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
-        handles.into_iter().map(|h| h.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+        handles
+            .into_iter()
+            .map(|h| h.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
     });
     let mut all = Vec::with_capacity(positions.len());
     for part in done {

@@ -17,8 +17,17 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 /// Filesystems whose times come from another machine's clock (statfs(2), `f_type`), and how far that may be off.
-const REMOTE: &[u32] =
-    &[0x6969, 0x517b, 0xff53_4d42, 0xfe53_4d42, 0x6573_5546, 0x0102_1997, 0x00c3_6400, 0x5346_414f, 0x0116_1970];
+const REMOTE: &[u32] = &[
+    0x6969,
+    0x517b,
+    0xff53_4d42,
+    0xfe53_4d42,
+    0x6573_5546,
+    0x0102_1997,
+    0x00c3_6400,
+    0x5346_414f,
+    0x0116_1970,
+];
 const REMOTE_SLACK_S: i64 = 60;
 
 /// How often `openat2` is asked again when a rename elsewhere kept it from telling (openat2(2), `EAGAIN`).
@@ -65,6 +74,12 @@ impl Root {
     /// Returns the path of an entry as the user knows it.
     pub fn full_path(&self, path: &EntryPath) -> PathBuf {
         if path.is_root() { self.path.clone() } else { self.path.join(OsString::from_vec(path.slashed())) }
+    }
+
+    /// Tells whether something other than a directory is at `path`, reached without a symlink.
+    pub fn has_file(&self, path: &EntryPath) -> bool {
+        let place = self.open_handle(path).ok().and_then(|handle| place_of(handle.as_fd()).ok());
+        place.is_some_and(|place| !place.is_directory)
     }
 
     /// Returns the time before which the filesystem's own times are settled: the kernel's coarse clock, from

@@ -59,7 +59,10 @@ pub fn scan(root: &Root, rules: &Rules, threads: NonZeroUsize) -> Result<Scan> {
             })
         };
         let handles: Vec<_> = (0..threads.get()).map(spawn).collect();
-        handles.into_iter().map(|h| h.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+        handles
+            .into_iter()
+            .map(|h| h.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
     });
     for worker in workers {
         let worker = worker?;
@@ -121,7 +124,8 @@ impl Walker<'_> {
     fn add(&mut self, path: EntryPath, placed: Placed) -> Option<EntryPath> {
         let is_mount_point = !self.root.is_own_mount(placed.mount);
         if is_mount_point || placed.is_directory && self.rules.hollows(&path) {
-            let stat = if placed.is_directory { covered(StatKind::Directory) } else { covered(StatKind::File) };
+            let stat =
+                if placed.is_directory { covered(StatKind::Directory) } else { covered(StatKind::File) };
             self.found.push(Found { path, stat, covered: true });
             return None;
         }

@@ -95,30 +95,40 @@ fn push_content(
     Ok(blocks.push(&[0; tarball::BLOCK_BYTES][..tarball::padding(size_bytes)])?)
 }
 
-/// Packs the content of the blob `input` again under another compression. Fails where it is not what `diff_id` says.
+/// A blob whose content is to be packed again.
+pub struct Source<'a> {
+    /// Its bytes.
+    pub input: Box<dyn Read + Send + 'a>,
+    /// Where it is, for errors.
+    pub path: &'a Path,
+    /// How it is compressed.
+    pub codec: Codec,
+    /// What its content must be.
+    pub diff_id: DiffId,
+}
+
+/// Packs the content of a blob again under another compression. Fails where it is not what its diff_id says.
 pub fn repack(
-    input: impl Read + Send,
-    input_path: &Path,
-    codec: Codec,
-    diff_id: DiffId,
+    source: Source,
     compression: Compression,
     threads: NonZeroUsize,
     out: &mut (impl Write + Send),
     out_path: &Path,
 ) -> Result<Compressed> {
-    let mut input = codec.decoder(input, input_path)?;
+    let Source { input, path, codec, diff_id } = source;
+    let mut input = codec.decoder(input, path)?;
     let packed = stream::compress(compression, threads, out, out_path, |blocks| {
         loop {
             match input.read(blocks.free()) {
                 Ok(0) => return Ok(()),
                 Ok(count) => blocks.advance(count)?,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(Error::damaged(input_path, e.to_string()).into()),
+                Err(e) => return Err(Error::damaged(path, e.to_string()).into()),
             }
         }
     })?;
     if packed.diff_id != diff_id {
-        return Err(Error::damaged(input_path, format!("its content is {} and not {diff_id}", packed.diff_id)));
+        return Err(Error::damaged(path, format!("its content is {} and not {diff_id}", packed.diff_id)));
     }
     Ok(packed)
 }

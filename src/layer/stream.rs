@@ -117,9 +117,12 @@ pub(super) fn compress(
     let (compress, to_compress) = sync_channel(QUEUED_BLOCKS);
     let mut blocks = BlockWriter { block: vec![0; BLOCK_BYTES], filled: 0, total: 0, hash, compress };
     std::thread::scope(|scope| {
-        let hasher = scope.spawn(move || to_hash.into_iter().fold(Sha256::new(), |hasher, block: Block| hasher.chain_update(&*block)));
+        let hasher = scope.spawn(move || {
+            to_hash.into_iter().fold(Sha256::new(), |hasher, block: Block| hasher.chain_update(&*block))
+        });
         let writer = scope.spawn(move || write_compressed(compression, threads, to_compress, out));
-        let filled = fill(&mut blocks).and_then(|()| if blocks.filled > 0 { Ok(blocks.hand_on()?) } else { Ok(()) });
+        let filled =
+            fill(&mut blocks).and_then(|()| if blocks.filled > 0 { Ok(blocks.hand_on()?) } else { Ok(()) });
         let tar_bytes = blocks.total;
         drop(blocks); // the queues end here
         let hasher = hasher.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
@@ -206,10 +209,16 @@ mod tests {
     #[test]
     fn the_bytes_do_not_depend_on_the_number_of_threads() {
         let bytes = sample();
-        for compression in [Compression::None, Compression::Gzip(6), Compression::Zstd(3), Compression::Zstd(9)] {
+        for compression in
+            [Compression::None, Compression::Gzip(6), Compression::Zstd(3), Compression::Zstd(9)]
+        {
             let one = compressed(compression, 1, &bytes);
             for threads in [2, 3, 8, 40] {
-                assert_eq!(compressed(compression, threads, &bytes), one, "{compression} on {threads} threads");
+                assert_eq!(
+                    compressed(compression, threads, &bytes),
+                    one,
+                    "{compression} on {threads} threads"
+                );
             }
         }
     }
@@ -217,10 +226,17 @@ mod tests {
     #[test]
     fn what_is_compressed_reads_back_and_has_the_digests_it_says() {
         for bytes in [sample(), Vec::new(), vec![7; BLOCK_BYTES], vec![7; BLOCK_BYTES + 1]] {
-            for compression in [Compression::None, Compression::Gzip(1), Compression::Gzip(9), Compression::Zstd(3)] {
+            for compression in
+                [Compression::None, Compression::Gzip(1), Compression::Gzip(9), Compression::Zstd(3)]
+            {
                 let (result, out) = compressed(compression, 2, &bytes);
                 let mut back = Vec::new();
-                compression.codec().decoder(&out[..], Path::new("x")).unwrap().read_to_end(&mut back).unwrap();
+                compression
+                    .codec()
+                    .decoder(&out[..], Path::new("x"))
+                    .unwrap()
+                    .read_to_end(&mut back)
+                    .unwrap();
                 assert!(back == bytes, "{compression}");
                 assert_eq!(result.diff_id.0, <[u8; 32]>::from(Sha256::digest(&bytes)));
                 assert_eq!(result.digest.0, <[u8; 32]>::from(Sha256::digest(&out)));

@@ -81,7 +81,7 @@ fn changed_positions(old: &[Entry], new: &[Entry], kept: &[Option<usize>]) -> Ve
 mod tests {
     use super::*;
     use crate::model::layer::Item;
-    use crate::model::overlay::Overlay;
+    use crate::model::overlay::{Laid, Overlay};
     use crate::model::testing::{directory, file, linked, symlink};
 
     fn tree(entries: &[Entry]) -> Tree {
@@ -93,8 +93,8 @@ mod tests {
         let (old, new) = (tree(old), tree(new));
         let delta = delta(&old, &new);
         let mut overlay = Overlay::new();
-        overlay.lay(LayerContent::whole(&old).items());
-        overlay.lay(delta.items());
+        overlay.lay(LayerContent::whole(&old).items().map(Laid::from));
+        overlay.lay(delta.items().map(Laid::from));
         assert_eq!(overlay.into_tree(), new);
         let mark = |item: Item| match item {
             Item::Entry(entry) => entry.path.to_string(),
@@ -111,7 +111,8 @@ mod tests {
 
     #[test]
     fn a_removed_directory_is_one_whiteout() {
-        let old = [directory("a"), directory("a/d"), file("a/d/x", 1), directory("a/d/e"), file("a/d/e/y", 1)];
+        let old =
+            [directory("a"), directory("a/d"), file("a/d/x", 1), directory("a/d/e"), file("a/d/e/y", 1)];
         assert_eq!(shown(&old, &old[..1]), ["/", "/a", "-/a/d"]);
     }
 

@@ -89,7 +89,8 @@ impl<'t> LayerContent<'t> {
         };
         positions.iter().for_each(|at| choose_above(&entries[*at].path));
         whiteouts.iter().for_each(choose_above);
-        let entries = entries.iter().zip(chosen).filter_map(|(entry, chosen)| chosen.then_some(entry)).collect();
+        let entries =
+            entries.iter().zip(chosen).filter_map(|(entry, chosen)| chosen.then_some(entry)).collect();
         Self { entries, whiteouts }
     }
 
@@ -253,7 +254,8 @@ mod tests {
 
     #[test]
     fn parents_come_once_and_before_the_child_also_for_a_whiteout() {
-        let tree = Tree::new(vec![directory(""), directory("a"), directory("a/b"), file("a/b/c", 1), file("z", 1)]);
+        let tree =
+            Tree::new(vec![directory(""), directory("a"), directory("a/b"), file("a/b/c", 1), file("z", 1)]);
         let content = LayerContent::closed(&tree, &[3], vec![path("a/b/a"), path("a/x")]);
         let paths: Vec<_> = content.items().map(|item| item.path().to_string()).collect();
         assert_eq!(paths, ["/", "/a", "/a/b", "/a/b/a", "/a/b/c", "/a/x"]);

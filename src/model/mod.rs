@@ -14,5 +14,6 @@ pub mod policy;
 pub mod stamp;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod time;
 pub mod tree;
 pub mod vouch;

@@ -11,6 +11,9 @@ pub const BOOTSTRAP: &str = "bootstrap";
 /// The stages of a build in order, for a default.
 pub const STAGES: &[&str] = &[BOOTSTRAP, "deps-installed", "built"];
 
+/// The content of the file `oci-layout` (image-spec, image-layout.md).
+pub const OCI_LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
+
 const LONGEST_NAME: usize = 128;
 
 /// Checks a series' name: letters, digits and single `.`, `_`, `-`, `+` between them, and not digits alone, which
@@ -28,7 +31,9 @@ pub fn check_name(what: &'static str, name: &str) -> Result<()> {
     let sound = |at: usize| match bytes[at] {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => true,
         b'.' | b'_' | b'-' | b'+' => {
-            at > 0 && bytes.get(at + 1).is_some_and(u8::is_ascii_alphanumeric) && bytes[at - 1].is_ascii_alphanumeric()
+            at > 0
+                && bytes.get(at + 1).is_some_and(u8::is_ascii_alphanumeric)
+                && bytes[at - 1].is_ascii_alphanumeric()
         }
         _ => false,
     };
@@ -95,7 +100,8 @@ impl SnapshotRef {
             Some((series, stage)) => (series, Some(stage)),
             None => (name, None),
         };
-        let sound = check_series(series).is_ok() && stage.is_none_or(|stage| check_name("stage", stage).is_ok());
+        let sound =
+            check_series(series).is_ok() && stage.is_none_or(|stage| check_name("stage", stage).is_ok());
         if !sound {
             return Err(unknown());
         }

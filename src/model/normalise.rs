@@ -71,8 +71,8 @@ pub fn normalise(seen: Vec<Seen>, context: &Context) -> Result<Sides> {
             continue;
         }
         refuse_unrecordable(&path, &stat)?;
-        let is_volatile = volatile_top.as_ref().is_some_and(|top| path.is_beneath(top))
-            || context.rules.is_volatile(&path);
+        let is_volatile =
+            volatile_top.as_ref().is_some_and(|top| path.is_beneath(top)) || context.rules.is_volatile(&path);
         if is_volatile && volatile_top.as_ref().is_none_or(|top| !path.is_beneath(top)) {
             volatile_top = Some(path.clone());
         }
@@ -224,7 +224,8 @@ mod tests {
     fn whiteout_names_and_whiteout_devices_are_refused_with_their_path() {
         let none = Vouched::default();
         for name in ["d/.wh.x", ".wh.", ".wh..wh..opq"] {
-            let error = sides(vec![seen(name, StatKind::File, 0)], &Policy::plain(), None, &none).unwrap_err();
+            let error =
+                sides(vec![seen(name, StatKind::File, 0)], &Policy::plain(), None, &none).unwrap_err();
             assert!(error.to_string().contains(name), "{error}");
         }
         let device = StatKind::CharDevice(Device { major: 0, minor: 0 });

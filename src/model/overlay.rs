@@ -8,6 +8,24 @@ use super::layer::Item;
 use super::path::EntryPath;
 use super::tree::Tree;
 
+/// One thing that a recorded layer holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Laid {
+    /// The path is there, like this.
+    Entry(Entry),
+    /// The path and what is beneath it are gone.
+    Whiteout(EntryPath),
+}
+
+impl From<Item<'_>> for Laid {
+    fn from(item: Item) -> Self {
+        match item {
+            Item::Entry(entry) => Self::Entry(entry.clone()),
+            Item::Whiteout(path) => Self::Whiteout(path.clone()),
+        }
+    }
+}
+
 /// The entries that the layers so far give.
 #[derive(Debug, Default)]
 pub struct Overlay {
@@ -22,33 +40,37 @@ impl Overlay {
     }
 
     /// Lays a layer over what is there. `items` come in path order.
-    pub fn lay<'a>(&mut self, items: impl Iterator<Item = Item<'a>>) {
+    pub fn lay(&mut self, items: impl Iterator<Item = Laid>) {
         let first_group = self.groups;
         let mut below = std::mem::take(&mut self.entries).into_iter().peekable();
         let mut gone: Option<EntryPath> = None; // what is below at this path or beneath it is hidden
-        let hidden = |path: &EntryPath, gone: &Option<EntryPath>| {
+        let is_hidden = |path: &EntryPath, gone: &Option<EntryPath>| {
             gone.as_ref().is_some_and(|top| path == top || path.is_beneath(top))
         };
         for item in items {
-            while let Some(entry) = below.next_if(|entry| entry.path < *item.path()) {
-                if !hidden(&entry.path, &gone) {
+            let at = match &item {
+                Laid::Entry(entry) => &entry.path,
+                Laid::Whiteout(path) => path,
+            };
+            while let Some(entry) = below.next_if(|entry| entry.path < *at) {
+                if !is_hidden(&entry.path, &gone) {
                     self.entries.push(entry);
                 }
             }
-            below.next_if(|entry| entry.path == *item.path());
+            below.next_if(|entry| entry.path == *at);
             match item {
-                Item::Whiteout(path) => gone = Some(path.clone()),
-                Item::Entry(entry) => {
+                Laid::Whiteout(path) => gone = Some(path),
+                Laid::Entry(entry) => {
                     if !entry.is_directory() {
                         gone = Some(entry.path.clone());
                     }
                     let group = entry.group.map(|Group(number)| Group(first_group + number));
                     self.groups = self.groups.max(group.map_or(0, |Group(number)| number + 1));
-                    self.entries.push(Entry { group, ..entry.clone() });
+                    self.entries.push(Entry { group, ..entry });
                 }
             }
         }
-        self.entries.extend(below.filter(|entry| !hidden(&entry.path, &gone)));
+        self.entries.extend(below.filter(|entry| !is_hidden(&entry.path, &gone)));
     }
 
     /// Returns the tree that the layers give.
@@ -69,9 +91,10 @@ mod tests {
             let tree = Tree::new(entries.to_vec());
             let whiteouts = whiteouts.iter().map(|at| path(at)).collect();
             let all: Vec<usize> = (0..tree.entries().len()).collect();
-            overlay.lay(LayerContent::closed(&tree, &all, whiteouts).items());
+            overlay.lay(LayerContent::closed(&tree, &all, whiteouts).items().map(Laid::from));
         }
-        let shown = |e: &Entry| format!("{}{}", e.path, e.group.map_or(String::new(), |g| format!(" #{}", g.0)));
+        let shown =
+            |e: &Entry| format!("{}{}", e.path, e.group.map_or(String::new(), |g| format!(" #{}", g.0)));
         overlay.into_tree().entries().iter().map(shown).collect()
     }
 

@@ -48,6 +48,8 @@ pub struct Planned<'t> {
     pub key: LayerKey,
     /// What it holds; `None` for a layer taken over as it was recorded.
     pub content: Option<LayerContent<'t>>,
+    /// Whether it is one of the stage before.
+    pub is_inherited: bool,
 }
 
 /// Plans the layers that give `sides`, in the order of the image.
@@ -55,13 +57,13 @@ pub fn plan<'t>(sides: &'t Sides, below: &Below, policy: &Policy) -> Vec<Planned
     let mut layers: Vec<Planned<'t>> = Vec::new();
     match below {
         Below::Stage { layers: inherited, tree } if inherited.len() + 2 <= MOST_LAYERS => {
-            layers.extend(inherited.iter().map(|(role, key)| known(*role, *key)));
+            layers.extend(inherited.iter().map(|(role, key)| known(*role, *key, true)));
             layers.extend(made(Role::Delta, diff::delta(tree, &sides.stable), policy));
         }
         Below::Base { key, tree } => {
             let update = diff::delta(tree, &sides.stable);
             if is_worth_keeping(tree, &update, &sides.stable) {
-                layers.push(known(Role::Base, *key));
+                layers.push(known(Role::Base, *key, false));
                 layers.extend(made(Role::Update, update, policy));
             } else {
                 layers.extend(made(Role::Base, LayerContent::whole(&sides.stable), policy));
@@ -75,12 +77,17 @@ pub fn plan<'t>(sides: &'t Sides, below: &Below, policy: &Policy) -> Vec<Planned
     layers
 }
 
-fn known<'t>(role: Role, key: LayerKey) -> Planned<'t> {
-    Planned { role, key, content: None }
+fn known<'t>(role: Role, key: LayerKey, is_inherited: bool) -> Planned<'t> {
+    Planned { role, key, content: None, is_inherited }
 }
 
 fn made<'t>(role: Role, content: LayerContent<'t>, policy: &Policy) -> Option<Planned<'t>> {
-    (!content.is_empty()).then(|| Planned { role, key: content.key(policy), content: Some(content) })
+    (!content.is_empty()).then(|| Planned {
+        role,
+        key: content.key(policy),
+        content: Some(content),
+        is_inherited: false,
+    })
 }
 
 fn is_worth_keeping(base: &Tree, update: &LayerContent, now: &Tree) -> bool {

@@ -218,7 +218,10 @@ fn compile<'a>(globs: impl Iterator<Item = &'a str>) -> Result<GlobSet> {
         let compiled = GlobBuilder::new(&anchored).literal_separator(true).backslash_escape(true).build();
         set.add(compiled.map_err(|e| bad(e.kind().to_string()))?);
     }
-    set.build().map_err(|e| Error::BadGlob { glob: e.glob().unwrap_or_default().to_owned(), reason: e.kind().to_string() })
+    set.build().map_err(|e| Error::BadGlob {
+        glob: e.glob().unwrap_or_default().to_owned(),
+        reason: e.kind().to_string(),
+    })
 }
 
 /// Tells whether an extended attribute belongs to the tree. Labels and measurements of the machine, and

@@ -75,29 +75,26 @@ pub struct Stamp {
     pub mtime: Time,
     /// Change time then.
     pub ctime: Time,
-    /// Whether a later write must show in the times; see [`is_settled`].
-    pub settled: bool,
     /// What was found out then.
     pub facts: Facts,
 }
 
 impl Stamp {
-    /// Makes the stamp of a path whose facts were read at or after `scan_start`.
-    pub fn new(stat: &Stat, scan_start: Time, facts: Facts) -> Self {
-        Self {
+    /// Makes the stamp of a path whose facts were read at or after `scan_start`; `None` where a later write could
+    /// leave its times as they are, so that no stamp may vouch for it.
+    pub fn new(stat: &Stat, scan_start: Time, facts: &Facts) -> Option<Self> {
+        is_settled(stat, scan_start).then(|| Self {
             inode: stat.inode,
             size_bytes: stat.size_bytes,
             mtime: stat.mtime,
             ctime: stat.ctime,
-            settled: is_settled(stat, scan_start),
-            facts,
-        }
+            facts: facts.clone(),
+        })
     }
 
     /// Tells whether the facts still hold for a path that now has `stat`.
     pub fn vouches_for(&self, stat: &Stat) -> bool {
-        self.settled
-            && self.inode == stat.inode
+        self.inode == stat.inode
             && self.size_bytes == stat.size_bytes
             && self.mtime == stat.mtime
             && self.ctime == stat.ctime
@@ -131,14 +128,15 @@ mod tests {
         Time { seconds, nanos }
     }
 
-    fn stamp(stat: &Stat) -> Stamp {
-        Stamp::new(stat, START, Facts { content: Some(ContentHash([1; 32])), ..Facts::default() })
+    fn stamp(stat: &Stat) -> Option<Stamp> {
+        Stamp::new(stat, START, &Facts { content: Some(ContentHash([1; 32])), ..Facts::default() })
     }
 
     #[test]
     fn a_stamp_vouches_for_the_same_inode_size_and_times() {
         let before = stat(at(10, 1), at(20, 2));
-        assert!(stamp(&before).vouches_for(&before));
+        let stamp = stamp(&before).unwrap();
+        assert!(stamp.vouches_for(&before));
         for now in [
             Stat { inode: 8, ..before.clone() },
             Stat { size_bytes: 4, ..before.clone() },
@@ -146,16 +144,14 @@ mod tests {
             Stat { ctime: at(20, 3), ..before.clone() },
             Stat { kind: StatKind::Directory, ..before.clone() },
         ] {
-            assert!(!stamp(&before).vouches_for(&now), "{now:?}");
+            assert!(!stamp.vouches_for(&now), "{now:?}");
         }
     }
 
     #[test]
     fn a_file_written_in_the_tick_of_the_scan_is_not_trusted() {
-        let racy = stat(at(10, 1), START);
-        assert!(!stamp(&racy).vouches_for(&racy));
-        let settled = stat(at(10, 1), at(1000, 499));
-        assert!(stamp(&settled).vouches_for(&settled));
+        assert_eq!(stamp(&stat(at(10, 1), START)), None);
+        assert!(stamp(&stat(at(10, 1), at(1000, 499))).is_some());
     }
 
     #[test]

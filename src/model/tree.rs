@@ -88,7 +88,8 @@ mod tests {
 
     #[test]
     fn groups_are_numbered_by_first_name_and_single_names_have_none() {
-        let tree = Tree::new(vec![linked("c", 9), linked("b", 4), linked("a", 9), linked("d", 4), linked("z", 1)]);
+        let tree =
+            Tree::new(vec![linked("c", 9), linked("b", 4), linked("a", 9), linked("d", 4), linked("z", 1)]);
         let groups: Vec<_> = tree.entries().iter().map(|e| e.group.map(|g| g.0)).collect();
         assert_eq!(groups, [Some(0), Some(1), Some(0), Some(1), None]);
     }

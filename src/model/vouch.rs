@@ -96,7 +96,8 @@ mod tests {
 
     #[test]
     fn paths_go_through_the_links_of_the_root() {
-        let merged = links(&[("lib", "usr/lib"), ("usr/sbin", "bin"), ("a", "/b/../lib"), ("up", "../../usr")]);
+        let merged =
+            links(&[("lib", "usr/lib"), ("usr/sbin", "bin"), ("a", "/b/../lib"), ("up", "../../usr")]);
         assert!(vouched("/lib/", &merged).vouches_for(&path("usr/lib/x"), 5));
         assert!(vouched("/usr/sbin/", &merged).vouches_for(&path("usr/bin/x"), 5));
         assert!(vouched("/a/", &merged).vouches_for(&path("usr/lib/x"), 5));

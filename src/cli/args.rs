@@ -1,0 +1,306 @@
+//! What can be asked for, as clap reads it.
+
+use crate::layer::codec::Compression;
+use crate::model::names::SnapshotRef;
+use crate::model::path::EntryPath;
+use crate::model::policy::{MtimeRule, Profile};
+use crate::ops::export::{Format, Request};
+use crate::ops::snapshot::Options;
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use std::ffi::OsStr;
+use std::num::NonZeroUsize;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+const EPOCH_VARIABLE: &str = "SOURCE_DATE_EPOCH";
+
+/// Record Mock chroots stage by stage, and export them as OCI base and delta layers
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 80, propagate_version = true, after_help = AFTER_HELP)]
+pub struct Cli {
+    /// Keep snapshots in DIR [default: /var/lib/rootstrata for root, else
+    /// $XDG_STATE_HOME/rootstrata]
+    #[arg(long, global = true, value_name = "DIR", env = "ROOTSTRATA_STORE", hide_env_values = true)]
+    pub(super) store: Option<PathBuf>,
+    /// Print one JSON object on stdout
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+    /// Print on stderr what the work took
+    #[arg(long, global = true)]
+    pub(super) stats: bool,
+    /// Print neither progress nor results; JSON, warnings and errors stay
+    #[arg(short, long, global = true)]
+    pub(super) quiet: bool,
+    /// Print more of each layer
+    #[arg(short, long, global = true, conflicts_with = "quiet")]
+    pub(super) verbose: bool,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+const AFTER_HELP: &str = "\
+SNAPSHOT is SERIES, SERIES@STAGE, either with ~N for the Nth before, or a
+number that `rootstrata log` shows.
+
+Exit status: 0 done, 2 trouble, 75 the store is locked.";
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Record a root directory as a snapshot
+    Snapshot {
+        /// Root directory, such as /var/lib/mock/fedora-rawhide-x86_64/root
+        root: PathBuf,
+        #[command(flatten)]
+        record: RecordArgs,
+    },
+    /// Write a snapshot as an OCI image
+    Export(ExportArgs),
+    /// List snapshots, the newest first
+    Log {
+        /// Only those of SERIES
+        series: Option<String>,
+    },
+    /// Show a snapshot's layers, packages and policy
+    Show {
+        /// Snapshot to show
+        #[arg(value_parser = parse_snapshot)]
+        snapshot: SnapshotRef,
+    },
+    /// List a snapshot's entries as recorded
+    Ls {
+        /// Snapshot to list
+        #[arg(value_parser = parse_snapshot)]
+        snapshot: SnapshotRef,
+        /// Only this path and what is beneath it
+        #[arg(value_parser = EntryPathParser)]
+        path: Option<EntryPathArg>,
+    },
+}
+
+/// How a root is recorded.
+#[derive(Clone, Debug, Default, PartialEq, Args)]
+pub(super) struct RecordArgs {
+    /// Series that the snapshot continues [default: the name of ROOT's Mock
+    /// directory]
+    #[arg(long, value_name = "NAME")]
+    series: Option<String>,
+    /// Stage of the build that ROOT is at [default: bootstrap, then
+    /// deps-installed, then built, the first that the run does not have]
+    #[arg(long, value_name = "NAME")]
+    stage: Option<String>,
+    /// Plan the layers over this snapshot [default: the stage before]
+    #[arg(long, value_name = "SNAPSHOT", value_parser = parse_snapshot)]
+    parent: Option<SnapshotRef>,
+    /// Build that the snapshot is of [default: the newest run of the series
+    /// that lacks the stage, else a new one]
+    #[arg(long, value_name = "ID")]
+    run: Option<String>,
+    /// What to leave out and to normalise: mock or plain [default: mock where
+    /// ROOT has an rpm database]
+    #[arg(long, value_name = "PROFILE", value_parser = parse_profile)]
+    profile: Option<Profile>,
+    /// Leave out what matches GLOB, and what is beneath it
+    #[arg(long, value_name = "GLOB")]
+    exclude: Vec<String>,
+    /// Put what matches GLOB into the state layer
+    #[arg(long, value_name = "GLOB")]
+    volatile: Vec<String>,
+    /// Keep modification times of package files, of none (fixed), or all
+    /// (keep) [default: package, and keep under plain]
+    #[arg(long, value_name = "package|fixed|keep", value_parser = parse_mtime)]
+    mtime: Option<MtimeRule>,
+    /// Time for files without one of their own, in seconds since 1970
+    /// [default: $SOURCE_DATE_EPOCH, else 315619200]
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
+    epoch: Option<i64>,
+    /// Compress new layers with zstd[:LEVEL], gzip[:LEVEL] or none [default:
+    /// zstd:3]
+    #[arg(long, value_name = "KIND", value_parser = Compression::parse)]
+    compression: Option<Compression>,
+    /// Work on N threads [default: one for each processor]
+    #[arg(long, value_name = "N")]
+    threads: Option<NonZeroUsize>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ExportArgs {
+    /// Snapshot to export
+    #[arg(value_parser = parse_snapshot, required_unless_present = "root")]
+    snapshot: Option<SnapshotRef>,
+    /// Record ROOT first, with the options of `rootstrata snapshot`
+    #[arg(long, value_name = "ROOT", conflicts_with = "snapshot")]
+    pub(super) root: Option<PathBuf>,
+    /// File or directory to write
+    #[arg(short, long, value_name = "PATH")]
+    output: PathBuf,
+    /// Form of the image: oci-archive, one tar file, or oci-dir, a layout
+    /// [default: oci-archive]
+    #[arg(long, value_name = "FORMAT", value_parser = parse_format)]
+    format: Option<Format>,
+    /// Add an image for each other stage of the run
+    #[arg(long)]
+    all_stages: bool,
+    /// Leave out the blobs that SNAPSHOT has, for a place that has them
+    #[arg(long, value_name = "SNAPSHOT", value_parser = parse_snapshot)]
+    since: Option<SnapshotRef>,
+    #[command(flatten)]
+    pub(super) record: RecordArgs,
+}
+
+/// A path as the user gave it.
+#[derive(Clone, Debug)]
+pub(super) struct EntryPathArg(EntryPath);
+
+impl EntryPathArg {
+    pub(super) fn path(&self) -> EntryPath {
+        self.0.clone()
+    }
+}
+
+impl Cli {
+    /// Reads the command line; prints help or what is wrong with it, and exits, where that is all there is to do.
+    pub fn read() -> Self {
+        let cli = Self::parse();
+        if let Err(error) = cli.check() {
+            error.exit();
+        }
+        cli
+    }
+
+    /// What clap cannot say: the options of `snapshot` need something to record.
+    fn check(&self) -> Result<(), clap::Error> {
+        let fail = |kind, text: &str| Err(Self::command().error(kind, text));
+        if let Command::Export(args) = &self.command
+            && args.root.is_none()
+            && args.record != RecordArgs::default()
+        {
+            let text =
+                "options that say how to record need --root; a snapshot is exported as it was recorded";
+            return fail(ErrorKind::ArgumentConflict, text);
+        }
+        match std::env::var_os(EPOCH_VARIABLE).map(|value| parse_epoch(&value)) {
+            Some(None) => fail(ErrorKind::InvalidValue, "SOURCE_DATE_EPOCH is not a number of seconds"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl RecordArgs {
+    pub(super) fn options(&self) -> Options {
+        let defaults = Options::default();
+        Options {
+            series: self.series.clone(),
+            stage: self.stage.clone(),
+            parent: self.parent.clone(),
+            run: self.run.clone(),
+            profile: self.profile,
+            exclude: self.exclude.clone(),
+            volatile: self.volatile.clone(),
+            mtime: self.mtime,
+            epoch_s: self
+                .epoch
+                .or_else(|| std::env::var_os(EPOCH_VARIABLE).and_then(|value| parse_epoch(&value))),
+            compression: self.compression.unwrap_or(defaults.compression),
+            threads: self.threads.unwrap_or(defaults.threads),
+        }
+    }
+}
+
+impl ExportArgs {
+    /// What is to be exported; `recorded` is the snapshot that was made first.
+    pub(super) fn request(&self, recorded: Option<i64>) -> Request {
+        let snapshot = recorded.map(SnapshotRef::Id).or_else(|| self.snapshot.clone());
+        Request {
+            snapshot: snapshot.expect("clap wants a snapshot where there is no root"),
+            path: self.output.clone(),
+            format: self.format.unwrap_or_default(),
+            all_stages: self.all_stages,
+            since: self.since.clone(),
+        }
+    }
+}
+
+fn parse_epoch(value: &OsStr) -> Option<i64> {
+    value.to_str()?.trim().parse().ok()
+}
+
+fn parse_snapshot(text: &str) -> Result<SnapshotRef, String> {
+    SnapshotRef::parse(text).map_err(|_| "expected a number or SERIES[@STAGE][~N]".to_owned())
+}
+
+fn parse_profile(text: &str) -> Result<Profile, String> {
+    let all = [Profile::Mock, Profile::Plain];
+    all.into_iter().find(|profile| profile.name() == text).ok_or_else(|| "expected mock or plain".to_owned())
+}
+
+fn parse_mtime(text: &str) -> Result<MtimeRule, String> {
+    let all = [MtimeRule::Package, MtimeRule::Fixed, MtimeRule::Keep];
+    all.into_iter()
+        .find(|rule| rule.name() == text)
+        .ok_or_else(|| "expected package, fixed or keep".to_owned())
+}
+
+fn parse_format(text: &str) -> Result<Format, String> {
+    match text {
+        "oci-archive" => Ok(Format::OciArchive),
+        "oci-dir" => Ok(Format::OciDir),
+        _ => Err("expected oci-archive or oci-dir".to_owned()),
+    }
+}
+
+/// Paths are bytes, which clap's own parsers for text do not take.
+#[derive(Clone)]
+struct EntryPathParser;
+
+impl clap::builder::TypedValueParser for EntryPathParser {
+    type Value = EntryPathArg;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        _: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<EntryPathArg, clap::Error> {
+        let path = EntryPath::from_slashed(value.as_bytes()).map(EntryPathArg);
+        path.ok_or_else(|| {
+            command.clone().error(ErrorKind::InvalidValue, "a path in a snapshot has no .. in it")
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        let cli = Cli::try_parse_from(line.split(' '))?;
+        cli.check().map(|()| cli)
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn an_export_takes_a_snapshot_or_a_root_and_options_only_with_a_root() {
+        assert!(parse("rootstrata export a@b -o x").is_ok());
+        assert!(parse("rootstrata export --root /r -o x --series a --mtime fixed").is_ok());
+        for line in ["export -o x", "export a", "export a --root /r -o x", "export a -o x --series b"] {
+            assert!(parse(&format!("rootstrata {line}")).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn help_fits_eighty_columns() {
+        let mut command = Cli::command();
+        command.build();
+        let subcommands: Vec<String> = command.get_subcommands().map(|c| c.get_name().to_owned()).collect();
+        for name in subcommands.into_iter().filter(|name| name != "help") {
+            let help = command.find_subcommand_mut(&name).unwrap().render_long_help().to_string();
+            let longest = help.lines().map(|line| line.chars().count()).max();
+            assert!(longest <= Some(80), "{name}: {longest:?}\n{help}");
+        }
+    }
+}

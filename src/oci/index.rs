@@ -1,0 +1,78 @@
+//! index.json: which images a layout holds (image-spec, image-index.md).
+
+use super::image::{descriptor, unbuildable};
+use super::{Blob, REF_NAME, to_sorted_json};
+use crate::error::{Error, Result};
+use oci_spec::image::{Descriptor, ImageIndex, ImageIndexBuilder, MediaType};
+use std::collections::HashMap;
+use std::path::Path;
+
+/// An image of a layout.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// Its manifest.
+    pub manifest: Blob,
+    /// Its name; `None` for one that has none.
+    pub name: Option<String>,
+}
+
+/// Returns the bytes of an index of these images, in this order.
+pub fn render(images: &[Image]) -> Result<Vec<u8>> {
+    of_descriptors(images.iter().map(descriptor_of).collect::<oci_spec::Result<_>>().map_err(unbuildable)?)
+}
+
+/// Returns the bytes of the index `there` with these images in the place of those of the same names. `path` names
+/// it in errors.
+pub fn merge(there: &[u8], images: &[Image], path: &Path) -> Result<Vec<u8>> {
+    let there = ImageIndex::from_reader(there).map_err(|e| Error::damaged(path, e.to_string()))?;
+    let name_of = |descriptor: &Descriptor| {
+        descriptor.annotations().as_ref().and_then(|all| all.get(REF_NAME).cloned())
+    };
+    let is_replaced = |other: &Descriptor| {
+        let name = name_of(other);
+        images.iter().any(|image| image.name == name && name.is_some())
+    };
+    let mut all: Vec<Descriptor> =
+        there.manifests().iter().filter(|other| !is_replaced(other)).cloned().collect();
+    for image in images {
+        all.push(descriptor_of(image).map_err(unbuildable)?);
+    }
+    all.sort_by_key(name_of);
+    of_descriptors(all)
+}
+
+fn of_descriptors(descriptors: Vec<Descriptor>) -> Result<Vec<u8>> {
+    let index = ImageIndexBuilder::default()
+        .schema_version(2u32)
+        .media_type(MediaType::ImageIndex)
+        .manifests(descriptors)
+        .build();
+    index.map(|index| to_sorted_json(&index)).map_err(unbuildable)
+}
+
+fn descriptor_of(image: &Image) -> oci_spec::Result<Descriptor> {
+    let built = descriptor(&image.manifest, MediaType::ImageManifest)?;
+    match &image.name {
+        Some(name) => built.annotations(HashMap::from([(REF_NAME.to_owned(), name.clone())])).build(),
+        None => built.build(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::digest::Digest;
+
+    fn image(byte: u8, name: Option<&str>) -> Image {
+        Image { manifest: Blob { digest: Digest([byte; 32]), size_bytes: 1 }, name: name.map(str::to_owned) }
+    }
+
+    #[test]
+    fn an_image_replaces_the_one_of_its_name_and_leaves_the_others() {
+        let there = render(&[image(1, Some("a")), image(2, Some("b")), image(3, None)]).unwrap();
+        let merged = merge(&there, &[image(4, Some("b"))], Path::new("index.json")).unwrap();
+        let expected = render(&[image(3, None), image(1, Some("a")), image(4, Some("b"))]).unwrap();
+        assert_eq!(String::from_utf8(merged).unwrap(), String::from_utf8(expected).unwrap());
+        assert!(merge(b"{", &[], Path::new("index.json")).is_err());
+    }
+}

@@ -1,0 +1,232 @@
+//! From a plan to blobs and an image: layers that are known are taken as they are, the others are packed.
+
+use super::monitor::{Monitor, Phase, Phases};
+use super::snapshot::Options;
+use crate::error::{Error, Result};
+use crate::fs::facts::Cost;
+use crate::fs::root::Root;
+use crate::layer::codec::{Codec, Compression};
+use crate::layer::pack::{Compressed, Contents, Source, pack, repack};
+use crate::model::digest::{DiffId, LayerKey};
+use crate::model::layer::{LayerContent, Role};
+use crate::model::path::EntryPath;
+use crate::model::plan::Planned;
+use crate::oci;
+use crate::oci::image::{ImageLayer, Settings};
+use crate::store::{Blob, BlobRef, Layer, LayerUse, NewLayer, Snapshot, SnapshotLayer, Store};
+use std::io::Read;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Makes images in one store out of one root.
+pub(super) struct Composer<'a> {
+    store: &'a Store,
+    root: &'a Root,
+    compression: Compression,
+    threads: std::num::NonZeroUsize,
+    phases: &'a Phases<'a>,
+}
+
+/// An image whose blobs are all durable.
+#[derive(Debug)]
+pub(super) struct Made<'p> {
+    pub(super) layers: Vec<MadeLayer<'p>>,
+    pub(super) manifest: BlobRef,
+    pub(super) config: BlobRef,
+    pub(super) cost: Cost,
+}
+
+/// A layer whose blob is durable.
+#[derive(Debug)]
+pub(super) struct MadeLayer<'p> {
+    role: Role,
+    key: LayerKey,
+    diff_id: DiffId,
+    tar_bytes: u64,
+    blob: Blob,
+    /// Whether it is the parent's.
+    pub(super) is_inherited: bool,
+    /// What it holds, where it is new.
+    new: Option<&'p LayerContent<'p>>,
+}
+
+impl<'p> MadeLayer<'p> {
+    /// Returns what the store is to record.
+    pub(super) fn as_recorded(&self) -> SnapshotLayer<'p> {
+        let Self { role, key, diff_id, tar_bytes, .. } = *self;
+        let new = self.new.map(|content| NewLayer { content, diff_id, tar_bytes });
+        SnapshotLayer { role, key, blob: self.blob.clone(), new }
+    }
+
+    fn in_image(&self) -> ImageLayer {
+        ImageLayer {
+            role: self.role,
+            key: self.key,
+            diff_id: self.diff_id,
+            blob: oci::Blob { digest: self.blob.digest, size_bytes: self.blob.size_bytes },
+            media_type: self.blob.media_type.clone(),
+        }
+    }
+}
+
+impl<'a> Composer<'a> {
+    pub(super) fn new(store: &'a Store, root: &'a Root, options: &Options, phases: &'a Phases) -> Self {
+        Self { store, root, compression: options.compression, threads: options.threads, phases }
+    }
+
+    /// Makes what `known` is once more, under the compression that is asked for now.
+    pub(super) fn reuse(&self, known: &Snapshot, layers: &[LayerUse]) -> Result<Made<'static>> {
+        let media_type = self.compression.codec().media_type();
+        let mut made = Vec::with_capacity(layers.len());
+        for (position, LayerUse { role, layer, blob, .. }) in layers.iter().enumerate() {
+            let blob = if blob.media_type == media_type { blob.clone() } else { self.blob_of(layer)? };
+            let is_inherited = position < known.inherited_layers;
+            let Layer { key, diff_id, tar_bytes, .. } = *layer;
+            made.push(MadeLayer { role: *role, key, diff_id, tar_bytes, blob, is_inherited, new: None });
+        }
+        let is_same = made.iter().zip(layers).all(|(made, layer)| made.blob == layer.blob);
+        let manifest = if is_same { self.kept(known.manifest)? } else { None };
+        let config = known.config;
+        let manifest = manifest.map_or_else(|| self.keep_manifest(&config, &made), Ok)?;
+        Ok(Made { layers: made, manifest, config, cost: Cost::default() })
+    }
+
+    /// Makes the layers of a plan and the image of them.
+    pub(super) fn make<'p>(&self, planned: &'p [Planned<'p>], settings: &Settings) -> Result<Made<'p>> {
+        let known: Vec<Option<Layer>> =
+            planned.iter().map(|layer| self.store.layer_by_key(&layer.key)).collect::<Result<_>>()?;
+        let new_bytes = |(layer, known): (&Planned, &Option<Layer>)| match (known, &layer.content) {
+            (None, Some(content)) => content.content_bytes(),
+            _ => 0,
+        };
+        let total = planned.iter().zip(&known).map(new_bytes).sum();
+        let contents =
+            RootContents { root: self.root, monitor: self.phases.monitor, files: 0.into(), bytes: 0.into() };
+        let layers: Vec<MadeLayer> = self.phases.run(Phase::Pack, Some(total), || {
+            planned
+                .iter()
+                .zip(known)
+                .map(|(layer, known)| self.make_layer(layer, known, &contents))
+                .collect::<Result<_>>()
+        })?;
+        let image: Vec<ImageLayer> = layers.iter().map(MadeLayer::in_image).collect();
+        let config = self.store.keep_bytes(&oci::image::config(settings, &image)?)?;
+        let manifest = self.keep_manifest(&config, &layers)?;
+        let cost = Cost { files: contents.files.into_inner(), bytes: contents.bytes.into_inner() };
+        Ok(Made { layers, manifest, config, cost })
+    }
+
+    fn make_layer<'p>(
+        &self,
+        planned: &'p Planned<'p>,
+        known: Option<Layer>,
+        contents: &RootContents,
+    ) -> Result<MadeLayer<'p>> {
+        let Planned { role, key, content, is_inherited } = planned;
+        let (role, key, is_inherited) = (*role, *key, *is_inherited);
+        match (known, content) {
+            (Some(layer), content) => {
+                let blob = match (self.blob_of(&layer), content) {
+                    // The blob is lost, but what it held is before us.
+                    (Err(Error::Damaged { .. }), Some(content)) => {
+                        self.pack(content, contents, Some(layer.diff_id))?.0
+                    }
+                    (blob, _) => blob?,
+                };
+                let Layer { diff_id, tar_bytes, .. } = layer;
+                Ok(MadeLayer { role, key, diff_id, tar_bytes, blob, is_inherited, new: None })
+            }
+            (None, Some(content)) => {
+                let (blob, Compressed { diff_id, tar_bytes, .. }) = self.pack(content, contents, None)?;
+                Ok(MadeLayer { role, key, diff_id, tar_bytes, blob, is_inherited, new: Some(content) })
+            }
+            (None, None) => Err(Error::damaged(self.store.path(), format!("layer {key} is gone"))),
+        }
+    }
+
+    fn pack(
+        &self,
+        content: &LayerContent,
+        contents: &RootContents,
+        expected: Option<DiffId>,
+    ) -> Result<(Blob, Compressed)> {
+        self.write_blob(|out, path| {
+            let packed = pack(content, contents, self.compression, self.threads, out, path)?;
+            match expected.filter(|expected| *expected != packed.diff_id) {
+                Some(expected) => {
+                    Err(Error::damaged(self.store.path(), format!("layer {expected} cannot be made again")))
+                }
+                None => Ok(packed),
+            }
+        })
+    }
+
+    /// Returns the blob of a recorded layer in the form asked for; where it is kept in another form alone, that is
+    /// packed again, without a look at the root.
+    fn blob_of(&self, layer: &Layer) -> Result<Blob> {
+        let mut kept = self.store.blobs_of(layer.id)?;
+        let lost = kept.first().map(|blob| self.store.blob_path(&blob.digest));
+        kept.retain(|blob| self.store.has_blob(&blob.digest, blob.size_bytes));
+        let media_type = self.compression.codec().media_type();
+        if let Some(at) = kept.iter().position(|blob| blob.media_type == media_type) {
+            return Ok(kept.swap_remove(at));
+        }
+        let Some((blob, codec)) =
+            kept.first().and_then(|blob| Some((blob, Codec::of_media_type(&blob.media_type)?)))
+        else {
+            let path = lost.unwrap_or_else(|| self.store.path().to_owned());
+            return Err(Error::damaged(path, "the blob of a layer is missing"));
+        };
+        let input = self.store.open_blob(&blob.digest, blob.size_bytes)?;
+        let input_path = self.store.blob_path(&blob.digest);
+        let source = Source { input: Box::new(input), path: &input_path, codec, diff_id: layer.diff_id };
+        Ok(self.write_blob(|out, path| repack(source, self.compression, self.threads, out, path))?.0)
+    }
+
+    fn write_blob(
+        &self,
+        write: impl FnOnce(&mut std::fs::File, &std::path::Path) -> Result<Compressed>,
+    ) -> Result<(Blob, Compressed)> {
+        let mut new = self.store.new_blob()?;
+        let path = new.path().to_owned();
+        let packed = write(new.file(), &path)?;
+        self.store.keep_blob(new, &packed.digest, packed.size_bytes)?;
+        let media_type = self.compression.codec().media_type().to_owned();
+        Ok((Blob { digest: packed.digest, media_type, size_bytes: packed.size_bytes }, packed))
+    }
+
+    fn keep_manifest(&self, config: &BlobRef, layers: &[MadeLayer]) -> Result<BlobRef> {
+        let image: Vec<ImageLayer> = layers.iter().map(MadeLayer::in_image).collect();
+        let config = oci::Blob { digest: config.digest, size_bytes: config.size_bytes };
+        self.store.keep_bytes(&oci::image::manifest(&config, &image)?)
+    }
+
+    /// `None` where the file has gone: it can be made again.
+    fn kept(&self, blob: BlobRef) -> Result<Option<BlobRef>> {
+        Ok(self.store.has_blob(&blob.digest, blob.size_bytes).then_some(blob))
+    }
+}
+
+/// The files of a root, counted as they are read.
+struct RootContents<'a> {
+    root: &'a Root,
+    monitor: &'a dyn Monitor,
+    files: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Contents for RootContents<'_> {
+    fn open(&self, path: &EntryPath) -> Result<Box<dyn Read + '_>> {
+        Ok(Box::new(self.root.open_file(path)?))
+    }
+
+    fn full_path(&self, path: &EntryPath) -> PathBuf {
+        self.root.full_path(path)
+    }
+
+    fn was_read(&self, bytes: u64) {
+        self.files.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.monitor.advance(bytes);
+    }
+}

@@ -1,0 +1,165 @@
+//! Writes recorded images where others can read them. Reads blobs of the store and nothing else: what a layer holds
+//! was compressed when it was recorded.
+
+use super::monitor::{Monitor, Phase, Phases};
+use crate::error::{Error, Result};
+use crate::model::digest::Digest;
+use crate::model::names::{SnapshotRef, image_name};
+use crate::oci::archive::Archive;
+use crate::oci::index::{self, Image};
+use crate::oci::{self, layout};
+use crate::store::{BlobRef, Snapshot, Store};
+use std::collections::HashSet;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The form of an export (containers-transports(5)).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// One tar file.
+    #[default]
+    OciArchive,
+    /// A directory.
+    OciDir,
+}
+
+/// What is exported.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The snapshot.
+    pub snapshot: SnapshotRef,
+    /// Where to.
+    pub path: PathBuf,
+    /// In which form.
+    pub format: Format,
+    /// Also the other stages of its run, each as an image of its own.
+    pub all_stages: bool,
+    /// Leave out the blobs that this snapshot has.
+    pub since: Option<SnapshotRef>,
+}
+
+/// What was exported.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// Where to.
+    pub path: PathBuf,
+    /// The image of the snapshot that was asked for.
+    pub manifest_digest: Digest,
+    /// All images, by name.
+    pub images: Vec<(String, Digest)>,
+    /// Bytes written: 0 where the target held all of it already.
+    pub bytes_written: u64,
+    /// The time that each phase took.
+    pub seconds: Vec<(Phase, Duration)>,
+}
+
+/// Exports from the store at `store_path`.
+pub fn export(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Result<Outcome> {
+    let store = Store::open(store_path)?;
+    let chosen = store.find(&request.snapshot)?;
+    let snapshots = if request.all_stages { stages_of(&store, &chosen)? } else { vec![chosen.clone()] };
+    let images: Vec<Image> = snapshots.iter().map(image_of).collect();
+    let blobs = blobs_of(&store, &snapshots, request.since.as_ref())?;
+    let total = blobs.iter().map(|blob| blob.size_bytes).sum();
+    let phases = Phases::new(monitor);
+    let bytes_written = phases.run(Phase::Export, Some(total), || {
+        let written = |bytes| monitor.advance(bytes);
+        match request.format {
+            Format::OciArchive => write_archive(&store, &images, &blobs, &request.path, &written),
+            Format::OciDir => layout::add(&request.path, &images, &blobs, &StoreBlobs(&store), &written),
+        }
+    })?;
+    Ok(Outcome {
+        path: request.path.clone(),
+        manifest_digest: chosen.manifest.digest,
+        images: images
+            .iter()
+            .map(|image| (image.name.clone().unwrap_or_default(), image.manifest.digest))
+            .collect(),
+        bytes_written,
+        seconds: phases.spent(),
+    })
+}
+
+/// The newest snapshot of each stage of the run, the earliest stage first; of its own stage the chosen one.
+fn stages_of(store: &Store, chosen: &Snapshot) -> Result<Vec<Snapshot>> {
+    let mut stages: Vec<Snapshot> = vec![chosen.clone()];
+    for snapshot in store.snapshots_of_run(&chosen.series, &chosen.run)? {
+        if !stages.iter().any(|known| known.stage == snapshot.stage) {
+            stages.push(snapshot);
+        }
+    }
+    stages.sort_by_key(|snapshot| snapshot.id);
+    Ok(stages)
+}
+
+fn image_of(snapshot: &Snapshot) -> Image {
+    Image { manifest: blob(snapshot.manifest), name: Some(image_name(&snapshot.series, &snapshot.stage)) }
+}
+
+fn blob(blob: BlobRef) -> oci::Blob {
+    oci::Blob { digest: blob.digest, size_bytes: blob.size_bytes }
+}
+
+/// What the images consist of: each blob once, manifests and configurations first.
+fn blobs_of(store: &Store, snapshots: &[Snapshot], since: Option<&SnapshotRef>) -> Result<Vec<oci::Blob>> {
+    let parts = |snapshot: &Snapshot| -> Result<(Vec<oci::Blob>, Vec<oci::Blob>)> {
+        let layers = store.layers(snapshot.id)?;
+        let layers =
+            layers.into_iter().map(|l| oci::Blob { digest: l.blob.digest, size_bytes: l.blob.size_bytes });
+        Ok((vec![blob(snapshot.manifest), blob(snapshot.config)], layers.collect()))
+    };
+    let mut seen: HashSet<Digest> = HashSet::new();
+    if let Some(reference) = since {
+        let (small, layers) = parts(&store.find(reference)?)?;
+        seen.extend(small.iter().chain(&layers).map(|blob| blob.digest));
+    }
+    let (mut all, mut all_layers) = (Vec::new(), Vec::new());
+    for snapshot in snapshots {
+        let (small, layers) = parts(snapshot)?;
+        all.extend(small.into_iter().filter(|blob| seen.insert(blob.digest)));
+        all_layers.extend(layers.into_iter().filter(|blob| seen.insert(blob.digest)));
+    }
+    all.extend(all_layers);
+    Ok(all)
+}
+
+fn write_archive(
+    store: &Store,
+    images: &[Image],
+    blobs: &[oci::Blob],
+    path: &Path,
+    written: &dyn Fn(u64),
+) -> Result<u64> {
+    match fs_err::metadata(path) {
+        Ok(there) if there.is_dir() => return Err(Error::IsADirectory(path.to_owned())),
+        Ok(there) if !there.is_file() => return Err(Error::NotAFile(path.to_owned())),
+        _ => {}
+    }
+    let archive = Archive::new(&index::render(images)?, blobs)?;
+    if archive.is_at(path) {
+        return Ok(0);
+    }
+    layout::replace(path, |file| archive.write(&StoreBlobs(store), file, path, written))?;
+    Ok(archive.size_bytes())
+}
+
+/// Writes the store's own index.json, by which engines read it in place.
+pub(super) fn update_index(store: &Store) -> Result<()> {
+    store.update_index(|listed| {
+        let image = |listed: &crate::store::Listed| Image {
+            manifest: blob(listed.manifest),
+            name: listed.name.as_ref().map(|(series, stage)| image_name(series, stage)),
+        };
+        index::render(&listed.iter().map(image).collect::<Vec<_>>())
+    })
+}
+
+struct StoreBlobs<'a>(&'a Store);
+
+impl oci::Blobs for StoreBlobs<'_> {
+    fn open(&self, blob: &oci::Blob) -> Result<File> {
+        self.0.open_blob(&blob.digest, blob.size_bytes)
+    }
+}

@@ -1,0 +1,96 @@
+//! How the library tells what it is doing: it calls this trait and prints nothing.
+
+use std::cell::RefCell;
+use std::time::{Duration, Instant};
+
+/// A part of the work that takes time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// Finding what is in the root.
+    Scan,
+    /// Reading what the stamps cannot vouch for; counted in bytes.
+    Hash,
+    /// Reading the packages.
+    Packages,
+    /// Finding the layers that give the tree.
+    Plan,
+    /// Writing layers; counted in bytes of content.
+    Pack,
+    /// Writing the database and the index.
+    Record,
+    /// Writing an archive or a layout; counted in bytes.
+    Export,
+}
+
+impl Phase {
+    /// Returns the name that JSON and statistics use.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Scan => "scan",
+            Self::Hash => "hash",
+            Self::Packages => "packages",
+            Self::Plan => "plan",
+            Self::Pack => "pack",
+            Self::Record => "record",
+            Self::Export => "export",
+        }
+    }
+}
+
+/// Someone who wants to know.
+pub trait Monitor: Sync {
+    /// A phase begins; `total_bytes` where it is known how much there is to do.
+    fn begin(&self, phase: Phase, total_bytes: Option<u64>);
+
+    /// That many bytes more are done. Called from any thread.
+    fn advance(&self, bytes: u64);
+
+    /// The phase that was begun last is over.
+    fn end(&self, phase: Phase);
+
+    /// Something that the user should know and that is no failure.
+    fn note(&self, text: &str);
+}
+
+/// Nobody wants to know.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Silent;
+
+impl Monitor for Silent {
+    fn begin(&self, _: Phase, _: Option<u64>) {}
+    fn advance(&self, _: u64) {}
+    fn end(&self, _: Phase) {}
+    fn note(&self, _: &str) {}
+}
+
+/// Times the phases and tells the monitor of them.
+pub(super) struct Phases<'m> {
+    pub(super) monitor: &'m dyn Monitor,
+    spent: RefCell<Vec<(Phase, Duration)>>,
+}
+
+impl<'m> Phases<'m> {
+    pub(super) fn new(monitor: &'m dyn Monitor) -> Self {
+        Self { monitor, spent: RefCell::default() }
+    }
+
+    /// Runs one phase.
+    pub(super) fn run<T>(&self, phase: Phase, total_bytes: Option<u64>, work: impl FnOnce() -> T) -> T {
+        self.monitor.begin(phase, total_bytes);
+        let start = Instant::now();
+        let done = work();
+        let took = start.elapsed();
+        self.monitor.end(phase);
+        let mut spent = self.spent.borrow_mut();
+        match spent.iter_mut().find(|(known, _)| *known == phase) {
+            Some((_, sum)) => *sum += took,
+            None => spent.push((phase, took)),
+        }
+        done
+    }
+
+    /// Returns the time that each phase took, in the order of their beginnings.
+    pub(super) fn spent(self) -> Vec<(Phase, Duration)> {
+        self.spent.into_inner()
+    }
+}

@@ -1,0 +1,136 @@
+//! Looks at a root: a scan, merged with the stamps of the last one, and the facts of what has changed since.
+//!
+//! A path is read only where its stamp does not vouch for it, and what was read is stamped at once, so that a run
+//! that fails later need not read it again.
+
+use super::monitor::{Phase, Phases};
+use crate::error::{Error, Result};
+use crate::fs::facts::{Cost, read_facts};
+use crate::fs::root::Root;
+use crate::fs::scan::{Found, Scan, scan};
+use crate::model::normalise::Seen;
+use crate::model::path::EntryPath;
+use crate::model::policy::Rules;
+use crate::model::stamp::{Facts, Stamp, StatKind};
+use crate::store::Store;
+use std::cmp::Ordering;
+use std::io::Read;
+use std::num::NonZeroUsize;
+
+/// The largest file that is read as a whole for what it says, such as passwd.
+const LARGEST_CONFIGURATION_BYTES: u64 = 4 << 20;
+
+/// What a root holds.
+#[derive(Debug)]
+pub(super) struct Observation {
+    /// All paths in order, with what there is to know.
+    pub(super) seen: Vec<Seen>,
+    /// Sockets, which are not among them.
+    pub(super) sockets: u64,
+    /// The snapshot whose tree this is, where every stamp vouched and none is left over.
+    pub(super) same_as: Option<i64>,
+    /// What was read.
+    pub(super) cost: Cost,
+}
+
+/// Looks at all of the root.
+pub(super) fn observe(
+    store: &mut Store,
+    root: &Root,
+    rules: &Rules,
+    threads: NonZeroUsize,
+    phases: &Phases,
+) -> Result<Observation> {
+    let (scan, joined) = phases.run(Phase::Scan, None, || {
+        let scan = scan(root, rules, threads)?;
+        let joined = join(store, root, &scan)?;
+        Ok::<_, Error>((scan, joined))
+    })?;
+    let Joined { mut facts, unknown, gone } = joined;
+    let Scan { mut found, sockets, start } = scan;
+
+    let mut cost = Cost::default();
+    let same_as = if unknown.is_empty() && gone.is_empty() {
+        store.stamped_snapshot(root.path())?
+    } else {
+        let bytes = unknown.iter().map(|at| file_bytes(&found[*at])).sum();
+        phases.run(Phase::Hash, Some(bytes), || {
+            let advance = |bytes| phases.monitor.advance(bytes);
+            let read = read_facts(root, &mut found, &unknown, threads, &advance)?;
+            cost = read.1;
+            let fresh = unknown.iter().zip(&read.0);
+            let fresh =
+                fresh.map(|(at, facts)| (&found[*at].path, Stamp::new(&found[*at].stat, start, facts)));
+            store.update_stamps(root.path(), gone.iter().map(|path| (path, None)).chain(fresh))?;
+            unknown.iter().zip(read.0).for_each(|(at, fact)| facts[*at] = Some(fact));
+            Ok::<_, Error>(())
+        })?;
+        None
+    };
+    let seen = found.into_iter().zip(facts).map(|(Found { path, stat, .. }, facts)| {
+        let facts = facts.expect("every path was vouched for or read");
+        Seen { path, stat, facts }
+    });
+    Ok(Observation { seen: seen.collect(), sockets, same_as, cost })
+}
+
+struct Joined {
+    /// For each found path what its stamp vouches for.
+    facts: Vec<Option<Facts>>,
+    /// Places of the paths that no stamp vouches for.
+    unknown: Vec<usize>,
+    /// Stamped paths that were not found.
+    gone: Vec<EntryPath>,
+}
+
+/// Merges what was found with the stamps, which come in the same order.
+fn join(store: &Store, root: &Root, scan: &Scan) -> Result<Joined> {
+    let found = &scan.found;
+    let mut facts: Vec<Option<Facts>> = Vec::with_capacity(found.len());
+    let mut gone = Vec::new();
+    store.each_stamp(root.path(), |path, stamp| {
+        while found.get(facts.len()).is_some_and(|found| found.path < path) {
+            facts.push(None);
+        }
+        match found.get(facts.len()).map(|found| found.path.cmp(&path)) {
+            Some(Ordering::Equal) => {
+                let vouches = stamp.vouches_for(&found[facts.len()].stat);
+                facts.push(vouches.then_some(stamp.facts));
+            }
+            _ => gone.push(path),
+        }
+    })?;
+    facts.resize(found.len(), None);
+    let unknown = facts.iter().enumerate().filter_map(|(at, facts)| facts.is_none().then_some(at)).collect();
+    Ok(Joined { facts, unknown, gone })
+}
+
+fn file_bytes(found: &Found) -> u64 {
+    if found.stat.kind == StatKind::File { found.stat.size_bytes } else { 0 }
+}
+
+impl Observation {
+    /// Returns what was seen at `path`.
+    pub(super) fn at(&self, path: &EntryPath) -> Option<&Seen> {
+        self.seen.binary_search_by(|seen| seen.path.cmp(path)).ok().map(|at| &self.seen[at])
+    }
+
+    /// Returns the content of a small file as it was seen; `None` where there is no such file. Fails where it is
+    /// another by now.
+    pub(super) fn read_configuration(&self, root: &Root, path: &EntryPath) -> Result<Option<Vec<u8>>> {
+        let Some((seen, content)) = self.at(path).and_then(|seen| Some((seen, seen.facts.content?))) else {
+            return Ok(None);
+        };
+        if seen.stat.size_bytes > LARGEST_CONFIGURATION_BYTES {
+            return Ok(None);
+        }
+        let full = root.full_path(path);
+        let mut bytes = Vec::new();
+        let mut input = root.open_file(path)?.take(LARGEST_CONFIGURATION_BYTES + 1);
+        input.read_to_end(&mut bytes).map_err(Error::io("read", &full))?;
+        if blake3::hash(&bytes).as_bytes() != &content.0 {
+            return Err(Error::Changed(full));
+        }
+        Ok(Some(bytes))
+    }
+}

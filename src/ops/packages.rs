@@ -1,0 +1,117 @@
+//! What the root's rpm database says: packages, and the times of their files.
+
+use super::monitor::Monitor;
+use super::observe::Observation;
+use crate::error::{Error, Result};
+use crate::fs::root::Root;
+use crate::model::package::Package;
+use crate::model::path::EntryPath;
+use crate::model::stamp::StatKind;
+use crate::model::vouch::{Links, Vouched};
+use crate::rpm;
+use crate::store::{Scratch, Store};
+use std::io::{Read, Write};
+
+/// Packages of a root.
+#[derive(Debug, Default)]
+pub(super) struct Installed {
+    /// Sorted; `None` where nobody knows.
+    pub(super) packages: Option<Vec<Package>>,
+    /// The times that they give their files.
+    pub(super) vouched: Vouched,
+}
+
+/// Tells whether the root has an rpm database of any kind.
+pub(super) fn has_database(root: &Root) -> bool {
+    places().any(|place| {
+        [rpm::SQLITE]
+            .iter()
+            .chain(rpm::OTHER_BACKENDS)
+            .any(|name| root.has_file(&place.join(name.as_bytes())))
+    })
+}
+
+/// Reads the packages. A database that cannot be read is noted, and the packages are then unknown.
+pub(super) fn read(
+    store: &Store,
+    root: &Root,
+    observed: &Observation,
+    monitor: &dyn Monitor,
+) -> Result<Installed> {
+    let is_file = |path: &EntryPath| observed.at(path).is_some_and(|seen| seen.stat.kind == StatKind::File);
+    for place in places() {
+        if is_file(&place.join(rpm::SQLITE.as_bytes())) {
+            return match read_sqlite(store, root, observed, &place) {
+                Err(error @ Error::RpmDatabase { .. }) => {
+                    monitor.note(&format!("{error}; packages are unknown"));
+                    Ok(Installed::default())
+                }
+                read => read,
+            };
+        }
+        for name in rpm::OTHER_BACKENDS {
+            let path = place.join(name.as_bytes());
+            if is_file(&path) {
+                let at = root.full_path(&path);
+                monitor.note(&format!("{} is not of the SQLite backend; packages are unknown", at.display()));
+                return Ok(Installed::default());
+            }
+        }
+    }
+    Ok(Installed::default())
+}
+
+fn places() -> impl Iterator<Item = EntryPath> {
+    rpm::PLACES.iter().filter_map(|place| EntryPath::from_slashed(place.as_bytes()))
+}
+
+/// SQLite opens files by path and makes others beside them, so it gets a private copy.
+fn read_sqlite(store: &Store, root: &Root, observed: &Observation, place: &EntryPath) -> Result<Installed> {
+    let scratch = store.scratch()?;
+    for name in [rpm::SQLITE, rpm::SQLITE_WAL] {
+        let path = place.join(name.as_bytes());
+        if observed.at(&path).is_some_and(|seen| seen.stat.kind == StatKind::File) {
+            copy(root, observed, &path, &scratch, name)?;
+        }
+    }
+    let headers = rpm::read(scratch.path(), &root.full_path(&place.join(rpm::SQLITE.as_bytes())))?;
+    let links: Links = observed
+        .seen
+        .iter()
+        .filter(|seen| seen.stat.kind == StatKind::Symlink)
+        .map(|seen| (seen.path.clone(), seen.facts.target.clone()))
+        .collect();
+    let files = headers.iter().flat_map(|header| {
+        header
+            .files
+            .iter()
+            .map(|file| (header.directories[file.directory].as_slice(), file.name.as_slice(), file.mtime_s))
+    });
+    let vouched = Vouched::new(files, &links);
+    let mut packages: Vec<Package> = headers.into_iter().map(|header| header.package).collect();
+    packages.sort();
+    Ok(Installed { packages: Some(packages), vouched })
+}
+
+/// Copies a file as it was seen; another content is a change of the root.
+fn copy(root: &Root, observed: &Observation, path: &EntryPath, scratch: &Scratch, name: &str) -> Result<()> {
+    let full = root.full_path(path);
+    let target = scratch.path().join(name);
+    let mut input = root.open_file(path)?;
+    let mut output = fs_err::File::create(&target).map_err(Error::io("write", &target))?;
+    let mut hasher = blake3::Hasher::new();
+    let mut buffer = vec![0; 256 * 1024];
+    loop {
+        let count = input.read(&mut buffer).map_err(Error::io("read", &full))?;
+        if count == 0 {
+            break;
+        }
+        hasher.update(&buffer[..count]);
+        output.write_all(&buffer[..count]).map_err(Error::io("write", &target))?;
+    }
+    let recorded = observed.at(path).and_then(|seen| seen.facts.content);
+    if recorded.is_none_or(|content| content.0 != *hasher.finalize().as_bytes()) {
+        return Err(Error::Changed(full));
+    }
+    Ok(())
+}

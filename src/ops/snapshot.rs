@@ -1,0 +1,255 @@
+//! Records one stage of a root: what of it is known is reused, what is new becomes layers.
+
+use super::below::{Ground, Place, check_names};
+use super::compose::{Composer, Made};
+use super::describe::{build_user, settings};
+use super::monitor::{Monitor, Phase, Phases};
+use super::observe::{Observation, observe};
+use super::packages;
+use crate::error::{Error, Result};
+use crate::fs::facts::Cost;
+use crate::fs::root::Root;
+use crate::layer::codec::Compression;
+use crate::model::names::SnapshotRef;
+use crate::model::normalise::{Context, normalise};
+use crate::model::plan::{Planned, plan};
+use crate::model::policy::{MtimeRule, Policy, Profile, Rules};
+use crate::store::{LayerUse, NewSnapshot, PackagesOf, Snapshot, Store};
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// How often a root that changes while it is read is looked at anew.
+const MOST_ATTEMPTS: usize = 3;
+
+/// What is asked for; what is left open gets its default from the root and the store.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The series; by default the name of the root's Mock directory.
+    pub series: Option<String>,
+    /// The stage; by default the first usual one that the run does not have.
+    pub stage: Option<String>,
+    /// The snapshot to plan over; by default the stage before.
+    pub parent: Option<SnapshotRef>,
+    /// The build; by default the newest of the series that lacks the stage, else one of its own.
+    pub run: Option<String>,
+    /// The profile; by default `mock` where the root has an rpm database.
+    pub profile: Option<Profile>,
+    /// More globs of paths to leave out.
+    pub exclude: Vec<String>,
+    /// More globs of volatile paths.
+    pub volatile: Vec<String>,
+    /// Whose times are kept; by default as the profile has it.
+    pub mtime: Option<MtimeRule>,
+    /// The epoch in seconds since 1970.
+    pub epoch_s: Option<i64>,
+    /// How new layers are compressed.
+    pub compression: Compression,
+    /// How many threads work.
+    pub threads: NonZeroUsize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            series: None,
+            stage: None,
+            parent: None,
+            run: None,
+            profile: None,
+            exclude: Vec::new(),
+            volatile: Vec::new(),
+            mtime: None,
+            epoch_s: None,
+            compression: Compression::default(),
+            threads: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+        }
+    }
+}
+
+/// What was recorded, and what it took.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The snapshot.
+    pub snapshot: Snapshot,
+    /// Its layers, the lowest first.
+    pub layers: Vec<LayerUse>,
+    /// How many packages it has; `None` where nobody knows.
+    pub packages: Option<u64>,
+    /// Files of the root whose content was read: to hash it, to pack it, or both.
+    pub files_read: u64,
+    /// Bytes of content that were read.
+    pub bytes_read: u64,
+    /// The time that each phase took.
+    pub seconds: Vec<(Phase, Duration)>,
+}
+
+/// Records `root` in the store at `store_path`, which is made where it is missing. Nothing is recorded where any of it
+/// fails.
+pub fn snapshot(store_path: &Path, root: &Path, options: &Options, monitor: &dyn Monitor) -> Result<Outcome> {
+    check_names(options)?;
+    let root = Root::open(root)?;
+    let policy = policy(&root, options);
+    let rules = policy.rules()?;
+    let mut store = Store::open_or_create(store_path)?;
+    let phases = Phases::new(monitor);
+    let mut attempt = 1;
+    let (id, cost) = loop {
+        match try_snapshot(&mut store, &root, options, &policy, &rules, &phases) {
+            Err(Error::Changed(_)) if attempt < MOST_ATTEMPTS => attempt += 1,
+            done => break done?,
+        }
+    };
+    let snapshot = store.find(&SnapshotRef::Id(id))?;
+    Ok(Outcome {
+        layers: store.layers(id)?,
+        packages: snapshot.package_set_id.map(|set| store.packages_len(set)).transpose()?,
+        snapshot,
+        files_read: cost.files,
+        bytes_read: cost.bytes,
+        seconds: phases.spent(),
+    })
+}
+
+fn policy(root: &Root, options: &Options) -> Policy {
+    let is_mock = || packages::has_database(root);
+    let profile = options.profile.unwrap_or_else(|| if is_mock() { Profile::Mock } else { Profile::Plain });
+    let defaults = match profile {
+        Profile::Mock => Policy::mock(),
+        Profile::Plain => Policy::plain(),
+    };
+    Policy {
+        exclude: options.exclude.clone(),
+        volatile: options.volatile.clone(),
+        mtime: options.mtime.unwrap_or(defaults.mtime),
+        epoch_s: options.epoch_s,
+        ..defaults
+    }
+}
+
+fn try_snapshot(
+    store: &mut Store,
+    root: &Root,
+    options: &Options,
+    policy: &Policy,
+    rules: &Rules,
+    phases: &Phases,
+) -> Result<(i64, Cost)> {
+    let place = Place::find(store, root, options)?;
+    let ground = Ground::find(store, &place, options, &policy.key())?;
+    let observed = observe(store, root, rules, options.threads, phases)?;
+    let composer = Composer::new(store, root, options, phases);
+    let recording = Recording { place: &place, ground: &ground, policy, root };
+    if let Some((known, layers)) = same_snapshot(store, &observed, &recording)? {
+        let made = composer.reuse(&known, &layers)?;
+        let packages = known.package_set_id.map_or(PackagesOf::Unknown, PackagesOf::Set);
+        let counts =
+            Counts { entries: known.entries, content_bytes: known.content_bytes, sockets: observed.sockets };
+        let id = record(store, &recording, packages, counts, &made, phases)?;
+        return Ok((id, observed.cost));
+    }
+    let installed =
+        phases.run(Phase::Packages, None, || packages::read(store, root, &observed, phases.monitor))?;
+    let user = build_user(root, &observed, policy)?;
+    let (sockets, mut cost) = (observed.sockets, observed.cost);
+    let loaded = ground.load(store)?;
+    let sides = phases.run(Phase::Plan, None, || {
+        let home = user.as_ref().and_then(|user| user.home.as_ref());
+        let context = Context { policy, rules, home, vouched: &installed.vouched };
+        normalise(observed.seen, &context).map_err(|error| below_root(error, root))
+    })?;
+    let planned: Vec<Planned> =
+        phases.run(Phase::Plan, None, || plan(&sides, &ground.below(&loaded), policy));
+    let settings = settings(user.as_ref(), installed.packages.as_deref(), policy);
+    let made = composer.make(&planned, &settings)?;
+    cost.files += made.cost.files;
+    cost.bytes += made.cost.bytes;
+    let packages = installed.packages.as_deref().map_or(PackagesOf::Unknown, PackagesOf::These);
+    let counts = Counts {
+        entries: (sides.stable.entries().len() + sides.volatile.entries().len()) as u64,
+        content_bytes: sides.stable.content_bytes() + sides.volatile.content_bytes(),
+        sockets,
+    };
+    Ok((record(store, &recording, packages, counts, &made, phases)?, cost))
+}
+
+/// What does not depend on what was found.
+struct Recording<'a> {
+    place: &'a Place,
+    ground: &'a Ground,
+    policy: &'a Policy,
+    root: &'a Root,
+}
+
+struct Counts {
+    entries: u64,
+    content_bytes: u64,
+    sockets: u64,
+}
+
+/// The snapshot of the same tree whose layers a plan would give again, if there is one: then nothing is left to do.
+fn same_snapshot(
+    store: &Store,
+    observed: &Observation,
+    recording: &Recording,
+) -> Result<Option<(Snapshot, Vec<LayerUse>)>> {
+    let Some(known) = observed.same_as.map(|id| store.snapshot(id)).transpose()?.flatten() else {
+        return Ok(None);
+    };
+    let place = recording.place;
+    if known.policy_key != recording.policy.key()
+        || known.series != place.series
+        || known.stage != place.stage
+    {
+        return Ok(None);
+    }
+    let layers = store.layers(known.id)?;
+    let is_same = recording.ground.is_that_of(&known, &layers)
+        && layers.iter().all(|layer| store.has_blob(&layer.blob.digest, layer.blob.size_bytes));
+    Ok(is_same.then_some((known, layers)))
+}
+
+fn record(
+    store: &mut Store,
+    recording: &Recording,
+    packages: PackagesOf,
+    counts: Counts,
+    made: &Made,
+    phases: &Phases,
+) -> Result<i64> {
+    let Recording { place, ground, policy, root } = recording;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let snapshot = NewSnapshot {
+        series: &place.series,
+        stage: &place.stage,
+        run: place.run.as_deref(),
+        parent_id: ground.parent_id(),
+        policy,
+        created_s: now.as_secs() as i64,
+        inherited_layers: made.layers.iter().filter(|layer| layer.is_inherited).count(),
+        packages,
+        manifest: made.manifest,
+        config: made.config,
+        entries: counts.entries,
+        content_bytes: counts.content_bytes,
+        sockets: counts.sockets,
+        layers: &made.layers.iter().map(|layer| layer.as_recorded()).collect::<Vec<_>>(),
+    };
+    phases.run(Phase::Record, None, || {
+        let id = store.record(&snapshot, Some(root.path()))?;
+        super::export::update_index(store)?;
+        Ok(id)
+    })
+}
+
+/// Pure functions know paths inside the root only; the user knows them with the root in front.
+fn below_root(error: Error, root: &Root) -> Error {
+    let full = |path: &Path| root.path().join(path.strip_prefix("/").unwrap_or(path));
+    match error {
+        Error::ReservedName(path) => Error::ReservedName(full(&path)),
+        Error::WhiteoutDevice(path) => Error::WhiteoutDevice(full(&path)),
+        Error::Unpackable { path, reason } => Error::Unpackable { path: full(&path), reason },
+        Error::Changed(path) => Error::Changed(full(&path)),
+        error => error,
+    }
+}

@@ -1,0 +1,95 @@
+//! rpm's SQLite backend: the table `Packages (hnum, blob)`.
+//!
+//! Opened with SQLite's defences up (sqlite.org/security.html, "Untrusted SQLite Database Files"): no views, triggers
+//! or functions from the schema run, and no value is longer than a limit.
+
+use super::SQLITE;
+use super::header::Header;
+use crate::error::{Error, Result};
+use rusqlite::config::DbConfig;
+use rusqlite::limits::Limit;
+use rusqlite::{Connection, OpenFlags};
+use std::path::Path;
+
+const LONGEST_HEADER_BYTES: i32 = 64 << 20;
+const MOST_PACKAGES: usize = 1_000_000;
+
+/// Reads all packages of the database in `directory`, a private copy with its write-ahead log. `shown` is the path
+/// that errors name.
+pub fn read(directory: &Path, shown: &Path) -> Result<Vec<Header>> {
+    let bad = |reason: String| Error::RpmDatabase { path: shown.to_owned(), reason };
+    let headers = query(&directory.join(SQLITE)).map_err(|e| bad(e.to_string()))?;
+    headers
+        .into_iter()
+        .map(|header| header.ok_or_else(|| bad("a package's header is malformed".to_owned())))
+        .collect()
+}
+
+fn query(database: &Path) -> rusqlite::Result<Vec<Option<Header>>> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(database, flags)?;
+    for (setting, value) in [
+        (DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true),
+        (DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false),
+        (DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false),
+        (DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false),
+    ] {
+        connection.set_db_config(setting, value)?;
+    }
+    connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, LONGEST_HEADER_BYTES)?;
+    connection.pragma_update(None, "cell_size_check", true)?;
+    let mut packages = connection.prepare("SELECT blob FROM Packages ORDER BY hnum LIMIT ?")?;
+    let rows = packages.query_map([MOST_PACKAGES], |row| Ok(Header::parse(row.get_ref(0)?.as_blob()?)))?;
+    rows.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::header::tests::blob;
+    use super::*;
+
+    fn database(sql: &str) -> tempfile::TempDir {
+        let directory = tempfile::tempdir().unwrap();
+        Connection::open(directory.path().join(SQLITE)).unwrap().execute_batch(sql).unwrap();
+        directory
+    }
+
+    const TABLE: &str = "CREATE TABLE Packages (hnum INTEGER PRIMARY KEY, blob BLOB NOT NULL)";
+
+    #[test]
+    fn packages_come_in_the_order_of_their_numbers() {
+        let directory = database(TABLE);
+        let connection = Connection::open(directory.path().join(SQLITE)).unwrap();
+        for (number, name) in [(2, b"b\0"), (1, b"a\0")] {
+            let header = blob(&[(1000, 6, 1, name), (1001, 6, 1, b"1\0"), (1002, 6, 1, b"1\0")]);
+            connection
+                .execute("INSERT INTO Packages VALUES (?, ?)", rusqlite::params![number, header])
+                .unwrap();
+        }
+        let names: Vec<_> =
+            read(directory.path(), Path::new("x")).unwrap().into_iter().map(|h| h.package.name).collect();
+        assert_eq!(names, ["a", "b"]);
+    }
+
+    #[test]
+    fn a_view_in_the_place_of_the_table_is_refused() {
+        let endless =
+            "CREATE VIEW Packages AS WITH RECURSIVE n (hnum) AS (SELECT 1 UNION ALL SELECT hnum + 1 FROM n)
+                       SELECT hnum, x'00' AS blob FROM n";
+        assert!(
+            read(database(endless).path(), Path::new("/r/rpmdb"))
+                .unwrap_err()
+                .to_string()
+                .contains("/r/rpmdb")
+        );
+    }
+
+    #[test]
+    fn what_is_no_database_or_no_header_is_an_error_with_the_path() {
+        let directory = tempfile::tempdir().unwrap();
+        fs_err::write(directory.path().join(SQLITE), [7; 5000]).unwrap();
+        assert!(read(directory.path(), Path::new("/r/rpmdb")).unwrap_err().to_string().contains("/r/rpmdb"));
+        let directory = database(&format!("{TABLE}; INSERT INTO Packages VALUES (1, x'0000')"));
+        assert!(read(directory.path(), Path::new("/r/rpmdb")).unwrap_err().to_string().contains("malformed"));
+    }
+}

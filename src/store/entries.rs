@@ -1,0 +1,128 @@
+//! What a recorded layer holds, as rows.
+
+use super::Store;
+use super::values::{bits, bytes, encode_xattrs, hash, path, unfit, xattrs};
+use crate::error::Result;
+use crate::model::digest::ContentHash;
+use crate::model::entry::{Device, Entry, Group, Kind};
+use crate::model::layer::{Item, LayerContent};
+use crate::model::overlay::{Laid, Overlay};
+use rusqlite::{Connection, Row, params};
+
+const WHITEOUT: i64 = 0;
+
+impl Store {
+    /// Lays a recorded layer over what `overlay` has.
+    pub fn lay(&self, layer_id: i64, overlay: &mut Overlay) -> Result<()> {
+        let run = || -> rusqlite::Result<Vec<Laid>> {
+            let mut query = self.connection.prepare_cached(
+                "SELECT path, kind, mode, uid, gid, mtime_s, size_bytes, content, target, device_major, device_minor,
+                        link_group, xattrs
+                 FROM entry WHERE layer_id = ? ORDER BY path",
+            )?;
+            query.query_map([layer_id], laid)?.collect()
+        };
+        overlay.lay(run().map_err(|e| self.failed(e))?.into_iter());
+        Ok(())
+    }
+}
+
+/// Inserts all that `content` holds.
+pub(super) fn insert(connection: &Connection, layer_id: i64, content: &LayerContent) -> rusqlite::Result<()> {
+    let mut insert =
+        connection.prepare_cached("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")?;
+    for item in content.items() {
+        match item {
+            Item::Whiteout(path) => insert.execute(params![
+                layer_id,
+                path.key(),
+                WHITEOUT,
+                0,
+                0,
+                0,
+                0,
+                None::<i64>,
+                None::<&[u8]>,
+                None::<&[u8]>,
+                None::<u32>,
+                None::<u32>,
+                None::<u32>,
+                None::<&[u8]>
+            ])?,
+            Item::Entry(entry) => {
+                let columns = KindColumns::of(&entry.kind);
+                insert.execute(params![
+                    layer_id,
+                    entry.path.key(),
+                    columns.number,
+                    entry.mode,
+                    entry.uid,
+                    entry.gid,
+                    entry.mtime_s,
+                    columns.size_bytes,
+                    columns.content,
+                    columns.target,
+                    columns.device.map(|device| device.major),
+                    columns.device.map(|device| device.minor),
+                    entry.group.map(|group| group.0),
+                    encode_xattrs(&entry.xattrs),
+                ])?
+            }
+        };
+    }
+    Ok(())
+}
+
+#[derive(Default)]
+struct KindColumns<'a> {
+    number: i64,
+    size_bytes: Option<i64>,
+    content: Option<[u8; 32]>,
+    target: Option<&'a [u8]>,
+    device: Option<Device>,
+}
+
+impl<'a> KindColumns<'a> {
+    fn of(kind: &'a Kind) -> Self {
+        let none = Self::default();
+        match kind {
+            Kind::Directory => Self { number: 1, ..none },
+            Kind::File { size_bytes, content } => Self {
+                number: 2,
+                size_bytes: Some(size_bytes.cast_signed()),
+                content: Some(content.0),
+                ..none
+            },
+            Kind::Symlink(target) => Self { number: 3, target: Some(target), ..none },
+            Kind::Fifo => Self { number: 4, ..none },
+            Kind::CharDevice(device) => Self { number: 5, device: Some(*device), ..none },
+            Kind::BlockDevice(device) => Self { number: 6, device: Some(*device), ..none },
+        }
+    }
+}
+
+fn laid(row: &Row) -> rusqlite::Result<Laid> {
+    let path = path(row, 0)?;
+    let device = || -> rusqlite::Result<Device> { Ok(Device { major: row.get(9)?, minor: row.get(10)? }) };
+    let kind = match row.get(1)? {
+        WHITEOUT => return Ok(Laid::Whiteout(path)),
+        1 => Kind::Directory,
+        2 => Kind::File { size_bytes: bits(row, 6)?, content: ContentHash(hash(row, 7)?) },
+        3 => Kind::Symlink(bytes(row, 8)?),
+        4 => Kind::Fifo,
+        5 => Kind::CharDevice(device()?),
+        6 => Kind::BlockDevice(device()?),
+        _ => return Err(unfit(1)),
+    };
+    let group: Option<u32> = row.get(11)?;
+    Ok(Laid::Entry(Entry {
+        path,
+        kind,
+        mode: row.get(2)?,
+        uid: row.get(3)?,
+        gid: row.get(4)?,
+        mtime_s: row.get(5)?,
+        group: group.map(Group),
+        xattrs: xattrs(row, 12)?,
+    }))
+}

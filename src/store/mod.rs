@@ -1,0 +1,118 @@
+//! The store: one directory that is an OCI image layout and holds the database beside it.
+//!
+//! ```text
+//! STORE/oci-layout  index.json  blobs/sha256/…   the image layout (image-spec, image-layout.md)
+//!       rootstrata.sqlite                        what was recorded, and the stamps
+//!       tmp/                                     files that are being written
+//! ```
+//! The only place that writes there. Invariants: a blob is durable before a row names it; a snapshot is recorded in
+//! one transaction; index.json is derived from the database, so a run that is killed anywhere leaves only files that
+//! nothing refers to.
+
+mod blobs;
+mod entries;
+mod index;
+mod migrations;
+mod packages;
+mod record;
+mod snapshots;
+mod stamps;
+mod values;
+
+pub use blobs::{NewBlob, Scratch};
+pub use index::Listed;
+pub use record::PackagesOf;
+pub use record::{NewLayer, NewSnapshot, SnapshotLayer};
+pub use snapshots::{Blob, BlobRef, Layer, LayerUse, Snapshot};
+
+use crate::error::{Error, Result};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+const DATABASE: &str = "rootstrata.sqlite";
+/// How long a writer waits for others before it says that the store is locked.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// An open store.
+#[derive(Debug)]
+pub struct Store {
+    path: PathBuf,
+    database: PathBuf,
+    connection: Connection,
+    /// Held shared while this process may have files in `tmp`.
+    _writing: Option<File>,
+}
+
+impl Store {
+    /// Opens a store for reading. Fails where there is none.
+    pub fn open(path: &Path) -> Result<Self> {
+        let database = path.join(DATABASE);
+        match fs_err::symlink_metadata(&database) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Err(Error::NoStore(path.to_owned())),
+            Err(e) => Err(Error::io("open", &database)(io::Error::from(e.kind()))),
+            Ok(_) => Self::connect(path),
+        }
+    }
+
+    /// Opens a store for writing, and makes it where the directory is missing or empty.
+    pub fn open_or_create(path: &Path) -> Result<Self> {
+        let is_new = !path.join(DATABASE).exists();
+        if is_new {
+            let mut builder = std::fs::DirBuilder::new();
+            builder.recursive(true).mode(0o700).create(path).map_err(Error::io("create", path))?;
+            let is_empty = || -> io::Result<bool> { Ok(fs_err::read_dir(path)?.next().is_none()) };
+            // Another writer may be making the same store right now.
+            if !is_empty().map_err(Error::io("list", path))? && !path.join(DATABASE).exists() {
+                return Err(Error::NotAStore(path.to_owned()));
+            }
+        }
+        let mut store = Self::connect(path)?;
+        store.create_layout()?;
+        store._writing = Some(store.clean_scratch()?);
+        Ok(store)
+    }
+
+    /// Returns the store's directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn connect(path: &Path) -> Result<Self> {
+        let path = fs_err::canonicalize(path).map_err(Error::io("open", path))?;
+        let database = path.join(DATABASE);
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_CREATE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(&database, flags)
+            .map_err(|source| Error::Database { path: database.clone(), source })?;
+        let mut store = Self { path, database, connection, _writing: None };
+        store.prepare().map_err(|e| store.failed(e))?;
+        store.migrate()?;
+        Ok(store)
+    }
+
+    fn prepare(&self) -> rusqlite::Result<()> {
+        self.connection.busy_timeout(PATIENCE)?;
+        self.connection.set_prepared_statement_cache_capacity(64);
+        self.connection.pragma_update(None, "foreign_keys", true)?;
+        self.connection.pragma_update(None, "trusted_schema", false)?;
+        self.connection.pragma_update(None, "cell_size_check", true)
+    }
+
+    /// Turns an error of the database into ours.
+    fn failed(&self, source: rusqlite::Error) -> Error {
+        match source.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Error::Locked(self.path.clone()),
+            _ => Error::Database { path: self.database.clone(), source },
+        }
+    }
+
+    /// Says that a row of the database does not hold what it must.
+    fn damaged(&self, what: impl Into<String>) -> Error {
+        Error::damaged(&self.database, what)
+    }
+}

@@ -1,0 +1,203 @@
+//! Recording a snapshot: all of its rows in one transaction, after its blobs are durable.
+
+use super::snapshots::BlobRef;
+use super::{Blob, Store, entries, packages};
+use crate::error::{Error, Result};
+use crate::model::digest::{DiffId, LayerKey};
+use crate::model::layer::{LayerContent, Role};
+use crate::model::package::Package;
+use crate::model::policy::Policy;
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// A snapshot that is to be recorded.
+#[derive(Debug)]
+pub struct NewSnapshot<'a> {
+    /// Name of the series, made where it is new.
+    pub series: &'a str,
+    /// The stage.
+    pub stage: &'a str,
+    /// The build; `None` for one of its own, which is then named after the snapshot's number.
+    pub run: Option<&'a str>,
+    /// The snapshot that it was planned over.
+    pub parent_id: Option<i64>,
+    /// The policy.
+    pub policy: &'a Policy,
+    /// Now, in seconds since 1970.
+    pub created_s: i64,
+    /// How many of the first layers are the parent's.
+    pub inherited_layers: usize,
+    /// The installed packages, sorted.
+    pub packages: PackagesOf<'a>,
+    /// Its manifest, which is durable.
+    pub manifest: BlobRef,
+    /// Its configuration, which is durable.
+    pub config: BlobRef,
+    /// Entries of the tree.
+    pub entries: u64,
+    /// Length of all its files.
+    pub content_bytes: u64,
+    /// Sockets that were passed over.
+    pub sockets: u64,
+    /// The layers, the lowest first.
+    pub layers: &'a [SnapshotLayer<'a>],
+}
+
+/// Which packages a new snapshot has.
+#[derive(Clone, Copy, Debug)]
+pub enum PackagesOf<'a> {
+    /// Nobody knows.
+    Unknown,
+    /// These, sorted.
+    These(&'a [Package]),
+    /// A set that is recorded.
+    Set(i64),
+}
+
+/// A layer of a new snapshot.
+#[derive(Debug)]
+pub struct SnapshotLayer<'a> {
+    /// What it is for.
+    pub role: Role,
+    /// Its key.
+    pub key: LayerKey,
+    /// The form in which the manifest has it, which is durable.
+    pub blob: Blob,
+    /// What must be recorded with it; `None` for a layer that is.
+    pub new: Option<NewLayer<'a>>,
+}
+
+/// A layer that is to be recorded.
+#[derive(Debug)]
+pub struct NewLayer<'a> {
+    /// What it holds.
+    pub content: &'a LayerContent<'a>,
+    /// SHA-256 of its tar.
+    pub diff_id: DiffId,
+    /// Length of its tar.
+    pub tar_bytes: u64,
+}
+
+impl Store {
+    /// Records a snapshot, durably, and returns its number. The stamps of the root at `root_path` are then of its
+    /// tree.
+    pub fn record(&mut self, snapshot: &NewSnapshot, root_path: Option<&Path>) -> Result<i64> {
+        let begun = self.connection.pragma_update(None, "synchronous", "full");
+        begun.map_err(|e| self.failed(e))?;
+        let (path, database) = (self.path.clone(), self.database.clone());
+        let failed = |source: rusqlite::Error| match source.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::DatabaseBusy) => Error::Locked(path.clone()),
+            _ => Error::Database { path: database.clone(), source },
+        };
+        let transaction =
+            self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(&failed)?;
+        for layer in snapshot.layers {
+            if let Some(known) = diff_id_of(&transaction, &layer.key).map_err(&failed)?
+                && layer.new.as_ref().is_some_and(|new| new.diff_id.0 != known)
+            {
+                let what = format!("layer {} is recorded with another diff_id", layer.key);
+                return Err(Error::damaged(&database, what));
+            }
+        }
+        let id = insert_all(&transaction, snapshot, root_path).map_err(&failed)?;
+        transaction.commit().map_err(&failed)?;
+        Ok(id)
+    }
+}
+
+fn diff_id_of(connection: &Connection, key: &LayerKey) -> rusqlite::Result<Option<[u8; 32]>> {
+    let mut query = connection.prepare_cached("SELECT diff_id FROM layer WHERE key = ?")?;
+    query.query_row([key.0], |row| row.get(0)).optional()
+}
+
+fn insert_all(
+    transaction: &Transaction,
+    new: &NewSnapshot,
+    root_path: Option<&Path>,
+) -> rusqlite::Result<i64> {
+    let policy_key = new.policy.key().0;
+    transaction
+        .prepare_cached("INSERT OR IGNORE INTO policy VALUES (?, ?)")?
+        .execute(params![policy_key, new.policy.canonical()])?;
+    transaction.prepare_cached("INSERT OR IGNORE INTO series (name) VALUES (?)")?.execute([new.series])?;
+    let package_set_id = match new.packages {
+        PackagesOf::Unknown => None,
+        PackagesOf::These(packages) => Some(packages::keep_set(transaction, packages)?),
+        PackagesOf::Set(id) => Some(id),
+    };
+    transaction
+        .prepare_cached(
+            "INSERT INTO snapshot SELECT NULL, id, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM series WHERE name = ?",
+        )?
+        .execute(params![
+            new.stage,
+            new.run.unwrap_or_default(),
+            new.parent_id,
+            policy_key,
+            new.created_s,
+            new.inherited_layers,
+            package_set_id,
+            new.manifest.digest.0,
+            new.manifest.size_bytes,
+            new.config.digest.0,
+            new.config.size_bytes,
+            new.entries,
+            new.content_bytes,
+            new.sockets,
+            new.series,
+        ])?;
+    let id = transaction.last_insert_rowid();
+    if new.run.is_none() {
+        transaction.prepare_cached("UPDATE snapshot SET run = 'r' || id WHERE id = ?")?.execute([id])?;
+    }
+    for (position, layer) in new.layers.iter().enumerate() {
+        insert_layer(transaction, id, position, layer, &policy_key)?;
+    }
+    if let Some(path) = root_path {
+        transaction
+            .prepare_cached("UPDATE root SET snapshot_id = ? WHERE path = ?")?
+            .execute(params![id, path.as_os_str().as_bytes()])?;
+    }
+    Ok(id)
+}
+
+fn insert_layer(
+    transaction: &Transaction,
+    snapshot_id: i64,
+    position: usize,
+    layer: &SnapshotLayer,
+    policy_key: &[u8; 32],
+) -> rusqlite::Result<()> {
+    let known = diff_id_of(transaction, &layer.key)?.is_some();
+    if let (false, Some(new)) = (known, &layer.new) {
+        transaction.prepare_cached("INSERT INTO layer VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)")?.execute(
+            params![
+                layer.key.0,
+                policy_key,
+                new.diff_id.0,
+                new.tar_bytes,
+                new.content.content_bytes(),
+                new.content.entries_len(),
+                new.content.whiteouts_len(),
+            ],
+        )?;
+        entries::insert(transaction, transaction.last_insert_rowid(), new.content)?;
+    }
+    let layer_id: i64 = transaction
+        .prepare_cached("SELECT id FROM layer WHERE key = ?")?
+        .query_row([layer.key.0], |row| row.get(0))?;
+    let Blob { digest, media_type, size_bytes } = &layer.blob;
+    transaction
+        .prepare_cached("INSERT OR IGNORE INTO blob VALUES (?, ?, ?, ?)")?
+        .execute(params![digest.0, layer_id, media_type, size_bytes])?;
+    transaction.prepare_cached("INSERT INTO snapshot_layer VALUES (?, ?, ?, ?, ?, ?)")?.execute(params![
+        snapshot_id,
+        position,
+        layer_id,
+        digest.0,
+        layer.role.name(),
+        known || layer.new.is_none(),
+    ])?;
+    Ok(())
+}

@@ -1,0 +1,273 @@
+//! Recorded snapshots and layers, read.
+
+use super::Store;
+use super::values::{bits, hash};
+use crate::error::{Error, Result};
+use crate::model::digest::{DiffId, Digest, LayerKey, PolicyKey};
+use crate::model::layer::Role;
+use crate::model::names::SnapshotRef;
+use rusqlite::{OptionalExtension, Params, Row, params};
+
+/// A recorded snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Its number in the store, never given twice.
+    pub id: i64,
+    /// The series that it is of.
+    pub series: String,
+    /// The stage.
+    pub stage: String,
+    /// The build that it is of.
+    pub run: String,
+    /// The snapshot that it was planned over.
+    pub parent_id: Option<i64>,
+    /// The policy that it was recorded under.
+    pub policy_key: PolicyKey,
+    /// When it was recorded, in seconds since 1970.
+    pub created_s: i64,
+    /// How many of its first layers are the parent's.
+    pub inherited_layers: usize,
+    /// Its packages; `None` where they are unknown.
+    pub package_set_id: Option<i64>,
+    /// Its image manifest, a blob of the store.
+    pub manifest: BlobRef,
+    /// Its image configuration, a blob of the store.
+    pub config: BlobRef,
+    /// Entries of its tree.
+    pub entries: u64,
+    /// Length of all its files in bytes, a hardlinked inode once.
+    pub content_bytes: u64,
+    /// Sockets that were passed over.
+    pub sockets: u64,
+}
+
+/// A file under blobs/sha256.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlobRef {
+    /// SHA-256 of the file.
+    pub digest: Digest,
+    /// Its length.
+    pub size_bytes: u64,
+}
+
+/// A recorded layer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layer {
+    /// Its number in the store.
+    pub id: i64,
+    /// The hash of policy, entries and whiteouts.
+    pub key: LayerKey,
+    /// SHA-256 of its tar.
+    pub diff_id: DiffId,
+    /// Length of its tar.
+    pub tar_bytes: u64,
+    /// Length of its files, a hardlinked inode once.
+    pub content_bytes: u64,
+    /// How many entries it has.
+    pub entries: u64,
+    /// How many whiteouts it has.
+    pub whiteouts: u64,
+}
+
+/// A compressed form of a layer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Blob {
+    /// SHA-256 of the file.
+    pub digest: Digest,
+    /// Media type (image-spec, layer.md).
+    pub media_type: String,
+    /// Length of the file.
+    pub size_bytes: u64,
+}
+
+/// A layer as one snapshot has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LayerUse {
+    /// What it is for.
+    pub role: Role,
+    /// The layer.
+    pub layer: Layer,
+    /// The form in which the snapshot's manifest has it.
+    pub blob: Blob,
+    /// Whether it was there before the snapshot.
+    pub reused: bool,
+}
+
+const SNAPSHOT: &str = "SELECT snapshot.id, name, stage, run, parent_id, policy_key, created_s, inherited_layers,
+    package_set_id, manifest_digest, manifest_size_bytes, config_digest, config_size_bytes, entries, content_bytes, sockets
+    FROM snapshot JOIN series ON series.id = series_id";
+
+impl Store {
+    /// Returns the snapshot that `reference` means. Fails where there is none.
+    pub fn find(&self, reference: &SnapshotRef) -> Result<Snapshot> {
+        let found = match reference {
+            SnapshotRef::Id(id) => self.snapshot_where("snapshot.id = ?", [id])?,
+            SnapshotRef::Latest { series, stage, back } => self.snapshot_where(
+                "name = ?1 AND (?2 IS NULL OR stage = ?2) ORDER BY snapshot.id DESC LIMIT 1 OFFSET ?3",
+                params![series, stage, back],
+            )?,
+        };
+        let unknown =
+            || Error::UnknownSnapshot { reference: reference.to_string(), store: self.path.clone() };
+        found.ok_or_else(unknown)
+    }
+
+    /// Returns the snapshot with this number.
+    pub fn snapshot(&self, id: i64) -> Result<Option<Snapshot>> {
+        self.snapshot_where("snapshot.id = ?", [id])
+    }
+
+    /// Returns all snapshots, or those of one series, the newest first. Fails where there is no such series.
+    pub fn snapshots(&self, series: Option<&str>) -> Result<Vec<Snapshot>> {
+        let found =
+            self.snapshots_where("?1 IS NULL OR name = ?1 ORDER BY snapshot.id DESC", params![series])?;
+        match series {
+            Some(name) if found.is_empty() => {
+                Err(Error::UnknownSeries { series: name.to_owned(), store: self.path.clone() })
+            }
+            _ => Ok(found),
+        }
+    }
+
+    /// Returns the newest snapshot of a series.
+    pub fn latest(&self, series: &str) -> Result<Option<Snapshot>> {
+        self.snapshot_where("name = ? ORDER BY snapshot.id DESC LIMIT 1", [series])
+    }
+
+    /// Returns the snapshots of one run, the newest first.
+    pub fn snapshots_of_run(&self, series: &str, run: &str) -> Result<Vec<Snapshot>> {
+        self.snapshots_where("name = ? AND run = ? ORDER BY snapshot.id DESC", [series, run])
+    }
+
+    /// Returns the newest snapshot of the series that was planned over no other and is of another stage than
+    /// `stage`.
+    pub fn latest_first_stage(&self, series: &str, stage: &str) -> Result<Option<Snapshot>> {
+        let clause = "name = ? AND stage <> ? AND inherited_layers = 0 ORDER BY snapshot.id DESC LIMIT 1";
+        self.snapshot_where(clause, [series, stage])
+    }
+
+    /// Returns the base of the newest snapshot of the series under this policy.
+    pub fn latest_base(&self, series: &str, policy: &PolicyKey) -> Result<Option<Layer>> {
+        let query = "SELECT layer.id, key, diff_id, tar_bytes, layer.content_bytes, layer.entries, whiteouts
+             FROM snapshot JOIN series ON series.id = series_id JOIN snapshot_layer ON snapshot_id = snapshot.id
+             JOIN layer ON layer.id = layer_id
+             WHERE name = ? AND snapshot.policy_key = ? AND role = 'base' ORDER BY snapshot.id DESC LIMIT 1";
+        self.one(query, params![series, policy.0], |row| layer(row, 0))
+    }
+
+    /// Returns the layers of a snapshot, the lowest first.
+    pub fn layers(&self, snapshot_id: i64) -> Result<Vec<LayerUse>> {
+        let run = || -> rusqlite::Result<Vec<(String, LayerUse)>> {
+            let mut query = self.connection.prepare_cached(
+                "SELECT layer.id, key, diff_id, tar_bytes, content_bytes, entries, whiteouts,
+                        digest, media_type, size_bytes, role, reused
+                 FROM snapshot_layer JOIN layer ON layer.id = snapshot_layer.layer_id JOIN blob ON digest = blob_digest
+                 WHERE snapshot_id = ? ORDER BY position",
+            )?;
+            query
+                .query_map([snapshot_id], |row| {
+                    let (layer, blob) = (layer(row, 0)?, blob(row, 7)?);
+                    Ok((row.get(10)?, LayerUse { role: Role::Base, layer, blob, reused: row.get(11)? }))
+                })?
+                .collect()
+        };
+        let named = |(role, layer): (String, LayerUse)| {
+            let role = Role::parse(&role)
+                .ok_or_else(|| self.damaged(format!("unknown role {role:?} of a layer")))?;
+            Ok(LayerUse { role, ..layer })
+        };
+        run().map_err(|e| self.failed(e))?.into_iter().map(named).collect()
+    }
+
+    /// Returns the layer with this key.
+    pub fn layer_by_key(&self, key: &LayerKey) -> Result<Option<Layer>> {
+        let query =
+            "SELECT id, key, diff_id, tar_bytes, content_bytes, entries, whiteouts FROM layer WHERE key = ?";
+        self.one(query, [key.0], |row| layer(row, 0))
+    }
+
+    /// Returns the forms in which a layer is kept.
+    pub fn blobs_of(&self, layer_id: i64) -> Result<Vec<Blob>> {
+        let query = "SELECT digest, media_type, size_bytes FROM blob WHERE layer_id = ? ORDER BY digest";
+        self.all(query, [layer_id], |row| blob(row, 0))
+    }
+
+    /// Returns the canonical form of a policy.
+    pub fn policy(&self, key: &PolicyKey) -> Result<String> {
+        let found = self.one("SELECT canonical FROM policy WHERE key = ?", [key.0], |row| row.get(0))?;
+        found.ok_or_else(|| self.damaged(format!("policy {key} is gone")))
+    }
+
+    fn snapshot_where(&self, clause: &str, values: impl Params) -> Result<Option<Snapshot>> {
+        self.one(&format!("{SNAPSHOT} WHERE {clause}"), values, snapshot)
+    }
+
+    fn snapshots_where(&self, clause: &str, values: impl Params) -> Result<Vec<Snapshot>> {
+        self.all(&format!("{SNAPSHOT} WHERE {clause}"), values, snapshot)
+    }
+
+    fn one<T>(
+        &self,
+        query: &str,
+        values: impl Params,
+        read: fn(&Row) -> rusqlite::Result<T>,
+    ) -> Result<Option<T>> {
+        let found = self
+            .connection
+            .prepare_cached(query)
+            .and_then(|mut query| query.query_row(values, read).optional());
+        found.map_err(|e| self.failed(e))
+    }
+
+    fn all<T>(
+        &self,
+        query: &str,
+        values: impl Params,
+        read: fn(&Row) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>> {
+        let found = self
+            .connection
+            .prepare_cached(query)
+            .and_then(|mut query| query.query_map(values, read)?.collect());
+        found.map_err(|e| self.failed(e))
+    }
+}
+
+fn snapshot(row: &Row) -> rusqlite::Result<Snapshot> {
+    Ok(Snapshot {
+        id: row.get(0)?,
+        series: row.get(1)?,
+        stage: row.get(2)?,
+        run: row.get(3)?,
+        parent_id: row.get(4)?,
+        policy_key: PolicyKey(hash(row, 5)?),
+        created_s: row.get(6)?,
+        inherited_layers: row.get(7)?,
+        package_set_id: row.get(8)?,
+        manifest: BlobRef { digest: Digest(hash(row, 9)?), size_bytes: bits(row, 10)? },
+        config: BlobRef { digest: Digest(hash(row, 11)?), size_bytes: bits(row, 12)? },
+        entries: bits(row, 13)?,
+        content_bytes: bits(row, 14)?,
+        sockets: bits(row, 15)?,
+    })
+}
+
+fn layer(row: &Row, first: usize) -> rusqlite::Result<Layer> {
+    Ok(Layer {
+        id: row.get(first)?,
+        key: LayerKey(hash(row, first + 1)?),
+        diff_id: DiffId(hash(row, first + 2)?),
+        tar_bytes: bits(row, first + 3)?,
+        content_bytes: bits(row, first + 4)?,
+        entries: bits(row, first + 5)?,
+        whiteouts: bits(row, first + 6)?,
+    })
+}
+
+fn blob(row: &Row, first: usize) -> rusqlite::Result<Blob> {
+    Ok(Blob {
+        digest: Digest(hash(row, first)?),
+        media_type: row.get(first + 1)?,
+        size_bytes: bits(row, first + 2)?,
+    })
+}
