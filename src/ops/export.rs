@@ -61,15 +61,13 @@ pub fn export(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Re
     let snapshots = if request.all_stages { stages_of(&store, &chosen)? } else { vec![chosen.clone()] };
     let images: Vec<Image> = snapshots.iter().map(image_of).collect();
     let blobs = blobs_of(&store, &snapshots, request.since.as_ref())?;
-    let total = blobs.iter().map(|blob| blob.size_bytes).sum();
     let phases = Phases::new(monitor);
-    let bytes_written = phases.run(Phase::Export, Some(total), || {
-        let written = |bytes| monitor.advance(bytes);
-        match request.format {
-            Format::OciArchive => write_archive(&store, &images, &blobs, &request.path, &written),
-            Format::OciDir => layout::add(&request.path, &images, &blobs, &StoreBlobs(&store), &written),
-        }
-    })?;
+    let bytes_written = match request.format {
+        Format::OciArchive => write_archive(&store, &images, &blobs, &request.path, &phases)?,
+        Format::OciDir => phases.run(Phase::Export, None, || {
+            layout::add(&request.path, &images, &blobs, &StoreBlobs(&store), &|bytes| monitor.advance(bytes))
+        })?,
+    };
     Ok(Outcome {
         path: request.path.clone(),
         manifest_digest: chosen.manifest.digest,
@@ -130,7 +128,7 @@ fn write_archive(
     images: &[Image],
     blobs: &[oci::Blob],
     path: &Path,
-    written: &dyn Fn(u64),
+    phases: &Phases,
 ) -> Result<u64> {
     match fs_err::metadata(path) {
         Ok(there) if there.is_dir() => return Err(Error::IsADirectory(path.to_owned())),
@@ -141,8 +139,12 @@ fn write_archive(
     if archive.is_at(path) {
         return Ok(0);
     }
-    layout::replace(path, |file| archive.write(&StoreBlobs(store), file, path, written))?;
-    Ok(archive.size_bytes())
+    let total = archive.size_bytes();
+    phases.run(Phase::Export, Some(total), || {
+        let written = |bytes| phases.monitor.advance(bytes);
+        layout::replace(path, |file| archive.write(&StoreBlobs(store), file, path, &written))
+    })?;
+    Ok(total)
 }
 
 /// Writes the store's own index.json, by which engines read it in place.
