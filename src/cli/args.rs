@@ -15,25 +15,28 @@ use std::path::PathBuf;
 
 const EPOCH_VARIABLE: &str = "SOURCE_DATE_EPOCH";
 
+const GLOBAL: &str = "Global options";
+
 /// Record Mock chroots stage by stage, and export them as OCI base and delta layers
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 80, propagate_version = true, after_help = AFTER_HELP)]
 pub struct Cli {
     /// Keep snapshots in DIR [default: /var/lib/rootstrata for root, else
     /// $XDG_STATE_HOME/rootstrata]
-    #[arg(long, global = true, value_name = "DIR", env = "ROOTSTRATA_STORE", hide_env_values = true)]
+    #[arg(long, global = true, value_name = "DIR", env = "ROOTSTRATA_STORE", hide_env_values = true,
+        help_heading = GLOBAL)]
     pub(super) store: Option<PathBuf>,
     /// Print one JSON object on stdout
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = GLOBAL)]
     pub(super) json: bool,
     /// Print on stderr what the work took
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = GLOBAL)]
     pub(super) stats: bool,
     /// Print neither progress nor results; JSON, warnings and errors stay
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, help_heading = GLOBAL)]
     pub(super) quiet: bool,
     /// Print more of each layer
-    #[arg(short, long, global = true, conflicts_with = "quiet")]
+    #[arg(short, long, global = true, conflicts_with = "quiet", help_heading = GLOBAL)]
     pub(super) verbose: bool,
     #[command(subcommand)]
     pub(super) command: Command,
@@ -144,7 +147,7 @@ pub(super) struct ExportArgs {
     /// Leave out the blobs that SNAPSHOT has, for a place that has them
     #[arg(long, value_name = "SNAPSHOT", value_parser = parse_snapshot)]
     since: Option<SnapshotRef>,
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Options with --root")]
     pub(super) record: RecordArgs,
 }
 

@@ -165,20 +165,17 @@ fn xattrs_of(root: &Root, handle: &OwnedFd, path: &EntryPath) -> Result<Xattrs> 
     Ok(Xattrs::new(pairs))
 }
 
-/// Calls with an empty buffer to learn the length, then with one that holds it.
+/// Calls with a small buffer, and once more with the largest that the kernel fills (XATTR_SIZE_MAX, XATTR_LIST_MAX)
+/// where that was too small.
 fn grown(call: impl Fn(&mut [u8]) -> rustix::io::Result<usize>) -> rustix::io::Result<Vec<u8>> {
-    loop {
-        let length = call(&mut [])?;
-        if length == 0 {
-            return Ok(Vec::new());
+    let mut small = [0; 512];
+    match call(&mut small) {
+        Err(Errno::RANGE) => {
+            let mut large = vec![0; 64 << 10];
+            let length = call(&mut large)?;
+            large.truncate(length);
+            Ok(large)
         }
-        let mut value = vec![0; length];
-        match call(&mut value) {
-            Err(Errno::RANGE) => continue,
-            read => {
-                value.truncate(read?);
-                return Ok(value);
-            }
-        }
+        length => Ok(small[..length?].to_vec()),
     }
 }

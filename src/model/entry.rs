@@ -65,11 +65,14 @@ pub struct Device {
 
 /// Extended attributes by name, sorted by name; names are unique.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Xattrs(Box<[(Box<[u8]>, Box<[u8]>)]>);
+pub struct Xattrs(Box<[Xattr]>);
+
+/// Name and value of an extended attribute.
+pub type Xattr = (Box<[u8]>, Box<[u8]>);
 
 impl Xattrs {
     /// Sorts `pairs` of name and value.
-    pub fn new(mut pairs: Vec<(Box<[u8]>, Box<[u8]>)>) -> Self {
+    pub fn new(mut pairs: Vec<Xattr>) -> Self {
         pairs.sort();
         pairs.dedup_by(|a, b| a.0 == b.0);
         Self(pairs.into())

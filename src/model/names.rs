@@ -1,7 +1,8 @@
 //! Names that users give: series, stages, runs and references to snapshots.
 //!
 //! Pure. A series and a stage are one component of an image name in the OCI layout's annotation
-//! `org.opencontainers.image.ref.name` (image-spec, annotations.md), so that `SERIES:STAGE` is one too.
+//! `org.opencontainers.image.ref.name` (image-spec, annotations.md), so that `SERIES:STAGE` is one too but
+//! for what [`image_name`] replaces.
 
 use crate::error::{Error, Result};
 use std::fmt;
@@ -63,9 +64,11 @@ pub fn series_from(directory: &str) -> Option<String> {
     check_series(&name).is_ok().then_some(name)
 }
 
-/// Returns the image name of a stage in the store's layout and in archives.
+/// Returns the image name of a stage in the store's layout and in archives. Engines read it as a repository and a tag
+/// (distribution-spec, "Pulling manifests"): neither may hold `+`, the former no capital either. Two series that
+/// differ in capitals alone have one name.
 pub fn image_name(series: &str, stage: &str) -> String {
-    format!("{series}:{stage}")
+    format!("{}:{}", series.to_ascii_lowercase(), stage).replace('+', "--")
 }
 
 /// What a user calls a snapshot: an id, or `SERIES[@STAGE][~N]`.
@@ -159,6 +162,12 @@ mod tests {
         for name in ["", "12", "-a", "a-", "a--b", "a/b", "a:b", "a@b", "a~b", "ä", &"x".repeat(200)] {
             assert!(check_series(name).is_err(), "{name}");
         }
+    }
+
+    #[test]
+    fn an_image_name_is_a_repository_and_a_tag() {
+        assert_eq!(image_name("fedora-44-x86_64", "deps-installed"), "fedora-44-x86_64:deps-installed");
+        assert_eq!(image_name("rhel+EPEL-9", "A+b"), "rhel--epel-9:A--b");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::model::names::{SnapshotRef, image_name};
 use crate::oci::archive::Archive;
 use crate::oci::index::{self, Image};
 use crate::oci::{self, layout};
-use crate::store::{BlobRef, Snapshot, Store};
+use crate::store::{BlobRef, Listed, Snapshot, Store};
 use std::collections::HashSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -150,9 +150,10 @@ fn write_archive(
 /// Writes the store's own index.json, by which engines read it in place.
 pub(super) fn update_index(store: &Store) -> Result<()> {
     store.update_index(|listed| {
-        let image = |listed: &crate::store::Listed| Image {
-            manifest: blob(listed.manifest),
-            name: listed.name.as_ref().map(|(series, stage)| image_name(series, stage)),
+        let mut taken = HashSet::new();
+        let image = |listed: &Listed| {
+            let name = listed.name.as_ref().map(|(series, stage)| image_name(series, stage));
+            Image { manifest: blob(listed.manifest), name: name.filter(|name| taken.insert(name.clone())) }
         };
         index::render(&listed.iter().map(image).collect::<Vec<_>>())
     })

@@ -7,7 +7,7 @@ use rusqlite::types::{FromSqlError, Type};
 use rusqlite::{Row, RowIndex};
 
 /// Reads a hash of 32 bytes.
-pub(super) fn hash(row: &Row, column: impl RowIndex + Copy) -> rusqlite::Result<[u8; 32]> {
+pub(super) fn hash(row: &Row, column: impl RowIndex) -> rusqlite::Result<[u8; 32]> {
     row.get(column)
 }
 
