@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""
+Mock plugin: record the chroot stage by stage with rootstrata, and export it as an OCI archive.
+
+It turns Mock's hooks into argument lists, runs the command and logs its report.  What is recorded, left
+out or written again is decided by the command alone.  README.md describes the options.
+"""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import types
+import uuid
+
+from mockbuild.exception import ConfigError, Error
+from mockbuild.trace_decorator import traceLog
+from mockbuild.util import clean_env
+
+requires_api_version = "1.1"
+run_in_bootstrap = True
+
+STAGES = ("bootstrap", "deps-installed")
+INJECTED_BY_MOCK = ("basedir", "cache_topdir", "cachedir", "root", "resultdir")
+
+
+@traceLog()
+def init(plugins, conf, buildroot):
+    """Mock's entry point, called once for the main chroot and once for Mock's bootstrap chroot."""
+    options = read_options(conf)
+    if options.bootstrap_chroot or not buildroot.is_bootstrap:
+        Recorder(plugins, options, buildroot)
+
+
+def _text(value):
+    if not isinstance(value, str) or not value:
+        raise ValueError("a non-empty string")
+    return value
+
+
+def _flag(value):
+    words = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+    try:
+        return words[str(value).lower()]
+    except KeyError:
+        raise ValueError("True or False") from None
+
+
+def _stages(value):
+    names = value.replace(",", " ").split() if isinstance(value, str) else value
+    if not isinstance(names, (list, tuple)) or any(name not in STAGES for name in names):
+        raise ValueError("a list out of " + ", ".join(STAGES))
+    return tuple(names)
+
+
+OPTIONS = {  # name: (reader, default)
+    "binary": (_text, "rootstrata"),
+    "store": (_text, None),
+    "series": (_text, None),
+    "compression": (_text, None),
+    "stages": (_stages, STAGES),
+    "all_stages": (_flag, False),
+    "on_failure": (_flag, False),
+    "bootstrap_chroot": (_flag, False),
+    "required": (_flag, False),
+}
+
+
+def read_options(conf):
+    """
+    Returns the options as attributes; one that is absent or None has its default.
+
+    Values from --plugin-option may be strings.  An unknown name or an unusable value is a ConfigError, whatever
+    `required` says: nothing has been built yet.
+    """
+    unknown = sorted(set(conf) - set(OPTIONS) - set(INJECTED_BY_MOCK))
+    if unknown:
+        raise ConfigError("rootstrata: unknown option %s; the options are %s"
+                          % (", ".join(unknown), ", ".join(sorted(OPTIONS))))
+    options = types.SimpleNamespace()
+    for name, (reader, default) in OPTIONS.items():
+        value = conf.get(name)
+        try:
+            setattr(options, name, default if value is None else reader(value))
+        except ValueError as expected:
+            raise ConfigError("rootstrata: option %s is %r, expected %s" % (name, value, expected)) from None
+    if options.store is None:
+        options.store = os.path.join(conf["cache_topdir"], "rootstrata")
+    return options
+
+
+class Trouble(Exception):
+    """The command could not be run, failed, or reported what this plugin does not understand."""
+
+
+class Recorder:
+    """Records one chroot at the stages that Mock's hooks announce; Mock's bootstrap chroot gets as far as postinit."""
+
+    def __init__(self, plugins, options, buildroot):
+        self.buildroot = buildroot
+        self.options = options
+        self.log = buildroot.root_log  # reaches root.log and, from info up, the terminal
+        self.series = buildroot.shared_root_name  # without --uniqueext; ends in -bootstrap where it is due
+        if options.series is not None:
+            self.series = options.series + ("-bootstrap" if buildroot.is_bootstrap else "")
+        self.run_uuid = buildroot.config.get("mock_run_uuid") or str(uuid.uuid4())
+        self.run_number = 0
+        self.was_initialized = True
+        plugins.add_hook("mount_root", self.look_at_root)
+        plugins.add_hook("postinit", self.begin_run)
+        plugins.add_hook("postdeps", self.export_deps)
+        plugins.add_hook("postbuild", self.export_failure)
+
+    @traceLog()
+    def look_at_root(self):
+        """
+        Notes whether the chroot is left from earlier, before the root cache or an image fills it.
+
+        Mock's own `chrootWasCached` is never cleared: in a `--no-clean` run of two packages that began from the
+        root cache, it is still set when the second package finds the first one's dependencies.
+        """
+        self.was_initialized = self.buildroot.chroot_is_initialized()
+
+    @traceLog()
+    def begin_run(self):
+        """Begins a run, a new one for each build of one Mock process, and records a clean base."""
+        self.run_number += 1
+        if "bootstrap" not in self.options.stages:
+            return
+        if self.is_clean_base():
+            self.record("bootstrap", "recording buildroot stage bootstrap", self.options.required)
+        else:
+            self.log.info("rootstrata: the chroot is not a clean base, stage bootstrap is not recorded")
+
+    def is_clean_base(self):
+        """
+        Says whether the chroot holds the base packages alone.
+
+        A buildroot image may hold some package's dependencies; an image of Mock's bootstrap chroot does not.
+        """
+        from_buildroot_image = self.buildroot.use_chroot_image and not self.buildroot.is_bootstrap
+        return not self.was_initialized and not from_buildroot_image
+
+    @traceLog()
+    def export_deps(self):
+        """Records the chroot with the build dependencies in it, and exports it."""
+        if "deps-installed" in self.options.stages:
+            self.record("deps-installed", "producing buildroot as OCI image", self.options.required,
+                        "buildroot-oci.tar")
+
+    @traceLog()
+    def export_failure(self):
+        """
+        Records and exports the chroot of a failed build, if asked to; an interrupted build has not failed.
+
+        Mock calls postbuild while the build's exception passes by.  `state.result` would not do: it stays
+        "success" for a package that fails after one that did not.  The build's own error must reach the user,
+        so no trouble is raised here.
+        """
+        cause = sys.exc_info()[0]
+        if self.options.on_failure and cause is not None and issubclass(cause, Exception):
+            self.record("built", "producing failed buildroot as OCI image", False, "buildroot-built-oci.tar")
+
+    def record(self, stage, state, required, archive_name=None):
+        """Records `stage` under Mock's state line `state`, with an archive in the result directory if named."""
+        archive = archive_name and os.path.join(self.buildroot.resultdir, archive_name)
+        self.buildroot.state.start(state)
+        try:
+            with self.buildroot.uid_manager.elevated_privileges():
+                stdout = self.run(self.arguments(stage, archive))
+                if archive:
+                    self.buildroot.uid_manager.changeOwner(archive)
+            self.log.info("rootstrata: %s", summary(stdout))
+        except (Trouble, OSError) as trouble:
+            message = "rootstrata: stage %s: %s" % (stage, trouble)
+            if required:
+                raise Error(message) from trouble
+            self.log.warning("%s", message)
+        finally:
+            self.buildroot.state.finish(state)
+
+    def arguments(self, stage, archive):
+        """Returns the command line that records `stage`, and exports it to `archive` if there is one."""
+        root = self.buildroot.make_chroot_path()
+        argv = [self.options.binary, "--store", self.options.store, "-q"]
+        argv += ["export", "--root", root, "-o", archive] if archive else ["snapshot", root]
+        argv += ["--series", self.series, "--stage", stage, "--run", "%s.%d" % (self.run_uuid, self.run_number)]
+        argv += ["--profile", "mock"]
+        if self.options.compression:
+            argv += ["--compression", self.options.compression]
+        if archive and self.options.all_stages:
+            argv.append("--all-stages")
+        return argv + ["--json"]
+
+    def run(self, argv):
+        """
+        Runs the command in Mock's clean environment, logs what it says and returns its stdout.
+
+        Not by mockbuild.util.do(): that stops reading at the end of stdout and may drop what stderr still holds,
+        which is where a command that fails at once says why.
+        """
+        self.log.debug("rootstrata: running %s", " ".join(map(shlex.quote, argv)))
+        timeout = self.buildroot.config.get("opstimeout") or None
+        try:
+            done = subprocess.run(argv, env=clean_env(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                  stderr=subprocess.PIPE, encoding="utf-8", errors="replace", timeout=timeout)
+        except subprocess.TimeoutExpired:
+            raise Trouble("no end after %s seconds (opstimeout)" % timeout) from None
+        except OSError as error:
+            raise Trouble("cannot run %s: %s" % (argv[0], os.strerror(error.errno))) from error
+        self.log.debug("rootstrata: exit status %d, stdout %r, stderr %r", done.returncode, done.stdout, done.stderr)
+        if done.returncode:
+            raise Trouble(failure(done))
+        for line in done.stderr.splitlines():
+            self.log.info("%s", line)
+        return done.stdout
+
+
+def failure(done):
+    """Says why a command failed: its error lines, else how it ended."""
+    prefix = "rootstrata: error: "
+    errors = [line[len(prefix):] for line in done.stderr.splitlines() if line.startswith(prefix)]
+    if errors:
+        return "; ".join(errors)
+    if done.returncode < 0:
+        return "killed by signal %d" % -done.returncode
+    return "exit status %d: %.500s" % (done.returncode, " ".join(done.stderr.split()) or "no message")
+
+
+def summary(stdout):
+    """Says in one line what the command's report holds: what was reused, written and read, and how long it took."""
+    try:
+        report = json.loads(stdout)
+        if report["version"] != 1:
+            raise ValueError("version %r" % report["version"])
+        reused = [layer["role"] for layer in report["layers"] if layer["reused"]]
+        new = ["%s %s" % (layer["role"], megabytes(layer["size_bytes"]))
+               for layer in report["layers"] if not layer["reused"]]
+        parts = ["%(series)s@%(stage)s is snapshot %(id)d" % report,
+                 "reused " + (", ".join(reused) or "nothing"),
+                 "new " + (", ".join(new) or "nothing"),
+                 "read %(files_read)d files" % report + ", " + megabytes(report["bytes_read"])]
+        if "path" in report:
+            size = report["bytes_written"]
+            parts.append("%s %s" % (report["path"], megabytes(size) + " written" if size else "is up to date"))
+        return "; ".join(parts + ["%.1f s" % sum(report["seconds"].values())])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Trouble("the report is not understood (%s): %.200r" % (error, stdout)) from error
+
+
+def megabytes(size_bytes):
+    """Formats a size in decimal megabytes."""
+    return "%.1f MB" % (size_bytes / 1e6)

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""How the command is called, and what becomes of failures that the real command cannot be made to give."""
+
+import json
+import logging
+import os
+import unittest.mock
+
+import cases
+import standin
+
+REPORT = json.dumps({
+    "version": 1, "id": 12, "series": "s", "stage": "t", "run": "r", "entries": 9, "files_read": 3,
+    "bytes_read": 2500000, "packages": None, "seconds": {"scan": 0.25, "pack": 0.5},
+    "layers": [{"role": "base", "reused": True, "size_bytes": 1},
+               {"role": "state", "reused": False, "size_bytes": 60000}]})
+REPORTS = "echo '%s'\n" % REPORT
+
+
+class Arguments(cases.ScriptCase):
+    def test_a_first_run_takes_a_snapshot_and_then_an_export(self):
+        mock = self.mock(REPORTS)
+        mock.run("first")
+        root = mock.buildroot.make_chroot_path()
+        common = ["--series", "fedora-rawhide-x86_64", "--stage"]
+        run = ["--run", mock.uuid + ".1", "--profile", "mock", "--json"]
+        self.assertEqual(self.calls(), [
+            ["--store", self.store, "-q", "snapshot", root] + common + ["bootstrap"] + run,
+            ["--store", self.store, "-q", "export", "--root", root, "-o", self.result + "/buildroot-oci.tar"]
+            + common + ["deps-installed"] + run])
+
+    def test_options_become_arguments(self):
+        options = {"store": "/s", "series": "rawhide", "compression": "zstd:19", "all_stages": "yes"}
+        mock = self.mock(REPORTS, options)
+        mock.run("first")
+        root = mock.buildroot.make_chroot_path()
+        common = ["--series", "rawhide", "--stage"]
+        run = ["--run", mock.uuid + ".1", "--profile", "mock", "--compression", "zstd:19"]
+        self.assertEqual(self.calls(), [
+            ["--store", "/s", "-q", "snapshot", root] + common + ["bootstrap"] + run + ["--json"],
+            ["--store", "/s", "-q", "export", "--root", root, "-o", self.result + "/buildroot-oci.tar"]
+            + common + ["deps-installed"] + run + ["--all-stages", "--json"]])
+
+    def test_a_failed_build_is_exported_into_an_archive_of_its_own(self):
+        mock = self.mock(REPORTS, {"on_failure": True, "stages": []})
+        with self.assertRaises(standin.BuildError):
+            mock.run("failing")
+        self.assertEqual(self.calls(), [
+            ["--store", self.store, "-q", "export", "--root", mock.buildroot.make_chroot_path(), "-o",
+             self.result + "/buildroot-built-oci.tar", "--series", "fedora-rawhide-x86_64", "--stage", "built",
+             "--run", mock.uuid + ".1", "--profile", "mock", "--json"]])
+
+    def test_the_command_runs_as_root_in_mocks_clean_environment(self):
+        with unittest.mock.patch.dict(os.environ, {"ROOTSTRATA_STORE": "/wrong", "SOURCE_DATE_EPOCH": "1"}):
+            self.mock(REPORTS).run("first")
+        names = {line.split("=")[0] for line in self.recorded("env")} - {"PWD", "SHLVL", "OLDPWD", "_"}
+        self.assertEqual(names, set(standin.clean_env()))
+        self.assertEqual(self.recorded("uids"), ["0", "0"])
+
+    def test_the_command_is_looked_up_in_the_clean_path(self):
+        self.mock(REPORTS)
+        with unittest.mock.patch.dict(os.environ, {"PATH": self.directory}):
+            standin.Mock(self.directory, {"binary": "command-that-is-not-in-usr-bin"}).run("init")
+        self.assertIn("rootstrata: stage bootstrap: cannot run command-that-is-not-in-usr-bin: "
+                      "No such file or directory", self.logged(logging.WARNING))
+
+
+class Report(cases.ScriptCase):
+    def test_the_report_becomes_one_line(self):
+        self.mock(REPORTS).run("init")
+        self.assertEqual(self.logged(logging.INFO), [
+            "rootstrata: s@t is snapshot 12; reused base; new state 0.1 MB; read 3 files, 2.5 MB; 0.8 s"])
+
+    def test_what_the_command_says_beside_its_report_is_logged(self):
+        self.mock("echo 'rootstrata: warning: packages are unknown' >&2\n" + REPORTS).run("init")
+        self.assertEqual(self.logged(logging.INFO)[0], "rootstrata: warning: packages are unknown")
+
+    def test_the_command_line_and_its_output_are_in_root_log_at_debug(self):
+        self.mock("echo 'a note' >&2\n" + REPORTS).run("init")
+        running, ended = self.logged(logging.DEBUG)
+        command = "rootstrata: running %s --store %s -q snapshot " % (self.script, self.store)
+        self.assertTrue(running.startswith(command), running)
+        self.assertTrue(ended.startswith("rootstrata: exit status 0, stdout "))
+        self.assertIn("'a note\\n'", ended)
+
+
+class Failures(cases.ScriptCase):
+    def warning(self, body, **kwargs):
+        """Returns the one warning of a --init over `body`; the run itself must go well."""
+        self.mock(body, **kwargs).run("init")
+        (warning,) = self.logged(logging.WARNING)
+        return warning
+
+    def test_the_commands_error_lines_are_the_message(self):
+        body = "echo 'a note' >&2; echo 'rootstrata: error: one' >&2; echo 'rootstrata: error: two' >&2; exit 2\n"
+        self.assertEqual(self.warning(body), "rootstrata: stage bootstrap: one; two")
+
+    def test_a_failure_without_an_error_line_gives_the_exit_status_and_what_was_said(self):
+        self.assertEqual(self.warning("echo 'error: unexpected argument' >&2; exit 2\n"),
+                         "rootstrata: stage bootstrap: exit status 2: error: unexpected argument")
+
+    def test_a_silent_failure_gives_the_exit_status(self):
+        self.assertEqual(self.warning("exit 101\n"), "rootstrata: stage bootstrap: exit status 101: no message")
+
+    def test_death_by_a_signal_gives_its_number(self):
+        self.assertEqual(self.warning("kill -9 $$\n"), "rootstrata: stage bootstrap: killed by signal 9")
+
+    def test_output_that_is_no_report_is_trouble(self):
+        for body in ("echo garbage\n", "echo '[]'\n", "exit 0\n", "echo '{\"version\": 1}'\n", "printf '\\377'\n"):
+            with self.subTest(body):
+                self.records.clear()
+                self.assertIn("rootstrata: stage bootstrap: the report is not understood (", self.warning(body))
+
+    def test_a_report_of_another_version_is_trouble(self):
+        body = REPORTS.replace('"version": 1', '"version": 2')
+        self.assertIn("the report is not understood (version 2): ", self.warning(body))
+
+    def test_a_command_that_outlasts_opstimeout_is_killed(self):
+        os.mkfifo(os.path.join(self.directory, "command.never"))
+        self.assertEqual(self.warning('read line < "$0.never"\n', opstimeout=0.2),
+                         "rootstrata: stage bootstrap: no end after 0.2 seconds (opstimeout)")
+
+    def test_trouble_is_raised_as_mocks_error_if_the_archive_is_required_and_the_states_balance(self):
+        mock = self.mock("exit 101\n", {"required": True, "stages": "deps-installed"})
+        with self.assertRaises(standin.Error) as caught:
+            mock.run("first")
+        self.assertEqual(str(caught.exception), "rootstrata: stage deps-installed: exit status 101: no message")
+        self.assertEqual(mock.buildroot.state.lines, [
+            "Start: producing buildroot as OCI image", "Finish: producing buildroot as OCI image"])
+
+    def test_trouble_never_hides_why_a_build_failed(self):
+        mock = self.mock("exit 101\n", {"required": True, "on_failure": True, "stages": []})
+        with self.assertRaises(standin.BuildError):
+            mock.run("failing")
+        self.assertEqual(self.logged(logging.WARNING), ["rootstrata: stage built: exit status 101: no message"])
+
+    def test_an_archive_that_cannot_be_given_to_the_user_is_trouble(self):
+        mock = self.mock(REPORTS, {"stages": "deps-installed"})
+        refusal = PermissionError(1, "not permitted")
+        with unittest.mock.patch.object(mock.uid_manager, "changeOwner", side_effect=refusal):
+            mock.run("first")
+        self.assertEqual(self.logged(logging.WARNING), ["rootstrata: stage deps-installed: [Errno 1] not permitted"])
