@@ -45,10 +45,11 @@ CREATE TABLE entry (
 
 -- The compressed forms in which a layer is kept, as files under blobs/sha256.
 CREATE TABLE blob (
-    digest     BLOB PRIMARY KEY,    -- SHA-256 of the file
+    digest     BLOB NOT NULL,       -- SHA-256 of the file; layers of two policies may have the same bytes
     layer_id   INTEGER NOT NULL REFERENCES layer (id) ON DELETE CASCADE,
     media_type TEXT NOT NULL,       -- image-spec, layer.md
-    size_bytes INTEGER NOT NULL     -- length of the file
+    size_bytes INTEGER NOT NULL,    -- length of the file
+    PRIMARY KEY (digest, layer_id)
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX blob_of_layer ON blob (layer_id);
@@ -102,10 +103,11 @@ CREATE TABLE snapshot_layer (
     snapshot_id INTEGER NOT NULL REFERENCES snapshot (id) ON DELETE CASCADE,
     position    INTEGER NOT NULL,   -- 0 is the lowest
     layer_id    INTEGER NOT NULL REFERENCES layer (id),
-    blob_digest BLOB NOT NULL REFERENCES blob (digest),
+    blob_digest BLOB NOT NULL,      -- the form of the layer that the manifest has
     role        TEXT NOT NULL,      -- base, update, delta or state
     reused      INTEGER NOT NULL,   -- 1 where the layer was there before the snapshot
-    PRIMARY KEY (snapshot_id, position)
+    PRIMARY KEY (snapshot_id, position),
+    FOREIGN KEY (blob_digest, layer_id) REFERENCES blob (digest, layer_id)
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX snapshot_layer_of_layer ON snapshot_layer (layer_id);

@@ -56,6 +56,8 @@ pub enum Error {
     #[error("snapshot {parent} cannot be the parent: {reason}")]
     UnfitParent { parent: i64, reason: &'static str },
 
+    #[error("the store {} is inside the root {}: exclude it, or keep it elsewhere", show(store), show(root))]
+    StoreInside { store: PathBuf, root: PathBuf },
     #[error("no store at {}", show(.0))]
     NoStore(PathBuf),
     #[error("{} holds other things and is no store", show(.0))]
@@ -80,6 +82,19 @@ pub enum Error {
     NotAFile(PathBuf),
 }
 
+/// Some libraries put a path of their own, such as that of a temporary file, into an error; what the kernel said is
+/// beneath it.
+fn without_path(error: io::Error) -> io::Error {
+    let mut cause = error.get_ref().map(|wrapped| wrapped as &(dyn std::error::Error + 'static));
+    while let Some(next) = cause {
+        if let Some(code) = next.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
+            return io::Error::from_raw_os_error(code);
+        }
+        cause = next.source();
+    }
+    error
+}
+
 /// Returns a path as text that is safe to print.
 pub(crate) fn show(path: &Path) -> String {
     printable(path.as_os_str().as_bytes())
@@ -92,7 +107,7 @@ impl Error {
         path: impl Into<PathBuf>,
     ) -> impl FnOnce(E) -> Self {
         let path = path.into();
-        move |source| Self::Io { action, path, source: source.into() }
+        move |source| Self::Io { action, path, source: without_path(source.into()) }
     }
 
     /// Says that a record of the store at `path` does not hold what it must.

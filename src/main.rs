@@ -31,7 +31,11 @@ fn with_causes(error: &Error) -> String {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(next) = cause {
-        text = format!("{text}: {next}");
+        // Some causes begin with what was said already.
+        let said = next.to_string();
+        if !text.ends_with(&said) {
+            text = format!("{text}: {said}");
+        }
         cause = next.source();
     }
     text

@@ -1,4 +1,5 @@
 //! What a change of the root does to the layers. Every tree is unpacked by umoci and compared with the root.
+#![allow(clippy::unwrap_used)] // in a test, a panic is a failure
 
 mod common;
 
@@ -323,6 +324,29 @@ fn mounts_are_not_entered_whatever_is_mounted_and_on_which_device() {
     // Unmounted again, what was covered is there, with nothing taken for deleted.
     let unmounted = bench.snapshot(&root, "--stage next --profile plain");
     assert_eq!(layer(&unmounted, "delta")["whiteouts"], 0);
+}
+
+#[test]
+fn what_a_new_mount_hides_counts_as_unchanged() {
+    let bench = Bench::new();
+    let root = bench.make("root");
+    sh(
+        &root,
+        "mkdir -m 1777 tmp; mkdir dir; echo a > dir/a; ln dir/a dir/b; echo t > tmp/t; echo f > file; touch -d @5 .",
+    );
+    let first = bench.snapshot(&root, FIRST);
+    let script = format!(
+        "mount -t tmpfs none tmp; mount -t tmpfs none dir; mount --bind dir/.. dir 2>/dev/null || :; mount --bind /dev/null file
+         exec {} --store {} -q --json snapshot {} --series s {NEXT}",
+        env!("CARGO_BIN_EXE_rootstrata"),
+        bench.store().display(),
+        root.display()
+    );
+    let mut command = std::process::Command::new("unshare");
+    let next = common::succeeds(command.args(["-m", "bash", "-euc", &script]).current_dir(&root));
+    let next: Value = serde_json::from_str(&next).unwrap();
+    assert_eq!(layers(&next), ["base reused"]);
+    assert_eq!(next["manifest_digest"], first["manifest_digest"]);
 }
 
 #[test]

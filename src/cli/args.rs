@@ -211,11 +211,10 @@ impl RecordArgs {
 }
 
 impl ExportArgs {
-    /// What is to be exported; `recorded` is the snapshot that was made first.
-    pub(super) fn request(&self, recorded: Option<i64>) -> Request {
-        let snapshot = recorded.map(SnapshotRef::Id).or_else(|| self.snapshot.clone());
+    /// What is to be exported; with a root, the snapshot is still to be made, and has no number yet.
+    pub(super) fn request(&self) -> Request {
         Request {
-            snapshot: snapshot.expect("clap wants a snapshot where there is no root"),
+            snapshot: self.snapshot.clone().unwrap_or(SnapshotRef::Id(0)),
             path: self.output.clone(),
             format: self.format.unwrap_or_default(),
             all_stages: self.all_stages,

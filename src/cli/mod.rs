@@ -8,6 +8,7 @@ mod text;
 pub use args::Cli;
 
 use crate::error::Result;
+use crate::model::names::SnapshotRef;
 use crate::model::path::EntryPath;
 use crate::ops::{export, inspect, snapshot};
 use args::{Command, ExportArgs};
@@ -45,16 +46,21 @@ pub fn run(cli: &Cli) -> Result<String> {
 
 fn run_export(cli: &Cli, store: &Path, args: &ExportArgs, show: &Show) -> Result<String> {
     let progress = Progress::new(cli.quiet);
+    let mut request = args.request();
     let recorded = match &args.root {
-        Some(root) => Some(snapshot::snapshot(store, root, &args.record.options(), &progress)?),
         None => None,
+        Some(root) => {
+            request.since = export::prepare(store, request.since.as_ref(), &request.path, request.format)?;
+            let outcome = snapshot::snapshot(store, root, &args.record.options(), &progress)?;
+            request.snapshot = SnapshotRef::Id(outcome.snapshot.id);
+            Some(outcome)
+        }
     };
-    let request = args.request(recorded.as_ref().map(|outcome| outcome.snapshot.id));
     let exported = export::export(store, &request, &progress)?;
     let mut seconds = vec![&exported.seconds];
     seconds.extend(recorded.iter().map(|outcome| &outcome.seconds));
     print_stats(cli, &seconds, recorded.as_ref());
-    let described = inspect::show(store, &request.snapshot)?;
+    let described = inspect::show(store, &SnapshotRef::Id(exported.snapshot_id))?;
     let (as_json, as_text) = match &recorded {
         Some(outcome) => (json::snapshot(outcome), text::snapshot(outcome, cli.verbose)),
         None => (json::described(&described), String::new()),

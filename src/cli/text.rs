@@ -96,7 +96,9 @@ pub(super) fn show(shown: &Shown, store: &Path) -> String {
         field("parent", parent.to_string());
     }
     field("entries", format!("{entries} ({})", size(*content_bytes)));
-    field("image", format!("oci:{}:{}", printable(store.as_os_str().as_encoded_bytes()), shown.image_name));
+    if let Some(name) = &shown.image_name {
+        field("image", format!("oci:{}:{name}", printable(store.as_os_str().as_encoded_bytes())));
+    }
     field("manifest", shown.snapshot.manifest.digest.to_string());
     field("policy", shown.policy.clone());
     text.push_str("layers\n");

@@ -25,7 +25,7 @@ const BUFFER_BYTES: usize = 256 * 1024;
 /// What reading cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cost {
-    /// Regular files whose content was read.
+    /// How often a file was read; empty files have nothing to read.
     pub files: u64,
     /// Their bytes.
     pub bytes: u64,
@@ -53,7 +53,7 @@ pub fn read_facts(
             let one = &shared[*position];
             let (stat, facts) =
                 facts_of(root, one, &mut buffer).inspect_err(|_| failed.store(true, Ordering::Relaxed))?;
-            if facts.content.is_some() && !one.covered {
+            if facts.content.is_some() && stat.size_bytes > 0 {
                 read(stat.size_bytes);
             }
             done.push((*position, stat, facts));
@@ -75,7 +75,7 @@ pub fn read_facts(
     all.sort_unstable_by_key(|(position, ..)| *position);
     let mut cost = Cost::default();
     let facts = all.into_iter().map(|(position, stat, facts)| {
-        if facts.content.is_some() && !found[position].covered {
+        if facts.content.is_some() && stat.size_bytes > 0 {
             cost.files += 1;
             cost.bytes += stat.size_bytes;
         }
@@ -86,18 +86,20 @@ pub fn read_facts(
 }
 
 fn facts_of(root: &Root, found: &Found, buffer: &mut [u8]) -> Result<(Stat, Facts)> {
-    if found.covered {
+    if found.covered.is_some() {
         let content = (found.stat.kind == StatKind::File).then(|| hash_of(&blake3::Hasher::new()));
         return Ok((found.stat.clone(), Facts { content, ..Facts::default() }));
     }
     for _ in 0..MOST_READS {
         let handle = root.open_handle(&found.path)?;
         let before = stat_of(root, &handle, &found.path)?;
-        if std::mem::discriminant(&before.kind) != std::mem::discriminant(&found.stat.kind) {
-            break; // another type needs another walk
+        let is_same_kind = std::mem::discriminant(&before.kind) == std::mem::discriminant(&found.stat.kind);
+        if !is_same_kind || before.kind == StatKind::Directory && before != found.stat {
+            break; // this needs another walk
         }
         let facts = Facts {
             content: match before.kind {
+                StatKind::File if before.size_bytes == 0 => Some(hash_of(&blake3::Hasher::new())),
                 StatKind::File => Some(hash_content(root, &handle, &found.path, before.size_bytes, buffer)?),
                 _ => None,
             },
@@ -115,6 +117,19 @@ fn facts_of(root: &Root, found: &Found, buffer: &mut [u8]) -> Result<(Stat, Fact
         }
     }
     Err(Error::Changed(root.full_path(&found.path)))
+}
+
+/// Asks about every directory once more. Fails with [`Error::Changed`] where one is not what it was when it was found:
+/// names may have come or gone since.
+pub fn check_directories(root: &Root, found: &[Found]) -> Result<()> {
+    for found in
+        found.iter().filter(|found| found.stat.kind == StatKind::Directory && found.covered.is_none())
+    {
+        if stat_of(root, &root.open_handle(&found.path)?, &found.path)? != found.stat {
+            return Err(Error::Changed(root.full_path(&found.path)));
+        }
+    }
+    Ok(())
 }
 
 fn stat_of(root: &Root, handle: &OwnedFd, path: &EntryPath) -> Result<Stat> {

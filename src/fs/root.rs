@@ -52,8 +52,7 @@ pub(super) struct Placed {
 impl Root {
     /// Opens a directory that the caller chose; symlinks on the way to it are followed.
     pub fn open(path: &Path) -> Result<Self> {
-        let path = fs_err::canonicalize(path)
-            .map_err(|e| Error::io("open", path)(std::io::Error::from(e.kind())))?;
+        let path = std::fs::canonicalize(path).map_err(Error::io("open", path))?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let handle = rustix::fs::open(&path, flags, Mode::empty()).map_err(|e| match e {
             Errno::NOTDIR => Error::NotADirectory(path.clone()),

@@ -25,9 +25,17 @@ pub struct Found {
     pub path: EntryPath,
     /// Its stat data; made up for what is covered.
     pub stat: Stat,
-    /// Whether it is a mount point, or a directory that the policy keeps empty: recorded as an empty directory (or
-    /// file) of root's and never opened.
-    pub covered: bool,
+    /// Why what is there is neither opened nor recorded, but an empty directory or file of root's in its place.
+    pub covered: Option<Cover>,
+}
+
+/// What keeps a path from being looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cover {
+    /// Something is mounted on it.
+    Mount,
+    /// The policy keeps it empty.
+    Policy,
 }
 
 /// All that was found.
@@ -47,7 +55,7 @@ pub fn scan(root: &Root, rules: &Rules, threads: NonZeroUsize) -> Result<Scan> {
     let handle = root.open_directory(&EntryPath::root())?;
     let top = place_of(handle.as_fd()).map_err(|e| root.failed("stat", &EntryPath::root(), e))?;
     let stat = top.stat.ok_or_else(|| Error::NotADirectory(root.path().to_owned()))?;
-    let mut found = vec![Found { path: EntryPath::root(), stat, covered: false }];
+    let mut found = vec![Found { path: EntryPath::root(), stat, covered: None }];
     let mut sockets = 0;
 
     let queue = Queue::new(EntryPath::root());
@@ -122,11 +130,13 @@ impl Walker<'_> {
 
     /// Adds one path and returns it where it is a directory to be entered.
     fn add(&mut self, path: EntryPath, placed: Placed) -> Option<EntryPath> {
-        let is_mount_point = !self.root.is_own_mount(placed.mount);
-        if is_mount_point || placed.is_directory && self.rules.hollows(&path) {
-            let stat =
-                if placed.is_directory { covered(StatKind::Directory) } else { covered(StatKind::File) };
-            self.found.push(Found { path, stat, covered: true });
+        let cover = match placed.is_directory && self.rules.hollows(&path) {
+            true => Some(Cover::Policy), // also where something is mounted on it
+            false => (!self.root.is_own_mount(placed.mount)).then_some(Cover::Mount),
+        };
+        if cover.is_some() {
+            let stat = covered(if placed.is_directory { StatKind::Directory } else { StatKind::File });
+            self.found.push(Found { path, stat, covered: cover });
             return None;
         }
         let Some(stat) = placed.stat else {
@@ -134,13 +144,12 @@ impl Walker<'_> {
             return None;
         };
         let enter = placed.is_directory.then(|| path.clone());
-        self.found.push(Found { path, stat, covered: false });
+        self.found.push(Found { path, stat, covered: None });
         enter
     }
 }
 
-/// What is recorded of a path that is covered: the same for every mount, so that it does not matter whether
-/// something is mounted at the moment.
+/// What is seen of a path that is covered: the same whatever covers it.
 fn covered(kind: StatKind) -> Stat {
     Stat {
         kind,
@@ -187,9 +196,18 @@ impl Queue {
             };
             state.working += 1;
             drop(state);
-            let listed = list(&directory);
+            let listed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| list(&directory)));
             state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
             state.working -= 1;
+            let listed = match listed {
+                Ok(listed) => listed,
+                Err(panic) => {
+                    state.failed = true; // or the others would wait for ever
+                    self.changed.notify_all();
+                    drop(state);
+                    std::panic::resume_unwind(panic)
+                }
+            };
             state.failed |= listed.is_err();
             let added = listed.as_ref().map_or(0, Vec::len);
             let error = listed.map(|below| state.waiting.extend(below)).err();

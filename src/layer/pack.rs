@@ -90,8 +90,8 @@ fn push_content(
         if hasher.finalize().as_bytes() != &recorded.0 {
             return Err(changed().into());
         }
+        contents.was_read(size_bytes);
     }
-    contents.was_read(size_bytes);
     Ok(blocks.push(&[0; tarball::BLOCK_BYTES][..tarball::padding(size_bytes)])?)
 }
 

@@ -5,7 +5,7 @@
 
 use super::entry::{Device, Entry, Group, Kind};
 use super::path::EntryPath;
-use super::policy::{MtimeRule, Policy, Rules};
+use super::policy::{MtimeRule, Policy, Profile, Rules};
 use super::stamp::{Facts, Stat, StatKind};
 use super::tree::Tree;
 use super::vouch::Vouched;
@@ -24,6 +24,8 @@ pub struct Seen {
     pub stat: Stat,
     /// The rest.
     pub facts: Facts,
+    /// Whether something is mounted on it, so that what it holds cannot be seen.
+    pub is_mount: bool,
 }
 
 /// The home of the build user, and who owns it in the image.
@@ -44,6 +46,8 @@ pub struct Sides {
     pub stable: Tree,
     /// What the policy counts as volatile.
     pub volatile: Tree,
+    /// Stable paths on which something is mounted, in path order; they stand in `stable` as empty.
+    pub mounts: Vec<EntryPath>,
 }
 
 /// What the entries depend on beyond what was seen.
@@ -64,9 +68,11 @@ pub struct Context<'a> {
 pub fn normalise(seen: Vec<Seen>, context: &Context) -> Result<Sides> {
     let mut groups = Groups::default();
     let (mut stable, mut volatile) = (Vec::with_capacity(seen.len()), Vec::new());
+    let mut mounts = Vec::new();
     let mut volatile_top: Option<EntryPath> = None;
-    let build = context.home.map(|home| home.path.join(b"build"));
-    for Seen { path, stat, facts } in seen {
+    let home = context.home.filter(|_| context.rules.leaves_build());
+    let build = home.map(|home| home.path.join(b"build"));
+    for Seen { path, stat, facts, is_mount } in seen {
         if build.as_ref().is_some_and(|build| path == *build || path.is_beneath(build)) {
             continue;
         }
@@ -76,11 +82,41 @@ pub fn normalise(seen: Vec<Seen>, context: &Context) -> Result<Sides> {
         if is_volatile && volatile_top.as_ref().is_none_or(|top| !path.is_beneath(top)) {
             volatile_top = Some(path.clone());
         }
+        if is_mount && !is_volatile {
+            mounts.push(path.clone());
+        }
+        // A chroot's own root is as the directory was made, setgid from the one above or not.
+        let (stat, facts) = match path.is_root() && context.policy.profile == Profile::Mock {
+            true => (Stat { mode: 0o755, uid: 0, gid: 0, ..stat }, Facts::default()),
+            false => (stat, facts),
+        };
         let group = groups.of(&stat);
         let entry = entry_of(path, &stat, facts, group, context)?;
         if is_volatile { &mut volatile } else { &mut stable }.push(entry);
     }
-    Ok(Sides { stable: Tree::new(stable), volatile: Tree::new(volatile) })
+    Ok(Sides { stable: Tree::new(stable), volatile: Tree::new(volatile), mounts })
+}
+
+impl Sides {
+    /// Takes what `below` has at each mount point, and beneath it, for what is under the mount: what cannot be seen
+    /// has left the scope, and counts as unchanged and not as deleted.
+    pub fn keep_below_mounts(&mut self, below: &Tree) {
+        let is_kept = |at: &&EntryPath| below.position(at).is_some();
+        let kept: Vec<&EntryPath> = self.mounts.iter().filter(is_kept).collect();
+        if kept.is_empty() {
+            return;
+        }
+        let mut entries = std::mem::take(&mut self.stable).into_entries();
+        entries.retain(|entry| kept.binary_search(&&entry.path).is_err());
+        let next_group = entries.iter().filter_map(|entry| entry.group).map(|Group(number)| number + 1).max();
+        for mount in kept {
+            let hidden =
+                below.entries().iter().filter(|entry| entry.path == *mount || entry.path.is_beneath(mount));
+            let regroup = |Group(number): Group| Group(number + next_group.unwrap_or(0));
+            entries.extend(hidden.map(|entry| Entry { group: entry.group.map(regroup), ..entry.clone() }));
+        }
+        self.stable = Tree::new(entries);
+    }
 }
 
 fn refuse_unrecordable(path: &EntryPath, stat: &Stat) -> Result<()> {
@@ -161,7 +197,8 @@ mod tests {
     use super::*;
     use crate::model::digest::ContentHash;
     use crate::model::stamp::Time;
-    use crate::model::testing::path;
+    use crate::model::testing::{directory, file, linked, path};
+    use crate::model::vouch::Gathering;
 
     fn seen(at: &str, kind: StatKind, mtime_s: i64) -> Seen {
         let stat = Stat {
@@ -177,15 +214,18 @@ mod tests {
             ctime: Time::default(),
         };
         let content = (kind == StatKind::File).then_some(ContentHash([0; 32]));
-        Seen { path: path(at), stat, facts: Facts { content, ..Facts::default() } }
+        Seen { path: path(at), stat, facts: Facts { content, ..Facts::default() }, is_mount: false }
     }
 
     fn sides(seen: Vec<Seen>, policy: &Policy, home: Option<&Home>, vouched: &Vouched) -> Result<Sides> {
-        normalise(seen, &Context { policy, rules: &policy.rules()?, home, vouched })
+        normalise(seen, &Context { policy, rules: &policy.rules("bootstrap")?, home, vouched })
     }
 
     fn mtimes(policy: &Policy, seen: Vec<Seen>) -> Vec<i64> {
-        let vouched = Vouched::new([(&b"/"[..], &b"v"[..], 500)].into_iter(), &HashMap::new());
+        let links = HashMap::new();
+        let mut gathering = Gathering::new(&links);
+        gathering.add(&[b"/".to_vec()], [(0, &b"v"[..], 500)].into_iter(), |_, _| true);
+        let vouched = gathering.finish();
         let sides = sides(seen, policy, None, &vouched).unwrap();
         sides.stable.entries().iter().map(|entry| entry.mtime_s).collect()
     }
@@ -245,6 +285,36 @@ mod tests {
         let sides = sides(all, &Policy::mock(), Some(&home), &Vouched::default()).unwrap();
         let owners: Vec<_> = sides.stable.entries().iter().map(|e| (e.path.to_string(), e.uid)).collect();
         assert_eq!(owners, [("/home".into(), 1), ("/home/b".into(), 1000), ("/home/b/x".into(), 1000)]);
+    }
+
+    #[test]
+    fn what_a_mount_hides_stays_as_it_was_below() {
+        let mut all = vec![
+            seen("a", StatKind::Directory, 0),
+            seen("b", StatKind::File, 0),
+            seen("n", StatKind::Directory, 0),
+        ];
+        all.iter_mut().filter(|seen| seen.path != path("b")).for_each(|seen| seen.is_mount = true);
+        let mut sides = sides(all, &Policy::plain(), None, &Vouched::default()).unwrap();
+        let below = Tree::new(vec![
+            Entry { mode: 0o1777, ..directory("a") },
+            linked("a/x", 3),
+            linked("a/y", 3),
+            file("b", 7),
+        ]);
+        sides.keep_below_mounts(&below);
+        let shown = |e: &Entry| (e.path.to_string(), e.mode, e.group.map(|g| g.0));
+        let expected = [
+            ("/a", 0o1777, None),
+            ("/a/x", 0o644, Some(0)),
+            ("/a/y", 0o644, Some(0)),
+            ("/b", 0o644, None),
+            ("/n", 0o644, None),
+        ];
+        assert_eq!(
+            sides.stable.entries().iter().map(shown).collect::<Vec<_>>(),
+            expected.map(|(p, m, g)| (p.to_owned(), m, g))
+        );
     }
 
     #[test]

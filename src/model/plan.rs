@@ -105,7 +105,7 @@ mod tests {
 
     fn sides(stable: &[Entry], volatile: &[Entry]) -> Sides {
         let tree = |entries: &[Entry]| Tree::new([&[directory("")], entries].concat());
-        Sides { stable: tree(stable), volatile: Tree::new(volatile.to_vec()) }
+        Sides { stable: tree(stable), volatile: Tree::new(volatile.to_vec()), mounts: Vec::new() }
     }
 
     fn roles(plan: &[Planned]) -> Vec<(Role, bool)> {

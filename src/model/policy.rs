@@ -5,6 +5,7 @@
 //! `mockbuild` is there) is not part of it: that shows in the entries themselves.
 
 use super::digest::PolicyKey;
+use super::names::BUILT;
 use super::path::EntryPath;
 use crate::error::{Error, Result};
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
@@ -29,11 +30,11 @@ pub const MOCK_GROUP: &str = "mock";
 const MOCK_HOLLOW: &[&str] =
     &["proc", "sys", "dev", "var/cache/dnf", "var/cache/yum", "var/cache/libdnf5", "var/cache/PackageKit"];
 
-/// What the `mock` profile leaves out: the build itself.
+/// What the `mock` profile leaves out: the build itself, until it is over.
 const MOCK_EXCLUDED: &[&str] = &["/builddir/build"];
 
-/// What two installs of the same packages have differently: the records of the package managers, logs, and
-/// files that are made on the machine.
+/// What two installs of the same packages have differently: the records of the package managers, logs, what Mock writes
+/// there from its configuration and the host's, and other files that are made on the machine.
 const MOCK_VOLATILE: &[&str] = &[
     "/var/lib/rpm/**",
     "/usr/lib/sysimage/rpm/**",
@@ -43,6 +44,9 @@ const MOCK_VOLATILE: &[&str] = &[
     "/var/log/**",
     "/var/cache/ldconfig/**",
     "/etc/ld.so.cache",
+    "/etc/dnf/dnf.conf",
+    "/etc/hosts",
+    "/etc/resolv.conf",
     "/etc/machine-id",
     "/etc/shadow",
     "/etc/shadow-",
@@ -153,9 +157,10 @@ impl Policy {
         PolicyKey(*blake3::hash(self.canonical().as_bytes()).as_bytes())
     }
 
-    /// Compiles the globs. Fails where one does not parse.
-    pub fn rules(&self) -> Result<Rules> {
+    /// Compiles the globs, for a root at this stage. Fails where one does not parse.
+    pub fn rules(&self, stage: &str) -> Result<Rules> {
         let (hollow, excluded, volatile) = match self.profile {
+            Profile::Mock if stage == BUILT => (MOCK_HOLLOW, &[][..], MOCK_VOLATILE),
             Profile::Mock => (MOCK_HOLLOW, MOCK_EXCLUDED, MOCK_VOLATILE),
             Profile::Plain => (&[][..], &[][..], &[][..]),
         };
@@ -166,6 +171,7 @@ impl Policy {
             hollow: hollow.iter().filter_map(|path| EntryPath::from_slashed(path.as_bytes())).collect(),
             excluded: all(excluded, &self.exclude)?,
             volatile: all(volatile, &self.volatile)?,
+            leaves_build: stage != BUILT,
         })
     }
 }
@@ -176,12 +182,18 @@ pub struct Rules {
     hollow: HashSet<EntryPath>,
     excluded: GlobSet,
     volatile: GlobSet,
+    leaves_build: bool,
 }
 
 impl Rules {
     /// Tells whether the path and all beneath it are left out.
     pub fn excludes(&self, path: &EntryPath) -> bool {
         !self.excluded.is_empty() && !path.is_root() && matches(&self.excluded, path)
+    }
+
+    /// Tells whether the build in the build user's home is left out.
+    pub fn leaves_build(&self) -> bool {
+        self.leaves_build
     }
 
     /// Tells whether the directory is kept, but empty and with fixed metadata.
@@ -238,7 +250,7 @@ mod tests {
     use crate::model::testing::path;
 
     fn excluding(glob: &str) -> Rules {
-        Policy { exclude: vec![glob.to_owned()], ..Policy::plain() }.rules().unwrap()
+        Policy { exclude: vec![glob.to_owned()], ..Policy::plain() }.rules("x").unwrap()
     }
 
     #[test]
@@ -254,9 +266,9 @@ mod tests {
 
     #[test]
     fn a_glob_that_does_not_parse_is_named() {
-        let error = Policy { exclude: vec!["a[".to_owned()], ..Policy::plain() }.rules().unwrap_err();
+        let error = Policy { exclude: vec!["a[".to_owned()], ..Policy::plain() }.rules("x").unwrap_err();
         assert!(error.to_string().contains("a["), "{error}");
-        assert!(Policy { volatile: vec!["/".to_owned()], ..Policy::plain() }.rules().is_err());
+        assert!(Policy { volatile: vec!["/".to_owned()], ..Policy::plain() }.rules("x").is_err());
     }
 
     #[test]
@@ -271,10 +283,16 @@ mod tests {
 
     #[test]
     fn mock_keeps_the_rpm_database_directory_and_counts_its_files_as_volatile() {
-        let rules = Policy::mock().rules().unwrap();
+        let rules = Policy::mock().rules("bootstrap").unwrap();
         assert!(!rules.is_volatile(&path("var/lib/rpm")));
         assert!(rules.is_volatile(&path("var/lib/rpm/rpmdb.sqlite")));
         assert!(rules.hollows(&path("proc")) && rules.excludes(&path("builddir/build")));
+    }
+
+    #[test]
+    fn the_build_is_recorded_when_it_is_over() {
+        let rules = Policy::mock().rules(BUILT).unwrap();
+        assert!(!rules.excludes(&path("builddir/build")) && !rules.leaves_build());
     }
 
     #[test]

@@ -32,6 +32,12 @@ pub struct Stat {
     pub ctime: Time,
 }
 
+impl Stat {
+    fn owner(&self) -> (u16, u32, u32) {
+        (self.mode, self.uid, self.gid)
+    }
+}
+
 /// Type of an inode; sockets are passed over when a root is scanned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
@@ -75,6 +81,9 @@ pub struct Stamp {
     pub mtime: Time,
     /// Change time then.
     pub ctime: Time,
+    /// Permission bits, owner and group then: seen through another mount or user namespace, they are others without a
+    /// new ctime.
+    pub owner: (u16, u32, u32),
     /// What was found out then.
     pub facts: Facts,
 }
@@ -88,6 +97,7 @@ impl Stamp {
             size_bytes: stat.size_bytes,
             mtime: stat.mtime,
             ctime: stat.ctime,
+            owner: stat.owner(),
             facts: facts.clone(),
         })
     }
@@ -98,6 +108,7 @@ impl Stamp {
             && self.size_bytes == stat.size_bytes
             && self.mtime == stat.mtime
             && self.ctime == stat.ctime
+            && self.owner == stat.owner()
             && self.facts.content.is_some() == (stat.kind == StatKind::File)
             && self.facts.target.is_empty() == (stat.kind != StatKind::Symlink)
     }
@@ -143,6 +154,8 @@ mod tests {
             Stat { mtime: at(10, 2), ..before.clone() },
             Stat { ctime: at(20, 3), ..before.clone() },
             Stat { kind: StatKind::Directory, ..before.clone() },
+            Stat { uid: 1, ..before.clone() },
+            Stat { mode: 0o4755, ..before.clone() },
         ] {
             assert!(!stamp.vouches_for(&now), "{now:?}");
         }

@@ -9,6 +9,14 @@ use std::collections::{HashMap, VecDeque};
 /// How many links a path may go through, as the kernel counts them (path_resolution(7)).
 const MOST_LINKS: usize = 40;
 
+/// How many components a path may have on the way, and all of them together: a hostile database cannot make us walk for
+/// ever.
+const MOST_STEPS: usize = 2_000;
+const MOST_STEPS_IN_ALL: usize = 50_000_000;
+
+/// Many times the files of any root; a database that names more names them again and again.
+const MOST_FILES: usize = 4 << 20;
+
 /// The symlinks of a root with their targets.
 pub type Links = HashMap<EntryPath, Box<[u8]>>;
 
@@ -18,24 +26,52 @@ pub struct Vouched {
     times: Vec<(EntryPath, i64)>,
 }
 
-impl Vouched {
-    /// Takes the files of all packages: directory (absolute, with slashes), name, mtime in seconds. What cannot be
-    /// resolved vouches for nothing.
-    pub fn new<'a>(files: impl Iterator<Item = (&'a [u8], &'a [u8], i64)>, links: &Links) -> Self {
-        let mut resolved: HashMap<&[u8], Option<EntryPath>> = HashMap::new();
-        let mut times = Vec::new();
-        for (directory, name, mtime_s) in files {
-            let real = resolved.entry(directory).or_insert_with(|| resolve(directory, links));
-            let is_component = !name.is_empty() && name != b"." && name != b".." && !name.contains(&b'/');
-            if let Some(directory) = real.as_ref().filter(|_| is_component && !name.contains(&0)) {
-                times.push((directory.join(name), mtime_s));
-            }
-        }
-        times.sort_unstable();
-        times.dedup();
-        Self { times }
+/// Gathers what packages vouch for, package by package.
+#[derive(Debug)]
+pub struct Gathering<'a> {
+    links: &'a Links,
+    steps_left: usize,
+    times: Vec<(EntryPath, i64)>,
+}
+
+impl<'a> Gathering<'a> {
+    /// Starts with nothing, over a root with these symlinks.
+    pub fn new(links: &'a Links) -> Self {
+        Self { links, steps_left: MOST_STEPS_IN_ALL, times: Vec::new() }
     }
 
+    /// Adds the files of one package: place of the directory (absolute, with slashes), name, mtime in seconds. Keeps what
+    /// `is_wanted`; what cannot be resolved vouches for nothing.
+    pub fn add<'f>(
+        &mut self,
+        directories: &[Vec<u8>],
+        files: impl Iterator<Item = (usize, &'f [u8], i64)>,
+        is_wanted: impl Fn(&EntryPath, i64) -> bool,
+    ) {
+        let mut resolved: Vec<Option<Option<EntryPath>>> = vec![None; directories.len()];
+        for (directory, name, mtime_s) in files {
+            let Some(known) = resolved.get_mut(directory) else { continue };
+            let real = known
+                .get_or_insert_with(|| resolve(&directories[directory], self.links, &mut self.steps_left));
+            let is_component = !name.is_empty() && name != b"." && name != b".." && !name.contains(&b'/');
+            if let Some(directory) = real.as_ref().filter(|_| is_component && !name.contains(&0)) {
+                let path = directory.join(name);
+                if self.times.len() < MOST_FILES && is_wanted(&path, mtime_s) {
+                    self.times.push((path, mtime_s));
+                }
+            }
+        }
+    }
+
+    /// Returns what all packages vouch for.
+    pub fn finish(mut self) -> Vouched {
+        self.times.sort_unstable();
+        self.times.dedup();
+        Vouched { times: self.times }
+    }
+}
+
+impl Vouched {
     /// Tells whether a package gives `path` this time.
     pub fn vouches_for(&self, path: &EntryPath, mtime_s: i64) -> bool {
         self.times.binary_search_by(|(at, time)| at.cmp(path).then(time.cmp(&mtime_s))).is_ok()
@@ -43,16 +79,21 @@ impl Vouched {
 }
 
 /// Follows the links in `directory`; `None` where they lead nowhere, as a path above the root does not.
-fn resolve(directory: &[u8], links: &Links) -> Option<EntryPath> {
-    let mut ahead: VecDeque<Vec<u8>> = components(directory).collect();
+fn resolve(directory: &[u8], links: &Links, steps_left: &mut usize) -> Option<EntryPath> {
+    let mut ahead: VecDeque<&[u8]> = components(directory).collect();
     let mut at = EntryPath::root();
-    let mut followed = 0;
+    let (mut followed, mut steps) = (0, 0);
     while let Some(name) = ahead.pop_front() {
+        steps += 1;
+        *steps_left = steps_left.checked_sub(1)?;
+        if steps > MOST_STEPS || ahead.len() > MOST_STEPS {
+            return None;
+        }
         if name == b".." {
             at = at.parent().unwrap_or_default();
             continue;
         }
-        let next = at.join(&name);
+        let next = at.join(name);
         let Some(target) = links.get(&next) else {
             at = next;
             continue;
@@ -69,8 +110,8 @@ fn resolve(directory: &[u8], links: &Links) -> Option<EntryPath> {
     Some(at)
 }
 
-fn components(path: &[u8]) -> impl DoubleEndedIterator<Item = Vec<u8>> {
-    path.split(|b| *b == b'/').filter(|name| !name.is_empty() && *name != b".").map(<[u8]>::to_vec)
+fn components(path: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
+    path.split(|b| *b == b'/').filter(|name| !name.is_empty() && *name != b".")
 }
 
 #[cfg(test)]
@@ -83,7 +124,11 @@ mod tests {
     }
 
     fn vouched(directory: &str, links: &Links) -> Vouched {
-        Vouched::new([(directory.as_bytes(), &b"x"[..], 5)].into_iter(), links)
+        let mut gathering = Gathering::new(links);
+        let directories = [directory.as_bytes().to_vec()];
+        gathering
+            .add(&directories, [(0, &b"x"[..], 5), (7, b"x", 5), (0, b"..", 5)].into_iter(), |_, _| true);
+        gathering.finish()
     }
 
     #[test]
@@ -102,6 +147,16 @@ mod tests {
         assert!(vouched("/usr/sbin/", &merged).vouches_for(&path("usr/bin/x"), 5));
         assert!(vouched("/a/", &merged).vouches_for(&path("usr/lib/x"), 5));
         assert!(vouched("/up/", &merged).vouches_for(&path("usr/x"), 5));
+    }
+
+    #[test]
+    fn a_path_that_grows_through_links_vouches_for_nothing() {
+        let long = "x/../".repeat(800) + "a";
+        let growing: Vec<(String, String)> =
+            (0..39).map(|n| (format!("a{n}"), format!("{long}{}", n + 1))).collect();
+        let pairs: Vec<(&str, &str)> =
+            growing.iter().map(|(at, target)| (at.as_str(), target.as_str())).collect();
+        assert!(vouched("/a0", &links(&pairs)).times.is_empty());
     }
 
     #[test]

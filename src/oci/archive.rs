@@ -54,7 +54,7 @@ impl Archive {
     /// The content of blobs is not read.
     pub fn is_at(&self, path: &Path) -> bool {
         let same = || -> io::Result<bool> {
-            let mut file = fs_err::File::open(path)?;
+            let mut file = std::fs::File::open(path)?;
             if file.metadata()?.len() != self.size_bytes {
                 return Ok(false);
             }

@@ -68,6 +68,11 @@ mod tests {
     }
 
     #[test]
+    fn an_index_of_nothing_is_the_one_that_stores_begin_with() {
+        assert_eq!(render(&[]).unwrap(), crate::model::names::EMPTY_INDEX);
+    }
+
+    #[test]
     fn an_image_replaces_the_one_of_its_name_and_leaves_the_others() {
         let there = render(&[image(1, Some("a")), image(2, Some("b")), image(3, None)]).unwrap();
         let merged = merge(&there, &[image(4, Some("b"))], Path::new("index.json")).unwrap();

@@ -6,11 +6,12 @@ use super::archive::copy;
 use super::index::{self, Image};
 use super::{Blob, Blobs, blob_name};
 use crate::error::{Error, Result};
-use crate::model::names::OCI_LAYOUT;
-use std::fs::Permissions;
+use crate::model::names::{EMPTY_INDEX, OCI_LAYOUT};
+use std::fs::{File, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
+use tempfile::NamedTempFile;
 
 /// Adds images, which consist of `blobs`, to the layout in `directory`, which is made where it is missing and may be
 /// empty. Images of other names stay. Returns the bytes written: 0 where all was there.
@@ -21,16 +22,22 @@ pub fn add(
     source: &dyn Blobs,
     written: &dyn Fn(u64),
 ) -> Result<u64> {
-    match fs_err::read_dir(directory).and_then(|mut entries| entries.next().transpose()) {
-        Ok(Some(_)) => add_to(directory, images, blobs, source, written),
-        Ok(None) => create(directory, images, blobs, source, written),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => create(directory, images, blobs, source, written),
-        Err(e) if e.kind() == io::ErrorKind::NotADirectory => Err(Error::NotADirectory(directory.to_owned())),
-        Err(e) => Err(Error::io("list", directory)(io::Error::from(e.kind()))),
+    let there = match std::fs::read_dir(directory).and_then(|mut entries| entries.next().transpose()) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            return create(directory, images, blobs, source, written);
+        }
+        Err(e) if e.kind() == io::ErrorKind::NotADirectory => {
+            return Err(Error::NotADirectory(directory.to_owned()));
+        }
+        there => there.map_err(Error::io("list", directory))?,
+    };
+    if there.is_some() && !directory.join("oci-layout").is_file() {
+        return Err(Error::NotALayout(directory.to_owned()));
     }
+    fill(directory, images, blobs, source, written)
 }
 
-/// Makes the layout beside its place and renames it: an empty directory there gives way.
+/// Makes the layout beside its place and renames it.
 fn create(
     directory: &Path,
     images: &[Image],
@@ -38,60 +45,76 @@ fn create(
     source: &dyn Blobs,
     written: &dyn Fn(u64),
 ) -> Result<u64> {
-    let beside = directory.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    check_writable(directory)?;
+    let beside = beside(directory);
     let temporary = tempfile::Builder::new()
-        .prefix(".layout-")
+        .prefix(".rootstrata-")
         .permissions(Permissions::from_mode(0o777)) // less the umask
         .tempdir_in(beside)
         .map_err(Error::io("write in", beside))?;
-    let at = temporary.path();
-    fs_err::create_dir_all(at.join("blobs/sha256")).map_err(Error::io("write", directory))?;
-    fs_err::write(at.join("oci-layout"), OCI_LAYOUT).map_err(Error::io("write", directory))?;
-    fs_err::write(at.join("index.json"), index::render(&[])?).map_err(Error::io("write", directory))?;
-    let bytes = add_to(at, images, blobs, source, written)?;
-    fs_err::rename(at, directory).map_err(Error::io("write", directory))?;
-    let _gone = temporary.keep(); // it has another name now
+    let bytes = fill(temporary.path(), images, blobs, source, written)?;
+    std::fs::rename(temporary.path(), directory).map_err(Error::io("write", directory))?;
+    let _renamed = temporary.keep();
     Ok(bytes)
 }
 
-fn add_to(
+fn fill(
     directory: &Path,
     images: &[Image],
     blobs: &[Blob],
     source: &dyn Blobs,
     written: &dyn Fn(u64),
 ) -> Result<u64> {
-    if fs_err::read(directory.join("oci-layout")).is_err() {
-        return Err(Error::NotALayout(directory.to_owned()));
-    }
     let index_path = directory.join("index.json");
-    let there =
-        fs_err::read(&index_path).map_err(|e| Error::io("read", &index_path)(io::Error::from(e.kind())))?;
+    let there = match std::fs::read(&index_path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => EMPTY_INDEX.to_vec(),
+        there => there.map_err(Error::io("read", &index_path))?,
+    };
     let index = index::merge(&there, images, &index_path)?;
+    let of_blobs = directory.join("blobs/sha256");
+    std::fs::create_dir_all(&of_blobs).map_err(Error::io("create", &of_blobs))?;
     let mut bytes = 0;
     for blob in blobs {
         let target = directory.join(blob_name(&blob.digest));
-        if fs_err::metadata(&target).is_ok_and(|there| there.len() == blob.size_bytes) {
+        if std::fs::metadata(&target).is_ok_and(|there| there.len() == blob.size_bytes) {
             continue;
         }
         replace(&target, |file| copy(source, blob, file, &target, written))?;
         bytes += blob.size_bytes;
     }
-    if index != there {
-        replace(&index_path, |file| file.write_all(&index).map_err(Error::io("write", &index_path)))?;
-        bytes += index.len() as u64;
+    for (name, content) in [("oci-layout", OCI_LAYOUT), ("index.json", index.as_slice())] {
+        let target = directory.join(name);
+        if std::fs::read(&target).is_ok_and(|there| there == content)
+            || name == "oci-layout" && target.exists()
+        {
+            continue;
+        }
+        replace(&target, |file| file.write_all(content).map_err(Error::io("write", &target)))?;
+        bytes += content.len() as u64;
     }
     Ok(bytes)
 }
 
+/// Fails where nothing could be written at `target`, a file or a directory that need not be there yet.
+pub fn check_writable(target: &Path) -> Result<()> {
+    let beside = beside(target);
+    new_file(beside).map(drop).map_err(Error::io("write in", beside))
+}
+
+/// Makes a file that is gone when it is dropped.
+fn new_file(directory: &Path) -> io::Result<NamedTempFile> {
+    let open = |path: &Path| File::options().write(true).create_new(true).mode(0o666).open(path); // less the umask
+    tempfile::Builder::new().prefix(".rootstrata-").make_in(directory, open)
+}
+
+fn beside(target: &Path) -> &Path {
+    target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// Writes a file beside its place and renames it.
-pub fn replace(target: &Path, write: impl FnOnce(&mut std::fs::File) -> Result<()>) -> Result<()> {
-    let beside = target.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut temporary = tempfile::Builder::new()
-        .prefix(".rootstrata-")
-        .permissions(Permissions::from_mode(0o666)) // less the umask
-        .tempfile_in(beside)
-        .map_err(Error::io("write in", beside))?;
+pub fn replace(target: &Path, write: impl FnOnce(&mut File) -> Result<()>) -> Result<()> {
+    let beside = beside(target);
+    let mut temporary = new_file(beside).map_err(Error::io("write in", beside))?;
     write(temporary.as_file_mut())?;
     temporary.persist(target).map_err(|e| Error::io("write", target)(e.error))?;
     Ok(())

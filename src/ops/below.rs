@@ -22,8 +22,8 @@ pub(super) struct Place {
 
 impl Place {
     /// Finds it from what was asked for and what is recorded.
-    pub(super) fn find(store: &Store, root: &Root, options: &Options) -> Result<Self> {
-        let series = options.series.clone().map_or_else(|| series_of(root), Ok)?;
+    pub(super) fn find(store: &Store, series: &str, options: &Options) -> Result<Self> {
+        let series = series.to_owned();
         let run = options.run.clone();
         let of_run = match &run {
             Some(run) => store.snapshots_of_run(&series, run)?,
@@ -48,8 +48,11 @@ pub(super) fn check_names(options: &Options) -> Result<()> {
     options.run.as_deref().map_or(Ok(()), |run| check_name("run", run))
 }
 
-/// Mock's chroots are at `…/CONFIGURATION/root`.
-fn series_of(root: &Root) -> Result<String> {
+/// Returns the series that was asked for, or the one that the root is named after: Mock's chroots are at `…/CONFIGURATION/root`.
+pub(super) fn series_of(root: &Root, options: &Options) -> Result<String> {
+    if let Some(series) = &options.series {
+        return Ok(series.clone());
+    }
     let path = root.path();
     let named = if path.file_name().is_some_and(|name| name == "root") { path.parent() } else { Some(path) };
     let name = named.and_then(|path| path.file_name()).and_then(|name| series_from(&name.to_string_lossy()));
@@ -72,6 +75,17 @@ fn open_run(store: &Store, series: &str, stage: &str) -> Result<Option<String>> 
     let has_stage =
         store.snapshots_of_run(series, &newest.run)?.iter().any(|snapshot| snapshot.stage == stage);
     Ok((!has_stage).then_some(newest.run))
+}
+
+/// The newest snapshot of the stage that came right before `stage` when the run first had each. `of_run` has the newest
+/// first.
+fn stage_before<'s>(of_run: &'s [Snapshot], stage: &str) -> Option<&'s Snapshot> {
+    let first_id =
+        |stage: &str| of_run.iter().rev().find(|snapshot| snapshot.stage == stage).map(|first| first.id);
+    let limit = first_id(stage).unwrap_or(i64::MAX);
+    let earlier =
+        of_run.iter().filter(|snapshot| first_id(&snapshot.stage).is_some_and(|first| first < limit));
+    earlier.max_by_key(|snapshot| (first_id(&snapshot.stage), snapshot.id))
 }
 
 /// What a new snapshot is laid over.
@@ -99,22 +113,36 @@ impl Ground {
                 Some(run) => store.snapshots_of_run(&place.series, run)?,
                 None => Vec::new(),
             };
-            let before = of_run.into_iter().find(|snapshot| snapshot.stage != place.stage);
-            let before = match before {
+            let before = match stage_before(&of_run, &place.stage) {
                 None => store.latest_first_stage(&place.series, &place.stage)?,
-                before => before,
+                before => before.cloned(),
             };
             if let Some(parent) = before.filter(|parent| parent.policy_key == *policy) {
-                return Self::over(store, parent);
+                let ground = Self::over(store, parent)?;
+                if ground.is_whole(store)? {
+                    return Ok(ground);
+                }
             }
         }
-        Ok(store.latest_base(&place.series, policy)?.map_or(Self::Nothing, Self::Base))
+        let base = store.latest_base(&place.series, &place.stage, policy)?.map_or(Self::Nothing, Self::Base);
+        Ok(if base.is_whole(store)? { base } else { Self::Nothing })
     }
 
     fn over(store: &Store, parent: Snapshot) -> Result<Self> {
         let mut layers = store.layers(parent.id)?;
         layers.retain(|layer| layer.role != Role::State);
         Ok(Self::Stage { parent, layers })
+    }
+
+    /// Tells whether no blob of it is lost: over one that is, no image can be made, but from the root it can.
+    fn is_whole(&self, store: &Store) -> Result<bool> {
+        match self {
+            Self::Nothing => Ok(true),
+            Self::Base(base) => store.has_layer(base.id),
+            Self::Stage { layers, .. } => {
+                layers.iter().try_fold(true, |whole, layer| Ok(whole && store.has_layer(layer.layer.id)?))
+            }
+        }
     }
 
     /// Returns the snapshot that the new one is planned over.
@@ -169,5 +197,5 @@ impl Ground {
 #[derive(Debug)]
 pub(super) struct Loaded {
     keys: Vec<(Role, LayerKey)>,
-    tree: Option<Tree>,
+    pub(super) tree: Option<Tree>,
 }

@@ -44,7 +44,9 @@ pub struct Request {
 pub struct Outcome {
     /// Where to.
     pub path: PathBuf,
-    /// The image of the snapshot that was asked for.
+    /// The snapshot that was asked for.
+    pub snapshot_id: i64,
+    /// Its image.
     pub manifest_digest: Digest,
     /// All images, by name.
     pub images: Vec<(String, Digest)>,
@@ -52,6 +54,21 @@ pub struct Outcome {
     pub bytes_written: u64,
     /// The time that each phase took.
     pub seconds: Vec<(Phase, Duration)>,
+}
+
+/// Finds out what can be known before the snapshot is recorded that is to be exported: whether the target can be
+/// written, and which snapshot `since` means now. Returns the request with that one's number.
+pub fn prepare(
+    store_path: &Path,
+    since: Option<&SnapshotRef>,
+    path: &Path,
+    format: Format,
+) -> Result<Option<SnapshotRef>> {
+    if format == Format::OciArchive {
+        refuse_other_than_file(path)?;
+    }
+    layout::check_writable(path)?;
+    since.map(|since| Ok(SnapshotRef::Id(Store::open(store_path)?.find(since)?.id))).transpose()
 }
 
 /// Exports from the store at `store_path`.
@@ -70,6 +87,7 @@ pub fn export(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Re
     };
     Ok(Outcome {
         path: request.path.clone(),
+        snapshot_id: chosen.id,
         manifest_digest: chosen.manifest.digest,
         images: images
             .iter()
@@ -130,11 +148,7 @@ fn write_archive(
     path: &Path,
     phases: &Phases,
 ) -> Result<u64> {
-    match fs_err::metadata(path) {
-        Ok(there) if there.is_dir() => return Err(Error::IsADirectory(path.to_owned())),
-        Ok(there) if !there.is_file() => return Err(Error::NotAFile(path.to_owned())),
-        _ => {}
-    }
+    refuse_other_than_file(path)?;
     let archive = Archive::new(&index::render(images)?, blobs)?;
     if archive.is_at(path) {
         return Ok(0);
@@ -145,6 +159,14 @@ fn write_archive(
         layout::replace(path, |file| archive.write(&StoreBlobs(store), file, path, &written))
     })?;
     Ok(total)
+}
+
+fn refuse_other_than_file(path: &Path) -> Result<()> {
+    match std::fs::metadata(path) {
+        Ok(there) if there.is_dir() => Err(Error::IsADirectory(path.to_owned())),
+        Ok(there) if !there.is_file() => Err(Error::NotAFile(path.to_owned())),
+        _ => Ok(()),
+    }
 }
 
 /// Writes the store's own index.json, by which engines read it in place.

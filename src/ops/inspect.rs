@@ -36,19 +36,22 @@ pub struct Shown {
     pub packages: Option<Vec<Package>>,
     /// Its policy's canonical form.
     pub policy: String,
-    /// The name of the newest image of its series and stage in the store's layout.
-    pub image_name: String,
+    /// Its name in the store's layout; `None` where a newer snapshot of its series and stage has that.
+    pub image_name: Option<String>,
 }
 
 /// Returns one snapshot.
 pub fn show(store_path: &Path, reference: &SnapshotRef) -> Result<Shown> {
     let store = Store::open(store_path)?;
     let snapshot = store.find(reference)?;
+    let (series, stage) = (snapshot.series.clone(), Some(snapshot.stage.clone()));
+    let newest = store.find(&SnapshotRef::Latest { series, stage, back: 0 })?;
+    let is_named = newest.manifest == snapshot.manifest;
     Ok(Shown {
         layers: store.layers(snapshot.id)?,
         packages: snapshot.package_set_id.map(|set| store.packages(set)).transpose()?,
         policy: store.policy(&snapshot.policy_key)?,
-        image_name: image_name(&snapshot.series, &snapshot.stage),
+        image_name: is_named.then(|| image_name(&snapshot.series, &snapshot.stage)),
         snapshot,
     })
 }

@@ -5,14 +5,14 @@
 
 use super::monitor::{Phase, Phases};
 use crate::error::{Error, Result};
-use crate::fs::facts::{Cost, read_facts};
+use crate::fs::facts::{Cost, check_directories, read_facts};
 use crate::fs::root::Root;
-use crate::fs::scan::{Found, Scan, scan};
+use crate::fs::scan::{Cover, Found, Scan, scan};
 use crate::model::normalise::Seen;
 use crate::model::path::EntryPath;
 use crate::model::policy::Rules;
 use crate::model::stamp::{Facts, Stamp, StatKind};
-use crate::store::Store;
+use crate::store::{StampState, Store};
 use std::cmp::Ordering;
 use std::io::Read;
 use std::num::NonZeroUsize;
@@ -29,6 +29,8 @@ pub(super) struct Observation {
     pub(super) sockets: u64,
     /// The snapshot whose tree this is, where every stamp vouched and none is left over.
     pub(super) same_as: Option<i64>,
+    /// The stamps, which are of this tree now.
+    pub(super) stamps: StampState,
     /// What was read.
     pub(super) cost: Cost,
 }
@@ -46,13 +48,13 @@ pub(super) fn observe(
         let joined = join(store, root, &scan)?;
         Ok::<_, Error>((scan, joined))
     })?;
-    let Joined { mut facts, unknown, gone } = joined;
+    let Joined { mut facts, unknown, gone, mut stamps } = joined;
     let Scan { mut found, sockets, start } = scan;
 
     let mut cost = Cost::default();
-    let same_as = if unknown.is_empty() && gone.is_empty() {
-        store.stamped_snapshot(root.path())?
-    } else {
+    let is_same = unknown.is_empty() && gone.is_empty();
+    let same_as = stamps.snapshot_id.filter(|_| is_same);
+    if !is_same {
         let bytes = unknown.iter().map(|at| file_bytes(&found[*at])).sum();
         phases.run(Phase::Hash, Some(bytes), || {
             let advance = |bytes| phases.monitor.advance(bytes);
@@ -61,17 +63,18 @@ pub(super) fn observe(
             let fresh = unknown.iter().zip(&read.0);
             let fresh =
                 fresh.map(|(at, facts)| (&found[*at].path, Stamp::new(&found[*at].stat, start, facts)));
-            store.update_stamps(root.path(), gone.iter().map(|path| (path, None)).chain(fresh))?;
+            let changes = gone.iter().map(|path| (path, None)).chain(fresh);
+            stamps = store.update_stamps(root.path(), stamps, changes)?;
             unknown.iter().zip(read.0).for_each(|(at, fact)| facts[*at] = Some(fact));
-            Ok::<_, Error>(())
+            // What was moved from one directory to another meanwhile may have been seen in neither.
+            check_directories(root, &found)
         })?;
-        None
-    };
-    let seen = found.into_iter().zip(facts).map(|(Found { path, stat, .. }, facts)| {
+    }
+    let seen = found.into_iter().zip(facts).map(|(Found { path, stat, covered }, facts)| {
         let facts = facts.expect("every path was vouched for or read");
-        Seen { path, stat, facts }
+        Seen { path, stat, facts, is_mount: covered.is_some_and(|why| why == Cover::Mount) }
     });
-    Ok(Observation { seen: seen.collect(), sockets, same_as, cost })
+    Ok(Observation { seen: seen.collect(), sockets, same_as, stamps, cost })
 }
 
 struct Joined {
@@ -81,14 +84,16 @@ struct Joined {
     unknown: Vec<usize>,
     /// Stamped paths that were not found.
     gone: Vec<EntryPath>,
+    /// The state of the stamps.
+    stamps: StampState,
 }
 
 /// Merges what was found with the stamps, which come in the same order.
-fn join(store: &Store, root: &Root, scan: &Scan) -> Result<Joined> {
+fn join(store: &mut Store, root: &Root, scan: &Scan) -> Result<Joined> {
     let found = &scan.found;
     let mut facts: Vec<Option<Facts>> = Vec::with_capacity(found.len());
     let mut gone = Vec::new();
-    store.each_stamp(root.path(), |path, stamp| {
+    let stamps = store.each_stamp(root.path(), |path, stamp| {
         while found.get(facts.len()).is_some_and(|found| found.path < path) {
             facts.push(None);
         }
@@ -102,7 +107,7 @@ fn join(store: &Store, root: &Root, scan: &Scan) -> Result<Joined> {
     })?;
     facts.resize(found.len(), None);
     let unknown = facts.iter().enumerate().filter_map(|(at, facts)| facts.is_none().then_some(at)).collect();
-    Ok(Joined { facts, unknown, gone })
+    Ok(Joined { facts, unknown, gone, stamps })
 }
 
 fn file_bytes(found: &Found) -> u64 {

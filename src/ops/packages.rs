@@ -7,10 +7,13 @@ use crate::fs::root::Root;
 use crate::model::package::Package;
 use crate::model::path::EntryPath;
 use crate::model::stamp::StatKind;
-use crate::model::vouch::{Links, Vouched};
+use crate::model::vouch::{Gathering, Links, Vouched};
 use crate::rpm;
 use crate::store::{Scratch, Store};
 use std::io::{Read, Write};
+
+/// A larger file is no rpm database, and is not copied.
+const LARGEST_DATABASE_BYTES: u64 = 2 << 30;
 
 /// Packages of a root.
 #[derive(Debug, Default)]
@@ -70,27 +73,32 @@ fn read_sqlite(store: &Store, root: &Root, observed: &Observation, place: &Entry
     let scratch = store.scratch()?;
     for name in [rpm::SQLITE, rpm::SQLITE_WAL] {
         let path = place.join(name.as_bytes());
-        if observed.at(&path).is_some_and(|seen| seen.stat.kind == StatKind::File) {
+        if let Some(seen) = observed.at(&path).filter(|seen| seen.stat.kind == StatKind::File) {
+            if seen.stat.size_bytes > LARGEST_DATABASE_BYTES {
+                let reason = format!("{} bytes are more than any has", seen.stat.size_bytes);
+                return Err(Error::RpmDatabase { path: root.full_path(&path), reason });
+            }
             copy(root, observed, &path, &scratch, name)?;
         }
     }
-    let headers = rpm::read(scratch.path(), &root.full_path(&place.join(rpm::SQLITE.as_bytes())))?;
     let links: Links = observed
         .seen
         .iter()
         .filter(|seen| seen.stat.kind == StatKind::Symlink)
         .map(|seen| (seen.path.clone(), seen.facts.target.clone()))
         .collect();
-    let files = headers.iter().flat_map(|header| {
-        header
-            .files
-            .iter()
-            .map(|file| (header.directories[file.directory].as_slice(), file.name.as_slice(), file.mtime_s))
-    });
-    let vouched = Vouched::new(files, &links);
-    let mut packages: Vec<Package> = headers.into_iter().map(|header| header.package).collect();
+    let mut gathering = Gathering::new(&links);
+    let is_seen = |path: &EntryPath, mtime_s: i64| {
+        observed.at(path).is_some_and(|seen| seen.stat.mtime.seconds == mtime_s)
+    };
+    let mut packages: Vec<Package> = Vec::new();
+    rpm::read(scratch.path(), &root.full_path(&place.join(rpm::SQLITE.as_bytes())), |header| {
+        let files = header.files.iter().map(|file| (file.directory, file.name.as_slice(), file.mtime_s));
+        gathering.add(&header.directories, files, is_seen);
+        packages.push(header.package);
+    })?;
     packages.sort();
-    Ok(Installed { packages: Some(packages), vouched })
+    Ok(Installed { packages: Some(packages), vouched: gathering.finish() })
 }
 
 /// Copies a file as it was seen; another content is a change of the root.
@@ -98,7 +106,7 @@ fn copy(root: &Root, observed: &Observation, path: &EntryPath, scratch: &Scratch
     let full = root.full_path(path);
     let target = scratch.path().join(name);
     let mut input = root.open_file(path)?;
-    let mut output = fs_err::File::create(&target).map_err(Error::io("write", &target))?;
+    let mut output = std::fs::File::create(&target).map_err(Error::io("write", &target))?;
     let mut hasher = blake3::Hasher::new();
     let mut buffer = vec![0; 256 * 1024];
     loop {

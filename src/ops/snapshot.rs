@@ -1,6 +1,6 @@
 //! Records one stage of a root: what of it is known is reused, what is new becomes layers.
 
-use super::below::{Ground, Place, check_names};
+use super::below::{Ground, Place, check_names, series_of};
 use super::compose::{Composer, Made};
 use super::describe::{build_user, settings};
 use super::monitor::{Monitor, Phase, Phases};
@@ -10,17 +10,22 @@ use crate::error::{Error, Result};
 use crate::fs::facts::Cost;
 use crate::fs::root::Root;
 use crate::layer::codec::Compression;
-use crate::model::names::SnapshotRef;
+use crate::model::names::{BOOTSTRAP, SnapshotRef};
 use crate::model::normalise::{Context, normalise};
+use crate::model::path::EntryPath;
 use crate::model::plan::{Planned, plan};
-use crate::model::policy::{MtimeRule, Policy, Profile, Rules};
-use crate::store::{LayerUse, NewSnapshot, PackagesOf, Snapshot, Store};
+use crate::model::policy::{MtimeRule, Policy, Profile};
+use crate::store::{LayerUse, NewSnapshot, PackagesOf, Snapshot, StampState, Store};
 use std::num::NonZeroUsize;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// How often a root that changes while it is read is looked at anew.
 const MOST_ATTEMPTS: usize = 3;
+
+/// More threads than this only wait for one another.
+const MOST_THREADS: NonZeroUsize = NonZeroUsize::new(256).unwrap();
 
 /// What is asked for; what is left open gets its default from the root and the store.
 #[derive(Clone, Debug)]
@@ -76,7 +81,7 @@ pub struct Outcome {
     pub layers: Vec<LayerUse>,
     /// How many packages it has; `None` where nobody knows.
     pub packages: Option<u64>,
-    /// Files of the root whose content was read: to hash it, to pack it, or both.
+    /// How often a file of the root was read: a new one to hash it and then to pack it. Empty files are not.
     pub files_read: u64,
     /// Bytes of content that were read.
     pub bytes_read: u64,
@@ -89,13 +94,15 @@ pub struct Outcome {
 pub fn snapshot(store_path: &Path, root: &Path, options: &Options, monitor: &dyn Monitor) -> Result<Outcome> {
     check_names(options)?;
     let root = Root::open(root)?;
+    let series = series_of(&root, options)?;
     let policy = policy(&root, options);
-    let rules = policy.rules()?;
+    refuse_store_inside(store_path, &root, &policy)?;
+    let options = &Options { threads: options.threads.min(MOST_THREADS), ..options.clone() };
     let mut store = Store::open_or_create(store_path)?;
     let phases = Phases::new(monitor);
     let mut attempt = 1;
     let (id, cost) = loop {
-        match try_snapshot(&mut store, &root, options, &policy, &rules, &phases) {
+        match try_snapshot(&mut store, &root, &series, options, &policy, &phases) {
             Err(Error::Changed(_)) if attempt < MOST_ATTEMPTS => attempt += 1,
             done => break done?,
         }
@@ -109,6 +116,22 @@ pub fn snapshot(store_path: &Path, root: &Path, options: &Options, monitor: &dyn
         bytes_read: cost.bytes,
         seconds: phases.spent(),
     })
+}
+
+/// A store that the root holds would record itself, another each time.
+fn refuse_store_inside(store_path: &Path, root: &Root, policy: &Policy) -> Result<()> {
+    let rules = policy.rules(BOOTSTRAP)?;
+    let absolute = std::path::absolute(store_path).map_err(Error::io("find", store_path))?;
+    let resolved = std::fs::canonicalize(&absolute).unwrap_or(absolute);
+    let Ok(inside) = resolved.strip_prefix(root.path()) else { return Ok(()) };
+    let mut path = EntryPath::from_slashed(inside.as_os_str().as_bytes());
+    while let Some(at) = path.filter(|at| !at.is_root()) {
+        path = at.parent();
+        if rules.excludes(&at) || path.as_ref().is_some_and(|above| rules.hollows(above)) {
+            return Ok(());
+        }
+    }
+    Err(Error::StoreInside { store: resolved, root: root.path().to_owned() })
 }
 
 fn policy(root: &Root, options: &Options) -> Policy {
@@ -130,16 +153,17 @@ fn policy(root: &Root, options: &Options) -> Policy {
 fn try_snapshot(
     store: &mut Store,
     root: &Root,
+    series: &str,
     options: &Options,
     policy: &Policy,
-    rules: &Rules,
     phases: &Phases,
 ) -> Result<(i64, Cost)> {
-    let place = Place::find(store, root, options)?;
+    let place = Place::find(store, series, options)?;
+    let rules = &policy.rules(&place.stage)?;
     let ground = Ground::find(store, &place, options, &policy.key())?;
     let observed = observe(store, root, rules, options.threads, phases)?;
     let composer = Composer::new(store, root, options, phases);
-    let recording = Recording { place: &place, ground: &ground, policy, root };
+    let recording = Recording { place: &place, ground: &ground, policy, root, stamps: observed.stamps };
     if let Some((known, layers)) = same_snapshot(store, &observed, &recording)? {
         let made = composer.reuse(&known, &layers)?;
         let packages = known.package_set_id.map_or(PackagesOf::Unknown, PackagesOf::Set);
@@ -153,15 +177,18 @@ fn try_snapshot(
     let user = build_user(root, &observed, policy)?;
     let (sockets, mut cost) = (observed.sockets, observed.cost);
     let loaded = ground.load(store)?;
-    let sides = phases.run(Phase::Plan, None, || {
+    let mut sides = phases.run(Phase::Plan, None, || {
         let home = user.as_ref().and_then(|user| user.home.as_ref());
         let context = Context { policy, rules, home, vouched: &installed.vouched };
         normalise(observed.seen, &context).map_err(|error| below_root(error, root))
     })?;
+    if let Some(below) = &loaded.tree {
+        sides.keep_below_mounts(below);
+    }
     let planned: Vec<Planned> =
         phases.run(Phase::Plan, None, || plan(&sides, &ground.below(&loaded), policy));
     let settings = settings(user.as_ref(), installed.packages.as_deref(), policy);
-    let made = composer.make(&planned, &settings)?;
+    let made = composer.make(&planned, &settings).map_err(|error| below_root(error, root))?;
     cost.files += made.cost.files;
     cost.bytes += made.cost.bytes;
     let packages = installed.packages.as_deref().map_or(PackagesOf::Unknown, PackagesOf::These);
@@ -179,6 +206,7 @@ struct Recording<'a> {
     ground: &'a Ground,
     policy: &'a Policy,
     root: &'a Root,
+    stamps: StampState,
 }
 
 struct Counts {
@@ -205,7 +233,8 @@ fn same_snapshot(
     }
     let layers = store.layers(known.id)?;
     let is_same = recording.ground.is_that_of(&known, &layers)
-        && layers.iter().all(|layer| store.has_blob(&layer.blob.digest, layer.blob.size_bytes));
+        && layers.iter().all(|layer| store.has_blob(&layer.blob.digest, layer.blob.size_bytes))
+        && store.has_blob(&known.config.digest, known.config.size_bytes);
     Ok(is_same.then_some((known, layers)))
 }
 
@@ -217,7 +246,7 @@ fn record(
     made: &Made,
     phases: &Phases,
 ) -> Result<i64> {
-    let Recording { place, ground, policy, root } = recording;
+    let Recording { place, ground, policy, root, stamps } = recording;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let snapshot = NewSnapshot {
         series: &place.series,
@@ -234,10 +263,15 @@ fn record(
         content_bytes: counts.content_bytes,
         sockets: counts.sockets,
         layers: &made.layers.iter().map(|layer| layer.as_recorded()).collect::<Vec<_>>(),
+        root_path: root.path(),
+        stamps: *stamps,
     };
     phases.run(Phase::Record, None, || {
-        let id = store.record(&snapshot, Some(root.path()))?;
-        super::export::update_index(store)?;
+        let id = store.record(&snapshot)?;
+        // The snapshot is recorded now, whatever becomes of the index: the next one writes it again.
+        if let Err(error) = super::export::update_index(store) {
+            phases.monitor.note(&format!("{error}; index.json does not name the snapshot"));
+        }
         Ok(id)
     })
 }
@@ -249,7 +283,6 @@ fn below_root(error: Error, root: &Root) -> Error {
         Error::ReservedName(path) => Error::ReservedName(full(&path)),
         Error::WhiteoutDevice(path) => Error::WhiteoutDevice(full(&path)),
         Error::Unpackable { path, reason } => Error::Unpackable { path: full(&path), reason },
-        Error::Changed(path) => Error::Changed(full(&path)),
         error => error,
     }
 }

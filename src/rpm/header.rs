@@ -1,11 +1,15 @@
 //! One package's header, as the database keeps it: `il:u32be dl:u32be il×(tag, type, offset, count) data`
 //! (rpm's docs/manual/format.md, "Header structure").
 //!
-//! Every number in it is checked against the blob's own length; memory is bounded by that length.
+//! Every number in it is checked against the blob's own length, and the number of names against a limit.
 
 use crate::model::package::Package;
 
 const ENTRY_BYTES: usize = 16;
+/// More names than any package has; more are no header.
+const MOST_NAMES: usize = 1 << 20;
+/// Longer than any name, version or architecture; a longer one is cut.
+const LONGEST_TEXT: usize = 512;
 
 mod tag {
     pub(super) const NAME: u32 = 1000;
@@ -90,7 +94,7 @@ impl Header {
 
 /// rpm keeps UTF-8 now and whatever a packager had before; what is not UTF-8 is replaced.
 fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
+    String::from_utf8_lossy(&bytes[..bytes.len().min(LONGEST_TEXT)]).into_owned()
 }
 
 struct Fields<'a> {
@@ -112,7 +116,7 @@ impl<'a> Fields<'a> {
     }
 
     fn strings(&self, tag: u32) -> Option<impl Iterator<Item = &'a [u8]> + use<'a>> {
-        let (kind, count, data) = self.find(tag)?;
+        let (kind, count, data) = self.find(tag).filter(|(_, count, _)| *count <= MOST_NAMES)?;
         let is_text = matches!(kind, kind::STRING | kind::STRING_ARRAY | kind::I18N_STRING);
         // The last part of a split has no NUL at its end, and so is no string.
         let ends = data.iter().rposition(|b| *b == 0)?;

@@ -12,20 +12,18 @@ use rusqlite::{Connection, OpenFlags};
 use std::path::Path;
 
 const LONGEST_HEADER_BYTES: i32 = 64 << 20;
-const MOST_PACKAGES: usize = 1_000_000;
+const MOST_PACKAGES: usize = 1 << 16;
 
-/// Reads all packages of the database in `directory`, a private copy with its write-ahead log. `shown` is the path
-/// that errors name.
-pub fn read(directory: &Path, shown: &Path) -> Result<Vec<Header>> {
+/// Gives all packages of the database in `directory`, a private copy with its write-ahead log, to `each`, one at a
+/// time. `shown` is the path that errors name.
+pub fn read(directory: &Path, shown: &Path, mut each: impl FnMut(Header)) -> Result<()> {
     let bad = |reason: String| Error::RpmDatabase { path: shown.to_owned(), reason };
-    let headers = query(&directory.join(SQLITE)).map_err(|e| bad(e.to_string()))?;
-    headers
-        .into_iter()
-        .map(|header| header.ok_or_else(|| bad("a package's header is malformed".to_owned())))
-        .collect()
+    let are_sound = query(&directory.join(SQLITE), &mut each).map_err(|e| bad(e.to_string()))?;
+    if are_sound { Ok(()) } else { Err(bad("a package's header is malformed".to_owned())) }
 }
 
-fn query(database: &Path) -> rusqlite::Result<Vec<Option<Header>>> {
+/// `false` where a row is no header.
+fn query(database: &Path, each: &mut impl FnMut(Header)) -> rusqlite::Result<bool> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(database, flags)?;
     for (setting, value) in [
@@ -39,8 +37,14 @@ fn query(database: &Path) -> rusqlite::Result<Vec<Option<Header>>> {
     connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, LONGEST_HEADER_BYTES)?;
     connection.pragma_update(None, "cell_size_check", true)?;
     let mut packages = connection.prepare("SELECT blob FROM Packages ORDER BY hnum LIMIT ?")?;
-    let rows = packages.query_map([MOST_PACKAGES], |row| Ok(Header::parse(row.get_ref(0)?.as_blob()?)))?;
-    rows.collect()
+    let mut rows = packages.query([MOST_PACKAGES])?;
+    while let Some(row) = rows.next()? {
+        match Header::parse(row.get_ref(0)?.as_blob()?) {
+            Some(header) => each(header),
+            None => return Ok(false),
+        }
+    }
+    Ok(true)
 }
 
 #[cfg(test)]
@@ -66,8 +70,8 @@ mod tests {
                 .execute("INSERT INTO Packages VALUES (?, ?)", rusqlite::params![number, header])
                 .unwrap();
         }
-        let names: Vec<_> =
-            read(directory.path(), Path::new("x")).unwrap().into_iter().map(|h| h.package.name).collect();
+        let mut names = Vec::new();
+        read(directory.path(), Path::new("x"), |header| names.push(header.package.name)).unwrap();
         assert_eq!(names, ["a", "b"]);
     }
 
@@ -77,7 +81,7 @@ mod tests {
             "CREATE VIEW Packages AS WITH RECURSIVE n (hnum) AS (SELECT 1 UNION ALL SELECT hnum + 1 FROM n)
                        SELECT hnum, x'00' AS blob FROM n";
         assert!(
-            read(database(endless).path(), Path::new("/r/rpmdb"))
+            read(database(endless).path(), Path::new("/r/rpmdb"), |_| ())
                 .unwrap_err()
                 .to_string()
                 .contains("/r/rpmdb")
@@ -87,9 +91,19 @@ mod tests {
     #[test]
     fn what_is_no_database_or_no_header_is_an_error_with_the_path() {
         let directory = tempfile::tempdir().unwrap();
-        fs_err::write(directory.path().join(SQLITE), [7; 5000]).unwrap();
-        assert!(read(directory.path(), Path::new("/r/rpmdb")).unwrap_err().to_string().contains("/r/rpmdb"));
+        std::fs::write(directory.path().join(SQLITE), [7; 5000]).unwrap();
+        assert!(
+            read(directory.path(), Path::new("/r/rpmdb"), |_| ())
+                .unwrap_err()
+                .to_string()
+                .contains("/r/rpmdb")
+        );
         let directory = database(&format!("{TABLE}; INSERT INTO Packages VALUES (1, x'0000')"));
-        assert!(read(directory.path(), Path::new("/r/rpmdb")).unwrap_err().to_string().contains("malformed"));
+        assert!(
+            read(directory.path(), Path::new("/r/rpmdb"), |_| ())
+                .unwrap_err()
+                .to_string()
+                .contains("malformed")
+        );
     }
 }

@@ -1,9 +1,9 @@
 //! Files of the store: written under `tmp`, made durable, then renamed to their place.
 
-use super::{BlobRef, Store};
+use super::{BlobRef, Store, TMP_LOCK};
 use crate::error::{Error, Result};
 use crate::model::digest::Digest;
-use crate::model::names::OCI_LAYOUT;
+use crate::model::names::{EMPTY_INDEX, OCI_LAYOUT};
 use sha2::{Digest as _, Sha256};
 use std::fs::{File, TryLockError};
 use std::io::{self, Write};
@@ -81,12 +81,12 @@ impl Store {
     /// Opens a blob that a row names. Fails with [`Error::Damaged`] where it is missing or has another length.
     pub fn open_blob(&self, digest: &Digest, size_bytes: u64) -> Result<File> {
         let path = self.blob_path(digest);
-        let file = match fs_err::File::open(&path) {
-            Ok(file) => file.into_parts().0,
+        let file = match std::fs::File::open(&path) {
+            Ok(file) => file,
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 return Err(Error::damaged(path, "the blob is missing"));
             }
-            Err(e) => return Err(Error::io("open", &path)(io::Error::from(e.kind()))),
+            Err(e) => return Err(Error::io("open", &path)(e)),
         };
         let found = file.metadata().map_err(Error::io("stat", &path))?.len();
         if found != size_bytes {
@@ -96,21 +96,9 @@ impl Store {
         Ok(file)
     }
 
-    /// Reads a small blob and checks its digest.
-    pub fn read_blob(&self, digest: &Digest, size_bytes: u64) -> Result<Vec<u8>> {
-        let path = self.blob_path(digest);
-        let mut bytes = Vec::new();
-        io::Read::read_to_end(&mut self.open_blob(digest, size_bytes)?, &mut bytes)
-            .map_err(Error::io("read", &path))?;
-        if Sha256::digest(&bytes)[..] != digest.0 {
-            return Err(Error::damaged(path, "its content does not have its digest"));
-        }
-        Ok(bytes)
-    }
-
     /// Tells whether a blob is there with its length; its content is not read.
     pub fn has_blob(&self, digest: &Digest, size_bytes: u64) -> bool {
-        fs_err::metadata(self.blob_path(digest)).is_ok_and(|there| there.len() == size_bytes)
+        std::fs::metadata(self.blob_path(digest)).is_ok_and(|there| there.len() == size_bytes)
     }
 
     /// Returns where a blob is kept.
@@ -125,27 +113,36 @@ impl Store {
         put(blob.file, &self.path.join(name))
     }
 
-    /// Makes what an image layout consists of, where it is missing.
-    pub(super) fn create_layout(&self) -> Result<()> {
+    /// Makes the directories of an image layout, where they are missing.
+    pub(super) fn create_directories(&self) -> Result<()> {
         for directory in ["blobs/sha256", "tmp"] {
             let path = self.path.join(directory);
-            fs_err::create_dir_all(&path).map_err(Error::io("create", &path))?;
+            std::fs::create_dir_all(&path).map_err(Error::io("create", &path))?;
         }
-        if !self.path.join("oci-layout").exists() {
-            self.replace_file("oci-layout", OCI_LAYOUT)?;
+        Ok(())
+    }
+
+    /// Makes the files of an image layout, where they are missing: a store is one before anything is in it.
+    pub(super) fn create_layout(&self) -> Result<()> {
+        for (name, content) in [("oci-layout", OCI_LAYOUT), ("index.json", EMPTY_INDEX)] {
+            if !self.path.join(name).exists() {
+                let _lock = self.lock()?;
+                if !self.path.join(name).exists() {
+                    self.replace_file(name, content)?;
+                }
+            }
         }
         Ok(())
     }
 
     /// Removes what killed runs left in `tmp`, if no other process is writing, and keeps others from doing so.
     pub(super) fn clean_scratch(&self) -> Result<File> {
-        let path = self.path.join("tmp.lock");
-        let lock = fs_err::OpenOptions::new()
+        let path = self.path.join(TMP_LOCK);
+        let lock = std::fs::OpenOptions::new()
             .create(true)
             .append(true)
             .open(&path)
             .map_err(Error::io("open", &path))?;
-        let lock = lock.into_parts().0;
         match lock.try_lock() {
             Ok(()) => remove_contents(&self.tmp()).map_err(Error::io("clean", self.tmp()))?,
             Err(TryLockError::WouldBlock) => {}
@@ -161,12 +158,12 @@ impl Store {
 }
 
 fn remove_contents(directory: &Path) -> io::Result<()> {
-    for entry in fs_err::read_dir(directory)? {
+    for entry in std::fs::read_dir(directory)? {
         let entry = entry?;
         if entry.file_type()?.is_dir() {
-            fs_err::remove_dir_all(entry.path())?;
+            std::fs::remove_dir_all(entry.path())?;
         } else {
-            fs_err::remove_file(entry.path())?;
+            std::fs::remove_file(entry.path())?;
         }
     }
     Ok(())
@@ -179,7 +176,7 @@ fn put(file: NamedTempFile, target: &Path) -> Result<()> {
     file.as_file().sync_all().map_err(failed())?;
     file.persist(target).map_err(|e| failed()(e.error))?;
     let directory = target.parent().unwrap_or(Path::new("/"));
-    fs_err::File::open(directory)
+    std::fs::File::open(directory)
         .and_then(|directory| directory.sync_all())
         .map_err(Error::io("sync", directory))
 }

@@ -3,7 +3,7 @@
 use super::Store;
 use super::snapshots::BlobRef;
 use super::values::{bits, hash};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::digest::Digest;
 
 /// One manifest of the store.
@@ -19,16 +19,10 @@ impl Store {
     /// Writes index.json anew, if it would differ, from what is recorded now; `render` makes its bytes. Writers take
     /// turns, so that the last one to write has seen all that is recorded.
     pub fn update_index(&self, render: impl FnOnce(&[Listed]) -> Result<Vec<u8>>) -> Result<()> {
-        let path = self.path.join("index.lock");
-        let lock = fs_err::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&path)
-            .map_err(Error::io("open", &path))?;
-        lock.file().lock().map_err(Error::io("lock", &path))?;
+        let _lock = self.lock()?;
         let bytes = render(&self.listed()?)?;
         let index = self.path.join("index.json");
-        if fs_err::read(&index).is_ok_and(|there| there == bytes) {
+        if std::fs::read(&index).is_ok_and(|there| there == bytes) {
             return Ok(());
         }
         self.replace_file("index.json", &bytes)

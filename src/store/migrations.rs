@@ -22,7 +22,8 @@ impl Store {
         if found == known {
             return Ok(());
         }
-        if found == 0 {
+        let _lock = self.lock()?; // a change of the journal's mode does not wait for other processes
+        if self.check_version(known)? == 0 {
             self.connection.pragma_update(None, "journal_mode", "wal").map_err(|e| self.failed(e))?;
         }
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate);

@@ -4,6 +4,7 @@
 //! STORE/oci-layout  index.json  blobs/sha256/…   the image layout (image-spec, image-layout.md)
 //!       rootstrata.sqlite                        what was recorded, and the stamps
 //!       tmp/                                     files that are being written
+//!       lock  tmp.lock                           see `LOCK`, `TMP_LOCK`
 //! ```
 //! The only place that writes there. Invariants: a blob is durable before a row names it; a snapshot is recorded in
 //! one transaction; index.json is derived from the database, so a run that is killed anywhere leaves only files that
@@ -24,6 +25,7 @@ pub use index::Listed;
 pub use record::PackagesOf;
 pub use record::{NewLayer, NewSnapshot, SnapshotLayer};
 pub use snapshots::{Blob, BlobRef, Layer, LayerUse, Snapshot};
+pub use stamps::StampState;
 
 use crate::error::{Error, Result};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
@@ -34,6 +36,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 const DATABASE: &str = "rootstrata.sqlite";
+/// Held by whoever makes the store, changes its format or writes its index.
+const LOCK: &str = "lock";
+/// Held shared by all that have files in `tmp`.
+const TMP_LOCK: &str = "tmp.lock";
 /// How long a writer waits for others before it says that the store is locked.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -51,28 +57,31 @@ impl Store {
     /// Opens a store for reading. Fails where there is none.
     pub fn open(path: &Path) -> Result<Self> {
         let database = path.join(DATABASE);
-        match fs_err::symlink_metadata(&database) {
+        match std::fs::symlink_metadata(&database) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Err(Error::NoStore(path.to_owned())),
-            Err(e) => Err(Error::io("open", &database)(io::Error::from(e.kind()))),
+            Err(e) => Err(Error::io("open", &database)(e)),
             Ok(_) => Self::connect(path),
         }
     }
 
     /// Opens a store for writing, and makes it where the directory is missing or empty.
     pub fn open_or_create(path: &Path) -> Result<Self> {
-        let is_new = !path.join(DATABASE).exists();
-        if is_new {
+        if !path.join(DATABASE).exists() {
             let mut builder = std::fs::DirBuilder::new();
             builder.recursive(true).mode(0o700).create(path).map_err(Error::io("create", path))?;
-            let is_empty = || -> io::Result<bool> { Ok(fs_err::read_dir(path)?.next().is_none()) };
-            // Another writer may be making the same store right now.
-            if !is_empty().map_err(Error::io("list", path))? && !path.join(DATABASE).exists() {
+            // Another writer may be making the same store right now: its lock comes first, then the database.
+            let others = || -> io::Result<bool> {
+                std::fs::read_dir(path)?
+                    .try_fold(false, |found, entry| Ok(found || entry?.file_name() != LOCK))
+            };
+            if others().map_err(Error::io("list", path))? && !path.join(DATABASE).exists() {
                 return Err(Error::NotAStore(path.to_owned()));
             }
         }
         let mut store = Self::connect(path)?;
-        store.create_layout()?;
+        store.create_directories()?;
         store._writing = Some(store.clean_scratch()?);
+        store.create_layout()?;
         Ok(store)
     }
 
@@ -82,7 +91,7 @@ impl Store {
     }
 
     fn connect(path: &Path) -> Result<Self> {
-        let path = fs_err::canonicalize(path).map_err(Error::io("open", path))?;
+        let path = std::fs::canonicalize(path).map_err(Error::io("open", path))?;
         let database = path.join(DATABASE);
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_CREATE
@@ -101,6 +110,14 @@ impl Store {
         self.connection.pragma_update(None, "foreign_keys", true)?;
         self.connection.pragma_update(None, "trusted_schema", false)?;
         self.connection.pragma_update(None, "cell_size_check", true)
+    }
+
+    /// Waits for the store's lock, which is free again when the file is dropped.
+    fn lock(&self) -> Result<File> {
+        let path = self.path.join(LOCK);
+        let lock = File::options().create(true).append(true).open(&path).map_err(Error::io("open", &path))?;
+        lock.lock().map_err(Error::io("lock", &path))?;
+        Ok(lock)
     }
 
     /// Turns an error of the database into ours.

@@ -1,6 +1,7 @@
 //! Recording a snapshot: all of its rows in one transaction, after its blobs are durable.
 
 use super::snapshots::BlobRef;
+use super::stamps::{self, StampState};
 use super::{Blob, Store, entries, packages};
 use crate::error::{Error, Result};
 use crate::model::digest::{DiffId, LayerKey};
@@ -8,7 +9,6 @@ use crate::model::layer::{LayerContent, Role};
 use crate::model::package::Package;
 use crate::model::policy::Policy;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 /// A snapshot that is to be recorded.
@@ -42,6 +42,10 @@ pub struct NewSnapshot<'a> {
     pub sockets: u64,
     /// The layers, the lowest first.
     pub layers: &'a [SnapshotLayer<'a>],
+    /// The root, absolute and without symlinks.
+    pub root_path: &'a Path,
+    /// The state of its stamps when they were of this tree.
+    pub stamps: StampState,
 }
 
 /// Which packages a new snapshot has.
@@ -80,9 +84,9 @@ pub struct NewLayer<'a> {
 }
 
 impl Store {
-    /// Records a snapshot, durably, and returns its number. The stamps of the root at `root_path` are then of its
-    /// tree.
-    pub fn record(&mut self, snapshot: &NewSnapshot, root_path: Option<&Path>) -> Result<i64> {
+    /// Records a snapshot, durably, and returns its number. The stamps of its root are then of its tree, if no other
+    /// run has changed them.
+    pub fn record(&mut self, snapshot: &NewSnapshot) -> Result<i64> {
         let begun = self.connection.pragma_update(None, "synchronous", "full");
         begun.map_err(|e| self.failed(e))?;
         let (path, database) = (self.path.clone(), self.database.clone());
@@ -100,7 +104,7 @@ impl Store {
                 return Err(Error::damaged(&database, what));
             }
         }
-        let id = insert_all(&transaction, snapshot, root_path).map_err(&failed)?;
+        let id = insert_all(&transaction, snapshot).map_err(&failed)?;
         transaction.commit().map_err(&failed)?;
         Ok(id)
     }
@@ -111,11 +115,7 @@ fn diff_id_of(connection: &Connection, key: &LayerKey) -> rusqlite::Result<Optio
     query.query_row([key.0], |row| row.get(0)).optional()
 }
 
-fn insert_all(
-    transaction: &Transaction,
-    new: &NewSnapshot,
-    root_path: Option<&Path>,
-) -> rusqlite::Result<i64> {
+fn insert_all(transaction: &Transaction, new: &NewSnapshot) -> rusqlite::Result<i64> {
     let policy_key = new.policy.key().0;
     transaction
         .prepare_cached("INSERT OR IGNORE INTO policy VALUES (?, ?)")?
@@ -154,11 +154,7 @@ fn insert_all(
     for (position, layer) in new.layers.iter().enumerate() {
         insert_layer(transaction, id, position, layer, &policy_key)?;
     }
-    if let Some(path) = root_path {
-        transaction
-            .prepare_cached("UPDATE root SET snapshot_id = ? WHERE path = ?")?
-            .execute(params![id, path.as_os_str().as_bytes()])?;
-    }
+    stamps::claim(transaction, new.root_path, new.stamps, id)?;
     Ok(id)
 }
 

@@ -146,13 +146,19 @@ impl Store {
         self.snapshot_where(clause, [series, stage])
     }
 
-    /// Returns the base of the newest snapshot of the series under this policy.
-    pub fn latest_base(&self, series: &str, policy: &PolicyKey) -> Result<Option<Layer>> {
+    /// Returns the base of the newest snapshot of this stage that was planned over no other, under this policy.
+    pub fn latest_base(&self, series: &str, stage: &str, policy: &PolicyKey) -> Result<Option<Layer>> {
         let query = "SELECT layer.id, key, diff_id, tar_bytes, layer.content_bytes, layer.entries, whiteouts
              FROM snapshot JOIN series ON series.id = series_id JOIN snapshot_layer ON snapshot_id = snapshot.id
              JOIN layer ON layer.id = layer_id
-             WHERE name = ? AND snapshot.policy_key = ? AND role = 'base' ORDER BY snapshot.id DESC LIMIT 1";
-        self.one(query, params![series, policy.0], |row| layer(row, 0))
+             WHERE name = ? AND stage = ? AND snapshot.policy_key = ? AND inherited_layers = 0 AND role = 'base'
+             ORDER BY snapshot.id DESC LIMIT 1";
+        self.one(query, params![series, stage, policy.0], |row| layer(row, 0))
+    }
+
+    /// Tells whether any form of a layer is there; its content is not read.
+    pub fn has_layer(&self, layer_id: i64) -> Result<bool> {
+        Ok(self.blobs_of(layer_id)?.iter().any(|blob| self.has_blob(&blob.digest, blob.size_bytes)))
     }
 
     /// Returns the layers of a snapshot, the lowest first.
@@ -161,7 +167,7 @@ impl Store {
             let mut query = self.connection.prepare_cached(
                 "SELECT layer.id, key, diff_id, tar_bytes, content_bytes, entries, whiteouts,
                         digest, media_type, size_bytes, role, reused
-                 FROM snapshot_layer JOIN layer ON layer.id = snapshot_layer.layer_id JOIN blob ON digest = blob_digest
+                 FROM snapshot_layer JOIN layer ON layer.id = snapshot_layer.layer_id JOIN blob ON (digest, blob.layer_id) = (blob_digest, snapshot_layer.layer_id)
                  WHERE snapshot_id = ? ORDER BY position",
             )?;
             query

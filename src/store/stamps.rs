@@ -6,93 +6,136 @@ use crate::error::Result;
 use crate::model::digest::ContentHash;
 use crate::model::path::EntryPath;
 use crate::model::stamp::{Facts, Stamp};
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+/// The state of a root's stamps as one run knows them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StampState {
+    /// Counts the changes; `None` where there are no stamps, or where another run has changed them since.
+    pub generation: Option<i64>,
+    /// The snapshot whose tree they are of.
+    pub snapshot_id: Option<i64>,
+}
+
 impl Store {
-    /// Gives the stamps of the root at `root_path`, in path order, to `each`.
-    pub fn each_stamp(&self, root_path: &Path, mut each: impl FnMut(EntryPath, Stamp)) -> Result<()> {
-        let mut run = || -> rusqlite::Result<()> {
-            let mut query = self.connection.prepare_cached(
-                "SELECT stamp.path, inode, size_bytes, mtime_s, mtime_nanos, ctime_s, ctime_nanos, content, target, xattrs
-                 FROM stamp JOIN root ON root.id = root_id WHERE root.path = ? ORDER BY stamp.path",
+    /// Gives the stamps of the root at `root_path`, in path order, to `each`, and returns their state at that moment.
+    pub fn each_stamp(
+        &mut self,
+        root_path: &Path,
+        mut each: impl FnMut(EntryPath, Stamp),
+    ) -> Result<StampState> {
+        let mut run = || -> rusqlite::Result<StampState> {
+            let transaction = self.connection.transaction()?;
+            let root = root_of(&transaction, root_path)?;
+            let Some((root_id, state)) = root else { return Ok(StampState::default()) };
+            let mut query = transaction.prepare_cached(
+                "SELECT path, inode, size_bytes, mtime_s, mtime_nanos, ctime_s, ctime_nanos, mode, uid, gid,
+                        content, target, xattrs
+                 FROM stamp WHERE root_id = ? ORDER BY path",
             )?;
-            let mut rows = query.query([root_path.as_os_str().as_bytes()])?;
+            let mut rows = query.query([root_id])?;
             while let Some(row) = rows.next()? {
                 each(path(row, 0)?, stamp(row)?);
             }
-            Ok(())
+            Ok(state)
         };
-        run().map_err(|e| self.failed(e))
+        let state = run();
+        state.map_err(|e| self.failed(e))
     }
 
-    /// Returns the snapshot whose tree the stamps of this root are of.
-    pub fn stamped_snapshot(&self, root_path: &Path) -> Result<Option<i64>> {
-        let query = "SELECT snapshot_id FROM root WHERE path = ?";
-        let found: rusqlite::Result<Option<Option<i64>>> =
-            self.connection.prepare_cached(query).and_then(|mut query| {
-                query.query_row([root_path.as_os_str().as_bytes()], |row| row.get(0)).optional()
-            });
-        found.map(Option::flatten).map_err(|e| self.failed(e))
-    }
-
-    /// Replaces the stamps of the given paths; `None` removes one. The stamps are then of no snapshot's tree until
-    /// [`Self::record`](Store::record) says so. Not durable: a cache may be lost.
+    /// Replaces the stamps of the given paths; `None` removes one. They are then of no snapshot's tree until one is
+    /// recorded with the state that this returns. Not durable: a cache may be lost.
     pub fn update_stamps<'a>(
         &mut self,
         root_path: &Path,
+        known: StampState,
         stamps: impl Iterator<Item = (&'a EntryPath, Option<Stamp>)>,
-    ) -> Result<()> {
-        let run = || -> rusqlite::Result<()> {
+    ) -> Result<StampState> {
+        let run = || -> rusqlite::Result<StampState> {
             self.connection.pragma_update(None, "synchronous", "normal")?;
-            let transaction =
-                self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-            {
-                let root_id: i64 = transaction
-                    .prepare_cached(
-                        "INSERT INTO root (path) VALUES (?)
-                         ON CONFLICT (path) DO UPDATE SET snapshot_id = NULL RETURNING id",
-                    )?
-                    .query_row([root_path.as_os_str().as_bytes()], |row| row.get(0))?;
-                let mut upsert = transaction.prepare_cached(
-                    "INSERT OR REPLACE INTO stamp VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                )?;
-                let mut remove =
-                    transaction.prepare_cached("DELETE FROM stamp WHERE root_id = ? AND path = ?")?;
-                for (path, stamp) in stamps {
-                    match stamp {
-                        None => remove.execute(params![root_id, path.key()])?,
-                        Some(stamp) => upsert.execute(params![
-                            root_id,
-                            path.key(),
-                            stamp.inode.cast_signed(),
-                            stamp.size_bytes.cast_signed(),
-                            stamp.mtime.seconds,
-                            stamp.mtime.nanos,
-                            stamp.ctime.seconds,
-                            stamp.ctime.nanos,
-                            stamp.facts.content.map(|hash| hash.0),
-                            or_null(&stamp.facts.target),
-                            encode_xattrs(&stamp.facts.xattrs),
-                        ])?,
-                    };
-                }
-            }
-            transaction.commit()
+            let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let found = root_of(&transaction, root_path)?;
+            // Stamps of two runs at once are all true, but together they may be of no tree that was ever seen.
+            let is_ours = found.map(|(_, state)| state.generation) == known.generation.map(Some);
+            let (root_id, generation): (i64, i64) = transaction
+                .prepare_cached(
+                    "INSERT INTO root (path, generation) VALUES (?, 1) ON CONFLICT (path)
+                     DO UPDATE SET generation = generation + 1, snapshot_id = NULL RETURNING id, generation",
+                )?
+                .query_row([root_path.as_os_str().as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            write(&transaction, root_id, stamps)?;
+            transaction.commit()?;
+            Ok(StampState { generation: is_ours.then_some(generation), snapshot_id: None })
         };
-        let done = run();
-        done.map_err(|e| self.failed(e))
+        let state = run();
+        state.map_err(|e| self.failed(e))
     }
 }
 
+/// Says that the stamps are of a snapshot's tree, if nobody has changed them since `known`.
+pub(super) fn claim(
+    connection: &Connection,
+    root_path: &Path,
+    known: StampState,
+    snapshot_id: i64,
+) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("UPDATE root SET snapshot_id = ? WHERE path = ? AND generation = ?")?
+        .execute(params![snapshot_id, root_path.as_os_str().as_bytes(), known.generation])
+        .map(drop)
+}
+
+fn root_of(connection: &Connection, root_path: &Path) -> rusqlite::Result<Option<(i64, StampState)>> {
+    connection
+        .prepare_cached("SELECT id, generation, snapshot_id FROM root WHERE path = ?")?
+        .query_row([root_path.as_os_str().as_bytes()], |row| {
+            Ok((row.get(0)?, StampState { generation: row.get(1)?, snapshot_id: row.get(2)? }))
+        })
+        .optional()
+}
+
+fn write<'a>(
+    connection: &Connection,
+    root_id: i64,
+    stamps: impl Iterator<Item = (&'a EntryPath, Option<Stamp>)>,
+) -> rusqlite::Result<()> {
+    let mut upsert = connection
+        .prepare_cached("INSERT OR REPLACE INTO stamp VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")?;
+    let mut remove = connection.prepare_cached("DELETE FROM stamp WHERE root_id = ? AND path = ?")?;
+    for (path, stamp) in stamps {
+        match stamp {
+            None => remove.execute(params![root_id, path.key()])?,
+            Some(stamp) => upsert.execute(params![
+                root_id,
+                path.key(),
+                stamp.inode.cast_signed(),
+                stamp.size_bytes.cast_signed(),
+                stamp.mtime.seconds,
+                stamp.mtime.nanos,
+                stamp.ctime.seconds,
+                stamp.ctime.nanos,
+                stamp.owner.0,
+                stamp.owner.1,
+                stamp.owner.2,
+                stamp.facts.content.map(|hash| hash.0),
+                or_null(&stamp.facts.target),
+                encode_xattrs(&stamp.facts.xattrs),
+            ])?,
+        };
+    }
+    Ok(())
+}
+
 fn stamp(row: &Row) -> rusqlite::Result<Stamp> {
-    let content: Option<[u8; 32]> = row.get(7)?;
+    let content: Option<[u8; 32]> = row.get(10)?;
     Ok(Stamp {
         inode: bits(row, 1)?,
         size_bytes: bits(row, 2)?,
         mtime: time(row, 3)?,
         ctime: time(row, 5)?,
-        facts: Facts { content: content.map(ContentHash), target: bytes(row, 8)?, xattrs: xattrs(row, 9)? },
+        owner: (row.get(7)?, row.get(8)?, row.get(9)?),
+        facts: Facts { content: content.map(ContentHash), target: bytes(row, 11)?, xattrs: xattrs(row, 12)? },
     })
 }

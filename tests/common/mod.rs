@@ -1,5 +1,5 @@
 //! What the integration tests share: a store with the command, and trees as an independent lister sees them.
-#![allow(dead_code, unreachable_pub)] // each test binary uses its own part
+#![allow(clippy::unwrap_used, dead_code, unreachable_pub)] // each test binary uses its own part
 
 use serde_json::Value;
 use std::collections::BTreeMap;
