@@ -235,20 +235,20 @@ def summary(stdout):
         if report["version"] != 1:
             raise ValueError("version %r" % report["version"])
         reused = [layer["role"] for layer in report["layers"] if layer["reused"]]
-        new = ["%s %s" % (layer["role"], megabytes(layer["size_bytes"]))
+        new = ["%s %s" % (layer["role"], size(layer["size_bytes"]))
                for layer in report["layers"] if not layer["reused"]]
         parts = ["%(series)s@%(stage)s is snapshot %(id)d" % report,
                  "reused " + (", ".join(reused) or "nothing"),
                  "new " + (", ".join(new) or "nothing"),
-                 "read %(files_read)d files" % report + ", " + megabytes(report["bytes_read"])]
+                 "read %(files_read)d files" % report + ", " + size(report["bytes_read"])]
         if "path" in report:
-            size = report["bytes_written"]
-            parts.append("%s %s" % (report["path"], megabytes(size) + " written" if size else "is up to date"))
+            written = report["bytes_written"]
+            parts.append("%s %s" % (report["path"], size(written) + " written" if written else "is up to date"))
         return "; ".join(parts + ["%.1f s" % sum(report["seconds"].values())])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise Trouble("the report is not understood (%s): %.200r" % (error, stdout)) from error
 
 
-def megabytes(size_bytes):
-    """Formats a size in decimal megabytes."""
-    return "%.1f MB" % (size_bytes / 1e6)
+def size(count_bytes):
+    """Formats a size, in decimal megabytes from one up, else in kilobytes."""
+    return "%.1f MB" % (count_bytes / 1e6) if count_bytes >= 1e6 else "%.1f kB" % (count_bytes / 1e3)

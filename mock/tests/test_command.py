@@ -69,7 +69,7 @@ class Report(cases.ScriptCase):
     def test_the_report_becomes_one_line(self):
         self.mock(REPORTS).run("init")
         self.assertEqual(self.logged(logging.INFO), [
-            "rootstrata: s@t is snapshot 12; reused base; new state 0.1 MB; read 3 files, 2.5 MB; 0.8 s"])
+            "rootstrata: s@t is snapshot 12; reused base; new state 60.0 kB; read 3 files, 2.5 MB; 0.8 s"])
 
     def test_what_the_command_says_beside_its_report_is_logged(self):
         self.mock("echo 'rootstrata: warning: packages are unknown' >&2\n" + REPORTS).run("init")

@@ -210,13 +210,13 @@ class Archives(cases.CommandCase):
     def test_the_summary_tells_what_was_reused_written_and_read(self):
         self.mock().run("first")
         archive = os.path.join(self.result, "buildroot-oci.tar")
-        mb = r"\d+\.\d MB"
-        read = r"read \d+ files, %s; " % mb
+        size = r"\d+\.\d [kM]B"
+        read = r"read \d+ files, %s; " % size
         self.assertRegex(self.report(0), r"^rootstrata: %s@bootstrap is snapshot \d+; reused nothing; "
-                                         r"new base %s, state %s; %s\d+\.\d s$" % (SERIES, mb, mb, read))
+                                         r"new base %s, state %s; %s\d+\.\d s$" % (SERIES, size, size, read))
         self.assertRegex(self.report(1), r"^rootstrata: %s@deps-installed is snapshot \d+; reused base; "
                                          r"new delta %s, state %s; %s%s %s written; \d+\.\d s$"
-                         % (SERIES, mb, mb, read, archive, mb))
+                         % (SERIES, size, size, read, archive, size))
 
 
 class Trouble(cases.CommandCase):
