@@ -27,15 +27,17 @@ fn main() -> ExitCode {
     }
 }
 
+/// The error and its causes in one line; a cause that says the one before again, as some libraries' do, is left out.
 fn with_causes(error: &Error) -> String {
     let mut text = error.to_string();
+    let mut last = text.clone();
     let mut cause = std::error::Error::source(error);
     while let Some(next) = cause {
-        // Some causes begin with what was said already.
         let said = next.to_string();
-        if !text.ends_with(&said) {
+        if !said.contains(&last) && !last.contains(&said) {
             text = format!("{text}: {said}");
         }
+        last = said;
         cause = next.source();
     }
     text
