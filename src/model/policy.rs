@@ -46,6 +46,7 @@ const MOCK_VOLATILE: &[&str] = &[
     "/etc/ld.so.cache",
     "/etc/dnf/dnf.conf",
     "/etc/hosts",
+    "/etc/localtime",
     "/etc/resolv.conf",
     "/etc/machine-id",
     "/etc/shadow",
