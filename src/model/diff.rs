@@ -83,6 +83,8 @@ mod tests {
     use crate::model::layer::Item;
     use crate::model::overlay::{Laid, Overlay};
     use crate::model::testing::{directory, file, linked, symlink};
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
 
     fn tree(entries: &[Entry]) -> Tree {
         Tree::new([&[directory("")], entries].concat())
@@ -162,5 +164,90 @@ mod tests {
         assert_eq!(shown(&old[..2], &[file("a", 10), file("b", 10)]), ["/", "/b"]);
         let parted = [linked("a", 1), linked("b", 2), linked("c", 1), linked("d", 2)];
         assert_eq!(shown(&old, &parted), ["/", "/b", "/d"]);
+    }
+
+    /// Any tree of few names, three levels deep, with many types, hardlinks and metadata that collide.
+    fn any_tree() -> impl Strategy<Value = Tree> {
+        let node = || (0..8u8, 0..3u32, 0..2u16);
+        let names =
+            (prop::collection::vec((0..3usize, 0..4usize, 0..4usize, node()), 0..24)).prop_map(|seeds| {
+                let mut entries: BTreeMap<EntryPath, Entry> = BTreeMap::new();
+                entries.insert(EntryPath::root(), directory(""));
+                for (depth, a, b, (kind, number, mode)) in seeds {
+                    let path = ["abcd", "wxyz"]
+                        .map(|names| names.split("").filter(|n| !n.is_empty()).collect::<Vec<_>>());
+                    let parts = [path[0][a], path[1][b], "leaf"];
+                    let at = parts[..=depth].join("/");
+                    let mut above = path_of(&at).parent();
+                    let mut is_free = true;
+                    while let Some(up) = above {
+                        let there = entries
+                            .entry(up.clone())
+                            .or_insert_with(|| directory(&String::from_utf8(up.slashed()).unwrap()));
+                        is_free &= there.is_directory();
+                        above = up.parent();
+                    }
+                    let made = match kind {
+                        0 | 1 => directory(&at),
+                        2 => symlink(&at, ["x", "y", "z"][number as usize]),
+                        3..=5 => linked(&at, number),
+                        _ => file(&at, u64::from(number)),
+                    };
+                    let has_children = entries.keys().any(|other| other.is_beneath(&made.path));
+                    if is_free && (made.is_directory() || !has_children) {
+                        // All names of an inode have its metadata.
+                        let mode = if made.group.is_some() { made.mode } else { made.mode + mode };
+                        entries.insert(made.path.clone(), Entry { mode, ..made });
+                    }
+                }
+                Tree::new(consistent(entries))
+            });
+        names
+    }
+
+    fn path_of(text: &str) -> EntryPath {
+        EntryPath::from_slashed(text.as_bytes()).unwrap()
+    }
+
+    /// Nothing lies beneath what is no directory.
+    fn consistent(entries: BTreeMap<EntryPath, Entry>) -> Vec<Entry> {
+        let is_sound = |path: &EntryPath| {
+            let mut above = path.parent();
+            while let Some(up) = above {
+                if !entries[&up].is_directory() {
+                    return false;
+                }
+                above = up.parent();
+            }
+            true
+        };
+        entries.iter().filter(|(path, _)| is_sound(path)).map(|(_, entry)| entry.clone()).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 20_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_delta_laid_over_the_old_tree_gives_the_new_one(old in any_tree(), new in any_tree(), later in any_tree()) {
+            let mut overlay = Overlay::new();
+            overlay.lay(LayerContent::whole(&old).items().map(Laid::from));
+            overlay.lay(delta(&old, &new).items().map(Laid::from));
+            overlay.lay(delta(&new, &later).items().map(Laid::from));
+            prop_assert_eq!(overlay.into_tree(), later);
+        }
+
+        #[test]
+        fn a_layer_names_no_path_twice_and_every_parent_before_its_child(old in any_tree(), new in any_tree()) {
+            let delta = delta(&old, &new);
+            let paths: Vec<EntryPath> = delta.items().map(|item| item.path().clone()).collect();
+            prop_assert!(paths.is_sorted_by(|a, b| a < b));
+            for item in delta.items() {
+                let parent = item.path().parent();
+                prop_assert!(parent.is_none_or(|parent| new.position(&parent).is_some() && paths.contains(&parent)));
+                if let Item::Whiteout(path) = item {
+                    prop_assert!(old.position(path).is_some() && new.position(path).is_none());
+                }
+            }
+        }
     }
 }
