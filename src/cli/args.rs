@@ -88,15 +88,15 @@ pub(super) struct RecordArgs {
     /// directory]
     #[arg(long, value_name = "NAME")]
     series: Option<String>,
-    /// Stage of the build that ROOT is at [default: bootstrap, then
-    /// deps-installed, then built, the first that the run does not have]
+    /// Stage of the build that ROOT is at [default: bootstrap; with --run, the
+    /// first of bootstrap, deps-installed and built that the run lacks]
     #[arg(long, value_name = "NAME")]
     stage: Option<String>,
     /// Plan the layers over this snapshot [default: the stage before]
     #[arg(long, value_name = "SNAPSHOT", value_parser = parse_snapshot)]
     parent: Option<SnapshotRef>,
-    /// Build that the snapshot is of [default: the newest run of the series
-    /// that lacks the stage, else a new one]
+    /// Build that the snapshot is of [default: a new one for bootstrap, else
+    /// the newest of the series if that lacks the stage]
     #[arg(long, value_name = "ID")]
     run: Option<String>,
     /// What to leave out and to normalise: mock or plain [default: mock where

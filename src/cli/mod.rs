@@ -89,8 +89,9 @@ fn print_stats(
     seconds: &[&Vec<(crate::ops::monitor::Phase, std::time::Duration)>],
     recorded: Option<&snapshot::Outcome>,
 ) {
-    if cli.stats {
-        say(text::stats(seconds, recorded).trim_end());
+    let stats = text::stats(seconds, recorded);
+    if cli.stats && !stats.is_empty() {
+        say(stats.trim_end());
     }
 }
 

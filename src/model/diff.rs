@@ -169,40 +169,39 @@ mod tests {
     /// Any tree of few names, three levels deep, with many types, hardlinks and metadata that collide.
     fn any_tree() -> impl Strategy<Value = Tree> {
         let node = || (0..8u8, 0..3u32, 0..2u16);
-        let names =
-            (prop::collection::vec((0..3usize, 0..4usize, 0..4usize, node()), 0..24)).prop_map(|seeds| {
-                let mut entries: BTreeMap<EntryPath, Entry> = BTreeMap::new();
-                entries.insert(EntryPath::root(), directory(""));
-                for (depth, a, b, (kind, number, mode)) in seeds {
-                    let path = ["abcd", "wxyz"]
-                        .map(|names| names.split("").filter(|n| !n.is_empty()).collect::<Vec<_>>());
-                    let parts = [path[0][a], path[1][b], "leaf"];
-                    let at = parts[..=depth].join("/");
-                    let mut above = path_of(&at).parent();
-                    let mut is_free = true;
-                    while let Some(up) = above {
-                        let there = entries
-                            .entry(up.clone())
-                            .or_insert_with(|| directory(&String::from_utf8(up.slashed()).unwrap()));
-                        is_free &= there.is_directory();
-                        above = up.parent();
-                    }
-                    let made = match kind {
-                        0 | 1 => directory(&at),
-                        2 => symlink(&at, ["x", "y", "z"][number as usize]),
-                        3..=5 => linked(&at, number),
-                        _ => file(&at, u64::from(number)),
-                    };
-                    let has_children = entries.keys().any(|other| other.is_beneath(&made.path));
-                    if is_free && (made.is_directory() || !has_children) {
-                        // All names of an inode have its metadata.
-                        let mode = if made.group.is_some() { made.mode } else { made.mode + mode };
-                        entries.insert(made.path.clone(), Entry { mode, ..made });
-                    }
+
+        (prop::collection::vec((0..3usize, 0..4usize, 0..4usize, node()), 0..24)).prop_map(|seeds| {
+            let mut entries: BTreeMap<EntryPath, Entry> = BTreeMap::new();
+            entries.insert(EntryPath::root(), directory(""));
+            for (depth, a, b, (kind, number, mode)) in seeds {
+                let path = ["abcd", "wxyz"]
+                    .map(|names| names.split("").filter(|n| !n.is_empty()).collect::<Vec<_>>());
+                let parts = [path[0][a], path[1][b], "leaf"];
+                let at = parts[..=depth].join("/");
+                let mut above = path_of(&at).parent();
+                let mut is_free = true;
+                while let Some(up) = above {
+                    let there = entries
+                        .entry(up.clone())
+                        .or_insert_with(|| directory(&String::from_utf8(up.slashed()).unwrap()));
+                    is_free &= there.is_directory();
+                    above = up.parent();
                 }
-                Tree::new(consistent(entries))
-            });
-        names
+                let made = match kind {
+                    0 | 1 => directory(&at),
+                    2 => symlink(&at, ["x", "y", "z"][number as usize]),
+                    3..=5 => linked(&at, number),
+                    _ => file(&at, u64::from(number)),
+                };
+                let has_children = entries.keys().any(|other| other.is_beneath(&made.path));
+                if is_free && (made.is_directory() || !has_children) {
+                    // All names of an inode have its metadata.
+                    let mode = if made.group.is_some() { made.mode } else { made.mode + mode };
+                    entries.insert(made.path.clone(), Entry { mode, ..made });
+                }
+            }
+            Tree::new(consistent(entries))
+        })
     }
 
     fn path_of(text: &str) -> EntryPath {
