@@ -83,6 +83,14 @@ impl Xattrs {
         self.0.iter().map(|(name, value)| (&**name, &**value))
     }
 
+    /// Leaves those out whose name `is_dropped`.
+    pub fn without(self, is_dropped: impl Fn(&[u8]) -> bool) -> Self {
+        if !self.0.iter().any(|(name, _)| is_dropped(name)) {
+            return self;
+        }
+        Self(self.0.into_iter().filter(|(name, _)| !is_dropped(name)).collect())
+    }
+
     /// Tells whether there is none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -154,7 +154,7 @@ fn entry_of(
         uid: at_home.map_or(stat.uid, |home| home.uid),
         gid: at_home.map_or(stat.gid, |home| home.gid),
         mtime_s,
-        xattrs: facts.xattrs,
+        xattrs: facts.xattrs.without(|name| context.policy.profile.is_cache_xattr(name)),
         group,
         kind,
         path,
@@ -196,6 +196,7 @@ pub(crate) fn shown_path(path: &EntryPath) -> PathBuf {
 mod tests {
     use super::*;
     use crate::model::digest::ContentHash;
+    use crate::model::entry::Xattrs;
     use crate::model::stamp::Time;
     use crate::model::testing::{directory, file, linked, path};
     use crate::model::vouch::Gathering;
@@ -285,6 +286,19 @@ mod tests {
         let sides = sides(all, &Policy::mock(), Some(&home), &Vouched::default()).unwrap();
         let owners: Vec<_> = sides.stable.entries().iter().map(|e| (e.path.to_string(), e.uid)).collect();
         assert_eq!(owners, [("/home".into(), 1), ("/home/b".into(), 1000), ("/home/b/x".into(), 1000)]);
+    }
+
+    #[test]
+    fn what_the_package_manager_notes_on_its_files_is_left_out_under_mock() {
+        let pair = |name: &str| (name.as_bytes().into(), b"v".as_slice().into());
+        let mut fetched = seen("f", StatKind::File, 0);
+        fetched.facts.xattrs = Xattrs::new(vec![pair("user.Librepo.checksum.mtime"), pair("user.mine")]);
+        let names = |policy: &Policy| -> Vec<Vec<u8>> {
+            let sides = sides(vec![fetched.clone()], policy, None, &Vouched::default()).unwrap();
+            sides.stable.entries()[0].xattrs.iter().map(|(name, _)| name.to_vec()).collect()
+        };
+        assert_eq!(names(&Policy::mock()), [b"user.mine"]);
+        assert_eq!(names(&Policy::plain()).len(), 2);
     }
 
     #[test]

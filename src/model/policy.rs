@@ -245,6 +245,14 @@ pub fn keeps_xattr(name: &[u8]) -> bool {
     !DROPPED.contains(&name) && !DROPPED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
+impl Profile {
+    /// Tells whether an extended attribute that belongs to the tree is nevertheless a cache: librepo's note of a file's
+    /// checksum holds the time at which it was fetched.
+    pub fn is_cache_xattr(self, name: &[u8]) -> bool {
+        self == Self::Mock && name.starts_with(b"user.Librepo.")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
