@@ -118,8 +118,19 @@ fn usage_is_an_error_of_two() {
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
         assert!(!output.stderr.is_empty() && output.stdout.is_empty());
     }
-    let output = bench.command(["log"]).env("SOURCE_DATE_EPOCH", "now").output().unwrap();
-    assert_eq!(output.status.code(), Some(2));
+    let root = bench.path("root");
+    let with_epoch = |value: &str, arguments: &[&str]| {
+        let code =
+            bench.command(arguments).arg("-q").env("SOURCE_DATE_EPOCH", value).status().unwrap().code();
+        code.unwrap()
+    };
+    let record = snapshot(root.to_str().unwrap(), &[]);
+    assert_eq!(with_epoch("now", &record), 2);
+    assert_eq!(with_epoch("now", &["log"]), 0);
+    assert_eq!(
+        (with_epoch("", &record), with_epoch("now", &[record, vec!["--epoch", "5"]].concat())),
+        (0, 0)
+    );
 }
 
 #[test]
@@ -256,6 +267,8 @@ fn an_export_that_cannot_succeed_records_nothing_first() {
     let root = bench.path("root");
     let directory = bench.make("directory");
     let out = bench.path("out.tar");
+    let broken = bench.make("broken");
+    sh(&broken, "echo '{\"imageLayoutVersion\":\"1.0.0\"}' > oci-layout; echo '{' > index.json");
     let one_step = |path: &Path, more: &[&str]| -> Vec<String> {
         let all = [
             &["export", "--root", root.to_str().unwrap(), "-o", path.to_str().unwrap(), "--series", "s"],
@@ -268,6 +281,10 @@ fn an_export_that_cannot_succeed_records_nothing_first() {
         (one_step(&directory, &[]), "directory"),
         (one_step(&bench.path("missing/x.tar"), &[]), "missing"),
         (one_step(&out, &["--since", "s@nothere"]), "s@nothere"),
+        (one_step(&root, &["--format", "oci-dir"]), "root"),
+        (one_step(&root.join("f"), &["--format", "oci-dir"]), "root/f"),
+        (one_step(&broken, &["--format", "oci-dir"]), "index.json"),
+        (one_step(&bench.path("new/"), &[]), "new/"),
     ] {
         refuses(&bench, &arguments.iter().map(String::as_str).collect::<Vec<_>>(), part);
     }

@@ -349,6 +349,54 @@ fn what_a_new_mount_hides_counts_as_unchanged() {
     assert_eq!(next["manifest_digest"], first["manifest_digest"]);
 }
 
+/// Records the root while a tmpfs is mounted on `at`.
+fn recorded_under_mount(bench: &Bench, root: &std::path::Path, at: &str, options: &str) -> Value {
+    let script = format!(
+        "mount -t tmpfs none {at}; exec {} --store {} -q --json snapshot {} --series s {options}",
+        env!("CARGO_BIN_EXE_rootstrata"),
+        bench.store().display(),
+        root.display()
+    );
+    let mut command = std::process::Command::new("unshare");
+    let printed = common::succeeds(command.args(["-m", "bash", "-euc", &script]).current_dir(root));
+    serde_json::from_str(&printed).unwrap()
+}
+
+#[test]
+fn what_a_mount_hides_is_never_packed() {
+    // A base made anew, and a hardlink group of which a part is hidden.
+    for (change, stage) in [("head -c 100000 /dev/urandom > big", FIRST), ("true", NEXT)] {
+        let bench = Bench::new();
+        let root = bench.make("root");
+        sh(
+            &root,
+            "mkdir data; echo hidden > data/f; ln data/f data/g; ln data/f aa; head -c 100000 /dev/urandom > big",
+        );
+        bench.snapshot(&root, FIRST);
+        sh(&root, change);
+        let next = recorded_under_mount(&bench, &root, "data", stage);
+        assert!(bench.command(["ls", next["id"].to_string().as_str(), "aa"]).status().unwrap().success());
+        // And when it is gone again, all is there.
+        bench.snapshot(&root, stage);
+        assert_same_tree(&bench.unpacked("s"), &listed(&root));
+    }
+}
+
+#[test]
+fn what_a_mount_hides_is_as_it_was_the_last_time() {
+    let bench = Bench::new();
+    let root = bench.make("root");
+    sh(&root, "mkdir data; echo old > data/f; for i in $(seq 50); do echo $i > $i; done");
+    bench.snapshot(&root, FIRST);
+    sh(&root, "echo new > data/f");
+    bench.snapshot(&root, FIRST);
+    recorded_under_mount(&bench, &root, "data", FIRST);
+    let hidden = bench.command(["ls", "s", "data/f"]).output().unwrap();
+    let old = blake3::hash(b"old\n").to_string();
+    let listing = bench.command(["ls", "s", "data", "--json"]).output().unwrap();
+    assert!(!common::text(&listing.stdout).contains(&old), "{}", common::text(&hidden.stdout));
+}
+
 #[test]
 fn volatile_files_are_in_the_state_alone() {
     let bench = Bench::new();

@@ -182,8 +182,15 @@ impl Cli {
                 "options that say how to record need --root; a snapshot is exported as it was recorded";
             return fail(ErrorKind::ArgumentConflict, text);
         }
-        match std::env::var_os(EPOCH_VARIABLE).map(|value| parse_epoch(&value)) {
-            Some(None) => fail(ErrorKind::InvalidValue, "SOURCE_DATE_EPOCH is not a number of seconds"),
+        let record = match &self.command {
+            Command::Snapshot { record, .. } => Some(record),
+            Command::Export(args) => args.root.as_ref().map(|_| &args.record),
+            _ => None,
+        };
+        match record {
+            Some(record) if record.epoch.is_none() && epoch_of_environment() == Some(None) => {
+                fail(ErrorKind::InvalidValue, "SOURCE_DATE_EPOCH is not a number of seconds")
+            }
             _ => Ok(()),
         }
     }
@@ -201,9 +208,7 @@ impl RecordArgs {
             exclude: self.exclude.clone(),
             volatile: self.volatile.clone(),
             mtime: self.mtime,
-            epoch_s: self
-                .epoch
-                .or_else(|| std::env::var_os(EPOCH_VARIABLE).and_then(|value| parse_epoch(&value))),
+            epoch_s: self.epoch.or_else(|| epoch_of_environment().flatten()),
             compression: self.compression.unwrap_or(defaults.compression),
             threads: self.threads.unwrap_or(defaults.threads),
         }
@@ -223,8 +228,10 @@ impl ExportArgs {
     }
 }
 
-fn parse_epoch(value: &OsStr) -> Option<i64> {
-    value.to_str()?.trim().parse().ok()
+/// `None` where the variable is not set, or empty; `Some(None)` where it is no number.
+fn epoch_of_environment() -> Option<Option<i64>> {
+    let value = std::env::var_os(EPOCH_VARIABLE).filter(|value| !value.is_empty())?;
+    Some(value.to_str().and_then(|text| text.trim().parse().ok()))
 }
 
 fn parse_snapshot(text: &str) -> Result<SnapshotRef, String> {

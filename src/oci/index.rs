@@ -24,7 +24,7 @@ pub fn render(images: &[Image]) -> Result<Vec<u8>> {
 /// Returns the bytes of the index `there` with these images in the place of those of the same names. `path` names
 /// it in errors.
 pub fn merge(there: &[u8], images: &[Image], path: &Path) -> Result<Vec<u8>> {
-    let there = ImageIndex::from_reader(there).map_err(|e| Error::damaged(path, e.to_string()))?;
+    let there: ImageIndex = serde_json::from_slice(there).map_err(|e| Error::damaged(path, e.to_string()))?;
     let name_of = |descriptor: &Descriptor| {
         descriptor.annotations().as_ref().and_then(|all| all.get(REF_NAME).cloned())
     };

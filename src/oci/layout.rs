@@ -22,19 +22,37 @@ pub fn add(
     source: &dyn Blobs,
     written: &dyn Fn(u64),
 ) -> Result<u64> {
-    let there = match std::fs::read_dir(directory).and_then(|mut entries| entries.next().transpose()) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            return create(directory, images, blobs, source, written);
-        }
+    match check(directory)? {
+        true => fill(directory, images, blobs, source, written),
+        false => create(directory, images, blobs, source, written),
+    }
+}
+
+/// Tells whether `directory` is there. Fails where it is neither empty nor a layout, where its index cannot be read, and
+/// where nothing could be written.
+pub fn check(directory: &Path) -> Result<bool> {
+    let first = match std::fs::read_dir(directory).and_then(|mut entries| entries.next().transpose()) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return check_writable(directory).map(|()| false),
         Err(e) if e.kind() == io::ErrorKind::NotADirectory => {
             return Err(Error::NotADirectory(directory.to_owned()));
         }
-        there => there.map_err(Error::io("list", directory))?,
+        first => first.map_err(Error::io("list", directory))?,
     };
-    if there.is_some() && !directory.join("oci-layout").is_file() {
+    if first.is_some() && !directory.join("oci-layout").is_file() {
         return Err(Error::NotALayout(directory.to_owned()));
     }
-    fill(directory, images, blobs, source, written)
+    merged_index(directory, &[])?;
+    check_writable(&directory.join("index.json")).map(|()| true)
+}
+
+/// The index of the layout in `directory` with these images in it.
+fn merged_index(directory: &Path, images: &[Image]) -> Result<Vec<u8>> {
+    let path = directory.join("index.json");
+    let there = match std::fs::read(&path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => EMPTY_INDEX.to_vec(),
+        there => there.map_err(Error::io("read", &path))?,
+    };
+    index::merge(&there, images, &path)
 }
 
 /// Makes the layout beside its place and renames it.
@@ -45,7 +63,6 @@ fn create(
     source: &dyn Blobs,
     written: &dyn Fn(u64),
 ) -> Result<u64> {
-    check_writable(directory)?;
     let beside = beside(directory);
     let temporary = tempfile::Builder::new()
         .prefix(".rootstrata-")
@@ -65,12 +82,7 @@ fn fill(
     source: &dyn Blobs,
     written: &dyn Fn(u64),
 ) -> Result<u64> {
-    let index_path = directory.join("index.json");
-    let there = match std::fs::read(&index_path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => EMPTY_INDEX.to_vec(),
-        there => there.map_err(Error::io("read", &index_path))?,
-    };
-    let index = index::merge(&there, images, &index_path)?;
+    let index = merged_index(directory, images)?;
     let of_blobs = directory.join("blobs/sha256");
     std::fs::create_dir_all(&of_blobs).map_err(Error::io("create", &of_blobs))?;
     let mut bytes = 0;
@@ -95,7 +107,7 @@ fn fill(
     Ok(bytes)
 }
 
-/// Fails where nothing could be written at `target`, a file or a directory that need not be there yet.
+/// Fails where nothing could be put at `target`, which need not be there yet.
 pub fn check_writable(target: &Path) -> Result<()> {
     let beside = beside(target);
     new_file(beside).map(drop).map_err(Error::io("write in", beside))

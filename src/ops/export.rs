@@ -11,6 +11,7 @@ use crate::oci::{self, layout};
 use crate::store::{BlobRef, Listed, Snapshot, Store};
 use std::collections::HashSet;
 use std::fs::File;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -64,10 +65,10 @@ pub fn prepare(
     path: &Path,
     format: Format,
 ) -> Result<Option<SnapshotRef>> {
-    if format == Format::OciArchive {
-        refuse_other_than_file(path)?;
+    match format {
+        Format::OciArchive => refuse_other_than_file(path).and_then(|()| layout::check_writable(path))?,
+        Format::OciDir => drop(layout::check(path)?),
     }
-    layout::check_writable(path)?;
     since.map(|since| Ok(SnapshotRef::Id(Store::open(store_path)?.find(since)?.id))).transpose()
 }
 
@@ -162,6 +163,9 @@ fn write_archive(
 }
 
 fn refuse_other_than_file(path: &Path) -> Result<()> {
+    if path.as_os_str().as_bytes().ends_with(b"/") {
+        return Err(Error::IsADirectory(path.to_owned()));
+    }
     match std::fs::metadata(path) {
         Ok(there) if there.is_dir() => Err(Error::IsADirectory(path.to_owned())),
         Ok(there) if !there.is_file() => Err(Error::NotAFile(path.to_owned())),

@@ -1,6 +1,6 @@
 //! Records one stage of a root: what of it is known is reused, what is new becomes layers.
 
-use super::below::{Ground, Place, check_names, series_of};
+use super::below::{Ground, Loaded, Place, check_names, series_of};
 use super::compose::{Composer, Made};
 use super::describe::{build_user, settings};
 use super::monitor::{Monitor, Phase, Phases};
@@ -10,11 +10,14 @@ use crate::error::{Error, Result};
 use crate::fs::facts::Cost;
 use crate::fs::root::Root;
 use crate::layer::codec::Compression;
+use crate::model::layer::{Item, LayerContent, Role};
 use crate::model::names::{BOOTSTRAP, SnapshotRef};
-use crate::model::normalise::{Context, normalise};
+use crate::model::normalise::{Context, Sides, normalise};
+use crate::model::overlay::Overlay;
 use crate::model::path::EntryPath;
 use crate::model::plan::{Planned, plan};
 use crate::model::policy::{MtimeRule, Policy, Profile};
+use crate::model::tree::Tree;
 use crate::store::{LayerUse, NewSnapshot, PackagesOf, Snapshot, StampState, Store};
 use std::num::NonZeroUsize;
 use std::os::unix::ffi::OsStrExt;
@@ -182,8 +185,13 @@ fn try_snapshot(
         let context = Context { policy, rules, home, vouched: &installed.vouched };
         normalise(observed.seen, &context).map_err(|error| below_root(error, root))
     })?;
-    if let Some(below) = &loaded.tree {
-        sides.keep_below_mounts(below);
+    if let Some(before) = tree_before(store, &ground, &place, &loaded, policy, &sides)? {
+        let as_seen = sides.stable.clone();
+        sides.keep_below_mounts(&before);
+        // What is hidden cannot be packed: where the plan would have to, the mount point is recorded empty.
+        if packs_hidden(&plan(&sides, &ground.below(&loaded), policy), &sides.mounts) {
+            sides.stable = as_seen;
+        }
     }
     let planned: Vec<Planned> =
         phases.run(Phase::Plan, None, || plan(&sides, &ground.below(&loaded), policy));
@@ -198,6 +206,41 @@ fn try_snapshot(
         sockets,
     };
     Ok((record(store, &recording, packages, counts, &made, phases)?, cost))
+}
+
+/// The tree that was there before, where something is mounted now: of the stage before, or for a first stage of the
+/// last time.
+fn tree_before(
+    store: &Store,
+    ground: &Ground,
+    place: &Place,
+    loaded: &Loaded,
+    policy: &Policy,
+    sides: &Sides,
+) -> Result<Option<Tree>> {
+    if sides.mounts.is_empty() {
+        return Ok(None);
+    }
+    if ground.parent_id().is_some() {
+        return Ok(loaded.tree.clone());
+    }
+    let last = store.latest_of_stage(&place.series, &place.stage)?;
+    let Some(last) = last.filter(|last| last.policy_key == policy.key()) else { return Ok(None) };
+    let mut overlay = Overlay::new();
+    for layer in store.layers(last.id)?.iter().filter(|layer| layer.role != Role::State) {
+        store.lay(layer.layer.id, &mut overlay)?;
+    }
+    Ok(Some(overlay.into_tree()))
+}
+
+/// Tells whether a layer of the plan holds the content of a file that a mount hides.
+fn packs_hidden(planned: &[Planned], mounts: &[EntryPath]) -> bool {
+    let is_hidden = |path: &EntryPath| mounts.iter().any(|mount| path == mount || path.is_beneath(mount));
+    let contents = planned.iter().filter_map(|layer| layer.content.as_ref());
+    contents.flat_map(LayerContent::items).any(|item| match item {
+        Item::Entry(entry) => entry.size_bytes() > 0 && is_hidden(&entry.path),
+        Item::Whiteout(_) => false,
+    })
 }
 
 /// What does not depend on what was found.

@@ -3,8 +3,8 @@
 //! Opened with SQLite's defences up (sqlite.org/security.html, "Untrusted SQLite Database Files"): no views, triggers
 //! or functions from the schema run, and no value is longer than a limit.
 
-use super::SQLITE;
 use super::header::Header;
+use super::{SQLITE, SQLITE_WAL};
 use crate::error::{Error, Result};
 use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
@@ -18,12 +18,14 @@ const MOST_PACKAGES: usize = 1 << 16;
 /// time. `shown` is the path that errors name.
 pub fn read(directory: &Path, shown: &Path, mut each: impl FnMut(Header)) -> Result<()> {
     let bad = |reason: String| Error::RpmDatabase { path: shown.to_owned(), reason };
-    let are_sound = query(&directory.join(SQLITE), &mut each).map_err(|e| bad(e.to_string()))?;
+    let size = |name: &str| std::fs::metadata(directory.join(name)).map_or(0, |metadata| metadata.len());
+    let size_bytes = size(SQLITE) + size(SQLITE_WAL);
+    let are_sound = query(&directory.join(SQLITE), size_bytes, &mut each).map_err(|e| bad(e.to_string()))?;
     if are_sound { Ok(()) } else { Err(bad("a package's header is malformed".to_owned())) }
 }
 
-/// `false` where a row is no header.
-fn query(database: &Path, each: &mut impl FnMut(Header)) -> rusqlite::Result<bool> {
+/// `false` where a row is no header, or the table is none that rpm makes.
+fn query(database: &Path, size_bytes: u64, each: &mut impl FnMut(Header)) -> rusqlite::Result<bool> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(database, flags)?;
     for (setting, value) in [
@@ -36,10 +38,21 @@ fn query(database: &Path, each: &mut impl FnMut(Header)) -> rusqlite::Result<boo
     }
     connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, LONGEST_HEADER_BYTES)?;
     connection.pragma_update(None, "cell_size_check", true)?;
-    let mut packages = connection.prepare("SELECT blob FROM Packages ORDER BY hnum LIMIT ?")?;
+    connection.pragma_update(None, "temp_store", "memory")?;
+    // A generated column would be computed for us, as large as its author likes.
+    let generated = "SELECT count(*) FROM pragma_table_xinfo('Packages') WHERE hidden <> 0";
+    if connection.query_row(generated, [], |row| row.get::<_, i64>(0))? > 0 {
+        return Ok(false);
+    }
+    let mut bytes_left = size_bytes;
+    let mut packages = connection.prepare("SELECT blob FROM Packages LIMIT ?")?;
     let mut rows = packages.query([MOST_PACKAGES])?;
     while let Some(row) = rows.next()? {
-        match Header::parse(row.get_ref(0)?.as_blob()?) {
+        let blob = row.get_ref(0)?.as_blob()?;
+        // All rows together are no larger than the file, unless they share its pages.
+        let Some(left) = bytes_left.checked_sub(blob.len() as u64) else { return Ok(false) };
+        bytes_left = left;
+        match Header::parse(blob) {
             Some(header) => each(header),
             None => return Ok(false),
         }
@@ -61,7 +74,7 @@ mod tests {
     const TABLE: &str = "CREATE TABLE Packages (hnum INTEGER PRIMARY KEY, blob BLOB NOT NULL)";
 
     #[test]
-    fn packages_come_in_the_order_of_their_numbers() {
+    fn a_database_gives_its_packages() {
         let directory = database(TABLE);
         let connection = Connection::open(directory.path().join(SQLITE)).unwrap();
         for (number, name) in [(2, b"b\0"), (1, b"a\0")] {
@@ -86,6 +99,15 @@ mod tests {
                 .to_string()
                 .contains("/r/rpmdb")
         );
+    }
+
+    #[test]
+    fn a_column_that_is_computed_is_refused_at_once() {
+        let sql =
+            "CREATE TABLE Packages (hnum INT, x INT, blob GENERATED ALWAYS AS (zeroblob(60000000)) VIRTUAL);
+                   WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200)
+                   INSERT INTO Packages (hnum, x) SELECT 200 - i, i FROM n";
+        assert!(read(database(sql).path(), Path::new("/r/rpmdb"), |_| panic!("no package")).is_err());
     }
 
     #[test]

@@ -125,11 +125,9 @@ impl Store {
     /// Makes the files of an image layout, where they are missing: a store is one before anything is in it.
     pub(super) fn create_layout(&self) -> Result<()> {
         for (name, content) in [("oci-layout", OCI_LAYOUT), ("index.json", EMPTY_INDEX)] {
-            if !self.path.join(name).exists() {
-                let _lock = self.lock()?;
-                if !self.path.join(name).exists() {
-                    self.replace_file(name, content)?;
-                }
+            let path = self.path.join(name);
+            if !path.exists() {
+                self.exclusively(|| if path.exists() { Ok(()) } else { self.replace_file(name, content) })?;
             }
         }
         Ok(())

@@ -19,13 +19,14 @@ impl Store {
     /// Writes index.json anew, if it would differ, from what is recorded now; `render` makes its bytes. Writers take
     /// turns, so that the last one to write has seen all that is recorded.
     pub fn update_index(&self, render: impl FnOnce(&[Listed]) -> Result<Vec<u8>>) -> Result<()> {
-        let _lock = self.lock()?;
-        let bytes = render(&self.listed()?)?;
-        let index = self.path.join("index.json");
-        if std::fs::read(&index).is_ok_and(|there| there == bytes) {
-            return Ok(());
-        }
-        self.replace_file("index.json", &bytes)
+        self.exclusively(|| {
+            let bytes = render(&self.listed()?)?;
+            let index = self.path.join("index.json");
+            if std::fs::read(&index).is_ok_and(|there| there == bytes) {
+                return Ok(());
+            }
+            self.replace_file("index.json", &bytes)
+        })
     }
 
     /// Each manifest that a snapshot has: those of the newest of each series and stage by name, then the others.

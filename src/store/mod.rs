@@ -36,7 +36,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 const DATABASE: &str = "rootstrata.sqlite";
-/// Held by whoever makes the store, changes its format or writes its index.
+/// Held by whoever makes the store or changes its format.
 const LOCK: &str = "lock";
 /// Held shared by all that have files in `tmp`.
 const TMP_LOCK: &str = "tmp.lock";
@@ -60,7 +60,7 @@ impl Store {
         match std::fs::symlink_metadata(&database) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Err(Error::NoStore(path.to_owned())),
             Err(e) => Err(Error::io("open", &database)(e)),
-            Ok(_) => Self::connect(path),
+            Ok(_) => Self::connect(path, OpenFlags::empty()),
         }
     }
 
@@ -78,7 +78,7 @@ impl Store {
                 return Err(Error::NotAStore(path.to_owned()));
             }
         }
-        let mut store = Self::connect(path)?;
+        let mut store = Self::connect(path, OpenFlags::SQLITE_OPEN_CREATE)?;
         store.create_directories()?;
         store._writing = Some(store.clean_scratch()?);
         store.create_layout()?;
@@ -90,12 +90,10 @@ impl Store {
         &self.path
     }
 
-    fn connect(path: &Path) -> Result<Self> {
+    fn connect(path: &Path, create: OpenFlags) -> Result<Self> {
         let path = std::fs::canonicalize(path).map_err(Error::io("open", path))?;
         let database = path.join(DATABASE);
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
-            | OpenFlags::SQLITE_OPEN_CREATE
-            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | create;
         let connection = Connection::open_with_flags(&database, flags)
             .map_err(|source| Error::Database { path: database.clone(), source })?;
         let mut store = Self { path, database, connection, _writing: None };
@@ -118,6 +116,14 @@ impl Store {
         let lock = File::options().create(true).append(true).open(&path).map_err(Error::io("open", &path))?;
         lock.lock().map_err(Error::io("lock", &path))?;
         Ok(lock)
+    }
+
+    /// Works while no other process writes to the database, and so to what is derived from it.
+    fn exclusively<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.connection.execute_batch("BEGIN IMMEDIATE").map_err(|e| self.failed(e))?;
+        let done = work();
+        let ended = self.connection.execute_batch("ROLLBACK").map_err(|e| self.failed(e)); // nothing was written to it
+        done.and_then(|done| ended.map(|()| done))
     }
 
     /// Turns an error of the database into ours.

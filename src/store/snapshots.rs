@@ -129,6 +129,11 @@ impl Store {
         }
     }
 
+    /// Returns the newest snapshot of a stage.
+    pub fn latest_of_stage(&self, series: &str, stage: &str) -> Result<Option<Snapshot>> {
+        self.snapshot_where("name = ? AND stage = ? ORDER BY snapshot.id DESC LIMIT 1", [series, stage])
+    }
+
     /// Returns the newest snapshot of a series.
     pub fn latest(&self, series: &str) -> Result<Option<Snapshot>> {
         self.snapshot_where("name = ? ORDER BY snapshot.id DESC LIMIT 1", [series])
