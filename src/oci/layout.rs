@@ -13,18 +13,23 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use tempfile::NamedTempFile;
 
-/// Adds images, which consist of `blobs`, to the layout in `directory`, which is made where it is missing and may be
-/// empty. Images of other names stay. Returns the bytes written: 0 where all was there.
-pub fn add(
-    directory: &Path,
-    images: &[Image],
-    blobs: &[Blob],
-    source: &dyn Blobs,
-    written: &dyn Fn(u64),
-) -> Result<u64> {
+/// What is added to a layout.
+pub struct Added<'a> {
+    /// The images, by name.
+    pub images: &'a [Image],
+    /// What they consist of.
+    pub blobs: &'a [Blob],
+    /// Where that comes from.
+    pub source: &'a dyn Blobs,
+    /// Is told the bytes of each blob.
+    pub written: &'a dyn Fn(u64),
+}
+
+/// Adds images to the layout in `directory`, which is made where it is missing and may be empty. Images of other names stay. Returns the bytes written: 0 where all was there.
+pub fn add(directory: &Path, added: &Added) -> Result<u64> {
     match check(directory)? {
-        true => fill(directory, images, blobs, source, written),
-        false => create(directory, images, blobs, source, written),
+        true => fill(directory, added),
+        false => create(directory, added),
     }
 }
 
@@ -56,42 +61,30 @@ fn merged_index(directory: &Path, images: &[Image]) -> Result<Vec<u8>> {
 }
 
 /// Makes the layout beside its place and renames it.
-fn create(
-    directory: &Path,
-    images: &[Image],
-    blobs: &[Blob],
-    source: &dyn Blobs,
-    written: &dyn Fn(u64),
-) -> Result<u64> {
+fn create(directory: &Path, added: &Added) -> Result<u64> {
     let beside = beside(directory);
     let temporary = tempfile::Builder::new()
         .prefix(".rootstrata-")
         .permissions(Permissions::from_mode(0o777)) // less the umask
         .tempdir_in(beside)
         .map_err(Error::io("write in", beside))?;
-    let bytes = fill(temporary.path(), images, blobs, source, written)?;
+    let bytes = fill(temporary.path(), added)?;
     std::fs::rename(temporary.path(), directory).map_err(Error::io("write", directory))?;
     let _renamed = temporary.keep();
     Ok(bytes)
 }
 
-fn fill(
-    directory: &Path,
-    images: &[Image],
-    blobs: &[Blob],
-    source: &dyn Blobs,
-    written: &dyn Fn(u64),
-) -> Result<u64> {
-    let index = merged_index(directory, images)?;
+fn fill(directory: &Path, added: &Added) -> Result<u64> {
+    let index = merged_index(directory, added.images)?;
     let of_blobs = directory.join("blobs/sha256");
     std::fs::create_dir_all(&of_blobs).map_err(Error::io("create", &of_blobs))?;
     let mut bytes = 0;
-    for blob in blobs {
+    for blob in added.blobs {
         let target = directory.join(blob_name(&blob.digest));
         if std::fs::metadata(&target).is_ok_and(|there| there.len() == blob.size_bytes) {
             continue;
         }
-        replace(&target, |file| copy(source, blob, file, &target, written))?;
+        replace(&target, |file| copy(added.source, blob, file, &target, added.written))?;
         bytes += blob.size_bytes;
     }
     for (name, content) in [("oci-layout", OCI_LAYOUT), ("index.json", index.as_slice())] {

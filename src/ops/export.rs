@@ -7,6 +7,7 @@ use crate::model::digest::Digest;
 use crate::model::names::{SnapshotRef, image_name};
 use crate::oci::archive::Archive;
 use crate::oci::index::{self, Image};
+use crate::oci::layout::Added;
 use crate::oci::{self, layout};
 use crate::store::{BlobRef, Listed, Snapshot, Store};
 use std::collections::HashSet;
@@ -83,7 +84,10 @@ pub fn export(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Re
     let bytes_written = match request.format {
         Format::OciArchive => write_archive(&store, &images, &blobs, &request.path, &phases)?,
         Format::OciDir => phases.run(Phase::Export, None, || {
-            layout::add(&request.path, &images, &blobs, &StoreBlobs(&store), &|bytes| monitor.advance(bytes))
+            let written = |bytes| monitor.advance(bytes);
+            let added =
+                Added { images: &images, blobs: &blobs, source: &StoreBlobs(&store), written: &written };
+            layout::add(&request.path, &added)
         })?,
     };
     Ok(Outcome {
