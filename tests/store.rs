@@ -416,3 +416,22 @@ fn stores_of_every_format_open_and_go_on() {
         assert_eq!((next["id"].as_i64(), bench.ids().len()), (Some(3), 3));
     }
 }
+
+#[test]
+fn the_build_is_in_the_stage_built_alone() {
+    let (bench, root) = bench();
+    sh(&root, "mkdir -p builddir/build; echo half > builddir/build/half-built");
+    let lists = |snapshot: &str| {
+        bench.command(["ls", snapshot, "/builddir/build/half-built"]).output().unwrap().status
+    };
+    for stage in ["bootstrap", "deps-installed", "built"] {
+        bench.snapshot(&root, &format!("--profile mock --run a --stage {stage}"));
+        assert_eq!(lists("s").success(), stage == "built", "{stage}");
+    }
+    // The next build of the same packages has the same layers, and nothing of the last one's build.
+    for stage in ["bootstrap", "deps-installed"] {
+        let next = bench.snapshot(&root, &format!("--profile mock --run b --stage {stage}"));
+        assert!(layers(&next).iter().all(|layer| layer.ends_with("reused")), "{:?}", layers(&next));
+        assert!(!lists("s").success());
+    }
+}
