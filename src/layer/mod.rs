@@ -6,3 +6,4 @@ mod gzip;
 mod members;
 pub mod pack;
 mod stream;
+mod zstandard;

@@ -1,29 +1,28 @@
 //! From a stream of tar bytes to a blob: blocks of one size, hashed and compressed side by side.
 //!
 //! ```text
-//! source → 1 MiB blocks ─┬→ SHA-256 = diff_id
-//!                        └→ compress → SHA-256 = digest → out
+//! source → blocks ─┬→ SHA-256 = diff_id
+//!                  └→ workers, each block by itself → in order again → SHA-256 = digest → out
 //! ```
-//! The queues are bounded, so memory depends on the number of threads alone. The bytes do not depend on it.
+//! The queues are bounded and buffers are used again, so memory depends on the number of threads alone. The bytes do
+//! not depend on it: a block is compressed without regard to the others.
 
 use super::codec::Compression;
-use super::gzip;
+use super::{gzip, zstandard};
 use crate::error::{Error, Result};
 use crate::model::digest::{DiffId, Digest};
+use flate2::Crc;
 use sha2::{Digest as _, Sha256};
 use std::io::{self, Write};
 use std::num::NonZeroUsize;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 
-const BLOCK_BYTES: usize = 1 << 20;
-const QUEUED_BLOCKS: usize = 4;
-/// zstd holds some 10 MB a worker at level 3.
-const MOST_ZSTD_WORKERS: usize = 16;
+const QUEUED_BLOCKS: usize = 2;
 
-/// Bytes of the tar stream, `BLOCK_BYTES` of them but for the last.
-pub(super) type Block = Arc<Vec<u8>>;
+/// A worker has a block and its compressed form, and zstd's tables; past this many, SHA-256 is what takes the time.
+const MOST_WORKERS: usize = 16;
 
 /// What a stream came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,30 +37,82 @@ pub struct Compressed {
     pub size_bytes: u64,
 }
 
+/// Buffers that are free: the first touch of fresh memory costs as much as filling it.
+#[derive(Default)]
+struct Pool(Mutex<Vec<Vec<u8>>>);
+
+/// A buffer that goes back to its pool when nobody has it any more.
+struct Buffer<'p> {
+    bytes: Vec<u8>,
+    pool: &'p Pool,
+}
+
+impl Pool {
+    fn take(&self) -> Buffer<'_> {
+        let free = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        Buffer { bytes: free.unwrap_or_default(), pool: self }
+    }
+
+    /// Returns a buffer of this length; what it holds is of no meaning.
+    fn take_filled(&self, length: usize) -> Buffer<'_> {
+        let mut buffer = self.take();
+        buffer.bytes.resize(length, 0);
+        buffer
+    }
+}
+
+impl Drop for Buffer<'_> {
+    fn drop(&mut self) {
+        let bytes = std::mem::take(&mut self.bytes);
+        self.pool.0.lock().unwrap_or_else(PoisonError::into_inner).push(bytes);
+    }
+}
+
+/// Bytes of the tar stream: a full block, or the last one.
+type Block<'p> = Arc<Buffer<'p>>;
+
+/// A block for the worker that is free next, and the way from there to its place in the order.
+struct Job<'p> {
+    block: Block<'p>,
+    done: Promise<'p>,
+}
+
+type Promise<'p> = SyncSender<io::Result<Piece<'p>>>;
+type Promised<'p> = Receiver<io::Result<Piece<'p>>>;
+
+/// What a worker made of a block.
+enum Piece<'p> {
+    Stored(Block<'p>),
+    Gzip(Buffer<'p>, Crc),
+    Zstd(Buffer<'p>),
+}
+
 /// Takes the bytes of the stream and hands them on in blocks.
-pub(super) struct BlockWriter {
-    block: Vec<u8>,
+pub(super) struct BlockWriter<'p> {
+    block: Buffer<'p>,
+    block_bytes: usize,
     filled: usize,
     total: u64,
-    hash: SyncSender<Block>,
-    compress: SyncSender<Block>,
+    hash: SyncSender<Block<'p>>,
+    order: SyncSender<Promised<'p>>,
+    jobs: SyncSender<Job<'p>>,
 }
 
 /// The compressor or the hasher has stopped; its own error tells why.
 #[derive(Debug)]
 pub(super) struct Stopped;
 
-impl BlockWriter {
+impl BlockWriter<'_> {
     /// Returns the part of the current block that is still to be filled; never empty.
     pub(super) fn free(&mut self) -> &mut [u8] {
-        &mut self.block[self.filled..]
+        &mut self.block.bytes[self.filled..]
     }
 
     /// Takes the first `count` bytes of [`Self::free`] as filled.
     pub(super) fn advance(&mut self, count: usize) -> Result<(), Stopped> {
         self.filled += count;
         self.total += count as u64;
-        if self.filled == self.block.len() { self.hand_on() } else { Ok(()) }
+        if self.filled == self.block_bytes { self.hand_on() } else { Ok(()) }
     }
 
     /// Copies `bytes` into the stream.
@@ -77,12 +128,19 @@ impl BlockWriter {
     }
 
     fn hand_on(&mut self) -> Result<(), Stopped> {
-        let mut block = std::mem::replace(&mut self.block, vec![0; BLOCK_BYTES]);
-        block.truncate(self.filled);
+        let next = self.block.pool.take_filled(self.block_bytes);
+        let mut block = std::mem::replace(&mut self.block, next);
+        block.bytes.truncate(self.filled);
         self.filled = 0;
         let block = Arc::new(block);
+        let (done, promised) = sync_channel(1);
         self.hash.send(Arc::clone(&block)).map_err(|_| Stopped)?;
-        self.compress.send(block).map_err(|_| Stopped)
+        self.order.send(promised).map_err(|_| Stopped)?;
+        self.jobs.send(Job { block, done }).map_err(|_| Stopped)
+    }
+
+    fn hand_on_rest(&mut self) -> Result<(), Stopped> {
+        if self.filled > 0 { self.hand_on() } else { Ok(()) }
     }
 }
 
@@ -113,18 +171,35 @@ pub(super) fn compress(
     out_path: &Path,
     fill: impl FnOnce(&mut BlockWriter) -> Result<(), Failure>,
 ) -> Result<Compressed> {
-    let (hash, to_hash) = sync_channel(QUEUED_BLOCKS);
-    let (compress, to_compress) = sync_channel(QUEUED_BLOCKS);
-    let mut blocks = BlockWriter { block: vec![0; BLOCK_BYTES], filled: 0, total: 0, hash, compress };
+    let workers = threads.get().min(MOST_WORKERS);
+    let (blocks, pieces) = (Pool::default(), Pool::default());
+    let block_bytes = block_bytes(compression);
+    let (hash, to_hash) = sync_channel::<Block>(QUEUED_BLOCKS);
+    let (order, in_order) = sync_channel::<Promised>(workers + QUEUED_BLOCKS);
+    let (jobs, queue) = sync_channel::<Job>(QUEUED_BLOCKS);
+    let queue = Arc::new(Mutex::new(queue));
     std::thread::scope(|scope| {
         let hasher = scope.spawn(move || {
-            to_hash.into_iter().fold(Sha256::new(), |hasher, block: Block| hasher.chain_update(&*block))
+            to_hash.into_iter().fold(Sha256::new(), |hasher, block| hasher.chain_update(&block.bytes))
         });
-        let writer = scope.spawn(move || write_compressed(compression, threads, to_compress, out));
-        let filled =
-            fill(&mut blocks).and_then(|()| if blocks.filled > 0 { Ok(blocks.hand_on()?) } else { Ok(()) });
-        let tar_bytes = blocks.total;
-        drop(blocks); // the queues end here
+        for _ in 0..workers {
+            let (queue, pieces) = (Arc::clone(&queue), &pieces);
+            scope.spawn(move || work(compression, &queue, pieces));
+        }
+        drop(queue); // without workers, nobody waits to hand on a block
+        let writer = scope.spawn(move || write_in_order(compression, in_order, out));
+        let mut writer_of_blocks = BlockWriter {
+            block: blocks.take_filled(block_bytes),
+            block_bytes,
+            filled: 0,
+            total: 0,
+            hash,
+            order,
+            jobs,
+        };
+        let filled = fill(&mut writer_of_blocks).and_then(|()| Ok(writer_of_blocks.hand_on_rest()?));
+        let tar_bytes = writer_of_blocks.total;
+        drop(writer_of_blocks); // the queues end here
         let hasher = hasher.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         let written = writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         if let Err(Failure::Error(error)) = filled {
@@ -135,29 +210,79 @@ pub(super) fn compress(
     })
 }
 
-fn write_compressed(
+fn block_bytes(compression: Compression) -> usize {
+    match compression {
+        Compression::None | Compression::Gzip(_) => 1 << 20,
+        Compression::Zstd(level) => zstandard::block_bytes(level),
+    }
+}
+
+/// Compresses blocks until there are no more.
+fn work<'p>(compression: Compression, queue: &Mutex<Receiver<Job<'p>>>, pool: &'p Pool) {
+    let mut worker = Worker::new(compression);
+    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+    while let Ok(Job { block, done }) = next() {
+        let _ = done.send(worker.compress(block, pool)); // nobody waits for it after an error
+    }
+}
+
+/// What compresses one block after another.
+enum Worker {
+    None,
+    Gzip(gzip::Deflater),
+    Zstd(zstandard::Framer),
+}
+
+impl Worker {
+    fn new(compression: Compression) -> Self {
+        match compression {
+            Compression::None => Self::None,
+            Compression::Gzip(level) => Self::Gzip(gzip::Deflater::new(level)),
+            Compression::Zstd(level) => Self::Zstd(zstandard::Framer::new(level)),
+        }
+    }
+
+    fn compress<'p>(&mut self, block: Block<'p>, pool: &'p Pool) -> io::Result<Piece<'p>> {
+        let mut piece = pool.take();
+        Ok(match self {
+            Self::None => Piece::Stored(block),
+            Self::Gzip(deflater) => {
+                let crc = deflater.deflate(&block.bytes, &mut piece.bytes)?;
+                Piece::Gzip(piece, crc)
+            }
+            Self::Zstd(framer) => {
+                framer.frame(&block.bytes, &mut piece.bytes)?;
+                Piece::Zstd(piece)
+            }
+        })
+    }
+}
+
+fn write_in_order(
     compression: Compression,
-    threads: NonZeroUsize,
-    input: Receiver<Block>,
+    pieces: Receiver<Promised>,
     out: &mut impl Write,
 ) -> io::Result<(Digest, u64)> {
     let mut out = HashingWriter { out, hasher: Sha256::new(), written: 0 };
-    match compression {
-        Compression::None => {
-            for block in input {
-                out.write_all(&block)?;
+    let mut member = matches!(compression, Compression::Gzip(_)).then(gzip::Member::default);
+    if member.is_some() {
+        out.write_all(&gzip::HEADER)?;
+    }
+    for piece in pieces {
+        match piece.recv().map_err(|_| io::Error::other("a compressing thread ended early"))?? {
+            Piece::Stored(block) => out.write_all(&block.bytes)?,
+            Piece::Zstd(frame) => out.write_all(&frame.bytes)?,
+            Piece::Gzip(deflated, crc) => {
+                out.write_all(&deflated.bytes)?;
+                member.get_or_insert_default().add(&crc);
             }
         }
-        Compression::Gzip(level) => gzip::compress(input, level, threads, &mut out)?,
-        Compression::Zstd(level) => {
-            let mut encoder = zstd::Encoder::new(&mut out, level)?;
-            // Any number of workers gives the same bytes, but none at all would give others.
-            encoder.multithread(threads.get().min(MOST_ZSTD_WORKERS) as u32)?;
-            for block in input {
-                encoder.write_all(&block)?;
-            }
-            encoder.finish()?;
-        }
+    }
+    if let Some(member) = member {
+        out.write_all(&member.trailer())?;
+    }
+    if matches!(compression, Compression::Zstd(_)) && out.written == 0 {
+        out.write_all(&zstandard::EMPTY)?; // no frame at all would be no zstd
     }
     Ok((Digest(out.hasher.finalize().into()), out.written))
 }
@@ -225,7 +350,7 @@ mod tests {
 
     #[test]
     fn what_is_compressed_reads_back_and_has_the_digests_it_says() {
-        for bytes in [sample(), Vec::new(), vec![7; BLOCK_BYTES], vec![7; BLOCK_BYTES + 1]] {
+        for bytes in [sample(), Vec::new(), vec![7; 4 << 20], vec![7; (4 << 20) + 1]] {
             for compression in
                 [Compression::None, Compression::Gzip(1), Compression::Gzip(9), Compression::Zstd(3)]
             {
