@@ -12,6 +12,7 @@ use crate::model::path::EntryPath;
 use crate::model::policy::keeps_xattr;
 use crate::model::stamp::{Facts, Stat, StatKind};
 use rustix::io::Errno;
+use std::fs::File;
 use std::io::Read;
 use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, OwnedFd};
@@ -22,6 +23,8 @@ const MOST_READS: usize = 5;
 
 const BUFFER_BYTES: usize = 256 * 1024;
 
+const READING_XATTRS: &str = "read the extended attributes of";
+
 /// What reading cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cost {
@@ -29,6 +32,14 @@ pub struct Cost {
     pub files: u64,
     /// Their bytes.
     pub bytes: u64,
+}
+
+impl Cost {
+    /// Adds what something else cost.
+    pub fn add(&mut self, other: Self) {
+        self.files += other.files;
+        self.bytes += other.bytes;
+    }
 }
 
 /// Reads the facts of `found` at `positions`, brings the stat data up to date where a path has changed since, and
@@ -97,20 +108,20 @@ fn facts_of(root: &Root, found: &Found, buffer: &mut [u8]) -> Result<(Stat, Fact
         if !is_same_kind || before.kind == StatKind::Directory && before != found.stat {
             break; // this needs another walk
         }
-        let facts = Facts {
-            content: match before.kind {
-                StatKind::File if before.size_bytes == 0 => Some(hash_of(&blake3::Hasher::new())),
-                StatKind::File => Some(hash_content(root, &handle, &found.path, before.size_bytes, buffer)?),
-                _ => None,
-            },
-            target: match before.kind {
-                StatKind::Symlink => rustix::fs::readlinkat(&handle, c"", Vec::new())
-                    .map_err(|e| root.failed("read the link", &found.path, e))?
-                    .into_bytes()
-                    .into(),
-                _ => Box::default(),
-            },
-            xattrs: xattrs_of(root, &handle, &found.path)?,
+        let facts = match before.kind {
+            StatKind::File => {
+                let file = root.reopen(&handle, &found.path)?;
+                let xattrs = file_xattrs(root, &file, &found.path)?;
+                let content = hash_content(root, file, &found.path, before.size_bytes, buffer)?;
+                Facts { content: Some(content), xattrs, ..Facts::default() }
+            }
+            StatKind::Symlink => {
+                let target = rustix::fs::readlinkat(&handle, c"", Vec::new())
+                    .map_err(|e| root.failed("read the link", &found.path, e))?;
+                let xattrs = handle_xattrs(root, &handle, &found.path)?;
+                Facts { target: target.into_bytes().into(), xattrs, ..Facts::default() }
+            }
+            _ => Facts { xattrs: handle_xattrs(root, &handle, &found.path)?, ..Facts::default() },
         };
         if stat_of(root, &handle, &found.path)? == before {
             return Ok((before, facts));
@@ -132,49 +143,70 @@ pub fn check_directories(root: &Root, found: &[Found]) -> Result<()> {
     Ok(())
 }
 
-fn stat_of(root: &Root, handle: &OwnedFd, path: &EntryPath) -> Result<Stat> {
+pub(super) fn stat_of(root: &Root, handle: &impl AsFd, path: &EntryPath) -> Result<Stat> {
     let placed = place_of(handle.as_fd()).map_err(|e| root.failed("stat", path, e))?;
     placed.stat.ok_or_else(|| Error::Changed(root.full_path(path)))
 }
 
-/// Reads one byte more than the file had at most, so that one who keeps appending cannot keep us.
+/// Reads as much as the file had, so that one who keeps appending cannot keep us; that it has no more now, its stat
+/// tells.
 fn hash_content(
     root: &Root,
-    handle: &OwnedFd,
+    file: File,
     path: &EntryPath,
     size_bytes: u64,
     buffer: &mut [u8],
 ) -> Result<ContentHash> {
-    let mut file = root.reopen(handle, path)?.take(size_bytes.saturating_add(1));
+    let mut file = file.take(size_bytes);
     let mut hasher = blake3::Hasher::new();
-    loop {
+    while file.limit() > 0 {
         match file.read(buffer) {
-            Ok(0) => return Ok(hash_of(&hasher)),
+            Ok(0) => break,
             Ok(n) => hasher.update(&buffer[..n]),
             Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
             Err(e) => return Err(Error::io("read", root.full_path(path))(e)),
         };
     }
+    Ok(hash_of(&hasher))
 }
 
 fn hash_of(hasher: &blake3::Hasher) -> ContentHash {
     ContentHash(*hasher.finalize().as_bytes())
 }
 
-/// Names of attributes that belong to the tree, with their values. The handle's link in /proc leads to the very
-/// inode, also where that is a symlink, which the calls that take a handle cannot do with `O_PATH`.
-fn xattrs_of(root: &Root, handle: &OwnedFd, path: &EntryPath) -> Result<Xattrs> {
+/// Returns the attributes of an open file that belong to the tree.
+pub(super) fn file_xattrs(root: &Root, file: &File, path: &EntryPath) -> Result<Xattrs> {
+    xattrs(
+        |buffer| rustix::fs::flistxattr(file, buffer),
+        |name, buffer| rustix::fs::fgetxattr(file, name, buffer),
+    )
+    .map_err(|e| root.failed(READING_XATTRS, path, e))
+}
+
+/// Returns those of what a handle names. Its link in /proc leads to the very inode, also where that is a symlink, which
+/// the calls that take a handle cannot do with `O_PATH`.
+fn handle_xattrs(root: &Root, handle: &OwnedFd, path: &EntryPath) -> Result<Xattrs> {
     let link = handle_path(handle);
-    let failed = |e| root.failed("read the extended attributes of", path, e);
-    let names = match grown(|buffer| rustix::fs::listxattr(&link, buffer)) {
+    xattrs(
+        |buffer| rustix::fs::listxattr(&link, buffer),
+        |name, buffer| rustix::fs::getxattr(&link, name, buffer),
+    )
+    .map_err(|e| root.failed(READING_XATTRS, path, e))
+}
+
+fn xattrs(
+    list: impl Fn(&mut [u8]) -> rustix::io::Result<usize>,
+    get: impl Fn(&[u8], &mut [u8]) -> rustix::io::Result<usize>,
+) -> rustix::io::Result<Xattrs> {
+    let names = match grown(list) {
         Err(Errno::NOTSUP) => return Ok(Xattrs::default()),
-        names => names.map_err(failed)?,
+        names => names?,
     };
     let mut pairs = Vec::new();
     for name in names.split(|b| *b == 0).filter(|name| !name.is_empty() && keeps_xattr(name)) {
-        match grown(|buffer| rustix::fs::getxattr(&link, name, buffer)) {
+        match grown(|buffer| get(name, buffer)) {
             Err(Errno::NODATA) => {} // removed meanwhile: the ctime tells
-            value => pairs.push((name.into(), value.map_err(failed)?.into())),
+            value => pairs.push((name.into(), value?.into())),
         }
     }
     Ok(Xattrs::new(pairs))

@@ -4,7 +4,7 @@
 //! order is the inode, the others link to it by its relative path.
 
 use crate::error::{Error, Result};
-use crate::model::entry::{Entry, Group, Kind};
+use crate::model::entry::{Entry, Group, Kind, Xattrs};
 use crate::model::normalise::shown_path;
 use crate::model::path::EntryPath;
 use crate::tarball::{Member, MemberKind};
@@ -18,8 +18,14 @@ pub(super) struct Members {
 }
 
 impl Members {
-    /// Appends the header of `entry` to `out` and tells whether its content must follow.
-    pub(super) fn write_entry(&mut self, entry: &Entry, out: &mut Vec<u8>) -> Result<bool> {
+    /// Tells whether the content of `entry` must follow its header.
+    pub(super) fn has_content(&self, entry: &Entry) -> bool {
+        matches!(entry.kind, Kind::File { .. })
+            && entry.group.is_none_or(|group| !self.first_names.contains_key(&group))
+    }
+
+    /// Appends the header of `entry`, which has `xattrs`, to `out`.
+    pub(super) fn write_entry(&mut self, entry: &Entry, xattrs: &Xattrs, out: &mut Vec<u8>) -> Result<()> {
         let path = member_path(entry);
         let mut linked_to = None;
         if let Some(group) = entry.group {
@@ -37,10 +43,10 @@ impl Members {
             (None, Kind::CharDevice(device)) => MemberKind::CharDevice(device.major, device.minor),
             (None, Kind::BlockDevice(device)) => MemberKind::BlockDevice(device.major, device.minor),
         };
-        let records = if matches!(kind, MemberKind::Link(_)) { Vec::new() } else { xattr_records(entry)? };
+        let records =
+            if matches!(kind, MemberKind::Link(_)) { Vec::new() } else { xattr_records(entry, xattrs)? };
         let Entry { mode, uid, gid, mtime_s, .. } = *entry;
-        Member { path: &path, kind, mode, uid, gid, mtime_s, records }.write_header(out)?;
-        Ok(matches!(kind, MemberKind::File(_)))
+        Member { path: &path, kind, mode, uid, gid, mtime_s, records }.write_header(out)
     }
 }
 
@@ -63,7 +69,7 @@ fn member_path(entry: &Entry) -> Vec<u8> {
 }
 
 /// Extended attributes in the form that all engines read, `SCHILY.xattr.NAME`.
-fn xattr_records(entry: &Entry) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+fn xattr_records(entry: &Entry, xattrs: &Xattrs) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
     let record = |(name, value): (&[u8], &[u8])| {
         if name.contains(&b'=') {
             let reason = "the name of an extended attribute holds =";
@@ -71,5 +77,5 @@ fn xattr_records(entry: &Entry) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
         }
         Ok(([b"SCHILY.xattr.", name].concat(), value.to_vec()))
     };
-    entry.xattrs.iter().map(record).collect()
+    xattrs.iter().map(record).collect()
 }

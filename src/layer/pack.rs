@@ -1,7 +1,8 @@
 //! Packs a layer into a blob, and packs a blob's content again under another compression.
 //!
-//! Each file is read once, straight into the block that is hashed and compressed, and its BLAKE3 is compared with
-//! the recorded one: a file that is no longer what was hashed fails the layer, so no layer holds a mixture.
+//! Each file is read once, straight into the block that is hashed and compressed. Its BLAKE3 is compared with the
+//! recorded one, or found out where nobody has read it yet. A file that is no longer what was hashed, or another
+//! after reading than before, fails the layer; so no layer holds a mixture.
 
 use super::codec::{Codec, Compression};
 use super::members::{Members, write_whiteout};
@@ -9,7 +10,7 @@ pub use super::stream::Compressed;
 use super::stream::{self, BlockWriter, Failure};
 use crate::error::{Error, Result};
 use crate::model::digest::{ContentHash, DiffId};
-use crate::model::entry::{Entry, Kind};
+use crate::model::entry::{Entry, Kind, Xattrs};
 use crate::model::layer::{Item, LayerContent};
 use crate::model::path::EntryPath;
 use crate::tarball;
@@ -22,11 +23,23 @@ pub trait Contents {
     /// Opens the content of a file.
     fn open(&self, path: &EntryPath) -> Result<Box<dyn Read + '_>>;
 
+    /// Opens the content of a file that nobody has read yet.
+    fn open_unread(&self, path: &EntryPath) -> Result<Box<dyn Unread + '_>>;
+
     /// Returns the path as the user knows it, for errors.
     fn full_path(&self, path: &EntryPath) -> PathBuf;
 
     /// Is told the bytes of each file when it has been read.
     fn was_read(&self, bytes: u64);
+}
+
+/// A file whose content is [`ContentHash::UNREAD`] in its layer.
+pub trait Unread: Read {
+    /// Returns the extended attributes that the entry is to have.
+    fn xattrs(&self) -> &Xattrs;
+
+    /// Takes the hash of what was read. Fails with [`Error::Changed`] where the file is another by now.
+    fn was_read(self: Box<Self>, content: ContentHash) -> Result<()>;
 }
 
 /// Packs `content` into `out`, which errors call `out_path`. Fails with [`Error::Changed`] where a file does not
@@ -49,47 +62,84 @@ pub fn pack(
                     write_whiteout(path, &mut header)?;
                     blocks.push(&header)?;
                 }
-                Item::Entry(entry) => {
-                    let has_content = members.write_entry(entry, &mut header)?;
-                    blocks.push(&header)?;
-                    if let (true, Kind::File { size_bytes, content }) = (has_content, &entry.kind) {
-                        push_content(blocks, entry, *size_bytes, content, contents)?;
+                Item::Entry(entry) => match &entry.kind {
+                    Kind::File { size_bytes, content } if members.has_content(entry) => {
+                        let file = Open::of(entry, content, contents)?;
+                        members.write_entry(entry, file.xattrs(entry), &mut header)?;
+                        blocks.push(&header)?;
+                        push_content(blocks, file, entry, *size_bytes, contents)?;
                     }
-                }
+                    _ => {
+                        members.write_entry(entry, &entry.xattrs, &mut header)?;
+                        blocks.push(&header)?;
+                    }
+                },
             }
         }
         Ok(blocks.push(&tarball::END)?)
     })
 }
 
+/// A file that is being packed.
+enum Open<'a> {
+    Hashed(Box<dyn Read + 'a>, ContentHash),
+    Unread(Box<dyn Unread + 'a>),
+}
+
+impl<'a> Open<'a> {
+    fn of(entry: &Entry, content: &ContentHash, contents: &'a dyn Contents) -> Result<Self> {
+        Ok(match *content {
+            ContentHash::UNREAD => Self::Unread(contents.open_unread(&entry.path)?),
+            hash if entry.size_bytes() == 0 => Self::Hashed(Box::new(io::empty()), hash),
+            hash => Self::Hashed(contents.open(&entry.path)?, hash),
+        })
+    }
+
+    fn xattrs<'e>(&'e self, entry: &'e Entry) -> &'e Xattrs {
+        match self {
+            Self::Hashed(..) => &entry.xattrs,
+            Self::Unread(file) => file.xattrs(),
+        }
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Hashed(file, _) => file.read(buffer),
+            Self::Unread(file) => file.read(buffer),
+        }
+    }
+}
+
 fn push_content(
     blocks: &mut BlockWriter,
+    mut file: Open,
     entry: &Entry,
     size_bytes: u64,
-    recorded: &ContentHash,
     contents: &dyn Contents,
 ) -> Result<(), Failure> {
     let changed = || Error::Changed(contents.full_path(&entry.path));
+    let mut hasher = blake3::Hasher::new();
+    let mut left = size_bytes;
+    while left > 0 {
+        let free = blocks.free();
+        let most = free.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        let count = match file.read(&mut free[..most]) {
+            Ok(0) => return Err(changed().into()),
+            Ok(count) => count,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            Err(e) => return Err(Error::io("read", contents.full_path(&entry.path))(e).into()),
+        };
+        hasher.update(&free[..count]);
+        blocks.advance(count)?;
+        left -= count as u64;
+    }
+    let found = ContentHash(*hasher.finalize().as_bytes());
+    match file {
+        Open::Hashed(_, hash) if hash != found => return Err(changed().into()),
+        Open::Hashed(..) => {}
+        Open::Unread(file) => file.was_read(found)?,
+    }
     if size_bytes > 0 {
-        let mut input = contents.open(&entry.path)?;
-        let mut hasher = blake3::Hasher::new();
-        let mut left = size_bytes;
-        while left > 0 {
-            let free = blocks.free();
-            let most = free.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-            let count = match input.read(&mut free[..most]) {
-                Ok(0) => return Err(changed().into()),
-                Ok(count) => count,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-                Err(e) => return Err(Error::io("read", contents.full_path(&entry.path))(e).into()),
-            };
-            hasher.update(&free[..count]);
-            blocks.advance(count)?;
-            left -= count as u64;
-        }
-        if hasher.finalize().as_bytes() != &recorded.0 {
-            return Err(changed().into());
-        }
         contents.was_read(size_bytes);
     }
     Ok(blocks.push(&[0; tarball::BLOCK_BYTES][..tarball::padding(size_bytes)])?)

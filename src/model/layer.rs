@@ -4,7 +4,7 @@
 //! once and before it; a hardlink group has all of its names in the layer or none. The key is a function of the
 //! policy, the entries and the whiteouts alone.
 
-use super::digest::LayerKey;
+use super::digest::{ContentHash, LayerKey};
 use super::entry::{Device, Entry, Group, Kind};
 use super::path::EntryPath;
 use super::policy::Policy;
@@ -126,6 +126,12 @@ impl<'t> LayerContent<'t> {
     /// Returns the number of whiteouts.
     pub fn whiteouts_len(&self) -> usize {
         self.whiteouts.len()
+    }
+
+    /// Tells whether it holds a file that nobody has read yet, so that it has no key yet.
+    pub fn has_unread(&self) -> bool {
+        let is_unread = |entry: &Entry| matches!(entry.kind, Kind::File { content: ContentHash::UNREAD, .. });
+        self.entries.iter().any(|entry| is_unread(entry))
     }
 
     /// Returns the sum of the files' lengths in bytes, a hardlinked inode once.

@@ -16,4 +16,5 @@ pub mod stamp;
 pub(crate) mod testing;
 pub mod time;
 pub mod tree;
+pub mod unread;
 pub mod vouch;

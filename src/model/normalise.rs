@@ -3,7 +3,8 @@
 //! Pure: the same inodes, policy and packages give the same entries on any machine. Refuses what no layer can
 //! hold, with the path.
 
-use super::entry::{Device, Entry, Group, Kind};
+use super::digest::ContentHash;
+use super::entry::{Device, Entry, Group, Kind, Xattrs};
 use super::path::EntryPath;
 use super::policy::{MtimeRule, Policy, Profile, Rules};
 use super::stamp::{Facts, Stat, StatKind};
@@ -69,7 +70,7 @@ pub fn normalise(seen: Vec<Seen>, context: &Context) -> Result<Sides> {
     let mut groups = Groups::default();
     let (mut stable, mut volatile) = (Vec::with_capacity(seen.len()), Vec::new());
     let mut mounts = Vec::new();
-    let mut volatile_top: Option<EntryPath> = None;
+    let mut volatility = context.rules.volatility();
     let home = context.home.filter(|_| context.rules.leaves_build());
     let build = home.map(|home| home.path.join(b"build"));
     for Seen { path, stat, facts, is_mount } in seen {
@@ -77,11 +78,7 @@ pub fn normalise(seen: Vec<Seen>, context: &Context) -> Result<Sides> {
             continue;
         }
         refuse_unrecordable(&path, &stat)?;
-        let is_volatile =
-            volatile_top.as_ref().is_some_and(|top| path.is_beneath(top)) || context.rules.is_volatile(&path);
-        if is_volatile && volatile_top.as_ref().is_none_or(|top| !path.is_beneath(top)) {
-            volatile_top = Some(path.clone());
-        }
+        let is_volatile = volatility.holds(&path);
         if is_mount && !is_volatile {
             mounts.push(path.clone());
         }
@@ -98,6 +95,20 @@ pub fn normalise(seen: Vec<Seen>, context: &Context) -> Result<Sides> {
 }
 
 impl Sides {
+    /// Gives the stable files that were unread what was found out since. `facts` come in path order.
+    pub fn learn<'f>(&mut self, facts: impl Iterator<Item = (&'f EntryPath, &'f Facts)>, profile: Profile) {
+        let mut entries = self.stable.entries_mut().iter_mut().peekable();
+        for (path, facts) in facts {
+            while entries.next_if(|entry| entry.path < *path).is_some() {}
+            if let Some(entry) = entries.next_if(|entry| entry.path == *path)
+                && let (Kind::File { content, .. }, Some(found)) = (&mut entry.kind, facts.content)
+            {
+                *content = found;
+                entry.xattrs = recorded_xattrs(facts.xattrs.clone(), profile);
+            }
+        }
+    }
+
     /// Takes what `below` has at each mount point, and beneath it, for what is under the mount: what cannot be seen
     /// has left the scope, and counts as unchanged and not as deleted.
     pub fn keep_below_mounts(&mut self, below: &Tree) {
@@ -139,8 +150,7 @@ fn entry_of(
     let kind = match stat.kind {
         StatKind::Directory => Kind::Directory,
         StatKind::File => {
-            let content = facts.content.ok_or_else(|| Error::Changed(shown_path(&path)))?;
-            Kind::File { size_bytes: stat.size_bytes, content }
+            Kind::File { size_bytes: stat.size_bytes, content: facts.content.unwrap_or(ContentHash::UNREAD) }
         }
         StatKind::Symlink => Kind::Symlink(facts.target),
         StatKind::Fifo => Kind::Fifo,
@@ -154,11 +164,16 @@ fn entry_of(
         uid: at_home.map_or(stat.uid, |home| home.uid),
         gid: at_home.map_or(stat.gid, |home| home.gid),
         mtime_s,
-        xattrs: facts.xattrs.without(|name| context.policy.profile.is_cache_xattr(name)),
+        xattrs: recorded_xattrs(facts.xattrs, context.policy.profile),
         group,
         kind,
         path,
     })
+}
+
+/// Leaves out what is no part of the tree under this profile.
+pub fn recorded_xattrs(xattrs: Xattrs, profile: Profile) -> Xattrs {
+    xattrs.without(|name| profile.is_cache_xattr(name))
 }
 
 fn mtime_of(path: &EntryPath, stat: &Stat, context: &Context) -> i64 {
@@ -196,7 +211,6 @@ pub(crate) fn shown_path(path: &EntryPath) -> PathBuf {
 mod tests {
     use super::*;
     use crate::model::digest::ContentHash;
-    use crate::model::entry::Xattrs;
     use crate::model::stamp::Time;
     use crate::model::testing::{directory, file, linked, path};
     use crate::model::vouch::Gathering;

@@ -202,10 +202,32 @@ impl Rules {
         self.hollow.contains(path)
     }
 
-    /// Tells whether the path itself is volatile; what is beneath a volatile path is volatile too, which is for
-    /// the caller to see, who goes through the paths in order.
-    pub fn is_volatile(&self, path: &EntryPath) -> bool {
-        !self.volatile.is_empty() && !path.is_root() && matches(&self.volatile, path)
+    /// Returns what tells of paths, one after another in order, whether they are volatile.
+    pub fn volatility(&self) -> Volatility<'_> {
+        Volatility { rules: self, top: None }
+    }
+}
+
+/// Which paths are volatile: those that a glob names, and all that is beneath them.
+#[derive(Debug)]
+pub struct Volatility<'a> {
+    rules: &'a Rules,
+    /// The last path that a glob named, above which none was.
+    top: Option<EntryPath>,
+}
+
+impl Volatility<'_> {
+    /// Tells whether the next path is volatile.
+    pub fn holds(&mut self, path: &EntryPath) -> bool {
+        if self.top.as_ref().is_some_and(|top| path.is_beneath(top)) {
+            return true;
+        }
+        let globs = &self.rules.volatile;
+        let is_named = !globs.is_empty() && !path.is_root() && matches(globs, path);
+        if is_named {
+            self.top = Some(path.clone());
+        }
+        is_named
     }
 }
 
@@ -293,8 +315,8 @@ mod tests {
     #[test]
     fn mock_keeps_the_rpm_database_directory_and_counts_its_files_as_volatile() {
         let rules = Policy::mock().rules("bootstrap").unwrap();
-        assert!(!rules.is_volatile(&path("var/lib/rpm")));
-        assert!(rules.is_volatile(&path("var/lib/rpm/rpmdb.sqlite")));
+        assert!(!rules.volatility().holds(&path("var/lib/rpm")));
+        assert!(rules.volatility().holds(&path("var/lib/rpm/rpmdb.sqlite")));
         assert!(rules.hollows(&path("proc")) && rules.excludes(&path("builddir/build")));
     }
 

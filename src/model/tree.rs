@@ -36,6 +36,11 @@ impl Tree {
         &self.entries
     }
 
+    /// Returns the entries in path order for changes that keep path and group.
+    pub(super) fn entries_mut(&mut self) -> &mut [Entry] {
+        &mut self.entries
+    }
+
     /// Gives the entries away, in path order.
     pub fn into_entries(self) -> Vec<Entry> {
         self.entries

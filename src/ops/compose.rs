@@ -1,22 +1,24 @@
 //! From a plan to blobs and an image: layers that are known are taken as they are, the others are packed.
 
+use super::late::Late;
 use super::monitor::{Monitor, Phase, Phases};
 use super::snapshot::Options;
 use crate::error::{Error, Result};
 use crate::fs::facts::Cost;
 use crate::fs::root::Root;
 use crate::layer::codec::{Codec, Compression};
-use crate::layer::pack::{Compressed, Contents, Source, pack, repack};
+use crate::layer::pack::{Compressed, Contents, Source, Unread, pack, repack};
 use crate::model::digest::{DiffId, LayerKey};
 use crate::model::layer::{LayerContent, Role};
 use crate::model::path::EntryPath;
 use crate::model::plan::Planned;
+use crate::model::policy::Profile;
 use crate::oci;
 use crate::oci::image::{ImageLayer, Settings};
-use crate::store::{Blob, BlobRef, Layer, LayerUse, NewLayer, Snapshot, SnapshotLayer, Store};
+use crate::store::{Blob, BlobRef, Layer, LayerUse, NewBlob, NewLayer, Snapshot, SnapshotLayer, Store};
+use std::cell::Cell;
 use std::io::Read;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Makes images in one store out of one root.
 pub(super) struct Composer<'a> {
@@ -24,7 +26,15 @@ pub(super) struct Composer<'a> {
     root: &'a Root,
     compression: Compression,
     threads: std::num::NonZeroUsize,
+    profile: Profile,
     phases: &'a Phases<'a>,
+}
+
+/// A blob that is written, but not in its place yet.
+#[derive(Debug)]
+pub(super) struct Packed {
+    blob: NewBlob,
+    compressed: Compressed,
 }
 
 /// An image whose blobs are all durable.
@@ -70,8 +80,14 @@ impl<'p> MadeLayer<'p> {
 }
 
 impl<'a> Composer<'a> {
-    pub(super) fn new(store: &'a Store, root: &'a Root, options: &Options, phases: &'a Phases) -> Self {
-        Self { store, root, compression: options.compression, threads: options.threads, phases }
+    pub(super) fn new(
+        store: &'a Store,
+        root: &'a Root,
+        options: &Options,
+        profile: Profile,
+        phases: &'a Phases,
+    ) -> Self {
+        Self { store, root, compression: options.compression, threads: options.threads, profile, phases }
     }
 
     /// Makes what `known` is once more, under the compression that is asked for now.
@@ -91,35 +107,60 @@ impl<'a> Composer<'a> {
         Ok(Made { layers: made, manifest, config, cost: Cost::default() })
     }
 
-    /// Makes the layers of a plan and the image of them.
-    pub(super) fn make<'p>(&self, planned: &'p [Planned<'p>], settings: &Settings) -> Result<Made<'p>> {
+    /// Packs those layers of a plan that hold files that nobody has read yet, which `late` learns. Returns a place for
+    /// each layer of the plan, and what was read.
+    pub(super) fn pack_unread(
+        &self,
+        planned: &[Planned],
+        late: &Late,
+    ) -> Result<(Vec<Option<Packed>>, Cost)> {
+        let unread: Vec<Option<&LayerContent>> = planned
+            .iter()
+            .map(|layer| layer.content.as_ref().filter(|content| content.has_unread()))
+            .collect();
+        let total = unread.iter().flatten().map(|content| content.content_bytes()).sum();
+        let contents = self.contents(late);
+        let packed: Result<Vec<_>> = self.phases.run(Phase::Pack, Some(total), || {
+            unread
+                .iter()
+                .map(|layer| layer.map(|content| self.pack(content, &contents)).transpose())
+                .collect()
+        });
+        packed.map(|packed| (packed, contents.cost()))
+    }
+
+    /// Makes the layers of a plan and the image of them. `packed` has those that are packed already, each at its place.
+    pub(super) fn make<'p>(
+        &self,
+        planned: &'p [Planned<'p>],
+        mut packed: Vec<Option<Packed>>,
+        settings: &Settings,
+    ) -> Result<Made<'p>> {
+        packed.resize_with(planned.len(), || None);
         let known: Vec<Option<Layer>> =
             planned.iter().map(|layer| self.store.layer_by_key(&layer.key)).collect::<Result<_>>()?;
-        let new_bytes = |(layer, known): (&Planned, &Option<Layer>)| match (known, &layer.content) {
-            (None, Some(content)) => content.content_bytes(),
-            _ => 0,
-        };
-        let total = planned.iter().zip(&known).map(new_bytes).sum();
-        let contents =
-            RootContents { root: self.root, monitor: self.phases.monitor, files: 0.into(), bytes: 0.into() };
+        let is_unpacked = |at: &usize| known[*at].is_none() && packed[*at].is_none();
+        let bytes = |at: usize| planned[at].content.as_ref().map_or(0, LayerContent::content_bytes);
+        let total = (0..planned.len()).filter(is_unpacked).map(bytes).sum();
+        let late = Late::default();
+        let contents = self.contents(&late);
         let layers: Vec<MadeLayer> = self.phases.run(Phase::Pack, Some(total), || {
-            planned
-                .iter()
-                .zip(known)
-                .map(|(layer, known)| self.make_layer(layer, known, &contents))
+            let layers = planned.iter().zip(known).zip(packed);
+            layers
+                .map(|((layer, known), packed)| self.make_layer(layer, known, packed, &contents))
                 .collect::<Result<_>>()
         })?;
         let image: Vec<ImageLayer> = layers.iter().map(MadeLayer::in_image).collect();
         let config = self.store.keep_bytes(&oci::image::config(settings, &image)?)?;
         let manifest = self.keep_manifest(&config, &layers)?;
-        let cost = Cost { files: contents.files.into_inner(), bytes: contents.bytes.into_inner() };
-        Ok(Made { layers, manifest, config, cost })
+        Ok(Made { layers, manifest, config, cost: contents.cost() })
     }
 
     fn make_layer<'p>(
         &self,
         planned: &'p Planned<'p>,
         known: Option<Layer>,
+        packed: Option<Packed>,
         contents: &RootContents,
     ) -> Result<MadeLayer<'p>> {
         let Planned { role, key, content, is_inherited } = planned;
@@ -129,7 +170,8 @@ impl<'a> Composer<'a> {
                 let blob = match (self.blob_of(&layer), content) {
                     // The blob is lost, but what it held is before us.
                     (Err(Error::Damaged { .. }), Some(content)) => {
-                        self.pack(content, contents, Some(layer.diff_id))?.0
+                        let packed = packed.map_or_else(|| self.pack(content, contents), Ok)?;
+                        self.keep_again(packed, &layer)?
                     }
                     (blob, _) => blob?,
                 };
@@ -137,28 +179,25 @@ impl<'a> Composer<'a> {
                 Ok(MadeLayer { role, key, diff_id, tar_bytes, blob, is_inherited, new: None })
             }
             (None, Some(content)) => {
-                let (blob, Compressed { diff_id, tar_bytes, .. }) = self.pack(content, contents, None)?;
+                let packed = packed.map_or_else(|| self.pack(content, contents), Ok)?;
+                let Compressed { diff_id, tar_bytes, .. } = packed.compressed;
+                let blob = self.keep(packed)?;
                 Ok(MadeLayer { role, key, diff_id, tar_bytes, blob, is_inherited, new: Some(content) })
             }
             (None, None) => Err(Error::damaged(self.store.path(), format!("layer {key} is gone"))),
         }
     }
 
-    fn pack(
-        &self,
-        content: &LayerContent,
-        contents: &RootContents,
-        expected: Option<DiffId>,
-    ) -> Result<(Blob, Compressed)> {
-        self.write_blob(|out, path| {
-            let packed = pack(content, contents, self.compression, self.threads, out, path)?;
-            match expected.filter(|expected| *expected != packed.diff_id) {
-                Some(expected) => {
-                    Err(Error::damaged(self.store.path(), format!("layer {expected} cannot be made again")))
-                }
-                None => Ok(packed),
-            }
-        })
+    fn pack(&self, content: &LayerContent, contents: &RootContents) -> Result<Packed> {
+        self.write(|out, path| pack(content, contents, self.compression, self.threads, out, path))
+    }
+
+    fn keep_again(&self, packed: Packed, layer: &Layer) -> Result<Blob> {
+        if packed.compressed.diff_id != layer.diff_id {
+            let what = format!("layer {} cannot be made again", layer.diff_id);
+            return Err(Error::damaged(self.store.path(), what));
+        }
+        self.keep(packed)
     }
 
     /// Returns the blob of a recorded layer in the form asked for; where it is kept in another form alone, that is
@@ -180,19 +219,36 @@ impl<'a> Composer<'a> {
         let input = self.store.open_blob(&blob.digest, blob.size_bytes)?;
         let input_path = self.store.blob_path(&blob.digest);
         let source = Source { input: Box::new(input), path: &input_path, codec, diff_id: layer.diff_id };
-        Ok(self.write_blob(|out, path| repack(source, self.compression, self.threads, out, path))?.0)
+        self.keep(self.write(|out, path| repack(source, self.compression, self.threads, out, path))?)
     }
 
-    fn write_blob(
+    fn write(
         &self,
         write: impl FnOnce(&mut std::fs::File, &std::path::Path) -> Result<Compressed>,
-    ) -> Result<(Blob, Compressed)> {
-        let mut new = self.store.new_blob()?;
-        let path = new.path().to_owned();
-        let packed = write(new.file(), &path)?;
-        self.store.keep_blob(new, &packed.digest, packed.size_bytes)?;
-        let media_type = self.compression.codec().media_type().to_owned();
-        Ok((Blob { digest: packed.digest, media_type, size_bytes: packed.size_bytes }, packed))
+    ) -> Result<Packed> {
+        let mut blob = self.store.new_blob()?;
+        let path = blob.path().to_owned();
+        let compressed = write(blob.file(), &path)?;
+        Ok(Packed { blob, compressed })
+    }
+
+    /// Makes a blob durable.
+    fn keep(&self, packed: Packed) -> Result<Blob> {
+        let Packed { blob, compressed: Compressed { digest, size_bytes, .. } } = packed;
+        self.store.keep_blob(blob, &digest, size_bytes)?;
+        Ok(Blob { digest, media_type: self.compression.codec().media_type().to_owned(), size_bytes })
+    }
+
+    fn contents<'c>(&'c self, late: &'c Late) -> RootContents<'c> {
+        let (files, bytes) = (Cell::new(0), Cell::new(0));
+        RootContents {
+            root: self.root,
+            late,
+            profile: self.profile,
+            monitor: self.phases.monitor,
+            files,
+            bytes,
+        }
     }
 
     fn keep_manifest(&self, config: &BlobRef, layers: &[MadeLayer]) -> Result<BlobRef> {
@@ -210,9 +266,17 @@ impl<'a> Composer<'a> {
 /// The files of a root, counted as they are read.
 struct RootContents<'a> {
     root: &'a Root,
+    late: &'a Late,
+    profile: Profile,
     monitor: &'a dyn Monitor,
-    files: AtomicU64,
-    bytes: AtomicU64,
+    files: Cell<u64>,
+    bytes: Cell<u64>,
+}
+
+impl RootContents<'_> {
+    fn cost(&self) -> Cost {
+        Cost { files: self.files.get(), bytes: self.bytes.get() }
+    }
 }
 
 impl Contents for RootContents<'_> {
@@ -220,13 +284,17 @@ impl Contents for RootContents<'_> {
         Ok(Box::new(self.root.open_file(path)?))
     }
 
+    fn open_unread(&self, path: &EntryPath) -> Result<Box<dyn Unread + '_>> {
+        self.late.open(self.root, self.profile, path)
+    }
+
     fn full_path(&self, path: &EntryPath) -> PathBuf {
         self.root.full_path(path)
     }
 
     fn was_read(&self, bytes: u64) {
-        self.files.fetch_add(1, Ordering::Relaxed);
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.files.set(self.files.get() + 1);
+        self.bytes.set(self.bytes.get() + bytes);
         self.monitor.advance(bytes);
     }
 }

@@ -13,6 +13,9 @@ use std::collections::HashMap;
 /// What runs in a Mock chroot where nothing is asked for.
 const SHELL: &str = "/bin/bash";
 
+const PASSWD: &str = "etc/passwd";
+const GROUP: &str = "etc/group";
+
 /// Mock's user in the root, where it has one.
 #[derive(Debug)]
 pub(super) struct BuildUser {
@@ -25,10 +28,9 @@ pub(super) fn build_user(root: &Root, observed: &Observation, policy: &Policy) -
     if policy.profile != Profile::Mock {
         return Ok(None);
     }
-    let path = |at: &str| EntryPath::from_slashed(at.as_bytes()).unwrap_or_default();
-    let Some(passwd) = observed.read_configuration(root, &path("etc/passwd"))? else { return Ok(None) };
+    let Some(passwd) = observed.read_configuration(root, &path(PASSWD))? else { return Ok(None) };
     let Some(user) = line_of(&passwd, MOCK_USER) else { return Ok(None) };
-    let group = observed.read_configuration(root, &path("etc/group"))?;
+    let group = observed.read_configuration(root, &path(GROUP))?;
     let group = group.as_deref().and_then(|group| line_of(group, MOCK_GROUP));
     let number = |line: &[&[u8]], at: usize| std::str::from_utf8(line.get(at)?).ok()?.parse::<u32>().ok();
     let home = || {
@@ -39,6 +41,15 @@ pub(super) fn build_user(root: &Root, observed: &Observation, policy: &Policy) -
         })
     };
     Ok(Some(BuildUser { home: home(), has_group: group.is_some() }))
+}
+
+/// Returns where the files are that are read here.
+pub(super) fn configuration_files() -> impl Iterator<Item = EntryPath> {
+    [PASSWD, GROUP].into_iter().map(path)
+}
+
+fn path(at: &str) -> EntryPath {
+    EntryPath::from_slashed(at.as_bytes()).unwrap_or_default()
 }
 
 /// The fields of the line that begins with `name:` (passwd(5), group(5)).

@@ -5,6 +5,7 @@ mod compose;
 mod describe;
 pub mod export;
 pub mod inspect;
+mod late;
 pub mod monitor;
 mod observe;
 mod packages;

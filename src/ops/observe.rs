@@ -3,6 +3,7 @@
 //! A path is read only where its stamp does not vouch for it, and what was read is stamped at once, so that a run
 //! that fails later need not read it again.
 
+use super::late::{Late, LateFile};
 use super::monitor::{Phase, Phases};
 use crate::error::{Error, Result};
 use crate::fs::facts::{Cost, check_directories, read_facts};
@@ -11,8 +12,9 @@ use crate::fs::scan::{Cover, Found, Scan, scan};
 use crate::model::normalise::Seen;
 use crate::model::path::EntryPath;
 use crate::model::policy::Rules;
-use crate::model::stamp::{Facts, Stamp, StatKind};
+use crate::model::stamp::{Facts, Stamp, Stat, StatKind, Time};
 use crate::store::{StampState, Store};
+use std::cell::OnceCell;
 use std::cmp::Ordering;
 use std::io::Read;
 use std::num::NonZeroUsize;
@@ -20,63 +22,122 @@ use std::num::NonZeroUsize;
 /// The largest file that is read as a whole for what it says, such as passwd.
 const LARGEST_CONFIGURATION_BYTES: u64 = 4 << 20;
 
+/// What a scan found, and what of it the stamps vouch for.
+#[derive(Debug)]
+pub(super) struct Look {
+    scan: Scan,
+    joined: Joined,
+}
+
 /// What a root holds.
 #[derive(Debug)]
 pub(super) struct Observation {
     /// All paths in order, with what there is to know.
     pub(super) seen: Vec<Seen>,
+    /// Those of them that nobody has read yet.
+    pub(super) late: Late,
     /// Sockets, which are not among them.
     pub(super) sockets: u64,
-    /// The snapshot whose tree this is, where every stamp vouched and none is left over.
-    pub(super) same_as: Option<i64>,
-    /// The stamps, which are of this tree now.
+    /// The stamps, which are of this tree now, but for the late files.
     pub(super) stamps: StampState,
     /// What was read.
     pub(super) cost: Cost,
 }
 
-/// Looks at all of the root.
-pub(super) fn observe(
+/// Scans the root and asks the stamps.
+pub(super) fn look(
     store: &mut Store,
     root: &Root,
     rules: &Rules,
     threads: NonZeroUsize,
     phases: &Phases,
-) -> Result<Observation> {
-    let (scan, joined) = phases.run(Phase::Scan, None, || {
+) -> Result<Look> {
+    phases.run(Phase::Scan, None, || {
         let scan = scan(root, rules, threads)?;
         let joined = join(store, root, &scan)?;
-        Ok::<_, Error>((scan, joined))
-    })?;
-    let Joined { mut facts, unknown, gone, mut stamps } = joined;
-    let Scan { mut found, sockets, start } = scan;
-
-    let mut cost = Cost::default();
-    let is_same = unknown.is_empty() && gone.is_empty();
-    let same_as = stamps.snapshot_id.filter(|_| is_same);
-    if !is_same {
-        let bytes = unknown.iter().map(|at| file_bytes(&found[*at])).sum();
-        phases.run(Phase::Hash, Some(bytes), || {
-            let advance = |bytes| phases.monitor.advance(bytes);
-            let read = read_facts(root, &mut found, &unknown, threads, &advance)?;
-            cost = read.1;
-            let fresh = unknown.iter().zip(&read.0);
-            let fresh =
-                fresh.map(|(at, facts)| (&found[*at].path, Stamp::new(&found[*at].stat, start, facts)));
-            let changes = gone.iter().map(|path| (path, None)).chain(fresh);
-            stamps = store.update_stamps(root.path(), stamps, changes)?;
-            unknown.iter().zip(read.0).for_each(|(at, fact)| facts[*at] = Some(fact));
-            // What was moved from one directory to another meanwhile may have been seen in neither.
-            check_directories(root, &found)
-        })?;
-    }
-    let seen = found.into_iter().zip(facts).map(|(Found { path, stat, covered }, facts)| {
-        let facts = facts.expect("every path was vouched for or read");
-        Seen { path, stat, facts, is_mount: covered.is_some_and(|why| why == Cover::Mount) }
-    });
-    Ok(Observation { seen: seen.collect(), sockets, same_as, stamps, cost })
+        Ok(Look { scan, joined })
+    })
 }
 
+impl Look {
+    /// Returns the snapshot whose tree this is, where every stamp vouched and none is left over, and the stamps of it.
+    pub(super) fn same_as(&self) -> Option<(i64, StampState)> {
+        let Joined { unknown, gone, stamps, .. } = &self.joined;
+        let is_same = unknown.is_empty() && gone.is_empty();
+        stamps.snapshot_id.filter(|_| is_same).map(|id| (id, *stamps))
+    }
+
+    /// Returns the number of sockets.
+    pub(super) fn sockets(&self) -> u64 {
+        self.scan.sockets
+    }
+
+    /// Returns when the scan began.
+    pub(super) fn scan_start(&self) -> Time {
+        self.scan.start
+    }
+
+    /// Returns the sum of the files' lengths for which no stamp vouches.
+    pub(super) fn unread_bytes(&self) -> u64 {
+        self.joined.unknown.iter().map(|at| file_bytes(&self.scan.found[*at])).sum()
+    }
+
+    /// Returns all paths in order, with whether it is unread: no stamp vouches for it, and nothing is
+    /// mounted on it.
+    pub(super) fn paths(&self) -> impl Iterator<Item = (&EntryPath, &Stat, bool)> {
+        let found = self.scan.found.iter().zip(&self.joined.facts);
+        found.map(|(found, facts)| (&found.path, &found.stat, facts.is_none() && found.covered.is_none()))
+    }
+
+    /// Returns a path with its stat data by its place in the order.
+    pub(super) fn at(&self, at: usize) -> (&EntryPath, &Stat) {
+        let found = &self.scan.found[at];
+        (&found.path, &found.stat)
+    }
+
+    /// Reads what no stamp vouches for, but for the files at `late_positions`, which are sorted.
+    pub(super) fn read(
+        self,
+        store: &mut Store,
+        root: &Root,
+        late_positions: &[usize],
+        threads: NonZeroUsize,
+        phases: &Phases,
+    ) -> Result<Observation> {
+        let Joined { mut facts, mut unknown, gone, mut stamps } = self.joined;
+        let Scan { mut found, sockets, start } = self.scan;
+        unknown.retain(|at| late_positions.binary_search(at).is_err());
+        let mut cost = Cost::default();
+        if !(unknown.is_empty() && gone.is_empty() && late_positions.is_empty()) {
+            let bytes = unknown.iter().map(|at| file_bytes(&found[*at])).sum();
+            phases.run(Phase::Hash, Some(bytes), || {
+                let advance = |bytes| phases.monitor.advance(bytes);
+                let read = read_facts(root, &mut found, &unknown, threads, &advance)?;
+                cost = read.1;
+                let fresh = unknown.iter().zip(&read.0);
+                let fresh =
+                    fresh.map(|(at, facts)| (&found[*at].path, Stamp::new(&found[*at].stat, start, facts)));
+                let changes = gone.iter().map(|path| (path, None)).chain(fresh);
+                stamps = store.update_stamps(root.path(), stamps, changes)?;
+                unknown.iter().zip(read.0).for_each(|(at, fact)| facts[*at] = Some(fact));
+                // What was moved from one directory to another meanwhile may have been seen in neither.
+                check_directories(root, &found)
+            })?;
+        }
+        let late = |at: &usize| {
+            let Found { path, stat, .. } = &found[*at];
+            LateFile { path: path.clone(), stat: stat.clone(), facts: OnceCell::new() }
+        };
+        let late = Late { files: late_positions.iter().map(late).collect(), scan_start: start };
+        let seen = found.into_iter().zip(facts).map(|(Found { path, stat, covered }, facts)| {
+            let facts = facts.unwrap_or_default(); // a late file's are not known yet
+            Seen { path, stat, facts, is_mount: covered.is_some_and(|why| why == Cover::Mount) }
+        });
+        Ok(Observation { seen: seen.collect(), late, sockets, stamps, cost })
+    }
+}
+
+#[derive(Debug)]
 struct Joined {
     /// For each found path what its stamp vouches for.
     facts: Vec<Option<Facts>>,

@@ -64,6 +64,11 @@ pub(super) fn read(
     Ok(Installed::default())
 }
 
+/// Returns where the files may be that are read here.
+pub(super) fn database_files() -> impl Iterator<Item = EntryPath> {
+    places().flat_map(|place| [rpm::SQLITE, rpm::SQLITE_WAL].map(|name| place.join(name.as_bytes())))
+}
+
 fn places() -> impl Iterator<Item = EntryPath> {
     rpm::PLACES.iter().filter_map(|place| EntryPath::from_slashed(place.as_bytes()))
 }

@@ -3,8 +3,9 @@
 use super::below::{Ground, Loaded, Place, check_names, series_of};
 use super::compose::{Composer, Made};
 use super::describe::{build_user, settings};
+use super::late;
 use super::monitor::{Monitor, Phase, Phases};
-use super::observe::{Observation, observe};
+use super::observe::{Observation, look};
 use super::packages;
 use crate::error::{Error, Result};
 use crate::fs::facts::Cost;
@@ -18,6 +19,7 @@ use crate::model::path::EntryPath;
 use crate::model::plan::{Planned, plan};
 use crate::model::policy::{MtimeRule, Policy, Profile};
 use crate::model::tree::Tree;
+use crate::model::unread::Expected;
 use crate::store::{LayerUse, NewSnapshot, PackagesOf, Snapshot, StampState, Store};
 use std::num::NonZeroUsize;
 use std::os::unix::ffi::OsStrExt;
@@ -105,7 +107,9 @@ pub fn snapshot(store_path: &Path, root: &Path, options: &Options, monitor: &dyn
     let phases = Phases::new(monitor);
     let mut attempt = 1;
     let (id, cost) = loop {
-        match try_snapshot(&mut store, &root, &series, options, &policy, &phases) {
+        // What is read late must be as it was when it was found. In a root that does not hold still, less time may pass.
+        let may_read_late = attempt == 1;
+        match try_snapshot(&mut store, &root, &series, options, &policy, &phases, may_read_late) {
             Err(Error::Changed(_)) if attempt < MOST_ATTEMPTS => attempt += 1,
             done => break done?,
         }
@@ -160,30 +164,40 @@ fn try_snapshot(
     options: &Options,
     policy: &Policy,
     phases: &Phases,
+    may_read_late: bool,
 ) -> Result<(i64, Cost)> {
     let place = Place::find(store, series, options)?;
     let rules = &policy.rules(&place.stage)?;
     let ground = Ground::find(store, &place, options, &policy.key())?;
-    let observed = observe(store, root, rules, options.threads, phases)?;
-    let composer = Composer::new(store, root, options, phases);
-    let recording = Recording { place: &place, ground: &ground, policy, root, stamps: observed.stamps };
-    if let Some((known, layers)) = same_snapshot(store, &observed, &recording)? {
-        let made = composer.reuse(&known, &layers)?;
+    let looked = look(store, root, rules, options.threads, phases)?;
+    if let Some((id, stamps)) = looked.same_as()
+        && let Some((known, layers)) = same_snapshot(store, id, &place, &ground, policy)?
+    {
+        let made = Composer::new(store, root, options, policy.profile, phases).reuse(&known, &layers)?;
         let packages = known.package_set_id.map_or(PackagesOf::Unknown, PackagesOf::Set);
-        let counts =
-            Counts { entries: known.entries, content_bytes: known.content_bytes, sockets: observed.sockets };
-        let id = record(store, &recording, packages, counts, &made, phases)?;
-        return Ok((id, observed.cost));
+        let sockets = looked.sockets();
+        let counts = Counts { entries: known.entries, content_bytes: known.content_bytes, sockets };
+        let recording = Recording { place: &place, ground: &ground, policy, root, stamps };
+        return Ok((record(store, &recording, packages, counts, &made, phases)?, Cost::default()));
     }
+    let loaded = phases.run(Phase::Plan, None, || ground.load(store))?;
+    let late = match may_read_late {
+        true => {
+            let expected =
+                Expected { policy, rules, scan_start: looked.scan_start(), below: loaded.tree.as_ref() };
+            late::choose(store, &looked, &expected, last_of(store, &place, policy)?.as_ref())?
+        }
+        false => Vec::new(),
+    };
+    let observed = looked.read(store, root, &late, options.threads, phases)?;
     let installed =
         phases.run(Phase::Packages, None, || packages::read(store, root, &observed, phases.monitor))?;
     let user = build_user(root, &observed, policy)?;
-    let (sockets, mut cost) = (observed.sockets, observed.cost);
-    let loaded = ground.load(store)?;
+    let Observation { seen, late, sockets, mut stamps, mut cost } = observed;
     let mut sides = phases.run(Phase::Plan, None, || {
         let home = user.as_ref().and_then(|user| user.home.as_ref());
         let context = Context { policy, rules, home, vouched: &installed.vouched };
-        normalise(observed.seen, &context).map_err(|error| below_root(error, root))
+        normalise(seen, &context).map_err(|error| below_root(error, root))
     })?;
     if let Some(before) = tree_before(store, &ground, &place, &loaded, policy, &sides)? {
         let as_seen = sides.stable.clone();
@@ -193,18 +207,32 @@ fn try_snapshot(
             sides.stable = as_seen;
         }
     }
+    let mut packed = Vec::new();
+    if !late.files.is_empty() {
+        let planned = phases.run(Phase::Plan, None, || plan(&sides, &ground.below(&loaded), policy));
+        let done = Composer::new(store, root, options, policy.profile, phases)
+            .pack_unread(&planned, &late)
+            .map_err(|error| below_root(error, root))?;
+        cost.add(done.1);
+        packed = done.0;
+        cost.add(late.read_rest(root, options.threads, phases.monitor)?);
+        stamps = store.update_stamps(root.path(), stamps, late.stamps())?;
+        sides.learn(late.facts(), policy.profile);
+    }
     let planned: Vec<Planned> =
         phases.run(Phase::Plan, None, || plan(&sides, &ground.below(&loaded), policy));
     let settings = settings(user.as_ref(), installed.packages.as_deref(), policy);
-    let made = composer.make(&planned, &settings).map_err(|error| below_root(error, root))?;
-    cost.files += made.cost.files;
-    cost.bytes += made.cost.bytes;
+    let made = Composer::new(store, root, options, policy.profile, phases)
+        .make(&planned, packed, &settings)
+        .map_err(|error| below_root(error, root))?;
+    cost.add(made.cost);
     let packages = installed.packages.as_deref().map_or(PackagesOf::Unknown, PackagesOf::These);
     let counts = Counts {
         entries: (sides.stable.entries().len() + sides.volatile.entries().len()) as u64,
         content_bytes: sides.stable.content_bytes() + sides.volatile.content_bytes(),
         sockets,
     };
+    let recording = Recording { place: &place, ground: &ground, policy, root, stamps };
     Ok((record(store, &recording, packages, counts, &made, phases)?, cost))
 }
 
@@ -224,13 +252,18 @@ fn tree_before(
     if ground.parent_id().is_some() {
         return Ok(loaded.tree.clone());
     }
-    let last = store.latest_of_stage(&place.series, &place.stage)?;
-    let Some(last) = last.filter(|last| last.policy_key == policy.key()) else { return Ok(None) };
+    let Some(last) = last_of(store, place, policy)? else { return Ok(None) };
     let mut overlay = Overlay::new();
     for layer in store.layers(last.id)?.iter().filter(|layer| layer.role != Role::State) {
         store.lay(layer.layer.id, &mut overlay)?;
     }
     Ok(Some(overlay.into_tree()))
+}
+
+/// The last snapshot of the same series and stage, if it was recorded under the same policy.
+fn last_of(store: &Store, place: &Place, policy: &Policy) -> Result<Option<Snapshot>> {
+    let last = store.latest_of_stage(&place.series, &place.stage)?;
+    Ok(last.filter(|last| last.policy_key == policy.key()))
 }
 
 /// Tells whether a layer of the plan holds the content of a file that a mount hides.
@@ -258,24 +291,20 @@ struct Counts {
     sockets: u64,
 }
 
-/// The snapshot of the same tree whose layers a plan would give again, if there is one: then nothing is left to do.
+/// The snapshot that the stamps are of, if a plan would give its layers again: then nothing is left to do.
 fn same_snapshot(
     store: &Store,
-    observed: &Observation,
-    recording: &Recording,
+    id: i64,
+    place: &Place,
+    ground: &Ground,
+    policy: &Policy,
 ) -> Result<Option<(Snapshot, Vec<LayerUse>)>> {
-    let Some(known) = observed.same_as.map(|id| store.snapshot(id)).transpose()?.flatten() else {
-        return Ok(None);
-    };
-    let place = recording.place;
-    if known.policy_key != recording.policy.key()
-        || known.series != place.series
-        || known.stage != place.stage
-    {
+    let Some(known) = store.snapshot(id)? else { return Ok(None) };
+    if known.policy_key != policy.key() || known.series != place.series || known.stage != place.stage {
         return Ok(None);
     }
     let layers = store.layers(known.id)?;
-    let is_same = recording.ground.is_that_of(&known, &layers)
+    let is_same = ground.is_that_of(&known, &layers)
         && layers.iter().all(|layer| store.has_blob(&layer.blob.digest, layer.blob.size_bytes))
         && store.has_blob(&known.config.digest, known.config.size_bytes);
     Ok(is_same.then_some((known, layers)))

@@ -1,25 +1,45 @@
 //! What a recorded layer holds, as rows.
 
-use super::Store;
 use super::values::{bits, bytes, encode_xattrs, hash, path, unfit, xattrs};
+use super::{LayerUse, Store};
 use crate::error::Result;
 use crate::model::digest::ContentHash;
 use crate::model::entry::{Device, Entry, Group, Kind};
 use crate::model::layer::{Item, LayerContent};
 use crate::model::overlay::{Laid, Overlay};
-use rusqlite::{Connection, Row, params};
+use crate::model::path::EntryPath;
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 const WHITEOUT: i64 = 0;
 
+const COLUMNS: &str =
+    "path, kind, mode, uid, gid, mtime_s, size_bytes, content, target, device_major, device_minor,
+    link_group, xattrs";
+
 impl Store {
+    /// Returns the entry that the topmost of `layers`, given from the lowest, has at `path`; `None` where none has one.
+    /// Whiteouts above the path are not looked for.
+    pub fn topmost(&self, layers: &[LayerUse], path: &EntryPath) -> Result<Option<Entry>> {
+        let run = || -> rusqlite::Result<Option<Entry>> {
+            let sql = format!("SELECT {COLUMNS} FROM entry WHERE layer_id = ? AND path = ?");
+            let mut query = self.connection.prepare_cached(&sql)?;
+            for LayerUse { layer, .. } in layers.iter().rev() {
+                match query.query_row(params![layer.id, path.key()], laid).optional()? {
+                    None => {}
+                    Some(Laid::Entry(entry)) => return Ok(Some(entry)),
+                    Some(Laid::Whiteout(_)) => return Ok(None),
+                }
+            }
+            Ok(None)
+        };
+        run().map_err(|e| self.failed(e))
+    }
+
     /// Lays a recorded layer over what `overlay` has.
     pub fn lay(&self, layer_id: i64, overlay: &mut Overlay) -> Result<()> {
         let run = || -> rusqlite::Result<Vec<Laid>> {
-            let mut query = self.connection.prepare_cached(
-                "SELECT path, kind, mode, uid, gid, mtime_s, size_bytes, content, target, device_major, device_minor,
-                        link_group, xattrs
-                 FROM entry WHERE layer_id = ? ORDER BY path",
-            )?;
+            let sql = format!("SELECT {COLUMNS} FROM entry WHERE layer_id = ? ORDER BY path");
+            let mut query = self.connection.prepare_cached(&sql)?;
             query.query_map([layer_id], laid)?.collect()
         };
         overlay.lay(run().map_err(|e| self.failed(e))?.into_iter());

@@ -1,0 +1,170 @@
+//! Files that nobody reads before their layer is packed.
+
+use super::monitor::Monitor;
+use super::observe::Look;
+use super::{describe, packages};
+use crate::error::{Error, Result};
+use crate::fs::content::Unchanged;
+use crate::fs::facts::{Cost, read_facts};
+use crate::fs::root::Root;
+use crate::fs::scan::Found;
+use crate::layer::pack::Unread;
+use crate::model::digest::ContentHash;
+use crate::model::entry::Xattrs;
+use crate::model::normalise::recorded_xattrs;
+use crate::model::path::EntryPath;
+use crate::model::policy::Profile;
+use crate::model::stamp::{Facts, Stamp, Stat, Time};
+use crate::model::unread::Expected;
+use crate::store::{Snapshot, Store};
+use std::cell::OnceCell;
+use std::collections::HashMap;
+use std::io::{self, Read};
+use std::num::NonZeroUsize;
+
+/// Reading less than this twice costs less than to find out whether it is needed.
+const WORTHWHILE_BYTES: u64 = 16 << 20;
+
+/// Files that were found and not read, in path order.
+#[derive(Debug, Default)]
+pub(super) struct Late {
+    pub(super) files: Vec<LateFile>,
+    /// When the scan began that found them.
+    pub(super) scan_start: Time,
+}
+
+/// One of them, as it was found, and what was read.
+#[derive(Debug)]
+pub(super) struct LateFile {
+    pub(super) path: EntryPath,
+    pub(super) stat: Stat,
+    pub(super) facts: OnceCell<Facts>,
+}
+
+/// Chooses the files to be read late: those that go into a layer which is sure to be new. Returns their places.
+pub(super) fn choose(
+    store: &Store,
+    looked: &Look,
+    expected: &Expected,
+    last: Option<&Snapshot>,
+) -> Result<Vec<usize>> {
+    if looked.unread_bytes() < WORTHWHILE_BYTES {
+        return Ok(Vec::new());
+    }
+    let mut sure = expected.sure_to_be_packed(looked.paths());
+    sure.retain(|at| !is_read_early(looked.at(*at).0));
+    let mut is_new = last.is_none();
+    if let Some(last) = last {
+        // Where nothing tells the tree from the last one, its layers may be known.
+        let layers = store.layers(last.id)?;
+        for at in &sure {
+            let (path, stat) = looked.at(*at);
+            if expected.differs(store.topmost(&layers, path)?.as_ref(), stat) {
+                is_new = true;
+                break;
+            }
+        }
+    }
+    Ok(if is_new { sure } else { Vec::new() })
+}
+
+/// Tells whether the file's content counts before a layer is planned.
+fn is_read_early(path: &EntryPath) -> bool {
+    packages::database_files().chain(describe::configuration_files()).any(|early| early == *path)
+}
+
+impl Late {
+    /// Opens one of them to pack it.
+    pub(super) fn open<'a>(
+        &'a self,
+        root: &'a Root,
+        profile: Profile,
+        path: &EntryPath,
+    ) -> Result<Box<dyn Unread + 'a>> {
+        let changed = || Error::Changed(root.full_path(path));
+        let at = self.files.binary_search_by(|file| file.path.cmp(path)).map_err(|_| changed())?;
+        let late = &self.files[at];
+        let file = root.open_unchanged(&late.path, &late.stat)?;
+        let all_xattrs = file.xattrs()?;
+        let xattrs = recorded_xattrs(all_xattrs.clone(), profile);
+        Ok(Box::new(OpenLate { late, file, xattrs, all_xattrs }))
+    }
+
+    /// Finds out the rest: what is the same inode as one that was packed, and what no layer had to hold.
+    pub(super) fn read_rest(
+        &self,
+        root: &Root,
+        threads: NonZeroUsize,
+        monitor: &dyn Monitor,
+    ) -> Result<Cost> {
+        let inode = |file: &LateFile| (file.stat.device, file.stat.inode);
+        let linked = self.files.iter().filter(|file| file.stat.nlink > 1);
+        let packed: HashMap<(u64, u64), (&Stat, &Facts)> =
+            linked.filter_map(|file| Some((inode(file), (&file.stat, file.facts.get()?)))).collect();
+        let mut rest = Vec::new();
+        for file in self.files.iter().filter(|file| file.facts.get().is_none()) {
+            match packed.get(&inode(file)).filter(|(stat, _)| **stat == file.stat) {
+                Some((_, facts)) => file.learn((*facts).clone()),
+                None => rest.push(file),
+            }
+        }
+        let found =
+            |file: &&LateFile| Found { path: file.path.clone(), stat: file.stat.clone(), covered: None };
+        let mut found: Vec<Found> = rest.iter().map(found).collect();
+        let all: Vec<usize> = (0..found.len()).collect();
+        let (facts, cost) = read_facts(root, &mut found, &all, threads, &|bytes| monitor.advance(bytes))?;
+        for ((file, found), facts) in rest.into_iter().zip(found).zip(facts) {
+            if found.stat != file.stat {
+                return Err(Error::Changed(root.full_path(&file.path)));
+            }
+            file.learn(facts);
+        }
+        Ok(cost)
+    }
+
+    /// Returns what was read, in path order.
+    pub(super) fn facts(&self) -> impl Iterator<Item = (&EntryPath, &Facts)> {
+        self.files.iter().filter_map(|file| Some((&file.path, file.facts.get()?)))
+    }
+
+    /// Returns the stamps of those that were read.
+    pub(super) fn stamps(&self) -> impl Iterator<Item = (&EntryPath, Option<Stamp>)> {
+        let stamp = |file: &LateFile| Stamp::new(&file.stat, self.scan_start, file.facts.get()?);
+        self.files.iter().map(move |file| (&file.path, stamp(file)))
+    }
+}
+
+impl LateFile {
+    fn learn(&self, facts: Facts) {
+        let _ = self.facts.set(facts); // whoever was earlier has found out the same
+    }
+}
+
+/// A late file that is being packed.
+struct OpenLate<'a> {
+    late: &'a LateFile,
+    file: Unchanged<'a>,
+    /// Those that the entry gets.
+    xattrs: Xattrs,
+    /// Those that the stamp gets.
+    all_xattrs: Xattrs,
+}
+
+impl Read for OpenLate<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.file.read(buffer)
+    }
+}
+
+impl Unread for OpenLate<'_> {
+    fn xattrs(&self) -> &Xattrs {
+        &self.xattrs
+    }
+
+    fn was_read(self: Box<Self>, content: ContentHash) -> Result<()> {
+        self.file.check()?;
+        let facts = Facts { content: Some(content), xattrs: self.all_xattrs, ..Facts::default() };
+        self.late.learn(facts);
+        Ok(())
+    }
+}
