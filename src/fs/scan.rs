@@ -63,7 +63,9 @@ pub fn scan(root: &Root, rules: &Rules, threads: NonZeroUsize) -> Result<Scan> {
         let spawn = |_| {
             scope.spawn(|| {
                 let mut walker = Walker { root, rules, found: Vec::new(), sockets: 0 };
-                queue.work(|directory| walker.list(directory)).map(|()| walker)
+                queue.work(|directory| walker.list(directory))?;
+                walker.found.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+                Ok(walker)
             })
         };
         let handles: Vec<_> = (0..threads.get()).map(spawn).collect();
@@ -77,7 +79,7 @@ pub fn scan(root: &Root, rules: &Rules, threads: NonZeroUsize) -> Result<Scan> {
         sockets += worker.sockets;
         found.extend(worker.found);
     }
-    found.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+    found.sort_by(|a, b| a.path.cmp(&b.path)); // merges what the threads have sorted
     found.dedup_by(|a, b| a.path == b.path); // a rename during a listing can show a name twice
     Ok(Scan { found, sockets, start })
 }

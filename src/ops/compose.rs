@@ -18,7 +18,7 @@ use crate::oci::image::{ImageLayer, Settings};
 use crate::store::{Blob, BlobRef, Layer, LayerUse, NewBlob, NewLayer, Snapshot, SnapshotLayer, Store};
 use std::cell::Cell;
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Makes images in one store out of one root.
 pub(super) struct Composer<'a> {
@@ -222,13 +222,10 @@ impl<'a> Composer<'a> {
         self.keep(self.write(|out, path| repack(source, self.compression, self.threads, out, path))?)
     }
 
-    fn write(
-        &self,
-        write: impl FnOnce(&mut std::fs::File, &std::path::Path) -> Result<Compressed>,
-    ) -> Result<Packed> {
+    fn write(&self, write: impl FnOnce(&mut NewBlob, &Path) -> Result<Compressed>) -> Result<Packed> {
         let mut blob = self.store.new_blob()?;
         let path = blob.path().to_owned();
-        let compressed = write(blob.file(), &path)?;
+        let compressed = write(&mut blob, &path)?;
         Ok(Packed { blob, compressed })
     }
 

@@ -128,9 +128,9 @@ impl Late {
     }
 
     /// Returns the stamps of those that were read.
-    pub(super) fn stamps(&self) -> impl Iterator<Item = (&EntryPath, Option<Stamp>)> {
+    pub(super) fn stamps(&self) -> impl Iterator<Item = (&[u8], Option<Stamp>)> {
         let stamp = |file: &LateFile| Stamp::new(&file.stat, self.scan_start, file.facts.get()?);
-        self.files.iter().map(move |file| (&file.path, stamp(file)))
+        self.files.iter().map(move |file| (file.path.key(), stamp(file)))
     }
 }
 

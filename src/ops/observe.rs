@@ -13,9 +13,8 @@ use crate::model::normalise::Seen;
 use crate::model::path::EntryPath;
 use crate::model::policy::Rules;
 use crate::model::stamp::{Facts, Stamp, Stat, StatKind, Time};
-use crate::store::{StampState, Store};
+use crate::store::{StampState, Stamps, Store};
 use std::cell::OnceCell;
-use std::cmp::Ordering;
 use std::io::Read;
 use std::num::NonZeroUsize;
 
@@ -53,9 +52,13 @@ pub(super) fn look(
     phases: &Phases,
 ) -> Result<Look> {
     phases.run(Phase::Scan, None, || {
-        let scan = scan(root, rules, threads)?;
-        let joined = join(store, root, &scan)?;
-        Ok(Look { scan, joined })
+        std::thread::scope(|scope| {
+            let stamps = scope.spawn(|| store.stamps(root.path())); // the disk and the database side by side
+            let scan = scan(root, rules, threads);
+            let stamps = stamps.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            let (scan, (stamps, state)) = (scan?, stamps?);
+            Ok(Look { joined: join(stamps, state, &scan), scan })
+        })
     })
 }
 
@@ -115,9 +118,9 @@ impl Look {
                 let read = read_facts(root, &mut found, &unknown, threads, &advance)?;
                 cost = read.1;
                 let fresh = unknown.iter().zip(&read.0);
-                let fresh =
-                    fresh.map(|(at, facts)| (&found[*at].path, Stamp::new(&found[*at].stat, start, facts)));
-                let changes = gone.iter().map(|path| (path, None)).chain(fresh);
+                let fresh = fresh
+                    .map(|(at, facts)| (found[*at].path.key(), Stamp::new(&found[*at].stat, start, facts)));
+                let changes = gone.iter().map(|key| (key.as_slice(), None)).chain(fresh);
                 stamps = store.update_stamps(root.path(), stamps, changes)?;
                 unknown.iter().zip(read.0).for_each(|(at, fact)| facts[*at] = Some(fact));
                 // What was moved from one directory to another meanwhile may have been seen in neither.
@@ -143,32 +146,29 @@ struct Joined {
     facts: Vec<Option<Facts>>,
     /// Places of the paths that no stamp vouches for.
     unknown: Vec<usize>,
-    /// Stamped paths that were not found.
-    gone: Vec<EntryPath>,
+    /// Stamped paths that were not found, in their ordered form.
+    gone: Vec<Vec<u8>>,
     /// The state of the stamps.
     stamps: StampState,
 }
 
 /// Merges what was found with the stamps, which come in the same order.
-fn join(store: &mut Store, root: &Root, scan: &Scan) -> Result<Joined> {
+fn join(stamps: Stamps, state: StampState, scan: &Scan) -> Joined {
     let found = &scan.found;
     let mut facts: Vec<Option<Facts>> = Vec::with_capacity(found.len());
     let mut gone = Vec::new();
-    let stamps = store.each_stamp(root.path(), |path, stamp| {
-        while found.get(facts.len()).is_some_and(|found| found.path < path) {
+    stamps.for_each(|key, stamp| {
+        while found.get(facts.len()).is_some_and(|found| found.path.key() < key) {
             facts.push(None);
         }
-        match found.get(facts.len()).map(|found| found.path.cmp(&path)) {
-            Some(Ordering::Equal) => {
-                let vouches = stamp.vouches_for(&found[facts.len()].stat);
-                facts.push(vouches.then_some(stamp.facts));
-            }
-            _ => gone.push(path),
+        match found.get(facts.len()).filter(|found| found.path.key() == key) {
+            Some(found) => facts.push(stamp.vouches_for(&found.stat).then_some(stamp.facts)),
+            None => gone.push(key.to_owned()),
         }
-    })?;
+    });
     facts.resize(found.len(), None);
     let unknown = facts.iter().enumerate().filter_map(|(at, facts)| facts.is_none().then_some(at)).collect();
-    Ok(Joined { facts, unknown, gone, stamps })
+    Joined { facts, unknown, gone, stamps: state }
 }
 
 fn file_bytes(found: &Found) -> u64 {

@@ -9,12 +9,19 @@ use std::fs::{File, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
 use tempfile::{NamedTempFile, TempDir};
+
+/// After this many bytes, what a blob has so far is sent to the disk: it writes while we compress, and the last sync
+/// finds little to do.
+const SYNC_BYTES: u64 = 32 << 20;
 
 /// A blob that is being written; dropped, it is gone.
 #[derive(Debug)]
 pub struct NewBlob {
     file: NamedTempFile,
+    unsynced_bytes: u64,
+    syncing: Option<JoinHandle<io::Result<()>>>,
 }
 
 /// A private directory in the store for files that another library must open by path; dropped, it is gone.
@@ -34,9 +41,56 @@ impl NewBlob {
         self.file.path()
     }
 
-    /// Returns the file to write to.
-    pub fn file(&mut self) -> &mut File {
-        self.file.as_file_mut()
+    fn new(file: NamedTempFile) -> Self {
+        Self { file, unsynced_bytes: 0, syncing: None }
+    }
+
+    /// Starts a sync on a thread of its own, unless one is going on.
+    fn start_sync(&mut self) -> io::Result<()> {
+        if self.syncing.as_ref().is_none_or(JoinHandle::is_finished) {
+            self.end_sync()?;
+            let file = self.file.as_file().try_clone()?;
+            self.syncing = Some(std::thread::Builder::new().spawn(move || file.sync_data())?);
+            self.unsynced_bytes = 0;
+        }
+        Ok(())
+    }
+
+    /// Waits for the last sync. The kernel tells of a failed write once, to the first that asks: this one.
+    fn end_sync(&mut self) -> io::Result<()> {
+        match self.syncing.take().map(JoinHandle::join) {
+            None => Ok(()),
+            Some(synced) => synced.unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+        }
+    }
+
+    /// Makes the file durable in its place. File, then name, then the directory that holds the name: in this order, a
+    /// name never stands for less than all.
+    fn put(mut self, target: &Path) -> Result<()> {
+        let failed = || Error::io::<io::Error>("write", target);
+        self.end_sync().map_err(failed())?;
+        self.file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644)).map_err(failed())?;
+        self.file.as_file().sync_all().map_err(failed())?;
+        self.file.persist(target).map_err(|e| failed()(e.error))?;
+        let directory = target.parent().unwrap_or(Path::new("/"));
+        std::fs::File::open(directory)
+            .and_then(|directory| directory.sync_all())
+            .map_err(Error::io("sync", directory))
+    }
+}
+
+impl Write for NewBlob {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.file.write(bytes)?;
+        self.unsynced_bytes += count as u64;
+        if self.unsynced_bytes >= SYNC_BYTES {
+            self.start_sync()?;
+        }
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
     }
 }
 
@@ -48,7 +102,7 @@ impl Store {
             .prefix("blob-")
             .tempfile_in(&tmp)
             .map_err(Error::io("write in", &tmp))?;
-        Ok(NewBlob { file })
+        Ok(NewBlob::new(file))
     }
 
     /// Makes a private directory.
@@ -61,7 +115,7 @@ impl Store {
     /// Makes the blob durable under its digest. One that is there already stays as it is.
     pub fn keep_blob(&self, blob: NewBlob, digest: &Digest, size_bytes: u64) -> Result<()> {
         if !self.has_blob(digest, size_bytes) {
-            put(blob.file, &self.blob_path(digest))?;
+            blob.put(&self.blob_path(digest))?;
         }
         Ok(())
     }
@@ -72,8 +126,8 @@ impl Store {
         let size_bytes = bytes.len() as u64;
         if !self.has_blob(&digest, size_bytes) {
             let mut blob = self.new_blob()?;
-            blob.file.write_all(bytes).map_err(Error::io("write", blob.path()))?;
-            put(blob.file, &self.blob_path(&digest))?;
+            blob.write_all(bytes).map_err(Error::io("write", blob.path()))?;
+            blob.put(&self.blob_path(&digest))?;
         }
         Ok(BlobRef { digest, size_bytes })
     }
@@ -109,8 +163,8 @@ impl Store {
     /// Puts `bytes` in the place of a file in the store's own directory, whole.
     pub(super) fn replace_file(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let mut blob = self.new_blob()?;
-        blob.file.write_all(bytes).map_err(Error::io("write", blob.path()))?;
-        put(blob.file, &self.path.join(name))
+        blob.write_all(bytes).map_err(Error::io("write", blob.path()))?;
+        blob.put(&self.path.join(name))
     }
 
     /// Makes the directories of an image layout, where they are missing.
@@ -165,16 +219,4 @@ fn remove_contents(directory: &Path) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-/// File, then name, then the directory that holds the name: in this order, a name never stands for less than all.
-fn put(file: NamedTempFile, target: &Path) -> Result<()> {
-    let failed = || Error::io::<io::Error>("write", target);
-    file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644)).map_err(failed())?;
-    file.as_file().sync_all().map_err(failed())?;
-    file.persist(target).map_err(|e| failed()(e.error))?;
-    let directory = target.parent().unwrap_or(Path::new("/"));
-    std::fs::File::open(directory)
-        .and_then(|directory| directory.sync_all())
-        .map_err(Error::io("sync", directory))
 }

@@ -25,7 +25,7 @@ pub use index::Listed;
 pub use record::PackagesOf;
 pub use record::{NewLayer, NewSnapshot, SnapshotLayer};
 pub use snapshots::{Blob, BlobRef, Layer, LayerUse, Snapshot};
-pub use stamps::StampState;
+pub use stamps::{StampState, Stamps};
 
 use crate::error::{Error, Result};
 use rusqlite::{Connection, ErrorCode, OpenFlags};

@@ -1,10 +1,9 @@
 //! The cache of what was last seen at which root.
 
 use super::Store;
-use super::values::{bits, bytes, encode_xattrs, or_null, path, time, xattrs};
+use super::values::{bits, bytes, encode_xattrs, or_null, time, xattrs};
 use crate::error::Result;
 use crate::model::digest::ContentHash;
-use crate::model::path::EntryPath;
 use crate::model::stamp::{Facts, Stamp};
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 use std::os::unix::ffi::OsStrExt;
@@ -19,39 +18,60 @@ pub struct StampState {
     pub snapshot_id: Option<i64>,
 }
 
+/// Stamps in path order. Their paths are in one buffer: most are compared once and dropped.
+#[derive(Debug, Default)]
+pub struct Stamps {
+    keys: Vec<u8>,
+    /// Each with the end of its path in `keys`.
+    stamps: Vec<(usize, Stamp)>,
+}
+
+impl Stamps {
+    fn push(&mut self, key: &[u8], stamp: Stamp) {
+        self.keys.extend_from_slice(key);
+        self.stamps.push((self.keys.len(), stamp));
+    }
+
+    /// Gives each stamp with the ordered form of its path to `each`.
+    pub fn for_each(self, mut each: impl FnMut(&[u8], Stamp)) {
+        let mut start = 0;
+        for (end, stamp) in self.stamps {
+            each(&self.keys[start..end], stamp);
+            start = end;
+        }
+    }
+}
+
 impl Store {
-    /// Gives the stamps of the root at `root_path`, in path order, to `each`, and returns their state at that moment.
-    pub fn each_stamp(
-        &mut self,
-        root_path: &Path,
-        mut each: impl FnMut(EntryPath, Stamp),
-    ) -> Result<StampState> {
-        let mut run = || -> rusqlite::Result<StampState> {
+    /// Returns the stamps of the root at `root_path` and their state at that moment.
+    pub fn stamps(&mut self, root_path: &Path) -> Result<(Stamps, StampState)> {
+        let mut run = || -> rusqlite::Result<_> {
             let transaction = self.connection.transaction()?;
             let root = root_of(&transaction, root_path)?;
-            let Some((root_id, state)) = root else { return Ok(StampState::default()) };
+            let Some((root_id, state)) = root else { return Ok((Stamps::default(), StampState::default())) };
             let mut query = transaction.prepare_cached(
                 "SELECT path, inode, size_bytes, mtime_s, mtime_nanos, ctime_s, ctime_nanos, mode, uid, gid,
                         content, target, xattrs
                  FROM stamp WHERE root_id = ? ORDER BY path",
             )?;
             let mut rows = query.query([root_id])?;
+            let mut stamps = Stamps::default();
             while let Some(row) = rows.next()? {
-                each(path(row, 0)?, stamp(row)?);
+                stamps.push(row.get_ref(0)?.as_blob()?, stamp(row)?);
             }
-            Ok(state)
+            Ok((stamps, state))
         };
-        let state = run();
-        state.map_err(|e| self.failed(e))
+        let stamps = run();
+        stamps.map_err(|e| self.failed(e))
     }
 
-    /// Replaces the stamps of the given paths; `None` removes one. They are then of no snapshot's tree until one is
+    /// Replaces the stamps of the given paths, in their ordered form; `None` removes one. They are then of no snapshot's tree until one is
     /// recorded with the state that this returns. Not durable: a cache may be lost.
     pub fn update_stamps<'a>(
         &mut self,
         root_path: &Path,
         known: StampState,
-        stamps: impl Iterator<Item = (&'a EntryPath, Option<Stamp>)>,
+        stamps: impl Iterator<Item = (&'a [u8], Option<Stamp>)>,
     ) -> Result<StampState> {
         let run = || -> rusqlite::Result<StampState> {
             self.connection.pragma_update(None, "synchronous", "normal")?;
@@ -99,17 +119,17 @@ fn root_of(connection: &Connection, root_path: &Path) -> rusqlite::Result<Option
 fn write<'a>(
     connection: &Connection,
     root_id: i64,
-    stamps: impl Iterator<Item = (&'a EntryPath, Option<Stamp>)>,
+    stamps: impl Iterator<Item = (&'a [u8], Option<Stamp>)>,
 ) -> rusqlite::Result<()> {
     let mut upsert = connection
         .prepare_cached("INSERT OR REPLACE INTO stamp VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")?;
     let mut remove = connection.prepare_cached("DELETE FROM stamp WHERE root_id = ? AND path = ?")?;
-    for (path, stamp) in stamps {
+    for (key, stamp) in stamps {
         match stamp {
-            None => remove.execute(params![root_id, path.key()])?,
+            None => remove.execute(params![root_id, key])?,
             Some(stamp) => upsert.execute(params![
                 root_id,
-                path.key(),
+                key,
                 stamp.inode.cast_signed(),
                 stamp.size_bytes.cast_signed(),
                 stamp.mtime.seconds,
