@@ -9,6 +9,7 @@ use crate::model::path::EntryPath;
 use crate::model::stamp::{Stat, StatKind, Time};
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Statx, StatxFlags};
 use rustix::io::Errno;
+use rustix::path::DecInt;
 use rustix::time::ClockId;
 use std::ffi::OsString;
 use std::fs::File;
@@ -30,6 +31,8 @@ const REMOTE: &[u32] = &[
 ];
 const REMOTE_SLACK_S: i64 = 60;
 
+const NUMBERS: &str = "/proc/self/fd";
+
 /// How often `openat2` is asked again when a rename elsewhere kept it from telling (openat2(2), `EAGAIN`).
 const MOST_OPENS: usize = 64;
 
@@ -39,6 +42,8 @@ pub struct Root {
     path: PathBuf,
     handle: OwnedFd,
     mount: u64,
+    /// Where this process finds its open files by their numbers (proc_pid_fd(5)).
+    numbers: OwnedFd,
 }
 
 /// Stat data with the mount that it was found on (statx `stx_mnt_id`).
@@ -62,7 +67,8 @@ impl Root {
         if mount == 0 {
             return Err(Error::OldKernel { what: "the mount id in statx", since: "5.8" });
         }
-        Ok(Self { path, handle, mount })
+        let numbers = rustix::fs::open(NUMBERS, flags, Mode::empty()).map_err(Error::io("open", NUMBERS))?;
+        Ok(Self { path, handle, mount, numbers })
     }
 
     /// Returns the absolute path, without symlinks, by which the root was opened.
@@ -107,10 +113,11 @@ impl Root {
 
     /// Opens for reading what `handle` names, which the caller has seen to be a regular file.
     pub(super) fn reopen(&self, handle: &OwnedFd, path: &EntryPath) -> Result<File> {
-        let link = handle_path(handle);
+        let number = DecInt::from_fd(handle);
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let opened = match rustix::fs::open(&link, flags | OFlags::NOATIME, Mode::empty()) {
-            Err(Errno::PERM) => rustix::fs::open(&link, flags, Mode::empty()), // not its owner
+        let open = |flags| rustix::fs::openat(&self.numbers, number.as_c_str(), flags, Mode::empty());
+        let opened = match open(flags | OFlags::NOATIME) {
+            Err(Errno::PERM) => open(flags), // not its owner
             opened => opened,
         };
         opened.map(File::from).map_err(|e| self.failed("open", path, e))
@@ -146,7 +153,7 @@ impl Root {
 
 /// Returns the path by which an open handle can be named to calls that take none.
 pub(super) fn handle_path(handle: &OwnedFd) -> String {
-    format!("/proc/self/fd/{}", handle.as_raw_fd())
+    format!("{NUMBERS}/{}", handle.as_raw_fd())
 }
 
 const WANTED: StatxFlags = StatxFlags::BASIC_STATS.union(StatxFlags::MNT_ID);

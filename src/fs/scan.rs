@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use std::mem::MaybeUninit;
 use std::num::NonZeroUsize;
 use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 
 /// How often a directory is listed anew when a name in it was gone before it could be asked about.
@@ -55,17 +56,15 @@ pub fn scan(root: &Root, rules: &Rules, threads: NonZeroUsize) -> Result<Scan> {
     let handle = root.open_directory(&EntryPath::root())?;
     let top = place_of(handle.as_fd()).map_err(|e| root.failed("stat", &EntryPath::root(), e))?;
     let stat = top.stat.ok_or_else(|| Error::NotADirectory(root.path().to_owned()))?;
-    let mut found = vec![Found { path: EntryPath::root(), stat, covered: None }];
-    let mut sockets = 0;
+    let top = Found { path: EntryPath::root(), stat, covered: None };
 
-    let queue = Queue::new(EntryPath::root());
+    let numbers = AtomicUsize::new(1);
+    let queue = Queue::new(Directory { number: 0, path: EntryPath::root() });
     let workers: Vec<Result<Walker>> = std::thread::scope(|scope| {
         let spawn = |_| {
             scope.spawn(|| {
-                let mut walker = Walker { root, rules, found: Vec::new(), sockets: 0 };
-                queue.work(|directory| walker.list(directory))?;
-                walker.found.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-                Ok(walker)
+                let mut walker = Walker { root, rules, numbers: &numbers, listings: Vec::new(), sockets: 0 };
+                queue.work(|directory| walker.list(directory)).map(|()| walker)
             })
         };
         let handles: Vec<_> = (0..threads.get()).map(spawn).collect();
@@ -74,43 +73,102 @@ pub fn scan(root: &Root, rules: &Rules, threads: NonZeroUsize) -> Result<Scan> {
             .map(|h| h.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
             .collect()
     });
+    let mut sockets = 0;
+    let mut listings: Vec<Listing> = Vec::new();
     for worker in workers {
         let worker = worker?;
         sockets += worker.sockets;
-        found.extend(worker.found);
+        listings.extend(worker.listings);
     }
-    found.sort_by(|a, b| a.path.cmp(&b.path)); // merges what the threads have sorted
-    found.dedup_by(|a, b| a.path == b.path); // a rename during a listing can show a name twice
-    Ok(Scan { found, sockets, start })
+    listings.sort_unstable_by_key(|listing| listing.number);
+    Ok(Scan { found: in_path_order(top, listings), sockets, start })
+}
+
+/// Puts together what each directory holds: what is beneath a directory comes right after it.
+fn in_path_order(top: Found, listings: Vec<Listing>) -> Vec<Found> {
+    let mut found = Vec::with_capacity(1 + listings.iter().map(|listing| listing.found.len()).sum::<usize>());
+    found.push(top);
+    let mut listings: Vec<Option<_>> =
+        listings.into_iter().map(|listing| Some((listing.found.into_iter(), listing.first_below))).collect();
+    let mut open: Vec<_> = listings[0].take().into_iter().collect();
+    while let Some((rest, below)) = open.last_mut() {
+        let Some(next) = rest.next() else {
+            open.pop();
+            continue;
+        };
+        let is_entered = next.is_entered();
+        found.push(next);
+        if is_entered {
+            let number = *below;
+            *below += 1;
+            open.extend(listings[number].take());
+        }
+    }
+    found
+}
+
+/// A directory that is to be listed.
+struct Directory {
+    number: usize,
+    path: EntryPath,
+}
+
+/// What a directory holds.
+struct Listing {
+    number: usize,
+    /// In order of names.
+    found: Vec<Found>,
+    /// The number of the first directory among them that is entered; the others have those that follow.
+    first_below: usize,
+}
+
+impl Found {
+    fn is_entered(&self) -> bool {
+        self.covered.is_none() && self.stat.kind == StatKind::Directory
+    }
 }
 
 struct Walker<'a> {
     root: &'a Root,
     rules: &'a Rules,
-    found: Vec<Found>,
+    /// How many directories have a number.
+    numbers: &'a AtomicUsize,
+    listings: Vec<Listing>,
     sockets: u64,
 }
 
 impl Walker<'_> {
-    /// Adds what is in `directory` and returns the directories in it that are to be entered.
-    fn list(&mut self, directory: &EntryPath) -> Result<Vec<EntryPath>> {
-        let before = (self.found.len(), self.sockets);
+    /// Lists a directory and returns those in it that are to be listed.
+    fn list(&mut self, directory: &Directory) -> Result<Vec<Directory>> {
         for _ in 0..MOST_LISTINGS {
-            if let Some(below) = self.try_list(directory)? {
-                return Ok(below);
+            if let Some((mut found, sockets)) = self.try_list(&directory.path)? {
+                let above = directory.path.key().len();
+                found.sort_unstable_by(|a, b| a.path.key()[above..].cmp(&b.path.key()[above..]));
+                found.dedup_by(|a, b| a.path == b.path); // a rename meanwhile can show a name twice
+                return Ok(self.keep(directory.number, found, sockets));
             }
-            self.found.truncate(before.0);
-            self.sockets = before.1;
         }
-        Err(Error::Changed(self.root.full_path(directory)))
+        Err(Error::Changed(self.root.full_path(&directory.path)))
     }
 
-    /// `None` where a name was gone before it could be asked about.
-    fn try_list(&mut self, directory: &EntryPath) -> Result<Option<Vec<EntryPath>>> {
+    fn keep(&mut self, number: usize, found: Vec<Found>, sockets: u64) -> Vec<Directory> {
+        let entered = found.iter().filter(|found| found.is_entered());
+        let first_below = self.numbers.fetch_add(entered.clone().count(), Ordering::Relaxed);
+        let below =
+            entered.zip(first_below..).map(|(found, number)| Directory { number, path: found.path.clone() });
+        let below = below.collect();
+        self.listings.push(Listing { number, found, first_below });
+        self.sockets += sockets;
+        below
+    }
+
+    /// Returns what the directory holds, and the number of sockets in it; `None` where a name was gone before it could be
+    /// asked about.
+    fn try_list(&self, directory: &EntryPath) -> Result<Option<(Vec<Found>, u64)>> {
         let handle = self.root.open_directory(directory)?;
         let mut buffer = [MaybeUninit::uninit(); 32 * 1024];
         let mut listing = RawDir::new(&handle, &mut buffer);
-        let mut below = Vec::new();
+        let (mut found, mut sockets) = (Vec::new(), 0);
         while let Some(entry) = listing.next() {
             let entry = entry.map_err(|e| self.root.failed("list", directory, e))?;
             let name = entry.file_name();
@@ -124,35 +182,31 @@ impl Walker<'_> {
             match place_in(handle.as_fd(), name) {
                 Err(Errno::NOENT) => return Ok(None),
                 Err(e) => return Err(self.root.failed("stat", &path, e)),
-                Ok(placed) => below.extend(self.add(path, placed)),
+                Ok(placed) => match self.found(path, placed) {
+                    Some(one) => found.push(one),
+                    None => sockets += 1,
+                },
             }
         }
-        Ok(Some(below))
+        Ok(Some((found, sockets)))
     }
 
-    /// Adds one path and returns it where it is a directory to be entered.
-    fn add(&mut self, path: EntryPath, placed: Placed) -> Option<EntryPath> {
-        let cover = match placed.is_directory && self.rules.hollows(&path) {
+    /// `None` for a socket.
+    fn found(&self, path: EntryPath, placed: Placed) -> Option<Found> {
+        let covered = match placed.is_directory && self.rules.hollows(&path) {
             true => Some(Cover::Policy), // also where something is mounted on it
             false => (!self.root.is_own_mount(placed.mount)).then_some(Cover::Mount),
         };
-        if cover.is_some() {
-            let stat = covered(if placed.is_directory { StatKind::Directory } else { StatKind::File });
-            self.found.push(Found { path, stat, covered: cover });
-            return None;
-        }
-        let Some(stat) = placed.stat else {
-            self.sockets += 1;
-            return None;
+        let stat = match covered {
+            Some(_) => covered_stat(if placed.is_directory { StatKind::Directory } else { StatKind::File }),
+            None => placed.stat?,
         };
-        let enter = placed.is_directory.then(|| path.clone());
-        self.found.push(Found { path, stat, covered: None });
-        enter
+        Some(Found { path, stat, covered })
     }
 }
 
 /// What is seen of a path that is covered: the same whatever covers it.
-fn covered(kind: StatKind) -> Stat {
+fn covered_stat(kind: StatKind) -> Stat {
     Stat {
         kind,
         mode: if kind == StatKind::Directory { 0o755 } else { 0o644 },
@@ -174,19 +228,19 @@ struct Queue {
 }
 
 struct State {
-    waiting: Vec<EntryPath>,
+    waiting: Vec<Directory>,
     working: usize,
     failed: bool,
 }
 
 impl Queue {
-    fn new(first: EntryPath) -> Self {
+    fn new(first: Directory) -> Self {
         let state = State { waiting: vec![first], working: 0, failed: false };
         Self { state: Mutex::new(state), changed: Condvar::new() }
     }
 
     /// Takes directories until none is left and nobody could add one, or until a thread failed.
-    fn work(&self, mut list: impl FnMut(&EntryPath) -> Result<Vec<EntryPath>>) -> Result<()> {
+    fn work(&self, mut list: impl FnMut(&Directory) -> Result<Vec<Directory>>) -> Result<()> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             if state.failed || state.waiting.is_empty() && state.working == 0 {

@@ -17,14 +17,14 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
 /// A path of a root with all that was found out about it.
-#[derive(Clone, Debug)]
-pub struct Seen {
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'a> {
     /// Where it is.
-    pub path: EntryPath,
+    pub path: &'a EntryPath,
     /// Its stat data.
-    pub stat: Stat,
+    pub stat: &'a Stat,
     /// The rest.
-    pub facts: Facts,
+    pub facts: &'a Facts,
     /// Whether something is mounted on it, so that what it holds cannot be seen.
     pub is_mount: bool,
 }
@@ -66,7 +66,7 @@ pub struct Context<'a> {
 
 /// Turns `seen`, in path order, into the entries of both sides. Names of one inode that lie on both sides become
 /// two groups, since links never cross layers.
-pub fn normalise(seen: Vec<Seen>, context: &Context) -> Result<Sides> {
+pub fn normalise<'a>(seen: impl ExactSizeIterator<Item = Seen<'a>>, context: &Context) -> Result<Sides> {
     let mut groups = Groups::default();
     let (mut stable, mut volatile) = (Vec::with_capacity(seen.len()), Vec::new());
     let mut mounts = Vec::new();
@@ -74,21 +74,19 @@ pub fn normalise(seen: Vec<Seen>, context: &Context) -> Result<Sides> {
     let home = context.home.filter(|_| context.rules.leaves_build());
     let build = home.map(|home| home.path.join(b"build"));
     for Seen { path, stat, facts, is_mount } in seen {
-        if build.as_ref().is_some_and(|build| path == *build || path.is_beneath(build)) {
+        if build.as_ref().is_some_and(|build| path == build || path.is_beneath(build)) {
             continue;
         }
-        refuse_unrecordable(&path, &stat)?;
-        let is_volatile = volatility.holds(&path);
+        refuse_unrecordable(path, stat)?;
+        let is_volatile = volatility.holds(path);
         if is_mount && !is_volatile {
             mounts.push(path.clone());
         }
-        // A chroot's own root is as the directory was made, setgid from the one above or not.
-        let (stat, facts) = match path.is_root() && context.policy.profile == Profile::Mock {
-            true => (Stat { mode: 0o755, uid: 0, gid: 0, ..stat }, Facts::default()),
-            false => (stat, facts),
-        };
-        let group = groups.of(&stat);
-        let entry = entry_of(path, &stat, facts, group, context)?;
+        let mut entry = entry_of(path, stat, facts, groups.of(stat), context);
+        if path.is_root() && context.policy.profile == Profile::Mock {
+            // A chroot's own root is as the directory was made, setgid from the one above or not.
+            entry = Entry { mode: 0o755, uid: 0, gid: 0, xattrs: Xattrs::default(), ..entry };
+        }
         if is_volatile { &mut volatile } else { &mut stable }.push(entry);
     }
     Ok(Sides { stable: Tree::new(stable), volatile: Tree::new(volatile), mounts })
@@ -140,35 +138,29 @@ fn refuse_unrecordable(path: &EntryPath, stat: &Stat) -> Result<()> {
     }
 }
 
-fn entry_of(
-    path: EntryPath,
-    stat: &Stat,
-    facts: Facts,
-    group: Option<Group>,
-    context: &Context,
-) -> Result<Entry> {
+fn entry_of(path: &EntryPath, stat: &Stat, facts: &Facts, group: Option<Group>, context: &Context) -> Entry {
     let kind = match stat.kind {
         StatKind::Directory => Kind::Directory,
         StatKind::File => {
             Kind::File { size_bytes: stat.size_bytes, content: facts.content.unwrap_or(ContentHash::UNREAD) }
         }
-        StatKind::Symlink => Kind::Symlink(facts.target),
+        StatKind::Symlink => Kind::Symlink(facts.target.clone()),
         StatKind::Fifo => Kind::Fifo,
         StatKind::CharDevice(device) => Kind::CharDevice(device),
         StatKind::BlockDevice(device) => Kind::BlockDevice(device),
     };
-    let at_home = context.home.filter(|home| path == home.path || path.is_beneath(&home.path));
-    let mtime_s = mtime_of(&path, stat, context);
-    Ok(Entry {
+    let at_home = context.home.filter(|home| *path == home.path || path.is_beneath(&home.path));
+    let mtime_s = mtime_of(path, stat, context);
+    Entry {
         mode: if stat.kind == StatKind::Symlink { 0o777 } else { stat.mode },
         uid: at_home.map_or(stat.uid, |home| home.uid),
         gid: at_home.map_or(stat.gid, |home| home.gid),
         mtime_s,
-        xattrs: recorded_xattrs(facts.xattrs, context.policy.profile),
+        xattrs: recorded_xattrs(facts.xattrs.clone(), context.policy.profile),
         group,
         kind,
-        path,
-    })
+        path: path.clone(),
+    }
 }
 
 /// Leaves out what is no part of the tree under this profile.
@@ -215,7 +207,15 @@ mod tests {
     use crate::model::testing::{directory, file, linked, path};
     use crate::model::vouch::Gathering;
 
-    fn seen(at: &str, kind: StatKind, mtime_s: i64) -> Seen {
+    #[derive(Clone)]
+    struct Owned {
+        path: EntryPath,
+        stat: Stat,
+        facts: Facts,
+        is_mount: bool,
+    }
+
+    fn seen(at: &str, kind: StatKind, mtime_s: i64) -> Owned {
         let stat = Stat {
             kind,
             mode: 0o644,
@@ -229,14 +229,18 @@ mod tests {
             ctime: Time::default(),
         };
         let content = (kind == StatKind::File).then_some(ContentHash([0; 32]));
-        Seen { path: path(at), stat, facts: Facts { content, ..Facts::default() }, is_mount: false }
+        Owned { path: path(at), stat, facts: Facts { content, ..Facts::default() }, is_mount: false }
     }
 
-    fn sides(seen: Vec<Seen>, policy: &Policy, home: Option<&Home>, vouched: &Vouched) -> Result<Sides> {
+    fn sides(seen: Vec<Owned>, policy: &Policy, home: Option<&Home>, vouched: &Vouched) -> Result<Sides> {
+        let seen = seen.iter().map(|Owned { path, stat, facts, is_mount }| {
+            let is_mount = *is_mount;
+            Seen { path, stat, facts, is_mount }
+        });
         normalise(seen, &Context { policy, rules: &policy.rules("bootstrap")?, home, vouched })
     }
 
-    fn mtimes(policy: &Policy, seen: Vec<Seen>) -> Vec<i64> {
+    fn mtimes(policy: &Policy, seen: Vec<Owned>) -> Vec<i64> {
         let links = HashMap::new();
         let mut gathering = Gathering::new(&links);
         gathering.add(&[b"/".to_vec()], [(0, &b"v"[..], 500)].into_iter(), |_, _| true);
@@ -245,7 +249,7 @@ mod tests {
         sides.stable.entries().iter().map(|entry| entry.mtime_s).collect()
     }
 
-    fn four() -> Vec<Seen> {
+    fn four() -> Vec<Owned> {
         vec![
             seen("d", StatKind::Directory, 500),
             seen("m.py", StatKind::File, -1),

@@ -7,10 +7,11 @@
 
 use crate::printable::printable;
 use std::fmt;
+use std::sync::Arc;
 
-/// A path below a root, without a leading slash; empty for the root itself.
+/// A path below a root, without a leading slash; empty for the root itself. A clone shares its bytes.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct EntryPath(Box<[u8]>);
+pub struct EntryPath(Arc<[u8]>);
 
 impl EntryPath {
     /// Returns the path of the root itself.
@@ -43,13 +44,22 @@ impl EntryPath {
 
     /// Returns the path of `name` in this directory. `name` is one component, as getdents gave it.
     pub fn join(&self, name: &[u8]) -> Self {
-        let mut key = Vec::with_capacity(self.0.len() + 1 + name.len());
-        key.extend_from_slice(&self.0);
-        if !key.is_empty() {
-            key.push(0);
+        if self.0.is_empty() {
+            return Self(name.into());
         }
-        key.extend_from_slice(name);
-        Self(key.into())
+        let length = self.0.len() + 1 + name.len();
+        let mut short = [0; 256]; // most are shorter, and need no second allocation
+        let mut long = Vec::new();
+        let key = match short.get_mut(..length) {
+            Some(key) => key,
+            None => {
+                long.resize(length, 0);
+                &mut long[..]
+            }
+        };
+        key[..self.0.len()].copy_from_slice(&self.0);
+        key[self.0.len() + 1..].copy_from_slice(name);
+        Self((&*key).into())
     }
 
     /// Returns the ordered form: components joined by NUL.

@@ -3,6 +3,7 @@
 //! A path is read only where its stamp does not vouch for it, and what was read is stamped at once, so that a run
 //! that fails later need not read it again.
 
+use super::below::{Ground, Loaded};
 use super::late::{Late, LateFile};
 use super::monitor::{Phase, Phases};
 use crate::error::{Error, Result};
@@ -16,7 +17,7 @@ use crate::model::stamp::{Facts, Stamp, Stat, StatKind, Time};
 use crate::store::{StampState, Stamps, Store};
 use std::cell::OnceCell;
 use std::io::Read;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 
 /// The largest file that is read as a whole for what it says, such as passwd.
 const LARGEST_CONFIGURATION_BYTES: u64 = 4 << 20;
@@ -26,38 +27,50 @@ const LARGEST_CONFIGURATION_BYTES: u64 = 4 << 20;
 pub(super) struct Look {
     scan: Scan,
     joined: Joined,
+    /// What lies below, where it is sure to be needed.
+    pub(super) loaded: Option<Loaded>,
 }
 
 /// What a root holds.
 #[derive(Debug)]
 pub(super) struct Observation {
-    /// All paths in order, with what there is to know.
-    pub(super) seen: Vec<Seen>,
-    /// Those of them that nobody has read yet.
-    pub(super) late: Late,
-    /// Sockets, which are not among them.
+    /// All paths in order.
+    found: Vec<Found>,
+    /// What there is to know of each; nothing yet of late files.
+    facts: Vec<Facts>,
+    /// Places of those that were read.
+    fresh: Vec<usize>,
+    /// Stamped paths that are gone, in their ordered form.
+    gone: Vec<Vec<u8>>,
+    scan_start: Time,
+    /// Sockets, which are not among the paths.
     pub(super) sockets: u64,
-    /// The stamps, which are of this tree now, but for the late files.
+    /// The state that the stamps had.
     pub(super) stamps: StampState,
     /// What was read.
     pub(super) cost: Cost,
 }
 
-/// Scans the root and asks the stamps.
+/// Scans the root, and reads the stamps meanwhile; where there are none, also what lies below.
 pub(super) fn look(
     store: &mut Store,
     root: &Root,
     rules: &Rules,
+    ground: &Ground,
     threads: NonZeroUsize,
     phases: &Phases,
 ) -> Result<Look> {
     phases.run(Phase::Scan, None, || {
         std::thread::scope(|scope| {
-            let stamps = scope.spawn(|| store.stamps(root.path())); // the disk and the database side by side
+            let read = scope.spawn(|| -> Result<_> {
+                let (stamps, state) = store.stamps(root.path())?;
+                let loaded = stamps.is_empty().then(|| ground.load(store)).transpose()?;
+                Ok((stamps, state, loaded))
+            });
             let scan = scan(root, rules, threads);
-            let stamps = stamps.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            let (scan, (stamps, state)) = (scan?, stamps?);
-            Ok(Look { joined: join(stamps, state, &scan), scan })
+            let read = read.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            let (scan, (stamps, state, loaded)) = (scan?, read?);
+            Ok(Look { joined: join(stamps, state, &scan), scan, loaded })
         })
     })
 }
@@ -65,9 +78,9 @@ pub(super) fn look(
 impl Look {
     /// Returns the snapshot whose tree this is, where every stamp vouched and none is left over, and the stamps of it.
     pub(super) fn same_as(&self) -> Option<(i64, StampState)> {
-        let Joined { unknown, gone, stamps, .. } = &self.joined;
+        let Joined { unknown, gone, state, .. } = &self.joined;
         let is_same = unknown.is_empty() && gone.is_empty();
-        stamps.snapshot_id.filter(|_| is_same).map(|id| (id, *stamps))
+        state.snapshot_id.filter(|_| is_same).map(|id| (id, *state))
     }
 
     /// Returns the number of sockets.
@@ -88,8 +101,8 @@ impl Look {
     /// Returns all paths in order, with whether it is unread: no stamp vouches for it, and nothing is
     /// mounted on it.
     pub(super) fn paths(&self) -> impl Iterator<Item = (&EntryPath, &Stat, bool)> {
-        let found = self.scan.found.iter().zip(&self.joined.facts);
-        found.map(|(found, facts)| (&found.path, &found.stat, facts.is_none() && found.covered.is_none()))
+        let found = self.scan.found.iter().zip(&self.joined.vouching);
+        found.map(|(found, stamp)| (&found.path, &found.stat, stamp.is_none() && found.covered.is_none()))
     }
 
     /// Returns a path with its stat data by its place in the order.
@@ -98,77 +111,68 @@ impl Look {
         (&found.path, &found.stat)
     }
 
-    /// Reads what no stamp vouches for, but for the files at `late_positions`, which are sorted.
+    /// Reads what no stamp vouches for, but for the files at `late_positions`, which are sorted: those are for later.
     pub(super) fn read(
         self,
-        store: &mut Store,
         root: &Root,
         late_positions: &[usize],
         threads: NonZeroUsize,
         phases: &Phases,
-    ) -> Result<Observation> {
-        let Joined { mut facts, mut unknown, gone, mut stamps } = self.joined;
+    ) -> Result<(Observation, Late)> {
+        let Joined { mut stamps, vouching, unknown: mut fresh, gone, state } = self.joined;
         let Scan { mut found, sockets, start } = self.scan;
-        unknown.retain(|at| late_positions.binary_search(at).is_err());
-        let mut cost = Cost::default();
-        if !(unknown.is_empty() && gone.is_empty() && late_positions.is_empty()) {
-            let bytes = unknown.iter().map(|at| file_bytes(&found[*at])).sum();
-            phases.run(Phase::Hash, Some(bytes), || {
-                let advance = |bytes| phases.monitor.advance(bytes);
-                let read = read_facts(root, &mut found, &unknown, threads, &advance)?;
-                cost = read.1;
-                let fresh = unknown.iter().zip(&read.0);
-                let fresh = fresh
-                    .map(|(at, facts)| (found[*at].path.key(), Stamp::new(&found[*at].stat, start, facts)));
-                let changes = gone.iter().map(|key| (key.as_slice(), None)).chain(fresh);
-                stamps = store.update_stamps(root.path(), stamps, changes)?;
-                unknown.iter().zip(read.0).for_each(|(at, fact)| facts[*at] = Some(fact));
-                // What was moved from one directory to another meanwhile may have been seen in neither.
-                check_directories(root, &found)
-            })?;
-        }
+        let vouched =
+            |stamp: &Option<NonZeroU32>| stamp.map(|stamp| stamps.take_facts(stamp.get() as usize - 1));
+        let mut facts: Vec<Facts> = vouching.iter().map(vouched).map(Option::unwrap_or_default).collect();
+        drop(stamps);
+        fresh.retain(|at| late_positions.binary_search(at).is_err());
+        let bytes = fresh.iter().map(|at| file_bytes(&found[*at])).sum();
+        let (read, cost) = phases.run(Phase::Hash, Some(bytes), || {
+            read_facts(root, &mut found, &fresh, threads, &|bytes| phases.monitor.advance(bytes))
+        })?;
+        fresh.iter().zip(read).for_each(|(at, read)| facts[*at] = read);
         let late = |at: &usize| {
             let Found { path, stat, .. } = &found[*at];
             LateFile { path: path.clone(), stat: stat.clone(), facts: OnceCell::new() }
         };
         let late = Late { files: late_positions.iter().map(late).collect(), scan_start: start };
-        let seen = found.into_iter().zip(facts).map(|(Found { path, stat, covered }, facts)| {
-            let facts = facts.unwrap_or_default(); // a late file's are not known yet
-            Seen { path, stat, facts, is_mount: covered.is_some_and(|why| why == Cover::Mount) }
-        });
-        Ok(Observation { seen: seen.collect(), late, sockets, stamps, cost })
+        Ok((Observation { found, facts, fresh, gone, scan_start: start, sockets, stamps: state, cost }, late))
     }
 }
 
 #[derive(Debug)]
 struct Joined {
-    /// For each found path what its stamp vouches for.
-    facts: Vec<Option<Facts>>,
+    stamps: Stamps,
+    /// For each found path the number of the stamp that vouches for it, counted from 1.
+    vouching: Vec<Option<NonZeroU32>>,
     /// Places of the paths that no stamp vouches for.
     unknown: Vec<usize>,
     /// Stamped paths that were not found, in their ordered form.
     gone: Vec<Vec<u8>>,
     /// The state of the stamps.
-    stamps: StampState,
+    state: StampState,
 }
 
 /// Merges what was found with the stamps, which come in the same order.
 fn join(stamps: Stamps, state: StampState, scan: &Scan) -> Joined {
     let found = &scan.found;
-    let mut facts: Vec<Option<Facts>> = Vec::with_capacity(found.len());
+    let mut vouching: Vec<Option<NonZeroU32>> = Vec::with_capacity(found.len());
     let mut gone = Vec::new();
-    stamps.for_each(|key, stamp| {
-        while found.get(facts.len()).is_some_and(|found| found.path.key() < key) {
-            facts.push(None);
+    for (number, (key, stamp)) in stamps.iter().enumerate() {
+        while found.get(vouching.len()).is_some_and(|found| found.path.key() < key) {
+            vouching.push(None);
         }
-        match found.get(facts.len()).filter(|found| found.path.key() == key) {
-            Some(found) => facts.push(stamp.vouches_for(&found.stat).then_some(stamp.facts)),
+        match found.get(vouching.len()).filter(|found| found.path.key() == key) {
+            Some(found) => {
+                vouching.push(NonZeroU32::new(number as u32 + 1).filter(|_| stamp.vouches_for(&found.stat)))
+            }
             None => gone.push(key.to_owned()),
         }
-    });
-    facts.resize(found.len(), None);
-    let unknown = facts.iter().enumerate().filter_map(|(at, facts)| facts.is_none().then_some(at)).collect();
-    Joined { facts, unknown, gone, stamps: state }
+    }
+    vouching.resize(found.len(), None);
+    let unknown =
+        vouching.iter().enumerate().filter_map(|(at, stamp)| stamp.is_none().then_some(at)).collect();
+    Joined { stamps, vouching, unknown, gone, state }
 }
 
 fn file_bytes(found: &Found) -> u64 {
@@ -176,18 +180,42 @@ fn file_bytes(found: &Found) -> u64 {
 }
 
 impl Observation {
+    /// Returns the paths that the stamps do not know as they are now, in no order: with a stamp where there can be one.
+    pub(super) fn changes(&self) -> impl Iterator<Item = (&[u8], Option<Stamp>)> {
+        let stamp = |at: usize| Stamp::new(&self.found[at].stat, self.scan_start, &self.facts[at]);
+        let fresh = self.fresh.iter().map(move |at| (self.found[*at].path.key(), stamp(*at)));
+        self.gone.iter().map(|key| (key.as_slice(), None)).chain(fresh)
+    }
+
+    /// Asks about every directory once more: what was moved from one to another meanwhile may have been seen in neither.
+    pub(super) fn check(&self, root: &Root) -> Result<()> {
+        check_directories(root, &self.found)
+    }
+
+    /// Returns all paths in order.
+    pub(super) fn seen(&self) -> impl ExactSizeIterator<Item = Seen<'_>> {
+        self.found.iter().zip(&self.facts).map(|(found, facts)| Seen {
+            path: &found.path,
+            stat: &found.stat,
+            facts,
+            is_mount: found.covered.is_some_and(|why| why == Cover::Mount),
+        })
+    }
+
     /// Returns what was seen at `path`.
-    pub(super) fn at(&self, path: &EntryPath) -> Option<&Seen> {
-        self.seen.binary_search_by(|seen| seen.path.cmp(path)).ok().map(|at| &self.seen[at])
+    pub(super) fn at(&self, path: &EntryPath) -> Option<(&Stat, &Facts)> {
+        let at = self.found.binary_search_by(|found| found.path.cmp(path)).ok()?;
+        Some((&self.found[at].stat, &self.facts[at]))
     }
 
     /// Returns the content of a small file as it was seen; `None` where there is no such file. Fails where it is
     /// another by now.
     pub(super) fn read_configuration(&self, root: &Root, path: &EntryPath) -> Result<Option<Vec<u8>>> {
-        let Some((seen, content)) = self.at(path).and_then(|seen| Some((seen, seen.facts.content?))) else {
+        let Some((stat, content)) = self.at(path).and_then(|(stat, facts)| Some((stat, facts.content?)))
+        else {
             return Ok(None);
         };
-        if seen.stat.size_bytes > LARGEST_CONFIGURATION_BYTES {
+        if stat.size_bytes > LARGEST_CONFIGURATION_BYTES {
             return Ok(None);
         }
         let full = root.full_path(path);

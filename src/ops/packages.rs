@@ -9,7 +9,7 @@ use crate::model::path::EntryPath;
 use crate::model::stamp::StatKind;
 use crate::model::vouch::{Gathering, Links, Vouched};
 use crate::rpm;
-use crate::store::{Scratch, Store};
+use crate::store::Scratch;
 use std::io::{Read, Write};
 
 /// A larger file is no rpm database, and is not copied.
@@ -34,17 +34,17 @@ pub(super) fn has_database(root: &Root) -> bool {
     })
 }
 
-/// Reads the packages. A database that cannot be read is noted, and the packages are then unknown.
+/// Reads the packages, with `scratch` as a place to work in. A database that cannot be read is noted, and the packages are then unknown.
 pub(super) fn read(
-    store: &Store,
+    scratch: &Scratch,
     root: &Root,
     observed: &Observation,
     monitor: &dyn Monitor,
 ) -> Result<Installed> {
-    let is_file = |path: &EntryPath| observed.at(path).is_some_and(|seen| seen.stat.kind == StatKind::File);
+    let is_file = |path: &EntryPath| observed.at(path).is_some_and(|(stat, _)| stat.kind == StatKind::File);
     for place in places() {
         if is_file(&place.join(rpm::SQLITE.as_bytes())) {
-            return match read_sqlite(store, root, observed, &place) {
+            return match read_sqlite(scratch, root, observed, &place) {
                 Err(error @ Error::RpmDatabase { .. }) => {
                     monitor.note(&format!("{error}; packages are unknown"));
                     Ok(Installed::default())
@@ -74,27 +74,30 @@ fn places() -> impl Iterator<Item = EntryPath> {
 }
 
 /// SQLite opens files by path and makes others beside them, so it gets a private copy.
-fn read_sqlite(store: &Store, root: &Root, observed: &Observation, place: &EntryPath) -> Result<Installed> {
-    let scratch = store.scratch()?;
+fn read_sqlite(
+    scratch: &Scratch,
+    root: &Root,
+    observed: &Observation,
+    place: &EntryPath,
+) -> Result<Installed> {
     for name in [rpm::SQLITE, rpm::SQLITE_WAL] {
         let path = place.join(name.as_bytes());
-        if let Some(seen) = observed.at(&path).filter(|seen| seen.stat.kind == StatKind::File) {
-            if seen.stat.size_bytes > LARGEST_DATABASE_BYTES {
-                let reason = format!("{} bytes are more than any has", seen.stat.size_bytes);
+        if let Some((stat, _)) = observed.at(&path).filter(|(stat, _)| stat.kind == StatKind::File) {
+            if stat.size_bytes > LARGEST_DATABASE_BYTES {
+                let reason = format!("{} bytes are more than any has", stat.size_bytes);
                 return Err(Error::RpmDatabase { path: root.full_path(&path), reason });
             }
-            copy(root, observed, &path, &scratch, name)?;
+            copy(root, observed, &path, scratch, name)?;
         }
     }
     let links: Links = observed
-        .seen
-        .iter()
+        .seen()
         .filter(|seen| seen.stat.kind == StatKind::Symlink)
         .map(|seen| (seen.path.clone(), seen.facts.target.clone()))
         .collect();
     let mut gathering = Gathering::new(&links);
     let is_seen = |path: &EntryPath, mtime_s: i64| {
-        observed.at(path).is_some_and(|seen| seen.stat.mtime.seconds == mtime_s)
+        observed.at(path).is_some_and(|(stat, _)| stat.mtime.seconds == mtime_s)
     };
     let mut packages: Vec<Package> = Vec::new();
     rpm::read(scratch.path(), &root.full_path(&place.join(rpm::SQLITE.as_bytes())), |header| {
@@ -122,7 +125,7 @@ fn copy(root: &Root, observed: &Observation, path: &EntryPath, scratch: &Scratch
         hasher.update(&buffer[..count]);
         output.write_all(&buffer[..count]).map_err(Error::io("write", &target))?;
     }
-    let recorded = observed.at(path).and_then(|seen| seen.facts.content);
+    let recorded = observed.at(path).and_then(|(_, facts)| facts.content);
     if recorded.is_none_or(|content| content.0 != *hasher.finalize().as_bytes()) {
         return Err(Error::Changed(full));
     }

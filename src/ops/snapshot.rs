@@ -2,11 +2,11 @@
 
 use super::below::{Ground, Loaded, Place, check_names, series_of};
 use super::compose::{Composer, Made};
-use super::describe::{build_user, settings};
+use super::describe::{BuildUser, build_user, settings};
 use super::late;
 use super::monitor::{Monitor, Phase, Phases};
 use super::observe::{Observation, look};
-use super::packages;
+use super::packages::{self, Installed};
 use crate::error::{Error, Result};
 use crate::fs::facts::Cost;
 use crate::fs::root::Root;
@@ -17,10 +17,10 @@ use crate::model::normalise::{Context, Sides, normalise};
 use crate::model::overlay::Overlay;
 use crate::model::path::EntryPath;
 use crate::model::plan::{Planned, plan};
-use crate::model::policy::{MtimeRule, Policy, Profile};
+use crate::model::policy::{MtimeRule, Policy, Profile, Rules};
 use crate::model::tree::Tree;
 use crate::model::unread::Expected;
-use crate::store::{LayerUse, NewSnapshot, PackagesOf, Snapshot, StampState, Store};
+use crate::store::{LayerUse, NewSnapshot, PackagesOf, Scratch, Snapshot, StampState, Store};
 use std::num::NonZeroUsize;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -169,7 +169,7 @@ fn try_snapshot(
     let place = Place::find(store, series, options)?;
     let rules = &policy.rules(&place.stage)?;
     let ground = Ground::find(store, &place, options, &policy.key())?;
-    let looked = look(store, root, rules, options.threads, phases)?;
+    let mut looked = look(store, root, rules, &ground, options.threads, phases)?;
     if let Some((id, stamps)) = looked.same_as()
         && let Some((known, layers)) = same_snapshot(store, id, &place, &ground, policy)?
     {
@@ -180,7 +180,10 @@ fn try_snapshot(
         let recording = Recording { place: &place, ground: &ground, policy, root, stamps };
         return Ok((record(store, &recording, packages, counts, &made, phases)?, Cost::default()));
     }
-    let loaded = phases.run(Phase::Plan, None, || ground.load(store))?;
+    let loaded = match looked.loaded.take() {
+        Some(loaded) => loaded,
+        None => phases.run(Phase::Plan, None, || ground.load(store))?,
+    };
     let late = match may_read_late {
         true => {
             let expected =
@@ -189,16 +192,18 @@ fn try_snapshot(
         }
         false => Vec::new(),
     };
-    let observed = looked.read(store, root, &late, options.threads, phases)?;
-    let installed =
-        phases.run(Phase::Packages, None, || packages::read(store, root, &observed, phases.monitor))?;
-    let user = build_user(root, &observed, policy)?;
-    let Observation { seen, late, sockets, mut stamps, mut cost } = observed;
-    let mut sides = phases.run(Phase::Plan, None, || {
-        let home = user.as_ref().and_then(|user| user.home.as_ref());
-        let context = Context { policy, rules, home, vouched: &installed.vouched };
-        normalise(seen, &context).map_err(|error| below_root(error, root))
-    })?;
+    let (observed, late) = looked.read(root, &late, options.threads, phases)?;
+    let scratch = store.scratch()?;
+    // What was read is stamped at once, so that a run that fails later has not read in vain.
+    let (stamped, understood) = std::thread::scope(|scope| {
+        let stamped = scope.spawn(|| store.update_stamps(root.path(), observed.stamps, observed.changes()));
+        let understood = understand(&observed, root, policy, rules, &scratch, phases);
+        (stamped.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), understood)
+    });
+    let mut stamps = stamped?;
+    let Understood { installed, user, mut sides } = understood?;
+    let (sockets, mut cost) = (observed.sockets, observed.cost);
+    drop(observed);
     if let Some(before) = tree_before(store, &ground, &place, &loaded, policy, &sides)? {
         let as_seen = sides.stable.clone();
         sides.keep_below_mounts(&before);
@@ -234,6 +239,33 @@ fn try_snapshot(
     };
     let recording = Recording { place: &place, ground: &ground, policy, root, stamps };
     Ok((record(store, &recording, packages, counts, &made, phases)?, cost))
+}
+
+/// What a root means under a policy.
+struct Understood {
+    installed: Installed,
+    user: Option<BuildUser>,
+    sides: Sides,
+}
+
+fn understand(
+    observed: &Observation,
+    root: &Root,
+    policy: &Policy,
+    rules: &Rules,
+    scratch: &Scratch,
+    phases: &Phases,
+) -> Result<Understood> {
+    phases.run(Phase::Scan, None, || observed.check(root))?;
+    let installed =
+        phases.run(Phase::Packages, None, || packages::read(scratch, root, observed, phases.monitor))?;
+    let user = build_user(root, observed, policy)?;
+    let sides = phases.run(Phase::Plan, None, || {
+        let home = user.as_ref().and_then(|user| user.home.as_ref());
+        let context = Context { policy, rules, home, vouched: &installed.vouched };
+        normalise(observed.seen(), &context).map_err(|error| below_root(error, root))
+    })?;
+    Ok(Understood { installed, user, sides })
 }
 
 /// The tree that was there before, where something is mounted now: of the stage before, or for a first stage of the

@@ -32,13 +32,24 @@ impl Stamps {
         self.stamps.push((self.keys.len(), stamp));
     }
 
-    /// Gives each stamp with the ordered form of its path to `each`.
-    pub fn for_each(self, mut each: impl FnMut(&[u8], Stamp)) {
+    /// Tells whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.stamps.is_empty()
+    }
+
+    /// Returns each stamp with the ordered form of its path.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &Stamp)> {
         let mut start = 0;
-        for (end, stamp) in self.stamps {
-            each(&self.keys[start..end], stamp);
-            start = end;
-        }
+        self.stamps.iter().map(move |(end, stamp)| {
+            let key = &self.keys[start..*end];
+            start = *end;
+            (key, stamp)
+        })
+    }
+
+    /// Takes the facts out of a stamp, given by its place in the order.
+    pub fn take_facts(&mut self, at: usize) -> Facts {
+        std::mem::take(&mut self.stamps[at].1.facts)
     }
 }
 
