@@ -132,15 +132,21 @@ fn facts_of(root: &Root, found: &Found, buffer: &mut [u8]) -> Result<(Stat, Fact
 
 /// Asks about every directory once more. Fails with [`Error::Changed`] where one is not what it was when it was found:
 /// names may have come or gone since.
-pub fn check_directories(root: &Root, found: &[Found]) -> Result<()> {
-    for found in
-        found.iter().filter(|found| found.stat.kind == StatKind::Directory && found.covered.is_none())
-    {
-        if stat_of(root, &root.open_handle(&found.path)?, &found.path)? != found.stat {
-            return Err(Error::Changed(root.full_path(&found.path)));
-        }
-    }
-    Ok(())
+pub fn check_directories(root: &Root, found: &[Found], threads: NonZeroUsize) -> Result<()> {
+    let is_entered = |found: &&Found| found.stat.kind == StatKind::Directory && found.covered.is_none();
+    let check =
+        |found: &Found| match stat_of(root, &root.open_handle(&found.path)?, &found.path)? == found.stat {
+            true => Ok(()),
+            false => Err(Error::Changed(root.full_path(&found.path))),
+        };
+    let check_all = |found: &[Found]| found.iter().filter(is_entered).try_for_each(check);
+    std::thread::scope(|scope| {
+        let parts = found.chunks(found.len().div_ceil(threads.get()).max(1024));
+        let parts: Vec<_> = parts.map(|part| scope.spawn(move || check_all(part))).collect();
+        parts
+            .into_iter()
+            .try_for_each(|part| part.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    })
 }
 
 pub(super) fn stat_of(root: &Root, handle: &impl AsFd, path: &EntryPath) -> Result<Stat> {

@@ -7,7 +7,6 @@ use super::entry::{Entry, Kind};
 use super::path::EntryPath;
 use super::policy::{MtimeRule, Policy, Rules};
 use super::stamp::{Stat, StatKind, Time, is_settled};
-use super::tree::Tree;
 
 /// What tells whether a file is sure to be in a new layer.
 #[derive(Debug)]
@@ -18,40 +17,32 @@ pub struct Expected<'a> {
     pub rules: &'a Rules,
     /// When the scan began: what may have been written since is read before it is packed, and compared then.
     pub scan_start: Time,
-    /// What the new layer is laid over.
-    pub below: Option<&'a Tree>,
 }
 
 impl Expected<'_> {
-    /// Returns the places of the stable files that will be in a layer whatever they hold. `paths` are all that were found,
-    /// in order, each with whether nobody has read it.
-    pub fn sure_to_be_packed<'f>(
-        &self,
-        paths: impl Iterator<Item = (&'f EntryPath, &'f Stat, bool)>,
-    ) -> Vec<usize> {
+    /// Returns the places of the stable files that may be read late. `paths` are all that were found, in order, each with
+    /// whether nobody has read it.
+    pub fn candidates<'f>(&self, paths: impl Iterator<Item = (&'f EntryPath, &'f Stat, bool)>) -> Vec<usize> {
         let mut volatility = self.rules.volatility();
-        let mut is_sure = |path: &EntryPath, stat: &Stat, is_unread: bool| {
+        let mut may_be_late = |path: &EntryPath, stat: &Stat, is_unread: bool| {
             !volatility.holds(path)
                 && is_unread
                 && stat.kind == StatKind::File
                 && is_settled(stat, self.scan_start)
-                && self.differs(self.below_at(path), stat)
         };
-        let sure = paths.enumerate().filter(|(_, (path, stat, is_unread))| is_sure(path, stat, *is_unread));
-        sure.map(|(at, _)| at).collect()
+        let late =
+            paths.enumerate().filter(|(_, (path, stat, is_unread))| may_be_late(path, stat, *is_unread));
+        late.map(|(at, _)| at).collect()
     }
 
-    /// Tells whether what stat says is enough to tell a file from what is recorded.
+    /// Tells whether what stat says is enough to tell a file from what is recorded. A file that differs from what its
+    /// layer is laid over will be in that layer, whatever it holds.
     pub fn differs(&self, recorded: Option<&Entry>, stat: &Stat) -> bool {
         recorded.is_none_or(|entry| {
             !matches!(entry.kind, Kind::File { size_bytes, .. } if size_bytes == stat.size_bytes)
                 || entry.mode != stat.mode
                 || self.has_other_time(entry, stat)
         })
-    }
-
-    fn below_at(&self, path: &EntryPath) -> Option<&Entry> {
-        self.below.and_then(|tree| tree.position(path).map(|at| &tree.entries()[at]))
     }
 
     /// Tells whether the file's time is another under any list of packages.
@@ -87,37 +78,42 @@ mod tests {
         }
     }
 
-    fn tree(files: &[(&str, u64, i64)]) -> Tree {
-        let entry = |(at, size, mtime_s): &(&str, u64, i64)| Entry { mtime_s: *mtime_s, ..file(at, *size) };
-        Tree::new(files.iter().map(entry).collect())
+    fn expected<'a>(policy: &'a Policy, rules: &'a Rules) -> Expected<'a> {
+        Expected { policy, rules, scan_start: Time { seconds: 1_000, nanos: 0 } }
     }
 
-    fn sure(policy: &Policy, below: Option<&Tree>, files: &[(&str, u64, i64)]) -> Vec<usize> {
+    fn candidates(policy: &Policy) -> Vec<usize> {
+        let files = [("a", stat(2, 5)), ("now", stat(2, 1_000)), ("var/log/x", stat(2, 5))];
+        let files = files.map(|(at, stat)| (path(at), stat));
         let rules = policy.rules("bootstrap").unwrap();
-        let scan_start = Time { seconds: 1_000, nanos: 0 };
-        let found: Vec<_> = files.iter().map(|(at, size, mtime)| (path(at), stat(*size, *mtime))).collect();
-        let files = found.iter().map(|(path, stat)| (path, stat, true));
-        Expected { policy, rules: &rules, scan_start, below }.sure_to_be_packed(files)
+        expected(policy, &rules).candidates(files.iter().map(|(path, stat)| (path, stat, true)))
     }
 
     #[test]
-    fn all_of_a_first_tree_is_sure_but_what_is_volatile_or_just_written() {
-        let files = [("a", 2, 5), ("now", 2, 1_000), ("var/log/x", 2, 5)];
-        assert_eq!(sure(&Policy::mock(), None, &files), [0]);
-        assert_eq!(sure(&Policy::plain(), None, &files), [0, 2]);
+    fn any_file_can_be_read_late_but_what_is_volatile_or_just_written() {
+        assert_eq!(candidates(&Policy::mock()), [0]);
+        assert_eq!(candidates(&Policy::plain()), [0, 2]);
+    }
+
+    /// Tells whether a file of 2 bytes with time 5 differs from what is recorded with these.
+    fn differs(policy: &Policy, size_bytes: u64, mtime_s: i64) -> bool {
+        let rules = policy.rules("bootstrap").unwrap();
+        let recorded = Entry { mtime_s, ..file("a", size_bytes) };
+        expected(policy, &rules).differs(Some(&recorded), &stat(2, 5))
     }
 
     #[test]
-    fn what_may_be_as_it_was_is_not_sure() {
-        let below = tree(&[("later", 2, 5), ("longer", 2, 5), ("same", 2, 5)]);
-        let files = [("later", 2, 6), ("longer", 3, 5), ("same", 2, 5), ("z", 2, 5)];
-        assert_eq!(sure(&Policy::plain(), Some(&below), &files), [0, 1, 3]);
+    fn another_size_or_kept_time_tells_files_apart() {
+        let policy = Policy::plain();
+        assert!(!differs(&policy, 2, 5));
+        assert!(differs(&policy, 3, 5));
+        assert!(differs(&policy, 2, 6));
     }
 
     #[test]
     fn a_time_that_no_package_gave_tells_nothing_under_the_package_rule() {
         let policy = Policy::mock();
-        let below = tree(&[("generated", 2, policy.epoch_s()), ("packaged", 2, 5)]);
-        assert_eq!(sure(&policy, Some(&below), &[("generated", 2, 7), ("packaged", 2, 7)]), [1]);
+        assert!(differs(&policy, 2, 6));
+        assert!(!differs(&policy, 2, policy.epoch_s()));
     }
 }

@@ -4,9 +4,11 @@ use super::snapshot::Options;
 use crate::error::{Error, Result};
 use crate::fs::root::Root;
 use crate::model::digest::{LayerKey, PolicyKey};
+use crate::model::entry::Entry;
 use crate::model::layer::Role;
 use crate::model::names::{BOOTSTRAP, STAGES, check_name, check_series, series_from};
 use crate::model::overlay::Overlay;
+use crate::model::path::EntryPath;
 use crate::model::plan::Below;
 use crate::model::tree::Tree;
 use crate::store::{Layer, LayerUse, Snapshot, Store};
@@ -171,6 +173,15 @@ impl Ground {
         }
     }
 
+    /// Returns the entry that lies below at `path`, as far as whiteouts above it do not count.
+    pub(super) fn topmost(&self, store: &Store, path: &EntryPath) -> Result<Option<Entry>> {
+        match self {
+            Self::Nothing => Ok(None),
+            Self::Base(base) => store.topmost([base.id].into_iter(), path),
+            Self::Stage { layers, .. } => store.topmost(layers.iter().rev().map(|l| l.layer.id), path),
+        }
+    }
+
     /// Reads the tree that lies below.
     pub(super) fn load(&self, store: &Store) -> Result<Loaded> {
         let (keys, ids): (Vec<(Role, LayerKey)>, Vec<i64>) = match self {
@@ -198,4 +209,12 @@ impl Ground {
 pub(super) struct Loaded {
     keys: Vec<(Role, LayerKey)>,
     pub(super) tree: Option<Tree>,
+}
+
+impl Loaded {
+    /// Returns the entry at `path`.
+    pub(super) fn at(&self, path: &EntryPath) -> Option<&Entry> {
+        let tree = self.tree.as_ref()?;
+        tree.position(path).map(|at| &tree.entries()[at])
+    }
 }

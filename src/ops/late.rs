@@ -1,5 +1,6 @@
 //! Files that nobody reads before their layer is packed.
 
+use super::below::Ground;
 use super::monitor::Monitor;
 use super::observe::Look;
 use super::{describe, packages};
@@ -16,7 +17,7 @@ use crate::model::path::EntryPath;
 use crate::model::policy::Profile;
 use crate::model::stamp::{Facts, Stamp, Stat, Time};
 use crate::model::unread::Expected;
-use crate::store::{Snapshot, Store};
+use crate::store::{LayerUse, Snapshot, Store};
 use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::io::{self, Read};
@@ -24,6 +25,9 @@ use std::num::NonZeroUsize;
 
 /// Reading less than this twice costs less than to find out whether it is needed.
 const WORTHWHILE_BYTES: u64 = 16 << 20;
+
+/// To read all of what lies below costs as much as to look up so many.
+const MANY_FILES: usize = 5_000;
 
 /// Files that were found and not read, in path order.
 #[derive(Debug, Default)]
@@ -44,28 +48,44 @@ pub(super) struct LateFile {
 /// Chooses the files to be read late: those that go into a layer which is sure to be new. Returns their places.
 pub(super) fn choose(
     store: &Store,
-    looked: &Look,
+    looked: &mut Look,
     expected: &Expected,
+    ground: &Ground,
     last: Option<&Snapshot>,
 ) -> Result<Vec<usize>> {
     if looked.unread_bytes() < WORTHWHILE_BYTES {
         return Ok(Vec::new());
     }
-    let mut sure = expected.sure_to_be_packed(looked.paths());
-    sure.retain(|at| !is_read_early(looked.at(*at).0));
-    let mut is_new = last.is_none();
-    if let Some(last) = last {
-        // Where nothing tells the tree from the last one, its layers may be known.
-        let layers = store.layers(last.id)?;
-        for at in &sure {
-            let (path, stat) = looked.at(*at);
-            if expected.differs(store.topmost(&layers, path)?.as_ref(), stat) {
-                is_new = true;
-                break;
-            }
+    let candidates = expected.candidates(looked.paths());
+    if looked.loaded.is_none() && candidates.len() > MANY_FILES {
+        looked.loaded = Some(ground.load(store)?);
+    }
+    let mut sure = Vec::new();
+    for at in candidates {
+        let (path, stat) = looked.at(at);
+        let differs = match &looked.loaded {
+            Some(below) => expected.differs(below.at(path), stat),
+            None => expected.differs(ground.topmost(store, path)?.as_ref(), stat),
+        };
+        if differs && !is_read_early(path) {
+            sure.push(at);
         }
     }
-    Ok(if is_new { sure } else { Vec::new() })
+    // Where nothing tells the tree from the last one, its layers may be known.
+    let Some(last) = last else { return Ok(sure) };
+    let layers = store.layers(last.id)?;
+    for at in &sure {
+        let (path, stat) = looked.at(*at);
+        if expected.differs(store.topmost(ids(&layers), path)?.as_ref(), stat) {
+            return Ok(sure);
+        }
+    }
+    Ok(Vec::new())
+}
+
+/// From the topmost.
+fn ids(layers: &[LayerUse]) -> impl Iterator<Item = i64> {
+    layers.iter().rev().map(|layer| layer.layer.id)
 }
 
 /// Tells whether the file's content counts before a layer is planned.

@@ -188,8 +188,8 @@ impl Observation {
     }
 
     /// Asks about every directory once more: what was moved from one to another meanwhile may have been seen in neither.
-    pub(super) fn check(&self, root: &Root) -> Result<()> {
-        check_directories(root, &self.found)
+    pub(super) fn check(&self, root: &Root, threads: NonZeroUsize) -> Result<()> {
+        check_directories(root, &self.found, threads)
     }
 
     /// Returns all paths in order.

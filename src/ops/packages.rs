@@ -34,17 +34,18 @@ pub(super) fn has_database(root: &Root) -> bool {
     })
 }
 
-/// Reads the packages, with `scratch` as a place to work in. A database that cannot be read is noted, and the packages are then unknown.
+/// Reads the packages, and the times of their files where they are wanted, with `scratch` as a place to work in. A database that cannot be read is noted, and the packages are then unknown.
 pub(super) fn read(
     scratch: &Scratch,
     root: &Root,
     observed: &Observation,
+    wants_times: bool,
     monitor: &dyn Monitor,
 ) -> Result<Installed> {
     let is_file = |path: &EntryPath| observed.at(path).is_some_and(|(stat, _)| stat.kind == StatKind::File);
     for place in places() {
         if is_file(&place.join(rpm::SQLITE.as_bytes())) {
-            return match read_sqlite(scratch, root, observed, &place) {
+            return match read_sqlite(scratch, root, observed, &place, wants_times) {
                 Err(error @ Error::RpmDatabase { .. }) => {
                     monitor.note(&format!("{error}; packages are unknown"));
                     Ok(Installed::default())
@@ -79,6 +80,7 @@ fn read_sqlite(
     root: &Root,
     observed: &Observation,
     place: &EntryPath,
+    wants_times: bool,
 ) -> Result<Installed> {
     for name in [rpm::SQLITE, rpm::SQLITE_WAL] {
         let path = place.join(name.as_bytes());
@@ -101,8 +103,10 @@ fn read_sqlite(
     };
     let mut packages: Vec<Package> = Vec::new();
     rpm::read(scratch.path(), &root.full_path(&place.join(rpm::SQLITE.as_bytes())), |header| {
-        let files = header.files.iter().map(|file| (file.directory, file.name.as_slice(), file.mtime_s));
-        gathering.add(&header.directories, files, is_seen);
+        if wants_times {
+            let files = header.files.iter().map(|file| (file.directory, file.name.as_slice(), file.mtime_s));
+            gathering.add(&header.directories, files, is_seen);
+        }
         packages.push(header.package);
     })?;
     packages.sort();

@@ -180,27 +180,26 @@ fn try_snapshot(
         let recording = Recording { place: &place, ground: &ground, policy, root, stamps };
         return Ok((record(store, &recording, packages, counts, &made, phases)?, Cost::default()));
     }
-    let loaded = match looked.loaded.take() {
-        Some(loaded) => loaded,
-        None => phases.run(Phase::Plan, None, || ground.load(store))?,
-    };
     let late = match may_read_late {
-        true => {
-            let expected =
-                Expected { policy, rules, scan_start: looked.scan_start(), below: loaded.tree.as_ref() };
-            late::choose(store, &looked, &expected, last_of(store, &place, policy)?.as_ref())?
-        }
+        true => phases.run(Phase::Plan, None, || {
+            let expected = Expected { policy, rules, scan_start: looked.scan_start() };
+            late::choose(store, &mut looked, &expected, &ground, last_of(store, &place, policy)?.as_ref())
+        })?,
         false => Vec::new(),
     };
+    let loaded = looked.loaded.take();
     let (observed, late) = looked.read(root, &late, options.threads, phases)?;
     let scratch = store.scratch()?;
     // What was read is stamped at once, so that a run that fails later has not read in vain.
-    let (stamped, understood) = std::thread::scope(|scope| {
-        let stamped = scope.spawn(|| store.update_stamps(root.path(), observed.stamps, observed.changes()));
-        let understood = understand(&observed, root, policy, rules, &scratch, phases);
-        (stamped.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), understood)
+    let (database, understood) = std::thread::scope(|scope| {
+        let database = scope.spawn(|| -> Result<_> {
+            let stamps = store.update_stamps(root.path(), observed.stamps, observed.changes())?;
+            Ok((stamps, loaded.map_or_else(|| ground.load(store), Ok)?))
+        });
+        let understood = understand(&observed, root, policy, rules, options.threads, &scratch, phases);
+        (database.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), understood)
     });
-    let mut stamps = stamped?;
+    let (mut stamps, loaded) = database?;
     let Understood { installed, user, mut sides } = understood?;
     let (sockets, mut cost) = (observed.sockets, observed.cost);
     drop(observed);
@@ -253,12 +252,15 @@ fn understand(
     root: &Root,
     policy: &Policy,
     rules: &Rules,
+    threads: NonZeroUsize,
     scratch: &Scratch,
     phases: &Phases,
 ) -> Result<Understood> {
-    phases.run(Phase::Scan, None, || observed.check(root))?;
-    let installed =
-        phases.run(Phase::Packages, None, || packages::read(scratch, root, observed, phases.monitor))?;
+    phases.run(Phase::Scan, None, || observed.check(root, threads))?;
+    let wants_times = policy.mtime == MtimeRule::Package;
+    let installed = phases.run(Phase::Packages, None, || {
+        packages::read(scratch, root, observed, wants_times, phases.monitor)
+    })?;
     let user = build_user(root, observed, policy)?;
     let sides = phases.run(Phase::Plan, None, || {
         let home = user.as_ref().and_then(|user| user.home.as_ref());

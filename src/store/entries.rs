@@ -1,7 +1,7 @@
 //! What a recorded layer holds, as rows.
 
+use super::Store;
 use super::values::{bits, bytes, encode_xattrs, hash, path, unfit, xattrs};
-use super::{LayerUse, Store};
 use crate::error::Result;
 use crate::model::digest::ContentHash;
 use crate::model::entry::{Device, Entry, Group, Kind};
@@ -17,14 +17,14 @@ const COLUMNS: &str =
     link_group, xattrs";
 
 impl Store {
-    /// Returns the entry that the topmost of `layers`, given from the lowest, has at `path`; `None` where none has one.
+    /// Returns the entry that the first of the layers, given from the topmost, has at `path`; `None` where none has one.
     /// Whiteouts above the path are not looked for.
-    pub fn topmost(&self, layers: &[LayerUse], path: &EntryPath) -> Result<Option<Entry>> {
+    pub fn topmost(&self, layer_ids: impl Iterator<Item = i64>, path: &EntryPath) -> Result<Option<Entry>> {
         let run = || -> rusqlite::Result<Option<Entry>> {
             let sql = format!("SELECT {COLUMNS} FROM entry WHERE layer_id = ? AND path = ?");
             let mut query = self.connection.prepare_cached(&sql)?;
-            for LayerUse { layer, .. } in layers.iter().rev() {
-                match query.query_row(params![layer.id, path.key()], laid).optional()? {
+            for layer_id in layer_ids {
+                match query.query_row(params![layer_id, path.key()], laid).optional()? {
                     None => {}
                     Some(Laid::Entry(entry)) => return Ok(Some(entry)),
                     Some(Laid::Whiteout(_)) => return Ok(None),
