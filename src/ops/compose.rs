@@ -263,7 +263,7 @@ impl<'a> Composer<'a> {
 /// The files of a root, counted as they are read.
 struct RootContents<'a> {
     root: &'a Root,
-    late: &'a Late,
+    late: &'a Late<'a>,
     profile: Profile,
     monitor: &'a dyn Monitor,
     files: Cell<u64>,

@@ -31,18 +31,17 @@ const MANY_FILES: usize = 5_000;
 
 /// Files that were found and not read, in path order.
 #[derive(Debug, Default)]
-pub(super) struct Late {
-    pub(super) files: Vec<LateFile>,
+pub(super) struct Late<'o> {
+    pub(super) files: Vec<LateFile<'o>>,
     /// When the scan began that found them.
     pub(super) scan_start: Time,
 }
 
 /// One of them, as it was found, and what was read.
 #[derive(Debug)]
-pub(super) struct LateFile {
-    pub(super) path: EntryPath,
-    pub(super) stat: Stat,
-    pub(super) facts: OnceCell<Facts>,
+pub(super) struct LateFile<'o> {
+    found: &'o Found,
+    facts: OnceCell<Facts>,
 }
 
 /// Chooses the files to be read late: those that go into a layer which is sure to be new. Returns their places.
@@ -93,7 +92,12 @@ fn is_read_early(path: &EntryPath) -> bool {
     packages::database_files().chain(describe::configuration_files()).any(|early| early == *path)
 }
 
-impl Late {
+impl<'o> Late<'o> {
+    /// Takes files that nobody has read, as they were found.
+    pub(super) fn new(found: impl Iterator<Item = &'o Found>, scan_start: Time) -> Self {
+        Self { files: found.map(|found| LateFile { found, facts: OnceCell::new() }).collect(), scan_start }
+    }
+
     /// Opens one of them to pack it.
     pub(super) fn open<'a>(
         &'a self,
@@ -102,9 +106,9 @@ impl Late {
         path: &EntryPath,
     ) -> Result<Box<dyn Unread + 'a>> {
         let changed = || Error::Changed(root.full_path(path));
-        let at = self.files.binary_search_by(|file| file.path.cmp(path)).map_err(|_| changed())?;
+        let at = self.files.binary_search_by(|file| file.found.path.cmp(path)).map_err(|_| changed())?;
         let late = &self.files[at];
-        let file = root.open_unchanged(&late.path, &late.stat)?;
+        let file = root.open_unchanged(&late.found.path, &late.found.stat)?;
         let all_xattrs = file.xattrs()?;
         let xattrs = recorded_xattrs(all_xattrs.clone(), profile);
         Ok(Box::new(OpenLate { late, file, xattrs, all_xattrs }))
@@ -117,25 +121,23 @@ impl Late {
         threads: NonZeroUsize,
         monitor: &dyn Monitor,
     ) -> Result<Cost> {
-        let inode = |file: &LateFile| (file.stat.device, file.stat.inode);
-        let linked = self.files.iter().filter(|file| file.stat.nlink > 1);
+        let inode = |file: &LateFile| (file.found.stat.device, file.found.stat.inode);
+        let linked = self.files.iter().filter(|file| file.found.stat.nlink > 1);
         let packed: HashMap<(u64, u64), (&Stat, &Facts)> =
-            linked.filter_map(|file| Some((inode(file), (&file.stat, file.facts.get()?)))).collect();
+            linked.filter_map(|file| Some((inode(file), (&file.found.stat, file.facts.get()?)))).collect();
         let mut rest = Vec::new();
         for file in self.files.iter().filter(|file| file.facts.get().is_none()) {
-            match packed.get(&inode(file)).filter(|(stat, _)| **stat == file.stat) {
+            match packed.get(&inode(file)).filter(|(stat, _)| **stat == file.found.stat) {
                 Some((_, facts)) => file.learn((*facts).clone()),
                 None => rest.push(file),
             }
         }
-        let found =
-            |file: &&LateFile| Found { path: file.path.clone(), stat: file.stat.clone(), covered: None };
-        let mut found: Vec<Found> = rest.iter().map(found).collect();
+        let mut found: Vec<Found> = rest.iter().map(|file| file.found.clone()).collect();
         let all: Vec<usize> = (0..found.len()).collect();
         let (facts, cost) = read_facts(root, &mut found, &all, threads, &|bytes| monitor.advance(bytes))?;
         for ((file, found), facts) in rest.into_iter().zip(found).zip(facts) {
-            if found.stat != file.stat {
-                return Err(Error::Changed(root.full_path(&file.path)));
+            if found.stat != file.found.stat {
+                return Err(Error::Changed(root.full_path(&file.found.path)));
             }
             file.learn(facts);
         }
@@ -144,17 +146,17 @@ impl Late {
 
     /// Returns what was read, in path order.
     pub(super) fn facts(&self) -> impl Iterator<Item = (&EntryPath, &Facts)> {
-        self.files.iter().filter_map(|file| Some((&file.path, file.facts.get()?)))
+        self.files.iter().filter_map(|file| Some((&file.found.path, file.facts.get()?)))
     }
 
     /// Returns the stamps of those that were read.
     pub(super) fn stamps(&self) -> impl Iterator<Item = (&[u8], Option<Stamp>)> {
-        let stamp = |file: &LateFile| Stamp::new(&file.stat, self.scan_start, file.facts.get()?);
-        self.files.iter().map(move |file| (file.path.key(), stamp(file)))
+        let stamp = |file: &LateFile| Stamp::new(&file.found.stat, self.scan_start, file.facts.get()?);
+        self.files.iter().map(move |file| (file.found.path.key(), stamp(file)))
     }
 }
 
-impl LateFile {
+impl LateFile<'_> {
     fn learn(&self, facts: Facts) {
         let _ = self.facts.set(facts); // whoever was earlier has found out the same
     }
@@ -162,7 +164,7 @@ impl LateFile {
 
 /// A late file that is being packed.
 struct OpenLate<'a> {
-    late: &'a LateFile,
+    late: &'a LateFile<'a>,
     file: Unchanged<'a>,
     /// Those that the entry gets.
     xattrs: Xattrs,

@@ -4,7 +4,7 @@
 //! that fails later need not read it again.
 
 use super::below::{Ground, Loaded};
-use super::late::{Late, LateFile};
+use super::late::Late;
 use super::monitor::{Phase, Phases};
 use crate::error::{Error, Result};
 use crate::fs::facts::{Cost, check_directories, read_facts};
@@ -15,7 +15,6 @@ use crate::model::path::EntryPath;
 use crate::model::policy::Rules;
 use crate::model::stamp::{Facts, Stamp, Stat, StatKind, Time};
 use crate::store::{StampState, Stamps, Store};
-use std::cell::OnceCell;
 use std::io::Read;
 use std::num::{NonZeroU32, NonZeroUsize};
 
@@ -40,6 +39,8 @@ pub(super) struct Observation {
     facts: Vec<Facts>,
     /// Places of those that were read.
     fresh: Vec<usize>,
+    /// Places of those that are to be read later.
+    late: Vec<usize>,
     /// Stamped paths that are gone, in their ordered form.
     gone: Vec<Vec<u8>>,
     scan_start: Time,
@@ -118,7 +119,7 @@ impl Look {
         late_positions: &[usize],
         threads: NonZeroUsize,
         phases: &Phases,
-    ) -> Result<(Observation, Late)> {
+    ) -> Result<Observation> {
         let Joined { mut stamps, vouching, unknown: mut fresh, gone, state } = self.joined;
         let Scan { mut found, sockets, start } = self.scan;
         let vouched =
@@ -131,12 +132,8 @@ impl Look {
             read_facts(root, &mut found, &fresh, threads, &|bytes| phases.monitor.advance(bytes))
         })?;
         fresh.iter().zip(read).for_each(|(at, read)| facts[*at] = read);
-        let late = |at: &usize| {
-            let Found { path, stat, .. } = &found[*at];
-            LateFile { path: path.clone(), stat: stat.clone(), facts: OnceCell::new() }
-        };
-        let late = Late { files: late_positions.iter().map(late).collect(), scan_start: start };
-        Ok((Observation { found, facts, fresh, gone, scan_start: start, sockets, stamps: state, cost }, late))
+        let late = late_positions.to_vec();
+        Ok(Observation { found, facts, fresh, late, gone, scan_start: start, sockets, stamps: state, cost })
     }
 }
 
@@ -185,6 +182,11 @@ impl Observation {
         let stamp = |at: usize| Stamp::new(&self.found[at].stat, self.scan_start, &self.facts[at]);
         let fresh = self.fresh.iter().map(move |at| (self.found[*at].path.key(), stamp(*at)));
         self.gone.iter().map(|key| (key.as_slice(), None)).chain(fresh)
+    }
+
+    /// Returns the files that nobody has read yet.
+    pub(super) fn late(&self) -> Late<'_> {
+        Late::new(self.late.iter().map(|at| &self.found[*at]), self.scan_start)
     }
 
     /// Asks about every directory once more: what was moved from one to another meanwhile may have been seen in neither.

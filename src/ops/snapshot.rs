@@ -188,7 +188,7 @@ fn try_snapshot(
         false => Vec::new(),
     };
     let loaded = looked.loaded.take();
-    let (observed, late) = looked.read(root, &late, options.threads, phases)?;
+    let observed = looked.read(root, &late, options.threads, phases)?;
     let scratch = store.scratch()?;
     // What was read is stamped at once, so that a run that fails later has not read in vain.
     let (database, understood) = std::thread::scope(|scope| {
@@ -201,8 +201,7 @@ fn try_snapshot(
     });
     let (mut stamps, loaded) = database?;
     let Understood { installed, user, mut sides } = understood?;
-    let (sockets, mut cost) = (observed.sockets, observed.cost);
-    drop(observed);
+    let mut cost = observed.cost;
     if let Some(before) = tree_before(store, &ground, &place, &loaded, policy, &sides)? {
         let as_seen = sides.stable.clone();
         sides.keep_below_mounts(&before);
@@ -212,6 +211,7 @@ fn try_snapshot(
         }
     }
     let mut packed = Vec::new();
+    let late = observed.late();
     if !late.files.is_empty() {
         let planned = phases.run(Phase::Plan, None, || plan(&sides, &ground.below(&loaded), policy));
         let done = Composer::new(store, root, options, policy.profile, phases)
@@ -234,7 +234,7 @@ fn try_snapshot(
     let counts = Counts {
         entries: (sides.stable.entries().len() + sides.volatile.entries().len()) as u64,
         content_bytes: sides.stable.content_bytes() + sides.volatile.content_bytes(),
-        sockets,
+        sockets: observed.sockets,
     };
     let recording = Recording { place: &place, ground: &ground, policy, root, stamps };
     Ok((record(store, &recording, packages, counts, &made, phases)?, cost))
