@@ -109,7 +109,9 @@ fn recording_again_opens_directories_and_no_file() {
         let (root, traces) = (chroot(name), bench.make(&format!("traces-{name}")));
         // A file for each thread, so that no call is cut in two; -y shows what was opened, by whatever name.
         let mut command = Command::new("strace");
-        command.args(["-ff", "-qq", "-y", "-e", "trace=open,openat,openat2", "-o"]).arg(traces.join("t"));
+        command
+            .args(["-ff", "-qq", "-y", "-e", "trace=open,openat,openat2,/xattr", "-o"])
+            .arg(traces.join("t"));
         command.arg(env!("CARGO_BIN_EXE_rootstrata")).arg("--store").arg(bench.store());
         command.args(["snapshot", "--series", "s", "--stage", stage(name), "--json", "-q"]).arg(&root);
         let again: Value = serde_json::from_str(&succeeds(&mut command)).unwrap();
@@ -125,6 +127,8 @@ fn recording_again_opens_directories_and_no_file() {
         let is_file = |line: &str| !line.contains("O_DIRECTORY") && !line.contains("O_PATH");
         let files: Vec<_> = opened.iter().filter(|line| is_file(line)).collect();
         assert!(files.is_empty(), "{} opened, such as {}", files.len(), files[0]);
+        let asked: Vec<&str> = lines.lines().filter(|line| line.contains("xattr")).collect();
+        assert!(asked.is_empty(), "{} calls for attributes, such as {}", asked.len(), asked[0]);
         // As a check of the trace: it has the directories.
         let entries = bench.json(["ls", "s"]);
         let entries = entries["entries"].as_array().unwrap();

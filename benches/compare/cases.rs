@@ -30,11 +30,12 @@ impl Case {
     }
 }
 
-pub(crate) const CASES: [Case; 9] = [
+pub(crate) const CASES: [Case; 10] = [
     Case { plotted: true, ..Case::new("unchanged", unchanged) },
     Case::new("relocated", relocated),
     Case { plotted: true, ..Case::new("first", first) },
     Case::new("first-gzip", first_gzip),
+    Case::new("first-buildah", first_buildah),
     Case::new("delta", delta),
     Case::new("export", export),
     Case::new("export-btrfs", |bench, tree| export_on(bench, tree, "btrfs")),
@@ -217,6 +218,12 @@ fn first(bench: &mut Bench, tree: &Tree) -> Result<Vec<Measured>> {
 fn first_gzip(bench: &mut Bench, tree: &Tree) -> Result<Vec<Measured>> {
     let rival = tools::tar_pigz(&tree.root, &bench.place().join("tar"));
     first_with(bench, tree, "gzip:6", rival)
+}
+
+fn first_buildah(bench: &mut Bench, tree: &Tree) -> Result<Vec<Measured>> {
+    let rival =
+        tools::buildah(&tree.root, &bench.place().join("buildah"), &bench.place().join("buildah.tar"));
+    first_with(bench, tree, "zstd:3", rival)
 }
 
 fn first_with(bench: &Bench, tree: &Tree, compression: &str, rival: Contender) -> Result<Vec<Measured>> {

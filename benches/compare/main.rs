@@ -147,7 +147,11 @@ fn run(args: Args) -> Result<()> {
     for tree in &trees {
         for case in CASES.iter().filter(|case| case.on_each_tree && args.is_chosen(case.name)) {
             let only_plotted = tree.files.is_some_and(|files| !sizes.contains(&files));
-            let too_slow = case.name == "first-gzip" && tree.files.is_some_and(|n| n > args.gzip_up_to);
+            let too_slow = match case.name {
+                "first-gzip" => tree.files.is_some_and(|n| n > args.gzip_up_to),
+                "first-buildah" => tree.files.is_some(),
+                _ => false,
+            };
             if !(only_plotted && !case.plotted || too_slow) {
                 bench.measure(case, tree, only_plotted)?;
             }

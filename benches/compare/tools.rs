@@ -105,9 +105,18 @@ impl Backup {
     }
 }
 
+/// What Mock's own plugin does: buildah adds all of the root to an empty container and commits that, uncompressed.
+pub(crate) fn buildah<'a>(root: &Path, scratch: &Path, out: &Path) -> Contender<'a> {
+    let script = r#"
+        buildah() { command buildah --root "$1/storage" --runroot "$1/run" --storage-driver overlay "${@:2}"; }
+        container=$(buildah "$1" from scratch) && buildah "$1" add -q "$container" "$2" / &&
+            buildah "$1" commit -q --format oci "$container" "oci-archive:$3" && buildah "$1" rm "$container""#;
+    Contender::shell("buildah", script, words![scratch, root, out]).writes(out.to_owned())
+}
+
 /// The first line of what each tool says about its version; null where it is not there.
 pub(crate) fn versions(ours: &Path) -> Value {
-    let commands: [(&OsStr, &str); 10] = [
+    let commands: [(&OsStr, &str); 11] = [
         (ours.as_os_str(), "--version"),
         ("find".as_ref(), "--version"),
         ("restic".as_ref(), "version"),
@@ -115,6 +124,7 @@ pub(crate) fn versions(ours: &Path) -> Value {
         ("tar".as_ref(), "--version"),
         ("zstd".as_ref(), "--version"),
         ("pigz".as_ref(), "--version"),
+        ("buildah".as_ref(), "--version"),
         ("cp".as_ref(), "--version"),
         ("mkfs.btrfs".as_ref(), "--version"),
         ("mkfs.xfs".as_ref(), "-V"),

@@ -86,7 +86,7 @@ pub struct Outcome {
     pub layers: Vec<LayerUse>,
     /// How many packages it has; `None` where nobody knows.
     pub packages: Option<u64>,
-    /// How often a file of the root was read: a new one to hash it and then to pack it. Empty files are not.
+    /// How often a file of the root was read: to hash it, to pack it, or for both at once. Empty files are not.
     pub files_read: u64,
     /// Bytes of content that were read.
     pub bytes_read: u64,
