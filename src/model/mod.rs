@@ -7,6 +7,7 @@ pub mod layer;
 pub mod names;
 pub mod normalise;
 pub mod overlay;
+pub mod owned;
 pub mod package;
 pub mod path;
 pub mod plan;

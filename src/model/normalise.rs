@@ -243,7 +243,7 @@ mod tests {
     fn mtimes(policy: &Policy, seen: Vec<Owned>) -> Vec<i64> {
         let links = HashMap::new();
         let mut gathering = Gathering::new(&links);
-        gathering.add(&[b"/".to_vec()], [(0, &b"v"[..], 500)].into_iter(), |_, _| true);
+        gathering.add(&[b"/"], [(0, &b"v"[..], 500)].into_iter(), |_, _| true);
         let vouched = gathering.finish();
         let sides = sides(seen, policy, None, &vouched).unwrap();
         sides.stable.entries().iter().map(|entry| entry.mtime_s).collect()

@@ -44,7 +44,7 @@ impl<'a> Gathering<'a> {
     /// `is_wanted`; what cannot be resolved vouches for nothing.
     pub fn add<'f>(
         &mut self,
-        directories: &[Vec<u8>],
+        directories: &[&[u8]],
         files: impl Iterator<Item = (usize, &'f [u8], i64)>,
         is_wanted: impl Fn(&EntryPath, i64) -> bool,
     ) {
@@ -52,7 +52,7 @@ impl<'a> Gathering<'a> {
         for (directory, name, mtime_s) in files {
             let Some(known) = resolved.get_mut(directory) else { continue };
             let real = known
-                .get_or_insert_with(|| resolve(&directories[directory], self.links, &mut self.steps_left));
+                .get_or_insert_with(|| resolve(directories[directory], self.links, &mut self.steps_left));
             let is_component = !name.is_empty() && name != b"." && name != b".." && !name.contains(&b'/');
             if let Some(directory) = real.as_ref().filter(|_| is_component && !name.contains(&0)) {
                 let path = directory.join(name);
@@ -125,7 +125,7 @@ mod tests {
 
     fn vouched(directory: &str, links: &Links) -> Vouched {
         let mut gathering = Gathering::new(links);
-        let directories = [directory.as_bytes().to_vec()];
+        let directories = [directory.as_bytes()];
         gathering
             .add(&directories, [(0, &b"x"[..], 5), (7, b"x", 5), (0, b"..", 5)].into_iter(), |_, _| true);
         gathering.finish()

@@ -4,6 +4,7 @@ use super::monitor::Monitor;
 use super::observe::Observation;
 use crate::error::{Error, Result};
 use crate::fs::root::Root;
+use crate::model::owned::FileList;
 use crate::model::package::Package;
 use crate::model::path::EntryPath;
 use crate::model::stamp::StatKind;
@@ -15,11 +16,16 @@ use std::io::{Read, Write};
 /// A larger file is no rpm database, and is not copied.
 const LARGEST_DATABASE_BYTES: u64 = 2 << 30;
 
+/// More than the lists of any root's files: 61,000 files have 6 MB.
+const LARGEST_LISTS_BYTES: usize = 256 << 20;
+
 /// Packages of a root.
 #[derive(Debug, Default)]
 pub(super) struct Installed {
     /// Sorted; `None` where nobody knows.
     pub(super) packages: Option<Vec<Package>>,
+    /// The files of each; none where they are more than any root has.
+    pub(super) files: Vec<FileList>,
     /// The times that they give their files.
     pub(super) vouched: Vouched,
 }
@@ -101,16 +107,24 @@ fn read_sqlite(
     let is_seen = |path: &EntryPath, mtime_s: i64| {
         observed.at(path).is_some_and(|(stat, _)| stat.mtime.seconds == mtime_s)
     };
-    let mut packages: Vec<Package> = Vec::new();
+    let mut packages: Vec<(Package, FileList)> = Vec::new();
+    let mut lists_bytes = 0;
     rpm::read(scratch.path(), &root.full_path(&place.join(rpm::SQLITE.as_bytes())), |header| {
         if wants_times {
-            let files = header.files.iter().map(|file| (file.directory, file.name.as_slice(), file.mtime_s));
-            gathering.add(&header.directories, files, is_seen);
+            let directories: Vec<&[u8]> = header.files.directories().collect();
+            let files = header.files.files().map(|file| (file.directory, file.name, i64::from(file.mtime_s)));
+            gathering.add(&directories, files, is_seen);
         }
-        packages.push(header.package);
+        lists_bytes += header.files.bytes().len();
+        let is_kept = lists_bytes <= LARGEST_LISTS_BYTES;
+        packages.push((header.package, if is_kept { header.files } else { FileList::default() }));
     })?;
-    packages.sort();
-    Ok(Installed { packages: Some(packages), vouched: gathering.finish() })
+    packages.sort_by(|a, b| a.0.cmp(&b.0));
+    let (packages, mut files): (_, Vec<FileList>) = packages.into_iter().unzip();
+    if lists_bytes > LARGEST_LISTS_BYTES {
+        files.clear();
+    }
+    Ok(Installed { packages: Some(packages), files, vouched: gathering.finish() })
 }
 
 /// Copies a file as it was seen; another content is a change of the root.

@@ -230,7 +230,10 @@ fn try_snapshot(
         .make(&planned, packed, &settings)
         .map_err(|error| below_root(error, root))?;
     cost.add(made.cost);
-    let packages = installed.packages.as_deref().map_or(PackagesOf::Unknown, PackagesOf::These);
+    let packages = match &installed.packages {
+        None => PackagesOf::Unknown,
+        Some(packages) => PackagesOf::These(packages, &installed.files),
+    };
     let counts = Counts {
         entries: (sides.stable.entries().len() + sides.volatile.entries().len()) as u64,
         content_bytes: sides.stable.content_bytes() + sides.volatile.content_bytes(),

@@ -3,6 +3,7 @@
 //!
 //! Every number in it is checked against the blob's own length, and the number of names against a limit.
 
+use crate::model::owned::{DigestAlgorithm, FileList, OwnedFile};
 use crate::model::package::Package;
 
 const ENTRY_BYTES: usize = 16;
@@ -18,40 +19,39 @@ mod tag {
     pub(super) const EPOCH: u32 = 1003;
     pub(super) const BUILD_TIME: u32 = 1006;
     pub(super) const ARCH: u32 = 1022;
+    pub(super) const FILE_SIZES: u32 = 1028;
+    pub(super) const FILE_MODES: u32 = 1030;
     pub(super) const FILE_MTIMES: u32 = 1034;
+    pub(super) const FILE_DIGESTS: u32 = 1035;
+    pub(super) const FILE_TARGETS: u32 = 1036;
+    pub(super) const FILE_FLAGS: u32 = 1037;
     pub(super) const SOURCE_RPM: u32 = 1044;
     pub(super) const DIR_INDEXES: u32 = 1116;
     pub(super) const BASE_NAMES: u32 = 1117;
     pub(super) const DIR_NAMES: u32 = 1118;
+    pub(super) const LONG_FILE_SIZES: u32 = 5008;
+    pub(super) const FILE_DIGEST_ALGORITHM: u32 = 5011;
 }
 
 mod kind {
+    pub(super) const INT16: u32 = 3;
     pub(super) const INT32: u32 = 4;
+    pub(super) const INT64: u32 = 5;
     pub(super) const STRING: u32 = 6;
     pub(super) const STRING_ARRAY: u32 = 8;
     pub(super) const I18N_STRING: u32 = 9;
 }
+
+/// The longest digest that a file has, SHA-512's.
+const LONGEST_DIGEST: usize = 64;
 
 /// A package and its files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
     /// The package.
     pub package: Package,
-    /// Its directories, absolute and with a slash at the end.
-    pub directories: Vec<Vec<u8>>,
-    /// Its files.
-    pub files: Vec<OwnedFile>,
-}
-
-/// A file that a package owns.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OwnedFile {
-    /// Which of the header's directories it is in.
-    pub directory: usize,
-    /// Its name in there.
-    pub name: Vec<u8>,
-    /// Its modification time in seconds since 1970.
-    pub mtime_s: i64,
+    /// Its files; directories are absolute and have a slash at the end.
+    pub files: FileList,
 }
 
 impl Header {
@@ -69,27 +69,59 @@ impl Header {
             source_rpm: text(tag::SOURCE_RPM).unwrap_or_default(),
             build_time_s: number(tag::BUILD_TIME).map_or(0, i64::from),
         };
-        let directories: Vec<Vec<u8>> =
-            fields.strings(tag::DIR_NAMES).into_iter().flatten().map(<[u8]>::to_vec).collect();
-        let files = match (
-            fields.strings(tag::BASE_NAMES),
-            fields.numbers(tag::DIR_INDEXES),
-            fields.numbers(tag::FILE_MTIMES),
-        ) {
-            (Some(names), Some(indexes), Some(mtimes)) => names
-                .zip(indexes)
-                .zip(mtimes)
-                .map(|((name, index), mtime)| OwnedFile {
-                    directory: index as usize,
-                    name: name.to_vec(),
-                    mtime_s: i64::from(mtime),
-                })
-                .filter(|file| file.directory < directories.len())
-                .collect(),
-            _ => Vec::new(),
-        };
-        Some(Self { package, directories, files })
+        Some(Self { package, files: fields.files() })
     }
+}
+
+impl Fields<'_> {
+    /// What is missing for a file, as digests are in old packages, is empty or 0.
+    fn files(&self) -> FileList {
+        let algorithm = self.numbers(tag::FILE_DIGEST_ALGORITHM).and_then(|mut all| all.next());
+        let algorithm = algorithm.map_or(DigestAlgorithm::MD5, |number| DigestAlgorithm(number as u8));
+        let directories: Vec<&[u8]> = self.strings(tag::DIR_NAMES).into_iter().flatten().collect();
+        let (Some(names), Some(indexes), Some(mtimes)) =
+            (self.strings(tag::BASE_NAMES), self.numbers(tag::DIR_INDEXES), self.numbers(tag::FILE_MTIMES))
+        else {
+            return FileList::builder(algorithm, &[]).finish();
+        };
+        let mut modes = self.values(tag::FILE_MODES, kind::INT16).into_iter().flatten();
+        let mut sizes = self.values(tag::FILE_SIZES, kind::INT32).into_iter().flatten();
+        let mut long_sizes = self.values(tag::LONG_FILE_SIZES, kind::INT64).into_iter().flatten();
+        let mut flags = self.numbers(tag::FILE_FLAGS).into_iter().flatten();
+        let mut digests = self.strings(tag::FILE_DIGESTS).into_iter().flatten();
+        let mut targets = self.strings(tag::FILE_TARGETS).into_iter().flatten();
+        let mut digest = [0; LONGEST_DIGEST];
+        let all = names.zip(indexes).zip(mtimes).map(|((name, index), mtime_s)| OwnedFile {
+            directory: index as usize,
+            name,
+            mode: modes.next().unwrap_or_default() as u16,
+            flags: flags.next().unwrap_or_default(),
+            mtime_s,
+            size_bytes: long_sizes.next().or_else(|| sizes.next()).unwrap_or_default(),
+            digest: digests.next().unwrap_or_default(), // in hexadecimal here
+            target: targets.next().unwrap_or_default(),
+        });
+        let mut list = FileList::builder(algorithm, &directories);
+        for file in all.filter(|file| file.directory < directories.len()) {
+            let digest = unhex(file.digest, &mut digest);
+            list.push(&OwnedFile { digest, ..file });
+        }
+        list.finish()
+    }
+}
+
+/// The bytes that hexadecimal digits stand for; none where they are no digits or too many.
+fn unhex<'b>(digits: &[u8], bytes: &'b mut [u8; LONGEST_DIGEST]) -> &'b [u8] {
+    let value = |digit: u8| (digit as char).to_digit(16).map(|value| value as u8);
+    let length = digits.len() / 2;
+    if !digits.len().is_multiple_of(2) || length > bytes.len() {
+        return &[];
+    }
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        let (Some(high), Some(low)) = (value(pair[0]), value(pair[1])) else { return &[] };
+        *byte = high << 4 | low;
+    }
+    &bytes[..length]
 }
 
 /// rpm keeps UTF-8 now and whatever a packager had before; what is not UTF-8 is replaced.
@@ -124,9 +156,20 @@ impl<'a> Fields<'a> {
     }
 
     fn numbers(&self, tag: u32) -> Option<impl Iterator<Item = u32> + use<'a>> {
+        self.values(tag, kind::INT32).map(|values| values.map(|value| value as u32))
+    }
+
+    /// Numbers of one kind of integer.
+    fn values(&self, tag: u32, wanted: u32) -> Option<impl Iterator<Item = u64> + use<'a>> {
         let (kind, count, data) = self.find(tag)?;
-        let values = data.chunks_exact(4).take(count).filter_map(|bytes| be32(bytes, 0));
-        (kind == kind::INT32 && data.len() / 4 >= count).then_some(values)
+        let width = match wanted {
+            kind::INT16 => 2,
+            kind::INT32 => 4,
+            _ => 8,
+        };
+        let number = |bytes: &[u8]| bytes.iter().fold(0, |value, byte| value << 8 | u64::from(*byte));
+        let values = data.chunks_exact(width).take(count).map(number);
+        (kind == wanted && data.len() / width >= count).then_some(values)
     }
 }
 
@@ -164,6 +207,11 @@ pub(super) mod tests {
             (tag::BASE_NAMES, kind::STRING_ARRAY, 2, b"bash\0sh\0"),
             (tag::DIR_NAMES, kind::STRING_ARRAY, 1, b"/usr/bin/\0"),
             (tag::FILE_MTIMES, kind::INT32, 2, &[0, 0, 1, 0, 0xff, 0, 0, 0]),
+            (tag::FILE_MODES, kind::INT16, 2, &[0x81, 0xed, 0, 0]),
+            (tag::FILE_FLAGS, kind::INT32, 2, &[0, 0, 0, 1, 0, 0, 0, 0]),
+            (tag::LONG_FILE_SIZES, kind::INT64, 2, &[[0, 0, 0, 2, 0, 0, 0, 0], [0; 8]].concat()),
+            (tag::FILE_DIGESTS, kind::STRING_ARRAY, 2, b"abCD\0\0"),
+            (tag::FILE_DIGEST_ALGORITHM, kind::INT32, 1, &[0, 0, 0, 8]),
         ])
     }
 
@@ -171,8 +219,37 @@ pub(super) mod tests {
     fn a_header_gives_the_package_and_its_files() {
         let header = Header::parse(&bash()).unwrap();
         assert_eq!(header.package.to_string(), "bash-2:5.3-1.fc44.x86_64");
-        let file = OwnedFile { directory: 0, name: b"bash".to_vec(), mtime_s: 256 };
-        assert_eq!((header.directories, header.files), (vec![b"/usr/bin/".to_vec()], vec![file]));
+        assert_eq!(header.files.directories().collect::<Vec<_>>(), [b"/usr/bin/"]);
+        let files: Vec<_> = header.files.files().collect();
+        let file = OwnedFile {
+            directory: 0,
+            name: b"bash",
+            mode: 0o100_755,
+            flags: 1,
+            mtime_s: 256,
+            size_bytes: 1 << 33,
+            digest: &[0xab, 0xcd],
+            target: b"",
+        };
+        assert_eq!((files, header.files.algorithm()), (vec![file], DigestAlgorithm::SHA256)); // the other has no directory
+    }
+
+    #[test]
+    fn what_an_old_header_lacks_is_empty() {
+        let header = Header::parse(&blob(&[
+            (tag::NAME, kind::STRING, 1, b"a\0"),
+            (tag::VERSION, kind::STRING, 1, b"1\0"),
+            (tag::RELEASE, kind::STRING, 1, b"1\0"),
+            (tag::DIR_INDEXES, kind::INT32, 2, &[0; 8]),
+            (tag::BASE_NAMES, kind::STRING_ARRAY, 2, b"x\0y\0"),
+            (tag::DIR_NAMES, kind::STRING_ARRAY, 1, b"/\0"),
+            (tag::FILE_MTIMES, kind::INT32, 2, &[0; 8]),
+            (tag::FILE_SIZES, kind::INT32, 2, &[0, 0, 0, 5, 0, 0, 0, 6]),
+            (tag::FILE_DIGESTS, kind::STRING_ARRAY, 2, b"no digits\0\0"),
+        ]))
+        .unwrap();
+        let files: Vec<_> = header.files.files().map(|f| (f.size_bytes, f.mode, f.digest.len())).collect();
+        assert_eq!((files, header.files.algorithm()), (vec![(5, 0, 0), (6, 0, 0)], DigestAlgorithm::MD5));
     }
 
     #[test]

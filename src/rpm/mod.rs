@@ -6,7 +6,7 @@
 mod header;
 mod sqlite;
 
-pub use header::{Header, OwnedFile};
+pub use header::Header;
 pub use sqlite::read;
 
 /// Where a root may have its database, the newer place first. Relative to the root.

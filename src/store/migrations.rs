@@ -9,6 +9,7 @@ use rusqlite::TransactionBehavior;
 const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0001_create_records.sql"),
     include_str!("../../migrations/0002_create_stamps.sql"),
+    include_str!("../../migrations/0003_create_file_lists.sql"),
 ];
 
 /// "rstr", in the database's header (SQLite's `application_id`).

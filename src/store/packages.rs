@@ -2,6 +2,7 @@
 
 use super::Store;
 use crate::error::Result;
+use crate::model::owned::FileList;
 use crate::model::package::Package;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -27,9 +28,14 @@ impl Store {
     }
 }
 
-/// Returns the set with these packages, which are sorted, and makes it where it is new.
-pub(super) fn keep_set(connection: &Connection, packages: &[Package]) -> rusqlite::Result<i64> {
-    let key = key(packages);
+/// Returns the set with these packages, which are sorted, and the files of each, and makes it where it is new.
+pub(super) fn keep_set(
+    connection: &Connection,
+    packages: &[Package],
+    files: &[FileList],
+) -> rusqlite::Result<i64> {
+    let list_keys: Vec<[u8; 32]> = files.iter().map(FileList::key).collect();
+    let key = key(packages, &list_keys);
     let known = connection
         .prepare_cached("SELECT id FROM package_set WHERE key = ?")?
         .query_row([key], |row| row.get(0))
@@ -43,24 +49,48 @@ pub(super) fn keep_set(connection: &Connection, packages: &[Package]) -> rusqlit
         connection.prepare_cached("INSERT OR IGNORE INTO package VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)")?;
     let mut join = connection.prepare_cached(
         "INSERT OR IGNORE INTO package_set_member SELECT ?, id FROM package
-         WHERE (name, epoch, version, release, arch, source_rpm, build_time_s) = (?, ?, ?, ?, ?, ?, ?)",
+         WHERE (name, epoch, version, release, arch, source_rpm, build_time_s) = (?, ?, ?, ?, ?, ?, ?)
+         RETURNING package_id",
     )?;
-    for p in packages {
+    let mut own = connection.prepare_cached("INSERT INTO package_set_files VALUES (?, ?, ?)")?;
+    for (at, p) in packages.iter().enumerate() {
         let epoch = p.epoch.map_or(-1, i64::from);
         insert.execute(params![p.name, epoch, p.version, p.release, p.arch, p.source_rpm, p.build_time_s])?;
-        join.execute(params![id, p.name, epoch, p.version, p.release, p.arch, p.source_rpm, p.build_time_s])?;
+        let values = params![id, p.name, epoch, p.version, p.release, p.arch, p.source_rpm, p.build_time_s];
+        let package_id: Option<i64> = join.query_row(values, |row| row.get(0)).optional()?;
+        if let (Some(package_id), Some(list)) = (package_id, files.get(at)) {
+            own.execute([id, package_id, keep_list(connection, &list_keys[at], list)?])?;
+        }
     }
     Ok(id)
 }
 
-/// Every field is preceded by its length or has a fixed one.
-fn key(packages: &[Package]) -> [u8; 32] {
+/// Returns the list with this key, and makes it where it is new.
+fn keep_list(connection: &Connection, key: &[u8; 32], list: &FileList) -> rusqlite::Result<i64> {
+    let known = connection
+        .prepare_cached("SELECT id FROM file_list WHERE key = ?")?
+        .query_row([key], |row| row.get(0))
+        .optional()?;
+    if let Some(id) = known {
+        return Ok(id);
+    }
+    connection
+        .prepare_cached("INSERT INTO file_list (key, files, list) VALUES (?, ?, ?)")?
+        .execute(params![key, list.len(), list.bytes()])?;
+    Ok(connection.last_insert_rowid())
+}
+
+/// Every field is preceded by its length or has a fixed one. Before format 3, packages had no lists.
+fn key(packages: &[Package], list_keys: &[[u8; 32]]) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new();
     for p in packages {
         for text in [&p.name, &p.version, &p.release, &p.arch, &p.source_rpm] {
             hasher.update(&(text.len() as u64).to_le_bytes()).update(text.as_bytes());
         }
         hasher.update(&p.epoch.map_or(-1, i64::from).to_le_bytes()).update(&p.build_time_s.to_le_bytes());
+    }
+    for key in list_keys {
+        hasher.update(key);
     }
     *hasher.finalize().as_bytes()
 }

@@ -6,6 +6,7 @@ use super::{Blob, Store, entries, packages};
 use crate::error::{Error, Result};
 use crate::model::digest::{DiffId, LayerKey};
 use crate::model::layer::{LayerContent, Role};
+use crate::model::owned::FileList;
 use crate::model::package::Package;
 use crate::model::policy::Policy;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
@@ -53,8 +54,8 @@ pub struct NewSnapshot<'a> {
 pub enum PackagesOf<'a> {
     /// Nobody knows.
     Unknown,
-    /// These, sorted.
-    These(&'a [Package]),
+    /// These, sorted, and the files of each; no lists where they are unknown.
+    These(&'a [Package], &'a [FileList]),
     /// A set that is recorded.
     Set(i64),
 }
@@ -123,7 +124,7 @@ fn insert_all(transaction: &Transaction, new: &NewSnapshot) -> rusqlite::Result<
     transaction.prepare_cached("INSERT OR IGNORE INTO series (name) VALUES (?)")?.execute([new.series])?;
     let package_set_id = match new.packages {
         PackagesOf::Unknown => None,
-        PackagesOf::These(packages) => Some(packages::keep_set(transaction, packages)?),
+        PackagesOf::These(packages, files) => Some(packages::keep_set(transaction, packages, files)?),
         PackagesOf::Set(id) => Some(id),
     };
     transaction
