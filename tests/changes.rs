@@ -260,8 +260,18 @@ fn a_file_over_eight_gib_is_one_plain_member_with_its_size() {
         &root,
         "truncate -s 8589934593 huge; printf end | dd of=huge bs=1 seek=8589934590 conv=notrunc status=none",
     );
-    let snapshot = bench.snapshot(&root, "--profile plain --compression zstd:1");
+    // Tells what it took on stderr, in KiB (getrusage(2), ru_maxrss).
+    let script = "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr)";
+    let mut command = std::process::Command::new("python3");
+    command.args(["-c", script, env!("CARGO_BIN_EXE_rootstrata"), "--store"]).arg(bench.store());
+    command.args(["--json", "-q", "snapshot", "--profile", "plain", "--compression", "zstd:1"]).arg(&root);
+    let output = command.args(["--series", "s"]).output().unwrap();
+    assert!(output.status.success(), "{}", common::text(&output.stderr));
+    let snapshot: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(snapshot["content_bytes"].as_u64(), Some((8 << 30) + 1));
+    let most_kib: u64 = common::text(&output.stderr).trim().parse().unwrap();
+    assert!(most_kib < 300 << 10, "{most_kib} KiB");
     let digest = layer(&snapshot, "base")["digest"].as_str().unwrap().replace("sha256:", "");
     let list = sh(&bench.store(), &format!("zstd -dcq blobs/sha256/{digest} | tar -tvf -"));
     assert!(list.contains("8589934593") && list.contains("huge"), "{list}");
