@@ -1,7 +1,9 @@
 //! What the integration tests share: a store with the command, and trees as an independent lister sees them.
 #![allow(clippy::unwrap_used, dead_code, unreachable_pub)] // each test binary uses its own part
 
+pub mod faults;
 pub mod layers;
+pub mod store;
 pub mod tree;
 
 use serde_json::Value;
