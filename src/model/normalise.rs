@@ -89,7 +89,21 @@ pub fn normalise<'a>(seen: impl ExactSizeIterator<Item = Seen<'a>>, context: &Co
         }
         if is_volatile { &mut volatile } else { &mut stable }.push(entry);
     }
+    unify_groups(&mut stable);
+    unify_groups(&mut volatile);
     Ok(Sides { stable: Tree::new(stable), volatile: Tree::new(volatile), mounts })
+}
+
+/// Gives all names of an inode the owner and time that the first one has: what a policy says of paths, an inode cannot
+/// have twice. `entries` are in path order.
+fn unify_groups(entries: &mut [Entry]) {
+    let mut of_group: HashMap<Group, (u32, u32, i64)> = HashMap::new();
+    for entry in entries {
+        if let Some(group) = entry.group {
+            let first = *of_group.entry(group).or_insert((entry.uid, entry.gid, entry.mtime_s));
+            (entry.uid, entry.gid, entry.mtime_s) = first;
+        }
+    }
 }
 
 impl Sides {
@@ -317,6 +331,21 @@ mod tests {
         };
         assert_eq!(names(&Policy::mock()), [b"user.mine"]);
         assert_eq!(names(&Policy::plain()).len(), 2);
+    }
+
+    #[test]
+    fn all_names_of_an_inode_have_the_owner_and_time_of_the_first() {
+        let home = Home { path: path("home/b"), uid: 1000, gid: 135 };
+        let mut all = vec![
+            seen("a", StatKind::File, 500),
+            seen("b.py", StatKind::File, 500),
+            seen("home/b/x", StatKind::File, 500),
+        ];
+        all.iter_mut().for_each(|seen| seen.stat.nlink = 3);
+        let policy = Policy { mtime: MtimeRule::Fixed, ..Policy::mock() };
+        let sides = sides(all, &policy, Some(&home), &Vouched::default()).unwrap();
+        let shown: Vec<_> = sides.stable.entries().iter().map(|e| (e.uid, e.gid, e.mtime_s)).collect();
+        assert_eq!(shown, [(1, 2, DEFAULT); 3]);
     }
 
     #[test]
