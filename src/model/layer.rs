@@ -4,7 +4,7 @@
 //! once and before it; a hardlink group has all of its names in the layer or none. The key is a function of the
 //! policy, the entries and the whiteouts alone.
 
-use super::digest::{ContentHash, LayerKey};
+use super::digest::{ContentHash, LayerKey, PolicyKey};
 use super::entry::{Device, Entry, Group, Kind};
 use super::path::EntryPath;
 use super::policy::Policy;
@@ -150,29 +150,40 @@ impl<'t> LayerContent<'t> {
         })
     }
 
-    /// Hashes the policy and all that the layer holds. Every field has a fixed length or is preceded by it.
+    /// Returns the layer's key under a policy.
     pub fn key(&self, policy: &Policy) -> LayerKey {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(b"rootstrata layer 1\n");
-        hasher.update(&policy.key().0);
-        let mut first_names: HashMap<Group, &EntryPath> = HashMap::new();
-        let mut record = Vec::with_capacity(512);
-        for item in self.items() {
-            record.clear();
-            match item {
-                Item::Whiteout(path) => {
-                    record.push(b'w');
-                    push_bytes(&mut record, path.key());
-                }
-                Item::Entry(entry) => {
-                    let first = entry.group.map(|group| *first_names.entry(group).or_insert(&entry.path));
-                    push_entry(&mut record, entry, first);
-                }
-            }
-            hasher.update(&record);
-        }
-        LayerKey(*hasher.finalize().as_bytes())
+        key_of(&policy.key(), self.items())
     }
+}
+
+/// How much is hashed at once: BLAKE3 is several times faster over many bytes.
+const BATCH_BYTES: usize = 64 << 10;
+
+/// Hashes a policy and all that a layer holds, in path order. Every field has a fixed length or is preceded by it.
+pub fn key_of<'a>(policy: &PolicyKey, items: impl Iterator<Item = Item<'a>>) -> LayerKey {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(b"rootstrata layer 1\n");
+    hasher.update(&policy.0);
+    let mut first_names: HashMap<Group, &EntryPath> = HashMap::new();
+    let mut records = Vec::with_capacity(BATCH_BYTES + 8192);
+    for item in items {
+        match item {
+            Item::Whiteout(path) => {
+                records.push(b'w');
+                push_bytes(&mut records, path.key());
+            }
+            Item::Entry(entry) => {
+                let first = entry.group.map(|group| *first_names.entry(group).or_insert(&entry.path));
+                push_entry(&mut records, entry, first);
+            }
+        }
+        if records.len() >= BATCH_BYTES {
+            hasher.update(&records);
+            records.clear();
+        }
+    }
+    hasher.update(&records);
+    LayerKey(*hasher.finalize().as_bytes())
 }
 
 fn push_entry(record: &mut Vec<u8>, entry: &Entry, first_name: Option<&EntryPath>) {

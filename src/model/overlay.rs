@@ -26,6 +26,16 @@ impl From<Item<'_>> for Laid {
     }
 }
 
+impl Laid {
+    /// Returns it as a layer holds it.
+    pub fn as_item(&self) -> Item<'_> {
+        match self {
+            Self::Entry(entry) => Item::Entry(entry),
+            Self::Whiteout(path) => Item::Whiteout(path),
+        }
+    }
+}
+
 /// The entries that the layers so far give.
 #[derive(Debug, Default)]
 pub struct Overlay {

@@ -3,9 +3,9 @@
 use super::Store;
 use super::values::{bits, bytes, encode_xattrs, hash, path, unfit, xattrs};
 use crate::error::Result;
-use crate::model::digest::ContentHash;
+use crate::model::digest::{ContentHash, LayerKey, PolicyKey};
 use crate::model::entry::{Device, Entry, Group, Kind};
-use crate::model::layer::{Item, LayerContent};
+use crate::model::layer::{Item, LayerContent, key_of};
 use crate::model::overlay::{Laid, Overlay};
 use crate::model::path::EntryPath;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -35,14 +35,22 @@ impl Store {
         run().map_err(|e| self.failed(e))
     }
 
-    /// Lays a recorded layer over what `overlay` has.
+    /// Lays a recorded layer over what `overlay` has. Fails where its rows do not give its key.
     pub fn lay(&self, layer_id: i64, overlay: &mut Overlay) -> Result<()> {
-        let run = || -> rusqlite::Result<Vec<Laid>> {
+        let run = || -> rusqlite::Result<(LayerKey, PolicyKey, Vec<Laid>)> {
+            let mut keys =
+                self.connection.prepare_cached("SELECT key, policy_key FROM layer WHERE id = ?")?;
+            let (key, policy) = keys.query_row([layer_id], |row| Ok((hash(row, 0)?, hash(row, 1)?)))?;
             let sql = format!("SELECT {COLUMNS} FROM entry WHERE layer_id = ? ORDER BY path");
             let mut query = self.connection.prepare_cached(&sql)?;
-            query.query_map([layer_id], laid)?.collect()
+            let rows = query.query_map([layer_id], laid)?.collect::<rusqlite::Result<_>>()?;
+            Ok((LayerKey(key), PolicyKey(policy), rows))
         };
-        overlay.lay(run().map_err(|e| self.failed(e))?.into_iter());
+        let (key, policy, rows) = run().map_err(|e| self.failed(e))?;
+        if key_of(&policy, rows.iter().map(Laid::as_item)) != key {
+            return Err(self.damaged(format!("the entries of layer {key} are not those that were recorded")));
+        }
+        overlay.lay(rows.into_iter());
         Ok(())
     }
 }
