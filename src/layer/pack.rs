@@ -155,9 +155,12 @@ pub struct Source<'a> {
     pub codec: Codec,
     /// What its content must be.
     pub diff_id: DiffId,
+    /// How long that is.
+    pub tar_bytes: u64,
 }
 
-/// Packs the content of a blob again under another compression. Fails where it is not what its diff_id says.
+/// Packs the content of a blob again under another compression. Fails where it is not what its diff_id says, and as soon as
+/// it is longer: a few bytes may unpack to more than any disk holds.
 pub fn repack(
     source: Source,
     compression: Compression,
@@ -165,12 +168,16 @@ pub fn repack(
     out: &mut (impl Write + Send),
     out_path: &Path,
 ) -> Result<Compressed> {
-    let Source { input, path, codec, diff_id } = source;
-    let mut input = codec.decoder(input, path)?;
+    let Source { input, path, codec, diff_id, tar_bytes } = source;
+    let mut input = codec.decoder(input, path)?.take(tar_bytes.saturating_add(1));
     let packed = stream::compress(compression, threads, out, out_path, |blocks| {
         loop {
             match input.read(blocks.free()) {
-                Ok(0) => return Ok(()),
+                Ok(0) if input.limit() > 0 => return Ok(()),
+                Ok(0) => {
+                    let what = format!("it unpacks to more than {tar_bytes} bytes");
+                    return Err(Error::damaged(path, what).into());
+                }
                 Ok(count) => blocks.advance(count)?,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => return Err(Error::damaged(path, e.to_string()).into()),
@@ -181,4 +188,27 @@ pub fn repack(
         return Err(Error::damaged(path, format!("its content is {} and not {diff_id}", packed.diff_id)));
     }
     Ok(packed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_blob_that_unpacks_to_more_than_its_layer_has_is_an_error_soon() {
+        // 4 GiB of zeros, which zstd writes in a few hundred kilobytes and this stops at the third byte.
+        let mut bomb = zstd::Encoder::new(Vec::new(), 1).unwrap();
+        io::copy(&mut io::repeat(0).take(4 << 30), &mut bomb).unwrap();
+        let bomb = bomb.finish().unwrap();
+        let repacked = |tar_bytes, diff_id| {
+            let path = Path::new("/store/blob");
+            let source = Source { input: Box::new(&bomb[..]), path, codec: Codec::Zstd, diff_id, tar_bytes };
+            let mut out = Vec::new();
+            let done = repack(source, Compression::None, NonZeroUsize::MIN, &mut out, Path::new("out"));
+            (done.map(|packed| packed.tar_bytes).map_err(|e| e.to_string()), out.len())
+        };
+        let (error, written) = repacked(2, DiffId([0; 32]));
+        assert_eq!(error.unwrap_err(), "/store/blob is damaged: it unpacks to more than 2 bytes");
+        assert!(written <= 2 << 20, "{written}");
+    }
 }

@@ -218,7 +218,8 @@ impl<'a> Composer<'a> {
         };
         let input = self.store.open_blob(&blob.digest, blob.size_bytes)?;
         let input_path = self.store.blob_path(&blob.digest);
-        let source = Source { input: Box::new(input), path: &input_path, codec, diff_id: layer.diff_id };
+        let Layer { diff_id, tar_bytes, .. } = *layer;
+        let source = Source { input: Box::new(input), path: &input_path, codec, diff_id, tar_bytes };
         self.keep(self.write(|out, path| repack(source, self.compression, self.threads, out, path))?)
     }
 
