@@ -110,7 +110,16 @@ pub fn snapshot(store_path: &Path, root: &Path, options: &Options, monitor: &dyn
         // What is read late must be as it was when it was found. In a root that does not hold still, less time may pass.
         let may_read_late = attempt == 1;
         match try_snapshot(&mut store, &root, &series, options, &policy, &phases, may_read_late) {
-            Err(Error::Changed(_)) if attempt < MOST_ATTEMPTS => attempt += 1,
+            Err(Error::Changed(path)) => {
+                // Its stamp may have said what is not so, and would say it again.
+                if let Some(inside) = path.strip_prefix(root.path()).ok().and_then(entry_path) {
+                    store.forget_stamp(root.path(), inside.key())?;
+                }
+                if attempt == MOST_ATTEMPTS {
+                    return Err(Error::Changed(path));
+                }
+                attempt += 1;
+            }
             done => break done?,
         }
     };
@@ -125,13 +134,17 @@ pub fn snapshot(store_path: &Path, root: &Path, options: &Options, monitor: &dyn
     })
 }
 
+fn entry_path(inside: &Path) -> Option<EntryPath> {
+    EntryPath::from_slashed(inside.as_os_str().as_bytes())
+}
+
 /// A store that the root holds would record itself, another each time.
 fn refuse_store_inside(store_path: &Path, root: &Root, policy: &Policy) -> Result<()> {
     let rules = policy.rules(BOOTSTRAP)?;
     let absolute = std::path::absolute(store_path).map_err(Error::io("find", store_path))?;
     let resolved = std::fs::canonicalize(&absolute).unwrap_or(absolute);
     let Ok(inside) = resolved.strip_prefix(root.path()) else { return Ok(()) };
-    let mut path = EntryPath::from_slashed(inside.as_os_str().as_bytes());
+    let mut path = entry_path(inside);
     while let Some(at) = path.filter(|at| !at.is_root()) {
         path = at.parent();
         if rules.excludes(&at) || path.as_ref().is_some_and(|above| rules.hollows(above)) {

@@ -10,6 +10,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0001_create_records.sql"),
     include_str!("../../migrations/0002_create_stamps.sql"),
     include_str!("../../migrations/0003_create_file_lists.sql"),
+    include_str!("../../migrations/0004_seal_snapshots.sql"),
 ];
 
 /// "rstr", in the database's header (SQLite's `application_id`).

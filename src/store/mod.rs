@@ -16,6 +16,7 @@ mod index;
 mod migrations;
 mod packages;
 mod record;
+mod seal;
 mod snapshots;
 mod stamps;
 mod values;
@@ -130,6 +131,7 @@ impl Store {
     fn failed(&self, source: rusqlite::Error) -> Error {
         match source.sqlite_error_code() {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Error::Locked(self.path.clone()),
+            None => self.damaged(format!("a row does not hold what it must ({source})")),
             _ => Error::Database { path: self.database.clone(), source },
         }
     }

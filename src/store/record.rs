@@ -1,6 +1,6 @@
 //! Recording a snapshot: all of its rows in one transaction, after its blobs are durable.
 
-use super::snapshots::BlobRef;
+use super::snapshots::{BlobRef, rows_of};
 use super::stamps::{self, StampState};
 use super::{Blob, Store, entries, packages};
 use crate::error::{Error, Result};
@@ -121,7 +121,10 @@ fn insert_all(transaction: &Transaction, new: &NewSnapshot) -> rusqlite::Result<
     transaction
         .prepare_cached("INSERT OR IGNORE INTO policy VALUES (?, ?)")?
         .execute(params![policy_key, new.policy.canonical()])?;
-    transaction.prepare_cached("INSERT OR IGNORE INTO series (name) VALUES (?)")?.execute([new.series])?;
+    // Not by the index of names, which may be damaged by itself.
+    transaction
+        .prepare_cached("INSERT INTO series (name) SELECT ?1 WHERE ?1 NOT IN (SELECT +name FROM series)")?
+        .execute([new.series])?;
     let package_set_id = match new.packages {
         PackagesOf::Unknown => None,
         PackagesOf::These(packages, files) => Some(packages::keep_set(transaction, packages, files)?),
@@ -129,7 +132,7 @@ fn insert_all(transaction: &Transaction, new: &NewSnapshot) -> rusqlite::Result<
     };
     transaction
         .prepare_cached(
-            "INSERT INTO snapshot SELECT NULL, id, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM series WHERE name = ?",
+            "INSERT INTO snapshot SELECT NULL, id, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL FROM series WHERE +name = ?",
         )?
         .execute(params![
             new.stage,
@@ -155,6 +158,12 @@ fn insert_all(transaction: &Transaction, new: &NewSnapshot) -> rusqlite::Result<
     for (position, layer) in new.layers.iter().enumerate() {
         insert_layer(transaction, id, position, layer, &policy_key)?;
     }
+    let rows = rows_of(transaction, id)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+    transaction.prepare_cached("UPDATE snapshot SET seal = ?, sum = ? WHERE id = ?")?.execute(params![
+        rows.seal_now(),
+        rows.sum_now(),
+        id
+    ])?;
     stamps::claim(transaction, new.root_path, new.stamps, id)?;
     Ok(id)
 }

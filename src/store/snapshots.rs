@@ -1,12 +1,14 @@
 //! Recorded snapshots and layers, read.
 
 use super::Store;
-use super::values::{bits, hash};
+use super::seal::{row_sum, seal};
+use super::values::{bits, hash, unfit};
 use crate::error::{Error, Result};
 use crate::model::digest::{DiffId, Digest, LayerKey, PolicyKey};
 use crate::model::layer::Role;
 use crate::model::names::SnapshotRef;
-use rusqlite::{OptionalExtension, Params, Row, params};
+use rusqlite::types::Type;
+use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
 /// A recorded snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,9 +95,10 @@ pub struct LayerUse {
     pub reused: bool,
 }
 
+/// Series are found without the index of their names (`+name`), and snapshots have none: a damaged index hides rows.
 const SNAPSHOT: &str = "SELECT snapshot.id, name, stage, run, parent_id, policy_key, created_s, inherited_layers,
-    package_set_id, manifest_digest, manifest_size_bytes, config_digest, config_size_bytes, entries, content_bytes, sockets
-    FROM snapshot JOIN series ON series.id = series_id";
+    package_set_id, manifest_digest, manifest_size_bytes, config_digest, config_size_bytes, entries, content_bytes, sockets, sum
+    FROM snapshot LEFT JOIN series ON series.id = series_id";
 
 impl Store {
     /// Returns the snapshot that `reference` means. Fails where there is none.
@@ -103,7 +106,7 @@ impl Store {
         let found = match reference {
             SnapshotRef::Id(id) => self.snapshot_where("snapshot.id = ?", [id])?,
             SnapshotRef::Latest { series, stage, back } => self.snapshot_where(
-                "name = ?1 AND (?2 IS NULL OR stage = ?2) ORDER BY snapshot.id DESC LIMIT 1 OFFSET ?3",
+                "+name = ?1 AND (?2 IS NULL OR stage = ?2) ORDER BY snapshot.id DESC LIMIT 1 OFFSET ?3",
                 params![series, stage, back],
             )?,
         };
@@ -120,7 +123,7 @@ impl Store {
     /// Returns all snapshots, or those of one series, the newest first. Fails where there is no such series.
     pub fn snapshots(&self, series: Option<&str>) -> Result<Vec<Snapshot>> {
         let found =
-            self.snapshots_where("?1 IS NULL OR name = ?1 ORDER BY snapshot.id DESC", params![series])?;
+            self.snapshots_where("?1 IS NULL OR +name = ?1 ORDER BY snapshot.id DESC", params![series])?;
         match series {
             Some(name) if found.is_empty() => {
                 Err(Error::UnknownSeries { series: name.to_owned(), store: self.path.clone() })
@@ -131,23 +134,23 @@ impl Store {
 
     /// Returns the newest snapshot of a stage.
     pub fn latest_of_stage(&self, series: &str, stage: &str) -> Result<Option<Snapshot>> {
-        self.snapshot_where("name = ? AND stage = ? ORDER BY snapshot.id DESC LIMIT 1", [series, stage])
+        self.snapshot_where("+name = ? AND stage = ? ORDER BY snapshot.id DESC LIMIT 1", [series, stage])
     }
 
     /// Returns the newest snapshot of a series.
     pub fn latest(&self, series: &str) -> Result<Option<Snapshot>> {
-        self.snapshot_where("name = ? ORDER BY snapshot.id DESC LIMIT 1", [series])
+        self.snapshot_where("+name = ? ORDER BY snapshot.id DESC LIMIT 1", [series])
     }
 
     /// Returns the snapshots of one run, the newest first.
     pub fn snapshots_of_run(&self, series: &str, run: &str) -> Result<Vec<Snapshot>> {
-        self.snapshots_where("name = ? AND run = ? ORDER BY snapshot.id DESC", [series, run])
+        self.snapshots_where("+name = ? AND run = ? ORDER BY snapshot.id DESC", [series, run])
     }
 
     /// Returns the newest snapshot of the series that was planned over no other and is of another stage than
     /// `stage`.
     pub fn latest_first_stage(&self, series: &str, stage: &str) -> Result<Option<Snapshot>> {
-        let clause = "name = ? AND stage <> ? AND inherited_layers = 0 ORDER BY snapshot.id DESC LIMIT 1";
+        let clause = "+name = ? AND stage <> ? AND inherited_layers = 0 ORDER BY snapshot.id DESC LIMIT 1";
         self.snapshot_where(clause, [series, stage])
     }
 
@@ -156,9 +159,10 @@ impl Store {
         let query = "SELECT layer.id, key, diff_id, tar_bytes, layer.content_bytes, layer.entries, whiteouts
              FROM snapshot JOIN series ON series.id = series_id JOIN snapshot_layer ON snapshot_id = snapshot.id
              JOIN layer ON layer.id = layer_id
-             WHERE name = ? AND stage = ? AND snapshot.policy_key = ? AND inherited_layers = 0 AND role = 'base'
+             WHERE +name = ? AND stage = ? AND snapshot.policy_key = ? AND inherited_layers = 0 AND role = 'base'
              ORDER BY snapshot.id DESC LIMIT 1";
-        self.one(query, params![series, stage, policy.0], |row| layer(row, 0))
+        let found = self.one(query, params![series, stage, policy.0], |row| layer(row, 0))?;
+        found.map(|found| self.confirmed(found)).transpose()
     }
 
     /// Tells whether any form of a layer is there; its content is not read.
@@ -166,54 +170,62 @@ impl Store {
         Ok(self.blobs_of(layer_id)?.iter().any(|blob| self.has_blob(&blob.digest, blob.size_bytes)))
     }
 
-    /// Returns the layers of a snapshot, the lowest first.
+    /// Returns the layers of a snapshot, the lowest first. Fails where its rows are not those that were recorded.
     pub fn layers(&self, snapshot_id: i64) -> Result<Vec<LayerUse>> {
-        let run = || -> rusqlite::Result<Vec<(String, LayerUse)>> {
-            let mut query = self.connection.prepare_cached(
-                "SELECT layer.id, key, diff_id, tar_bytes, content_bytes, entries, whiteouts,
-                        digest, media_type, size_bytes, role, reused
-                 FROM snapshot_layer JOIN layer ON layer.id = snapshot_layer.layer_id JOIN blob ON (digest, blob.layer_id) = (blob_digest, snapshot_layer.layer_id)
-                 WHERE snapshot_id = ? ORDER BY position",
-            )?;
-            query
-                .query_map([snapshot_id], |row| {
-                    let (layer, blob) = (layer(row, 0)?, blob(row, 7)?);
-                    Ok((row.get(10)?, LayerUse { role: Role::Base, layer, blob, reused: row.get(11)? }))
-                })?
-                .collect()
-        };
-        let named = |(role, layer): (String, LayerUse)| {
-            let role = Role::parse(&role)
-                .ok_or_else(|| self.damaged(format!("unknown role {role:?} of a layer")))?;
-            Ok(LayerUse { role, ..layer })
-        };
-        run().map_err(|e| self.failed(e))?.into_iter().map(named).collect()
+        let rows = rows_of(&self.connection, snapshot_id).map_err(|e| self.failed(e))?;
+        let rows = rows.ok_or_else(|| self.damaged(format!("snapshot {snapshot_id} is gone")))?;
+        match rows.seal {
+            Some(recorded) if recorded != rows.seal_now() => {
+                let what = format!("the rows of snapshot {snapshot_id} are not those that were recorded");
+                Err(self.damaged(what))
+            }
+            _ => Ok(rows.layers),
+        }
     }
 
-    /// Returns the layer with this key.
+    /// Returns the layer with this key. Fails where its row, or another of a snapshot that has it, is not the one that was
+    /// recorded.
     pub fn layer_by_key(&self, key: &LayerKey) -> Result<Option<Layer>> {
         let query =
             "SELECT id, key, diff_id, tar_bytes, content_bytes, entries, whiteouts FROM layer WHERE key = ?";
-        self.one(query, [key.0], |row| layer(row, 0))
+        let found = self.one(query, [key.0], |row| layer(row, 0))?;
+        found.map(|found| self.confirmed(found)).transpose()
     }
 
-    /// Returns the forms in which a layer is kept.
+    /// Compares a layer with what the newest snapshot that has it was sealed with.
+    fn confirmed(&self, found: Layer) -> Result<Layer> {
+        let query =
+            "SELECT snapshot_id FROM snapshot_layer WHERE layer_id = ? ORDER BY snapshot_id DESC LIMIT 1";
+        if let Some(id) = self.one(query, [found.id], |row| row.get(0))? {
+            self.layers(id)?;
+        }
+        Ok(found)
+    }
+
+    /// Returns the forms in which a layer is kept: those that a snapshot has, whose rows are those that were recorded.
     pub fn blobs_of(&self, layer_id: i64) -> Result<Vec<Blob>> {
-        let query = "SELECT digest, media_type, size_bytes FROM blob WHERE layer_id = ? ORDER BY digest";
-        self.all(query, [layer_id], |row| blob(row, 0))
+        let query = "SELECT digest, media_type, size_bytes, max(snapshot_id) FROM blob
+             JOIN snapshot_layer ON (blob_digest, snapshot_layer.layer_id) = (digest, blob.layer_id)
+             WHERE blob.layer_id = ? GROUP BY digest ORDER BY digest";
+        let found = self.all(query, [layer_id], |row| Ok((blob(row, 0)?, row.get(3)?)))?;
+        found.into_iter().map(|(blob, snapshot_id)| self.layers(snapshot_id).map(|_| blob)).collect()
     }
 
     /// Returns the canonical form of a policy.
     pub fn policy(&self, key: &PolicyKey) -> Result<String> {
         let found = self.one("SELECT canonical FROM policy WHERE key = ?", [key.0], |row| row.get(0))?;
-        found.ok_or_else(|| self.damaged(format!("policy {key} is gone")))
+        let found: String = found.ok_or_else(|| self.damaged(format!("policy {key} is gone")))?;
+        match blake3::hash(found.as_bytes()).as_bytes() == &key.0 {
+            true => Ok(found),
+            false => Err(self.damaged(format!("policy {key} is not what was recorded"))),
+        }
     }
 
     fn snapshot_where(&self, clause: &str, values: impl Params) -> Result<Option<Snapshot>> {
         self.one(&format!("{SNAPSHOT} WHERE {clause}"), values, snapshot)
     }
 
-    fn snapshots_where(&self, clause: &str, values: impl Params) -> Result<Vec<Snapshot>> {
+    pub(super) fn snapshots_where(&self, clause: &str, values: impl Params) -> Result<Vec<Snapshot>> {
         self.all(&format!("{SNAPSHOT} WHERE {clause}"), values, snapshot)
     }
 
@@ -244,8 +256,55 @@ impl Store {
     }
 }
 
+/// All rows of a snapshot.
+pub(super) struct Rows {
+    snapshot: Snapshot,
+    package_set_key: Option<[u8; 32]>,
+    layers: Vec<LayerUse>,
+    /// `None` for one that was recorded before there were seals.
+    seal: Option<[u8; 32]>,
+}
+
+impl Rows {
+    /// Returns the sum that the snapshot's own row has.
+    pub(super) fn sum_now(&self) -> i64 {
+        row_sum(&self.snapshot)
+    }
+
+    /// Returns the seal that these rows have.
+    pub(super) fn seal_now(&self) -> [u8; 32] {
+        seal(&self.snapshot, self.package_set_key, &self.layers)
+    }
+}
+
+/// Reads the rows of a snapshot; `None` where it is not there.
+pub(super) fn rows_of(connection: &Connection, snapshot_id: i64) -> rusqlite::Result<Option<Rows>> {
+    let mut one = connection.prepare_cached(&format!("{SNAPSHOT} WHERE snapshot.id = ?"))?;
+    let Some(snapshot) = one.query_row([snapshot_id], snapshot).optional()? else { return Ok(None) };
+    let mut sealed = connection.prepare_cached(
+        "SELECT package_set.key, seal FROM snapshot LEFT JOIN package_set ON package_set.id = package_set_id
+         WHERE snapshot.id = ?",
+    )?;
+    let (package_set_key, seal) = sealed.query_row([snapshot_id], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let mut layers = connection.prepare_cached(
+        "SELECT layer.id, key, diff_id, tar_bytes, content_bytes, entries, whiteouts,
+                digest, media_type, size_bytes, role, reused
+         FROM snapshot_layer JOIN layer ON layer.id = snapshot_layer.layer_id
+         JOIN blob ON (digest, blob.layer_id) = (blob_digest, snapshot_layer.layer_id)
+         WHERE snapshot_id = ? ORDER BY position",
+    )?;
+    let layers = layers.query_map([snapshot_id], layer_use)?.collect::<rusqlite::Result<_>>()?;
+    Ok(Some(Rows { snapshot, package_set_key, layers, seal }))
+}
+
+fn layer_use(row: &Row) -> rusqlite::Result<LayerUse> {
+    let role = Role::parse(row.get_ref(10)?.as_str()?).ok_or_else(|| unfit(10))?;
+    Ok(LayerUse { role, layer: layer(row, 0)?, blob: blob(row, 7)?, reused: row.get(11)? })
+}
+
+/// Fails where the row is not the one that was recorded.
 fn snapshot(row: &Row) -> rusqlite::Result<Snapshot> {
-    Ok(Snapshot {
+    let snapshot = Snapshot {
         id: row.get(0)?,
         series: row.get(1)?,
         stage: row.get(2)?,
@@ -260,7 +319,14 @@ fn snapshot(row: &Row) -> rusqlite::Result<Snapshot> {
         entries: bits(row, 13)?,
         content_bytes: bits(row, 14)?,
         sockets: bits(row, 15)?,
-    })
+    };
+    match row.get::<_, Option<i64>>(16)? {
+        Some(sum) if sum != row_sum(&snapshot) => {
+            let what = format!("snapshot {} is not what was recorded", snapshot.id);
+            Err(rusqlite::Error::FromSqlConversionFailure(16, Type::Integer, what.into()))
+        }
+        _ => Ok(snapshot),
+    }
 }
 
 fn layer(row: &Row, first: usize) -> rusqlite::Result<Layer> {

@@ -1,6 +1,7 @@
 //! The cache of what was last seen at which root.
 
 use super::Store;
+use super::seal::sum;
 use super::values::{bits, bytes, encode_xattrs, or_null, time, xattrs};
 use crate::error::Result;
 use crate::model::digest::ContentHash;
@@ -62,13 +63,16 @@ impl Store {
             let Some((root_id, state)) = root else { return Ok((Stamps::default(), StampState::default())) };
             let mut query = transaction.prepare_cached(
                 "SELECT path, inode, size_bytes, mtime_s, mtime_nanos, ctime_s, ctime_nanos, mode, uid, gid,
-                        content, target, xattrs
+                        content, target, xattrs, sum
                  FROM stamp WHERE root_id = ? ORDER BY path",
             )?;
             let mut rows = query.query([root_id])?;
             let mut stamps = Stamps::default();
             while let Some(row) = rows.next()? {
-                stamps.push(row.get_ref(0)?.as_blob()?, stamp(row)?);
+                // A row that does not hold what it must vouches for nothing.
+                if let (Ok(true), Ok(stamp)) = (is_as_written(row), stamp(row)) {
+                    stamps.push(row.get_ref(0)?.as_blob()?, stamp);
+                }
             }
             Ok((stamps, state))
         };
@@ -103,6 +107,13 @@ impl Store {
         let state = run();
         state.map_err(|e| self.failed(e))
     }
+
+    /// Removes the stamp of a path, in its ordered form: what it said was not what was read.
+    pub fn forget_stamp(&mut self, root_path: &Path, key: &[u8]) -> Result<()> {
+        let query = "DELETE FROM stamp WHERE path = ? AND root_id = (SELECT id FROM root WHERE path = ?)";
+        let done = self.connection.execute(query, params![key, root_path.as_os_str().as_bytes()]);
+        done.map(drop).map_err(|e| self.failed(e))
+    }
 }
 
 /// Says that the stamps are of a snapshot's tree, if nobody has changed them since `known`.
@@ -113,16 +124,30 @@ pub(super) fn claim(
     snapshot_id: i64,
 ) -> rusqlite::Result<()> {
     connection
-        .prepare_cached("UPDATE root SET snapshot_id = ? WHERE path = ? AND generation = ?")?
-        .execute(params![snapshot_id, root_path.as_os_str().as_bytes(), known.generation])
+        .prepare_cached("UPDATE root SET snapshot_id = ?, sum = ? WHERE path = ? AND generation = ?")?
+        .execute(params![
+            snapshot_id,
+            root_sum(root_path, known.generation, snapshot_id),
+            root_path.as_os_str().as_bytes(),
+            known.generation
+        ])
         .map(drop)
+}
+
+/// What a damaged row does not have: that its stamps are of the tree of this snapshot is then not believed.
+fn root_sum(root_path: &Path, generation: Option<i64>, snapshot_id: i64) -> i64 {
+    let [generation, snapshot_id] = [generation.unwrap_or(0), snapshot_id].map(i64::to_le_bytes);
+    sum([root_path.as_os_str().as_bytes(), &generation, &snapshot_id])
 }
 
 fn root_of(connection: &Connection, root_path: &Path) -> rusqlite::Result<Option<(i64, StampState)>> {
     connection
-        .prepare_cached("SELECT id, generation, snapshot_id FROM root WHERE path = ?")?
+        .prepare_cached("SELECT id, generation, snapshot_id, sum FROM root WHERE path = ?")?
         .query_row([root_path.as_os_str().as_bytes()], |row| {
-            Ok((row.get(0)?, StampState { generation: row.get(1)?, snapshot_id: row.get(2)? }))
+            let (generation, snapshot_id, sum): (_, Option<i64>, i64) =
+                (row.get(1)?, row.get(2)?, row.get(3)?);
+            let snapshot_id = snapshot_id.filter(|id| sum == root_sum(root_path, generation, *id));
+            Ok((row.get(0)?, StampState { generation, snapshot_id }))
         })
         .optional()
 }
@@ -132,31 +157,49 @@ fn write<'a>(
     root_id: i64,
     stamps: impl Iterator<Item = (&'a [u8], Option<Stamp>)>,
 ) -> rusqlite::Result<()> {
-    let mut upsert = connection
-        .prepare_cached("INSERT OR REPLACE INTO stamp VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")?;
+    let mut upsert = connection.prepare_cached(
+        "INSERT OR REPLACE INTO stamp VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )?;
     let mut remove = connection.prepare_cached("DELETE FROM stamp WHERE root_id = ? AND path = ?")?;
     for (key, stamp) in stamps {
-        match stamp {
-            None => remove.execute(params![root_id, key])?,
-            Some(stamp) => upsert.execute(params![
-                root_id,
-                key,
-                stamp.inode.cast_signed(),
-                stamp.size_bytes.cast_signed(),
-                stamp.mtime.seconds,
-                stamp.mtime.nanos,
-                stamp.ctime.seconds,
-                stamp.ctime.nanos,
-                stamp.owner.0,
-                stamp.owner.1,
-                stamp.owner.2,
-                stamp.facts.content.map(|hash| hash.0),
-                or_null(&stamp.facts.target),
-                encode_xattrs(&stamp.facts.xattrs),
-            ])?,
+        let Some(stamp) = stamp else {
+            remove.execute(params![root_id, key])?;
+            continue;
         };
+        let xattrs = encode_xattrs(&stamp.facts.xattrs);
+        upsert.execute(params![
+            root_id,
+            key,
+            stamp.inode.cast_signed(),
+            stamp.size_bytes.cast_signed(),
+            stamp.mtime.seconds,
+            stamp.mtime.nanos,
+            stamp.ctime.seconds,
+            stamp.ctime.nanos,
+            stamp.owner.0,
+            stamp.owner.1,
+            stamp.owner.2,
+            stamp.facts.content.map(|hash| hash.0),
+            or_null(&stamp.facts.target),
+            xattrs,
+            sum_of(key, &stamp.facts.target, xattrs.as_deref()),
+        ])?;
     }
     Ok(())
+}
+
+/// What a damaged row does not have. Of a content, packing compares the hash with what it reads; but nobody looks at a target
+/// or an attribute again.
+fn sum_of(key: &[u8], target: &[u8], xattrs: Option<&[u8]>) -> Option<i64> {
+    (!target.is_empty() || xattrs.is_some()).then(|| sum([key, target, xattrs.unwrap_or_default()]))
+}
+
+/// Tells whether a row is as it was written, as far as packing would not notice.
+fn is_as_written(row: &Row) -> rusqlite::Result<bool> {
+    let target = row.get_ref(11)?.as_blob_or_null()?.unwrap_or_default();
+    let xattrs = row.get_ref(12)?.as_blob_or_null()?;
+    let recorded: Option<i64> = row.get(13)?;
+    Ok(recorded == sum_of(row.get_ref(0)?.as_blob()?, target, xattrs))
 }
 
 fn stamp(row: &Row) -> rusqlite::Result<Stamp> {
