@@ -115,7 +115,9 @@ impl Store {
     /// Makes the blob durable under its digest. One that is there already stays as it is.
     pub fn keep_blob(&self, blob: NewBlob, digest: &Digest, size_bytes: u64) -> Result<()> {
         if !self.has_blob(digest, size_bytes) {
-            blob.put(&self.blob_path(digest))?;
+            let path = self.blob_path(digest);
+            blob.put(&path)?;
+            self.note_written(digest, &path);
         }
         Ok(())
     }
@@ -127,32 +129,9 @@ impl Store {
         if !self.has_blob(&digest, size_bytes) {
             let mut blob = self.new_blob()?;
             blob.write_all(bytes).map_err(Error::io("write", blob.path()))?;
-            blob.put(&self.blob_path(&digest))?;
+            self.keep_blob(blob, &digest, size_bytes)?;
         }
         Ok(BlobRef { digest, size_bytes })
-    }
-
-    /// Opens a blob that a row names. Fails with [`Error::Damaged`] where it is missing or has another length.
-    pub fn open_blob(&self, digest: &Digest, size_bytes: u64) -> Result<File> {
-        let path = self.blob_path(digest);
-        let file = match std::fs::File::open(&path) {
-            Ok(file) => file,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                return Err(Error::damaged(path, "the blob is missing"));
-            }
-            Err(e) => return Err(Error::io("open", &path)(e)),
-        };
-        let found = file.metadata().map_err(Error::io("stat", &path))?.len();
-        if found != size_bytes {
-            let what = format!("expected {size_bytes} bytes, found {found}");
-            return Err(Error::damaged(path, what));
-        }
-        Ok(file)
-    }
-
-    /// Tells whether a blob is there with its length; its content is not read.
-    pub fn has_blob(&self, digest: &Digest, size_bytes: u64) -> bool {
-        std::fs::metadata(self.blob_path(digest)).is_ok_and(|there| there.len() == size_bytes)
     }
 
     /// Returns where a blob is kept.

@@ -18,6 +18,7 @@ mod packages;
 mod record;
 mod seal;
 mod snapshots;
+mod sound;
 mod stamps;
 mod values;
 
@@ -29,7 +30,10 @@ pub use snapshots::{Blob, BlobRef, Layer, LayerUse, Snapshot};
 pub use stamps::{StampState, Stamps};
 
 use crate::error::{Error, Result};
+use crate::model::digest::Digest;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
+use sound::BlobStamp;
+use std::cell::RefCell;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
@@ -50,6 +54,8 @@ pub struct Store {
     path: PathBuf,
     database: PathBuf,
     connection: Connection,
+    /// Blobs that were written, until they are recorded.
+    written: RefCell<Vec<(Digest, BlobStamp)>>,
     /// Held shared while this process may have files in `tmp`.
     _writing: Option<File>,
 }
@@ -97,7 +103,7 @@ impl Store {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | create;
         let connection = Connection::open_with_flags(&database, flags)
             .map_err(|source| Error::Database { path: database.clone(), source })?;
-        let mut store = Self { path, database, connection, _writing: None };
+        let mut store = Self { path, database, connection, written: RefCell::default(), _writing: None };
         store.prepare().map_err(|e| store.failed(e))?;
         store.migrate()?;
         Ok(store)

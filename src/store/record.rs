@@ -2,7 +2,7 @@
 
 use super::snapshots::{BlobRef, rows_of};
 use super::stamps::{self, StampState};
-use super::{Blob, Store, entries, packages};
+use super::{Blob, Store, entries, packages, sound};
 use crate::error::{Error, Result};
 use crate::model::digest::{DiffId, LayerKey};
 use crate::model::layer::{LayerContent, Role};
@@ -106,6 +106,9 @@ impl Store {
             }
         }
         let id = insert_all(&transaction, snapshot).map_err(&failed)?;
+        for (digest, stamp) in self.written.get_mut().drain(..) {
+            sound::stamp(&transaction, &digest, stamp).map_err(&failed)?;
+        }
         transaction.commit().map_err(&failed)?;
         Ok(id)
     }
