@@ -104,6 +104,9 @@ pub fn snapshot(store_path: &Path, root: &Path, options: &Options, monitor: &dyn
     refuse_store_inside(store_path, &root, &policy)?;
     let options = &Options { threads: options.threads.min(MOST_THREADS), ..options.clone() };
     let mut store = Store::open_or_create(store_path)?;
+    for finding in store.findings() {
+        monitor.note(&format!("{finding}; it is made anew"));
+    }
     let phases = Phases::new(monitor);
     let mut attempt = 1;
     let (id, cost) = loop {

@@ -1,7 +1,7 @@
 //! Files of the store: written under `tmp`, made durable, then renamed to their place.
 
 use super::{BlobRef, Store, TMP_LOCK};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, show};
 use crate::model::digest::Digest;
 use crate::model::names::{EMPTY_INDEX, OCI_LAYOUT};
 use sha2::{Digest as _, Sha256};
@@ -156,12 +156,22 @@ impl Store {
     }
 
     /// Makes the files of an image layout, where they are missing: a store is one before anything is in it.
-    pub(super) fn create_layout(&self) -> Result<()> {
-        for (name, content) in [("oci-layout", OCI_LAYOUT), ("index.json", EMPTY_INDEX)] {
-            let path = self.path.join(name);
-            if !path.exists() {
-                self.exclusively(|| if path.exists() { Ok(()) } else { self.replace_file(name, content) })?;
+    pub(super) fn create_layout(&mut self, was_store: bool) -> Result<()> {
+        let layout = self.path.join("oci-layout");
+        let is_sound = || std::fs::read(&layout).is_ok_and(|there| there == OCI_LAYOUT);
+        if !is_sound() {
+            if was_store {
+                self.findings.push(format!("{} is damaged: it is missing or another", show(&layout)));
             }
+            self.exclusively(
+                || if is_sound() { Ok(()) } else { self.replace_file("oci-layout", OCI_LAYOUT) },
+            )?;
+        }
+        let index = self.path.join("index.json");
+        if !index.exists() {
+            self.exclusively(|| {
+                if index.exists() { Ok(()) } else { self.replace_file("index.json", EMPTY_INDEX) }
+            })?;
         }
         Ok(())
     }

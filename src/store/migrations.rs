@@ -2,7 +2,7 @@
 //!
 //! An entry is never changed or removed; a new format is a new entry with a store of the old one under fixtures/.
 
-use super::Store;
+use super::{Store, lost};
 use crate::error::{Error, Result};
 use rusqlite::TransactionBehavior;
 
@@ -17,12 +17,16 @@ const MIGRATIONS: &[&str] = &[
 const APPLICATION_ID: i32 = 0x7273_7472;
 
 impl Store {
-    /// Brings the database to this version's format, or refuses a newer one.
-    pub(super) fn migrate(&mut self) -> Result<()> {
+    /// Brings the database to this version's format, or refuses a newer one. Where there was a store, an empty one has lost
+    /// what it had.
+    pub(super) fn migrate(&mut self, was_store: bool) -> Result<()> {
         let known = MIGRATIONS.len() as i64;
         let found = self.check_version(known)?;
         if found == known {
             return Ok(());
+        }
+        if found == 0 && was_store {
+            return Err(lost(self.database.clone()));
         }
         let _lock = self.lock()?; // a change of the journal's mode does not wait for other processes
         if self.check_version(known)? == 0 {

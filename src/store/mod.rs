@@ -29,7 +29,7 @@ pub use record::{NewLayer, NewSnapshot, SnapshotLayer};
 pub use snapshots::{Blob, BlobRef, Layer, LayerUse, Snapshot};
 pub use stamps::{StampState, Stamps};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, show};
 use crate::model::digest::Digest;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use sound::BlobStamp;
@@ -56,6 +56,8 @@ pub struct Store {
     connection: Connection,
     /// Blobs that were written, until they are recorded.
     written: RefCell<Vec<(Digest, BlobStamp)>>,
+    /// See [`Store::findings`].
+    findings: Vec<String>,
     /// Held shared while this process may have files in `tmp`.
     _writing: Option<File>,
 }
@@ -64,16 +66,22 @@ impl Store {
     /// Opens a store for reading. Fails where there is none.
     pub fn open(path: &Path) -> Result<Self> {
         let database = path.join(DATABASE);
+        let was_store = was_store(path);
         match std::fs::symlink_metadata(&database) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound && was_store => Err(lost(database)),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Err(Error::NoStore(path.to_owned())),
             Err(e) => Err(Error::io("open", &database)(e)),
-            Ok(_) => Self::connect(path, OpenFlags::empty()),
+            Ok(_) => Self::connect(path, OpenFlags::empty(), was_store),
         }
     }
 
     /// Opens a store for writing, and makes it where the directory is missing or empty.
     pub fn open_or_create(path: &Path) -> Result<Self> {
+        let was_store = was_store(path);
         if !path.join(DATABASE).exists() {
+            if was_store {
+                return Err(lost(path.join(DATABASE)));
+            }
             let mut builder = std::fs::DirBuilder::new();
             builder.recursive(true).mode(0o700).create(path).map_err(Error::io("create", path))?;
             // Another writer may be making the same store right now: its lock comes first, then the database.
@@ -85,11 +93,16 @@ impl Store {
                 return Err(Error::NotAStore(path.to_owned()));
             }
         }
-        let mut store = Self::connect(path, OpenFlags::SQLITE_OPEN_CREATE)?;
+        let mut store = Self::connect(path, OpenFlags::SQLITE_OPEN_CREATE, was_store)?;
         store.create_directories()?;
         store._writing = Some(store.clean_scratch()?);
-        store.create_layout()?;
+        store.create_layout(was_store)?;
         Ok(store)
+    }
+
+    /// Returns what is wrong with files that are derived from the database, and are made anew when something is recorded.
+    pub fn findings(&self) -> &[String] {
+        &self.findings
     }
 
     /// Returns the store's directory.
@@ -97,15 +110,20 @@ impl Store {
         &self.path
     }
 
-    fn connect(path: &Path, create: OpenFlags) -> Result<Self> {
+    /// `was_store` is what the directory was before it was looked for the database.
+    fn connect(path: &Path, create: OpenFlags, was_store: bool) -> Result<Self> {
         let path = std::fs::canonicalize(path).map_err(Error::io("open", path))?;
         let database = path.join(DATABASE);
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | create;
         let connection = Connection::open_with_flags(&database, flags)
             .map_err(|source| Error::Database { path: database.clone(), source })?;
-        let mut store = Self { path, database, connection, written: RefCell::default(), _writing: None };
+        let (written, findings) = (RefCell::default(), Vec::new());
+        let mut store = Self { path, database, connection, written, findings, _writing: None };
         store.prepare().map_err(|e| store.failed(e))?;
-        store.migrate()?;
+        store.migrate(was_store)?;
+        if let Some(wrong) = store.check_index()? {
+            store.findings.push(format!("{} is damaged: {wrong}", show(&store.path.join("index.json"))));
+        }
         Ok(store)
     }
 
@@ -146,4 +164,14 @@ impl Store {
     fn damaged(&self, what: impl Into<String>) -> Error {
         Error::damaged(&self.database, what)
     }
+}
+
+/// Tells whether a database was made in this directory: `tmp.lock` comes after it. To be asked before the database is looked
+/// for, since another process may be making both.
+fn was_store(path: &Path) -> bool {
+    path.join(TMP_LOCK).exists()
+}
+
+fn lost(database: PathBuf) -> Error {
+    Error::damaged(database, "it is missing or empty, and the files of a store are beside it")
 }
