@@ -83,6 +83,32 @@ impl Xattrs {
         self.0.iter().map(|(name, value)| (&**name, &**value))
     }
 
+    /// Returns them as a column of the database has them: name and value of each in order of names, each after its length as
+    /// 4 bytes, little-endian.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for part in self.iter().flat_map(|(name, value)| [name, value]) {
+            bytes.extend_from_slice(&(part.len() as u32).to_le_bytes());
+            bytes.extend_from_slice(part);
+        }
+        bytes
+    }
+
+    /// Takes them back; `None` where the bytes are none.
+    pub fn from_bytes(mut bytes: &[u8]) -> Option<Self> {
+        let mut part = || {
+            let (length, rest) = bytes.split_first_chunk()?;
+            let (part, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+            bytes = rest;
+            Some(Box::<[u8]>::from(part))
+        };
+        let mut pairs = Vec::new();
+        while let Some(name) = part() {
+            pairs.push((name, part()?));
+        }
+        bytes.is_empty().then(|| Self::new(pairs))
+    }
+
     /// Leaves those out whose name `is_dropped`.
     pub fn without(self, is_dropped: impl Fn(&[u8]) -> bool) -> Self {
         if !self.0.iter().any(|(name, _)| is_dropped(name)) {
@@ -120,5 +146,21 @@ impl Entry {
             && self.gid == other.gid
             && self.mtime_s == other.mtime_s
             && self.xattrs == other.xattrs
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn xattrs_read_back_and_cut_ones_are_refused() {
+        let pair = |name: &[u8], value: &[u8]| (name.into(), value.into());
+        let xattrs = Xattrs::new(vec![pair(b"user.b", b"\0\n\xff"), pair(b"user.a", b"")]);
+        let bytes = xattrs.to_bytes();
+        assert_eq!(Xattrs::from_bytes(&bytes), Some(xattrs.clone()));
+        for cut in 1..bytes.len() {
+            assert_ne!(Xattrs::from_bytes(&bytes[..cut]), Some(xattrs.clone()), "{cut}");
+        }
     }
 }
