@@ -14,6 +14,10 @@ const MOST_LINKS: usize = 40;
 const MOST_STEPS: usize = 2_000;
 const MOST_STEPS_IN_ALL: usize = 50_000_000;
 
+/// What the kernel takes for a name and for a path (limits.h, `NAME_MAX` and `PATH_MAX`): each step copies the path so far.
+const LONGEST_NAME: usize = 255;
+const LONGEST_PATH: usize = 4096;
+
 /// Many times the files of any root; a database that names more names them again and again.
 const MOST_FILES: usize = 4 << 20;
 
@@ -93,6 +97,9 @@ fn resolve(directory: &[u8], links: &Links, steps_left: &mut usize) -> Option<En
             at = at.parent().unwrap_or_default();
             continue;
         }
+        if name.len() > LONGEST_NAME || name.contains(&0) || at.key().len() > LONGEST_PATH {
+            return None;
+        }
         let next = at.join(name);
         let Some(target) = links.get(&next) else {
             at = next;
@@ -157,6 +164,15 @@ mod tests {
         let pairs: Vec<(&str, &str)> =
             growing.iter().map(|(at, target)| (at.as_str(), target.as_str())).collect();
         assert!(vouched("/a0", &links(&pairs)).times.is_empty());
+    }
+
+    #[test]
+    fn what_is_no_path_of_the_kernel_vouches_for_nothing() {
+        let none = Links::new();
+        for directory in ["/a\0b/".to_owned(), format!("/{}/", "n".repeat(256)), "/longer/".repeat(700)] {
+            assert!(vouched(&directory, &none).times.is_empty(), "{directory}");
+        }
+        assert!(!vouched(&format!("/{}/", "n".repeat(255)), &none).times.is_empty());
     }
 
     #[test]
