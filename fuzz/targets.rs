@@ -1,0 +1,338 @@
+//! Everything that is parsed, as functions of bytes: they must neither panic nor take more than their bounds, and what they
+//! take must read back as it was. `scripts/fuzz` runs them under libFuzzer, `tests/parsers.rs` over their corpora.
+//!
+//! A parser that is added to the project is added to `ALL`, with a corpus in `corpus/NAME`.
+
+use rootstrata::layer::codec::{Codec, Compression};
+use rootstrata::layer::pack::{Source, repack};
+use rootstrata::model::digest::{DiffId, Digest, LayerKey};
+use rootstrata::model::entry::Xattrs;
+use rootstrata::model::names::{SnapshotRef, check_name, check_series, image_name, series_from};
+use rootstrata::model::owned::FileList;
+use rootstrata::model::path::EntryPath;
+use rootstrata::model::policy::Policy;
+use rootstrata::model::vouch::{Gathering, Links};
+use rootstrata::oci::index::{Image, merge};
+use rootstrata::ops::export::{Format, Request, export};
+use rootstrata::ops::inspect;
+use rootstrata::ops::monitor::Silent;
+use rootstrata::ops::snapshot::{Options, snapshot};
+use rootstrata::printable::printable;
+use rootstrata::rpm::{self, Header};
+use std::io::Read;
+use std::num::NonZeroUsize;
+use std::path::Path;
+
+/// A parser under test.
+#[derive(Clone, Copy)]
+pub(crate) struct Target {
+    /// Also of its corpus.
+    pub(crate) name: &'static str,
+    /// Panics where something is wrong.
+    pub(crate) run: fn(&[u8]),
+    /// Whether it works on files, so that far fewer runs fit into a second.
+    #[allow(dead_code)] // the fuzzer does not ask
+    pub(crate) is_slow: bool,
+}
+
+/// All of them.
+pub(crate) const ALL: &[Target] = &[
+    fast("rpm_header", rpm_header),
+    slow("rpm_database", rpm_database),
+    fast("rpm_paths", rpm_paths),
+    fast("file_list", file_list),
+    fast("reference", reference),
+    fast("names", names),
+    fast("globs", globs),
+    fast("path", path),
+    fast("xattrs", xattrs),
+    fast("digests", digests),
+    fast("printed", printed),
+    fast("index", index),
+    slow("store_index", store_index),
+    slow("store_database", store_database),
+    fast("gzip", gzip),
+    fast("zstd", zstd),
+];
+
+const fn fast(name: &'static str, run: fn(&[u8])) -> Target {
+    Target { name, run, is_slow: false }
+}
+
+const fn slow(name: &'static str, run: fn(&[u8])) -> Target {
+    Target { name, run, is_slow: true }
+}
+
+/// A blob of rpm's `Packages` table.
+fn rpm_header(data: &[u8]) {
+    let Some(header) = Header::parse(data) else { return };
+    // Nothing in it can be longer than what it was read from, so neither is the list: names, digests and targets.
+    assert!(header.files.bytes().len() <= 40 * data.len() + 64);
+    let list = FileList::from_bytes(header.files.bytes().to_vec()).expect("a list that was made reads back");
+    assert_eq!(list, header.files);
+    let directories = list.directories().count();
+    assert!(list.files().all(|file| file.directory < directories));
+}
+
+fn file_list(data: &[u8]) {
+    if let Some(list) = FileList::from_bytes(data.to_vec()) {
+        assert_eq!(list.bytes(), data);
+        assert_eq!(list.files().count(), list.len());
+        list.directories().for_each(drop);
+    }
+}
+
+thread_local! {
+    static SCRATCH: tempfile::TempDir = {
+        let memory = Path::new("/dev/shm");
+        let made = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+        made.expect("a directory for files")
+    };
+}
+
+/// The file of rpm's SQLite backend: as it is, or as changes of a sound one.
+fn rpm_database(data: &[u8]) {
+    thread_local! {
+        static SOUND: Vec<u8> = SCRATCH.with(|scratch| {
+            let path = scratch.path().join("sound.sqlite");
+            let database = rusqlite::Connection::open(&path).expect("a database");
+            database.execute_batch("CREATE TABLE Packages (hnum INTEGER PRIMARY KEY, blob BLOB NOT NULL)").expect("SQL");
+            for name in ["one", "two"] {
+                // Tag, type, offset and count of name, version and release; then what is at the offset.
+                let field = |tag: u32| [tag, 6, 0, 1].iter().flat_map(|n| n.to_be_bytes()).collect::<Vec<u8>>();
+                let text = [name.as_bytes(), b"\0"].concat();
+                let head = [3, text.len() as u32].iter().flat_map(|n| n.to_be_bytes()).collect();
+                let header = [head, field(1000), field(1001), field(1002), text].concat();
+                database.execute("INSERT INTO Packages (blob) VALUES (?)", [header]).expect("SQL");
+            }
+            drop(database);
+            std::fs::read(path).expect("a file")
+        });
+    }
+    SCRATCH.with(|scratch| {
+        for name in ["rpmdb.sqlite-wal", "rpmdb.sqlite-shm", "rpmdb.sqlite-journal"] {
+            let _ = std::fs::remove_file(scratch.path().join(name));
+        }
+        let bytes = match data.split_first() {
+            Some((0, changes)) => SOUND.with(|sound| changed(sound, changes)),
+            _ => data.to_vec(),
+        };
+        std::fs::write(scratch.path().join(rpm::SQLITE), bytes).expect("room for a file");
+        let mut packages = 0;
+        let read = rpm::read(scratch.path(), Path::new("/rpmdb.sqlite"), |_| packages += 1);
+        assert!(packages <= 1 << 16);
+        assert!(read.is_ok() || read.is_err_and(|error| error.to_string().contains("/rpmdb.sqlite")));
+    });
+}
+
+/// Bytes with changes: each is a place in 3 bytes and what is combined with the byte there.
+fn changed(bytes: &[u8], changes: &[u8]) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    let length = bytes.len();
+    for change in changes.chunks_exact(4) {
+        let at = u32::from_le_bytes([change[0], change[1], change[2], 0]) as usize;
+        bytes[at % length] ^= change[3];
+    }
+    bytes
+}
+
+/// Lines `LINK TARGET` are the symlinks of a root, others directories of a package.
+fn rpm_paths(data: &[u8]) {
+    let mut links = Links::new();
+    let mut directories = Vec::new();
+    for line in data.split(|b| *b == b'\n').take(64) {
+        match line.iter().position(|b| *b == b' ') {
+            Some(space) => {
+                if let Some(at) = EntryPath::from_slashed(&line[..space]) {
+                    links.insert(at, line[space + 1..].into());
+                }
+            }
+            None => directories.push(line),
+        }
+    }
+    let mut gathering = Gathering::new(&links);
+    let files = (0..directories.len() + 1).map(|at| (at, &b"name"[..], 5));
+    gathering.add(&directories, files, |path, _| {
+        assert!(EntryPath::from_key(path.key()).is_some());
+        true
+    });
+    gathering.finish();
+}
+
+fn reference(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Ok(reference) = SnapshotRef::parse(text) {
+        assert_eq!(SnapshotRef::parse(&reference.to_string()).expect("what is shown is read"), reference);
+    }
+}
+
+fn names(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Some(series) = series_from(text) {
+        check_series(&series).expect("a name that was made is one");
+    }
+    if check_series(text).is_ok() && check_name("stage", text).is_ok() {
+        let name = image_name(text, text);
+        assert!(!name.contains(['+', '/', '@', ' ']) && name.matches(':').count() == 1);
+    }
+}
+
+/// The first line is a path, the others are globs.
+fn globs(data: &[u8]) {
+    let mut lines = data.split(|b| *b == b'\n');
+    let path = lines.next().and_then(EntryPath::from_slashed).unwrap_or_default();
+    let globs: Vec<String> = lines.take(8).map(|line| String::from_utf8_lossy(line).into_owned()).collect();
+    let policy = Policy { exclude: globs.clone(), volatile: globs, ..Policy::mock() };
+    if let Ok(rules) = policy.rules("bootstrap") {
+        // The root itself is never left out.
+        assert!(!rules.excludes(&EntryPath::root()));
+        rules.excludes(&path);
+        rules.hollows(&path);
+        rules.volatility().holds(&path);
+    }
+    assert_eq!(policy.key(), policy.clone().key());
+}
+
+fn path(data: &[u8]) {
+    for path in [EntryPath::from_key(data), EntryPath::from_slashed(data)].into_iter().flatten() {
+        assert_eq!(EntryPath::from_key(path.key()).as_ref(), Some(&path));
+        assert_eq!(EntryPath::from_slashed(&path.slashed()).as_ref(), Some(&path));
+        if let Some(parent) = path.parent() {
+            assert!(path.is_beneath(&parent) && parent < path && parent.join(path.name()) == path);
+        }
+        assert!(!path.to_string().contains(char::is_control));
+    }
+}
+
+fn xattrs(data: &[u8]) {
+    if let Some(xattrs) = Xattrs::from_bytes(data) {
+        assert_eq!(Xattrs::from_bytes(&xattrs.to_bytes()), Some(xattrs));
+    }
+}
+
+fn digests(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    assert!(Digest::parse(text).is_none_or(|digest| digest.to_string() == text));
+    assert!(LayerKey::parse(text).is_none_or(|key| key.to_string() == text));
+}
+
+fn printed(data: &[u8]) {
+    let text = printable(data);
+    assert!(!text.contains(char::is_control) && text.len() <= 12 * data.len());
+}
+
+fn index(data: &[u8]) {
+    let blob = rootstrata::oci::Blob { digest: Digest([7; 32]), size_bytes: 9 };
+    let images = [Image { manifest: blob, name: Some("s:built".to_owned()) }];
+    if let Ok(merged) = merge(data, &images, Path::new("index.json")) {
+        let again = merge(&merged, &images, Path::new("index.json")).expect("what was merged is an index");
+        assert_eq!(again, merged);
+        assert!(String::from_utf8(merged).expect("JSON is text").contains("s:built"));
+    }
+}
+
+/// A store with two snapshots, and what it gives.
+struct Kept {
+    directory: std::path::PathBuf,
+    files: Vec<(&'static str, Vec<u8>)>,
+    log: String,
+    ls: String,
+    archive: Vec<u8>,
+}
+
+thread_local! {
+    static KEPT: Kept = SCRATCH.with(|scratch| Kept::new(scratch.path()));
+}
+
+impl Kept {
+    fn new(scratch: &Path) -> Self {
+        let (directory, root) = (scratch.join("store"), scratch.join("root"));
+        std::fs::create_dir_all(root.join("d")).expect("a directory");
+        for stage in ["one", "two"] {
+            std::fs::write(root.join("d").join(stage), stage).expect("a file");
+            let options =
+                Options { series: Some("s".to_owned()), stage: Some(stage.to_owned()), ..Options::default() };
+            snapshot(&directory, &root, &options, &Silent).expect("a snapshot");
+        }
+        let names = ["rootstrata.sqlite", "index.json"];
+        let files = names.map(|name| (name, std::fs::read(directory.join(name)).expect("a file"))).into();
+        let mut kept = Self { directory, files, log: String::new(), ls: String::new(), archive: Vec::new() };
+        (kept.log, kept.ls, kept.archive) = kept.given().expect("a sound store");
+        kept
+    }
+
+    /// What the store gives now.
+    fn given(&self) -> rootstrata::error::Result<(String, String, Vec<u8>)> {
+        let (newest, path) = (SnapshotRef::Id(2), self.directory.join("out.tar"));
+        // The number of a parent goes when the parent goes, so nothing vouches for it.
+        let mut log = inspect::log(&self.directory, None)?;
+        log.iter_mut().for_each(|one| one.snapshot.parent_id = None);
+        let log = format!("{log:?}");
+        let ls = format!("{:?}", inspect::ls(&self.directory, &newest, &EntryPath::root())?);
+        let request = Request {
+            snapshot: newest,
+            path: path.clone(),
+            format: Format::OciArchive,
+            all_stages: true,
+            since: None,
+        };
+        let _ = std::fs::remove_file(&path);
+        export(&self.directory, &request, &Silent)?;
+        Ok((log, ls, std::fs::read(path).expect("what was exported")))
+    }
+
+    /// Wants a store with this file to give what it gave, or to name what is wrong.
+    fn with(&self, name: &str, bytes: &[u8]) {
+        for side in ["rootstrata.sqlite-wal", "rootstrata.sqlite-shm", "rootstrata.sqlite-journal"] {
+            let _ = std::fs::remove_file(self.directory.join(side));
+        }
+        for (name, sound) in &self.files {
+            std::fs::write(self.directory.join(name), sound).expect("room for a file");
+        }
+        std::fs::write(self.directory.join(name), bytes).expect("room for a file");
+        match self.given() {
+            Ok((log, ls, archive)) => {
+                assert_eq!(log, self.log);
+                assert_eq!(ls, self.ls);
+                assert!(archive == self.archive, "another archive");
+            }
+            Err(error) => {
+                assert!(error.to_string().contains(&self.directory.display().to_string()), "{error}")
+            }
+        }
+    }
+}
+
+fn store_index(data: &[u8]) {
+    KEPT.with(|kept| kept.with("index.json", data));
+}
+
+/// Changes of a sound database.
+fn store_database(data: &[u8]) {
+    KEPT.with(|kept| kept.with("rootstrata.sqlite", &changed(&kept.files[0].1, data)));
+}
+
+/// Far more than a layer of this length may hold; a bomb is stopped at what was recorded.
+const MOST_BYTES: u64 = 1 << 16;
+
+fn decoded(codec: Codec, data: &[u8]) {
+    let path = Path::new("blob");
+    let mut bytes = Vec::new();
+    if let Ok(input) = codec.decoder(data, path) {
+        let _ = input.take(MOST_BYTES).read_to_end(&mut bytes);
+    }
+    let source =
+        Source { input: Box::new(data), path, codec, diff_id: DiffId([0; 32]), tar_bytes: MOST_BYTES };
+    let mut out = Vec::new();
+    let packed = repack(source, Compression::None, NonZeroUsize::MIN, &mut out, Path::new("out"));
+    assert!(packed.is_err(), "nothing hashes to zeros");
+    assert!(out.len() as u64 <= MOST_BYTES + (1 << 20));
+}
+
+fn gzip(data: &[u8]) {
+    decoded(Codec::Gzip, data);
+}
+
+fn zstd(data: &[u8]) {
+    decoded(Codec::Zstd, data);
+}
