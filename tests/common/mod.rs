@@ -20,7 +20,11 @@ pub const REPOSITORY: &str = env!("CARGO_MANIFEST_DIR");
 /// The command under test.
 pub fn rootstrata() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rootstrata"));
-    command.env_remove("SOURCE_DATE_EPOCH").env_remove("ROOTSTRATA_STORE");
+    for variable in
+        ["SOURCE_DATE_EPOCH", "ROOTSTRATA_STORE", "NO_COLOR", "CLICOLOR_FORCE", "ROOTSTRATA_PAGER", "PAGER"]
+    {
+        command.env_remove(variable);
+    }
     command
 }
 
@@ -72,6 +76,23 @@ impl Bench {
             arguments.extend(["--series", "s"]);
         }
         self.json(arguments)
+    }
+
+    /// Runs it, wants this exit code and no complaint, and returns what it prints.
+    pub fn prints(&self, code: i32, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> String {
+        let output = self.command(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{}{}", text(&output.stdout), text(&output.stderr));
+        text(&output.stdout)
+    }
+
+    /// Runs a comparison and returns its JSON, whether it found a difference or not.
+    pub fn compared(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Value {
+        let output = self.command(["diff"]).args(arguments).args(["--json", "-q"]).output().unwrap();
+        let json: Value = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|e| panic!("{e}: {}", text(&output.stderr)));
+        let code = i32::from(json["different"].as_bool().unwrap());
+        assert_eq!(output.status.code(), Some(code), "{}", text(&output.stderr));
+        json
     }
 
     /// Runs it, wants it to fail with `code`, and returns the one line that it says.
@@ -140,6 +161,16 @@ pub fn listed(directory: &Path) -> BTreeMap<String, Value> {
     entries.map(|entry| (name_of(&entry), entry)).collect()
 }
 
+/// Makes the rpm database of `root` from what its files are like now; see fixtures/rpmdb.py.
+pub fn install(root: &Path, packages: &Value) {
+    use std::io::Write;
+    let script = Path::new(REPOSITORY).join("fixtures/rpmdb.py");
+    let mut python = Command::new("python3");
+    let mut child = python.arg(script).arg(root).stdin(std::process::Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(packages.to_string().as_bytes()).unwrap();
+    assert!(child.wait().unwrap().success());
+}
+
 /// The name of a listed entry: its bytes in hexadecimal where they are no text.
 pub fn name_of(entry: &Value) -> String {
     entry["path_hex"].as_str().or(entry["path"].as_str()).unwrap().to_owned()
@@ -159,6 +190,36 @@ pub fn assert_same_tree(found: &BTreeMap<String, Value>, expected: &BTreeMap<Str
         differing.len(),
         differing[..differing.len().min(8)].join("\n")
     );
+}
+
+/// The differences of files as `SIGN PATH WHAT,WHAT`; the sign is that of diff(1), none for what only changed.
+pub fn file_differences(compared: &Value) -> Vec<String> {
+    let shown = |file: &Value| {
+        let sign = match file["change"].as_str().unwrap() {
+            "added" => "+",
+            "removed" => "-",
+            _ => "",
+        };
+        let what: Vec<&str> =
+            file["what"].as_array().unwrap().iter().map(|one| one.as_str().unwrap()).collect();
+        format!("{sign}{} {}", name_of(file), what.join(",")).trim_end().to_owned()
+    };
+    compared["files"].as_array().unwrap().iter().map(shown).collect()
+}
+
+/// The differences of packages as `FATE NAME OLD NEW`.
+pub fn package_differences(compared: &Value) -> Vec<String> {
+    let version = |package: &Value| match package {
+        Value::Null => String::new(),
+        package => {
+            format!(" {}-{}", package["version"].as_str().unwrap(), package["release"].as_str().unwrap())
+        }
+    };
+    let shown = |package: &Value| {
+        let (change, name) = (package["change"].as_str().unwrap(), package["name"].as_str().unwrap());
+        format!("{change} {name}{}{}", version(&package["old"]), version(&package["new"]))
+    };
+    compared["packages"].as_array().unwrap().iter().map(shown).collect()
 }
 
 /// The layers of a snapshot as `role new` or `role reused`.
