@@ -47,12 +47,23 @@ pub enum Error {
     NoStageName { series: String, run: String },
     #[error("bad snapshot {text:?}: expected a number or SERIES[@STAGE][~N]")]
     BadReference { text: String },
+    #[error("bad source {text:?}: expected a snapshot, dir:PATH, oci:PATH[:REF] or oci-archive:PATH[:REF]")]
+    BadSource { text: String },
     #[error("no snapshot {reference} in {}", show(store))]
     UnknownSnapshot { reference: String, store: PathBuf },
     #[error("no series {series} in {}", show(store))]
     UnknownSeries { series: String, store: PathBuf },
+    #[error("the packages of {of} are unknown")]
+    UnknownPackages { of: String },
     #[error("{path} is not in snapshot {snapshot}")]
     UnknownPath { path: String, snapshot: i64 },
+    #[error("{path} has no content: it is {what}")]
+    NoContent { path: String, what: String },
+    /// Where results go could not be written to.
+    #[error("cannot write the output")]
+    Output(#[source] io::Error),
+    #[error("{path} is in neither {a} nor {b}")]
+    InNeither { path: String, a: String, b: String },
     #[error("snapshot {parent} cannot be the parent: {reason}")]
     UnfitParent { parent: i64, reason: &'static str },
 
@@ -71,6 +82,13 @@ pub enum Error {
     /// A record or a blob is not what it was when it was written.
     #[error("{} is damaged: {what}", show(path))]
     Damaged { path: PathBuf, what: String },
+
+    /// A layer that somebody else wrote holds what none may.
+    #[error("the layer {} is malformed: {}{what}", show(path), member_prefix(member))]
+    BadLayer { path: PathBuf, member: PathBuf, what: String },
+    /// What was named as an image is none that can be read.
+    #[error("{} is no image that can be read: {what}", show(path))]
+    BadImage { path: PathBuf, what: String },
 
     #[error("the rpm database {} cannot be read: {reason}", show(path))]
     RpmDatabase { path: PathBuf, reason: String },
@@ -98,6 +116,10 @@ fn without_path(error: io::Error) -> io::Error {
 /// Returns a path as text that is safe to print.
 pub(crate) fn show(path: &Path) -> String {
     printable(path.as_os_str().as_bytes())
+}
+
+fn member_prefix(member: &Path) -> String {
+    if member.as_os_str().is_empty() { "it ".to_owned() } else { format!("{}: ", show(member)) }
 }
 
 impl Error {

@@ -1,23 +1,40 @@
 //! How bytes that strangers chose are shown: every path, link target and package name that reaches a terminal
 //! goes through here.
 //!
-//! Never prints, never fails. Invariant: the result holds no control character, so a name can neither move the
-//! cursor nor forge a line; valid UTF-8 text is otherwise unchanged.
+//! Never prints, never fails. Invariant: the result holds no control character, but for the tabs of a line of text, so a
+//! name can neither move the cursor nor forge a line; valid UTF-8 text is otherwise unchanged.
 
 use std::fmt::Write as _;
 
 /// Returns `bytes` as text in which control characters, backslashes and bytes that are not UTF-8 stand as
 /// `\xNN`, `\n`, `\t` or `\\`.
 pub fn printable(bytes: &[u8]) -> String {
+    escaped(bytes, |c| match c {
+        '\n' => Some("\\n"),
+        '\t' => Some("\\t"),
+        '\\' => Some("\\\\"),
+        _ => None,
+    })
+}
+
+/// Returns a line of a text, whose tabs and backslashes stay; what else could drive a terminal is escaped as by
+/// [`printable`].
+pub fn printable_line(bytes: &[u8]) -> String {
+    escaped(bytes, |c| match c {
+        '\t' => Some("\t"),
+        '\n' => Some("\\n"),
+        _ => None,
+    })
+}
+
+fn escaped(bytes: &[u8], instead: impl Fn(char) -> Option<&'static str>) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {
-            match c {
-                '\n' => text.push_str("\\n"),
-                '\t' => text.push_str("\\t"),
-                '\\' => text.push_str("\\\\"),
-                c if c.is_control() || is_direction_mark(c) => push_escaped(&mut text, c),
-                c => text.push(c),
+            match instead(c) {
+                Some(other) => text.push_str(other),
+                None if c.is_control() || is_direction_mark(c) => push_escaped(&mut text, c),
+                None => text.push(c),
             }
         }
         for byte in chunk.invalid() {
@@ -40,7 +57,7 @@ fn is_direction_mark(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::printable;
+    use super::{printable, printable_line};
 
     #[test]
     fn text_stays_as_it_is() {
@@ -50,6 +67,7 @@ mod tests {
     #[test]
     fn control_sequences_and_invalid_bytes_are_escaped() {
         assert_eq!(printable(b"a\x1b[2Jb\nc\\\xff"), "a\\x1b[2Jb\\nc\\\\\\xff");
+        assert_eq!(printable_line(b"a\tb\\c\r\x1b\n"), "a\tb\\c\\x0d\\x1b\\n");
         assert_eq!(printable("\u{9b}\u{202e}".as_bytes()), "\\xc2\\x9b\\xe2\\x80\\xae");
     }
 }

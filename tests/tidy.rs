@@ -15,7 +15,7 @@ const HOUSE: &[&[&str]] = &[
     &["main"],
     &["cli"],
     &["ops"],
-    &["fs", "layer", "store", "oci", "rpm", "registry"],
+    &["fs", "layer", "store", "oci", "rpm", "dpkg", "apk", "registry"],
     &["tarball"],
     &["model"],
     &["error"],
@@ -30,7 +30,8 @@ const RESERVED: &[(&[&str], &[&str])] = &[
     (&["indicatif::"], &["cli/progress.rs"]),
     (&["clap::"], &["cli/"]),
     (&["oci_spec::"], &["oci/"]),
-    (&["globset::"], &["model/policy.rs"]),
+    (&["globset::"], &["model/globs.rs"]),
+    (&["similar::"], &["model/text.rs"]),
     (&["SystemTime", "Instant"], &["ops/"]),
     (&["clock_gettime"], &["fs/root.rs"]),
     (&["stdout", "stderr"], &["cli/", "main.rs"]),
@@ -40,7 +41,8 @@ const RESERVED: &[(&[&str], &[&str])] = &[
         &["std::net", "TcpStream", "TcpListener", "UdpSocket", "UnixStream", "UnixListener", "UnixDatagram"],
         &[],
     ),
-    (&["rustix::net", "std::process::Command", "process::Command"], &[]),
+    (&["rustix::net"], &[]),
+    (&["std::process", "process::Command"], &["cli/pager.rs", "main.rs"]),
     (&["thread::sleep"], &[]),
 ];
 

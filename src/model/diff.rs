@@ -82,9 +82,8 @@ mod tests {
     use super::*;
     use crate::model::layer::Item;
     use crate::model::overlay::{Laid, Overlay};
-    use crate::model::testing::{directory, file, linked, symlink};
+    use crate::model::testing::{any_tree, directory, file, linked, symlink};
     use proptest::prelude::*;
-    use std::collections::BTreeMap;
 
     fn tree(entries: &[Entry]) -> Tree {
         Tree::new([&[directory("")], entries].concat())
@@ -164,63 +163,6 @@ mod tests {
         assert_eq!(shown(&old[..2], &[file("a", 10), file("b", 10)]), ["/", "/b"]);
         let parted = [linked("a", 1), linked("b", 2), linked("c", 1), linked("d", 2)];
         assert_eq!(shown(&old, &parted), ["/", "/b", "/d"]);
-    }
-
-    /// Any tree of few names, three levels deep, with many types, hardlinks and metadata that collide.
-    fn any_tree() -> impl Strategy<Value = Tree> {
-        let node = || (0..8u8, 0..3u32, 0..2u16);
-
-        (prop::collection::vec((0..3usize, 0..4usize, 0..4usize, node()), 0..24)).prop_map(|seeds| {
-            let mut entries: BTreeMap<EntryPath, Entry> = BTreeMap::new();
-            entries.insert(EntryPath::root(), directory(""));
-            for (depth, a, b, (kind, number, mode)) in seeds {
-                let path = ["abcd", "wxyz"]
-                    .map(|names| names.split("").filter(|n| !n.is_empty()).collect::<Vec<_>>());
-                let parts = [path[0][a], path[1][b], "leaf"];
-                let at = parts[..=depth].join("/");
-                let mut above = path_of(&at).parent();
-                let mut is_free = true;
-                while let Some(up) = above {
-                    let there = entries
-                        .entry(up.clone())
-                        .or_insert_with(|| directory(&String::from_utf8(up.slashed()).unwrap()));
-                    is_free &= there.is_directory();
-                    above = up.parent();
-                }
-                let made = match kind {
-                    0 | 1 => directory(&at),
-                    2 => symlink(&at, ["x", "y", "z"][number as usize]),
-                    3..=5 => linked(&at, number),
-                    _ => file(&at, u64::from(number)),
-                };
-                let has_children = entries.keys().any(|other| other.is_beneath(&made.path));
-                if is_free && (made.is_directory() || !has_children) {
-                    // All names of an inode have its metadata.
-                    let mode = if made.group.is_some() { made.mode } else { made.mode + mode };
-                    entries.insert(made.path.clone(), Entry { mode, ..made });
-                }
-            }
-            Tree::new(consistent(entries))
-        })
-    }
-
-    fn path_of(text: &str) -> EntryPath {
-        EntryPath::from_slashed(text.as_bytes()).unwrap()
-    }
-
-    /// Nothing lies beneath what is no directory.
-    fn consistent(entries: BTreeMap<EntryPath, Entry>) -> Vec<Entry> {
-        let is_sound = |path: &EntryPath| {
-            let mut above = path.parent();
-            while let Some(up) = above {
-                if !entries[&up].is_directory() {
-                    return false;
-                }
-                above = up.parent();
-            }
-            true
-        };
-        entries.iter().filter(|(path, _)| is_sound(path)).map(|(_, entry)| entry.clone()).collect()
     }
 
     proptest! {

@@ -15,6 +15,27 @@ pub enum Laid {
     Entry(Entry),
     /// The path and what is beneath it are gone.
     Whiteout(EntryPath),
+    /// What is beneath the path is gone, but not the path itself. rootstrata writes none of these, others do.
+    Opaque(EntryPath),
+}
+
+impl Laid {
+    /// Returns the path that it is about.
+    pub fn path(&self) -> &EntryPath {
+        match self {
+            Self::Entry(entry) => &entry.path,
+            Self::Whiteout(path) | Self::Opaque(path) => path,
+        }
+    }
+
+    /// Returns it as a layer of ours holds it, which is never opaque.
+    pub fn as_item(&self) -> Option<Item<'_>> {
+        match self {
+            Self::Entry(entry) => Some(Item::Entry(entry)),
+            Self::Whiteout(path) => Some(Item::Whiteout(path)),
+            Self::Opaque(_) => None,
+        }
+    }
 }
 
 impl From<Item<'_>> for Laid {
@@ -26,18 +47,8 @@ impl From<Item<'_>> for Laid {
     }
 }
 
-impl Laid {
-    /// Returns it as a layer holds it.
-    pub fn as_item(&self) -> Item<'_> {
-        match self {
-            Self::Entry(entry) => Item::Entry(entry),
-            Self::Whiteout(path) => Item::Whiteout(path),
-        }
-    }
-}
-
 /// The entries that the layers so far give.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Overlay {
     entries: Vec<Entry>,
     groups: u32,
@@ -49,7 +60,12 @@ impl Overlay {
         Self::default()
     }
 
-    /// Lays a layer over what is there. `items` come in path order.
+    /// Returns what the layers so far have at `path`.
+    pub fn at(&self, path: &EntryPath) -> Option<&Entry> {
+        self.entries.binary_search_by(|entry| entry.path.cmp(path)).ok().map(|at| &self.entries[at])
+    }
+
+    /// Lays a layer over what is there. `items` come in path order, an entry after the whiteout of its path.
     pub fn lay(&mut self, items: impl Iterator<Item = Laid>) {
         let first_group = self.groups;
         let mut below = std::mem::take(&mut self.entries).into_iter().peekable();
@@ -58,24 +74,32 @@ impl Overlay {
             gone.as_ref().is_some_and(|top| path == top || path.is_beneath(top))
         };
         for item in items {
-            let at = match &item {
-                Laid::Entry(entry) => &entry.path,
-                Laid::Whiteout(path) => path,
-            };
+            let at = item.path();
             while let Some(entry) = below.next_if(|entry| entry.path < *at) {
                 if !is_hidden(&entry.path, &gone) {
                     self.entries.push(entry);
                 }
             }
-            below.next_if(|entry| entry.path == *at);
+            if let Some(entry) = below.next_if(|entry| entry.path == *at)
+                && matches!(item, Laid::Opaque(_))
+                && !is_hidden(&entry.path, &gone)
+            {
+                self.entries.push(entry);
+            }
+            // Beneath what is hidden already, all that is below stays hidden.
+            let hides = !is_hidden(item.path(), &gone)
+                && !matches!(&item, Laid::Entry(entry) if entry.is_directory());
+            if hides {
+                gone = Some(item.path().clone());
+            }
             match item {
-                Laid::Whiteout(path) => gone = Some(path),
+                Laid::Whiteout(_) | Laid::Opaque(_) => {}
                 Laid::Entry(entry) => {
-                    if !entry.is_directory() {
-                        gone = Some(entry.path.clone());
-                    }
                     let group = entry.group.map(|Group(number)| Group(first_group + number));
                     self.groups = self.groups.max(group.map_or(0, |Group(number)| number + 1));
+                    if self.entries.last().is_some_and(|last| last.path == entry.path) {
+                        self.entries.pop(); // it was kept when its directory was made opaque
+                    }
                     self.entries.push(Entry { group, ..entry });
                 }
             }
@@ -112,6 +136,26 @@ mod tests {
     fn a_whiteout_hides_all_that_is_beneath_it() {
         let base = [directory("d"), directory("d/e"), file("d/e/f", 1), file("d/g", 1)];
         assert_eq!(laid(&[(&base, &[]), (&[directory("d")], &["d/e"])]), ["/d", "/d/g"]);
+    }
+
+    #[test]
+    fn an_opaque_directory_hides_what_was_in_it_and_stays() {
+        let base = [directory("d"), directory("d/e"), file("d/e/f", 1), file("d/g", 1), file("x", 1)];
+        let laid = |upper: Vec<Laid>| {
+            let mut overlay = Overlay::new();
+            overlay.lay(base.iter().cloned().map(Laid::Entry));
+            overlay.lay(upper.into_iter());
+            let tree = overlay.into_tree();
+            tree.entries().iter().map(|e| format!("{} {:o}", e.path, e.mode)).collect::<Vec<_>>()
+        };
+        assert_eq!(laid(vec![Laid::Opaque(path("d"))]), ["/d 755", "/x 644"]);
+        let other = Entry { mode: 0o700, ..directory("d") };
+        let upper = vec![Laid::Opaque(path("d")), Laid::Entry(other), Laid::Entry(file("d/g", 2))];
+        assert_eq!(laid(upper), ["/d 700", "/d/g 644", "/x 644"]);
+        let new = vec![Laid::Whiteout(path("d")), Laid::Entry(directory("d")), Laid::Entry(file("d/a", 1))];
+        assert_eq!(laid(new), ["/d 755", "/d/a 644", "/x 644"]);
+        let new = vec![Laid::Whiteout(path("d")), Laid::Entry(directory("d"))];
+        assert_eq!(laid(new), ["/d 755", "/x 644"]);
     }
 
     #[test]

@@ -10,7 +10,7 @@
 //! ```
 
 /// `%config` (rpm, rpmfileAttrs).
-const CONFIG: u32 = 1;
+pub const CONFIG: u32 = 1;
 /// `%ghost`: the package owns the path but does not bring it.
 const GHOST: u32 = 1 << 6;
 
@@ -21,7 +21,9 @@ pub struct DigestAlgorithm(pub u8);
 impl DigestAlgorithm {
     /// What rpm takes where the header names none.
     pub const MD5: Self = Self(1);
-    /// What packages of this century have.
+    /// What apk takes.
+    pub const SHA1: Self = Self(2);
+    /// What rpm takes now.
     pub const SHA256: Self = Self(8);
 
     /// Returns the name, for people.

@@ -11,7 +11,7 @@ pub struct Package {
     pub epoch: Option<u32>,
     /// Version.
     pub version: String,
-    /// Release.
+    /// Release; empty for a package of dpkg's without one.
     pub release: String,
     /// Architecture; empty for what has none, such as `gpg-pubkey`.
     pub arch: String,
@@ -21,12 +21,23 @@ pub struct Package {
     pub build_time_s: i64,
 }
 
+impl Package {
+    /// Returns `[EPOCH:]VERSION[-RELEASE]`.
+    pub fn evr(&self) -> String {
+        let mut text = self.epoch.map_or(String::new(), |epoch| format!("{epoch}:"));
+        text.push_str(&self.version);
+        if !self.release.is_empty() {
+            text.push('-');
+            text.push_str(&self.release);
+        }
+        text
+    }
+}
+
 impl fmt::Display for Package {
     /// Writes `NAME-[EPOCH:]VERSION-RELEASE[.ARCH]`, as `rpm -q` does.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-", self.name)?;
-        self.epoch.map_or(Ok(()), |epoch| write!(f, "{epoch}:"))?;
-        write!(f, "{}-{}", self.version, self.release)?;
+        write!(f, "{}-{}", self.name, self.evr())?;
         if self.arch.is_empty() { Ok(()) } else { write!(f, ".{}", self.arch) }
     }
 }

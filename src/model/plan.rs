@@ -91,10 +91,32 @@ fn made<'t>(role: Role, content: LayerContent<'t>, policy: &Policy) -> Option<Pl
 }
 
 fn is_worth_keeping(base: &Tree, update: &LayerContent, now: &Tree) -> bool {
-    let limit = base.content_bytes() * REBASE_PERCENT / 100;
-    let written = update.content_bytes();
-    let dead = (base.content_bytes() + written).saturating_sub(now.content_bytes());
-    written <= limit && dead <= limit
+    let weight = weigh(base, update, now);
+    weight.update_bytes <= weight.limit_bytes && weight.dead_bytes <= weight.limit_bytes
+}
+
+/// What decides whether a base is made anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Weight {
+    /// Bytes of the base.
+    pub base_bytes: u64,
+    /// Bytes of the update.
+    pub update_bytes: u64,
+    /// Bytes of the base that are no longer used.
+    pub dead_bytes: u64,
+    /// More of either asks for a new base.
+    pub limit_bytes: u64,
+}
+
+/// Weighs an update that leads from `base` to `now`.
+pub fn weigh(base: &Tree, update: &LayerContent, now: &Tree) -> Weight {
+    let (base_bytes, update_bytes) = (base.content_bytes(), update.content_bytes());
+    Weight {
+        base_bytes,
+        update_bytes,
+        dead_bytes: (base_bytes + update_bytes).saturating_sub(now.content_bytes()),
+        limit_bytes: base_bytes * REBASE_PERCENT / 100,
+    }
 }
 
 #[cfg(test)]

@@ -5,13 +5,11 @@
 //! `mockbuild` is there) is not part of it: that shows in the entries themselves.
 
 use super::digest::PolicyKey;
+use super::globs::Globs;
 use super::names::BUILT;
 use super::path::EntryPath;
-use crate::error::{Error, Result};
-use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use crate::error::Result;
 use std::collections::HashSet;
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
 
 /// Counts up when a rule changes what the same declaration records.
 const VERSION: u32 = 1;
@@ -153,6 +151,26 @@ impl Policy {
         .to_string()
     }
 
+    /// Reads the canonical form back; `None` where it is of a version that this one does not know.
+    pub fn from_canonical(text: &str) -> Option<Self> {
+        let value: serde_json::Value = serde_json::from_str(text).ok()?;
+        let is = |field: &str, name: &str| value[field].as_str() == Some(name);
+        let globs = |field: &str| {
+            let all = value[field].as_array()?.iter();
+            all.map(|glob| glob.as_str().map(str::to_owned)).collect::<Option<Vec<_>>>()
+        };
+        let policy = Self {
+            profile: [Profile::Mock, Profile::Plain].into_iter().find(|p| is("profile", p.name()))?,
+            exclude: globs("exclude")?,
+            volatile: globs("volatile")?,
+            mtime: [MtimeRule::Package, MtimeRule::Fixed, MtimeRule::Keep]
+                .into_iter()
+                .find(|rule| is("mtime", rule.name()))?,
+            epoch_s: value["epoch"].as_i64(),
+        };
+        (policy.canonical() == text).then_some(policy)
+    }
+
     /// Returns the hash of the canonical form.
     pub fn key(&self) -> PolicyKey {
         PolicyKey(*blake3::hash(self.canonical().as_bytes()).as_bytes())
@@ -166,7 +184,7 @@ impl Policy {
             Profile::Plain => (&[][..], &[][..], &[][..]),
         };
         let all = |own: &[&str], added: &[String]| {
-            compile(own.iter().copied().chain(added.iter().map(String::as_str)))
+            Globs::new(own.iter().copied().chain(added.iter().map(String::as_str)))
         };
         Ok(Rules {
             hollow: hollow.iter().filter_map(|path| EntryPath::from_slashed(path.as_bytes())).collect(),
@@ -181,15 +199,15 @@ impl Policy {
 #[derive(Debug)]
 pub struct Rules {
     hollow: HashSet<EntryPath>,
-    excluded: GlobSet,
-    volatile: GlobSet,
+    excluded: Globs,
+    volatile: Globs,
     leaves_build: bool,
 }
 
 impl Rules {
     /// Tells whether the path and all beneath it are left out.
     pub fn excludes(&self, path: &EntryPath) -> bool {
-        !self.excluded.is_empty() && !path.is_root() && matches(&self.excluded, path)
+        self.excluded.matches(path)
     }
 
     /// Tells whether the build in the build user's home is left out.
@@ -200,6 +218,18 @@ impl Rules {
     /// Tells whether the directory is kept, but empty and with fixed metadata.
     pub fn hollows(&self, path: &EntryPath) -> bool {
         self.hollow.contains(path)
+    }
+
+    /// Tells whether a path is volatile: it, or what it is beneath.
+    pub fn is_volatile(&self, path: &EntryPath) -> bool {
+        let mut at = Some(path.clone());
+        while let Some(here) = at {
+            if self.volatile.matches(&here) {
+                return true;
+            }
+            at = here.parent();
+        }
+        false
     }
 
     /// Returns what tells of paths, one after another in order, whether they are volatile.
@@ -223,40 +253,12 @@ impl Volatility<'_> {
             return true;
         }
         let globs = &self.rules.volatile;
-        let is_named = !globs.is_empty() && !path.is_root() && matches(globs, path);
+        let is_named = globs.matches(path);
         if is_named {
             self.top = Some(path.clone());
         }
         is_named
     }
-}
-
-fn matches(globs: &GlobSet, path: &EntryPath) -> bool {
-    globs.is_match(OsStr::from_bytes(&path.slashed()))
-}
-
-/// Globs are as in gitignore: one with a slash inside or in front is anchored at the root, one without matches a
-/// name anywhere; `*` and `?` stop at slashes, `**` does not.
-fn compile<'a>(globs: impl Iterator<Item = &'a str>) -> Result<GlobSet> {
-    let mut set = GlobSetBuilder::new();
-    for glob in globs {
-        let bad = |reason: String| Error::BadGlob { glob: glob.to_owned(), reason };
-        let trimmed = glob.trim_end_matches('/');
-        if trimmed.is_empty() {
-            return Err(bad("it names no path below the root".to_owned()));
-        }
-        let anchored = match trimmed.strip_prefix('/') {
-            Some(rest) => rest.to_owned(),
-            None if trimmed.contains('/') => trimmed.to_owned(),
-            None => format!("**/{trimmed}"),
-        };
-        let compiled = GlobBuilder::new(&anchored).literal_separator(true).backslash_escape(true).build();
-        set.add(compiled.map_err(|e| bad(e.kind().to_string()))?);
-    }
-    set.build().map_err(|e| Error::BadGlob {
-        glob: e.glob().unwrap_or_default().to_owned(),
-        reason: e.kind().to_string(),
-    })
 }
 
 /// Tells whether an extended attribute belongs to the tree. Labels and measurements of the machine, and
@@ -310,6 +312,21 @@ mod tests {
         };
         assert_eq!(of(&["a", "b"]).key(), of(&["b", "a", "b"]).key());
         assert_ne!(of(&["a"]).key(), of(&["b"]).key());
+    }
+
+    #[test]
+    fn the_canonical_form_reads_back_and_one_of_another_version_does_not() {
+        let policy = Policy {
+            exclude: vec!["a".to_owned(), "b\"".to_owned()],
+            epoch_s: Some(-1),
+            mtime: MtimeRule::Fixed,
+            ..Policy::mock()
+        };
+        assert_eq!(Policy::from_canonical(&policy.canonical()), Some(policy));
+        assert_eq!(Policy::from_canonical(&Policy::plain().canonical()), Some(Policy::plain()));
+        let newer = Policy::plain().canonical().replace("\"version\":1", "\"version\":2");
+        assert_eq!(Policy::from_canonical(&newer), None);
+        assert_eq!(Policy::from_canonical("{"), None);
     }
 
     #[test]

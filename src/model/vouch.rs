@@ -12,7 +12,7 @@ const MOST_LINKS: usize = 40;
 /// How many components a path may have on the way, and all of them together: a hostile database cannot make us walk for
 /// ever.
 const MOST_STEPS: usize = 2_000;
-const MOST_STEPS_IN_ALL: usize = 50_000_000;
+pub(super) const MOST_STEPS_IN_ALL: usize = 50_000_000;
 
 /// What the kernel takes for a name and for a path (limits.h, `NAME_MAX` and `PATH_MAX`): each step copies the path so far.
 const LONGEST_NAME: usize = 255;
@@ -83,7 +83,7 @@ impl Vouched {
 }
 
 /// Follows the links in `directory`; `None` where they lead nowhere, as a path above the root does not.
-fn resolve(directory: &[u8], links: &Links, steps_left: &mut usize) -> Option<EntryPath> {
+pub(super) fn resolve(directory: &[u8], links: &Links, steps_left: &mut usize) -> Option<EntryPath> {
     let mut ahead: VecDeque<&[u8]> = components(directory).collect();
     let mut at = EntryPath::root();
     let (mut followed, mut steps) = (0, 0);

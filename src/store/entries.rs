@@ -10,9 +10,9 @@ use crate::model::overlay::{Laid, Overlay};
 use crate::model::path::EntryPath;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-const WHITEOUT: i64 = 0;
+pub(super) const WHITEOUT: i64 = 0;
 
-const COLUMNS: &str =
+pub(super) const COLUMNS: &str =
     "path, kind, mode, uid, gid, mtime_s, size_bytes, content, target, device_major, device_minor,
     link_group, xattrs";
 
@@ -27,7 +27,7 @@ impl Store {
                 match query.query_row(params![layer_id, path.key()], laid).optional()? {
                     None => {}
                     Some(Laid::Entry(entry)) => return Ok(Some(entry)),
-                    Some(Laid::Whiteout(_)) => return Ok(None),
+                    Some(_) => return Ok(None),
                 }
             }
             Ok(None)
@@ -37,6 +37,12 @@ impl Store {
 
     /// Lays a recorded layer over what `overlay` has. Fails where its rows do not give its key.
     pub fn lay(&self, layer_id: i64, overlay: &mut Overlay) -> Result<()> {
+        overlay.lay(self.items(layer_id)?.into_iter());
+        Ok(())
+    }
+
+    /// Returns what a recorded layer holds, in path order. Fails where its rows do not give its key.
+    pub fn items(&self, layer_id: i64) -> Result<Vec<Laid>> {
         let run = || -> rusqlite::Result<(LayerKey, PolicyKey, Vec<Laid>)> {
             let mut keys =
                 self.connection.prepare_cached("SELECT key, policy_key FROM layer WHERE id = ?")?;
@@ -47,11 +53,10 @@ impl Store {
             Ok((LayerKey(key), PolicyKey(policy), rows))
         };
         let (key, policy, rows) = run().map_err(|e| self.failed(e))?;
-        if key_of(&policy, rows.iter().map(Laid::as_item)) != key {
+        if key_of(&policy, rows.iter().filter_map(Laid::as_item)) != key {
             return Err(self.damaged(format!("the entries of layer {key} are not those that were recorded")));
         }
-        overlay.lay(rows.into_iter());
-        Ok(())
+        Ok(rows)
     }
 }
 
@@ -129,7 +134,7 @@ impl<'a> KindColumns<'a> {
     }
 }
 
-fn laid(row: &Row) -> rusqlite::Result<Laid> {
+pub(super) fn laid(row: &Row) -> rusqlite::Result<Laid> {
     let path = path(row, 0)?;
     let device = || -> rusqlite::Result<Device> { Ok(Device { major: row.get(9)?, minor: row.get(10)? }) };
     let kind = match row.get(1)? {

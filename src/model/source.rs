@@ -1,0 +1,129 @@
+//! What can be compared: a snapshot, a directory, or an image in the notation of containers-transports(5).
+//!
+//! Pure. A name of a snapshot holds no colon, so the prefixes are unmistakable.
+
+use super::names::SnapshotRef;
+use crate::error::{Error, Result};
+use crate::printable::printable;
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+
+/// One side of a comparison, as a user names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A recorded snapshot.
+    Snapshot(SnapshotRef),
+    /// `dir:PATH`: a directory as it is now.
+    Directory(PathBuf),
+    /// `oci-archive:PATH[:REF]`: an image in a tar file.
+    Archive(PathBuf, ImageRef),
+    /// `oci:PATH[:REF]`: an image in a layout.
+    Layout(PathBuf, ImageRef),
+}
+
+/// Which image of an archive or a layout is meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ImageRef {
+    /// The only one.
+    Only,
+    /// The one with this name.
+    Name(String),
+    /// `@N`: the one at this place in the index, from 0.
+    Place(usize),
+}
+
+impl Source {
+    /// Reads what a user wrote. Fails where it is none of these.
+    pub fn parse(text: &OsStr) -> Result<Self> {
+        let bytes = text.as_bytes();
+        let bad = || Error::BadSource { text: printable(bytes) };
+        let path = |bytes: &[u8]| match bytes.is_empty() {
+            true => Err(bad()),
+            false => Ok(PathBuf::from(OsString::from_vec(bytes.to_vec()))),
+        };
+        // As engines read it: the path ends at the first colon.
+        let image = |rest: &[u8]| -> Result<(PathBuf, ImageRef)> {
+            let Some(at) = rest.iter().position(|b| *b == b':') else {
+                return Ok((path(rest)?, ImageRef::Only));
+            };
+            let name = std::str::from_utf8(&rest[at + 1..]).map_err(|_| bad())?;
+            let reference = match name.strip_prefix('@') {
+                _ if name.is_empty() => ImageRef::Only,
+                Some(place) => ImageRef::Place(place.parse().map_err(|_| bad())?),
+                None => ImageRef::Name(name.to_owned()),
+            };
+            Ok((path(&rest[..at])?, reference))
+        };
+        if let Some(rest) = bytes.strip_prefix(b"dir:") {
+            return Ok(Self::Directory(path(rest)?));
+        }
+        if let Some(rest) = bytes.strip_prefix(b"oci-archive:") {
+            return image(rest).map(|(path, name)| Self::Archive(path, name));
+        }
+        if let Some(rest) = bytes.strip_prefix(b"oci:") {
+            return image(rest).map(|(path, name)| Self::Layout(path, name));
+        }
+        let text = std::str::from_utf8(bytes).map_err(|_| bad())?;
+        SnapshotRef::parse(text).map(Self::Snapshot).map_err(|_| bad())
+    }
+}
+
+impl fmt::Display for Source {
+    /// Writes it as it was read, escaped for a terminal.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |path: &PathBuf| printable(path.as_os_str().as_bytes());
+        match self {
+            Self::Snapshot(reference) => write!(f, "{reference}"),
+            Self::Directory(path) => write!(f, "dir:{}", shown(path)),
+            Self::Archive(path, image) => write!(f, "oci-archive:{}{image}", shown(path)),
+            Self::Layout(path, image) => write!(f, "oci:{}{image}", shown(path)),
+        }
+    }
+}
+
+impl fmt::Display for ImageRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Only => Ok(()),
+            Self::Name(name) => write!(f, ":{}", printable(name.as_bytes())),
+            Self::Place(place) => write!(f, ":@{place}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_are_read_as_they_are_shown() {
+        for text in [
+            "12",
+            "f44@deps-installed~2",
+            "dir:/var/lib/mock/f44/root",
+            "dir:a:b",
+            "oci-archive:x.tar",
+            "oci-archive:x.tar:f44:deps-installed",
+            "oci:/store:a--b:c",
+            "oci:d:@1",
+        ] {
+            assert_eq!(Source::parse(OsStr::new(text)).unwrap().to_string(), text);
+        }
+        let (path, name) = (PathBuf::from("x.tar"), ImageRef::Name("f44:deps".to_owned()));
+        assert_eq!(
+            Source::parse(OsStr::new("oci-archive:x.tar:f44:deps")).unwrap(),
+            Source::Archive(path, name)
+        );
+    }
+
+    #[test]
+    fn what_is_none_is_refused() {
+        for text in ["", "dir:", "oci:", "oci-archive::x", "docker-archive:x", "./x", "oci:x:@y", "a\n"] {
+            assert!(Source::parse(OsStr::new(text)).is_err(), "{text:?}");
+        }
+        assert!(Source::parse(OsStr::from_bytes(b"\xff")).is_err());
+        assert!(Source::parse(OsStr::from_bytes(b"dir:\xff")).is_ok());
+    }
+}
