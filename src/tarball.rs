@@ -1,10 +1,12 @@
-//! Tar members, written as bytes: the only place that names the tar crate.
+//! Tar members, written as bytes: the only place that names the tar crate. They are read in [`read`].
 //!
 //! POSIX ustar headers (pax(1), "ustar Interchange Format"), and before a header a PAX extended one for what the
 //! plain fields cannot hold: never a GNU extension. Of the tar crate the header block alone is used; its builder
 //! rewrites paths, writes GNU records and does not compare lengths.
 //!
 //! Invariant: the bytes are a function of the member alone.
+
+pub mod read;
 
 use crate::error::{Error, Result};
 use std::ffi::OsString;

@@ -96,6 +96,17 @@ impl Codec {
         Self::ALL.into_iter().find_map(|(codec, name)| (name == media_type).then_some(codec))
     }
 
+    /// Tells by the first bytes of a blob how it is compressed (RFC 1952, RFC 8878); what is neither is taken as it is.
+    pub fn of_bytes(start: &[u8]) -> Self {
+        match start {
+            [0x1f, 0x8b, ..] => Self::Gzip,
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => Self::Zstd,
+            // A frame to be skipped, which may come first.
+            [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Self::Zstd,
+            _ => Self::None,
+        }
+    }
+
     /// Wraps `input` so that it gives the uncompressed bytes. `path` is for errors.
     pub fn decoder<'r>(self, input: impl Read + Send + 'r, path: &Path) -> Result<Box<dyn Read + Send + 'r>> {
         Ok(match self {

@@ -5,5 +5,7 @@ pub mod codec;
 mod gzip;
 mod members;
 pub mod pack;
+pub mod read;
 mod stream;
+mod unpack;
 mod zstandard;

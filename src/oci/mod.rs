@@ -7,6 +7,7 @@ pub mod archive;
 pub mod image;
 pub mod index;
 pub mod layout;
+pub mod read;
 
 use crate::error::Result;
 use crate::model::digest::Digest;

@@ -1,0 +1,161 @@
+//! The members of a layer's blob: hashed as its bytes come, and decompressed beside whoever looks at them.
+
+use super::codec::Codec;
+use crate::error::{Error, Result};
+use crate::model::digest::Digest;
+use crate::tarball::read::Reader;
+use sha2::{Digest as _, Sha256};
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+const BUFFER_BYTES: usize = 256 * 1024;
+const QUEUED_BLOCKS: usize = 8;
+
+/// A blob that is read.
+pub struct Blob<'a> {
+    /// Its bytes.
+    pub input: Box<dyn Read + Send + 'a>,
+    /// Where they are, for errors.
+    pub path: &'a Path,
+    /// SHA-256 of them.
+    pub digest: Digest,
+}
+
+/// Whether `work` has read all that it wants, and the digest is to be checked.
+pub(super) trait Whole {
+    fn is_whole(&self) -> bool;
+}
+
+impl Whole for bool {
+    fn is_whole(&self) -> bool {
+        *self
+    }
+}
+
+/// Gives the members of the layer to `work`, while another thread decompresses.
+pub(super) fn with_members<T: Whole>(
+    blob: Blob,
+    work: impl FnOnce(&mut Reader<Pipe>) -> Result<T>,
+) -> Result<T> {
+    let Blob { input, path, digest } = blob;
+    let (blocks, queue) = sync_channel(QUEUED_BLOCKS);
+    std::thread::scope(|scope| {
+        let decompressor = scope.spawn(move || decompress(input, path, &blocks));
+        let mut reader = Reader::new(Pipe { queue, block: Vec::new(), taken: 0 });
+        let done = work(&mut reader);
+        let is_whole = done.as_ref().is_ok_and(Whole::is_whole);
+        let mut pipe = reader.into_inner();
+        if is_whole {
+            // What follows the archive's end belongs to the blob.
+            let rest = io::copy(&mut pipe, &mut io::sink());
+            rest.map_err(|e| Error::damaged(path, e.to_string()))?;
+        }
+        drop(pipe);
+        let found = decompressor.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        if is_whole {
+            let found = found?.ok_or_else(|| Error::damaged(path, "it was not read to its end"))?;
+            if found != digest {
+                return Err(Error::damaged(path, format!("its digest is {found} and not {digest}")));
+            }
+        }
+        done
+    })
+}
+
+/// Hashes a blob without a look at what it holds. Fails where its digest is another.
+pub fn check(blob: Blob) -> Result<()> {
+    let Blob { input, path, digest } = blob;
+    let mut input = Hashing { input, hasher: Sha256::new() };
+    io::copy(&mut input, &mut io::sink()).map_err(Error::io("read", path))?;
+    let found = Digest(input.hasher.finalize().into());
+    match found == digest {
+        true => Ok(()),
+        false => Err(Error::damaged(path, format!("its digest is {found} and not {digest}"))),
+    }
+}
+
+/// Sends the uncompressed bytes in blocks, and returns the digest of the blob; `None` where nobody takes them any more.
+fn decompress(
+    input: impl Read + Send,
+    path: &Path,
+    blocks: &SyncSender<io::Result<Vec<u8>>>,
+) -> Result<Option<Digest>> {
+    let mut input = Hashing { input, hasher: Sha256::new() };
+    let mut start = vec![0; 8];
+    let mut known = 0;
+    while known < start.len() {
+        match input.read(&mut start[known..]).map_err(Error::io("read", path))? {
+            0 => break,
+            count => known += count,
+        }
+    }
+    start.truncate(known);
+    let codec = Codec::of_bytes(&start);
+    {
+        // Some bytes more than the decoder wants may stand at the end.
+        let mut decoder = codec.decoder(io::Cursor::new(start).chain(&mut input), path)?;
+        loop {
+            let mut block = vec![0; BUFFER_BYTES];
+            let mut filled = 0;
+            let failure = loop {
+                match decoder.read(&mut block[filled..]) {
+                    Ok(0) => break None,
+                    Ok(count) => filled += count,
+                    Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                    Err(e) => break Some(e),
+                }
+            };
+            block.truncate(filled);
+            let is_last = filled < BUFFER_BYTES;
+            if blocks.send(Ok(block)).is_err() {
+                return Ok(None);
+            }
+            if let Some(failure) = failure {
+                let _ = blocks.send(Err(failure));
+                return Ok(None);
+            }
+            if is_last {
+                break;
+            }
+        }
+    }
+    io::copy(&mut input, &mut io::sink()).map_err(Error::io("read", path))?;
+    Ok(Some(Digest(input.hasher.finalize().into())))
+}
+
+/// Hashes what is read through it.
+struct Hashing<R> {
+    input: R,
+    hasher: Sha256,
+}
+
+impl<R: Read> Read for Hashing<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.input.read(buffer)?;
+        self.hasher.update(&buffer[..count]);
+        Ok(count)
+    }
+}
+
+/// The other end of the queue, as a stream.
+pub(super) struct Pipe {
+    queue: Receiver<io::Result<Vec<u8>>>,
+    block: Vec<u8>,
+    taken: usize,
+}
+
+impl Read for Pipe {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.taken == self.block.len() {
+            match self.queue.recv() {
+                Ok(block) => (self.block, self.taken) = (block?, 0),
+                Err(_) => return Ok(0),
+            }
+        }
+        let count = buffer.len().min(self.block.len() - self.taken);
+        buffer[..count].copy_from_slice(&self.block[self.taken..self.taken + count]);
+        self.taken += count;
+        Ok(count)
+    }
+}

@@ -1,0 +1,492 @@
+//! Tar members, read: ustar, pax and GNU archives, as other tools write layers.
+//!
+//! Bytes of strangers. Every number is checked, no length is believed before it is compared with a limit, and nothing is
+//! kept but one header. Headers are parsed here, by their bytes; the tar crate has no part in it.
+//!
+//! What is understood: ustar names with a prefix (POSIX.1-2017, pax(1), "ustar Interchange Format"), pax extended headers
+//! for one member and for all that follow, GNU's long names and links (`L`, `K`) and numbers in base 256. A sparse file
+//! is refused, as engines refuse it.
+
+use super::{BLOCK_BYTES, padding};
+use std::fmt;
+use std::io::{self, Read, Seek, SeekFrom};
+
+/// The largest extended header or long name, as Go's archive/tar has it.
+const LARGEST_EXTENDED_BYTES: u64 = 1 << 20;
+/// How many extended headers may stand before a member.
+const MOST_EXTENDED: usize = 8;
+
+/// A member of an archive, without its content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Path as it stands there; a directory may end in a slash or not.
+    pub path: Vec<u8>,
+    /// Type, and what belongs to it.
+    pub kind: FoundKind,
+    /// Permission bits, 0 to 0o7777.
+    pub mode: u16,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Modification time in whole seconds, rounded down; may be negative.
+    pub mtime_s: i64,
+    /// Extended attributes: name and value, as the archive has them.
+    pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+/// The type of a member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FoundKind {
+    /// A file with that many bytes of content, which [`Reader::read`] gives.
+    File(u64),
+    /// Another name of the member with this path.
+    Link(Vec<u8>),
+    /// A symlink to this target.
+    Symlink(Vec<u8>),
+    /// A directory.
+    Directory,
+    /// A named pipe.
+    Fifo,
+    /// A character device, major and minor.
+    CharDevice(u32, u32),
+    /// A block device, major and minor.
+    BlockDevice(u32, u32),
+}
+
+/// What is wrong with an archive.
+#[derive(Debug)]
+pub enum TarError {
+    /// It could not be read.
+    Io(io::Error),
+    /// It is none, or is cut: what, and of which member, by its path, as far as that is known.
+    Malformed {
+        /// What is wrong.
+        what: &'static str,
+        /// Path of the member; empty where it is not known.
+        path: Vec<u8>,
+    },
+}
+
+impl From<io::Error> for TarError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl fmt::Display for TarError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(error) => write!(f, "{error}"),
+            Self::Malformed { what, path } if path.is_empty() => f.write_str(what),
+            Self::Malformed { what, path } => write!(f, "{}: {what}", crate::printable::printable(path)),
+        }
+    }
+}
+
+type Result<T> = std::result::Result<T, TarError>;
+
+fn malformed<T>(what: &'static str) -> Result<T> {
+    Err(TarError::Malformed { what, path: Vec::new() })
+}
+
+/// Reads an archive from its beginning to its end, member by member.
+#[derive(Debug)]
+pub struct Reader<R> {
+    input: R,
+    /// Bytes of the current member's content that were not read yet.
+    content_left: u64,
+    /// Bytes after the content, up to the next header.
+    padding_left: u64,
+    /// Where the next byte of the archive stands.
+    position: u64,
+    global: Records,
+    is_over: bool,
+}
+
+impl<R: Read> Reader<R> {
+    /// Begins to read.
+    pub fn new(input: R) -> Self {
+        let global = Records::default();
+        Self { input, content_left: 0, padding_left: 0, position: 0, global, is_over: false }
+    }
+
+    /// Returns the next member, `None` at the end. What is left of the content of the one before is passed over.
+    pub fn next_member(&mut self) -> Result<Option<Found>> {
+        let mut extended = Records::default();
+        let (mut long_path, mut long_link) = (None, None);
+        for _ in 0..=MOST_EXTENDED {
+            let Some(block) = self.next_header()? else {
+                let is_cut = !extended.is_empty() || long_path.is_some() || long_link.is_some();
+                return if is_cut { malformed("ends after an extended header") } else { Ok(None) };
+            };
+            let header = Header(&block);
+            let size = header.number(124..136)?;
+            match header.0[156] {
+                b'x' => extended.add(&self.extended(size)?)?,
+                b'g' => {
+                    let bytes = self.extended(size)?;
+                    self.global.add(&bytes)?;
+                }
+                b'L' => long_path = Some(without_nul(self.extended(size)?)),
+                b'K' => long_link = Some(without_nul(self.extended(size)?)),
+                b'V' => self.skip(size)?, // a label of the whole archive
+                _ => {
+                    let records = extended.over(&self.global);
+                    let found = header.found(size, &records, long_path.take(), long_link.take());
+                    let (found, size) = found.map_err(|error| named(error, header.path()))?;
+                    self.content_left = size;
+                    self.padding_left = padding(size) as u64;
+                    return Ok(Some(found));
+                }
+            }
+        }
+        malformed("has too many extended headers before a member")
+    }
+
+    /// Reads from the content of the current member; 0 at its end. Fails where the archive ends before it.
+    pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        let most = buffer.len().min(usize::try_from(self.content_left).unwrap_or(usize::MAX));
+        if most == 0 {
+            return Ok(0);
+        }
+        let count = self.read_some(&mut buffer[..most])?;
+        if count == 0 {
+            return malformed("ends within a file");
+        }
+        self.content_left -= count as u64;
+        Ok(count)
+    }
+
+    /// Returns where in the archive the content of the current member goes on.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Gives the input back, which stands behind the end of the archive where [`Self::next_member`] has found it.
+    pub fn into_inner(self) -> R {
+        self.input
+    }
+
+    /// The next block that is a header; `None` at the end.
+    fn next_header(&mut self) -> Result<Option<[u8; BLOCK_BYTES]>> {
+        if self.is_over {
+            return Ok(None);
+        }
+        let left = self.content_left + self.padding_left;
+        (self.content_left, self.padding_left) = (0, 0);
+        self.skip(left)?;
+        let mut block = [0; BLOCK_BYTES];
+        let count = self.fill(&mut block)?;
+        if count == 0 {
+            self.is_over = true; // without an end mark, as some tools leave it
+            return Ok(None);
+        }
+        if count < BLOCK_BYTES {
+            return malformed("ends within a header");
+        }
+        if block.iter().all(|byte| *byte == 0) {
+            self.is_over = true;
+            return Ok(None);
+        }
+        Header(&block).check()?;
+        Ok(Some(block))
+    }
+
+    fn extended(&mut self, size: u64) -> Result<Vec<u8>> {
+        if size > LARGEST_EXTENDED_BYTES {
+            return malformed("has an extended header that is too large");
+        }
+        let mut bytes = vec![0; size as usize];
+        if self.fill(&mut bytes)? < bytes.len() {
+            return malformed("ends within an extended header");
+        }
+        self.skip(padding(size) as u64)?;
+        Ok(bytes)
+    }
+
+    /// Reads until the buffer is full or the input ends.
+    fn fill(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match self.read_some(&mut buffer[filled..])? {
+                0 => break,
+                count => filled += count,
+            }
+        }
+        Ok(filled)
+    }
+
+    fn skip(&mut self, mut bytes: u64) -> Result<()> {
+        let mut buffer = [0; 64 * 1024];
+        while bytes > 0 {
+            let most = buffer.len().min(usize::try_from(bytes).unwrap_or(usize::MAX));
+            match self.read_some(&mut buffer[..most])? {
+                0 => return malformed("ends within a file"),
+                count => bytes -= count as u64,
+            }
+        }
+        Ok(())
+    }
+
+    fn read_some(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        loop {
+            match self.input.read(buffer) {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e.into()),
+                Ok(count) => {
+                    self.position += count as u64;
+                    return Ok(count);
+                }
+            }
+        }
+    }
+}
+
+impl<R: Read + Seek> Reader<R> {
+    /// Passes over the content of the current member without reading it. Whether all of it is there, only a read tells.
+    pub fn seek_past_content(&mut self) -> Result<()> {
+        self.input.seek(SeekFrom::Current(self.content_left.cast_signed()))?; // at most i64::MAX
+        self.position += self.content_left;
+        self.content_left = 0;
+        Ok(())
+    }
+}
+
+fn named(error: TarError, path: Vec<u8>) -> TarError {
+    match error {
+        TarError::Malformed { what, path: known } if known.is_empty() => TarError::Malformed { what, path },
+        error => error,
+    }
+}
+
+fn without_nul(mut bytes: Vec<u8>) -> Vec<u8> {
+    let end = bytes.iter().position(|b| *b == 0).unwrap_or(bytes.len());
+    bytes.truncate(end);
+    bytes
+}
+
+/// A header block.
+struct Header<'b>(&'b [u8; BLOCK_BYTES]);
+
+impl Header<'_> {
+    /// Compares the checksum, which some have computed over signed bytes.
+    fn check(&self) -> Result<()> {
+        let byte = |(at, byte): (usize, &u8)| if (148..156).contains(&at) { b' ' } else { *byte };
+        let bytes = || self.0.iter().enumerate().map(byte);
+        let unsigned: i64 = bytes().map(i64::from).sum();
+        let signed: i64 = bytes().map(|byte| i64::from(byte.cast_signed())).sum();
+        let stated = octal(&self.0[148..156]).map(u64::cast_signed);
+        match stated {
+            Some(sum) if sum == unsigned || sum == signed => Ok(()),
+            _ => malformed("is no tar archive, or a header in it is damaged"),
+        }
+    }
+
+    fn text(&self, range: std::ops::Range<usize>) -> &[u8] {
+        let field = &self.0[range];
+        &field[..field.iter().position(|b| *b == 0).unwrap_or(field.len())]
+    }
+
+    /// Octal digits, or base 256 where the first bit is set (GNU tar's manual, "Extensions to the archive format").
+    fn signed_number(&self, range: std::ops::Range<usize>) -> Result<i64> {
+        let field = &self.0[range];
+        if field[0] & 0x80 == 0 {
+            let value = octal(field).and_then(|value| i64::try_from(value).ok());
+            return value.map_or_else(|| malformed("has a number that is none"), Ok);
+        }
+        // Two's complement, big-endian, without the bit that marks it.
+        let is_negative = field[0] & 0x40 != 0;
+        let mut value: i128 = if is_negative { -1 } else { 0 };
+        for (at, byte) in field.iter().enumerate() {
+            let byte = if at == 0 && !is_negative { byte & 0x7f } else { *byte };
+            value = value << 8 | i128::from(byte);
+        }
+        i64::try_from(value).or_else(|_| malformed("has a number that is too large"))
+    }
+
+    fn number(&self, range: std::ops::Range<usize>) -> Result<u64> {
+        let value = self.signed_number(range)?;
+        u64::try_from(value).or_else(|_| malformed("has a length or a number that is negative"))
+    }
+
+    fn id(&self, range: std::ops::Range<usize>) -> Result<u32> {
+        u32::try_from(self.number(range)?).or_else(|_| malformed("has an owner that is too large"))
+    }
+
+    /// The plain name, with the prefix that ustar alone has.
+    fn path(&self) -> Vec<u8> {
+        let (name, prefix) = (self.text(0..100), self.text(345..500));
+        match &self.0[257..263] == b"ustar\0" && !prefix.is_empty() {
+            true => [prefix, b"/", name].concat(),
+            false => name.to_vec(),
+        }
+    }
+
+    /// The member, and the length of its content.
+    fn found(
+        &self,
+        size: u64,
+        records: &Records,
+        long_path: Option<Vec<u8>>,
+        long_link: Option<Vec<u8>>,
+    ) -> Result<(Found, u64)> {
+        let path = records.get(b"path").map(<[u8]>::to_vec).or(long_path).unwrap_or_else(|| self.path());
+        if path.is_empty() || path.contains(&0) {
+            return malformed("has a member without a name");
+        }
+        let link = records.get(b"linkpath").map(<[u8]>::to_vec).or(long_link);
+        let link = || link.unwrap_or_else(|| self.text(157..257).to_vec());
+        if records.has_prefix(b"GNU.sparse.") {
+            return malformed("is sparse, which layers must not be");
+        }
+        let size = match records.get(b"size") {
+            Some(value) => decimal(value)?,
+            None => size,
+        };
+        if i64::try_from(size).is_err() {
+            return malformed("has a length that is too large");
+        }
+        let device = || Ok::<_, TarError>((self.id(329..337)?, self.id(337..345)?));
+        let kind = match self.0[156] {
+            0 | b'0' | b'7' if path.ends_with(b"/") => FoundKind::Directory, // as it was before POSIX
+            0 | b'0' | b'7' => FoundKind::File(size),
+            b'1' => FoundKind::Link(link()),
+            b'2' => FoundKind::Symlink(link()),
+            b'3' => device().map(|(major, minor)| FoundKind::CharDevice(major, minor))?,
+            b'4' => device().map(|(major, minor)| FoundKind::BlockDevice(major, minor))?,
+            b'5' => FoundKind::Directory,
+            b'6' => FoundKind::Fifo,
+            b'S' => return malformed("is sparse, which layers must not be"),
+            _ => return malformed("is of a type that no layer has"),
+        };
+        if let FoundKind::Link(target) | FoundKind::Symlink(target) = &kind
+            && (target.is_empty() || target.contains(&0))
+        {
+            return malformed("is a link to nothing");
+        }
+        let id = |key: &[u8], range: std::ops::Range<usize>| match records.get(key) {
+            Some(value) => {
+                u32::try_from(decimal(value)?).or_else(|_| malformed("has an owner that is too large"))
+            }
+            None => self.id(range),
+        };
+        let found = Found {
+            mode: (self.number(100..108)? & 0o7777) as u16,
+            uid: id(b"uid", 108..116)?,
+            gid: id(b"gid", 116..124)?,
+            mtime_s: match records.get(b"mtime") {
+                Some(value) => seconds(value)?,
+                None => self.signed_number(136..148)?,
+            },
+            xattrs: records.xattrs(),
+            path,
+            kind,
+        };
+        // Of a link, some write the length of what it is linked to, and no content.
+        let size = if matches!(found.kind, FoundKind::File(_)) { size } else { self.content_of(size) };
+        Ok((found, size))
+    }
+
+    /// The length of the content of what is no file: none, but for a directory of GNU's, whose content is passed over.
+    fn content_of(&self, size: u64) -> u64 {
+        if matches!(self.0[156], b'5' | 0 | b'0' | b'7') { size } else { 0 }
+    }
+}
+
+/// Octal digits with spaces in front and a space or NUL behind; nothing is 0.
+fn octal(field: &[u8]) -> Option<u64> {
+    let start = field.iter().position(|b| *b != b' ').unwrap_or(field.len());
+    let rest = &field[start..];
+    let end = rest.iter().position(|b| matches!(b, b' ' | 0)).unwrap_or(rest.len());
+    let digit = |value: u64, digit: &u8| match digit {
+        b'0'..=b'7' => value.checked_mul(8)?.checked_add(u64::from(digit - b'0')),
+        _ => None,
+    };
+    rest[..end].iter().try_fold(0, digit)
+}
+
+fn decimal(text: &[u8]) -> Result<u64> {
+    let value = std::str::from_utf8(text).ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
+    value.and_then(|text| text.parse().ok()).map_or_else(|| malformed("has a number that is none"), Ok)
+}
+
+/// Seconds with a fraction, rounded down.
+fn seconds(text: &[u8]) -> Result<i64> {
+    let (is_negative, digits) = match text.strip_prefix(b"-") {
+        Some(digits) => (true, digits),
+        None => (false, text),
+    };
+    let point = digits.iter().position(|b| *b == b'.').unwrap_or(digits.len());
+    let fraction = digits.get(point + 1..).unwrap_or_default();
+    let whole =
+        i64::try_from(decimal(&digits[..point])?).or_else(|_| malformed("has a time that is none"))?;
+    if !fraction.iter().all(u8::is_ascii_digit) || point == 0 {
+        return malformed("has a time that is none");
+    }
+    let is_cut = fraction.iter().any(|digit| *digit != b'0');
+    Ok(if is_negative { -whole - i64::from(is_cut) } else { whole })
+}
+
+/// Records of extended headers: `LENGTH KEY=VALUE\n`, where the length counts all of it (pax(1), "pax Extended Header"). Of
+/// equal keys the last counts; an empty value takes a key away.
+#[derive(Clone, Debug, Default)]
+struct Records(Vec<(Vec<u8>, Vec<u8>)>);
+
+impl Records {
+    fn add(&mut self, mut bytes: &[u8]) -> Result<()> {
+        // Some end the header in NULs.
+        while bytes.first().is_some_and(|first| *first != 0) {
+            let space = bytes.iter().take(20).position(|b| *b == b' ');
+            let Some(space) = space.filter(|space| *space > 0) else {
+                return malformed("has a malformed extended header");
+            };
+            let length = usize::try_from(decimal(&bytes[..space])?).ok();
+            let Some((record, rest)) = length.and_then(|length| bytes.split_at_checked(length)) else {
+                return malformed("has a malformed extended header");
+            };
+            bytes = rest;
+            let record = record.get(space + 1..).and_then(|record| record.strip_suffix(b"\n"));
+            let parts = record.and_then(|record| {
+                let equals = record.iter().position(|b| *b == b'=').filter(|at| *at > 0)?;
+                Some((record[..equals].to_vec(), record[equals + 1..].to_vec()))
+            });
+            let Some((key, value)) = parts else { return malformed("has a malformed extended header") };
+            self.0.push((key, value));
+        }
+        Ok(())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// These, and below them those of `global`.
+    fn over(self, global: &Self) -> Self {
+        if global.is_empty() { self } else { Self([global.0.clone(), self.0].concat()) }
+    }
+
+    fn get(&self, key: &[u8]) -> Option<&[u8]> {
+        let last = self.0.iter().rev().find(|(known, _)| known == key);
+        last.map(|(_, value)| value.as_slice()).filter(|value| !value.is_empty())
+    }
+
+    fn has_prefix(&self, prefix: &[u8]) -> bool {
+        self.0.iter().any(|(key, _)| key.starts_with(prefix))
+    }
+
+    /// `SCHILY.xattr.NAME`. An attribute may well have an empty value.
+    fn xattrs(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let mut all: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+        for (key, value) in &self.0 {
+            let Some(name) = key.strip_prefix(b"SCHILY.xattr.") else { continue };
+            all.retain(|(known, _)| known != name);
+            all.push((name.to_vec(), value.clone()));
+        }
+        all
+    }
+}
+
+#[cfg(test)]
+#[path = "read_tests.rs"]
+mod tests;
