@@ -13,6 +13,7 @@
 mod blobs;
 mod entries;
 mod index;
+mod lookups;
 mod migrations;
 mod packages;
 mod record;
@@ -24,6 +25,7 @@ mod values;
 
 pub use blobs::{NewBlob, Scratch};
 pub use index::Listed;
+pub use packages::FileLists;
 pub use record::PackagesOf;
 pub use record::{NewLayer, NewSnapshot, SnapshotLayer};
 pub use snapshots::{Blob, BlobRef, Layer, LayerUse, Snapshot};

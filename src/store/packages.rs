@@ -3,8 +3,15 @@
 use super::Store;
 use crate::error::Result;
 use crate::model::owned::FileList;
+use crate::model::owners::Installed;
 use crate::model::package::Package;
 use rusqlite::{Connection, OptionalExtension, Row, params};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// File lists that were read, by number.
+#[derive(Debug, Default)]
+pub struct FileLists(HashMap<i64, Arc<FileList>>);
 
 impl Store {
     /// Returns the packages of a set, sorted by name.
@@ -19,6 +26,44 @@ impl Store {
         let mut packages = run().map_err(|e| self.failed(e))?;
         packages.sort();
         Ok(packages)
+    }
+
+    /// Returns the packages of a set with the files of each as far as they are recorded, sorted by name. `lists` are those
+    /// that were read before. Fails where a list is not the one that was recorded.
+    pub fn installed(&self, package_set_id: i64, lists: &mut FileLists) -> Result<Vec<Installed>> {
+        let rows = || -> rusqlite::Result<Vec<(Package, Option<i64>)>> {
+            let mut query = self.connection.prepare_cached(
+                "SELECT name, epoch, version, release, arch, source_rpm, build_time_s, file_list_id
+                 FROM package_set_member AS member JOIN package ON id = package_id
+                 LEFT JOIN package_set_files AS files USING (package_set_id, package_id)
+                 WHERE member.package_set_id = ?",
+            )?;
+            query.query_map([package_set_id], |row| Ok((package(row)?, row.get(7)?)))?.collect()
+        };
+        let list = |id: i64| -> rusqlite::Result<([u8; 32], Vec<u8>)> {
+            let mut query = self.connection.prepare_cached("SELECT key, list FROM file_list WHERE id = ?")?;
+            query.query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))
+        };
+        // One transaction, or each list would be locked by itself.
+        let reading = self.connection.unchecked_transaction().map_err(|e| self.failed(e))?;
+        let mut installed = Vec::new();
+        for (package, list_id) in rows().map_err(|e| self.failed(e))? {
+            let files = match list_id {
+                None => None,
+                Some(id) if lists.0.contains_key(&id) => lists.0.get(&id).cloned(),
+                Some(id) => {
+                    let (key, bytes) = list(id).map_err(|e| self.failed(e))?;
+                    let files = FileList::from_bytes(bytes).filter(|files| files.key() == key);
+                    let files = files
+                        .ok_or_else(|| self.damaged(format!("file list {id} is not what was recorded")))?;
+                    Some(Arc::clone(lists.0.entry(id).or_insert(Arc::new(files))))
+                }
+            };
+            installed.push(Installed { package, files });
+        }
+        reading.finish().map_err(|e| self.failed(e))?;
+        installed.sort_by(|a, b| a.package.cmp(&b.package));
+        Ok(installed)
     }
 
     /// Returns how many packages a set has.

@@ -183,6 +183,12 @@ impl Store {
         }
     }
 
+    /// Returns the first snapshot that has a layer.
+    pub fn first_with_layer(&self, layer_id: i64) -> Result<Option<Snapshot>> {
+        let clause = "snapshot.id = (SELECT min(snapshot_id) FROM snapshot_layer WHERE layer_id = ?)";
+        self.snapshot_where(clause, [layer_id])
+    }
+
     /// Returns the layer with this key. Fails where its row, or another of a snapshot that has it, is not the one that was
     /// recorded.
     pub fn layer_by_key(&self, key: &LayerKey) -> Result<Option<Layer>> {
@@ -200,6 +206,15 @@ impl Store {
             self.layers(id)?;
         }
         Ok(found)
+    }
+
+    /// Returns the layer that a blob is a form of; of several with the same bytes, any. Fails where its row, or another of a
+    /// snapshot that has it, is not the one that was recorded.
+    pub fn layer_of_blob(&self, digest: &Digest) -> Result<Option<Layer>> {
+        let query = "SELECT layer.id, key, diff_id, tar_bytes, content_bytes, entries, whiteouts
+             FROM blob JOIN layer ON layer.id = layer_id WHERE digest = ? LIMIT 1";
+        let found = self.one(query, [digest.0], |row| layer(row, 0))?;
+        found.map(|found| self.confirmed(found)).transpose()
     }
 
     /// Returns the forms in which a layer is kept: those that a snapshot has, whose rows are those that were recorded.
