@@ -92,5 +92,7 @@ fn doing(phase: Phase) -> &'static str {
         Phase::Pack => "packing",
         Phase::Record => "recording",
         Phase::Export => "exporting",
+        Phase::Read => "reading",
+        Phase::Compare => "comparing",
     }
 }

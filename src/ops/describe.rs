@@ -1,6 +1,7 @@
 //! What an image says of a root beyond its layers, and who owns the build user's home in it.
 
 use super::observe::Observation;
+use super::spool::{GROUP, PASSWD};
 use crate::error::Result;
 use crate::fs::root::Root;
 use crate::model::normalise::Home;
@@ -12,9 +13,6 @@ use std::collections::HashMap;
 
 /// What runs in a Mock chroot where nothing is asked for.
 const SHELL: &str = "/bin/bash";
-
-const PASSWD: &str = "etc/passwd";
-const GROUP: &str = "etc/group";
 
 /// Mock's user in the root, where it has one.
 #[derive(Debug)]
@@ -28,10 +26,15 @@ pub(super) fn build_user(root: &Root, observed: &Observation, policy: &Policy) -
     if policy.profile != Profile::Mock {
         return Ok(None);
     }
-    let Some(passwd) = observed.read_configuration(root, &path(PASSWD))? else { return Ok(None) };
-    let Some(user) = line_of(&passwd, MOCK_USER) else { return Ok(None) };
+    let passwd = observed.read_configuration(root, &path(PASSWD))?;
     let group = observed.read_configuration(root, &path(GROUP))?;
-    let group = group.as_deref().and_then(|group| line_of(group, MOCK_GROUP));
+    Ok(passwd.and_then(|passwd| build_user_in(&passwd, group.as_deref())))
+}
+
+/// Looks Mock's user up in passwd and group.
+pub(super) fn build_user_in(passwd: &[u8], group: Option<&[u8]>) -> Option<BuildUser> {
+    let user = line_of(passwd, MOCK_USER)?;
+    let group = group.and_then(|group| line_of(group, MOCK_GROUP));
     let number = |line: &[&[u8]], at: usize| std::str::from_utf8(line.get(at)?).ok()?.parse::<u32>().ok();
     let home = || {
         Some(Home {
@@ -40,7 +43,7 @@ pub(super) fn build_user(root: &Root, observed: &Observation, policy: &Policy) -
             gid: group.as_deref().and_then(|group| number(group, 2)).or_else(|| number(&user, 3))?,
         })
     };
-    Ok(Some(BuildUser { home: home(), has_group: group.is_some() }))
+    Some(BuildUser { home: home(), has_group: group.is_some() })
 }
 
 /// Returns where the files are that are read here.

@@ -20,6 +20,10 @@ pub enum Phase {
     Record,
     /// Writing an archive or a layout; counted in bytes.
     Export,
+    /// Reading an image's layers, or files out of a layer; counted in bytes of blobs.
+    Read,
+    /// Reading the database and comparing.
+    Compare,
 }
 
 impl Phase {
@@ -33,6 +37,8 @@ impl Phase {
             Self::Pack => "pack",
             Self::Record => "record",
             Self::Export => "export",
+            Self::Read => "read",
+            Self::Compare => "compare",
         }
     }
 }

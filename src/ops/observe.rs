@@ -77,6 +77,11 @@ pub(super) fn look(
 }
 
 impl Look {
+    /// Merges a scan with stamps.
+    pub(super) fn new(scan: Scan, stamps: Stamps, state: StampState) -> Self {
+        Self { joined: join(stamps, state, &scan), scan, loaded: None }
+    }
+
     /// Returns the snapshot whose tree this is, where every stamp vouched and none is left over, and the stamps of it.
     pub(super) fn same_as(&self) -> Option<(i64, StampState)> {
         let Joined { unknown, gone, state, .. } = &self.joined;

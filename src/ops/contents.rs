@@ -1,0 +1,207 @@
+//! The contents of a side's files, out of the blobs that hold them or from the disk.
+//!
+//! A content is looked for by the names that a layer may have it under and by its length, and is taken only if its BLAKE3
+//! is the recorded one.
+
+use super::side::{Access, Side};
+use crate::error::{Error, Result};
+use crate::fs::root::Root;
+use crate::layer::read::{Blob, read_files};
+use crate::model::digest::ContentHash;
+use crate::model::entry::{Entry, Group, Kind};
+use crate::model::normalise::shown_path;
+use crate::model::path::EntryPath;
+use crate::model::tree::Tree;
+use crate::store::Store;
+use sha2::{Digest as _, Sha256};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::io::{self, Read};
+use std::path::Path;
+
+const BUFFER_BYTES: usize = 128 * 1024;
+
+/// A content that is wanted.
+#[derive(Clone, Debug)]
+pub(super) struct Wanted {
+    /// What whoever wants it calls it.
+    pub(super) key: usize,
+    /// All names of the inode; a layer has the content under one of them.
+    names: Vec<EntryPath>,
+    size_bytes: u64,
+    content: ContentHash,
+}
+
+/// What was found of a content.
+#[derive(Clone, Debug)]
+pub(super) struct Gist {
+    /// The content, where it is not too large.
+    pub(super) bytes: Option<Vec<u8>>,
+    pub(super) sha256: [u8; 32],
+}
+
+impl Wanted {
+    /// Takes files of a tree by key and place; what is no file is passed over.
+    pub(super) fn of(tree: &Tree, files: impl Iterator<Item = (usize, usize)>) -> Vec<Self> {
+        let mut names: HashMap<Group, Vec<EntryPath>> = HashMap::new();
+        for entry in tree.entries() {
+            if let Some(group) = entry.group {
+                names.entry(group).or_default().push(entry.path.clone());
+            }
+        }
+        let wanted = |(key, place): (usize, usize)| match &tree.entries()[place] {
+            Entry { kind: Kind::File { size_bytes, content }, path, group, .. } => Some(Self {
+                key,
+                names: group
+                    .and_then(|group| names.get(&group).cloned())
+                    .unwrap_or_else(|| vec![path.clone()]),
+                size_bytes: *size_bytes,
+                content: *content,
+            }),
+            _ => None,
+        };
+        files.filter_map(wanted).collect()
+    }
+}
+
+/// Returns what was found of each wanted content, by key; of those that are not longer than `largest_bytes`, all of it.
+pub(super) fn read_contents(
+    side: &Side,
+    store: Option<&Store>,
+    wanted: Vec<Wanted>,
+    largest_bytes: u64,
+) -> Result<HashMap<usize, Gist>> {
+    let mut search = Search::new(wanted, largest_bytes);
+    match (&side.access, store) {
+        (Access::Root(root), _) => search.in_root(root)?,
+        (Access::Store(layers), Some(store)) => {
+            for layer in layers.iter().rev() {
+                if search.is_over() {
+                    break;
+                }
+                if search.may_be_in(store, layer.layer.id)? {
+                    let path = store.blob_path(&layer.blob.digest);
+                    let input = store.open_blob(&layer.blob.digest, layer.blob.size_bytes)?;
+                    search.in_blob(Blob {
+                        input: Box::new(input),
+                        path: &path,
+                        digest: layer.blob.digest,
+                    })?;
+                }
+            }
+        }
+        (Access::Store(_), None) => {}
+        (Access::Image(opened, image), _) => {
+            for layer in image.layers.iter().rev() {
+                if search.is_over() {
+                    break;
+                }
+                let input = opened.open(&layer.blob)?;
+                search.in_blob(Blob { input, path: opened.path(), digest: layer.blob.digest })?;
+            }
+        }
+    }
+    match search.missing() {
+        None => Ok(search.found),
+        Some(path) => Err(match &side.access {
+            Access::Root(root) => Error::Changed(root.full_path(path)),
+            Access::Image(opened, _) => Error::damaged(opened.path(), lost(path)),
+            Access::Store(_) => Error::damaged(store.map(Store::path).unwrap_or(Path::new("")), lost(path)),
+        }),
+    }
+}
+
+fn lost(path: &EntryPath) -> String {
+    format!("no layer has the content of {path} any more")
+}
+
+/// What is looked for, and what was found.
+struct Search {
+    wanted: Vec<Wanted>,
+    by_name: HashMap<EntryPath, Vec<usize>>,
+    found: HashMap<usize, Gist>,
+    largest_bytes: u64,
+}
+
+impl Search {
+    fn new(wanted: Vec<Wanted>, largest_bytes: u64) -> Self {
+        let mut by_name: HashMap<EntryPath, Vec<usize>> = HashMap::new();
+        for (at, wanted) in wanted.iter().enumerate() {
+            wanted.names.iter().for_each(|name| by_name.entry(name.clone()).or_default().push(at));
+        }
+        Self { wanted, by_name, found: HashMap::new(), largest_bytes }
+    }
+
+    fn is_over(&self) -> bool {
+        self.found.len() == self.wanted.len()
+    }
+
+    fn missing(&self) -> Option<&EntryPath> {
+        self.wanted.iter().find(|one| !self.found.contains_key(&one.key)).and_then(|one| one.names.first())
+    }
+
+    /// Those that are not found yet and may have this name and length.
+    fn left(&self, name: &EntryPath, size_bytes: u64) -> Vec<&Wanted> {
+        let all = self.by_name.get(name).into_iter().flatten().map(|at| &self.wanted[*at]);
+        all.filter(|one| one.size_bytes == size_bytes && !self.found.contains_key(&one.key)).collect()
+    }
+
+    fn may_be_in(&self, store: &Store, layer_id: i64) -> Result<bool> {
+        let left = self.wanted.iter().filter(|one| !self.found.contains_key(&one.key));
+        for wanted in left {
+            for name in &wanted.names {
+                if store.item_at(layer_id, name)?.is_some() {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    fn in_blob(&mut self, blob: Blob) -> Result<()> {
+        let search = RefCell::new(self); // both closures look at it, in turns
+        let wants = |name: &EntryPath, size: u64| !search.borrow().left(name, size).is_empty();
+        read_files(blob, wants, |name, size, content| {
+            let mut search = search.borrow_mut();
+            search.take(name, size, content)?;
+            Ok(!search.is_over())
+        })
+    }
+
+    fn in_root(&mut self, root: &Root) -> Result<()> {
+        for at in 0..self.wanted.len() {
+            let Some(name) = self.wanted[at].names.first().cloned() else { continue };
+            let size_bytes = self.wanted[at].size_bytes;
+            if !self.left(&name, size_bytes).is_empty() {
+                self.take(&name, size_bytes, &mut root.open_file(&name)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, name: &EntryPath, size_bytes: u64, content: &mut dyn Read) -> Result<()> {
+        let (mut blake3, mut sha256) = (blake3::Hasher::new(), Sha256::new());
+        let mut bytes = (size_bytes <= self.largest_bytes).then(Vec::new);
+        let mut buffer = vec![0; BUFFER_BYTES];
+        loop {
+            match content.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(count) => {
+                    blake3.update(&buffer[..count]);
+                    sha256.update(&buffer[..count]);
+                    if let Some(bytes) = bytes.as_mut().filter(|bytes| bytes.len() as u64 <= size_bytes) {
+                        bytes.extend_from_slice(&buffer[..count]);
+                    }
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(Error::io("read", shown_path(name))(e)),
+            }
+        }
+        let hash = ContentHash(*blake3.finalize().as_bytes());
+        let gist = Gist { bytes, sha256: sha256.finalize().into() };
+        let keys: Vec<usize> =
+            self.left(name, size_bytes).iter().filter(|one| one.content == hash).map(|one| one.key).collect();
+        self.found.extend(keys.into_iter().map(|key| (key, gist.clone())));
+        Ok(())
+    }
+}

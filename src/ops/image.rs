@@ -1,0 +1,173 @@
+//! The tree of an image that anybody may have made, read in one pass over its layers.
+//!
+//! A layer whose blob the store has is taken from the database; its bytes are hashed, since an archive can claim anything,
+//! but not unpacked.
+
+use super::side::SideLayer;
+use super::spool::{self, Spool};
+use crate::error::{Error, Result};
+use crate::layer::read::{Blob, LayerItems, check, read, read_files};
+use crate::model::entry::{Entry, Kind, Xattrs};
+use crate::model::overlay::{Laid, Overlay};
+use crate::model::tree::content_bytes;
+use crate::oci::read::{FoundImage, FoundLayer, Opened};
+use crate::store::{Layer, Store};
+use std::io;
+
+/// Reads the entries of an image, and puts aside what `spool` wants. `advance` is told the bytes of blobs.
+pub(super) fn read_image(
+    opened: &Opened,
+    image: &FoundImage,
+    store: Option<&Store>,
+    spool: &mut Spool,
+    advance: &dyn Fn(u64),
+) -> Result<(Vec<Entry>, Vec<SideLayer>)> {
+    let mut overlay = Overlay::new();
+    let mut layers = Vec::new();
+    for layer in &image.layers {
+        let known = store.map(|store| store.layer_of_blob(&layer.blob.digest)).transpose()?.flatten();
+        let items = match (store, known) {
+            (Some(store), Some(known)) => read_known(opened, layer, store, &known, spool)?,
+            _ => read(blob(opened, layer)?, &mut |path, size| spool.keep(path, size))?,
+        };
+        let items = with_links(items, &overlay, opened)?;
+        layers.push(side_layer(layer, &items));
+        overlay.lay(items.into_iter());
+        advance(layer.blob.size_bytes);
+    }
+    Ok((complete(overlay.into_tree().into_entries()), layers))
+}
+
+fn blob<'a>(opened: &'a Opened, layer: &FoundLayer) -> Result<Blob<'a>> {
+    Ok(Blob { input: opened.open(&layer.blob)?, path: opened.path(), digest: layer.blob.digest })
+}
+
+fn read_known(
+    opened: &Opened,
+    layer: &FoundLayer,
+    store: &Store,
+    known: &Layer,
+    spool: &mut Spool,
+) -> Result<LayerItems> {
+    check(blob(opened, layer)?)?;
+    let items = store.items(known.id)?;
+    let is_wanted = |item: &&Laid| match item {
+        Laid::Entry(Entry { path, kind: Kind::File { size_bytes, .. }, .. }) => {
+            spool::is_wanted(path, *size_bytes)
+        }
+        _ => false,
+    };
+    let mut left = items.iter().filter(is_wanted).count();
+    if left > 0 {
+        read_files(blob(opened, layer)?, spool::is_wanted, |path, size, content| {
+            if let Some(mut out) = spool.keep(path, size)? {
+                io::copy(content, &mut out).map_err(Error::io("read", opened.path()))?;
+            }
+            left -= 1;
+            Ok(left > 0)
+        })?;
+    }
+    Ok(LayerItems { items, links_below: Vec::new() })
+}
+
+/// A link to a file of a layer below counts as a copy of it: links do not cross layers.
+fn with_links(items: LayerItems, below: &Overlay, opened: &Opened) -> Result<Vec<Laid>> {
+    let LayerItems { mut items, links_below } = items;
+    if links_below.is_empty() {
+        return Ok(items);
+    }
+    for (path, target) in links_below {
+        let inode = below.at(&target).filter(|entry| !entry.is_directory());
+        let inode = inode.ok_or_else(|| Error::BadLayer {
+            path: opened.path().to_owned(),
+            member: crate::model::normalise::shown_path(&path),
+            what: format!("is a link to {target}, which is not there"),
+        })?;
+        items.push(Laid::Entry(Entry { path, group: None, ..inode.clone() }));
+    }
+    items.sort_by(|a, b| a.path().cmp(b.path()));
+    Ok(items)
+}
+
+fn side_layer(layer: &FoundLayer, items: &[Laid]) -> SideLayer {
+    let entries = items.iter().filter_map(|item| match item {
+        Laid::Entry(entry) => Some(entry),
+        _ => None,
+    });
+    let count = entries.clone().count();
+    SideLayer {
+        role: layer.role,
+        key: layer.key,
+        diff_id: layer.diff_id,
+        digest: layer.blob.digest,
+        media_type: layer.media_type.clone(),
+        size_bytes: layer.blob.size_bytes,
+        content_bytes: Some(content_bytes(entries)),
+        entries: Some(count as u64),
+        whiteouts: Some((items.len() - count) as u64),
+    }
+}
+
+/// Adds the directories that nobody has named: an engine makes them as root's. Where a layer below has something else in
+/// such a place, it is hidden, as the kernel's overlay hides it.
+fn complete(entries: Vec<Entry>) -> Vec<Entry> {
+    let mut all: Vec<Entry> = Vec::with_capacity(entries.len() + 1);
+    let mut above: Vec<Entry> = Vec::new(); // the directories that the last entry is in, and itself if it is one
+    for entry in entries {
+        above.retain(|directory| entry.path == directory.path || entry.path.is_beneath(&directory.path));
+        let mut missing = Vec::new();
+        let mut parent = entry.path.parent();
+        while let Some(path) = parent.filter(|path| !above.iter().any(|there| there.path == *path)) {
+            parent = path.parent();
+            missing.push(Entry {
+                path,
+                kind: Kind::Directory,
+                mode: 0o755,
+                uid: 0,
+                gid: 0,
+                mtime_s: 0,
+                xattrs: Xattrs::default(),
+                group: None,
+            });
+        }
+        for directory in missing.into_iter().rev() {
+            if all.last().is_some_and(|last| last.path == directory.path) {
+                all.pop();
+            }
+            all.push(directory.clone());
+            above.push(directory);
+        }
+        if entry.is_directory() {
+            above.push(entry.clone());
+        }
+        all.push(entry);
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::testing::{directory, file, symlink};
+
+    fn paths(entries: Vec<Entry>) -> Vec<String> {
+        complete(entries)
+            .iter()
+            .map(|e| format!("{}{}", e.path, if e.is_directory() { "/" } else { "" }))
+            .collect()
+    }
+
+    #[test]
+    fn directories_that_nobody_has_named_are_there() {
+        let entries = vec![file("a/b/c", 1), file("a/b/d", 1), file("x", 1)];
+        assert_eq!(paths(entries), ["//", "/a/", "/a/b/", "/a/b/c", "/a/b/d", "/x"]);
+        let entries = vec![directory(""), directory("a"), file("a/x", 1), directory("b"), file("b/c/y", 1)];
+        assert_eq!(paths(entries), ["//", "/a/", "/a/x", "/b/", "/b/c/", "/b/c/y"]);
+    }
+
+    #[test]
+    fn a_link_below_is_hidden_by_what_is_put_beneath_its_name() {
+        let entries = vec![directory(""), symlink("lib", "usr/lib"), file("lib/x", 1), file("z", 1)];
+        assert_eq!(paths(entries), ["//", "/lib/", "/lib/x", "/z"]);
+    }
+}

@@ -1,0 +1,63 @@
+//! A directory as it is now: scanned like a root that is to be recorded, with the help of its stamps, and written nowhere.
+
+use super::monitor::{Phase, Phases};
+use super::observe::{Look, Observation};
+use super::spool::{Spool, is_wanted};
+use crate::error::{Error, Result};
+use crate::fs::root::Root;
+use crate::fs::scan::scan;
+use crate::model::policy::Rules;
+use crate::model::stamp::StatKind;
+use crate::store::{StampState, Stamps, Store};
+use std::io;
+use std::num::NonZeroUsize;
+
+/// How often a directory that changes while it is read is looked at anew.
+const MOST_ATTEMPTS: usize = 3;
+
+/// Looks at all of the directory, and puts aside what `spool` wants.
+pub(super) fn look(
+    root: &Root,
+    mut store: Option<Store>,
+    rules: &Rules,
+    threads: NonZeroUsize,
+    spool: &mut Spool,
+    phases: &Phases,
+) -> Result<Observation> {
+    let mut attempt = 1;
+    loop {
+        match try_look(root, store.as_mut(), rules, threads, spool, phases) {
+            Err(Error::Changed(_)) if attempt < MOST_ATTEMPTS => attempt += 1,
+            seen => return seen,
+        }
+    }
+}
+
+fn try_look(
+    root: &Root,
+    store: Option<&mut Store>,
+    rules: &Rules,
+    threads: NonZeroUsize,
+    spool: &mut Spool,
+    phases: &Phases,
+) -> Result<Observation> {
+    let look = phases.run(Phase::Scan, None, || {
+        let (stamps, state) = match store {
+            Some(store) => store.stamps(root.path())?,
+            None => (Stamps::default(), StampState::default()),
+        };
+        Ok::<_, Error>(Look::new(scan(root, rules, threads)?, stamps, state))
+    })?;
+    let observed = look.read(root, &[], threads, phases)?;
+    observed.check(root, threads)?;
+    for seen in observed.seen().filter(|seen| seen.stat.kind == StatKind::File && !seen.is_mount) {
+        let size_bytes = seen.stat.size_bytes;
+        if size_bytes > 0 && is_wanted(seen.path, size_bytes) {
+            let mut input = root.open_file(seen.path)?;
+            if let Some(mut out) = spool.keep(seen.path, size_bytes)? {
+                io::copy(&mut input, &mut out).map_err(Error::io("read", root.full_path(seen.path)))?;
+            }
+        }
+    }
+    Ok(observed)
+}

@@ -1,0 +1,228 @@
+//! Opens the two sides of a comparison, each from wherever it is.
+//!
+//! A side that is no snapshot is dressed as the policy of the other has it, if that is one; two that are none are compared
+//! as they are.
+
+use super::dressed::{Member, as_seen, dress};
+use super::image::read_image;
+use super::live::look;
+use super::monitor::{Phase, Phases};
+use super::side::{Access, Side, SidePackages};
+use super::spool::{Spool, is_wanted};
+use super::trees::{tree_of, trees_of};
+use crate::error::{Error, Result};
+use crate::fs::root::Root;
+use crate::layer::read::{Blob, read_files};
+use crate::model::entry::{Entry, Kind};
+use crate::model::normalise::Seen;
+use crate::model::policy::Policy;
+use crate::model::source::Source;
+use crate::model::tree::Tree;
+use crate::model::version::Manager;
+use crate::oci::read::Opened;
+use crate::store::{FileLists, Store};
+use std::io;
+use std::num::NonZeroUsize;
+use std::path::Path;
+
+/// Opens the store; `None` where there is none.
+pub(super) fn open_store(path: &Path) -> Result<Option<Store>> {
+    match Store::open(path) {
+        Err(Error::NoStore(_)) => Ok(None),
+        store => store.map(Some),
+    }
+}
+
+/// Opens both sides, with their trees where these are wanted.
+pub(super) fn open_sides(
+    store_path: &Path,
+    sources: [&Source; 2],
+    with_trees: bool,
+    threads: NonZeroUsize,
+    phases: &Phases,
+) -> Result<[Side; 2]> {
+    let mut opening =
+        Opening { store: open_store(store_path)?, store_path, lists: FileLists::default(), threads, phases };
+    let snapshots = [opening.snapshot(sources[0])?, opening.snapshot(sources[1])?];
+    let [a, b] = match snapshots {
+        [Some(mut a), Some(mut b)] => {
+            // Packages that rpm does not know are found in the tree.
+            if with_trees || a.packages.is_none() || b.packages.is_none() {
+                (a.tree, b.tree) = opening.trees(&a, &b)?;
+            }
+            [a, b]
+        }
+        [Some(mut a), None] => {
+            a.tree = opening.tree(&a)?;
+            let b = opening.other(sources[1], Some(&a))?;
+            [a, b]
+        }
+        [None, Some(mut b)] => {
+            b.tree = opening.tree(&b)?;
+            let a = opening.other(sources[0], Some(&b))?;
+            [a, b]
+        }
+        // What is mounted in a directory is compared with what the other has there; so that comes first.
+        [None, None] if matches!(sources[0], Source::Directory(_)) => {
+            let b = opening.other(sources[1], None)?;
+            [opening.other(sources[0], Some(&b))?, b]
+        }
+        [None, None] => {
+            let a = opening.other(sources[0], None)?;
+            let b = opening.other(sources[1], Some(&a))?;
+            [a, b]
+        }
+    };
+    Ok([opening.with_packages(a)?, opening.with_packages(b)?])
+}
+
+struct Opening<'a> {
+    store: Option<Store>,
+    store_path: &'a Path,
+    lists: FileLists,
+    threads: NonZeroUsize,
+    phases: &'a Phases<'a>,
+}
+
+impl Opening<'_> {
+    fn store(&self) -> Result<&Store> {
+        self.store.as_ref().ok_or_else(|| Error::NoStore(self.store_path.to_owned()))
+    }
+
+    /// A snapshot without its tree; `None` where the source is none.
+    fn snapshot(&mut self, source: &Source) -> Result<Option<Side>> {
+        let Source::Snapshot(reference) = source else { return Ok(None) };
+        let store = self.store.as_ref().ok_or_else(|| Error::NoStore(self.store_path.to_owned()))?;
+        let snapshot = store.find(reference)?;
+        Side::of_snapshot(store, source, snapshot, &mut self.lists).map(Some)
+    }
+
+    fn tree(&self, side: &Side) -> Result<Tree> {
+        self.phases.run(Phase::Compare, None, || tree_of(self.store()?, &side.layer_ids()))
+    }
+
+    fn trees(&self, a: &Side, b: &Side) -> Result<(Tree, Tree)> {
+        self.phases.run(Phase::Compare, None, || {
+            trees_of(self.store()?, &a.layer_ids(), &b.layer_ids(), self.threads)
+        })
+    }
+
+    /// A directory or an image.
+    fn other(&self, source: &Source, counterpart: Option<&Side>) -> Result<Side> {
+        let recorded = counterpart.and_then(|side| side.snapshot.as_ref());
+        let policy = counterpart.filter(|_| recorded.is_some()).and_then(|side| side.policy.as_ref());
+        let stage = recorded.map_or("", |snapshot| &snapshot.stage);
+        let other = counterpart.map(|side| &side.tree);
+        match source {
+            Source::Directory(path) => self.directory(source, path, policy, stage, other),
+            Source::Archive(path, image) => self.image(source, Opened::archive(path)?, image, policy, stage),
+            Source::Layout(path, image) => self.image(source, Opened::layout(path)?, image, policy, stage),
+            Source::Snapshot(_) => unreachable!("snapshots are opened before"),
+        }
+    }
+
+    fn directory(
+        &self,
+        source: &Source,
+        path: &Path,
+        policy: Option<&Policy>,
+        stage: &str,
+        other: Option<&Tree>,
+    ) -> Result<Side> {
+        let root = Root::open(path)?;
+        let dressed_as = policy.cloned().unwrap_or_else(Policy::plain);
+        let rules = dressed_as.rules(stage)?;
+        let mut spool = Spool::new()?;
+        let store = open_store(self.store_path)?; // another, since reading stamps takes it for itself
+        let observed = look(&root, store, &rules, self.threads, &mut spool, self.phases)?;
+        let seen: Vec<Seen> = observed.seen().collect();
+        let packages = self.packages(&spool, seen.as_slice(), root.path())?;
+        let installed = packages.as_ref().map(|packages| packages.all.as_slice()).unwrap_or_default();
+        let tree = dress(&seen, &dressed_as, &rules, installed, &spool, other)?;
+        Ok(Side {
+            source: source.clone(),
+            snapshot: None,
+            layers: Vec::new(),
+            tree,
+            packages,
+            policy: policy.cloned(),
+            access: Access::Root(root),
+        })
+    }
+
+    fn image(
+        &self,
+        source: &Source,
+        opened: Opened,
+        reference: &crate::model::source::ImageRef,
+        policy: Option<&Policy>,
+        stage: &str,
+    ) -> Result<Side> {
+        let image = opened.image(reference)?;
+        let mut spool = Spool::new()?;
+        let total = image.layers.iter().map(|layer| layer.blob.size_bytes).sum();
+        let advance = |bytes| self.phases.monitor.advance(bytes);
+        let (entries, layers) = self.phases.run(Phase::Read, Some(total), || {
+            read_image(&opened, &image, self.store.as_ref(), &mut spool, &advance)
+        })?;
+        let packages = self.packages(&spool, entries.as_slice(), opened.path())?;
+        let installed = packages.as_ref().map(|packages| packages.all.as_slice()).unwrap_or_default();
+        let tree = match policy {
+            None => Tree::new(entries),
+            Some(policy) => {
+                let rules = policy.rules(stage)?;
+                let members = as_seen(entries, &rules);
+                let seen: Vec<Seen> = members.iter().map(Member::seen).collect();
+                dress(&seen, policy, &rules, installed, &spool, None)?
+            }
+        };
+        Ok(Side {
+            source: source.clone(),
+            snapshot: None,
+            layers,
+            tree,
+            packages,
+            policy: policy.cloned(),
+            access: Access::Image(opened, image),
+        })
+    }
+
+    fn packages(
+        &self,
+        spool: &Spool,
+        tree: &(impl super::spool::Lookup + ?Sized),
+        shown: &Path,
+    ) -> Result<Option<SidePackages>> {
+        self.phases.run(Phase::Packages, None, || spool.packages(tree, shown, self.phases.monitor))
+    }
+
+    /// A snapshot of a root without an rpm database may have one of another kind, which its layers hold.
+    fn with_packages(&self, mut side: Side) -> Result<Side> {
+        let (Access::Store(layers), None) = (&side.access, &side.packages) else { return Ok(side) };
+        let is_database = |entry: &Entry| match entry.kind {
+            Kind::File { size_bytes, .. } => {
+                is_wanted(&entry.path, size_bytes) && !super::spool::is_user_file(&entry.path)
+            }
+            _ => false,
+        };
+        if !side.tree.entries().iter().any(is_database) {
+            return Ok(side);
+        }
+        let store = self.store()?;
+        let mut spool = Spool::new()?;
+        for layer in layers {
+            let path = store.blob_path(&layer.blob.digest);
+            let input = store.open_blob(&layer.blob.digest, layer.blob.size_bytes)?;
+            let blob = Blob { input: Box::new(input), path: &path, digest: layer.blob.digest };
+            read_files(blob, is_wanted, |at, size, content| {
+                if let Some(mut out) = spool.keep(at, size)? {
+                    io::copy(content, &mut out).map_err(Error::io("read", &path))?;
+                }
+                Ok(true)
+            })?;
+        }
+        let packages = self.packages(&spool, side.tree.entries(), store.path())?;
+        side.packages = packages.filter(|packages| packages.manager != Manager::Rpm); // which was refused when it was recorded
+        Ok(side)
+    }
+}

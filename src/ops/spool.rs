@@ -1,0 +1,217 @@
+//! The few files of a tree whose content says something of it: package databases, and who the build user is.
+//!
+//! They are put aside as they come by, under a private temporary directory, so that a tree is read once and no large file
+//! is held in memory. Nothing is believed because of its name: what is taken out again has the hash of the tree's entry.
+
+use super::monitor::Monitor;
+use super::side::SidePackages;
+use crate::apk;
+use crate::dpkg;
+use crate::error::{Error, Result};
+use crate::model::digest::ContentHash;
+use crate::model::entry::{Entry, Kind};
+use crate::model::normalise::shown_path;
+use crate::model::owners::Installed;
+use crate::model::path::EntryPath;
+use crate::model::version::Manager;
+use crate::rpm;
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tempfile::TempDir;
+
+/// A larger file is no package database.
+const LARGEST_DATABASE_BYTES: u64 = 2 << 30;
+/// A larger file of another kind is none that is looked for.
+const LARGEST_TEXT_BYTES: u64 = 64 << 20;
+/// All of them together.
+const LARGEST_SPOOL_BYTES: u64 = 6 << 30;
+
+/// Files that were put aside.
+#[derive(Debug)]
+pub(super) struct Spool {
+    directory: TempDir,
+    files: HashMap<EntryPath, Vec<PathBuf>>,
+    bytes_left: u64,
+    count: usize,
+}
+
+/// What names a file in a tree and what it must hold.
+pub(super) trait Lookup {
+    /// The file at a path.
+    fn content(&self, path: &EntryPath) -> Option<ContentHash>;
+    /// The names of the files in a directory.
+    fn names_in(&self, directory: &EntryPath) -> Vec<Vec<u8>>;
+}
+
+impl Lookup for [Entry] {
+    fn content(&self, path: &EntryPath) -> Option<ContentHash> {
+        let at = self.binary_search_by(|entry| entry.path.cmp(path)).ok()?;
+        match self[at].kind {
+            Kind::File { content, .. } => Some(content),
+            _ => None,
+        }
+    }
+
+    fn names_in(&self, directory: &EntryPath) -> Vec<Vec<u8>> {
+        let from = self.partition_point(|entry| entry.path <= *directory);
+        let beneath = self[from..].iter().take_while(|entry| entry.path.is_beneath(directory));
+        let files = beneath.filter(|entry| entry.path.parent().as_ref() == Some(directory));
+        files.map(|entry| entry.path.name().to_vec()).collect()
+    }
+}
+
+fn path(text: &str) -> EntryPath {
+    EntryPath::from_slashed(text.as_bytes()).unwrap_or_default()
+}
+
+/// Tells whether a file of this length is put aside.
+pub(super) fn is_wanted(at: &EntryPath, size_bytes: u64) -> bool {
+    let parent = at.parent().unwrap_or_default();
+    let is_database = [rpm::SQLITE, rpm::SQLITE_WAL].iter().any(|name| at.name() == name.as_bytes())
+        && rpm::PLACES.iter().any(|place| parent == path(place));
+    if is_database {
+        return size_bytes <= LARGEST_DATABASE_BYTES;
+    }
+    let is_text = apk::INSTALLED.iter().chain(&[dpkg::STATUS, PASSWD, GROUP]).any(|known| *at == path(known))
+        || parent == path(dpkg::STATUS_PARTS)
+        || parent == path(dpkg::INFO) && (at.name().ends_with(b".list") || at.name().ends_with(b".md5sums"));
+    is_text && size_bytes <= LARGEST_TEXT_BYTES
+}
+
+/// Tells whether it is wanted for the build user alone.
+pub(super) fn is_user_file(at: &EntryPath) -> bool {
+    *at == path(PASSWD) || *at == path(GROUP)
+}
+
+/// The files that say who the build user is.
+pub(super) const PASSWD: &str = "etc/passwd";
+/// See [`PASSWD`].
+pub(super) const GROUP: &str = "etc/group";
+
+impl Spool {
+    pub(super) fn new() -> Result<Self> {
+        let directory = tempfile::Builder::new().prefix("rootstrata-").tempdir();
+        let directory = directory.map_err(Error::io("write in", std::env::temp_dir()))?;
+        Ok(Self { directory, files: HashMap::new(), bytes_left: LARGEST_SPOOL_BYTES, count: 0 })
+    }
+
+    /// Returns where the content of this file is to be put; `None` where it is not wanted.
+    pub(super) fn keep(&mut self, at: &EntryPath, size_bytes: u64) -> Result<Option<Box<dyn Write>>> {
+        if !is_wanted(at, size_bytes) || size_bytes > self.bytes_left {
+            return Ok(None);
+        }
+        self.bytes_left -= size_bytes;
+        let place = self.directory.path().join(self.count.to_string());
+        self.count += 1;
+        let file = File::create(&place).map_err(Error::io("write", &place))?;
+        self.files.entry(at.clone()).or_default().push(place);
+        Ok(Some(Box::new(file)))
+    }
+
+    /// Returns the file that has the content which the tree has at `at`.
+    fn place(&self, tree: &(impl Lookup + ?Sized), at: &EntryPath) -> Result<Option<&Path>> {
+        let Some(wanted) = tree.content(at) else { return Ok(None) };
+        for place in self.files.get(at).into_iter().flatten().rev() {
+            let mut hasher = blake3::Hasher::new();
+            let mut file = File::open(place).map_err(Error::io("read", place))?;
+            io::copy(&mut file, &mut hasher).map_err(Error::io("read", place))?;
+            if *hasher.finalize().as_bytes() == wanted.0 {
+                return Ok(Some(place));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Returns the content that the tree has at `at`, where it was put aside.
+    pub(super) fn bytes(&self, tree: &(impl Lookup + ?Sized), at: &EntryPath) -> Result<Option<Vec<u8>>> {
+        let Some(place) = self.place(tree, at)? else { return Ok(None) };
+        let mut bytes = Vec::new();
+        let file = File::open(place).map_err(Error::io("read", place))?;
+        file.take(LARGEST_TEXT_BYTES).read_to_end(&mut bytes).map_err(Error::io("read", place))?;
+        Ok(Some(bytes))
+    }
+
+    /// Reads the packages of a tree. `shown` is what the tree is called; a database that cannot be read is noted, and the
+    /// packages are then unknown.
+    pub(super) fn packages(
+        &self,
+        tree: &(impl Lookup + ?Sized),
+        shown: &Path,
+        monitor: &dyn Monitor,
+    ) -> Result<Option<SidePackages>> {
+        for place in rpm::PLACES {
+            let at = path(place).join(rpm::SQLITE.as_bytes());
+            if let Some(database) = self.place(tree, &at)? {
+                let log = self.place(tree, &path(place).join(rpm::SQLITE_WAL.as_bytes()))?;
+                return match rpm_packages(database, log, &below(shown, &at)) {
+                    Err(error @ Error::RpmDatabase { .. }) => {
+                        monitor.note(&format!("{error}; packages are unknown"));
+                        Ok(None)
+                    }
+                    read => read.map(|all| Some(SidePackages { manager: Manager::Rpm, all })),
+                };
+            }
+        }
+        if let Some(all) = self.dpkg_packages(tree)? {
+            return Ok(Some(SidePackages { manager: Manager::Dpkg, all }));
+        }
+        for place in apk::INSTALLED {
+            if let Some(installed) = self.bytes(tree, &path(place))? {
+                return Ok(Some(SidePackages { manager: Manager::Apk, all: apk::read(&installed) }));
+            }
+        }
+        Ok(None)
+    }
+
+    fn dpkg_packages(&self, tree: &(impl Lookup + ?Sized)) -> Result<Option<Vec<Installed>>> {
+        let mut status = self.bytes(tree, &path(dpkg::STATUS))?;
+        let parts = path(dpkg::STATUS_PARTS);
+        for name in tree.names_in(&parts) {
+            // A part's sums stand beside it.
+            if !name.ends_with(b".md5sums")
+                && let Some(part) = self.bytes(tree, &parts.join(&name))?
+            {
+                let status = status.get_or_insert_default();
+                status.extend_from_slice(b"\n\n");
+                status.extend(part);
+            }
+        }
+        let Some(status) = status else { return Ok(None) };
+        let mut info = HashMap::new();
+        let directory = path(dpkg::INFO);
+        for name in tree.names_in(&directory) {
+            if let Some(bytes) = self.bytes(tree, &directory.join(&name))? {
+                info.insert(name, bytes);
+            }
+        }
+        Ok(Some(dpkg::read(&status, &info)))
+    }
+}
+
+/// SQLite wants the log beside the database, by its name.
+fn rpm_packages(database: &Path, log: Option<&Path>, shown: &Path) -> Result<Vec<Installed>> {
+    let beside = database.parent().unwrap_or(database);
+    let scratch = tempfile::tempdir_in(beside).map_err(Error::io("write in", beside))?;
+    for (from, name) in [(Some(database), rpm::SQLITE), (log, rpm::SQLITE_WAL)] {
+        if let Some(from) = from {
+            let to = scratch.path().join(name);
+            std::fs::rename(from, &to)
+                .or_else(|_| std::fs::copy(from, &to).map(drop))
+                .map_err(Error::io("write", &to))?;
+        }
+    }
+    let mut all = Vec::new();
+    rpm::read(scratch.path(), shown, |header| {
+        all.push(Installed { package: header.package, files: Some(Arc::new(header.files)) });
+    })?;
+    all.sort_by(|a, b| a.package.cmp(&b.package));
+    Ok(all)
+}
+
+fn below(shown: &Path, at: &EntryPath) -> PathBuf {
+    let inside = shown_path(at);
+    shown.join(inside.strip_prefix("/").unwrap_or(&inside))
+}
