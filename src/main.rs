@@ -2,9 +2,10 @@
 
 use rootstrata::cli::{self, Cli};
 use rootstrata::error::Error;
-use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
+/// A difference was found, as diff(1) has it, or nothing was, as grep(1) has it.
+const NEGATIVE: u8 = 1;
 /// Could not tell: usage or trouble, as diff(1) has it.
 const TROUBLE: u8 = 2;
 /// Try again later (sysexits.h, `EX_TEMPFAIL`).
@@ -13,12 +14,13 @@ const LOCKED: u8 = 75;
 fn main() -> ExitCode {
     let result = cli::run(&Cli::read());
     match result {
-        Ok(text) => match std::io::stdout().lock().write_all(text.as_bytes()) {
-            Err(e) if e.kind() != ErrorKind::BrokenPipe => {
+        Ok(answer) => match answer.print() {
+            Err(e) => {
                 cli::say(&format!("rootstrata: error: cannot write to stdout: {e}"));
                 ExitCode::from(TROUBLE)
             }
-            _ => ExitCode::SUCCESS,
+            Ok(()) if answer.is_negative => ExitCode::from(NEGATIVE),
+            Ok(()) => ExitCode::SUCCESS,
         },
         Err(error) => {
             cli::say(&format!("rootstrata: error: {}", with_causes(&error)));

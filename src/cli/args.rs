@@ -1,5 +1,7 @@
 //! What can be asked for, as clap reads it.
 
+use super::args_query::{DIFF_HELP, DiffArgs, FIND_HELP, FIND_USAGE, FindArgs};
+use super::paint::When;
 use crate::layer::codec::Compression;
 use crate::model::names::SnapshotRef;
 use crate::model::path::EntryPath;
@@ -38,6 +40,12 @@ pub struct Cli {
     /// Print more of each layer
     #[arg(short, long, global = true, conflicts_with = "quiet", help_heading = GLOBAL)]
     pub(super) verbose: bool,
+    /// Use colours: auto, always or never [default: auto, on a terminal]
+    #[arg(long, global = true, value_name = "WHEN", value_parser = When::parse, help_heading = GLOBAL)]
+    pub(super) color: Option<When>,
+    /// Do not run a pager on a terminal
+    #[arg(long, global = true, help_heading = GLOBAL)]
+    pub(super) no_pager: bool,
     #[command(subcommand)]
     pub(super) command: Command,
 }
@@ -46,7 +54,8 @@ const AFTER_HELP: &str = "\
 SNAPSHOT is SERIES, SERIES@STAGE, either with ~N for the Nth before, or a
 number that `rootstrata log` shows.
 
-Exit status: 0 done, 2 trouble, 75 the store is locked.";
+Exit status: 0 done, 1 a difference was found, or nothing, 2 trouble, 75 the
+store is locked.";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -69,6 +78,36 @@ pub(super) enum Command {
         /// Snapshot to show
         #[arg(value_parser = parse_snapshot)]
         snapshot: SnapshotRef,
+    },
+    /// Show what differs between two snapshots, directories or images
+    #[command(after_help = DIFF_HELP)]
+    Diff(DiffArgs),
+    /// Show why each layer of a snapshot was written or reused
+    Explain {
+        /// Snapshot to explain
+        #[arg(value_parser = parse_snapshot)]
+        snapshot: SnapshotRef,
+    },
+    /// Show whose a path is, which layer gives it, and since when it is so
+    Which {
+        /// Snapshot to look into
+        #[arg(value_parser = parse_snapshot)]
+        snapshot: SnapshotRef,
+        /// Path in it
+        #[arg(value_parser = EntryPathParser)]
+        path: EntryPathArg,
+    },
+    /// List the snapshots that hold a content, a path or a package
+    #[command(after_help = FIND_HELP, override_usage = FIND_USAGE)]
+    Find(FindArgs),
+    /// Write a file's content to stdout, out of its layer
+    Cat {
+        /// Snapshot to look into
+        #[arg(value_parser = parse_snapshot)]
+        snapshot: SnapshotRef,
+        /// Path of a file in it
+        #[arg(value_parser = EntryPathParser)]
+        path: EntryPathArg,
     },
     /// List a snapshot's entries as recorded
     Ls {

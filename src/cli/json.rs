@@ -5,6 +5,7 @@
 use crate::model::entry::{Entry, Kind};
 use crate::model::names::image_name;
 use crate::model::package::Package;
+use crate::model::path::EntryPath;
 use crate::ops::export;
 use crate::ops::inspect::{Logged, Shown};
 use crate::ops::monitor::Phase;
@@ -14,7 +15,7 @@ use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 use std::time::Duration;
 
-const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 1;
 
 /// Ends the object with a newline.
 pub(super) fn line(value: Value) -> String {
@@ -77,7 +78,7 @@ pub(super) fn ls(id: i64, entries: &[Entry]) -> Value {
     let mut first_names = HashMap::new();
     for entry in entries.iter().rev() {
         if let Some(group) = entry.group {
-            first_names.insert(group, absolute(entry));
+            first_names.insert(group, absolute(&entry.path));
         }
     }
     let first_name = |entry: &Entry| entry.group.and_then(|group| first_names.get(&group)).cloned();
@@ -107,7 +108,7 @@ fn head(snapshot: &Snapshot, layers: &[LayerUse]) -> Map<String, Value> {
     }
 }
 
-fn layer(layer: &LayerUse) -> Value {
+pub(super) fn layer(layer: &LayerUse) -> Value {
     json!({
         "role": layer.role.name(),
         "reused": layer.reused,
@@ -122,7 +123,7 @@ fn layer(layer: &LayerUse) -> Value {
     })
 }
 
-fn package(package: &Package) -> Value {
+pub(super) fn package(package: &Package) -> Value {
     json!({
         "name": package.name,
         "epoch": package.epoch,
@@ -134,32 +135,26 @@ fn package(package: &Package) -> Value {
     })
 }
 
-fn entry(entry: &Entry, first_name: Option<Vec<u8>>) -> Value {
+pub(super) fn entry(entry: &Entry, first_name: Option<Vec<u8>>) -> Value {
     let mut object = Map::new();
-    insert_bytes(&mut object, "path", &absolute(entry));
+    insert_bytes(&mut object, "path", &absolute(&entry.path));
     object.insert("mode".to_owned(), json!(format!("{:04o}", entry.mode)));
     object.insert("uid".to_owned(), json!(entry.uid));
     object.insert("gid".to_owned(), json!(entry.gid));
     object.insert("mtime".to_owned(), json!(entry.mtime_s));
-    let kind = match &entry.kind {
-        Kind::Directory => "dir",
+    match &entry.kind {
         Kind::File { size_bytes, content } => {
             object.insert("size_bytes".to_owned(), json!(size_bytes));
             object.insert("blake3".to_owned(), json!(content.to_string()));
-            "file"
         }
-        Kind::Symlink(target) => {
-            insert_bytes(&mut object, "target", target);
-            "symlink"
-        }
-        Kind::Fifo => "fifo",
+        Kind::Symlink(target) => insert_bytes(&mut object, "target", target),
         Kind::CharDevice(device) | Kind::BlockDevice(device) => {
             object.insert("major".to_owned(), json!(device.major));
             object.insert("minor".to_owned(), json!(device.minor));
-            if matches!(entry.kind, Kind::CharDevice(_)) { "char" } else { "block" }
         }
-    };
-    object.insert("type".to_owned(), json!(kind));
+        Kind::Directory | Kind::Fifo => {}
+    }
+    object.insert("type".to_owned(), json!(kind(entry)));
     if !entry.xattrs.is_empty() {
         let mut xattrs = Map::new();
         for (name, value) in entry.xattrs.iter() {
@@ -173,11 +168,23 @@ fn entry(entry: &Entry, first_name: Option<Vec<u8>>) -> Value {
     Value::Object(object)
 }
 
-fn absolute(entry: &Entry) -> Vec<u8> {
-    [b"/", entry.path.slashed().as_slice()].concat()
+/// Returns the name of an entry's type.
+pub(super) fn kind(entry: &Entry) -> &'static str {
+    match entry.kind {
+        Kind::Directory => "dir",
+        Kind::File { .. } => "file",
+        Kind::Symlink(_) => "symlink",
+        Kind::Fifo => "fifo",
+        Kind::CharDevice(_) => "char",
+        Kind::BlockDevice(_) => "block",
+    }
 }
 
-fn insert_bytes(object: &mut Map<String, Value>, key: &str, bytes: &[u8]) {
+pub(super) fn absolute(path: &EntryPath) -> Vec<u8> {
+    [b"/", path.slashed().as_slice()].concat()
+}
+
+pub(super) fn insert_bytes(object: &mut Map<String, Value>, key: &str, bytes: &[u8]) {
     object.insert(key.to_owned(), json!(String::from_utf8_lossy(bytes)));
     if std::str::from_utf8(bytes).is_err() {
         object.insert(format!("{key}_hex"), json!(hex(bytes)));

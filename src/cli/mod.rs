@@ -1,47 +1,111 @@
 //! The command line: the only place that prints.
 
 mod args;
+mod args_query;
 mod json;
+mod json_diff;
+mod json_query;
+mod pager;
+mod paint;
 mod progress;
 mod text;
+mod text_diff;
+mod text_query;
 
 pub use args::Cli;
 
 use crate::error::Result;
 use crate::model::names::SnapshotRef;
 use crate::model::path::EntryPath;
-use crate::ops::{export, inspect, snapshot};
+use crate::ops::{cat, diff, explain, export, find, inspect, snapshot, which};
 use args::{Command, ExportArgs};
+use args_query::DiffArgs;
+use paint::Paint;
 use progress::Progress;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+/// What a command has to say.
+#[derive(Debug)]
+pub struct Answer {
+    text: String,
+    may_page: bool,
+    /// Whether a comparison found a difference, or a search nothing.
+    pub is_negative: bool,
+}
+
+impl From<String> for Answer {
+    fn from(text: String) -> Self {
+        Self { text, may_page: false, is_negative: false }
+    }
+}
+
+impl Answer {
+    /// Writes it to stdout, or to a pager.
+    pub fn print(&self) -> std::io::Result<()> {
+        pager::write(&self.text, self.may_page)
+    }
+}
+
 /// Runs the command and returns what goes to stdout.
-pub fn run(cli: &Cli) -> Result<String> {
+pub fn run(cli: &Cli) -> Result<Answer> {
     let store = cli.store.clone().unwrap_or_else(default_store);
     let show = Show { json: cli.json, quiet: cli.quiet };
-    match &cli.command {
+    let text = match &cli.command {
         Command::Snapshot { root, record } => {
             let progress = Progress::new(cli.quiet);
             let outcome = snapshot::snapshot(&store, root, &record.options(), &progress)?;
             print_stats(cli, &[&outcome.seconds], Some(&outcome));
-            Ok(show.one(|| json::snapshot(&outcome), || text::snapshot(&outcome, cli.verbose)))
+            show.one(|| json::snapshot(&outcome), || text::snapshot(&outcome, cli.verbose))
         }
-        Command::Export(args) => run_export(cli, &store, args, &show),
+        Command::Export(args) => run_export(cli, &store, args, &show)?,
+        Command::Diff(args) => return run_diff(cli, &store, args, &show),
+        Command::Explain { snapshot } => {
+            let explained = explain::explain(&store, snapshot)?;
+            let text =
+                || text_query::explain(&explained, cli.verbose, Paint::new(cli.color.unwrap_or_default()));
+            let text = show.one(|| json_query::explain(&explained), text);
+            return Ok(Answer { text, may_page: !cli.no_pager && !cli.json, is_negative: false });
+        }
+        Command::Which { snapshot, path } => {
+            let which = which::which(&store, snapshot, &path.path())?;
+            show.one(|| json_query::which(&which), || text_query::which(&which))
+        }
+        Command::Find(args) => {
+            let found = find::find(&store, &args.query())?;
+            let text = show.one(|| json_query::find(&found), || text_query::find(&found));
+            return Ok(Answer { text, may_page: !cli.no_pager && !cli.json, is_negative: found.is_empty() });
+        }
+        Command::Cat { snapshot, path } => {
+            pager::through(|out| cat::cat(&store, snapshot, &path.path(), out))?;
+            String::new()
+        }
         Command::Log { series } => {
             let logged = inspect::log(&store, series.as_deref())?;
-            Ok(show.one(|| json::log(&logged), || text::log(&logged)))
+            show.one(|| json::log(&logged), || text::log(&logged))
         }
         Command::Show { snapshot } => {
             let shown = inspect::show(&store, snapshot)?;
-            Ok(show.one(|| json::show(&shown), || text::show(&shown, &store)))
+            show.one(|| json::show(&shown), || text::show(&shown, &store))
         }
         Command::Ls { snapshot, path } => {
             let path = path.as_ref().map_or_else(EntryPath::root, args::EntryPathArg::path);
             let (id, entries) = inspect::ls(&store, snapshot, &path)?;
-            Ok(show.one(|| json::ls(id, &entries), || text::ls(&entries)))
+            show.one(|| json::ls(id, &entries), || text::ls(&entries))
         }
-    }
+    };
+    Ok(text.into())
+}
+
+fn run_diff(cli: &Cli, store: &Path, args: &DiffArgs, show: &Show) -> Result<Answer> {
+    let difference = diff::diff(store, &args.request(), &Progress::new(cli.quiet))?;
+    print_stats(cli, &[&difference.seconds], None);
+    difference.notes.iter().for_each(|note| say(&format!("rootstrata: note: {note}")));
+    let paint = Paint::new(cli.color.unwrap_or_default());
+    let layout =
+        text_diff::Layout { lists_every_file: args.files, shows_contents: args.has_contents(), paint };
+    let text = show.one(|| json_diff::diff(&difference), || text_diff::diff(&difference, layout));
+    Ok(Answer { text, may_page: !cli.no_pager && !cli.json, is_negative: !difference.is_empty() })
 }
 
 fn run_export(cli: &Cli, store: &Path, args: &ExportArgs, show: &Show) -> Result<String> {

@@ -71,7 +71,7 @@ pub(super) fn log(logged: &[Logged]) -> String {
 }
 
 /// Columns as wide as their longest cell; the last one ends where its text does.
-fn table<const N: usize>(rows: &[[String; N]]) -> String {
+pub(super) fn table<const N: usize>(rows: &[[String; N]]) -> String {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..N).map(width).collect();
     let mut text = String::new();
@@ -142,7 +142,7 @@ pub(super) fn ls(entries: &[Entry]) -> String {
 }
 
 /// `drwxr-xr-x`, with setuid, setgid and sticky as ls(1) shows them, and `+` for extended attributes.
-fn mode(entry: &Entry) -> String {
+pub(super) fn mode(entry: &Entry) -> String {
     let kind = match entry.kind {
         Kind::Directory => 'd',
         Kind::File { .. } => '-',

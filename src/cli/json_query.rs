@@ -1,0 +1,111 @@
+//! What is known of one snapshot or of many, as JSON.
+
+use super::json::{VERSION, entry, layer, package};
+use super::json_diff::{files, packages};
+use crate::ops::explain::{Against, BaseRule, Explained, ExplainedLayer, Novelty, Reason};
+use crate::ops::find::Found;
+use crate::ops::which::{Before, Which};
+use crate::store::Snapshot;
+use serde_json::{Map, Value, json};
+
+fn short(snapshot: &Snapshot) -> Value {
+    json!({
+        "id": snapshot.id,
+        "series": snapshot.series,
+        "stage": snapshot.stage,
+        "run": snapshot.run,
+        "time": snapshot.created_s,
+    })
+}
+
+fn with_snapshot(snapshot: &Snapshot) -> Map<String, Value> {
+    let mut object = match short(snapshot) {
+        Value::Object(object) => object,
+        _ => Map::new(),
+    };
+    object.insert("version".to_owned(), json!(VERSION));
+    object
+}
+
+pub(super) fn explain(explained: &Explained) -> Value {
+    let mut object = with_snapshot(&explained.snapshot);
+    let layers: Vec<Value> = explained.layers.iter().map(explained_layer).collect();
+    object.insert("layers".to_owned(), json!(layers));
+    Value::Object(object)
+}
+
+fn explained_layer(of: &ExplainedLayer) -> Value {
+    let mut value = layer(&of.layer);
+    match &of.reason {
+        Reason::Reused(first) => value["first_snapshot"] = short(first),
+        Reason::New(novelty) => {
+            let Novelty { rule, against, cause } = &**novelty;
+            let (kind, snapshot) = match against {
+                Against::Nothing => ("nothing", None),
+                Against::Below(snapshot) => ("below", snapshot.as_ref()),
+                Against::Before(snapshot) => ("before", Some(snapshot)),
+            };
+            value["rule"] = rule.as_ref().map_or(Value::Null, self::rule);
+            value["against"] = json!({ "kind": kind, "snapshot": snapshot.map(short) });
+            value["packages"] = json!(packages(&cause.compared()));
+            value["files"] = json!(files(&cause.compared()));
+            value["carried"] = json!(cause.carried);
+        }
+    }
+    value
+}
+
+fn rule(rule: &BaseRule) -> Value {
+    match rule {
+        BaseRule::First => json!({ "rule": "first" }),
+        BaseRule::OtherPolicy(other) => json!({ "rule": "other-policy", "snapshot": short(other) }),
+        BaseRule::LargeUpdate { update_bytes, base_bytes } => {
+            json!({ "rule": "large-update", "update_bytes": update_bytes, "base_bytes": base_bytes })
+        }
+        BaseRule::DeadBase { dead_bytes, base_bytes } => {
+            json!({ "rule": "dead-base", "dead_bytes": dead_bytes, "base_bytes": base_bytes })
+        }
+        BaseRule::ManyLayers => json!({ "rule": "many-layers" }),
+        BaseRule::LostBlob => json!({ "rule": "lost-blob" }),
+    }
+}
+
+pub(super) fn which(which: &Which) -> Value {
+    let mut object = with_snapshot(&which.snapshot);
+    let owners = which.owners.iter().map(|owner| {
+        json!({
+            "package": package(&owner.package),
+            "config": owner.is_config,
+            "ghost": owner.is_ghost,
+            "deviations": owner.deviations.names().collect::<Vec<_>>(),
+        })
+    });
+    let owners: Vec<Value> = owners.collect();
+    object.insert("owners".to_owned(), if which.owners_are_known { json!(owners) } else { Value::Null });
+    object.insert("entry".to_owned(), entry(&which.entry, None));
+    object.insert("layer".to_owned(), layer(&which.layer));
+    object.insert("since".to_owned(), short(&which.since));
+    let before = which.before.map(|before| match before {
+        Before::Nothing => json!([]),
+        Before::Another(what) => json!(what.names().collect::<Vec<_>>()),
+    });
+    object.insert("before".to_owned(), json!(before));
+    Value::Object(object)
+}
+
+pub(super) fn find(found: &Found) -> Value {
+    let with = |snapshot: &Snapshot, key: &str, value: Value| {
+        let mut one = short(snapshot);
+        one[key] = value;
+        one
+    };
+    let all: Vec<Value> = match found {
+        Found::Entries(entries) => {
+            entries.iter().map(|(snapshot, there)| with(snapshot, "entry", entry(there, None))).collect()
+        }
+        Found::Packages(packages) => {
+            packages.iter().map(|(snapshot, there)| with(snapshot, "package", package(there))).collect()
+        }
+    };
+    json!({ "version": VERSION, "found": all })
+}
