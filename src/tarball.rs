@@ -7,6 +7,7 @@
 //! Invariant: the bytes are a function of the member alone.
 
 pub mod read;
+mod records;
 
 use crate::error::{Error, Result};
 use std::ffi::OsString;

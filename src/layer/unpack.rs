@@ -7,10 +7,17 @@ use crate::tarball::read::Reader;
 use sha2::{Digest as _, Sha256};
 use std::io::{self, Read};
 use std::path::Path;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 const BUFFER_BYTES: usize = 256 * 1024;
 const QUEUED_BLOCKS: usize = 8;
+
+/// What a layer may unpack to in any case: more than any has.
+const LEAST_LIMIT_BYTES: u64 = 256 << 30;
+/// What it may unpack to beyond that, as a multiple of the blob: deflate comes to 1,032 at most, zstd to thirty times that.
+const LARGEST_RATIO: u64 = 1100;
 
 /// A blob that is read.
 pub struct Blob<'a> {
@@ -38,10 +45,18 @@ pub(super) fn with_members<T: Whole>(
     blob: Blob,
     work: impl FnOnce(&mut Reader<Pipe>) -> Result<T>,
 ) -> Result<T> {
+    with_members_within(LEAST_LIMIT_BYTES, blob, work)
+}
+
+fn with_members_within<T: Whole>(
+    limit_bytes: u64,
+    blob: Blob,
+    work: impl FnOnce(&mut Reader<Pipe>) -> Result<T>,
+) -> Result<T> {
     let Blob { input, path, digest } = blob;
     let (blocks, queue) = sync_channel(QUEUED_BLOCKS);
     std::thread::scope(|scope| {
-        let decompressor = scope.spawn(move || decompress(input, path, &blocks));
+        let decompressor = scope.spawn(move || decompress(input, path, limit_bytes, &blocks));
         let mut reader = Reader::new(Pipe { queue, block: Vec::new(), taken: 0 });
         let done = work(&mut reader);
         let is_whole = done.as_ref().is_ok_and(Whole::is_whole);
@@ -66,7 +81,8 @@ pub(super) fn with_members<T: Whole>(
 /// Hashes a blob without a look at what it holds. Fails where its digest is another.
 pub fn check(blob: Blob) -> Result<()> {
     let Blob { input, path, digest } = blob;
-    let mut input = Hashing { input, hasher: Sha256::new() };
+    let taken = AtomicU64::new(0);
+    let mut input = Hashing { input, hasher: Sha256::new(), taken: &taken };
     io::copy(&mut input, &mut io::sink()).map_err(Error::io("read", path))?;
     let found = Digest(input.hasher.finalize().into());
     match found == digest {
@@ -79,9 +95,11 @@ pub fn check(blob: Blob) -> Result<()> {
 fn decompress(
     input: impl Read + Send,
     path: &Path,
+    limit_bytes: u64,
     blocks: &SyncSender<io::Result<Vec<u8>>>,
 ) -> Result<Option<Digest>> {
-    let mut input = Hashing { input, hasher: Sha256::new() };
+    let (taken, mut given) = (AtomicU64::new(0), 0);
+    let mut input = Hashing { input, hasher: Sha256::new(), taken: &taken };
     let mut start = vec![0; 8];
     let mut known = 0;
     while known < start.len() {
@@ -98,7 +116,7 @@ fn decompress(
         loop {
             let mut block = vec![0; BUFFER_BYTES];
             let mut filled = 0;
-            let failure = loop {
+            let mut failure = loop {
                 match decoder.read(&mut block[filled..]) {
                     Ok(0) => break None,
                     Ok(count) => filled += count,
@@ -107,6 +125,10 @@ fn decompress(
                 }
             };
             block.truncate(filled);
+            given += filled as u64;
+            if given > limit_bytes.max(LARGEST_RATIO.saturating_mul(taken.load(Relaxed))) {
+                failure = Some(io::Error::other("it unpacks to more than any layer has"));
+            }
             let is_last = filled < BUFFER_BYTES;
             if blocks.send(Ok(block)).is_err() {
                 return Ok(None);
@@ -124,16 +146,18 @@ fn decompress(
     Ok(Some(Digest(input.hasher.finalize().into())))
 }
 
-/// Hashes what is read through it.
-struct Hashing<R> {
+/// Hashes and counts what is read through it.
+struct Hashing<'c, R> {
     input: R,
     hasher: Sha256,
+    taken: &'c AtomicU64,
 }
 
-impl<R: Read> Read for Hashing<R> {
+impl<R: Read> Read for Hashing<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.input.read(buffer)?;
         self.hasher.update(&buffer[..count]);
+        self.taken.fetch_add(count as u64, Relaxed);
         Ok(count)
     }
 }
@@ -157,5 +181,49 @@ impl Read for Pipe {
         buffer[..count].copy_from_slice(&self.block[self.taken..self.taken + count]);
         self.taken += count;
         Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tarball::{END, Member, padding};
+
+    /// A layer with a file of that many zeros.
+    fn zeros(count: usize) -> Vec<u8> {
+        let mut tar = Vec::new();
+        Member::file(b"zeros", count as u64).write_header(&mut tar).unwrap();
+        tar.resize(tar.len() + count + padding(count as u64), 0);
+        tar.extend_from_slice(&END);
+        tar
+    }
+
+    /// How many members a blob has.
+    fn members(limit_bytes: u64, bytes: &[u8]) -> Result<usize> {
+        let path = Path::new("blob");
+        let blob = Blob { input: Box::new(bytes), path, digest: Digest(Sha256::digest(bytes).into()) };
+        let mut count = 0;
+        with_members_within(limit_bytes, blob, |reader| {
+            while reader.next_member().map_err(|e| Error::damaged(path, e.to_string()))?.is_some() {
+                count += 1;
+            }
+            Ok(true)
+        })?;
+        Ok(count)
+    }
+
+    #[test]
+    fn a_blob_that_unpacks_to_far_more_than_it_has_is_refused_past_a_limit() {
+        let tar = zeros(64 << 20);
+        let packed = zstd::encode_all(&tar[..], 3).unwrap();
+        assert!(packed.len() < 16 << 10, "{}", packed.len());
+        assert_eq!(members(tar.len() as u64, &packed).unwrap(), 1);
+        let error = members(32 << 20, &packed).unwrap_err().to_string();
+        assert!(error.contains("blob") && error.contains("unpacks to more than any layer has"), "{error}");
+        // What a blob of this length can well hold passes whatever the limit is.
+        assert_eq!(members(0, &tar).unwrap(), 1);
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(9));
+        io::Write::write_all(&mut gzip, &tar).unwrap();
+        assert_eq!(members(0, &gzip.finish().unwrap()).unwrap(), 1);
     }
 }

@@ -137,6 +137,16 @@ impl Entry {
         }
     }
 
+    /// Returns about how many bytes of memory it takes, for whoever reads entries of strangers.
+    pub fn memory_bytes(&self) -> usize {
+        let target = match &self.kind {
+            Kind::Symlink(target) => target.len(),
+            _ => 0,
+        };
+        let xattrs = self.xattrs.iter().map(|(name, value)| size_of::<Xattr>() + name.len() + value.len());
+        2 * size_of::<Self>() + self.path.key().len() + target + xattrs.sum::<usize>()
+    }
+
     /// Tells whether both are the same but for the number of their hardlink group.
     pub fn same_but_group(&self, other: &Self) -> bool {
         self.path == other.path

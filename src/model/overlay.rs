@@ -65,6 +65,11 @@ impl Overlay {
         self.entries.binary_search_by(|entry| entry.path.cmp(path)).ok().map(|at| &self.entries[at])
     }
 
+    /// Returns about how many bytes of memory it takes.
+    pub fn memory_bytes(&self) -> usize {
+        self.entries.iter().map(Entry::memory_bytes).sum()
+    }
+
     /// Lays a layer over what is there. `items` come in path order, an entry after the whiteout of its path.
     pub fn lay(&mut self, items: impl Iterator<Item = Laid>) {
         let first_group = self.groups;

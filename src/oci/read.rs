@@ -24,6 +24,8 @@ use std::path::{Path, PathBuf};
 const LARGEST_JSON_BYTES: u64 = 4 << 20;
 /// An archive has a member for each blob, and a few more.
 const MOST_MEMBERS: usize = 1 << 16;
+/// Engines stop at 128.
+const MOST_LAYERS: usize = 1000;
 /// An index may name others.
 const MOST_INDEXES: usize = 8;
 
@@ -188,6 +190,9 @@ impl Opened {
     fn manifest(&self, descriptor: &Descriptor) -> Result<FoundImage> {
         let blob = self.blob(descriptor)?;
         let manifest: ImageManifest = self.parse("the manifest", &self.read_blob(&blob)?)?;
+        if manifest.layers().len() > MOST_LAYERS {
+            return Err(self.bad(format!("it has {} layers, more than any image", manifest.layers().len())));
+        }
         let config = self.read_blob(&self.blob(manifest.config())?)?;
         let config: Value = self.parse("the configuration", &config)?; // of the rest, makers leave out much
         let diff_ids = config["rootfs"]["diff_ids"].as_array().map(Vec::as_slice).unwrap_or_default();

@@ -6,13 +6,15 @@
 use super::side::SideLayer;
 use super::spool::{self, Spool};
 use crate::error::{Error, Result};
-use crate::layer::read::{Blob, LayerItems, check, read, read_files};
+use crate::layer::read::{Blob, LARGEST_ENTRIES_BYTES, LayerItems, check, read, read_files};
 use crate::model::entry::{Entry, Kind, Xattrs};
 use crate::model::overlay::{Laid, Overlay};
+use crate::model::path::EntryPath;
 use crate::model::tree::content_bytes;
 use crate::oci::read::{FoundImage, FoundLayer, Opened};
 use crate::store::{Layer, Store};
 use std::io;
+use std::path::Path;
 
 /// Reads the entries of an image, and puts aside what `spool` wants. `advance` is told the bytes of blobs.
 pub(super) fn read_image(
@@ -33,9 +35,17 @@ pub(super) fn read_image(
         let items = with_links(items, &overlay, opened)?;
         layers.push(side_layer(layer, &items));
         overlay.lay(items.into_iter());
+        if overlay.memory_bytes() > LARGEST_ENTRIES_BYTES {
+            return Err(too_many(opened.path()));
+        }
         advance(layer.blob.size_bytes);
     }
-    Ok((complete(overlay.into_tree().into_entries()), layers))
+    let entries = complete(overlay.into_tree().into_entries(), LARGEST_ENTRIES_BYTES);
+    Ok((entries.ok_or_else(|| too_many(opened.path()))?, layers))
+}
+
+fn too_many(path: &Path) -> Error {
+    Error::BadImage { path: path.to_owned(), what: "its layers have more entries than any root".to_owned() }
 }
 
 fn blob<'a>(opened: &'a Opened, layer: &FoundLayer) -> Result<Blob<'a>> {
@@ -76,6 +86,7 @@ fn with_links(items: LayerItems, below: &Overlay, opened: &Opened) -> Result<Vec
     if links_below.is_empty() {
         return Ok(items);
     }
+    let mut memory_bytes = 0;
     for (path, target) in links_below {
         let inode = below.at(&target).filter(|entry| !entry.is_directory());
         let inode = inode.ok_or_else(|| Error::BadLayer {
@@ -83,6 +94,10 @@ fn with_links(items: LayerItems, below: &Overlay, opened: &Opened) -> Result<Vec
             member: crate::model::normalise::shown_path(&path),
             what: format!("is a link to {target}, which is not there"),
         })?;
+        memory_bytes += inode.memory_bytes();
+        if memory_bytes > LARGEST_ENTRIES_BYTES {
+            return Err(too_many(opened.path()));
+        }
         items.push(Laid::Entry(Entry { path, group: None, ..inode.clone() }));
     }
     items.sort_by(|a, b| a.path().cmp(b.path()));
@@ -109,40 +124,53 @@ fn side_layer(layer: &FoundLayer, items: &[Laid]) -> SideLayer {
 }
 
 /// Adds the directories that nobody has named: an engine makes them as root's. Where a layer below has something else in
-/// such a place, it is hidden, as the kernel's overlay hides it.
-fn complete(entries: Vec<Entry>) -> Vec<Entry> {
+/// such a place, it is hidden, as the kernel's overlay hides it. `None` where these directories take more than that many
+/// bytes of memory: a path of a few bytes may be of thousands.
+fn complete(entries: Vec<Entry>, most_bytes: usize) -> Option<Vec<Entry>> {
     let mut all: Vec<Entry> = Vec::with_capacity(entries.len() + 1);
-    let mut above: Vec<Entry> = Vec::new(); // the directories that the last entry is in, and itself if it is one
+    let mut above: Vec<EntryPath> = Vec::new(); // the directories that the last entry is in, and itself if it is one
+    let mut added_bytes = 0;
     for entry in entries {
-        above.retain(|directory| entry.path == directory.path || entry.path.is_beneath(&directory.path));
+        while above.last().is_some_and(|directory| !entry.path.is_beneath(directory)) {
+            above.pop();
+        }
         let mut missing = Vec::new();
         let mut parent = entry.path.parent();
-        while let Some(path) = parent.filter(|path| !above.iter().any(|there| there.path == *path)) {
+        while let Some(path) = parent.filter(|path| above.last() != Some(path)) {
             parent = path.parent();
-            missing.push(Entry {
-                path,
-                kind: Kind::Directory,
-                mode: 0o755,
-                uid: 0,
-                gid: 0,
-                mtime_s: 0,
-                xattrs: Xattrs::default(),
-                group: None,
-            });
+            missing.push(implied(path));
         }
         for directory in missing.into_iter().rev() {
+            added_bytes += directory.memory_bytes();
+            if added_bytes > most_bytes {
+                return None;
+            }
             if all.last().is_some_and(|last| last.path == directory.path) {
                 all.pop();
             }
-            all.push(directory.clone());
-            above.push(directory);
+            above.push(directory.path.clone());
+            all.push(directory);
         }
         if entry.is_directory() {
-            above.push(entry.clone());
+            above.push(entry.path.clone());
         }
         all.push(entry);
     }
-    all
+    Some(all)
+}
+
+/// A directory as an engine makes it.
+fn implied(path: EntryPath) -> Entry {
+    Entry {
+        path,
+        kind: Kind::Directory,
+        mode: 0o755,
+        uid: 0,
+        gid: 0,
+        mtime_s: 0,
+        xattrs: Xattrs::default(),
+        group: None,
+    }
 }
 
 #[cfg(test)]
@@ -151,7 +179,8 @@ mod tests {
     use crate::model::testing::{directory, file, symlink};
 
     fn paths(entries: Vec<Entry>) -> Vec<String> {
-        complete(entries)
+        complete(entries, usize::MAX)
+            .unwrap()
             .iter()
             .map(|e| format!("{}{}", e.path, if e.is_directory() { "/" } else { "" }))
             .collect()
@@ -163,6 +192,16 @@ mod tests {
         assert_eq!(paths(entries), ["//", "/a/", "/a/b/", "/a/b/c", "/a/b/d", "/x"]);
         let entries = vec![directory(""), directory("a"), file("a/x", 1), directory("b"), file("b/c/y", 1)];
         assert_eq!(paths(entries), ["//", "/a/", "/a/x", "/b/", "/b/c/", "/b/c/y"]);
+    }
+
+    #[test]
+    fn directories_that_nobody_has_named_are_limited_too() {
+        let deep = |name: &str| file(&format!("{name}/{}", "d/".repeat(1000)), 1);
+        let entries = || vec![deep("a"), deep("b"), deep("c")];
+        let bytes: usize = complete(entries(), usize::MAX).unwrap().iter().map(Entry::memory_bytes).sum();
+        assert!(bytes > 3 << 20, "{bytes}");
+        assert!(complete(entries(), bytes).is_some());
+        assert!(complete(entries(), bytes / 2).is_none());
     }
 
     #[test]

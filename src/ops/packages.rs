@@ -17,7 +17,7 @@ use std::io::{Read, Write};
 const LARGEST_DATABASE_BYTES: u64 = 2 << 30;
 
 /// More than the lists of any root's files: 61,000 files have 6 MB.
-const LARGEST_LISTS_BYTES: usize = 256 << 20;
+pub(super) const LARGEST_LISTS_BYTES: usize = 256 << 20;
 
 /// Packages of a root.
 #[derive(Debug, Default)]

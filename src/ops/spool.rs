@@ -4,6 +4,7 @@
 //! is held in memory. Nothing is believed because of its name: what is taken out again has the hash of the tree's entry.
 
 use super::monitor::Monitor;
+use super::packages::LARGEST_LISTS_BYTES;
 use super::side::SidePackages;
 use crate::apk;
 use crate::dpkg;
@@ -28,6 +29,10 @@ const LARGEST_DATABASE_BYTES: u64 = 2 << 30;
 const LARGEST_TEXT_BYTES: u64 = 64 << 20;
 /// All of them together.
 const LARGEST_SPOOL_BYTES: u64 = 6 << 30;
+/// All but the databases together, which are read into memory.
+const LARGEST_TEXTS_BYTES: u64 = 512 << 20;
+/// How many there may be: a Debian of 5,000 packages has 10,000.
+const MOST_FILES: usize = 100_000;
 
 /// Files that were put aside.
 #[derive(Debug)]
@@ -35,6 +40,7 @@ pub(super) struct Spool {
     directory: TempDir,
     files: HashMap<EntryPath, Vec<PathBuf>>,
     bytes_left: u64,
+    texts_bytes_left: u64,
     count: usize,
 }
 
@@ -69,16 +75,20 @@ fn path(text: &str) -> EntryPath {
 
 /// Tells whether a file of this length is put aside.
 pub(super) fn is_wanted(at: &EntryPath, size_bytes: u64) -> bool {
-    let parent = at.parent().unwrap_or_default();
-    let is_database = [rpm::SQLITE, rpm::SQLITE_WAL].iter().any(|name| at.name() == name.as_bytes())
-        && rpm::PLACES.iter().any(|place| parent == path(place));
-    if is_database {
+    if is_database(at) {
         return size_bytes <= LARGEST_DATABASE_BYTES;
     }
+    let parent = at.parent().unwrap_or_default();
     let is_text = apk::INSTALLED.iter().chain(&[dpkg::STATUS, PASSWD, GROUP]).any(|known| *at == path(known))
         || parent == path(dpkg::STATUS_PARTS)
         || parent == path(dpkg::INFO) && (at.name().ends_with(b".list") || at.name().ends_with(b".md5sums"));
     is_text && size_bytes <= LARGEST_TEXT_BYTES
+}
+
+/// Tells whether it is of rpm's.
+fn is_database(at: &EntryPath) -> bool {
+    [rpm::SQLITE, rpm::SQLITE_WAL].iter().any(|name| at.name() == name.as_bytes())
+        && rpm::PLACES.iter().any(|place| at.parent() == Some(path(place)))
 }
 
 /// Tells whether it is wanted for the build user alone.
@@ -95,15 +105,22 @@ impl Spool {
     pub(super) fn new() -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("rootstrata-").tempdir();
         let directory = directory.map_err(Error::io("write in", std::env::temp_dir()))?;
-        Ok(Self { directory, files: HashMap::new(), bytes_left: LARGEST_SPOOL_BYTES, count: 0 })
+        Ok(Self {
+            directory,
+            files: HashMap::new(),
+            bytes_left: LARGEST_SPOOL_BYTES,
+            texts_bytes_left: LARGEST_TEXTS_BYTES,
+            count: 0,
+        })
     }
 
     /// Returns where the content of this file is to be put; `None` where it is not wanted.
     pub(super) fn keep(&mut self, at: &EntryPath, size_bytes: u64) -> Result<Option<Box<dyn Write>>> {
-        if !is_wanted(at, size_bytes) || size_bytes > self.bytes_left {
+        let left = if is_database(at) { &mut self.bytes_left } else { &mut self.texts_bytes_left };
+        if !is_wanted(at, size_bytes) || size_bytes > *left || self.count == MOST_FILES {
             return Ok(None);
         }
-        self.bytes_left -= size_bytes;
+        *left -= size_bytes;
         let place = self.directory.path().join(self.count.to_string());
         self.count += 1;
         let file = File::create(&place).map_err(Error::io("write", &place))?;
@@ -203,9 +220,11 @@ fn rpm_packages(database: &Path, log: Option<&Path>, shown: &Path) -> Result<Vec
                 .map_err(Error::io("write", &to))?;
         }
     }
-    let mut all = Vec::new();
+    let (mut all, mut lists_bytes) = (Vec::new(), 0);
     rpm::read(scratch.path(), shown, |header| {
-        all.push(Installed { package: header.package, files: Some(Arc::new(header.files)) });
+        lists_bytes += header.files.bytes().len();
+        let files = (lists_bytes <= LARGEST_LISTS_BYTES).then(|| Arc::new(header.files));
+        all.push(Installed { package: header.package, files });
     })?;
     all.sort_by(|a, b| a.package.cmp(&b.package));
     Ok(all)

@@ -7,12 +7,15 @@
 //! for one member and for all that follow, GNU's long names and links (`L`, `K`) and numbers in base 256. A sparse file
 //! is refused, as engines refuse it.
 
+use super::records::{Records, decimal};
 use super::{BLOCK_BYTES, padding};
 use std::fmt;
 use std::io::{self, Read, Seek, SeekFrom};
 
 /// The largest extended header or long name, as Go's archive/tar has it.
 const LARGEST_EXTENDED_BYTES: u64 = 1 << 20;
+/// The largest extended headers for all members that follow, together: each of these looks through them.
+const LARGEST_GLOBAL_BYTES: usize = 16 << 10;
 /// How many extended headers may stand before a member.
 const MOST_EXTENDED: usize = 8;
 
@@ -84,9 +87,9 @@ impl fmt::Display for TarError {
     }
 }
 
-type Result<T> = std::result::Result<T, TarError>;
+pub(super) type Result<T> = std::result::Result<T, TarError>;
 
-fn malformed<T>(what: &'static str) -> Result<T> {
+pub(super) fn malformed<T>(what: &'static str) -> Result<T> {
     Err(TarError::Malformed { what, path: Vec::new() })
 }
 
@@ -127,6 +130,9 @@ impl<R: Read> Reader<R> {
                 b'g' => {
                     let bytes = self.extended(size)?;
                     self.global.add(&bytes)?;
+                    if self.global.bytes() > LARGEST_GLOBAL_BYTES {
+                        return malformed("has global extended headers that are too large");
+                    }
                 }
                 b'L' => long_path = Some(without_nul(self.extended(size)?)),
                 b'K' => long_link = Some(without_nul(self.extended(size)?)),
@@ -406,11 +412,6 @@ fn octal(field: &[u8]) -> Option<u64> {
     rest[..end].iter().try_fold(0, digit)
 }
 
-fn decimal(text: &[u8]) -> Result<u64> {
-    let value = std::str::from_utf8(text).ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
-    value.and_then(|text| text.parse().ok()).map_or_else(|| malformed("has a number that is none"), Ok)
-}
-
 /// Seconds with a fraction, rounded down.
 fn seconds(text: &[u8]) -> Result<i64> {
     let (is_negative, digits) = match text.strip_prefix(b"-") {
@@ -426,65 +427,6 @@ fn seconds(text: &[u8]) -> Result<i64> {
     }
     let is_cut = fraction.iter().any(|digit| *digit != b'0');
     Ok(if is_negative { -whole - i64::from(is_cut) } else { whole })
-}
-
-/// Records of extended headers: `LENGTH KEY=VALUE\n`, where the length counts all of it (pax(1), "pax Extended Header"). Of
-/// equal keys the last counts; an empty value takes a key away.
-#[derive(Clone, Debug, Default)]
-struct Records(Vec<(Vec<u8>, Vec<u8>)>);
-
-impl Records {
-    fn add(&mut self, mut bytes: &[u8]) -> Result<()> {
-        // Some end the header in NULs.
-        while bytes.first().is_some_and(|first| *first != 0) {
-            let space = bytes.iter().take(20).position(|b| *b == b' ');
-            let Some(space) = space.filter(|space| *space > 0) else {
-                return malformed("has a malformed extended header");
-            };
-            let length = usize::try_from(decimal(&bytes[..space])?).ok();
-            let Some((record, rest)) = length.and_then(|length| bytes.split_at_checked(length)) else {
-                return malformed("has a malformed extended header");
-            };
-            bytes = rest;
-            let record = record.get(space + 1..).and_then(|record| record.strip_suffix(b"\n"));
-            let parts = record.and_then(|record| {
-                let equals = record.iter().position(|b| *b == b'=').filter(|at| *at > 0)?;
-                Some((record[..equals].to_vec(), record[equals + 1..].to_vec()))
-            });
-            let Some((key, value)) = parts else { return malformed("has a malformed extended header") };
-            self.0.push((key, value));
-        }
-        Ok(())
-    }
-
-    fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// These, and below them those of `global`.
-    fn over(self, global: &Self) -> Self {
-        if global.is_empty() { self } else { Self([global.0.clone(), self.0].concat()) }
-    }
-
-    fn get(&self, key: &[u8]) -> Option<&[u8]> {
-        let last = self.0.iter().rev().find(|(known, _)| known == key);
-        last.map(|(_, value)| value.as_slice()).filter(|value| !value.is_empty())
-    }
-
-    fn has_prefix(&self, prefix: &[u8]) -> bool {
-        self.0.iter().any(|(key, _)| key.starts_with(prefix))
-    }
-
-    /// `SCHILY.xattr.NAME`. An attribute may well have an empty value.
-    fn xattrs(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
-        let mut all: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
-        for (key, value) in &self.0 {
-            let Some(name) = key.strip_prefix(b"SCHILY.xattr.") else { continue };
-            all.retain(|(known, _)| known != name);
-            all.push((name.to_vec(), value.clone()));
-        }
-        all
-    }
 }
 
 #[cfg(test)]
