@@ -5,22 +5,35 @@
 
 use rootstrata::layer::codec::{Codec, Compression};
 use rootstrata::layer::pack::{Source, repack};
+use rootstrata::layer::read::{Blob, read};
 use rootstrata::model::digest::{DiffId, Digest, LayerKey};
 use rootstrata::model::entry::Xattrs;
 use rootstrata::model::names::{SnapshotRef, check_name, check_series, image_name, series_from};
+use rootstrata::model::overlay::Overlay;
 use rootstrata::model::owned::FileList;
+use rootstrata::model::owners::Installed;
 use rootstrata::model::path::EntryPath;
 use rootstrata::model::policy::Policy;
+use rootstrata::model::source::{ImageRef, Source as Side};
+use rootstrata::model::version;
 use rootstrata::model::vouch::{Gathering, Links};
 use rootstrata::oci::index::{Image, merge};
+use rootstrata::oci::read::Opened;
 use rootstrata::ops::export::{Format, Request, export};
 use rootstrata::ops::inspect;
 use rootstrata::ops::monitor::Silent;
 use rootstrata::ops::snapshot::{Options, snapshot};
 use rootstrata::printable::printable;
 use rootstrata::rpm::{self, Header};
+use rootstrata::tarball::read::Reader;
+use rootstrata::{apk, dpkg};
+use sha2::{Digest as _, Sha256};
+use std::cmp::Ordering;
+use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::io::Read;
 use std::num::NonZeroUsize;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 /// A parser under test.
@@ -53,6 +66,13 @@ pub(crate) const ALL: &[Target] = &[
     slow("store_database", store_database),
     fast("gzip", gzip),
     fast("zstd", zstd),
+    fast("tar", tar),
+    fast("layer", layer),
+    slow("image", image),
+    fast("dpkg_status", dpkg_status),
+    fast("apk_installed", apk_installed),
+    fast("versions", versions),
+    fast("source", source),
 ];
 
 const fn fast(name: &'static str, run: fn(&[u8])) -> Target {
@@ -335,4 +355,103 @@ fn gzip(data: &[u8]) {
 
 fn zstd(data: &[u8]) {
     decoded(Codec::Zstd, data);
+}
+
+fn tar(data: &[u8]) {
+    let mut reader = Reader::new(data);
+    let mut buffer = [0; 512];
+    let mut content_bytes = 0;
+    while let Ok(Some(found)) = reader.next_member() {
+        assert!(!found.path.is_empty() && found.mode <= 0o7777);
+        while let Ok(count @ 1..) = reader.read(&mut buffer) {
+            content_bytes += count;
+        }
+    }
+    assert!(content_bytes <= data.len());
+}
+
+/// A layer of anybody's, not compressed.
+fn layer(data: &[u8]) {
+    let digest = Digest(Sha256::digest(data).into());
+    let blob = Blob { input: Box::new(data), path: Path::new("blob"), digest };
+    match read(blob, &mut |_, _| Ok(None)) {
+        Err(error) => assert!(error.to_string().contains("blob"), "{error}"),
+        Ok(found) => {
+            assert!(found.items.is_sorted_by(|a, b| a.path() <= b.path()));
+            let mut overlay = Overlay::new();
+            overlay.lay(found.items.into_iter());
+            let tree = overlay.into_tree();
+            for pair in tree.entries().windows(2) {
+                assert!(pair[0].path < pair[1].path);
+                assert!(pair[0].is_directory() || !pair[1].path.is_beneath(&pair[0].path));
+            }
+        }
+    }
+}
+
+/// Lines `NAME CONTENT` are the files of a layout.
+fn image(data: &[u8]) {
+    SCRATCH.with(|scratch| {
+        let layout = scratch.path().join("layout");
+        let blobs = layout.join("blobs/sha256");
+        let _ = std::fs::remove_dir_all(&layout);
+        std::fs::create_dir_all(&blobs).expect("a directory");
+        for line in data.split(|b| *b == b'\n').take(16) {
+            match line.split_first_chunk::<6>() {
+                Some((b"index ", json)) => std::fs::write(layout.join("index.json"), json),
+                Some((_, json)) => {
+                    std::fs::write(blobs.join(Digest(Sha256::digest(json).into()).hex()), json)
+                }
+                None => Ok(()),
+            }
+            .expect("room for a file");
+        }
+        let found = Opened::layout(&layout).and_then(|opened| opened.image(&ImageRef::Only));
+        assert!(found.is_ok() || found.is_err_and(|error| error.to_string().contains("layout")));
+    });
+}
+
+/// What was read of packages has lists that are sound.
+fn check_packages(packages: &[Installed], bytes: usize) {
+    assert!(packages.is_sorted_by(|a, b| a.package <= b.package));
+    for files in packages.iter().filter_map(|one| one.files.as_ref()) {
+        assert_eq!(FileList::from_bytes(files.bytes().to_vec()).as_ref(), Some(&**files));
+        assert!(files.bytes().len() <= 64 * bytes + 64);
+    }
+}
+
+/// Parts with a NUL between them: the status, then name and content of the other files.
+fn dpkg_status(data: &[u8]) {
+    let parts: Vec<&[u8]> = data.split(|b| *b == 0).collect();
+    let files: HashMap<Vec<u8>, Vec<u8>> =
+        parts[1..].chunks_exact(2).map(|file| (file[0].to_vec(), file[1].to_vec())).collect();
+    check_packages(&dpkg::read(parts[0], &files), data.len());
+}
+
+fn apk_installed(data: &[u8]) {
+    check_packages(&apk::read(data), data.len());
+}
+
+/// Three lines are three versions: their order is one.
+fn versions(data: &[u8]) {
+    let mut lines = data.split(|b| *b == b'\n');
+    let [a, b, c] = [(); 3].map(|()| lines.next().unwrap_or_default());
+    type Order = fn(&[u8], &[u8]) -> Ordering;
+    for compare in [version::rpm as Order, version::dpkg, version::apk] {
+        assert!(compare(a, a).is_eq());
+        assert_eq!(compare(a, b), compare(b, a).reverse());
+        if compare(a, b).is_lt() && compare(b, c).is_lt() {
+            assert!(compare(a, c).is_lt(), "{a:?} {b:?} {c:?}");
+        }
+    }
+}
+
+fn source(data: &[u8]) {
+    if let Ok(source) = Side::parse(OsStr::from_bytes(data)) {
+        let shown = source.to_string();
+        assert!(!shown.contains(char::is_control));
+        if shown.as_bytes() == data {
+            assert_eq!(Side::parse(OsStr::new(&shown)).expect("what is shown is read"), source);
+        }
+    }
 }
