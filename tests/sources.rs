@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Bench, REPOSITORY, file_differences, install, package_differences, sh, succeeds};
+use common::{Bench, REPOSITORY, file_differences, install, package_differences, settle, sh, succeeds, text};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -52,6 +52,35 @@ fn a_directory_is_compared_as_it_would_be_recorded_and_nothing_is_written() {
         assert_eq!(found, expected, "{profile}");
         assert_eq!(state_of(&bench.store()), before, "{profile}");
     }
+}
+
+#[test]
+fn a_directory_that_is_as_it_was_recorded_is_compared_out_of_the_database() {
+    let bench = Bench::new();
+    let root = root(&bench);
+    let directory = format!("dir:{}", root.display());
+    let differs = |from: &str, is_read: bool| {
+        let shown = bench.command(["diff", from, &directory, "--stats"]).output().unwrap();
+        assert_eq!(text(&shown.stderr).contains("\npackages "), is_read, "{}", text(&shown.stderr));
+        file_differences(&bench.compared([from, &directory]))
+    };
+    settle(&root);
+    bench.snapshot(&root, "--profile plain --stage bootstrap");
+    assert_eq!(differs("1", false), [""; 0]);
+    sh(&root, "echo more >> usr/bin/tool; rm d/tty; touch -d @1000000000 d");
+    settle(&root);
+    assert_eq!(differs("1", true), ["/d/hard content,mtime", "-/d/tty", "/usr/bin/tool content,mtime"]);
+    bench.snapshot(&root, "--profile plain --stage bootstrap");
+    assert_eq!(differs("1", false), ["/d/hard content,mtime", "-/d/tty", "/usr/bin/tool content,mtime"]);
+    assert_eq!(differs("2", false), [""; 0]);
+    assert_eq!(bench.compared([&directory, "1"])["a"]["packages"], 1);
+    // What was recorded under another policy is not what this one would have.
+    bench.snapshot(&root, "--profile mock --stage bootstrap");
+    assert_eq!(differs("2", true), [""; 0]);
+    assert_eq!(differs("3", false), [""; 0]);
+    // A file that was put into the directory is no tree of a snapshot.
+    sh(&root, "echo new > new; touch -d @1000000000 .");
+    assert_eq!(differs("3", true), ["+/new"]);
 }
 
 #[test]

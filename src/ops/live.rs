@@ -15,32 +15,42 @@ use std::num::NonZeroUsize;
 /// How often a directory that changes while it is read is looked at anew.
 const MOST_ATTEMPTS: usize = 3;
 
-/// Looks at all of the directory, and puts aside what `spool` wants.
-pub(super) fn look(
+/// What a directory is found to be.
+pub(super) enum Live<T> {
+    /// The tree of a recorded snapshot: every stamp vouches, and none is left over. What `recorded` has made of that one.
+    Recorded(T),
+    /// All that is in it.
+    Observed(Observation),
+}
+
+/// Looks at all of the directory, and puts aside what `spool` wants. Asks `recorded` first whether a snapshot will do.
+pub(super) fn look<T>(
     root: &Root,
     mut store: Option<Store>,
     rules: &Rules,
     threads: NonZeroUsize,
     spool: &mut Spool,
     phases: &Phases,
-) -> Result<Observation> {
+    mut recorded: impl FnMut(i64) -> Result<Option<T>>,
+) -> Result<Live<T>> {
     let mut attempt = 1;
     loop {
-        match try_look(root, store.as_mut(), rules, threads, spool, phases) {
+        match try_look(root, store.as_mut(), rules, threads, spool, phases, &mut recorded) {
             Err(Error::Changed(_)) if attempt < MOST_ATTEMPTS => attempt += 1,
             seen => return seen,
         }
     }
 }
 
-fn try_look(
+fn try_look<T>(
     root: &Root,
     store: Option<&mut Store>,
     rules: &Rules,
     threads: NonZeroUsize,
     spool: &mut Spool,
     phases: &Phases,
-) -> Result<Observation> {
+    recorded: &mut impl FnMut(i64) -> Result<Option<T>>,
+) -> Result<Live<T>> {
     let look = phases.run(Phase::Scan, None, || {
         let (stamps, state) = match store {
             Some(store) => store.stamps(root.path())?,
@@ -48,6 +58,11 @@ fn try_look(
         };
         Ok::<_, Error>(Look::new(scan(root, rules, threads)?, stamps, state))
     })?;
+    if let Some((id, _)) = look.same_as()
+        && let Some(side) = recorded(id)?
+    {
+        return Ok(Live::Recorded(side));
+    }
     let observed = look.read(root, &[], threads, phases)?;
     observed.check(root, threads)?;
     for seen in observed.seen().filter(|seen| seen.stat.kind == StatKind::File && !seen.is_mount) {
@@ -59,5 +74,5 @@ fn try_look(
             }
         }
     }
-    Ok(observed)
+    Ok(Live::Observed(observed))
 }

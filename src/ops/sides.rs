@@ -5,8 +5,9 @@
 
 use super::dressed::{Member, as_seen, dress};
 use super::image::read_image;
-use super::live::look;
+use super::live::{Live, look};
 use super::monitor::{Phase, Phases};
+use super::observe::Observation;
 use super::side::{Access, Side, SidePackages};
 use super::spool::{Spool, is_wanted};
 use super::trees::{tree_of, trees_of};
@@ -16,11 +17,12 @@ use crate::layer::read::{Blob, read_files};
 use crate::model::entry::{Entry, Kind};
 use crate::model::normalise::Seen;
 use crate::model::policy::Policy;
-use crate::model::source::Source;
+use crate::model::source::{ImageRef, Source};
 use crate::model::tree::Tree;
 use crate::model::version::Manager;
 use crate::oci::read::Opened;
-use crate::store::{FileLists, Store};
+use crate::store::{FileLists, Snapshot, Store};
+use std::convert::Infallible;
 use std::io;
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -48,18 +50,16 @@ pub(super) fn open_sides(
         [Some(mut a), Some(mut b)] => {
             // Packages that rpm does not know are found in the tree.
             if with_trees || a.packages.is_none() || b.packages.is_none() {
-                (a.tree, b.tree) = opening.trees(&a, &b)?;
+                (a.tree, b.tree) = opening.trees(&a.layer_ids(), &b.layer_ids())?;
             }
             [a, b]
         }
-        [Some(mut a), None] => {
-            a.tree = opening.tree(&a)?;
-            let b = opening.other(sources[1], Some(&a))?;
+        [Some(a), None] => {
+            let (a, b) = opening.beside(a, sources[1])?;
             [a, b]
         }
-        [None, Some(mut b)] => {
-            b.tree = opening.tree(&b)?;
-            let a = opening.other(sources[0], Some(&b))?;
+        [None, Some(b)] => {
+            let (b, a) = opening.beside(b, sources[0])?;
             [a, b]
         }
         // What is mounted in a directory is compared with what the other has there; so that comes first.
@@ -101,52 +101,114 @@ impl Opening<'_> {
         self.phases.run(Phase::Compare, None, || tree_of(self.store()?, &side.layer_ids()))
     }
 
-    fn trees(&self, a: &Side, b: &Side) -> Result<(Tree, Tree)> {
-        self.phases.run(Phase::Compare, None, || {
-            trees_of(self.store()?, &a.layer_ids(), &b.layer_ids(), self.threads)
-        })
+    fn trees(&self, a: &[i64], b: &[i64]) -> Result<(Tree, Tree)> {
+        self.phases.run(Phase::Compare, None, || trees_of(self.store()?, a, b, self.threads))
+    }
+
+    /// A snapshot, which has no tree yet, and a directory or an image beside it.
+    fn beside(&mut self, mut snapshot: Side, source: &Source) -> Result<(Side, Side)> {
+        let Source::Directory(path) = source else {
+            snapshot.tree = self.tree(&snapshot)?;
+            let other = self.other(source, Some(&snapshot))?;
+            return Ok((snapshot, other));
+        };
+        let (root, spool, live) = self.look(path, Some(&snapshot), |id| self.recorded(id, &snapshot))?;
+        let other = match live {
+            Live::Observed(seen) => {
+                snapshot.tree = self.tree(&snapshot)?;
+                self.dressed(source, root, &seen, &spool, Some(&snapshot))?
+            }
+            Live::Recorded(same) => {
+                let (layers, packages) = self.known(same)?;
+                let tree;
+                (snapshot.tree, tree) = self.trees(&snapshot.layer_ids(), &layers)?;
+                let policy = snapshot.policy.clone();
+                let access = Access::Root(root);
+                Side {
+                    source: source.clone(),
+                    snapshot: None,
+                    layers: Vec::new(),
+                    tree,
+                    packages,
+                    policy,
+                    access,
+                }
+            }
+        };
+        Ok((snapshot, other))
+    }
+
+    /// The snapshot with this number, where a directory with its tree can be compared with `counterpart` as if it were that.
+    fn recorded(&self, id: i64, counterpart: &Side) -> Result<Option<Snapshot>> {
+        let alike = counterpart.snapshot.as_ref().map(|other| (other.policy_key, other.stage.as_str()));
+        let found = self.store()?.snapshot(id)?;
+        // Without packages of rpm, there may be others.
+        Ok(found.filter(|it| alike == Some((it.policy_key, &it.stage)) && it.package_set_id.is_some()))
+    }
+
+    /// The layers of a snapshot, and its packages.
+    fn known(&mut self, snapshot: Snapshot) -> Result<(Vec<i64>, Option<SidePackages>)> {
+        let store = self.store.as_ref().ok_or_else(|| Error::NoStore(self.store_path.to_owned()))?;
+        let layers = store.layers(snapshot.id)?.iter().map(|layer| layer.layer.id).collect();
+        let all = snapshot.package_set_id.map(|set| store.installed(set, &mut self.lists)).transpose()?;
+        Ok((layers, all.map(|all| SidePackages { manager: Manager::Rpm, all })))
     }
 
     /// A directory or an image.
     fn other(&self, source: &Source, counterpart: Option<&Side>) -> Result<Side> {
-        let recorded = counterpart.and_then(|side| side.snapshot.as_ref());
-        let policy = counterpart.filter(|_| recorded.is_some()).and_then(|side| side.policy.as_ref());
-        let stage = recorded.map_or("", |snapshot| &snapshot.stage);
-        let other = counterpart.map(|side| &side.tree);
         match source {
-            Source::Directory(path) => self.directory(source, path, policy, stage, other),
-            Source::Archive(path, image) => self.image(source, Opened::archive(path)?, image, policy, stage),
-            Source::Layout(path, image) => self.image(source, Opened::layout(path)?, image, policy, stage),
+            Source::Directory(path) => {
+                let (root, spool, live) = self.look::<Infallible>(path, counterpart, |_| Ok(None))?;
+                match live {
+                    Live::Observed(seen) => self.dressed(source, root, &seen, &spool, counterpart),
+                    Live::Recorded(never) => match never {},
+                }
+            }
+            Source::Archive(path, image) => self.image(source, Opened::archive(path)?, image, counterpart),
+            Source::Layout(path, image) => self.image(source, Opened::layout(path)?, image, counterpart),
             Source::Snapshot(_) => unreachable!("snapshots are opened before"),
         }
     }
 
-    fn directory(
+    fn look<T>(
         &self,
-        source: &Source,
         path: &Path,
-        policy: Option<&Policy>,
-        stage: &str,
-        other: Option<&Tree>,
-    ) -> Result<Side> {
+        counterpart: Option<&Side>,
+        recorded: impl FnMut(i64) -> Result<Option<T>>,
+    ) -> Result<(Root, Spool, Live<T>)> {
         let root = Root::open(path)?;
-        let dressed_as = policy.cloned().unwrap_or_else(Policy::plain);
-        let rules = dressed_as.rules(stage)?;
+        let (policy, stage) = manner(counterpart);
+        let rules = policy.cloned().unwrap_or_else(Policy::plain).rules(stage)?;
         let mut spool = Spool::new()?;
         let store = open_store(self.store_path)?; // another, since reading stamps takes it for itself
-        let observed = look(&root, store, &rules, self.threads, &mut spool, self.phases)?;
+        let live = look(&root, store, &rules, self.threads, &mut spool, self.phases, recorded)?;
+        Ok((root, spool, live))
+    }
+
+    fn dressed(
+        &self,
+        source: &Source,
+        root: Root,
+        observed: &Observation,
+        spool: &Spool,
+        counterpart: Option<&Side>,
+    ) -> Result<Side> {
+        let (policy, stage) = manner(counterpart);
+        let dressed_as = policy.cloned().unwrap_or_else(Policy::plain);
         let seen: Vec<Seen> = observed.seen().collect();
-        let packages = self.packages(&spool, seen.as_slice(), root.path())?;
+        let packages = self.packages(spool, seen.as_slice(), root.path())?;
         let installed = packages.as_ref().map(|packages| packages.all.as_slice()).unwrap_or_default();
-        let tree = dress(&seen, &dressed_as, &rules, installed, &spool, other)?;
+        let other = counterpart.map(|side| &side.tree);
+        let tree = dress(&seen, &dressed_as, &dressed_as.rules(stage)?, installed, spool, other)?;
+        let (policy, access) = (policy.cloned(), Access::Root(root));
         Ok(Side {
             source: source.clone(),
             snapshot: None,
             layers: Vec::new(),
             tree,
             packages,
-            policy: policy.cloned(),
-            access: Access::Root(root),
+            policy,
+            access,
         })
     }
 
@@ -154,10 +216,10 @@ impl Opening<'_> {
         &self,
         source: &Source,
         opened: Opened,
-        reference: &crate::model::source::ImageRef,
-        policy: Option<&Policy>,
-        stage: &str,
+        reference: &ImageRef,
+        counterpart: Option<&Side>,
     ) -> Result<Side> {
+        let (policy, stage) = manner(counterpart);
         let image = opened.image(reference)?;
         let mut spool = Spool::new()?;
         let total = image.layers.iter().map(|layer| layer.blob.size_bytes).sum();
@@ -224,5 +286,13 @@ impl Opening<'_> {
         let packages = self.packages(&spool, side.tree.entries(), store.path())?;
         side.packages = packages.filter(|packages| packages.manager != Manager::Rpm); // which was refused when it was recorded
         Ok(side)
+    }
+}
+
+/// The policy and the stage as which a side is seen beside `counterpart`, if that is a snapshot.
+fn manner(counterpart: Option<&Side>) -> (Option<&Policy>, &str) {
+    match counterpart {
+        Some(Side { snapshot: Some(snapshot), policy, .. }) => (policy.as_ref(), &snapshot.stage),
+        _ => (None, ""),
     }
 }
