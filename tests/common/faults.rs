@@ -2,6 +2,7 @@
 
 use super::{Path, PathBuf, text};
 use std::process::{Command, Output};
+use std::sync::OnceLock;
 
 /// What happens in the place of a call that writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,14 +38,19 @@ impl Fault {
 }
 
 /// The program that makes faults, compiled once.
-pub fn injector() -> PathBuf {
+pub fn injector() -> &'static Path {
+    static COMPILED: OnceLock<PathBuf> = OnceLock::new();
+    COMPILED.get_or_init(compile)
+}
+
+fn compile() -> PathBuf {
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/inject.c");
     let name = blake3::hash(&std::fs::read(source).unwrap()).to_hex();
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("inject-{}", &name[..16]));
     if !target.exists() {
         let made = target.with_extension(std::process::id().to_string());
         super::succeeds(Command::new("cc").args(["-O1", "-Wall", "-Werror", "-o"]).arg(&made).arg(source));
-        std::fs::rename(made, &target).unwrap(); // others may be doing the same
+        std::fs::rename(made, &target).unwrap(); // other processes may be doing the same
     }
     target
 }
