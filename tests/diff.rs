@@ -469,13 +469,14 @@ fn a_terminal_gets_colours_and_a_pager() {
         (&["diff", "1", "2", "--json"], &[pager]),
         (&["diff", "1", "2"], &[("PAGER", "cat")]),
         (&["diff", "1", "2"], &[("PAGER", "")]),
+        (&["diff", "1", "2"], &[("PAGER", "no-such-pager")]),
     ] {
         let shown = on_a_terminal(&bench, arguments, variables);
         assert!(!shown.contains("paged: ") && shown.contains("up"), "{shown}");
     }
     // less gets the options that git gives it.
     let shown = on_a_terminal(&bench, &["diff", "1", "2"], &[("PAGER", "printenv LESS")]);
-    assert_eq!(shown.trim(), "FRX");
+    assert_eq!(shown.trim(), "FRXK");
 }
 
 #[test]

@@ -1,16 +1,23 @@
 //! Where results go: to stdout, or on a terminal through a pager, as git does it.
 
 use crate::error::{Error, Result};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::process::{Command, Stdio};
 
 /// What is run where nothing is asked for.
 const DEFAULT: &str = "less";
-/// less ends by itself where all of it fits on the screen, shows colours, and leaves the screen as it is.
-const LESS: (&str, &str) = ("LESS", "FRX");
+/// less ends by itself where all of it fits on the screen, shows colours, and leaves the screen as it is; it also ends at
+/// an interrupt, as we do.
+const LESS: (&str, &str) = ("LESS", "FRXK");
 /// The same for lv.
 const LV: (&str, &str) = ("LV", "-c");
+/// A pager with one of these is for the shell.
+const OF_SHELL: &[u8] = b"|&;<>()$`\\\"' \t\n*?[#~=%";
+
+/// How the shell ends where there is no such command (POSIX.1-2017, "Exit Status for Commands").
+const NOT_FOUND: i32 = 127;
 
 /// Writes `text`, through a pager where `may_page` and stdout is a terminal. Whoever stops reading has seen enough.
 pub(super) fn write(text: &str, may_page: bool) -> io::Result<()> {
@@ -39,17 +46,23 @@ fn pager() -> Option<OsString> {
 }
 
 /// Fails only where the pager does not start.
-fn page(pager: &OsString, text: &str) -> io::Result<()> {
-    let mut command = Command::new("sh");
-    command.arg("-c").arg(pager).stdin(Stdio::piped());
+fn page(pager: &OsStr, text: &str) -> io::Result<()> {
+    let is_for_shell = pager.as_bytes().iter().any(|byte| OF_SHELL.contains(byte));
+    let mut command = Command::new(if is_for_shell { OsStr::new("sh") } else { pager });
+    if is_for_shell {
+        command.arg("-c").arg(pager);
+    }
     for (name, value) in [LESS, LV] {
         if std::env::var_os(name).is_none() {
             command.env(name, value);
         }
     }
-    let mut child = command.spawn()?;
+    let mut child = command.stdin(Stdio::piped()).spawn()?;
     if let Some(mut input) = child.stdin.take() {
         let _ = input.write_all(text.as_bytes()); // who has seen enough closes it
     }
-    child.wait().map(drop)
+    match child.wait()?.code() {
+        Some(NOT_FOUND) if is_for_shell => Err(ErrorKind::NotFound.into()),
+        _ => Ok(()),
+    }
 }

@@ -89,6 +89,7 @@ impl Opened {
         let bad = |what: String| Error::BadImage { path: path.to_owned(), what };
         let failed = |error: TarError| match error {
             TarError::Io(source) => Error::io("read", path)(source),
+            TarError::Malformed { what, path } if path.is_empty() => bad(format!("it {what}")),
             error => bad(error.to_string()),
         };
         let mut members = HashMap::new();
