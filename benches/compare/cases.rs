@@ -30,7 +30,7 @@ impl Case {
     }
 }
 
-pub(crate) const CASES: [Case; 10] = [
+pub(crate) const CASES: [Case; 11] = [
     Case { plotted: true, ..Case::new("unchanged", unchanged) },
     Case::new("relocated", relocated),
     Case { plotted: true, ..Case::new("first", first) },
@@ -40,6 +40,7 @@ pub(crate) const CASES: [Case; 10] = [
     Case::new("export", export),
     Case::new("export-btrfs", |bench, tree| export_on(bench, tree, "btrfs")),
     Case::new("export-xfs", |bench, tree| export_on(bench, tree, "xfs")),
+    Case::new("diff", diff),
     Case { on_each_tree: false, ..Case::new("sparse", sparse) },
 ];
 
@@ -339,6 +340,17 @@ impl Drop for Mounted {
             eprintln!("{error}");
         }
     }
+}
+
+fn diff(bench: &mut Bench, tree: &Tree) -> Result<Vec<Measured>> {
+    let other_day = tree.other_day.as_deref().ok_or("there is no other day to compare with")?;
+    bench.record(tree)?;
+    let id = |root| bench.json(tools::snapshot(root)).map(|seen| seen["id"].to_string());
+    let (from, to) = (id(&tree.root)?, id(other_day)?);
+    bench.in_turn(vec![
+        bench.ours(&bench.store(), words!["diff", from, to]).exits_with(1),
+        tools::diff(&tree.root, other_day),
+    ])
 }
 
 /// Only the memory is of interest.

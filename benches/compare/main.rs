@@ -50,6 +50,9 @@ struct Args {
     /// A real root to measure, too
     #[arg(long, value_name = "DIR", env = "ROOTSTRATA_BENCH_CHROOT")]
     chroot: Option<PathBuf>,
+    /// The same root on another day, for diff
+    #[arg(long, value_name = "DIR", env = "ROOTSTRATA_BENCH_OTHER_DAY", requires = "chroot")]
+    other_day: Option<PathBuf>,
     /// Small trees and few rounds; DIR of --chroot is left out
     #[arg(long)]
     quick: bool,
@@ -139,7 +142,8 @@ fn run(args: Args) -> Result<()> {
     let chroot = args.chroot.as_ref().filter(|_| !args.quick);
     let mut trees = Vec::new();
     if let Some(root) = chroot {
-        trees.push(Tree::existing("chroot", root, &dir)?);
+        let other_day = args.other_day.clone();
+        trees.push(Tree { other_day, ..Tree::existing("chroot", root, &dir)? });
     }
     for files in sizes.iter().chain(&plot_sizes).copied().collect::<BTreeSet<_>>() {
         trees.push(Tree::generated(files, &dir)?);
@@ -152,7 +156,8 @@ fn run(args: Args) -> Result<()> {
                 "first-buildah" => tree.files.is_some(),
                 _ => false,
             };
-            if !(only_plotted && !case.plotted || too_slow) {
+            let lacks_other = case.name == "diff" && tree.other_day.is_none();
+            if !(only_plotted && !case.plotted || too_slow || lacks_other) {
                 bench.measure(case, tree, only_plotted)?;
             }
         }

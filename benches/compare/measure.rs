@@ -27,12 +27,14 @@ pub(crate) struct Contender<'a> {
     command: Command,
     before: Vec<Box<dyn FnMut(u32) -> Result<()> + 'a>>,
     output: Option<PathBuf>,
+    exit_code: i32,
 }
 
 impl<'a> Contender<'a> {
     pub(crate) fn new(tool: &'static str, words: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
         let words = words.into_iter().map(|word| word.as_ref().to_owned()).collect();
-        Self { tool, words, command: Command::new("/usr/bin/time"), before: Vec::new(), output: None }
+        let command = Command::new("/usr/bin/time");
+        Self { tool, words, command, before: Vec::new(), output: None, exit_code: 0 }
     }
 
     /// A pipeline, which fails if any part of it does; `words` are its `$1`, `$2` and so on.
@@ -68,6 +70,12 @@ impl<'a> Contender<'a> {
         self.without(path)
     }
 
+    /// How it ends when all is well, if not with 0.
+    pub(crate) fn exits_with(mut self, code: i32) -> Self {
+        self.exit_code = code;
+        self
+    }
+
     fn run(&mut self, round: u32, scratch: &Path) -> Result<Sample> {
         for act in &mut self.before {
             act(round)?;
@@ -85,7 +93,7 @@ impl<'a> Contender<'a> {
         let start = Instant::now();
         let status = self.command.status().map_err(|e| format!("/usr/bin/time: {e}"))?;
         let seconds = start.elapsed().as_secs_f64();
-        if !status.success() {
+        if status.code() != Some(self.exit_code) {
             return Err(failure(&self.words.join(OsStr::new(" ")), &fs::read(&stderr)?).into());
         }
         let usage = fs::read_to_string(&usage)?;

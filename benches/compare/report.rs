@@ -19,6 +19,9 @@ const GOALS: [(&str, &str, f64); 10] = [
     ("export-xfs", "cp", 0.05),
 ];
 
+/// What ours is to take at most, in seconds, where no other does the same work.
+const TIME_GOALS_S: [(&str, f64); 1] = [("diff", 0.15)];
+
 /// The most memory that the cases of a tree are to take.
 const MEMORY_GOALS_MB: [(&str, f64); 2] = [("chroot", 120.0), ("1M", 700.0)];
 
@@ -52,6 +55,10 @@ fn goal_of(case: &str, tool: &str) -> Option<f64> {
     GOALS.iter().find(|(name, other, _)| *name == case && *other == tool).map(|(_, _, goal)| *goal)
 }
 
+fn time_goal_of(case: &str) -> Option<f64> {
+    TIME_GOALS_S.iter().find(|(name, _)| *name == case).map(|(_, goal)| *goal)
+}
+
 /// Each outcome with ours and one of the others; with none where ours ran alone.
 fn pairs(bench: &Bench) -> impl Iterator<Item = (&Outcome, &Measured, Option<&Measured>)> {
     bench.outcomes.iter().flat_map(|outcome| {
@@ -78,6 +85,7 @@ pub(crate) fn json(bench: &Bench, machine: Value, tools: Value) -> Value {
                 "least": round(ratio.least),
                 "most": round(ratio.most),
                 "goal": ratio.goal,
+                "goal_s": time_goal_of(outcome.case),
             }))
         })
         .collect();
@@ -119,8 +127,10 @@ pub(crate) fn markdown(bench: &Bench) -> String {
         }
         let Some(other) = other else { continue };
         let (tool, ratio) = (cell(other.tool), Ratio::new(outcome, ours, other));
-        let goal = goal_of(outcome.case, other.tool).map_or_else(String::new, |goal| format!("≤ {goal}"));
-        comparisons.set(&[case.clone(), tool.clone(), goal], &outcome.tree, ratio.cell(ours, other));
+        let goal = goal_of(outcome.case, other.tool).map(|goal| format!("≤ {goal}"));
+        let goal = goal.or_else(|| time_goal_of(outcome.case).map(|goal| format!("≤ {goal} s")));
+        let goal = goal.unwrap_or_default();
+        comparisons.set(&[case.clone(), tool.clone(), goal], &outcome.tree, ratio.cell(outcome, ours, other));
         if let (true, Some(ours), Some(other)) =
             (outcome.case.starts_with("first"), ours.output_bytes, other.output_bytes)
         {
@@ -132,9 +142,11 @@ pub(crate) fn markdown(bench: &Bench) -> String {
 }
 
 impl Ratio {
-    fn cell(&self, ours: &Measured, other: &Measured) -> String {
+    fn cell(&self, outcome: &Outcome, ours: &Measured, other: &Measured) -> String {
+        let is_slow = time_goal_of(outcome.case).is_some_and(|goal| ours.median_s() > goal);
         let (ours, other) = (seconds(ours.median_s()), seconds(other.median_s()));
-        let missed = if self.goal.is_some_and(|goal| self.median > goal) { ", missed" } else { "" };
+        let is_missed = is_slow || self.goal.is_some_and(|goal| self.median > goal);
+        let missed = if is_missed { ", missed" } else { "" };
         format!("{:.3} ({:.3}–{:.3}){missed}; {ours} : {other}", self.median, self.least, self.most)
     }
 }

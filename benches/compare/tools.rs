@@ -55,6 +55,11 @@ pub(crate) fn cp<'a>(reflink: &str, from: &Path, to: &Path) -> Contender<'a> {
     Contender::new("cp", words!["cp", format!("--reflink={reflink}"), from, to]).writes(to.into())
 }
 
+/// Compares two roots by reading both.
+pub(crate) fn diff<'a>(from: &Path, to: &Path) -> Contender<'a> {
+    Contender::new("diff -r", words!["diff", "-rq", "--no-dereference", from, to]).exits_with(1)
+}
+
 /// A backup program with a repository and caches of its own.
 pub(crate) struct Backup {
     tool: &'static str,
@@ -116,7 +121,7 @@ pub(crate) fn buildah<'a>(root: &Path, scratch: &Path, out: &Path) -> Contender<
 
 /// The first line of what each tool says about its version; null where it is not there.
 pub(crate) fn versions(ours: &Path) -> Value {
-    let commands: [(&OsStr, &str); 11] = [
+    let commands: [(&OsStr, &str); 12] = [
         (ours.as_os_str(), "--version"),
         ("find".as_ref(), "--version"),
         ("restic".as_ref(), "version"),
@@ -126,6 +131,7 @@ pub(crate) fn versions(ours: &Path) -> Value {
         ("pigz".as_ref(), "--version"),
         ("buildah".as_ref(), "--version"),
         ("cp".as_ref(), "--version"),
+        ("diff".as_ref(), "--version"),
         ("mkfs.btrfs".as_ref(), "--version"),
         ("mkfs.xfs".as_ref(), "-V"),
     ];

@@ -21,13 +21,15 @@ pub(crate) struct Tree {
     pub(crate) files: Option<usize>,
     /// Where a copy of it is to be.
     pub(crate) copy: PathBuf,
+    /// What a real one was on another day.
+    pub(crate) other_day: Option<PathBuf>,
 }
 
 impl Tree {
     pub(crate) fn existing(name: &str, root: &Path, dir: &Path) -> Result<Self> {
         let root = root.canonicalize().map_err(|e| format!("{}: {e}", root.display()))?;
         let copy = dir.join("trees").join(format!("{name}.copy"));
-        Ok(Self { name: name.to_owned(), root, files: None, copy })
+        Ok(Self { name: name.to_owned(), root, files: None, copy, other_day: None })
     }
 
     /// The tree with this many files, made where it is not there yet.
