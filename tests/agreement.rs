@@ -143,6 +143,90 @@ fn the_same_paths_and_packages_differ_as_diff_and_rpm_say() {
     }
 }
 
+/// What `rpm -V` says of all files of a root: `missing`, or the letters of what is not as packaged: content (`S` or `5`), mode
+/// (`M`), target (`L`), time (`T`).
+fn by_rpm_verify(root: &Path) -> BTreeSet<(String, String)> {
+    let mut verify = Command::new("rpm");
+    verify.arg("--root").arg(root).args(["--dbpath", "/var/lib/rpm", "-Va", "--nodeps", "--noscripts"]);
+    let output = verify.output().unwrap(); // 1 where anything is not as packaged
+    let stdout = text(&output.stdout);
+    let lines = stdout.lines().filter_map(|line| {
+        let (flags, path) = (line.split_once(' ')?.0, &line[line.find(" /")? + 1..]);
+        if flags == "missing" {
+            return Some((path.to_owned(), flags.to_owned()));
+        }
+        let has = |letter: char| flags.contains(letter);
+        let letters = [("C", has('S') || has('5')), ("M", has('M')), ("L", has('L')), ("T", has('T'))];
+        let letters: String =
+            letters.into_iter().filter(|(_, differs)| *differs).map(|(letter, _)| letter).collect();
+        (!letters.is_empty()).then(|| (path.to_owned(), letters))
+    });
+    lines.collect()
+}
+
+#[test]
+fn what_is_not_as_packaged_is_what_rpm_verifies() {
+    let bench = Bench::new();
+    sh(&bench.path(""), &format!("cp -a {} root", chroot("boot-day1").display()));
+    let root = bench.path("root");
+    bench.snapshot(&root, "--profile plain --stage bootstrap");
+    let before = by_rpm_verify(&root);
+    let files = by_rpm(&root, "[%{FILEMODES:perms}\t%{FILENAMES}\n]");
+    // Each package spells the directories as they are below /usr/share.
+    let of_kind = |kind: char| -> Vec<&str> {
+        let all = files.iter().filter(|line| line.starts_with(kind));
+        let paths = all.filter_map(|line| Some(line.split_once('\t')?.1));
+        paths
+            .filter(|path| {
+                path.starts_with("/usr/share/") && root.join(&path[1..]).symlink_metadata().is_ok()
+            })
+            .collect()
+    };
+    let (regular, links) = (of_kind('-'), of_kind('l'));
+    let is_full = |path: &&&str| root.join(&path[1..]).metadata().unwrap().len() > 100;
+    let mut full = regular.iter().filter(is_full).step_by(29);
+    let mut edited = BTreeSet::new();
+    for edit in [
+        "t=$(stat -c @%Y f); printf X | dd of=f conv=notrunc status=none bs=1 seek=50; touch -d $t f",
+        "echo more >> f",
+        "t=$(stat -c @%Y f); echo more >> f; touch -d $t f",
+        "chmod o-r f",
+        "touch f",
+        "rm f",
+        "chmod 600 f; echo > f",
+    ] {
+        let path = *full.next().unwrap();
+        sh(
+            &root,
+            &edit
+                .replace(" f", &format!(" '{}'", &path[1..]))
+                .replace("of=f", &format!("of='{}'", &path[1..])),
+        );
+        edited.insert(path.to_owned());
+    }
+    let link = *links.first().unwrap();
+    sh(&root, &format!("ln -sfn elsewhere '{}'", &link[1..]));
+    edited.insert(link.to_owned());
+    let after = by_rpm_verify(&root);
+    bench.snapshot(&root, "--profile plain --stage bootstrap");
+    let compared = bench.compared(["1", "2", "--verify"]);
+    let ours = compared["files"].as_array().unwrap().iter().filter_map(|file| {
+        let owner = &file["new_owner"];
+        let deviations: Vec<&str> =
+            owner["deviations"].as_array()?.iter().map(|one| one.as_str().unwrap()).collect();
+        let has = |aspect: &str| deviations.contains(&aspect);
+        let is_other = has("content") || owner["as_packaged"] == false;
+        let letters = [("C", is_other), ("M", has("mode")), ("L", has("target")), ("T", has("mtime"))];
+        let letters: String =
+            letters.into_iter().filter(|(_, differs)| *differs).map(|(letter, _)| letter).collect();
+        let letters = if owner["missing"] == true { "missing".to_owned() } else { letters };
+        (!letters.is_empty()).then(|| (name_of(file), letters))
+    });
+    let ours: BTreeSet<(String, String)> = ours.collect();
+    assert_eq!(ours, &after - &before);
+    assert_eq!(ours.iter().map(|(path, _)| path.clone()).collect::<BTreeSet<_>>(), edited);
+}
+
 #[test]
 fn files_belong_to_the_packages_that_rpm_names() {
     let bench = Bench::new();
