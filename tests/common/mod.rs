@@ -1,6 +1,7 @@
 //! What the integration tests share: a store with the command, and trees as an independent lister sees them.
 #![allow(clippy::unwrap_used, dead_code, unreachable_pub)] // each test binary uses its own part
 
+pub mod browser;
 pub mod faults;
 pub mod layers;
 pub mod store;
