@@ -13,7 +13,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use std::ffi::OsStr;
 use std::num::NonZeroUsize;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const EPOCH_VARIABLE: &str = "SOURCE_DATE_EPOCH";
 
@@ -210,7 +210,7 @@ impl Cli {
         cli
     }
 
-    /// What clap cannot say: the options of `snapshot` need something to record.
+    /// What clap cannot say: the options of `snapshot` need something to record, and stdout takes one thing.
     fn check(&self) -> Result<(), clap::Error> {
         let fail = |kind, text: &str| Err(Self::command().error(kind, text));
         if let Command::Export(args) = &self.command
@@ -220,6 +220,12 @@ impl Cli {
             let text =
                 "options that say how to record need --root; a snapshot is exported as it was recorded";
             return fail(ErrorKind::ArgumentConflict, text);
+        }
+        if let Command::Diff(args) = &self.command
+            && self.json
+            && args.html.as_deref() == Some(Path::new("-"))
+        {
+            return fail(ErrorKind::ArgumentConflict, "stdout takes the page or the JSON, not both");
         }
         let record = match &self.command {
             Command::Snapshot { record, .. } => Some(record),
@@ -338,6 +344,14 @@ mod tests {
         for line in ["export -o x", "export a", "export a --root /r -o x", "export a -o x --series b"] {
             assert!(parse(&format!("rootstrata {line}")).is_err(), "{line}");
         }
+    }
+
+    #[test]
+    fn stdout_takes_a_page_or_json() {
+        for line in ["diff a b --html - -q", "diff a b --html x --json"] {
+            assert!(parse(&format!("rootstrata {line}")).is_ok(), "{line}");
+        }
+        assert!(parse("rootstrata diff a b --html - --json").is_err());
     }
 
     #[test]

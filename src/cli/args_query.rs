@@ -5,11 +5,14 @@ use crate::model::source::Source;
 use crate::ops::diff::{Digests, Files, Mtimes, Request};
 use crate::ops::find::{Query, Within};
 use crate::ops::snapshot::Options;
+use crate::printable::printable;
 use clap::Args;
 use clap::builder::TypedValueParser;
 use clap::error::ErrorKind;
 use std::ffi::{OsStr, OsString};
 use std::num::NonZeroUsize;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 
 pub(super) const DIFF_HELP: &str = "\
 A and B are snapshots, or dir:PATH for a directory as it is now,
@@ -45,12 +48,37 @@ pub(super) struct DiffArgs {
     /// Leave modification times out of the comparison
     #[arg(long)]
     ignore_mtime: bool,
+    /// Also write it to FILE as a page for a browser; - for stdout, instead of
+    /// the text
+    #[arg(long, value_name = "FILE")]
+    pub(super) html: Option<PathBuf>,
     /// Work on N threads [default: one for each processor]
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
 }
 
 impl DiffArgs {
+    /// Returns what was left out of the comparison, as sentences.
+    pub(super) fn scope(&self) -> Vec<String> {
+        let all = |paths: &[OsString]| {
+            paths.iter().map(|path| printable(path.as_bytes())).collect::<Vec<_>>().join(" ")
+        };
+        let mut scope = Vec::new();
+        if !self.pathspec.is_empty() {
+            scope.push(format!("only this part is compared: {}", all(&self.pathspec)));
+        }
+        if !self.content.is_empty() {
+            scope.push(format!("only these files are compared: {}", all(&self.content)));
+        }
+        if self.packages {
+            scope.push("packages alone are compared".to_owned());
+        }
+        if self.ignore_mtime {
+            scope.push("modification times are left out of the comparison".to_owned());
+        }
+        scope
+    }
+
     pub(super) fn has_contents(&self) -> bool {
         !self.content.is_empty()
     }

@@ -2,6 +2,7 @@
 
 mod args;
 mod args_query;
+mod html;
 mod json;
 mod json_diff;
 mod json_query;
@@ -98,14 +99,25 @@ pub fn run(cli: &Cli) -> Result<Answer> {
 }
 
 fn run_diff(cli: &Cli, store: &Path, args: &DiffArgs, show: &Show) -> Result<Answer> {
+    let target = args.html.as_deref().map(html::Target::new);
+    target.map_or(Ok(()), html::Target::check)?;
     let difference = diff::diff(store, &args.request(), &Progress::new(cli.quiet))?;
     print_stats(cli, &[&difference.seconds], None);
     difference.notes.iter().for_each(|note| say(&format!("rootstrata: note: {note}")));
     let paint = Paint::new(cli.color.unwrap_or_default());
     let layout =
         text_diff::Layout { lists_every_file: args.files, shows_contents: args.has_contents(), paint };
+    let is_negative = !difference.is_empty();
+    match target {
+        None => {}
+        Some(html::Target::File(path)) => html::write(path, &html::page(&difference, &args.scope()))?,
+        Some(html::Target::Stdout) => {
+            let text = html::page(&difference, &args.scope());
+            return Ok(Answer { text, may_page: false, is_negative });
+        }
+    }
     let text = show.one(|| json_diff::diff(&difference), || text_diff::diff(&difference, layout));
-    Ok(Answer { text, may_page: !cli.no_pager && !cli.json, is_negative: !difference.is_empty() })
+    Ok(Answer { text, may_page: !cli.no_pager && !cli.json, is_negative })
 }
 
 fn run_export(cli: &Cli, store: &Path, args: &ExportArgs, show: &Show) -> Result<String> {

@@ -1,7 +1,7 @@
 //! Compressions of layers, their names and media types (image-spec, layer.md, "`+gzip` Media Types").
 
 use crate::error::{Error, Result};
-use flate2::read::MultiGzDecoder;
+use flate2::read::{GzEncoder, MultiGzDecoder};
 use std::fmt;
 use std::io::Read;
 use std::path::Path;
@@ -115,6 +115,14 @@ impl Codec {
             Self::Zstd => Box::new(zstd::Decoder::new(input).map_err(Error::io("decompress", path))?),
         })
     }
+}
+
+/// Returns `bytes` as one gzip member (RFC 1952) without name and time.
+pub fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut compressed = Vec::new();
+    let mut encoder = GzEncoder::new(bytes, flate2::Compression::default());
+    encoder.read_to_end(&mut compressed).expect("reading from memory cannot fail");
+    compressed
 }
 
 #[cfg(test)]

@@ -67,7 +67,7 @@ pub fn prepare(
     format: Format,
 ) -> Result<Option<SnapshotRef>> {
     match format {
-        Format::OciArchive => refuse_other_than_file(path).and_then(|()| layout::check_writable(path))?,
+        Format::OciArchive => check_file(path)?,
         Format::OciDir => drop(layout::check(path)?),
     }
     since.map(|since| Ok(SnapshotRef::Id(Store::open(store_path)?.find(since)?.id))).transpose()
@@ -164,6 +164,12 @@ fn write_archive(
         layout::replace(path, |file| archive.write(&StoreBlobs(store), file, path, &written))
     })?;
     Ok(total)
+}
+
+/// Fails where no file could be put at `path`: nothing but a file is replaced.
+pub fn check_file(path: &Path) -> Result<()> {
+    refuse_other_than_file(path)?;
+    layout::check_writable(path)
 }
 
 fn refuse_other_than_file(path: &Path) -> Result<()> {

@@ -4,6 +4,7 @@
 pub mod browser;
 pub mod faults;
 pub mod layers;
+pub mod page;
 pub mod store;
 pub mod tree;
 

@@ -1,0 +1,181 @@
+//! Differences as one page for a browser, which loads nothing and holds all that `--json` tells.
+//!
+//! Invariant: what strangers chose, such as a path, never becomes markup or script. The data is base64; the text for
+//! browsers that run no scripts is escaped; the page's own script makes text nodes alone, and its policy (CSP) allows no
+//! other script, no other style, and no request.
+
+use super::json_diff;
+use super::paint::{Paint, When};
+use super::text_diff::{self, Layout};
+use crate::error::{Error, Result};
+use crate::layer::codec;
+use crate::oci::layout;
+use crate::ops::diff::Difference;
+use crate::ops::export;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use std::collections::HashSet;
+use std::io::Write;
+use std::path::Path;
+
+const PAGE: &str = include_str!("html/page.html");
+const STYLE: &str = include_str!("html/page.css");
+const SCRIPT: &str = concat!(
+    include_str!("html/words.js"),
+    include_str!("html/table.js"),
+    include_str!("html/files.js"),
+    include_str!("html/treemap.js"),
+    include_str!("html/map.js"),
+    include_str!("html/layers.js"),
+    include_str!("html/page.js"),
+);
+
+/// Where the page goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Target<'a> {
+    Stdout,
+    File(&'a Path),
+}
+
+impl<'a> Target<'a> {
+    /// Reads what `--html` names; `-` is stdout.
+    pub(super) fn new(path: &'a Path) -> Self {
+        if path == Path::new("-") { Self::Stdout } else { Self::File(path) }
+    }
+
+    /// Fails where no page could be written, before the work is done.
+    pub(super) fn check(self) -> Result<()> {
+        match self {
+            Self::Stdout => Ok(()),
+            Self::File(path) => export::check_file(path),
+        }
+    }
+}
+
+/// Writes the page beside its place and renames it.
+pub(super) fn write(path: &Path, page: &str) -> Result<()> {
+    layout::replace(path, |file| file.write_all(page.as_bytes()).map_err(Error::io("write", path)))
+}
+
+/// Returns the page. `scope` says what was left out of the comparison, as sentences.
+pub(super) fn page(difference: &Difference, scope: &[String]) -> String {
+    let [a, b] = &difference.sides;
+    let data = codec::gzip(data(difference, scope).to_string().as_bytes());
+    fill(
+        PAGE,
+        &[
+            ("policy", &policy()),
+            ("title", &escaped(&format!("{} → {}", a.source, b.source))),
+            ("style", STYLE),
+            ("text", &escaped(&text(difference, scope))),
+            ("data", &base64(&data)),
+            ("script", SCRIPT),
+        ],
+    )
+}
+
+/// The object of `--json`. A file also has `accounted_by`, the place among `packages` of the one that accounts for it, and
+/// `bytes`, the content that differs: of the new side, or of the old where it is gone; an inode once.
+fn data(difference: &Difference, scope: &[String]) -> Value {
+    let mut data = json_diff::diff(difference);
+    let compared = difference.compared();
+    let mut inodes = HashSet::new();
+    for (at, file) in compared.files.iter().enumerate() {
+        let (old, new) = (compared.old_entry(file), compared.new_entry(file));
+        let entry = new.or(old);
+        let is_first = entry.and_then(|entry| entry.group).is_none_or(|g| inodes.insert((new.is_some(), g)));
+        let bytes = entry.filter(|_| is_first).map_or(0, |entry| entry.size_bytes());
+        data["files"][at]["bytes"] = json!(bytes);
+        data["files"][at]["accounted_by"] = json!(file.account.package_change);
+    }
+    let notes = difference.notes.iter().chain(scope);
+    data["notes"] = notes.map(|note| json!(note)).collect();
+    data
+}
+
+/// For whoever runs no scripts: the answer that a terminal shows.
+fn text(difference: &Difference, scope: &[String]) -> String {
+    let paint = Paint::new(When::Never);
+    let layout = Layout { lists_every_file: false, shows_contents: !difference.contents.is_empty(), paint };
+    let answer = text_diff::diff(difference, layout);
+    let answer = if answer.is_empty() { "Nothing differs.\n" } else { &answer };
+    scope.iter().map(|note| format!("note: {note}\n")).collect::<String>() + answer
+}
+
+/// What a browser may do for the page: run this script, take this style, and nothing else (CSP Level 3).
+fn policy() -> String {
+    let hash = |text: &str| format!("'sha256-{}'", base64(&Sha256::digest(text)));
+    format!(
+        "default-src 'none'; script-src {}; style-src {}; img-src data:; base-uri 'none'; form-action 'none'; \
+         require-trusted-types-for 'script'",
+        hash(SCRIPT),
+        hash(STYLE)
+    )
+}
+
+/// Puts values into the places `{{name}}`; what they hold is not looked into.
+fn fill(template: &str, values: &[(&str, &str)]) -> String {
+    let mut page =
+        String::with_capacity(values.iter().map(|(_, value)| value.len()).sum::<usize>() + template.len());
+    let mut parts = template.split("{{");
+    page.push_str(parts.next().unwrap_or_default());
+    for part in parts {
+        let (name, rest) = part.split_once("}}").unwrap_or(("", part));
+        let value = values.iter().find(|(known, _)| *known == name);
+        page.push_str(value.map(|(_, value)| *value).unwrap_or_default());
+        page.push_str(rest);
+    }
+    page
+}
+
+/// Text as HTML, for content and quoted attributes.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+/// RFC 4648, section 4.
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let byte = |at: usize| u32::from(chunk.get(at).copied().unwrap_or_default());
+        let group = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for at in 0..4 {
+            let digit = DIGITS[(group >> (18 - 6 * at)) as usize & 63];
+            text.push(if at <= chunk.len() { digit.into() } else { '=' });
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_is_that_of_the_rfc() {
+        for (bytes, text) in
+            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")]
+        {
+            assert_eq!(base64(bytes.as_bytes()), text);
+        }
+        assert_eq!(base64(&[0xfb, 0xff, 0xfe]), "+//+");
+    }
+
+    #[test]
+    fn values_are_put_in_as_they_are_and_not_looked_into() {
+        let filled = fill("a{{x}}b{{y}}{{x}}", &[("x", "{{y}}"), ("y", "2")]);
+        assert_eq!(filled, "a{{y}}b2{{y}}");
+        assert_eq!(escaped("<a href=\"&\">"), "&lt;a href=&quot;&amp;&quot;&gt;");
+    }
+
+    /// The script and the style are in their elements as they are.
+    #[test]
+    fn script_and_style_do_not_end_their_elements() {
+        assert!(!SCRIPT.contains("</script") && !SCRIPT.contains("<!--"));
+        assert!(!STYLE.contains("</style"));
+        let names: Vec<&str> =
+            PAGE.split("{{").skip(1).filter_map(|part| Some(part.split_once("}}")?.0)).collect();
+        assert_eq!(names, ["policy", "title", "style", "text", "data", "script"]);
+    }
+}
