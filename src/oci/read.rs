@@ -12,12 +12,14 @@ use crate::model::source::ImageRef;
 use crate::printable::printable;
 use crate::tarball::read::{FoundKind, Reader, TarError};
 use oci_spec::image::{Arch, Descriptor, ImageIndex, ImageManifest, MediaType, Os};
+use rustix::fs::OFlags;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// Larger than any index, manifest or configuration; engines have the same limit.
@@ -50,6 +52,13 @@ pub struct FoundImage {
     pub manifest: Blob,
     /// Its layers, the lowest first.
     pub layers: Vec<FoundLayer>,
+}
+
+impl FoundImage {
+    /// Returns the length of all of its layers' blobs, as its manifest says.
+    pub fn blobs_bytes(&self) -> u64 {
+        self.layers.iter().fold(0, |sum, layer| sum.saturating_add(layer.blob.size_bytes))
+    }
 }
 
 /// A layer of an image.
@@ -260,7 +269,9 @@ impl Opened {
             }
             Place::Directory => {
                 let path = self.path.join(name);
-                let file = match File::open(&path) {
+                // Without waiting: a FIFO may stand there.
+                let flags = OFlags::NONBLOCK.bits().cast_signed();
+                let file = match File::options().read(true).custom_flags(flags).open(&path) {
                     Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(missing()),
                     file => file.map_err(Error::io("open", &path))?,
                 };

@@ -222,7 +222,7 @@ impl Opening<'_> {
         let (policy, stage) = manner(counterpart);
         let image = opened.image(reference)?;
         let mut spool = Spool::new()?;
-        let total = image.layers.iter().map(|layer| layer.blob.size_bytes).sum();
+        let total = image.blobs_bytes();
         let advance = |bytes| self.phases.monitor.advance(bytes);
         let (entries, layers) = self.phases.run(Phase::Read, Some(total), || {
             read_image(&opened, &image, self.store.as_ref(), &mut spool, &advance)

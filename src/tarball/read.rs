@@ -4,8 +4,8 @@
 //! kept but one header. Headers are parsed here, by their bytes; the tar crate has no part in it.
 //!
 //! What is understood: ustar names with a prefix (POSIX.1-2017, pax(1), "ustar Interchange Format"), pax extended headers
-//! for one member and for all that follow, GNU's long names and links (`L`, `K`) and numbers in base 256. A sparse file
-//! is refused, as engines refuse it.
+//! for one member, GNU's long names and links (`L`, `K`) and numbers in base 256. What is said of all members that follow is
+//! passed over, and a sparse file is refused, as engines do it.
 
 use super::records::{Records, decimal};
 use super::{BLOCK_BYTES, padding};
@@ -14,8 +14,8 @@ use std::io::{self, Read, Seek, SeekFrom};
 
 /// The largest extended header or long name, as Go's archive/tar has it.
 const LARGEST_EXTENDED_BYTES: u64 = 1 << 20;
-/// The largest extended headers for all members that follow, together: each of these looks through them.
-const LARGEST_GLOBAL_BYTES: usize = 16 << 10;
+/// All of them together: more than the names and attributes of any root.
+const LARGEST_EXTENDED_SUM_BYTES: u64 = 1 << 30;
 /// How many extended headers may stand before a member.
 const MOST_EXTENDED: usize = 8;
 
@@ -103,15 +103,15 @@ pub struct Reader<R> {
     padding_left: u64,
     /// Where the next byte of the archive stands.
     position: u64,
-    global: Records,
+    /// Bytes of all extended headers so far.
+    extended_bytes: u64,
     is_over: bool,
 }
 
 impl<R: Read> Reader<R> {
     /// Begins to read.
     pub fn new(input: R) -> Self {
-        let global = Records::default();
-        Self { input, content_left: 0, padding_left: 0, position: 0, global, is_over: false }
+        Self { input, content_left: 0, padding_left: 0, position: 0, extended_bytes: 0, is_over: false }
     }
 
     /// Returns the next member, `None` at the end. What is left of the content of the one before is passed over.
@@ -127,19 +127,12 @@ impl<R: Read> Reader<R> {
             let size = header.number(124..136)?;
             match header.0[156] {
                 b'x' => extended.add(&self.extended(size)?)?,
-                b'g' => {
-                    let bytes = self.extended(size)?;
-                    self.global.add(&bytes)?;
-                    if self.global.bytes() > LARGEST_GLOBAL_BYTES {
-                        return malformed("has global extended headers that are too large");
-                    }
-                }
+                b'g' => drop(self.extended(size)?), // for all that follow: engines do not heed it either
                 b'L' => long_path = Some(without_nul(self.extended(size)?)),
                 b'K' => long_link = Some(without_nul(self.extended(size)?)),
                 b'V' => self.skip(size)?, // a label of the whole archive
                 _ => {
-                    let records = extended.over(&self.global);
-                    let found = header.found(size, &records, long_path.take(), long_link.take());
+                    let found = header.found(size, &extended, long_path.take(), long_link.take());
                     let (found, size) = found.map_err(|error| named(error, header.path()))?;
                     self.content_left = size;
                     self.padding_left = padding(size) as u64;
@@ -202,6 +195,10 @@ impl<R: Read> Reader<R> {
     fn extended(&mut self, size: u64) -> Result<Vec<u8>> {
         if size > LARGEST_EXTENDED_BYTES {
             return malformed("has an extended header that is too large");
+        }
+        self.extended_bytes += size;
+        if self.extended_bytes > LARGEST_EXTENDED_SUM_BYTES {
+            return malformed("has more extended headers than any root needs");
         }
         let mut bytes = vec![0; size as usize];
         if self.fill(&mut bytes)? < bytes.len() {

@@ -159,15 +159,18 @@ fn what_is_malformed_is_said_in_one_line_with_the_path() {
     let lonely = extended(b'x', b"12 path=one\n");
     assert!(error_of(&lonely).contains("ends after an extended header"));
     assert!(error_of(&extended(b'L', b"n").repeat(20)).contains("too many"));
-    let global = [
-        extended(b'g', format!("1010 a={}\n", "x".repeat(1002)).as_bytes()),
-        block(&[(0, b"x"), (156, b"5")]),
-    ];
-    assert!(error_of(&global.concat().repeat(17)).contains("global extended headers that are too large"));
     let huge = block(&[(0, b"h"), (124, b"77777777777\0"), (156, b"x")]);
     assert!(error_of(&huge).contains("too large"));
     let sparse = [extended(b'x', b"22 GNU.sparse.major=1\n"), block(&[(0, b"x")])].concat();
     assert!(error_of(&sparse).contains("sparse"));
+}
+
+#[test]
+fn what_is_said_of_all_members_is_passed_over() {
+    let archive = [extended(b'g', b"13 path=evil\n"), block(&[(0, b"x"), (156, b"5")])].concat();
+    let paths: Vec<_> =
+        read_all(&archive.repeat(20)).unwrap().into_iter().map(|(found, _)| found.path).collect();
+    assert_eq!(paths, [b"x"; 20]);
 }
 
 #[test]

@@ -38,11 +38,6 @@ impl Records {
         self.0.is_empty()
     }
 
-    /// These, and below them those of `global`.
-    pub(super) fn over(self, global: &Self) -> Self {
-        if global.is_empty() { self } else { Self([global.0.clone(), self.0].concat()) }
-    }
-
     pub(super) fn get(&self, key: &[u8]) -> Option<&[u8]> {
         let last = self.0.iter().rev().find(|(known, _)| known == key);
         last.map(|(_, value)| value.as_slice()).filter(|value| !value.is_empty())
@@ -50,11 +45,6 @@ impl Records {
 
     pub(super) fn has_prefix(&self, prefix: &[u8]) -> bool {
         self.0.iter().any(|(key, _)| key.starts_with(prefix))
-    }
-
-    /// Returns how long all keys and values are together, those that no longer count too.
-    pub(super) fn bytes(&self) -> usize {
-        self.0.iter().map(|(key, value)| key.len() + value.len()).sum()
     }
 
     /// `SCHILY.xattr.NAME`. An attribute may well have an empty value.
