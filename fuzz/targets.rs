@@ -15,6 +15,7 @@ use rootstrata::model::owners::Installed;
 use rootstrata::model::path::EntryPath;
 use rootstrata::model::policy::Policy;
 use rootstrata::model::source::{ImageRef, Source as Side};
+use rootstrata::model::text::{ContentDifference, Sign, compare_contents};
 use rootstrata::model::version;
 use rootstrata::model::vouch::{Gathering, Links};
 use rootstrata::oci::index::{Image, merge};
@@ -73,6 +74,7 @@ pub(crate) const ALL: &[Target] = &[
     fast("apk_installed", apk_installed),
     fast("versions", versions),
     fast("source", source),
+    fast("text", text),
 ];
 
 const fn fast(name: &'static str, run: fn(&[u8])) -> Target {
@@ -454,4 +456,29 @@ fn source(data: &[u8]) {
             assert_eq!(Side::parse(OsStr::new(&shown)).expect("what is shown is read"), source);
         }
     }
+}
+
+/// Two texts with a 0xff between them: what differs, put into the one, gives the other.
+fn text(data: &[u8]) {
+    let at = data.iter().position(|b| *b == 0xff).unwrap_or(data.len());
+    let (old, new) = (&data[..at], data.get(at + 1..).unwrap_or_default());
+    let ContentDifference::Text(hunks) = compare_contents(old, new) else { return };
+    assert_eq!(hunks.is_empty(), old == new);
+    let mut left = old.split_inclusive(|b| *b == b'\n');
+    let (mut patched, mut done) = (Vec::new(), 0);
+    for hunk in hunks {
+        let before = hunk.old.0 - usize::from(hunk.old.1 > 0);
+        left.by_ref().take(before - done).for_each(|line| patched.extend_from_slice(line));
+        done = before + hunk.old.1;
+        for line in hunk.lines {
+            let whole = [&line.bytes[..], if line.is_unended { b"" } else { b"\n" }].concat();
+            match line.sign {
+                Sign::Added => patched.extend(whole),
+                Sign::Removed => assert_eq!(left.next(), Some(&whole[..])),
+                Sign::Kept => patched.extend_from_slice(left.next().expect("a line that was kept")),
+            }
+        }
+    }
+    left.for_each(|line| patched.extend_from_slice(line));
+    assert!(patched == new);
 }

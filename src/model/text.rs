@@ -1,13 +1,15 @@
 //! What differs between two contents: line by line where both are text, else as a summary.
 //!
-//! Pure. The lines are compared by the crate `similar`, whose Myers algorithm gives up on a shortest script where that
-//! would take too long; nothing else of it is used.
+//! Pure. The lines are compared by the crate `similar`; nothing else of it is used. Its time grows faster than the number of
+//! lines, so texts that differ in too many are compared as wholes.
 
 use similar::{Algorithm, DiffOp, capture_diff_slices, group_diff_ops};
 use std::collections::HashMap;
 
 /// Lines of context around what differs, as diff(1) has them.
 const CONTEXT_LINES: usize = 3;
+/// Past so many lines between the first and the last that differ, all of them count as changed. Half a second's work.
+const MOST_LINES: usize = 100_000;
 /// How far a content is looked at to tell whether it is text, as git does it.
 const LOOKED_AT_BYTES: usize = 8000;
 
@@ -65,9 +67,23 @@ pub fn compare_contents(old: &[u8], new: &[u8]) -> ContentDifference {
     let mut numbers: HashMap<&[u8], u32> = HashMap::new();
     let old_numbers: Vec<u32> = old.iter().map(|line| number_of(&mut numbers, line)).collect();
     let new_numbers: Vec<u32> = new.iter().map(|line| number_of(&mut numbers, line)).collect();
-    let operations = capture_diff_slices(Algorithm::Myers, &old_numbers, &new_numbers);
+    let operations = operations(&old_numbers, &new_numbers);
     let groups = group_diff_ops(operations, CONTEXT_LINES);
     ContentDifference::Text(groups.iter().filter_map(|group| hunk(group, &old, &new)).collect())
+}
+
+fn operations(old: &[u32], new: &[u32]) -> Vec<DiffOp> {
+    let start = old.iter().zip(new).take_while(|(a, b)| a == b).count();
+    let end = old[start..].iter().rev().zip(new[start..].iter().rev()).take_while(|(a, b)| a == b).count();
+    let (old_len, new_len) = (old.len() - start - end, new.len() - start - end);
+    if old_len + new_len <= MOST_LINES {
+        return capture_diff_slices(Algorithm::Myers, old, new);
+    }
+    vec![
+        DiffOp::Equal { old_index: 0, new_index: 0, len: start },
+        DiffOp::Replace { old_index: start, old_len, new_index: start, new_len },
+        DiffOp::Equal { old_index: start + old_len, new_index: start + new_len, len: end },
+    ]
 }
 
 fn number_of<'t>(numbers: &mut HashMap<&'t [u8], u32>, line: &'t [u8]) -> u32 {
@@ -149,6 +165,16 @@ mod tests {
         };
         let lines = shown(&numbers("x"), &numbers("y"));
         assert_eq!((lines[0].as_str(), lines.len()), ("@@ -12,7 +12,7 @@", 9));
+    }
+
+    #[test]
+    fn texts_that_differ_in_too_many_lines_are_replaced_from_the_first_to_the_last() {
+        let text = |middle: &str| format!("a\nb\nc\nd\n{}x\ny\nz\nend\n", middle.repeat(MOST_LINES));
+        let lines = shown(&text("1\n"), &text("2\n3\n"));
+        let (removed, added) = (MOST_LINES + 6, 2 * MOST_LINES + 6);
+        assert_eq!(lines[0], format!("@@ -2,{removed} +2,{added} @@"));
+        assert_eq!(lines[1..5], [" b", " c", " d", "-1"]);
+        assert_eq!(lines[lines.len() - 4..], ["+3", " x", " y", " z"]);
     }
 
     #[test]
