@@ -27,6 +27,8 @@ pub enum Error {
     /// Something in the root was not the same for long enough to be read whole.
     #[error("{} changed while it was read", show(.0))]
     Changed(PathBuf),
+    #[error("{} cannot be replaced or removed: something is mounted on it", show(.0))]
+    MountPoint(PathBuf),
     #[error("{}: names that start with .wh. are whiteouts in a layer and cannot be recorded", show(.0))]
     ReservedName(PathBuf),
     #[error("{}: the character device 0:0 is a whiteout of overlayfs and cannot be recorded", show(.0))]
@@ -69,6 +71,8 @@ pub enum Error {
 
     #[error("the store {} is inside the root {}: exclude it, or keep it elsewhere", show(store), show(root))]
     StoreInside { store: PathBuf, root: PathBuf },
+    #[error("{} is inside the store", show(.0))]
+    InsideStore(PathBuf),
     #[error("no store at {}", show(.0))]
     NoStore(PathBuf),
     #[error("{} holds other things and is no store", show(.0))]

@@ -191,7 +191,7 @@ pub(super) fn file_xattrs(root: &Root, file: &File, path: &EntryPath) -> Result<
 
 /// Returns those of what a handle names. Its link in /proc leads to the very inode, also where that is a symlink, which
 /// the calls that take a handle cannot do with `O_PATH`.
-fn handle_xattrs(root: &Root, handle: &OwnedFd, path: &EntryPath) -> Result<Xattrs> {
+pub(super) fn handle_xattrs(root: &Root, handle: &OwnedFd, path: &EntryPath) -> Result<Xattrs> {
     let link = handle_path(handle);
     xattrs(
         |buffer| rustix::fs::listxattr(&link, buffer),

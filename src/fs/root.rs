@@ -124,6 +124,14 @@ impl Root {
     }
 
     fn open_beneath(&self, path: &EntryPath, flags: OFlags) -> Result<OwnedFd> {
+        self.open_raw(path, flags).map_err(|e| match e {
+            Errno::NOSYS => Error::OldKernel { what: "openat2", since: "5.6" },
+            e => self.failed("open", path, e),
+        })
+    }
+
+    /// Opens a path that no link and no mount point is part of.
+    pub(super) fn open_raw(&self, path: &EntryPath, flags: OFlags) -> rustix::io::Result<OwnedFd> {
         let name = if path.is_root() { b".".to_vec() } else { path.slashed() };
         let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
@@ -131,11 +139,10 @@ impl Root {
         for _ in 0..MOST_OPENS {
             match rustix::fs::openat2(&self.handle, name.as_slice(), flags, Mode::empty(), resolve) {
                 Err(e @ (Errno::AGAIN | Errno::INTR)) => failure = e,
-                Err(Errno::NOSYS) => return Err(Error::OldKernel { what: "openat2", since: "5.6" }),
-                opened => return opened.map_err(|e| self.failed("open", path, e)),
+                opened => return opened,
             }
         }
-        Err(self.failed("open", path, failure))
+        Err(failure)
     }
 
     /// Makes the error of a call on a path that was there a moment ago: what it says when someone replaced it
@@ -152,8 +159,8 @@ impl Root {
 }
 
 /// Returns the path by which an open handle can be named to calls that take none.
-pub(super) fn handle_path(handle: &OwnedFd) -> String {
-    format!("{NUMBERS}/{}", handle.as_raw_fd())
+pub(super) fn handle_path(handle: &impl AsFd) -> String {
+    format!("{NUMBERS}/{}", handle.as_fd().as_raw_fd())
 }
 
 const WANTED: StatxFlags = StatxFlags::BASIC_STATS.union(StatxFlags::MNT_ID);

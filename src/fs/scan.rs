@@ -205,8 +205,8 @@ impl Walker<'_> {
     }
 }
 
-/// What is seen of a path that is covered: the same whatever covers it.
-fn covered_stat(kind: StatKind) -> Stat {
+/// Returns what is seen of a path that is covered: the same whatever covers it.
+pub fn covered_stat(kind: StatKind) -> Stat {
     Stat {
         kind,
         mode: if kind == StatKind::Directory { 0o755 } else { 0o644 },
