@@ -9,6 +9,7 @@ pub mod globs;
 pub mod layer;
 pub mod names;
 pub mod normalise;
+pub mod origin;
 pub mod overlay;
 pub mod owned;
 pub mod owners;
