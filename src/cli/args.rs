@@ -2,6 +2,7 @@
 
 use super::args_query::{DIFF_HELP, DiffArgs, FIND_HELP, FIND_USAGE, FindArgs};
 use super::paint::When;
+use super::restore::{HELP as RESTORE_HELP, RestoreArgs};
 use crate::layer::codec::Compression;
 use crate::model::names::SnapshotRef;
 use crate::model::path::EntryPath;
@@ -109,6 +110,9 @@ pub(super) enum Command {
         #[arg(value_parser = EntryPathParser)]
         path: EntryPathArg,
     },
+    /// Make a directory hold what a snapshot does
+    #[command(after_help = RESTORE_HELP)]
+    Restore(RestoreArgs),
     /// List a snapshot's entries as recorded
     Ls {
         /// Snapshot to list
@@ -279,7 +283,7 @@ fn epoch_of_environment() -> Option<Option<i64>> {
     Some(value.to_str().and_then(|text| text.trim().parse().ok()))
 }
 
-fn parse_snapshot(text: &str) -> Result<SnapshotRef, String> {
+pub(super) fn parse_snapshot(text: &str) -> Result<SnapshotRef, String> {
     SnapshotRef::parse(text).map_err(|_| "expected a number or SERIES[@STAGE][~N]".to_owned())
 }
 

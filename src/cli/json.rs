@@ -195,7 +195,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-fn seconds(phases: &[(Phase, Duration)]) -> Value {
+pub(super) fn seconds(phases: &[(Phase, Duration)]) -> Value {
     let round = |time: &Duration| (time.as_secs_f64() * 1e6).round() / 1e6;
     Value::Object(phases.iter().map(|(phase, time)| (phase.name().to_owned(), json!(round(time)))).collect())
 }

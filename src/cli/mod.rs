@@ -9,6 +9,7 @@ mod json_query;
 mod pager;
 mod paint;
 mod progress;
+mod restore;
 mod text;
 mod text_diff;
 mod text_query;
@@ -18,7 +19,7 @@ pub use args::Cli;
 use crate::error::Result;
 use crate::model::names::SnapshotRef;
 use crate::model::path::EntryPath;
-use crate::ops::{cat, diff, explain, export, find, inspect, snapshot, which};
+use crate::ops::{cat, diff, explain, export, find, inspect, restore as restoring, snapshot, which};
 use args::{Command, ExportArgs};
 use args_query::DiffArgs;
 use paint::Paint;
@@ -80,6 +81,14 @@ pub fn run(cli: &Cli) -> Result<Answer> {
         Command::Cat { snapshot, path } => {
             pager::through(|out| cat::cat(&store, snapshot, &path.path(), out))?;
             String::new()
+        }
+        Command::Restore(args) => {
+            let outcome = restoring::restore(&store, &args.request(), &Progress::new(cli.quiet))?;
+            print_stats(cli, &[&outcome.seconds], None);
+            let warning = restore::warning(&outcome);
+            warning.iter().for_each(|text| say(&format!("rootstrata: warning: {text}")));
+            let text = show.one(|| restore::json(&outcome), || restore::text(&outcome, args.dry_run));
+            return Ok(Answer { text, may_page: false, is_negative: !outcome.is_complete() });
         }
         Command::Log { series } => {
             let logged = inspect::log(&store, series.as_deref())?;

@@ -94,5 +94,6 @@ fn doing(phase: Phase) -> &'static str {
         Phase::Export => "exporting",
         Phase::Read => "reading",
         Phase::Compare => "comparing",
+        Phase::Write => "writing",
     }
 }

@@ -56,7 +56,7 @@ pub(super) fn dress(
 }
 
 /// Both sides in one tree; links do not cross them.
-fn united(sides: Sides) -> Tree {
+pub(super) fn united(sides: Sides) -> Tree {
     let mut overlay = Overlay::new();
     for side in [sides.stable, sides.volatile] {
         overlay.lay(side.into_entries().into_iter().map(Laid::Entry));

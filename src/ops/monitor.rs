@@ -24,6 +24,8 @@ pub enum Phase {
     Read,
     /// Reading the database and comparing.
     Compare,
+    /// Writing a directory; counted in bytes of content.
+    Write,
 }
 
 impl Phase {
@@ -39,6 +41,7 @@ impl Phase {
             Self::Export => "export",
             Self::Read => "read",
             Self::Compare => "compare",
+            Self::Write => "write",
         }
     }
 }

@@ -142,7 +142,7 @@ fn entry_path(inside: &Path) -> Option<EntryPath> {
 }
 
 /// A store that the root holds would record itself, another each time.
-fn refuse_store_inside(store_path: &Path, root: &Root, policy: &Policy) -> Result<()> {
+pub(super) fn refuse_store_inside(store_path: &Path, root: &Root, policy: &Policy) -> Result<()> {
     let rules = policy.rules(BOOTSTRAP)?;
     let absolute = std::path::absolute(store_path).map_err(Error::io("find", store_path))?;
     let resolved = std::fs::canonicalize(&absolute).unwrap_or(absolute);

@@ -108,6 +108,25 @@ impl Store {
         state.map_err(|e| self.failed(e))
     }
 
+    /// Removes all stamps of a root, and returns the state in which that is known.
+    pub fn forget_stamps(&mut self, root_path: &Path) -> Result<StampState> {
+        let query = "DELETE FROM stamp WHERE root_id = (SELECT id FROM root WHERE path = ?)";
+        let run = || -> rusqlite::Result<StampState> {
+            let transaction = self.connection.unchecked_transaction()?;
+            let known =
+                root_of(&transaction, root_path)?.map_or_else(StampState::default, |(_, state)| state);
+            transaction.execute(query, [root_path.as_os_str().as_bytes()])?;
+            transaction.commit()?;
+            Ok(known)
+        };
+        run().map_err(|e| self.failed(e))
+    }
+
+    /// Says that the stamps are of a snapshot's tree, if nobody has changed them since `known`.
+    pub fn claim_stamps(&mut self, root_path: &Path, known: StampState, snapshot_id: i64) -> Result<()> {
+        claim(&self.connection, root_path, known, snapshot_id).map_err(|e| self.failed(e))
+    }
+
     /// Removes the stamp of a path, in its ordered form: what it said was not what was read.
     pub fn forget_stamp(&mut self, root_path: &Path, key: &[u8]) -> Result<()> {
         let query = "DELETE FROM stamp WHERE path = ? AND root_id = (SELECT id FROM root WHERE path = ?)";

@@ -1,0 +1,140 @@
+//! `restore`: its arguments, and what it says.
+
+use super::args::parse_snapshot;
+use super::json::{VERSION, absolute, insert_bytes, seconds};
+use super::text::size;
+use crate::fs::attributes::Lack;
+use crate::model::names::SnapshotRef;
+use crate::ops::restore::{Extra, Outcome, Request, Writes};
+use crate::ops::snapshot::Options;
+use clap::Args;
+use serde_json::{Value, json};
+use std::ffi::OsString;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+pub(super) const HELP: &str = "\
+What is in DIR already is compared as a snapshot would be, and only what
+differs is touched. Nothing outside DIR or mounted in it is.
+
+Exit status: 0 DIR has what was asked for, 1 something could not be given its
+owner, mode or the like, 2 trouble.";
+
+#[derive(Debug, Args)]
+pub(super) struct RestoreArgs {
+    /// Snapshot to restore
+    #[arg(value_parser = parse_snapshot)]
+    snapshot: SnapshotRef,
+    /// Directory to restore it to; made where it is missing
+    #[arg(value_name = "DIR")]
+    directory: PathBuf,
+    /// Only these paths or globs, and what is beneath them
+    #[arg(value_name = "PATHSPEC")]
+    pathspec: Vec<OsString>,
+    /// Remove what the snapshot does not have
+    #[arg(long)]
+    exact: bool,
+    /// Write nothing, and say what would be done
+    #[arg(short = 'n', long)]
+    pub(super) dry_run: bool,
+    /// Work on N threads [default: one for each processor]
+    #[arg(long, value_name = "N")]
+    threads: Option<NonZeroUsize>,
+}
+
+impl RestoreArgs {
+    pub(super) fn request(&self) -> Request {
+        Request {
+            snapshot: self.snapshot.clone(),
+            directory: self.directory.clone(),
+            pathspec: self.pathspec.clone(),
+            extra: if self.exact { Extra::Removed } else { Extra::Kept },
+            writes: if self.dry_run { Writes::Planned } else { Writes::Done },
+            threads: self.threads.unwrap_or(Options::default().threads),
+        }
+    }
+}
+
+fn lack_name(lack: Lack) -> &'static str {
+    match lack {
+        Lack::Device => "device",
+        Lack::Owner => "owner",
+        Lack::Mode => "mode",
+        Lack::Xattr => "xattr",
+        Lack::Time => "mtime",
+    }
+}
+
+/// What could not be done, in one line; `None` where all could.
+pub(super) fn warning(outcome: &Outcome) -> Option<String> {
+    let mut parts: Vec<String> = outcome
+        .lacks
+        .iter()
+        .map(|(lack, count, first)| {
+            let what = match lack {
+                Lack::Device => "device",
+                Lack::Owner => "owner",
+                Lack::Mode => "mode",
+                Lack::Xattr => "extended attributes",
+                Lack::Time => "time",
+            };
+            format!("{what} of {count} ({first}{})", if *count > 1 { ", …" } else { "" })
+        })
+        .collect();
+    if outcome.hidden > 0 {
+        parts.push(format!("{} entries that mounts hide", outcome.hidden));
+    }
+    (!parts.is_empty()).then(|| format!("could not be restored: {}", parts.join(", ")))
+}
+
+pub(super) fn text(outcome: &Outcome, is_dry_run: bool) -> String {
+    let Outcome { snapshot, made, adjusted, removed, unchanged, extra, layers_read, .. } = outcome;
+    let directory = crate::printable::printable(outcome.directory.as_os_str().as_encoded_bytes());
+    let verb = if is_dry_run { "would become" } else { "is" };
+    let mut text = format!(
+        "{directory} {verb} {}@{}, snapshot {}: {made} made, {adjusted} adjusted, {removed} removed, {unchanged} unchanged",
+        snapshot.series, snapshot.stage, snapshot.id
+    );
+    if *extra > 0 {
+        text += &format!(", {extra} others kept");
+    }
+    if *layers_read > 0 {
+        let layers = if *layers_read == 1 { "layer" } else { "layers" };
+        text += &format!("; {} written from {layers_read} {layers}", size(outcome.bytes_written));
+    }
+    text + "\n"
+}
+
+pub(super) fn json(outcome: &Outcome) -> Value {
+    let lacks: Vec<Value> = outcome
+        .lacks
+        .iter()
+        .map(|(lack, count, first)| {
+            let mut value = json!({ "what": lack_name(*lack), "entries": count });
+            if let Value::Object(object) = &mut value {
+                insert_bytes(object, "first", &absolute(first));
+            }
+            value
+        })
+        .collect();
+    json!({
+        "version": VERSION,
+        "id": outcome.snapshot.id,
+        "series": outcome.snapshot.series,
+        "stage": outcome.snapshot.stage,
+        "run": outcome.snapshot.run,
+        "directory": outcome.directory.to_string_lossy(),
+        "complete": outcome.is_complete(),
+        "made": outcome.made,
+        "adjusted": outcome.adjusted,
+        "removed": outcome.removed,
+        "unchanged": outcome.unchanged,
+        "extra": outcome.extra,
+        "hidden": outcome.hidden,
+        "files_written": outcome.files_written,
+        "bytes_written": outcome.bytes_written,
+        "layers_read": outcome.layers_read,
+        "lacks": lacks,
+        "seconds": seconds(&outcome.seconds),
+    })
+}
