@@ -64,6 +64,7 @@ OPTIONS = {  # name: (reader, default)
     "on_failure": (_flag, False),
     "bootstrap_chroot": (_flag, False),
     "required": (_flag, False),
+    "restore_bootstrap": (_flag, False),
 }
 
 
@@ -108,6 +109,7 @@ class Recorder:
         self.run_number = 0
         self.was_initialized = True
         plugins.add_hook("mount_root", self.look_at_root)
+        plugins.add_hook("preinit", self.restore_bootstrap)
         plugins.add_hook("postinit", self.begin_run)
         plugins.add_hook("postdeps", self.export_deps)
         plugins.add_hook("postbuild", self.export_failure)
@@ -121,6 +123,48 @@ class Recorder:
         root cache, it is still set when the second package finds the first one's dependencies.
         """
         self.was_initialized = self.buildroot.chroot_is_initialized()
+
+    @traceLog()
+    def restore_bootstrap(self):
+        """
+        Makes a cleaned chroot the recorded stage `bootstrap`, if asked to, and under `--no-clean` also a used one.
+
+        Other runs that find a used chroot, such as `--shell`, want it as it is.  A chroot that was restored in part
+        would pass for one that is initialized, so trouble ends the build, whatever `required` says.
+        """
+        is_used = self.was_initialized and self.buildroot.config.get("clean", True)
+        if not self.options.restore_bootstrap or is_used or self.buildroot.use_chroot_image:
+            return
+        state = "restoring buildroot stage bootstrap"
+        self.buildroot.state.start(state)
+        try:
+            with self.buildroot.uid_manager.elevated_privileges():
+                reason = self.reason_not_to_restore()
+                if reason is None:
+                    root = self.buildroot.make_chroot_path()
+                    stdout = self.run(self.command("restore", self.series + "@bootstrap", root, "--exact"), (0, 1))
+                    self.log.info("rootstrata: %s", restored(stdout))
+                    self.was_initialized = False  # it holds the base packages alone again
+                else:
+                    self.log.info("rootstrata: stage bootstrap is not restored: %s", reason)
+        except (Trouble, OSError) as trouble:
+            raise Error("rootstrata: restoring stage bootstrap: %s" % trouble) from trouble
+        finally:
+            self.buildroot.state.finish(state)
+
+    def reason_not_to_restore(self):
+        """Returns why the last recorded stage `bootstrap` is of no use, None where it is."""
+        try:
+            report = json.loads(self.run(self.command("show", self.series + "@bootstrap")))
+            recorded = report["time"]
+        except Trouble as trouble:
+            return str(trouble)  # there is none yet
+        except (ValueError, KeyError, TypeError) as error:
+            raise Trouble("the report is not understood: %s" % error) from error
+        for path in self.buildroot.config.get("config_paths", ()):
+            if os.stat(path).st_mtime > recorded:
+                return "%s is newer" % path
+        return None
 
     @traceLog()
     def begin_run(self):
@@ -183,17 +227,20 @@ class Recorder:
     def arguments(self, stage, archive):
         """Returns the command line that records `stage`, and exports it to `archive` if there is one."""
         root = self.buildroot.make_chroot_path()
-        argv = [self.options.binary, "--store", self.options.store, "-q"]
-        argv += ["export", "--root", root, "-o", archive] if archive else ["snapshot", root]
+        argv = ["export", "--root", root, "-o", archive] if archive else ["snapshot", root]
         argv += ["--series", self.series, "--stage", stage, "--run", "%s.%d" % (self.run_uuid, self.run_number)]
         argv += ["--profile", "mock"]
         if self.options.compression:
             argv += ["--compression", self.options.compression]
         if archive and self.options.all_stages:
             argv.append("--all-stages")
-        return argv + ["--json"]
+        return self.command(*argv)
 
-    def run(self, argv):
+    def command(self, *arguments):
+        """Returns a command line on the store, with a report as JSON."""
+        return [self.options.binary, "--store", self.options.store, "-q", *arguments, "--json"]
+
+    def run(self, argv, statuses=(0,)):
         """
         Runs the command in Mock's clean environment, logs what it says and returns its stdout.
 
@@ -210,7 +257,7 @@ class Recorder:
         except OSError as error:
             raise Trouble("cannot run %s: %s" % (argv[0], os.strerror(error.errno))) from error
         self.log.debug("rootstrata: exit status %d, stdout %r, stderr %r", done.returncode, done.stdout, done.stderr)
-        if done.returncode:
+        if done.returncode not in statuses:
             raise Trouble(failure(done))
         for line in done.stderr.splitlines():
             self.log.info("%s", line)
@@ -245,6 +292,18 @@ def summary(stdout):
             written = report["bytes_written"]
             parts.append("%s %s" % (report["path"], size(written) + " written" if written else "is up to date"))
         return "; ".join(parts + ["%.1f s" % sum(report["seconds"].values())])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Trouble("the report is not understood (%s): %.200r" % (error, stdout)) from error
+
+
+def restored(stdout):
+    """Says in one line what the command's report of a restore holds."""
+    try:
+        report = json.loads(stdout)
+        parts = ["restored %(series)s@%(stage)s, snapshot %(id)d" % report,
+                 "%(made)d entries made, %(adjusted)d adjusted, %(removed)d removed" % report,
+                 size(report["bytes_written"]) + " written", "%.1f s" % sum(report["seconds"].values())]
+        return "; ".join(parts)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise Trouble("the report is not understood (%s): %.200r" % (error, stdout)) from error
 

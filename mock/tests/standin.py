@@ -177,7 +177,8 @@ class Buildroot:
 
     def __init__(self, mock, is_bootstrap=False):
         self.mock = mock
-        self.config = {"mock_run_uuid": mock.uuid, "chroothome": "/builddir", "opstimeout": mock.opstimeout}
+        self.config = {"mock_run_uuid": mock.uuid, "chroothome": "/builddir", "opstimeout": mock.opstimeout,
+                       "clean": mock.clean, "config_paths": mock.config_paths}
         self.is_bootstrap = is_bootstrap
         self.shared_root_name = mock.root + ("-bootstrap" if is_bootstrap else "")
         self.root_name = self.shared_root_name + ("-" + mock.uniqueext if mock.uniqueext else "")
@@ -186,6 +187,7 @@ class Buildroot:
         self.cachedir = os.path.join(self.cache_topdir, self.shared_root_name)
         self.resultdir = os.path.join(self.basedir, "result")
         self.chroot_was_initialized = False
+        self.installs = 0
         self.use_chroot_image = mock.bootstrap_image if is_bootstrap else mock.buildroot_image
         self.state = State()
         self.uid_manager = mock.uid_manager
@@ -220,6 +222,12 @@ class Buildroot:
         """--buildroot-image: the image holds some package's dependencies."""
         trees.write_base(self.make_chroot_path())
         trees.write_dependencies(self.make_chroot_path(), "imaged")
+
+    def install_missing(self):
+        """Mock installs the base into a chroot that nobody has filled."""
+        if not self.chroot_was_initialized:
+            trees.write_base(self.make_chroot_path())
+            self.installs += 1
 
     def install_base(self):
         trees.write_base(self.make_chroot_path())
@@ -266,6 +274,7 @@ FRESH = Phase(("mount_root", "=look", "preinit", "=look", "preyum", "=install_ba
 CACHED = Phase(("mount_root", "=look", "=unpack_cache", "preinit", "=look", "preyum", "postyum", "=mark_initialized",
                 "postinit"))
 DIRTY = Phase(("mount_root", "=look", "=unpack_cache", "preinit", "=look", "=mark_initialized", "postinit"))
+RESTORED = Phase(("mount_root", "=look", "preinit", "=look", "=install_missing", "=mark_initialized", "postinit"))
 IMAGE = Phase(("mount_root", "=look", "preinit", "=look", "=unpack_image", "preyum", "postyum", "=mark_initialized",
                "postinit"))
 TO_POSTDEPS = ("earlyprebuild", "=become_user", "preyum", "=install_dependencies", "postyum", "preyum", "postyum",
@@ -284,6 +293,9 @@ RUNS = {
     "first": (CLEAN, FRESH, BUILD),
     "no-clean": (DIRTY, BUILD),
     "root-cache": (CLEAN, CACHED, BUILD),
+    "restored": (CLEAN, RESTORED, BUILD),
+    "no-clean, restored": (RESTORED, BUILD),
+    "shell": (RESTORED,),
     "bootstrap-chroot": (CLEAN, BOOTSTRAP_FRESH, FRESH, BUILD),
     "bootstrap-chroot again": (CLEAN, BOOTSTRAP_DIRTY, CACHED, BUILD),
     "init": (CLEAN, FRESH),
@@ -304,7 +316,7 @@ class Mock:
     """One Mock process with the plugin enabled."""
 
     def __init__(self, directory, options=None, root="fedora-rawhide-x86_64", uniqueext="", with_bootstrap=False,
-                 buildroot_image=False, bootstrap_image=False, opstimeout=0):
+                 buildroot_image=False, bootstrap_image=False, opstimeout=0, clean=True, config_paths=()):
         self.directory = directory
         self.options = options or {}
         self.root = root
@@ -312,6 +324,8 @@ class Mock:
         self.buildroot_image = buildroot_image
         self.bootstrap_image = bootstrap_image
         self.opstimeout = opstimeout
+        self.clean = clean
+        self.config_paths = config_paths
         self.uuid = str(uuid.uuid4())
         self.package = "hello"
         self.uid_manager = UidManager()

@@ -25,7 +25,7 @@ class Options(unittest.TestCase):
         self.assertEqual(vars(read()), {
             "binary": "rootstrata", "store": "/var/cache/mock/rootstrata", "series": None, "compression": None,
             "stages": ("bootstrap", "deps-installed"), "all_stages": False, "on_failure": False,
-            "bootstrap_chroot": False, "required": False})
+            "bootstrap_chroot": False, "required": False, "restore_bootstrap": False})
 
     def test_flags_may_be_words_numbers_or_python(self):
         for word in ("True", "true", "yes", "on", "1"):
@@ -50,7 +50,7 @@ class Options(unittest.TestCase):
         self.assertEqual(
             self.refused("stoer=/x"),
             "rootstrata: unknown option stoer; the options are all_stages, binary, bootstrap_chroot, compression, "
-            "on_failure, required, series, stages, store")
+            "on_failure, required, restore_bootstrap, series, stages, store")
 
     def test_an_unusable_value_is_named_with_what_was_expected(self):
         self.assertEqual(self.refused("required=maybe"),

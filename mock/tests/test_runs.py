@@ -47,6 +47,53 @@ class Runs(cases.CommandCase):
         self.assertTrue(mock.buildroot.chrootWasCached)
         self.assertEqual(self.stages(), [BOOTSTRAP, DEPS, DEPS])
 
+    def restored(self):
+        return [line for line in self.logged(logging.INFO) if "rootstrata: restored " in line]
+
+    def test_a_cleaned_chroot_is_restored_where_that_is_asked_for_and_recorded_again(self):
+        options = {"restore_bootstrap": True}
+        first = self.mock(options)
+        first.run("restored")
+        self.assertEqual((first.buildroot.installs, self.restored()), (1, []))
+        second = self.mock(options)
+        second.run("restored")
+        self.assertEqual((second.buildroot.installs, len(self.restored())), (0, 1))
+        self.assertEqual(self.stages(), [BOOTSTRAP, DEPS] * 2)
+        self.assertIn("; reused base", self.report(2))
+
+    def test_a_used_chroot_is_restored_under_no_clean_alone(self):
+        options = {"restore_bootstrap": True}
+        self.mock(options).run("restored")
+        mock = self.mock(options, clean=False)
+        root = mock.buildroot.make_chroot_path()
+        trees.write(os.path.join(root, "left-over"), b"x")
+        self.mock(options).run("shell")
+        self.assertTrue(os.path.exists(os.path.join(root, "left-over")))
+        mock.run("no-clean, restored")
+        self.assertFalse(os.path.exists(os.path.join(root, "left-over")))
+        self.assertEqual((mock.buildroot.installs, len(self.restored())), (0, 1))
+        self.assertEqual(self.stages(), [BOOTSTRAP, DEPS] * 2)
+
+    def test_a_snapshot_that_is_older_than_the_configuration_is_not_restored(self):
+        config = os.path.join(self.directory, "newer.cfg")
+        trees.write(config, b"")
+        os.utime(config, (2 ** 33, 2 ** 33))
+        options = {"restore_bootstrap": True}
+        self.mock(options).run("restored")
+        mock = self.mock(options, config_paths=(config,))
+        mock.run("restored")
+        self.assertEqual((mock.buildroot.installs, self.restored()), (1, []))
+        self.assertIn("rootstrata: stage bootstrap is not restored: %s is newer" % config, self.logged(logging.INFO))
+
+    def test_a_restore_that_fails_ends_the_build(self):
+        options = {"restore_bootstrap": True}
+        self.mock(options).run("restored")
+        base = self.snapshots()[0]["layers"][0]["digest"].split(":")[1]
+        os.unlink(os.path.join(self.store, "blobs", "sha256", base))
+        with self.assertRaises(standin.Error) as caught:
+            self.mock(options).run("restored")
+        self.assertIn("the blob is missing", str(caught.exception))
+
     def test_init_records_the_base_and_exports_nothing(self):
         self.mock().run("init")
         self.assertEqual(self.stages(), [BOOTSTRAP])
