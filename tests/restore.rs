@@ -219,6 +219,8 @@ fn a_part_of_a_snapshot_is_restored_alone() {
 fn a_dry_run_writes_nothing_and_says_what_would_be_done() {
     let case = Case::new("echo 1 > a; echo 2 > b; mkdir d");
     let to = case.bench.path("to");
+    assert_eq!(counts(&case.restore(&to, "--dry-run")), [3, 1, 0, 0]);
+    assert!(!to.exists());
     case.restore(&to, "");
     sh(&to, "echo x > a; touch more; chmod 0600 b; touch -r ../root ."); // or its time would differ, too
     let before = walked(&to);

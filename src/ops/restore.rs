@@ -127,10 +127,16 @@ pub fn restore(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> R
         let made = std::fs::create_dir_all(&request.directory);
         made.map_err(Error::io("create", &request.directory))?;
     }
-    let root = Root::open(&request.directory)?;
     let recorded = phases.run(Phase::Plan, None, || load(&store, snapshot))?;
-    refuse_store(&store, &root, &recorded.policy)?;
     refuse_unknown(&recorded, request)?;
+    if request.writes == Writes::Planned && !request.directory.exists() {
+        let directory = std::path::absolute(&request.directory);
+        let directory = directory.map_err(Error::io("find", &request.directory))?;
+        let outcome = outcome(&recorded, &plan_anew(&recorded.tree, &spec), &spec, &directory);
+        return Ok(Outcome { seconds: phases.spent(), ..outcome });
+    }
+    let root = Root::open(&request.directory)?;
+    refuse_store(&store, &root, &recorded.policy)?;
     let rules = recorded.policy.rules(&recorded.snapshot.stage)?;
     let mut attempt = 1;
     let prepared = loop {
@@ -140,23 +146,7 @@ pub fn restore(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> R
         }
     };
     let Prepared { plan, observed, stamps } = prepared;
-    let count = |act: Act| plan.acts.iter().filter(|found| **found == act).count() as u64;
-    let mut outcome = Outcome {
-        directory: root.path().to_owned(),
-        made: count(Act::Make),
-        adjusted: count(Act::Adjust),
-        removed: plan.removed.len() as u64,
-        unchanged: recorded.tree.entries().iter().filter(|entry| spec.chooses(&entry.path)).count() as u64,
-        extra: plan.extra,
-        hidden: plan.hidden,
-        files_written: 0,
-        bytes_written: 0,
-        layers_read: 0,
-        lacks: Vec::new(),
-        seconds: Vec::new(),
-        snapshot: recorded.snapshot.clone(),
-    };
-    outcome.unchanged = outcome.unchanged.saturating_sub(outcome.made + outcome.adjusted);
+    let mut outcome = outcome(&recorded, &plan, &spec, root.path());
     if request.writes == Writes::Done {
         let sources = sources(&store, &recorded, &plan)?;
         outcome.layers_read = sources.len() as u64;
@@ -178,6 +168,28 @@ pub fn restore(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> R
     }
     outcome.seconds = phases.spent();
     Ok(outcome)
+}
+
+/// What comes of a plan, before anything is written.
+fn outcome(recorded: &Recorded, plan: &Plan, spec: &Pathspec, directory: &Path) -> Outcome {
+    let count = |act: Act| plan.acts.iter().filter(|found| **found == act).count() as u64;
+    let (made, adjusted) = (count(Act::Make), count(Act::Adjust));
+    let chosen = recorded.tree.entries().iter().filter(|entry| spec.chooses(&entry.path)).count() as u64;
+    Outcome {
+        snapshot: recorded.snapshot.clone(),
+        directory: directory.to_owned(),
+        made,
+        adjusted,
+        removed: plan.removed.len() as u64,
+        unchanged: chosen.saturating_sub(made + adjusted), // directories above a part are made, but were not chosen
+        extra: plan.extra,
+        hidden: plan.hidden,
+        files_written: 0,
+        bytes_written: 0,
+        layers_read: 0,
+        lacks: Vec::new(),
+        seconds: Vec::new(),
+    }
 }
 
 fn load(store: &Store, snapshot: Snapshot) -> Result<Recorded> {

@@ -110,16 +110,19 @@ impl Store {
 
     /// Removes all stamps of a root, and returns the state in which that is known.
     pub fn forget_stamps(&mut self, root_path: &Path) -> Result<StampState> {
-        let query = "DELETE FROM stamp WHERE root_id = (SELECT id FROM root WHERE path = ?)";
-        let run = || -> rusqlite::Result<StampState> {
-            let transaction = self.connection.unchecked_transaction()?;
-            let known =
-                root_of(&transaction, root_path)?.map_or_else(StampState::default, |(_, state)| state);
-            transaction.execute(query, [root_path.as_os_str().as_bytes()])?;
+        let mut run = || -> rusqlite::Result<StampState> {
+            let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let Some((root_id, _)) = root_of(&transaction, root_path)? else {
+                return Ok(StampState::default());
+            };
+            let query = "UPDATE root SET generation = generation + 1, snapshot_id = NULL WHERE id = ? RETURNING generation";
+            let generation = transaction.query_row(query, [root_id], |row| row.get(0))?;
+            transaction.execute("DELETE FROM stamp WHERE root_id = ?", [root_id])?;
             transaction.commit()?;
-            Ok(known)
+            Ok(StampState { generation: Some(generation), snapshot_id: None })
         };
-        run().map_err(|e| self.failed(e))
+        let state = run();
+        state.map_err(|e| self.failed(e))
     }
 
     /// Says that the stamps are of a snapshot's tree, if nobody has changed them since `known`.
