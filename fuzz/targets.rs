@@ -245,7 +245,7 @@ fn printed(data: &[u8]) {
 
 fn index(data: &[u8]) {
     let blob = rootstrata::oci::Blob { digest: Digest([7; 32]), size_bytes: 9 };
-    let images = [Image { manifest: blob, name: Some("s:built".to_owned()) }];
+    let images = [Image { manifest: blob, name: Some("s:built".to_owned()), origin: None }];
     if let Ok(merged) = merge(data, &images, Path::new("index.json")) {
         let again = merge(&merged, &images, Path::new("index.json")).expect("what was merged is an index");
         assert_eq!(again, merged);

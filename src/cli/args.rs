@@ -1,11 +1,13 @@
 //! What can be asked for, as clap reads it.
 
+use super::args_keep::{IMPORT_HELP, ImportArgs, PRUNE_HELP, PruneArgs, SquashArgs, VERIFY_HELP, VerifyArgs};
 use super::args_query::{DIFF_HELP, DiffArgs, FIND_HELP, FIND_USAGE, FindArgs};
 use super::paint::When;
 use super::restore::{HELP as RESTORE_HELP, RestoreArgs};
 use crate::layer::codec::Compression;
 use crate::model::names::SnapshotRef;
 use crate::model::path::EntryPath;
+use crate::model::plan::{Limits, MOST_LAYERS};
 use crate::model::policy::{MtimeRule, Profile};
 use crate::ops::export::{Format, Request};
 use crate::ops::snapshot::Options;
@@ -122,6 +124,22 @@ pub(super) enum Command {
         #[arg(value_parser = EntryPathParser)]
         path: Option<EntryPathArg>,
     },
+    /// Check that the store holds what was recorded
+    #[command(after_help = VERIFY_HELP)]
+    Verify(VerifyArgs),
+    /// Remove snapshots by rule, and what no snapshot needs
+    #[command(after_help = PRUNE_HELP)]
+    Prune(PruneArgs),
+    /// Show what takes the space of the store
+    Du {
+        /// Only the stages and layers of SERIES; -v lists the layers
+        series: Option<String>,
+    },
+    /// Take the images of an archive or a layout into the store
+    #[command(after_help = IMPORT_HELP)]
+    Import(ImportArgs),
+    /// Make one layer of all layers of a snapshot
+    Squash(SquashArgs),
 }
 
 /// How a root is recorded.
@@ -164,6 +182,18 @@ pub(super) struct RecordArgs {
     /// zstd:3]
     #[arg(long, value_name = "KIND", value_parser = Compression::parse)]
     compression: Option<Compression>,
+    /// Make the base anew when the update would be more than PERCENT of it
+    /// [default: 30]
+    #[arg(long, value_name = "PERCENT")]
+    rebase_update: Option<u64>,
+    /// Make the base anew when more than PERCENT of it is no longer used
+    /// [default: 25]
+    #[arg(long, value_name = "PERCENT")]
+    rebase_dead: Option<u64>,
+    /// Make the base anew when the image would have more than N layers
+    /// [default: 100]
+    #[arg(long, value_name = "N", value_parser = parse_layers)]
+    max_layers: Option<usize>,
     /// Work on N threads [default: one for each processor]
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
@@ -258,6 +288,11 @@ impl RecordArgs {
             volatile: self.volatile.clone(),
             mtime: self.mtime,
             epoch_s: self.epoch.or_else(|| epoch_of_environment().flatten()),
+            limits: Limits {
+                update_percent: self.rebase_update.unwrap_or(defaults.limits.update_percent),
+                dead_percent: self.rebase_dead.unwrap_or(defaults.limits.dead_percent),
+                most_layers: self.max_layers.unwrap_or(defaults.limits.most_layers),
+            },
             compression: self.compression.unwrap_or(defaults.compression),
             threads: self.threads.unwrap_or(defaults.threads),
         }
@@ -297,6 +332,12 @@ fn parse_mtime(text: &str) -> Result<MtimeRule, String> {
     all.into_iter()
         .find(|rule| rule.name() == text)
         .ok_or_else(|| "expected package, fixed or keep".to_owned())
+}
+
+/// Base, update, delta and state are four.
+fn parse_layers(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| (4..=MOST_LAYERS).contains(number));
+    number.ok_or_else(|| format!("expected a number from 4 to {MOST_LAYERS}"))
 }
 
 fn parse_format(text: &str) -> Result<Format, String> {

@@ -161,7 +161,7 @@ const HASH_FORM: &str = "expected 64 hexadecimal digits";
 
 /// Paths in it are bytes, which clap's own parsers for text do not take.
 #[derive(Clone)]
-struct SourceParser;
+pub(super) struct SourceParser;
 
 impl TypedValueParser for SourceParser {
     type Value = Source;

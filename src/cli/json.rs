@@ -86,7 +86,7 @@ pub(super) fn ls(id: i64, entries: &[Entry]) -> Value {
     json!({ "version": VERSION, "id": id, "entries": entries })
 }
 
-fn head(snapshot: &Snapshot, layers: &[LayerUse]) -> Map<String, Value> {
+pub(super) fn head(snapshot: &Snapshot, layers: &[LayerUse]) -> Map<String, Value> {
     let value = json!({
         "id": snapshot.id,
         "series": snapshot.series,

@@ -65,6 +65,7 @@ fn rule(rule: &BaseRule) -> Value {
         BaseRule::DeadBase { dead_bytes, base_bytes } => {
             json!({ "rule": "dead-base", "dead_bytes": dead_bytes, "base_bytes": base_bytes })
         }
+        BaseRule::Squashed(of) => json!({ "rule": "squashed", "snapshot": of.id }),
         BaseRule::ManyLayers => json!({ "rule": "many-layers" }),
         BaseRule::LostBlob => json!({ "rule": "lost-blob" }),
     }

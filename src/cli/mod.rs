@@ -1,10 +1,12 @@
 //! The command line: the only place that prints.
 
 mod args;
+mod args_keep;
 mod args_query;
 mod html;
 mod json;
 mod json_diff;
+mod json_keep;
 mod json_query;
 mod pager;
 mod paint;
@@ -12,6 +14,7 @@ mod progress;
 mod restore;
 mod text;
 mod text_diff;
+mod text_keep;
 mod text_query;
 
 pub use args::Cli;
@@ -19,7 +22,10 @@ pub use args::Cli;
 use crate::error::Result;
 use crate::model::names::SnapshotRef;
 use crate::model::path::EntryPath;
-use crate::ops::{cat, diff, explain, export, find, inspect, restore as restoring, snapshot, which};
+use crate::ops::{
+    cat, diff, explain, export, find, import, inspect, prune, restore as restoring, snapshot, squash, usage,
+    verify, which,
+};
 use args::{Command, ExportArgs};
 use args_query::DiffArgs;
 use paint::Paint;
@@ -102,6 +108,35 @@ pub fn run(cli: &Cli) -> Result<Answer> {
             let path = path.as_ref().map_or_else(EntryPath::root, args::EntryPathArg::path);
             let (id, entries) = inspect::ls(&store, snapshot, &path)?;
             show.one(|| json::ls(id, &entries), || text::ls(&entries))
+        }
+        Command::Verify(args) => {
+            let found = verify::verify(&store, &args.request(), &Progress::new(cli.quiet))?;
+            print_stats(cli, &[&found.seconds], None);
+            let text = show.one(|| json_keep::verify(&found), || text_keep::verify(&found));
+            return Ok(Answer { is_negative: !found.findings.is_empty(), ..text.into() });
+        }
+        Command::Prune(args) => {
+            let pruned = prune::prune(&store, &args.request(), &Progress::new(cli.quiet))?;
+            print_stats(cli, &[&pruned.seconds], None);
+            let is_dry_run = args.is_dry_run();
+            let text = || text_keep::prune(&pruned, is_dry_run, cli.verbose);
+            show.one(|| json_keep::prune(&pruned, is_dry_run), text)
+        }
+        Command::Import(args) => {
+            let taken = import::import(&store, &args.request(), &Progress::new(cli.quiet))?;
+            print_stats(cli, &[&taken.seconds], None);
+            taken.failed.iter().for_each(|what| say(&format!("rootstrata: warning: left out: {what}")));
+            let text = show.one(|| json_keep::import(&taken), || text_keep::import(&taken, cli.verbose));
+            return Ok(Answer { is_negative: !taken.failed.is_empty(), ..text.into() });
+        }
+        Command::Squash(args) => {
+            let made = squash::squash(&store, &args.request(), &Progress::new(cli.quiet))?;
+            print_stats(cli, &[&made.seconds], None);
+            show.one(|| json_keep::squash(&made), || text_keep::squash(&made, cli.verbose))
+        }
+        Command::Du { series } => {
+            let used = usage::usage(&store, series.as_deref())?;
+            show.one(|| json_keep::usage(&used), || text_keep::usage(&used, cli.verbose))
         }
     };
     Ok(text.into())

@@ -95,5 +95,6 @@ fn doing(phase: Phase) -> &'static str {
         Phase::Read => "reading",
         Phase::Compare => "comparing",
         Phase::Write => "writing",
+        Phase::Remove => "removing",
     }
 }

@@ -26,7 +26,7 @@ pub(super) fn snapshot(outcome: &snapshot::Outcome, verbose: bool) -> String {
     text
 }
 
-fn push_layer(text: &mut String, layer: &LayerUse, verbose: bool) {
+pub(super) fn push_layer(text: &mut String, layer: &LayerUse, verbose: bool) {
     let LayerUse { role, layer, blob, reused } = layer;
     let state = if *reused { "reused" } else { "new" };
     let digest = blob.digest.to_string();
@@ -178,6 +178,12 @@ pub(super) fn stats(phases: &[&Vec<(Phase, Duration)>], recorded: Option<&snapsh
         let _ = writeln!(text, "{:<9} {} bytes", "new", new.map(|layer| layer.blob.size_bytes).sum::<u64>());
     }
     text
+}
+
+/// A share with one decimal; of nothing, none.
+pub(super) fn percent(part: u64, whole: u64) -> String {
+    let share = if whole == 0 { 0.0 } else { part as f64 * 100.0 / whole as f64 };
+    format!("{share:.1} %")
 }
 
 /// Bytes in decimal units, as disks and registries count.

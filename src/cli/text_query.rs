@@ -1,7 +1,7 @@
 //! What is known of one snapshot or of many, as text for people.
 
 use super::paint::{Colour, Paint};
-use super::text::{mode, size, table};
+use super::text::{mode, percent, size, table};
 use super::text_diff::{FILES, LEFT, counted, push_files, push_packages};
 use crate::model::compare::Aspects;
 use crate::model::entry::{Entry, Kind};
@@ -27,6 +27,9 @@ pub(super) fn explain(explained: &Explained, lists_all: bool, paint: Paint) -> S
         let colour = if layer.reused { Colour::Green } else { Colour::Yellow };
         let _ = writeln!(text, "\n{}", paint.text(colour, &head));
         match reason {
+            Reason::Reused(first) if first.id == explained.snapshot.id => {
+                let _ = writeln!(text, "  written for a snapshot that is gone");
+            }
             Reason::Reused(first) => {
                 let _ = writeln!(text, "  written for {}", about(first));
             }
@@ -56,15 +59,18 @@ fn rule_text(rule: &BaseRule) -> String {
             format!("a base, since what there was has another policy: {}", about(other))
         }
         BaseRule::LargeUpdate { update_bytes, base_bytes } => format!(
-            "a base, since an update would have had {}, more than half of the last base's {}",
+            "a base, since an update would have had {}, {} of the last base's {}",
             size(*update_bytes),
+            percent(*update_bytes, *base_bytes),
             size(*base_bytes)
         ),
         BaseRule::DeadBase { dead_bytes, base_bytes } => format!(
-            "a base, since {} of the last one's {} are no longer used, more than half",
+            "a base, since {} of the last one's {} are no longer used, {}",
             size(*dead_bytes),
-            size(*base_bytes)
+            size(*base_bytes),
+            percent(*dead_bytes, *base_bytes)
         ),
+        BaseRule::Squashed(of) => format!("a base, squashed from the layers of {}", about(of)),
         BaseRule::ManyLayers => "a base, since the image would have had too many layers".to_owned(),
         BaseRule::LostBlob => "a base, since a blob of what lies below was lost".to_owned(),
     }

@@ -3,8 +3,8 @@
 //! One pass, in memory that grows with the number of entries alone, and that is limited. Decompression runs beside the
 //! parsing. A blob is hashed as it comes, and is refused where its digest is another.
 
-pub use super::unpack::{Blob, check};
-use super::unpack::{Pipe, Whole, with_members};
+pub use super::unpack::{Blob, Unpacked, check};
+use super::unpack::{Pipe, Whole, with_members, with_members_of};
 use crate::error::{Error, Result};
 use crate::model::digest::ContentHash;
 use crate::model::entry::{Device, Entry, Group, Kind, Xattrs};
@@ -39,8 +39,17 @@ pub struct LayerItems {
 
 /// Reads all of a layer. Fails where the blob is not what its digest says, or holds what no layer may.
 pub fn read(blob: Blob, keep: &mut Keep) -> Result<LayerItems> {
+    read_as(blob, None, keep).map(|(items, _)| items)
+}
+
+/// Reads all of a layer, and returns also how many bytes its tar has. Fails also where it does not unpack to what it must.
+pub fn read_exactly(blob: Blob, expected: Unpacked, keep: &mut Keep) -> Result<(LayerItems, u64)> {
+    read_as(blob, Some(expected), keep)
+}
+
+fn read_as(blob: Blob, expected: Option<Unpacked>, keep: &mut Keep) -> Result<(LayerItems, u64)> {
     let path = blob.path.to_owned();
-    with_members(blob, |reader| {
+    with_members_of(blob, expected, |reader| {
         let mut gathering = Gathering { most_bytes: LARGEST_ENTRIES_BYTES, ..Gathering::default() };
         let mut buffer = vec![0; BUFFER_BYTES];
         while let Some(found) = reader.next_member().map_err(|e| unreadable(&path, e))? {

@@ -2,7 +2,7 @@
 
 use super::codec::Codec;
 use crate::error::{Error, Result};
-use crate::model::digest::Digest;
+use crate::model::digest::{DiffId, Digest};
 use crate::tarball::read::Reader;
 use sha2::{Digest as _, Sha256};
 use std::io::{self, Read};
@@ -40,24 +40,43 @@ impl Whole for bool {
     }
 }
 
+/// What a blob must unpack to.
+#[derive(Clone, Copy, Debug)]
+pub struct Unpacked {
+    /// SHA-256 of its tar.
+    pub diff_id: DiffId,
+    /// It is refused as soon as the tar is longer: a few bytes may unpack to more than any disk holds.
+    pub most_bytes: u64,
+}
+
 /// Gives the members of the layer to `work`, while another thread decompresses.
 pub(super) fn with_members<T: Whole>(
     blob: Blob,
     work: impl FnOnce(&mut Reader<Pipe>) -> Result<T>,
 ) -> Result<T> {
-    with_members_within(LEAST_LIMIT_BYTES, blob, work)
+    with_members_within(LEAST_LIMIT_BYTES, None, blob, work).map(|(done, _)| done)
+}
+
+/// The same, for a blob that must unpack to this. Returns also how many bytes it unpacked to, as far as it was read.
+pub(super) fn with_members_of<T: Whole>(
+    blob: Blob,
+    expected: Option<Unpacked>,
+    work: impl FnOnce(&mut Reader<Pipe>) -> Result<T>,
+) -> Result<(T, u64)> {
+    with_members_within(LEAST_LIMIT_BYTES, expected, blob, work)
 }
 
 fn with_members_within<T: Whole>(
     limit_bytes: u64,
+    expected: Option<Unpacked>,
     blob: Blob,
     work: impl FnOnce(&mut Reader<Pipe>) -> Result<T>,
-) -> Result<T> {
+) -> Result<(T, u64)> {
     let Blob { input, path, digest } = blob;
     let (blocks, queue) = sync_channel(QUEUED_BLOCKS);
     std::thread::scope(|scope| {
-        let decompressor = scope.spawn(move || decompress(input, path, limit_bytes, &blocks));
-        let mut reader = Reader::new(Pipe { queue, block: Vec::new(), taken: 0 });
+        let decompressor = scope.spawn(move || decompress(input, path, limit_bytes, expected, &blocks));
+        let mut reader = Reader::new(Pipe { queue, block: Vec::new(), taken: 0, given_bytes: 0 });
         let done = work(&mut reader);
         let is_whole = done.as_ref().is_ok_and(Whole::is_whole);
         let mut pipe = reader.into_inner();
@@ -66,6 +85,7 @@ fn with_members_within<T: Whole>(
             let rest = io::copy(&mut pipe, &mut io::sink());
             rest.map_err(|e| Error::damaged(path, e.to_string()))?;
         }
+        let unpacked_bytes = pipe.given_bytes;
         drop(pipe);
         let found = decompressor.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         if is_whole {
@@ -74,7 +94,7 @@ fn with_members_within<T: Whole>(
                 return Err(Error::damaged(path, format!("its digest is {found} and not {digest}")));
             }
         }
-        done
+        done.map(|done| (done, unpacked_bytes))
     })
 }
 
@@ -96,8 +116,10 @@ fn decompress(
     input: impl Read + Send,
     path: &Path,
     limit_bytes: u64,
+    expected: Option<Unpacked>,
     blocks: &SyncSender<io::Result<Vec<u8>>>,
 ) -> Result<Option<Digest>> {
+    let mut tar = expected.map(|expected| (expected, Sha256::new()));
     let (taken, mut given) = (AtomicU64::new(0), 0);
     let mut input = Hashing { input, hasher: Sha256::new(), taken: &taken };
     let mut start = vec![0; 8];
@@ -129,6 +151,12 @@ fn decompress(
             if given > limit_bytes.max(LARGEST_RATIO.saturating_mul(taken.load(Relaxed))) {
                 failure = Some(io::Error::other("it unpacks to more than any layer has"));
             }
+            if let Some((Unpacked { most_bytes, .. }, hasher)) = &mut tar {
+                hasher.update(&block);
+                if given > *most_bytes {
+                    failure = Some(io::Error::other(format!("it unpacks to more than {most_bytes} bytes")));
+                }
+            }
             let is_last = filled < BUFFER_BYTES;
             if blocks.send(Ok(block)).is_err() {
                 return Ok(None);
@@ -143,6 +171,12 @@ fn decompress(
         }
     }
     io::copy(&mut input, &mut io::sink()).map_err(Error::io("read", path))?;
+    if let Some((Unpacked { diff_id, .. }, hasher)) = tar {
+        let found = DiffId(hasher.finalize().into());
+        if found != diff_id {
+            return Err(Error::damaged(path, format!("its content is {found} and not {diff_id}")));
+        }
+    }
     Ok(Some(Digest(input.hasher.finalize().into())))
 }
 
@@ -167,6 +201,7 @@ pub(super) struct Pipe {
     queue: Receiver<io::Result<Vec<u8>>>,
     block: Vec<u8>,
     taken: usize,
+    given_bytes: u64,
 }
 
 impl Read for Pipe {
@@ -180,6 +215,7 @@ impl Read for Pipe {
         let count = buffer.len().min(self.block.len() - self.taken);
         buffer[..count].copy_from_slice(&self.block[self.taken..self.taken + count]);
         self.taken += count;
+        self.given_bytes += count as u64;
         Ok(count)
     }
 }
@@ -203,7 +239,7 @@ mod tests {
         let path = Path::new("blob");
         let blob = Blob { input: Box::new(bytes), path, digest: Digest(Sha256::digest(bytes).into()) };
         let mut count = 0;
-        with_members_within(limit_bytes, blob, |reader| {
+        with_members_within(limit_bytes, None, blob, |reader| {
             while reader.next_member().map_err(|e| Error::damaged(path, e.to_string()))?.is_some() {
                 count += 1;
             }

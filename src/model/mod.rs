@@ -2,10 +2,12 @@
 
 pub mod account;
 pub mod compare;
+pub mod content_place;
 pub mod diff;
 pub mod digest;
 pub mod entry;
 pub mod globs;
+pub mod keep;
 pub mod layer;
 pub mod names;
 pub mod normalise;

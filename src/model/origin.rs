@@ -1,107 +1,74 @@
-//! Which layer gives a path its content, and under which name.
+//! What an index says of an image beyond its name, so that the image can be recorded again as it was.
 //!
-//! Pure. A layer has the content of an inode once, under the first of the inode's names in it; that name may be one that a
-//! layer above hides.
+//! Pure. Stands in annotations of the descriptor in index.json, not in the manifest: equal layers make equal images.
 
-use super::entry::{Entry, Group};
-use super::overlay::Laid;
-use super::path::EntryPath;
-use super::tree::Tree;
 use std::collections::HashMap;
 
-/// Where the content of an entry is.
+const SERIES: &str = "org.rootstrata.series";
+const STAGE: &str = "org.rootstrata.stage";
+const POLICY: &str = "org.rootstrata.policy";
+const SNAPSHOT: &str = "org.rootstrata.snapshot";
+const RUN: &str = "org.rootstrata.run";
+const CREATED: &str = "org.rootstrata.created";
+
+/// Where an image comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
-    /// The place of the layer, counted from the lowest.
-    pub layer: usize,
-    /// The name that has the content there.
-    pub name: EntryPath,
+    /// The series, which a name has in lowercase alone.
+    pub series: String,
+    /// The stage.
+    pub stage: String,
+    /// The canonical form of the policy.
+    pub policy: String,
+    /// As what it was recorded; only in the index of a store, since an archive is a function of its images.
+    pub recorded: Option<Recorded>,
 }
 
-/// Returns the origin of each entry of `tree` that `is_wanted`, by its place, in the order of places. `tree` is what `layers`
-/// give, of which each is in path order, the lowest first.
-pub fn origins(
-    tree: &Tree,
-    layers: &[Vec<Laid>],
-    is_wanted: impl Fn(usize, &Entry) -> bool,
-) -> Vec<(usize, Origin)> {
-    let firsts: Vec<HashMap<Group, &EntryPath>> = layers.iter().map(|layer| first_names(layer)).collect();
-    let mut at: Vec<usize> = vec![0; layers.len()];
-    let mut found = Vec::new();
-    for (place, entry) in tree.entries().iter().enumerate() {
-        let mut topmost = None;
-        for (layer, items) in layers.iter().enumerate() {
-            let at = &mut at[layer];
-            while items.get(*at).is_some_and(|item| item.path() < &entry.path) {
-                *at += 1;
-            }
-            // A whiteout of the path may stand before its entry.
-            let here = items[*at..].iter().take_while(|item| item.path() == &entry.path);
-            let given = here.filter_map(|item| match item {
-                Laid::Entry(given) => Some(given),
-                _ => None,
-            });
-            topmost = given.last().map(|given| (layer, given)).or(topmost);
-        }
-        if let Some((layer, given)) = topmost.filter(|_| is_wanted(place, entry)) {
-            let first = given.group.and_then(|group| firsts[layer].get(&group).copied());
-            found.push((place, Origin { layer, name: first.unwrap_or(&given.path).clone() }));
-        }
-    }
-    found
+/// As what an image was recorded in its store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// The number of the snapshot.
+    pub id: i64,
+    /// The run.
+    pub run: String,
+    /// When, in seconds since 1970.
+    pub created_s: i64,
 }
 
-fn first_names(layer: &[Laid]) -> HashMap<Group, &EntryPath> {
-    let mut firsts = HashMap::new();
-    for item in layer {
-        if let Laid::Entry(Entry { path, group: Some(group), .. }) = item {
-            firsts.entry(*group).or_insert(path);
+impl Origin {
+    /// Returns it as annotations.
+    pub fn annotations(&self) -> Vec<(&'static str, String)> {
+        let Self { series, stage, policy, recorded } = self;
+        let mut all = vec![(SERIES, series.clone()), (STAGE, stage.clone()), (POLICY, policy.clone())];
+        if let Some(Recorded { id, run, created_s }) = recorded {
+            all.extend([(SNAPSHOT, id.to_string()), (RUN, run.clone()), (CREATED, created_s.to_string())]);
         }
+        all
     }
-    firsts
+
+    /// Reads it back; `None` where it is not there.
+    pub fn of(annotations: &HashMap<String, String>) -> Option<Self> {
+        let get = |name: &str| annotations.get(name).cloned();
+        let number = |name: &str| get(name)?.parse().ok();
+        let recorded =
+            || Some(Recorded { id: number(SNAPSHOT)?, run: get(RUN)?, created_s: number(CREATED)? });
+        Some(Self { series: get(SERIES)?, stage: get(STAGE)?, policy: get(POLICY)?, recorded: recorded() })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::overlay::Overlay;
-    use crate::model::testing::{directory, file, linked, path};
-
-    fn shown(layers: &[Vec<Laid>]) -> Vec<String> {
-        let mut overlay = Overlay::new();
-        layers.iter().for_each(|layer| overlay.lay(layer.iter().cloned()));
-        let tree = overlay.into_tree();
-        let found = origins(&tree, layers, |_, entry| !entry.is_directory());
-        let show = |(at, origin): &(usize, Origin)| {
-            format!("{} of {} in {}", tree.entries()[*at].path, origin.name, origin.layer)
-        };
-        found.iter().map(show).collect()
-    }
-
-    fn entries(all: &[Entry]) -> Vec<Laid> {
-        all.iter().cloned().map(Laid::Entry).collect()
-    }
 
     #[test]
-    fn the_topmost_layer_that_has_a_path_gives_it() {
-        let base = entries(&[directory("d"), file("d/a", 1), file("d/b", 1), file("x", 1)]);
-        let upper = vec![Laid::Entry(directory("d")), Laid::Entry(file("d/b", 2)), Laid::Whiteout(path("x"))];
-        assert_eq!(shown(&[base, upper]), ["/d/a of /d/a in 0", "/d/b of /d/b in 1"]);
-    }
-
-    #[test]
-    fn what_was_deleted_and_put_back_is_of_the_layer_that_did_so() {
-        let base = entries(&[file("x", 1)]);
-        let gone = vec![Laid::Whiteout(path("x"))];
-        let back = vec![Laid::Whiteout(path("x")), Laid::Entry(file("x", 1))];
-        assert_eq!(shown(&[base.clone(), gone]), [""; 0]);
-        assert_eq!(shown(&[base, back]), ["/x of /x in 1"]);
-    }
-
-    #[test]
-    fn a_link_has_its_content_under_the_first_name_of_its_layer_even_where_that_is_hidden() {
-        let base = entries(&[linked("a", 0), linked("b", 0), linked("c", 0)]);
-        let upper = entries(&[file("a", 9)]);
-        assert_eq!(shown(&[base, upper]), ["/a of /a in 1", "/b of /a in 0", "/c of /a in 0"]);
+    fn what_is_written_reads_back() {
+        let mut origin =
+            Origin { series: "S+1".into(), stage: "built".into(), policy: "{}".into(), recorded: None };
+        for recorded in [None, Some(Recorded { id: 7, run: "r7".to_owned(), created_s: -5 })] {
+            origin.recorded = recorded;
+            let all = origin.annotations().into_iter().map(|(name, value)| (name.to_owned(), value));
+            assert_eq!(Origin::of(&all.collect()), Some(origin.clone()));
+        }
+        assert_eq!(Origin::of(&HashMap::new()), None);
     }
 }

@@ -72,6 +72,24 @@ pub fn config(settings: &Settings, layers: &[ImageLayer]) -> Result<Vec<u8>> {
     built().map(|config| to_sorted_json(&config)).map_err(unbuildable)
 }
 
+/// Returns the bytes of a configuration that says what `there` says, of an image with these layers.
+pub fn with_layers(there: &[u8], layers: &[ImageLayer]) -> Result<Vec<u8>> {
+    let unreadable = |e: serde_json::Error| Error::Image(e.to_string());
+    let mut config: serde_json::Value = serde_json::from_slice(there).map_err(unreadable)?;
+    let diff_ids: Vec<String> = layers.iter().map(|layer| layer.diff_id.to_string()).collect();
+    config["rootfs"] = serde_json::json!({ "diff_ids": diff_ids, "type": "layers" });
+    let created = config["created"].clone();
+    let history = layers.iter().map(|layer| {
+        let by = format!("rootstrata: {}", layer.role.name());
+        match created.is_null() {
+            true => serde_json::json!({ "created_by": by }),
+            false => serde_json::json!({ "created": created, "created_by": by }),
+        }
+    });
+    config["history"] = history.collect();
+    serde_json::to_vec(&config).map_err(unreadable)
+}
+
 /// Returns the bytes of a manifest.
 pub fn manifest(config: &Blob, layers: &[ImageLayer]) -> Result<Vec<u8>> {
     let built = || -> oci_spec::Result<_> {

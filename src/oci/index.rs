@@ -3,6 +3,7 @@
 use super::image::{descriptor, unbuildable};
 use super::{Blob, REF_NAME, to_sorted_json};
 use crate::error::{Error, Result};
+use crate::model::origin::Origin;
 use oci_spec::image::{Descriptor, ImageIndex, ImageIndexBuilder, MediaType};
 use std::collections::HashMap;
 use std::path::Path;
@@ -14,6 +15,8 @@ pub struct Image {
     pub manifest: Blob,
     /// Its name; `None` for one that has none.
     pub name: Option<String>,
+    /// Where it comes from.
+    pub origin: Option<Origin>,
 }
 
 /// Returns the bytes of an index of these images, in this order.
@@ -52,9 +55,13 @@ fn of_descriptors(descriptors: Vec<Descriptor>) -> Result<Vec<u8>> {
 
 fn descriptor_of(image: &Image) -> oci_spec::Result<Descriptor> {
     let built = descriptor(&image.manifest, MediaType::ImageManifest)?;
-    match &image.name {
-        Some(name) => built.annotations(HashMap::from([(REF_NAME.to_owned(), name.clone())])).build(),
-        None => built.build(),
+    let mut annotations = HashMap::new();
+    annotations.extend(image.name.clone().map(|name| (REF_NAME.to_owned(), name)));
+    let origin = image.origin.iter().flat_map(Origin::annotations);
+    annotations.extend(origin.map(|(name, value)| (name.to_owned(), value)));
+    match annotations.is_empty() {
+        true => built.build(),
+        false => built.annotations(annotations).build(),
     }
 }
 
@@ -64,7 +71,8 @@ mod tests {
     use crate::model::digest::Digest;
 
     fn image(byte: u8, name: Option<&str>) -> Image {
-        Image { manifest: Blob { digest: Digest([byte; 32]), size_bytes: 1 }, name: name.map(str::to_owned) }
+        let manifest = Blob { digest: Digest([byte; 32]), size_bytes: 1 };
+        Image { manifest, name: name.map(str::to_owned), origin: None }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use super::{Blob, REF_NAME, blob_name};
 use crate::error::{Error, Result, show};
 use crate::model::digest::{DiffId, Digest, LayerKey};
 use crate::model::layer::Role;
+use crate::model::origin::Origin;
 use crate::model::source::ImageRef;
 use crate::printable::printable;
 use crate::tarball::read::{FoundKind, Reader, TarError};
@@ -50,6 +51,8 @@ enum Place {
 pub struct FoundImage {
     /// Its manifest.
     pub manifest: Blob,
+    /// Its configuration.
+    pub config: Blob,
     /// Its layers, the lowest first.
     pub layers: Vec<FoundLayer>,
 }
@@ -59,6 +62,17 @@ impl FoundImage {
     pub fn blobs_bytes(&self) -> u64 {
         self.layers.iter().fold(0, |sum, layer| sum.saturating_add(layer.blob.size_bytes))
     }
+}
+
+/// An image as an index lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedImage {
+    /// Its manifest.
+    pub manifest: Blob,
+    /// Its name.
+    pub name: Option<String>,
+    /// Where it comes from, where rootstrata has made it.
+    pub origin: Option<Origin>,
 }
 
 /// A layer of an image.
@@ -123,21 +137,51 @@ impl Opened {
 
     /// Finds the image that is meant. Of one for several platforms, that for this machine's is taken.
     pub fn image(&self, reference: &ImageRef) -> Result<FoundImage> {
-        let bytes = self.read_small("index.json", None)?;
-        let mut index: ImageIndex = self.parse("index.json", &bytes)?;
-        let mut descriptor = self.choose(&index, reference)?;
+        self.image_of(self.resolve(self.choose(&self.index()?, reference)?)?)
+    }
+
+    /// Returns the images that are meant, in the order of the index: all, where none is named.
+    pub fn images(&self, reference: &ImageRef) -> Result<Vec<ListedImage>> {
+        let index = self.index()?;
+        let chosen = match reference {
+            ImageRef::Only => index.manifests().clone(),
+            reference => vec![self.choose(&index, reference)?],
+        };
+        let listed = chosen.into_iter().map(|descriptor| {
+            let annotations = descriptor.annotations().clone().unwrap_or_default();
+            let (name, origin) = (annotations.get(REF_NAME).cloned(), Origin::of(&annotations));
+            Ok(ListedImage { manifest: self.resolve(descriptor)?, name, origin })
+        });
+        listed.collect()
+    }
+
+    fn index(&self) -> Result<ImageIndex> {
+        self.parse("index.json", &self.read_small("index.json", None)?)
+    }
+
+    /// Follows indexes to a manifest.
+    fn resolve(&self, mut descriptor: Descriptor) -> Result<Blob> {
         for _ in 0..MOST_INDEXES {
             if *descriptor.media_type() != MediaType::ImageIndex
                 && descriptor.media_type().to_string()
                     != "application/vnd.docker.distribution.manifest.list.v2+json"
             {
-                return self.manifest(&descriptor);
+                return self.blob(&descriptor);
             }
-            let blob = self.blob(&descriptor)?;
-            index = self.parse("an index", &self.read_blob(&blob)?)?;
+            let index = self.parse("an index", &self.read_blob(&self.blob(&descriptor)?)?)?;
             descriptor = self.choose_platform(&index)?;
         }
         Err(self.bad("its indexes name one another without end"))
+    }
+
+    /// Tells whether a blob is there.
+    pub fn has(&self, blob: &Blob) -> bool {
+        self.open_member(&blob_name(&blob.digest)).is_ok()
+    }
+
+    /// Returns the bytes of a manifest or a configuration, which are those of its digest.
+    pub fn bytes(&self, blob: &Blob) -> Result<Vec<u8>> {
+        self.read_blob(blob)
     }
 
     /// Opens the blob of a layer. Whoever reads it compares its digest.
@@ -197,15 +241,15 @@ impl Opened {
         found.cloned().ok_or_else(|| self.bad("it has no image for this machine"))
     }
 
-    fn manifest(&self, descriptor: &Descriptor) -> Result<FoundImage> {
-        let blob = self.blob(descriptor)?;
+    /// Reads the image with this manifest.
+    pub fn image_of(&self, blob: Blob) -> Result<FoundImage> {
         let manifest: ImageManifest = self.parse("the manifest", &self.read_blob(&blob)?)?;
         if manifest.layers().len() > MOST_LAYERS {
             return Err(self.bad(format!("it has {} layers, more than any image", manifest.layers().len())));
         }
-        let config = self.read_blob(&self.blob(manifest.config())?)?;
-        let config: Value = self.parse("the configuration", &config)?; // of the rest, makers leave out much
-        let diff_ids = config["rootfs"]["diff_ids"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let config = self.blob(manifest.config())?;
+        let content: Value = self.parse("the configuration", &self.read_blob(&config)?)?; // of the rest, makers leave out much
+        let diff_ids = content["rootfs"]["diff_ids"].as_array().map(Vec::as_slice).unwrap_or_default();
         if diff_ids.len() != manifest.layers().len() {
             return Err(self.bad("its configuration names another number of layers than its manifest"));
         }
@@ -222,7 +266,7 @@ impl Opened {
                 key: annotation(LAYER_KEY).and_then(|key| LayerKey::parse(key)),
             })
         });
-        Ok(FoundImage { layers: layers.collect::<Result<_>>()?, manifest: blob })
+        Ok(FoundImage { layers: layers.collect::<Result<_>>()?, manifest: blob, config })
     }
 
     fn blob(&self, descriptor: &Descriptor) -> Result<Blob> {

@@ -64,7 +64,7 @@ impl<'p> MadeLayer<'p> {
     /// Returns what the store is to record.
     pub(super) fn as_recorded(&self) -> SnapshotLayer<'p> {
         let Self { role, key, diff_id, tar_bytes, .. } = *self;
-        let new = self.new.map(|content| NewLayer { content, diff_id, tar_bytes });
+        let new = self.new.map(|content| NewLayer { content, diff_id, tar_bytes, under: None });
         SnapshotLayer { role, key, blob: self.blob.clone(), new }
     }
 
@@ -232,9 +232,7 @@ impl<'a> Composer<'a> {
 
     /// Makes a blob durable.
     fn keep(&self, packed: Packed) -> Result<Blob> {
-        let Packed { blob, compressed: Compressed { digest, size_bytes, .. } } = packed;
-        self.store.keep_blob(blob, &digest, size_bytes)?;
-        Ok(Blob { digest, media_type: self.compression.codec().media_type().to_owned(), size_bytes })
+        keep_packed(self.store, packed.blob, &packed.compressed, self.compression)
     }
 
     fn contents<'c>(&'c self, late: &'c Late) -> RootContents<'c> {
@@ -259,6 +257,18 @@ impl<'a> Composer<'a> {
     fn kept(&self, blob: BlobRef) -> Result<Option<BlobRef>> {
         Ok(self.store.has_blob(&blob.digest, blob.size_bytes).then_some(blob))
     }
+}
+
+/// Makes the blob of a layer durable.
+pub(super) fn keep_packed(
+    store: &Store,
+    blob: NewBlob,
+    packed: &Compressed,
+    compression: Compression,
+) -> Result<Blob> {
+    let Compressed { digest, size_bytes, .. } = *packed;
+    store.keep_blob(blob, &digest, size_bytes)?;
+    Ok(Blob { digest, media_type: compression.codec().media_type().to_owned(), size_bytes })
 }
 
 /// The files of a root, counted as they are read.

@@ -17,7 +17,7 @@ use crate::model::names::{BOOTSTRAP, SnapshotRef};
 use crate::model::overlay::Laid;
 use crate::model::owners::{Installed, Times};
 use crate::model::path::EntryPath;
-use crate::model::plan::{MOST_LAYERS, weigh};
+use crate::model::plan::{Limits, weigh};
 use crate::model::policy::{MtimeRule, Policy};
 use crate::model::tree::Tree;
 use crate::model::upgrade::compare_packages;
@@ -82,14 +82,14 @@ pub enum BaseRule {
     First,
     /// What there was has this other policy.
     OtherPolicy(Box<Snapshot>),
-    /// An update would have had more than half of the base's bytes.
+    /// An update would have had too large a share of the base's bytes.
     LargeUpdate {
         /// Bytes that the update would have had.
         update_bytes: u64,
         /// Bytes of the base before.
         base_bytes: u64,
     },
-    /// More than half of the base's bytes were no longer used.
+    /// Too large a share of the base's bytes was no longer used.
     DeadBase {
         /// Bytes that were not.
         dead_bytes: u64,
@@ -98,6 +98,8 @@ pub enum BaseRule {
     },
     /// The image would have had too many layers.
     ManyLayers,
+    /// It has all that the layers of this snapshot gave.
+    Squashed(Box<Snapshot>),
     /// A blob of what it could have been laid over was lost.
     LostBlob,
 }
@@ -309,8 +311,13 @@ fn times(store: &Store, snapshot: &Snapshot) -> Result<Times> {
 /// Which rule asked for a base: the plan is made again, as far as the records tell.
 fn base_rule(store: &Store, snapshot: &Snapshot, layers: &[LayerUse]) -> Result<BaseRule> {
     if let Some(parent) = snapshot.parent_id {
+        let of = store.snapshot(parent)?;
+        if let Some(of) = of.filter(|of| (&of.run, &of.stage) == (&snapshot.run, &snapshot.stage)) {
+            return Ok(BaseRule::Squashed(Box::new(of)));
+        }
         let inherited = store.layers(parent)?.iter().filter(|layer| layer.role != Role::State).count();
-        return Ok(if inherited + 2 > MOST_LAYERS { BaseRule::ManyLayers } else { BaseRule::LostBlob });
+        let is_full = inherited + 2 > Limits::default().most_layers;
+        return Ok(if is_full { BaseRule::ManyLayers } else { BaseRule::LostBlob });
     }
     let all = store.snapshots(Some(&snapshot.series))?;
     let earlier: Vec<Snapshot> = all.into_iter().filter(|one| one.id < snapshot.id).collect();
@@ -340,12 +347,18 @@ fn base_rule(store: &Store, snapshot: &Snapshot, layers: &[LayerUse]) -> Result<
         layers.iter().filter(|layer| layer.role != Role::State).map(|layer| layer.layer.id).collect();
     let (base_tree, now) = (tree_of(store, &[base.layer.id])?, tree_of(store, &stable)?);
     let weight = weigh(&base_tree, &delta(&base_tree, &now), &now);
-    let base_bytes = weight.base_bytes;
-    Ok(if weight.update_bytes > weight.limit_bytes {
-        BaseRule::LargeUpdate { update_bytes: weight.update_bytes, base_bytes }
-    } else if weight.dead_bytes > weight.limit_bytes {
-        BaseRule::DeadBase { dead_bytes: weight.dead_bytes, base_bytes }
-    } else {
+    let (limits, base_bytes) = (Limits::default(), weight.base_bytes);
+    let large = BaseRule::LargeUpdate { update_bytes: weight.update_bytes, base_bytes };
+    let dead = BaseRule::DeadBase { dead_bytes: weight.dead_bytes, base_bytes };
+    Ok(if weight.is_large(&limits) {
+        large
+    } else if weight.is_dead(&limits) {
+        dead
+    } else if !store.has_layer(base.layer.id)? {
         BaseRule::LostBlob
+    } else if weight.update_bytes >= weight.dead_bytes {
+        large // smaller limits were asked for
+    } else {
+        dead
     })
 }

@@ -5,6 +5,7 @@ use super::monitor::{Monitor, Phase, Phases};
 use crate::error::{Error, Result};
 use crate::model::digest::Digest;
 use crate::model::names::{SnapshotRef, image_name};
+use crate::model::origin::Origin;
 use crate::oci::archive::Archive;
 use crate::oci::index::{self, Image};
 use crate::oci::layout::Added;
@@ -78,7 +79,8 @@ pub fn export(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Re
     let store = Store::open(store_path)?;
     let chosen = store.find(&request.snapshot)?;
     let snapshots = if request.all_stages { stages_of(&store, &chosen)? } else { vec![chosen.clone()] };
-    let images: Vec<Image> = snapshots.iter().map(image_of).collect();
+    let images: Vec<Image> =
+        snapshots.iter().map(|snapshot| image_of(&store, snapshot)).collect::<Result<_>>()?;
     let blobs = blobs_of(&store, &snapshots, request.since.as_ref())?;
     let phases = Phases::new(monitor);
     let bytes_written = match request.format {
@@ -115,8 +117,11 @@ fn stages_of(store: &Store, chosen: &Snapshot) -> Result<Vec<Snapshot>> {
     Ok(stages)
 }
 
-fn image_of(snapshot: &Snapshot) -> Image {
-    Image { manifest: blob(snapshot.manifest), name: Some(image_name(&snapshot.series, &snapshot.stage)) }
+fn image_of(store: &Store, snapshot: &Snapshot) -> Result<Image> {
+    let (series, stage) = (snapshot.series.clone(), snapshot.stage.clone());
+    let name = Some(image_name(&series, &stage));
+    let origin = Origin { series, stage, policy: store.policy(&snapshot.policy_key)?, recorded: None };
+    Ok(Image { manifest: blob(snapshot.manifest), name, origin: Some(origin) })
 }
 
 fn blob(blob: BlobRef) -> oci::Blob {
@@ -185,14 +190,18 @@ fn refuse_other_than_file(path: &Path) -> Result<()> {
 
 /// Writes the store's own index.json, by which engines read it in place.
 pub(super) fn update_index(store: &Store) -> Result<()> {
-    store.update_index(|listed| {
-        let mut taken = HashSet::new();
-        let image = |listed: &Listed| {
-            let name = listed.name.as_ref().map(|(series, stage)| image_name(series, stage));
-            Image { manifest: blob(listed.manifest), name: name.filter(|name| taken.insert(name.clone())) }
-        };
-        index::render(&listed.iter().map(image).collect::<Vec<_>>())
-    })
+    store.update_index(render_index)
+}
+
+/// Returns the bytes of the store's index.json.
+pub(super) fn render_index(listed: &[Listed]) -> Result<Vec<u8>> {
+    let mut taken = HashSet::new();
+    let image = |Listed { manifest, origin, is_newest }: &Listed| {
+        let name = is_newest.then(|| image_name(&origin.series, &origin.stage));
+        let name = name.filter(|name| taken.insert(name.clone()));
+        Image { manifest: blob(*manifest), name, origin: Some(origin.clone()) }
+    };
+    index::render(&listed.iter().map(image).collect::<Vec<_>>())
 }
 
 struct StoreBlobs<'a>(&'a Store);

@@ -10,7 +10,7 @@ use crate::layer::read::{Blob, LARGEST_ENTRIES_BYTES, LayerItems, check, read, r
 use crate::model::entry::{Entry, Kind, Xattrs};
 use crate::model::overlay::{Laid, Overlay};
 use crate::model::path::EntryPath;
-use crate::model::tree::content_bytes;
+use crate::model::tree::{Tree, content_bytes};
 use crate::oci::read::{FoundImage, FoundLayer, Opened};
 use crate::store::{Layer, Store};
 use std::io;
@@ -32,7 +32,7 @@ pub(super) fn read_image(
             (Some(store), Some(known)) => read_known(opened, layer, store, &known, spool)?,
             _ => read(blob(opened, layer)?, &mut |path, size| spool.keep(path, size))?,
         };
-        let items = with_links(items, &overlay, opened)?;
+        let items = with_links(items, &overlay, opened.path())?;
         layers.push(side_layer(layer, &items));
         overlay.lay(items.into_iter());
         if overlay.memory_bytes() > LARGEST_ENTRIES_BYTES {
@@ -80,25 +80,37 @@ fn read_known(
     Ok(LayerItems { items, links_below: Vec::new() })
 }
 
+/// Returns the tree that a layer of others, which errors call `path`, makes of what is below it.
+pub(super) fn laid_over(below: &Overlay, items: LayerItems, path: &Path) -> Result<Tree> {
+    let items = with_links(items, below, path)?;
+    let mut overlay = below.clone();
+    overlay.lay(items.into_iter());
+    if overlay.memory_bytes() > LARGEST_ENTRIES_BYTES {
+        return Err(too_many(path));
+    }
+    let entries = complete(overlay.into_tree().into_entries(), LARGEST_ENTRIES_BYTES);
+    Ok(Tree::new(entries.ok_or_else(|| too_many(path))?))
+}
+
 /// A link to a file of a layer below counts as a copy of it: links do not cross layers.
-fn with_links(items: LayerItems, below: &Overlay, opened: &Opened) -> Result<Vec<Laid>> {
+fn with_links(items: LayerItems, below: &Overlay, path: &Path) -> Result<Vec<Laid>> {
     let LayerItems { mut items, links_below } = items;
     if links_below.is_empty() {
         return Ok(items);
     }
     let mut memory_bytes = 0;
-    for (path, target) in links_below {
+    for (name, target) in links_below {
         let inode = below.at(&target).filter(|entry| !entry.is_directory());
         let inode = inode.ok_or_else(|| Error::BadLayer {
-            path: opened.path().to_owned(),
-            member: crate::model::normalise::shown_path(&path),
+            path: path.to_owned(),
+            member: crate::model::normalise::shown_path(&name),
             what: format!("is a link to {target}, which is not there"),
         })?;
         memory_bytes += inode.memory_bytes();
         if memory_bytes > LARGEST_ENTRIES_BYTES {
-            return Err(too_many(opened.path()));
+            return Err(too_many(path));
         }
-        items.push(Laid::Entry(Entry { path, group: None, ..inode.clone() }));
+        items.push(Laid::Entry(Entry { path: name, group: None, ..inode.clone() }));
     }
     items.sort_by(|a, b| a.path().cmp(b.path()));
     Ok(items)

@@ -26,6 +26,8 @@ pub enum Phase {
     Compare,
     /// Writing a directory; counted in bytes of content.
     Write,
+    /// Removing files from the store.
+    Remove,
 }
 
 impl Phase {
@@ -42,6 +44,7 @@ impl Phase {
             Self::Read => "read",
             Self::Compare => "compare",
             Self::Write => "write",
+            Self::Remove => "remove",
         }
     }
 }

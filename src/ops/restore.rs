@@ -16,11 +16,11 @@ use crate::error::{Error, Result};
 use crate::fs::attributes::Lack;
 use crate::fs::root::Root;
 use crate::fs::scan::{covered_stat, scan};
+use crate::model::content_place::content_places;
 use crate::model::entry::{Device, Entry, Kind};
 use crate::model::globs::Pathspec;
 use crate::model::names::SnapshotRef;
 use crate::model::normalise::{Context, Home, Seen, normalise, recorded_xattrs};
-use crate::model::origin::origins;
 use crate::model::overlay::{Laid, Overlay};
 use crate::model::owners::Installed;
 use crate::model::path::EntryPath;
@@ -367,8 +367,8 @@ fn home(root: &Root, recorded: &Recorded, observed: &Observation) -> Result<Opti
 fn sources(store: &Store, recorded: &Recorded, plan: &Plan) -> Result<Vec<Source>> {
     let is_wanted = |at: usize, entry: &Entry| plan.acts[at] == Act::Make && entry.size_bytes() > 0;
     let mut wanted: Vec<HashMap<EntryPath, Vec<usize>>> = vec![HashMap::new(); recorded.layers.len()];
-    for (place, origin) in origins(&recorded.tree, &recorded.items, is_wanted) {
-        wanted[origin.layer].entry(origin.name).or_default().push(place);
+    for (place, content) in content_places(&recorded.tree, &recorded.items, is_wanted) {
+        wanted[content.layer].entry(content.name).or_default().push(place);
     }
     let mut sources = Vec::new();
     for (layer, wanted) in recorded.layers.iter().zip(wanted).filter(|(_, wanted)| !wanted.is_empty()) {

@@ -16,11 +16,11 @@ use crate::model::names::{BOOTSTRAP, SnapshotRef};
 use crate::model::normalise::{Context, Sides, normalise};
 use crate::model::overlay::Overlay;
 use crate::model::path::EntryPath;
-use crate::model::plan::{Planned, plan};
+use crate::model::plan::{Limits, Planned, plan};
 use crate::model::policy::{MtimeRule, Policy, Profile, Rules};
 use crate::model::tree::Tree;
 use crate::model::unread::Expected;
-use crate::store::{LayerUse, NewSnapshot, PackagesOf, Scratch, Snapshot, StampState, Store};
+use crate::store::{InUse, LayerUse, NewSnapshot, PackagesOf, Scratch, Snapshot, StampState, Store};
 use std::num::NonZeroUsize;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -53,6 +53,8 @@ pub struct Options {
     pub mtime: Option<MtimeRule>,
     /// The epoch in seconds since 1970.
     pub epoch_s: Option<i64>,
+    /// When a base is made anew.
+    pub limits: Limits,
     /// How new layers are compressed.
     pub compression: Compression,
     /// How many threads work.
@@ -71,6 +73,7 @@ impl Default for Options {
             volatile: Vec::new(),
             mtime: None,
             epoch_s: None,
+            limits: Limits::default(),
             compression: Compression::default(),
             threads: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
         }
@@ -92,6 +95,8 @@ pub struct Outcome {
     pub bytes_read: u64,
     /// The time that each phase took.
     pub seconds: Vec<(Phase, Duration)>,
+    /// As long as it is there, nobody prunes the store: for an export right after.
+    pub in_use: Option<InUse>,
 }
 
 /// Records `root` in the store at `store_path`, which is made where it is missing. Nothing is recorded where any of it
@@ -134,6 +139,7 @@ pub fn snapshot(store_path: &Path, root: &Path, options: &Options, monitor: &dyn
         files_read: cost.files,
         bytes_read: cost.bytes,
         seconds: phases.spent(),
+        in_use: store.in_use(),
     })
 }
 
@@ -222,14 +228,15 @@ fn try_snapshot(
         let as_seen = sides.stable.clone();
         sides.keep_below_mounts(&before);
         // What is hidden cannot be packed: where the plan would have to, the mount point is recorded empty.
-        if packs_hidden(&plan(&sides, &ground.below(&loaded), policy), &sides.mounts) {
+        if packs_hidden(&plan(&sides, &ground.below(&loaded), policy, &options.limits), &sides.mounts) {
             sides.stable = as_seen;
         }
     }
     let mut packed = Vec::new();
     let late = observed.late();
     if !late.files.is_empty() {
-        let planned = phases.run(Phase::Plan, None, || plan(&sides, &ground.below(&loaded), policy));
+        let planned =
+            phases.run(Phase::Plan, None, || plan(&sides, &ground.below(&loaded), policy, &options.limits));
         let done = Composer::new(store, root, options, policy.profile, phases)
             .pack_unread(&planned, &late)
             .map_err(|error| below_root(error, root))?;
@@ -240,7 +247,7 @@ fn try_snapshot(
         sides.learn(late.facts(), policy.profile);
     }
     let planned: Vec<Planned> =
-        phases.run(Phase::Plan, None, || plan(&sides, &ground.below(&loaded), policy));
+        phases.run(Phase::Plan, None, || plan(&sides, &ground.below(&loaded), policy, &options.limits));
     let settings = settings(user.as_ref(), installed.packages.as_deref(), policy);
     let made = Composer::new(store, root, options, policy.profile, phases)
         .make(&planned, packed, &settings)

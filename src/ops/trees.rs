@@ -42,6 +42,7 @@ pub(super) fn trees_of(store: &Store, a: &[i64], b: &[i64], threads: NonZeroUsiz
     })
 }
 
-fn lay(store: &Store, layer_ids: &[i64], overlay: &mut Overlay) -> Result<()> {
+/// Lays layers over what `overlay` has, the lowest first.
+pub(super) fn lay(store: &Store, layer_ids: &[i64], overlay: &mut Overlay) -> Result<()> {
     layer_ids.iter().try_for_each(|id| store.lay(*id, overlay))
 }

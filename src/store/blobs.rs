@@ -1,11 +1,11 @@
 //! Files of the store: written under `tmp`, made durable, then renamed to their place.
 
-use super::{BlobRef, Store, TMP_LOCK};
+use super::locks::{self, Hold, InUse, Patience};
+use super::{BlobRef, Store};
 use crate::error::{Error, Result, show};
 use crate::model::digest::Digest;
 use crate::model::names::{EMPTY_INDEX, OCI_LAYOUT};
 use sha2::{Digest as _, Sha256};
-use std::fs::{File, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -176,21 +176,18 @@ impl Store {
         Ok(())
     }
 
-    /// Removes what killed runs left in `tmp`, if no other process is writing, and keeps others from doing so.
-    pub(super) fn clean_scratch(&self) -> Result<File> {
-        let path = self.path.join(TMP_LOCK);
-        let lock = std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&path)
-            .map_err(Error::io("open", &path))?;
-        match lock.try_lock() {
-            Ok(()) => remove_contents(&self.tmp()).map_err(Error::io("clean", self.tmp()))?,
-            Err(TryLockError::WouldBlock) => {}
-            Err(TryLockError::Error(e)) => return Err(Error::io("lock", &path)(e)),
+    /// Removes what killed runs left in `tmp`, if no other process has the store open, and keeps others from doing so.
+    pub(super) fn clean_scratch(&self) -> Result<InUse> {
+        let lock = locks::open(&self.path)?;
+        if lock.try_lock().is_ok() {
+            self.empty_scratch()?;
         }
-        lock.lock_shared().map_err(Error::io("lock", &path))?;
-        Ok(lock)
+        locks::wait(&self.path, lock, Hold::Shared, Patience::Usual).map(InUse::from)
+    }
+
+    /// Removes what is in `tmp`. For one who has the store alone.
+    pub(super) fn empty_scratch(&self) -> Result<()> {
+        remove_contents(&self.tmp()).map_err(Error::io("clean", self.tmp()))
     }
 
     fn tmp(&self) -> PathBuf {

@@ -4,15 +4,18 @@
 use super::Store;
 use super::snapshots::{BlobRef, Snapshot};
 use super::values::{bits, hash};
-use crate::error::{Error, Result};
-use crate::model::digest::Digest;
+use crate::error::{Error, Result, show};
+use crate::model::digest::{Digest, PolicyKey};
 use crate::model::names::image_name;
+use crate::model::origin::{Origin, Recorded as RecordedAs};
 use crate::printable::printable;
-use serde_json::{Value, json};
-use std::collections::{HashMap, HashSet};
+use rusqlite::{Connection, Row};
+use serde_json::{Map, Value, json};
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
 
+pub(super) const FILE: &str = "index.json";
 /// What names an image in a layout (image-spec, annotations.md).
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
@@ -23,8 +26,10 @@ const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
 pub struct Listed {
     /// The manifest.
     pub manifest: BlobRef,
-    /// Series and stage whose newest snapshot it is; `None` for one of the past.
-    pub name: Option<(String, String)>,
+    /// Of the first snapshot that has it.
+    pub origin: Origin,
+    /// Whether that is the newest of its series and stage.
+    pub is_newest: bool,
 }
 
 /// What tells an image of ours from one that somebody put into the layout.
@@ -38,12 +43,8 @@ impl Store {
     /// turns, so that the last one to write has seen all that is recorded.
     pub fn update_index(&self, render: impl FnOnce(&[Listed]) -> Result<Vec<u8>>) -> Result<()> {
         self.exclusively(|| {
-            let bytes = render(&self.listed()?)?;
-            let index = self.path.join("index.json");
-            if std::fs::read(&index).is_ok_and(|there| there == bytes) {
-                return Ok(());
-            }
-            self.replace_file("index.json", &bytes)
+            let listed = listed(&self.connection).map_err(|e| self.failed(e))?;
+            self.write_index(&render(&listed)?)
         })
     }
 
@@ -74,8 +75,10 @@ impl Store {
                     let name = listed["annotations"][REF_NAME].as_str().unwrap_or("without a name");
                     let digest = digest.map(|digest| digest.to_string()).unwrap_or_default();
                     let what = format!(
-                        "it lacks the image {} ({digest}) that index.json lists",
-                        printable(name.as_bytes())
+                        "it lacks the image {} ({digest}) that index.json lists: \
+                         rootstrata import oci:{} records it again",
+                        printable(name.as_bytes()),
+                        show(&self.path)
                     );
                     return Err(self.damaged(what));
                 }
@@ -87,12 +90,27 @@ impl Store {
 
     /// All manifests that snapshots have. Fails where a snapshot's row is not the one that was recorded.
     fn recorded_manifests(&self) -> Result<HashMap<Digest, Recorded>> {
+        let mut policies: HashMap<PolicyKey, String> = HashMap::new();
         let mut all: HashMap<Digest, Recorded> = HashMap::new();
-        for Snapshot { series, stage, manifest, .. } in self.snapshots_where("TRUE", [])? {
+        for one in self.snapshots_where("TRUE", [])? {
+            let Snapshot { id, series, stage, run, created_s, manifest, .. } = one;
+            let query = "SELECT canonical FROM policy WHERE key = ?";
+            let policy = match policies.get(&one.policy_key) {
+                Some(known) => String::clone(known),
+                None => {
+                    let found: Option<String> = self.one(query, [one.policy_key.0], |row| row.get(0))?;
+                    policies.entry(one.policy_key).or_insert(found.unwrap_or_default()).clone()
+                }
+            };
             let recorded = all
                 .entry(manifest.digest)
-                .or_insert_with(|| Recorded { size_bytes: manifest.size_bytes, names: HashSet::new() });
-            recorded.names.insert(image_name(&series, &stage));
+                .or_insert_with(|| Recorded { size_bytes: manifest.size_bytes, origins: Vec::new() });
+            recorded.origins.push(Origin {
+                series,
+                stage,
+                policy,
+                recorded: Some(RecordedAs { id, run, created_s }),
+            });
         }
         Ok(all)
     }
@@ -104,51 +122,77 @@ impl Store {
             .and_then(|file| file.take(LONGEST_MANIFEST_BYTES).read_to_end(&mut bytes));
         read.is_ok() && String::from_utf8_lossy(&bytes).contains(OWN_ANNOTATION)
     }
+}
 
-    /// Each manifest that a snapshot has: those of the newest of each series and stage by name, then the others.
-    fn listed(&self) -> Result<Vec<Listed>> {
-        let run = || -> rusqlite::Result<Vec<Listed>> {
-            let mut named = self.connection.prepare_cached(
-                "SELECT manifest_digest, manifest_size_bytes, name, stage FROM series JOIN snapshot ON series_id = series.id
-                 WHERE snapshot.id IN (SELECT max(id) FROM snapshot GROUP BY series_id, stage) ORDER BY name, stage",
-            )?;
-            let mut past = self.connection.prepare_cached(
-                "SELECT DISTINCT manifest_digest, manifest_size_bytes FROM snapshot WHERE manifest_digest NOT IN
-                 (SELECT manifest_digest FROM snapshot WHERE id IN (SELECT max(id) FROM snapshot GROUP BY series_id, stage))
-                 ORDER BY manifest_digest",
-            )?;
-            let manifest = |row: &rusqlite::Row| -> rusqlite::Result<BlobRef> {
-                Ok(BlobRef { digest: Digest(hash(row, 0)?), size_bytes: bits(row, 1)? })
-            };
-            let mut listed: Vec<Listed> = named
-                .query_map([], |row| {
-                    Ok(Listed { manifest: manifest(row)?, name: Some((row.get(2)?, row.get(3)?)) })
-                })?
-                .collect::<rusqlite::Result<_>>()?;
-            for row in past.query_map([], |row| Ok(Listed { manifest: manifest(row)?, name: None }))? {
-                listed.push(row?);
-            }
-            Ok(listed)
-        };
-        run().map_err(|e| self.failed(e))
+/// Each manifest that a snapshot has: those of the newest of each series and stage first, in the order of names, then the
+/// others. Of several snapshots with one manifest, the first is named: so recording the same again changes nothing.
+pub(super) fn listed(connection: &Connection) -> rusqlite::Result<Vec<Listed>> {
+    let columns = "SELECT manifest_digest, manifest_size_bytes, stage, canonical, run, created_s, snapshot.id, name FROM snapshot
+                   JOIN policy ON key = policy_key JOIN series ON series.id = series_id";
+    let newest = "SELECT max(id) FROM snapshot GROUP BY series_id, stage";
+    let mut named = connection.prepare_cached(&format!(
+        "{columns} WHERE snapshot.id IN (
+             SELECT min(same.id) FROM snapshot AS newest
+             JOIN snapshot AS same USING (series_id, stage, manifest_digest)
+             WHERE newest.id IN ({newest}) GROUP BY series_id, stage)
+         ORDER BY name, stage"
+    ))?;
+    let mut past = connection.prepare_cached(&format!(
+        "{columns} WHERE snapshot.id IN (SELECT min(id) FROM snapshot GROUP BY manifest_digest)
+         AND manifest_digest NOT IN (SELECT manifest_digest FROM snapshot WHERE id IN ({newest}))
+         ORDER BY manifest_digest"
+    ))?;
+    let row = |row: &Row, is_newest: bool| -> rusqlite::Result<Listed> {
+        let origin = Origin { series: row.get(7)?, ..origin(row)? };
+        Ok(Listed { manifest: manifest(row)?, origin, is_newest })
+    };
+    let mut listed: Vec<Listed> =
+        named.query_map([], |one| row(one, true))?.collect::<rusqlite::Result<_>>()?;
+    for one in past.query_map([], |one| row(one, false))? {
+        listed.push(one?);
     }
+    Ok(listed)
+}
+
+fn manifest(row: &Row) -> rusqlite::Result<BlobRef> {
+    Ok(BlobRef { digest: Digest(hash(row, 0)?), size_bytes: bits(row, 1)? })
+}
+
+/// All but the series, which a damaged database may not have.
+fn origin(row: &Row) -> rusqlite::Result<Origin> {
+    Ok(Origin {
+        series: String::new(),
+        stage: row.get(2)?,
+        policy: row.get::<_, Option<String>>(3)?.unwrap_or_default(),
+        recorded: Some(RecordedAs { id: row.get(6)?, run: row.get(4)?, created_s: row.get(5)? }),
+    })
 }
 
 /// A manifest that the database has.
 struct Recorded {
     size_bytes: u64,
-    /// Those that it may be listed by.
-    names: HashSet<String>,
+    /// Of the snapshots that have it.
+    origins: Vec<Origin>,
 }
 
 impl Recorded {
+    /// Tells whether the index lists it as one of its snapshots; before there were origins in it, by a name alone.
     fn is_listed_as(&self, digest: &Digest, listed: &Value) -> bool {
-        let mut expected =
+        let plain =
             json!({"digest": digest.to_string(), "mediaType": MANIFEST_TYPE, "size": self.size_bytes});
-        if let Some(name) = listed["annotations"][REF_NAME].as_str().filter(|name| self.names.contains(*name))
-        {
-            expected["annotations"] = json!({REF_NAME: name});
-        }
-        *listed == expected
+        let with = |annotations: Map<String, Value>| {
+            let mut listed = plain.clone();
+            listed["annotations"] = Value::Object(annotations);
+            listed
+        };
+        let is_one = |origin: &Origin| {
+            let name =
+                Map::from_iter([(REF_NAME.to_owned(), json!(image_name(&origin.series, &origin.stage)))]);
+            let whole = origin.annotations().into_iter().map(|(name, value)| (name.to_owned(), json!(value)));
+            let whole = Map::from_iter(whole);
+            let both = name.clone().into_iter().chain(whole.clone()).collect();
+            [name, whole, both].into_iter().any(|annotations| *listed == with(annotations))
+        };
+        *listed == plain || self.origins.iter().any(is_one)
     }
 }

@@ -11,10 +11,13 @@
 //! nothing refers to.
 
 mod blobs;
+mod checks;
 mod entries;
 mod index;
+mod locks;
 mod lookups;
 mod migrations;
+mod needed;
 mod packages;
 mod record;
 mod seal;
@@ -25,6 +28,7 @@ mod values;
 
 pub use blobs::{NewBlob, Scratch};
 pub use index::Listed;
+pub use locks::{InUse, Patience};
 pub use packages::FileLists;
 pub use record::PackagesOf;
 pub use record::{NewLayer, NewSnapshot, SnapshotLayer};
@@ -33,6 +37,7 @@ pub use stamps::{StampState, Stamps};
 
 use crate::error::{Error, Result, show};
 use crate::model::digest::Digest;
+use locks::Hold;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use sound::BlobStamp;
 use std::cell::RefCell;
@@ -45,7 +50,7 @@ use std::time::Duration;
 const DATABASE: &str = "rootstrata.sqlite";
 /// Held by whoever makes the store or changes its format.
 const LOCK: &str = "lock";
-/// Held shared by all that have files in `tmp`.
+/// See `locks`.
 const TMP_LOCK: &str = "tmp.lock";
 /// How long a writer waits for others before it says that the store is locked.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -60,20 +65,61 @@ pub struct Store {
     written: RefCell<Vec<(Digest, BlobStamp)>>,
     /// See [`Store::findings`].
     findings: Vec<String>,
-    /// Held shared while this process may have files in `tmp`.
-    _writing: Option<File>,
+    /// Held while it is open.
+    in_use: Option<InUse>,
 }
 
 impl Store {
     /// Opens a store for reading. Fails where there is none.
     pub fn open(path: &Path) -> Result<Self> {
+        let mut store = Self::open_unchecked(path)?;
+        store.look_at_index()?;
+        Ok(store)
+    }
+
+    /// Opens a store of which nobody else has anything open, and keeps others from opening it. Fails where there is none.
+    pub fn open_alone(path: &Path, patience: Patience) -> Result<Self> {
+        let mut store = Self::open_alone_unchecked(path, patience)?;
+        store.look_at_index()?;
+        Ok(store)
+    }
+
+    /// As [`Store::open_alone`], whatever index.json says.
+    pub fn open_alone_unchecked(path: &Path, patience: Patience) -> Result<Self> {
+        drop(Self::open_unchecked(path)?); // there is one
+        let lock = locks::wait(path, locks::open(path)?, Hold::Alone, patience)?;
+        let mut store = Self::connect(path, OpenFlags::empty(), true)?;
+        store.create_directories()?;
+        store.empty_scratch()?;
+        store.in_use = Some(lock.into());
+        Ok(store)
+    }
+
+    /// Opens a store whose database is missing or lacks something, alone, to record again what its layout has. Fails where
+    /// there was no store.
+    pub fn open_to_rebuild(path: &Path) -> Result<Self> {
+        if !was_store(path) {
+            return Err(Error::NoStore(path.to_owned()));
+        }
+        let lock = locks::wait(path, locks::open(path)?, Hold::Alone, Patience::Usual)?;
+        let mut store = Self::connect(path, OpenFlags::SQLITE_OPEN_CREATE, false)?;
+        store.create_directories()?;
+        store.empty_scratch()?;
+        store.create_layout(false)?;
+        store.in_use = Some(lock.into());
+        Ok(store)
+    }
+
+    /// As [`Store::open`], whatever index.json says.
+    pub fn open_unchecked(path: &Path) -> Result<Self> {
+        let in_use = locks::share(path)?;
         let database = path.join(DATABASE);
         let was_store = was_store(path);
         match std::fs::symlink_metadata(&database) {
             Err(e) if e.kind() == io::ErrorKind::NotFound && was_store => Err(lost(database)),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Err(Error::NoStore(path.to_owned())),
             Err(e) => Err(Error::io("open", &database)(e)),
-            Ok(_) => Self::connect(path, OpenFlags::empty(), was_store),
+            Ok(_) => Ok(Self { in_use, ..Self::connect(path, OpenFlags::empty(), was_store)? }),
         }
     }
 
@@ -95,9 +141,13 @@ impl Store {
                 return Err(Error::NotAStore(path.to_owned()));
             }
         }
+        // Until index.json is compared with the database, nobody may remove from both.
+        let in_use = locks::share(path)?;
         let mut store = Self::connect(path, OpenFlags::SQLITE_OPEN_CREATE, was_store)?;
+        store.look_at_index()?;
+        drop(in_use);
         store.create_directories()?;
-        store._writing = Some(store.clean_scratch()?);
+        store.in_use = Some(store.clean_scratch()?);
         store.create_layout(was_store)?;
         Ok(store)
     }
@@ -105,6 +155,11 @@ impl Store {
     /// Returns what is wrong with files that are derived from the database, and are made anew when something is recorded.
     pub fn findings(&self) -> &[String] {
         &self.findings
+    }
+
+    /// Returns what keeps its files from being removed, for one who needs them longer than the store is open.
+    pub fn in_use(&self) -> Option<InUse> {
+        self.in_use.clone()
     }
 
     /// Returns the store's directory.
@@ -120,13 +175,17 @@ impl Store {
         let connection = Connection::open_with_flags(&database, flags)
             .map_err(|source| Error::Database { path: database.clone(), source })?;
         let (written, findings) = (RefCell::default(), Vec::new());
-        let mut store = Self { path, database, connection, written, findings, _writing: None };
+        let mut store = Self { path, database, connection, written, findings, in_use: None };
         store.prepare().map_err(|e| store.failed(e))?;
         store.migrate(was_store)?;
-        if let Some(wrong) = store.check_index()? {
-            store.findings.push(format!("{} is damaged: {wrong}", show(&store.path.join("index.json"))));
-        }
         Ok(store)
+    }
+
+    fn look_at_index(&mut self) -> Result<()> {
+        if let Some(wrong) = self.check_index()? {
+            self.findings.push(format!("{} is damaged: {wrong}", show(&self.path.join("index.json"))));
+        }
+        Ok(())
     }
 
     fn prepare(&self) -> rusqlite::Result<()> {
@@ -175,5 +234,10 @@ fn was_store(path: &Path) -> bool {
 }
 
 fn lost(database: PathBuf) -> Error {
-    Error::damaged(database, "it is missing or empty, and the files of a store are beside it")
+    let store = show(database.parent().unwrap_or(&database));
+    let what = format!(
+        "it is missing or empty, and the files of a store are beside it: \
+         rootstrata import oci:{store} records again what they tell"
+    );
+    Error::damaged(database, what)
 }

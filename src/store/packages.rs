@@ -126,7 +126,7 @@ fn keep_list(connection: &Connection, key: &[u8; 32], list: &FileList) -> rusqli
 }
 
 /// Every field is preceded by its length or has a fixed one. Before format 3, packages had no lists.
-fn key(packages: &[Package], list_keys: &[[u8; 32]]) -> [u8; 32] {
+pub(super) fn key(packages: &[Package], list_keys: &[[u8; 32]]) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new();
     for p in packages {
         for text in [&p.name, &p.version, &p.release, &p.arch, &p.source_rpm] {
@@ -140,7 +140,7 @@ fn key(packages: &[Package], list_keys: &[[u8; 32]]) -> [u8; 32] {
     *hasher.finalize().as_bytes()
 }
 
-fn package(row: &Row) -> rusqlite::Result<Package> {
+pub(super) fn package(row: &Row) -> rusqlite::Result<Package> {
     Ok(Package {
         name: row.get(0)?,
         epoch: u32::try_from(row.get::<_, i64>(1)?).ok(),

@@ -82,6 +82,8 @@ pub struct NewLayer<'a> {
     pub diff_id: DiffId,
     /// Length of its tar.
     pub tar_bytes: u64,
+    /// What its key is under in the place of the snapshot's policy, for a layer that others made.
+    pub under: Option<&'a str>,
 }
 
 impl Store {
@@ -180,10 +182,15 @@ fn insert_layer(
 ) -> rusqlite::Result<()> {
     let known = diff_id_of(transaction, &layer.key)?.is_some();
     if let (false, Some(new)) = (known, &layer.new) {
+        let under = new.under.map(|canonical| (*blake3::hash(canonical.as_bytes()).as_bytes(), canonical));
+        if let Some((key, canonical)) = under {
+            let mut insert = transaction.prepare_cached("INSERT OR IGNORE INTO policy VALUES (?, ?)")?;
+            insert.execute(params![key, canonical])?;
+        }
         transaction.prepare_cached("INSERT INTO layer VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)")?.execute(
             params![
                 layer.key.0,
-                policy_key,
+                under.map_or(*policy_key, |(key, _)| key),
                 new.diff_id.0,
                 new.tar_bytes,
                 new.content.content_bytes(),

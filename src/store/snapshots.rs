@@ -244,7 +244,7 @@ impl Store {
         self.all(&format!("{SNAPSHOT} WHERE {clause}"), values, snapshot)
     }
 
-    fn one<T>(
+    pub(super) fn one<T>(
         &self,
         query: &str,
         values: impl Params,

@@ -5,7 +5,7 @@
 //! store) it is read and hashed before it is used, and stamped anew. What a disk gives back wrongly under an unchanged inode
 //! is not seen by that.
 
-use super::Store;
+use super::{BlobRef, Store};
 use crate::error::{Error, Result};
 use crate::model::digest::Digest;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -64,6 +64,14 @@ impl Store {
             self.keep_stamp(digest, now);
         }
         Ok(file)
+    }
+
+    /// Reads a small blob, such as a configuration.
+    pub fn read_blob(&self, blob: &BlobRef) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let mut file = self.open_blob(&blob.digest, blob.size_bytes)?;
+        file.read_to_end(&mut bytes).map_err(Error::io("read", self.blob_path(&blob.digest)))?;
+        Ok(bytes)
     }
 
     /// Tells whether a blob is there and is what its digest says.

@@ -113,7 +113,9 @@ fn check_layout(store: &Path, connection: &Connection) {
     }
     let query = "SELECT 'sha256:' || lower(hex(manifest_digest)), name || ':' || stage FROM snapshot JOIN series ON series.id = series_id";
     let recorded: BTreeSet<(String, String)> =
-        all(connection, query, |row| Ok((row.get(0)?, row.get(1)?))).into_iter().collect();
+        all(connection, query, |row| Ok((row.get(0)?, image_name(&row.get::<_, String>(1)?))))
+            .into_iter()
+            .collect();
     if !index.exists() {
         assert!(recorded.is_empty(), "snapshots, and no index.json");
         return;
@@ -126,4 +128,10 @@ fn check_layout(store: &Path, connection: &Connection) {
     for (name, digest) in images_of(&bytes) {
         assert!(recorded.contains(&(digest.clone(), name.clone())), "{name} is {digest} in index.json alone");
     }
+}
+
+/// How an image of `SERIES:STAGE` is named.
+fn image_name(of: &str) -> String {
+    let (series, stage) = of.split_once(':').unwrap();
+    format!("{}:{stage}", series.to_lowercase()).replace('+', "--")
 }

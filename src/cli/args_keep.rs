@@ -1,0 +1,147 @@
+//! What keeps a store in order, as clap reads it.
+
+use super::args::parse_snapshot;
+use super::args_query::SourceParser;
+use crate::layer::codec::Compression;
+use crate::model::keep::{Rules, parse_duration};
+use crate::model::names::SnapshotRef;
+use crate::model::source::Source;
+use crate::ops::snapshot::Options;
+use crate::ops::{import, prune, squash, verify};
+use clap::Args;
+use clap::builder::TypedValueParser;
+use std::num::NonZeroUsize;
+
+pub(super) const VERIFY_HELP: &str = "\
+A series means all of its snapshots. Without --deep, the rows of the database
+are compared with each other, with the images, and with the lengths of the
+blobs; with it, every blob is read.
+
+Exit status: 0 sound, or repaired, 1 something is wrong, 2 trouble.";
+
+#[derive(Debug, Args)]
+pub(super) struct VerifyArgs {
+    /// Series or snapshot to verify [default: the whole store]
+    #[arg(value_name = "SERIES|SNAPSHOT", value_parser = parse_snapshot)]
+    of: Option<SnapshotRef>,
+    /// Read every blob, and compare what it holds
+    #[arg(long)]
+    deep: bool,
+    /// Put right what the rest of the store tells, and remove dead blobs
+    #[arg(long, conflicts_with = "of")]
+    repair: bool,
+}
+
+impl VerifyArgs {
+    pub(super) fn request(&self) -> verify::Request {
+        verify::Request { of: self.of.clone(), deep: self.deep, repair: self.repair }
+    }
+}
+
+pub(super) const PRUNE_HELP: &str = "\
+A snapshot that any rule keeps stays. Rules count for each stage of each series
+by itself; ages count from its newest snapshot, which always stays. Days are
+those of UTC. Without a rule, all snapshots stay, and only what killed runs left
+is removed.
+
+DURATION is such as 12h, 14d, 2w, 6m or 1y6m.";
+
+#[derive(Debug, Args)]
+pub(super) struct PruneArgs {
+    /// Keep the newest N snapshots
+    #[arg(long, value_name = "N", value_parser = parse_count)]
+    keep_last: Option<NonZeroUsize>,
+    /// Keep the last snapshot of each of the newest N days that have one
+    #[arg(long, value_name = "N", value_parser = parse_count)]
+    keep_daily: Option<NonZeroUsize>,
+    /// Keep the snapshots of this time before the newest
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    keep_within: Option<i64>,
+    /// Leave the snapshots of all other series alone
+    #[arg(long, value_name = "NAME")]
+    series: Option<String>,
+    /// Show what would be removed, and remove nothing
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+    /// Do not wait for others who use the store
+    #[arg(long)]
+    no_wait: bool,
+}
+
+fn parse_count(text: &str) -> Result<NonZeroUsize, String> {
+    text.parse().map_err(|_| "expected a number from 1 up".to_owned())
+}
+
+impl PruneArgs {
+    pub(super) fn request(&self) -> prune::Request {
+        let rules = Rules { last: self.keep_last, daily: self.keep_daily, within_s: self.keep_within };
+        let patience = if self.no_wait { prune::Patience::None } else { prune::Patience::Usual };
+        prune::Request { rules, series: self.series.clone(), dry_run: self.dry_run, patience }
+    }
+
+    pub(super) fn is_dry_run(&self) -> bool {
+        self.dry_run
+    }
+}
+
+pub(super) const IMPORT_HELP: &str = "\
+SOURCE is oci-archive:PATH[:REF] or oci:PATH[:REF]; without REF, all of its
+images are taken. A thin archive needs the layers that it lacks in the store. From
+the store's own layout, what a lost database had is recorded again.
+
+Exit status: 0 done, 1 some images of the store are damaged, 2 trouble.";
+
+#[derive(Debug, Args)]
+pub(super) struct ImportArgs {
+    /// Archive or layout to take images from
+    #[arg(value_parser = SourceParser.try_map(image_source))]
+    source: Source,
+    /// Series to record them as [default: as the image says, or its name]
+    #[arg(long, value_name = "NAME")]
+    series: Option<String>,
+    /// Stage to record the image as [default: as the image says, or its name]
+    #[arg(long, value_name = "NAME")]
+    stage: Option<String>,
+}
+
+/// Of all sources, those that are images.
+fn image_source(source: Source) -> Result<Source, String> {
+    match source {
+        Source::Archive(..) | Source::Layout(..) => Ok(source),
+        _ => Err("expected oci-archive:PATH[:REF] or oci:PATH[:REF]".to_owned()),
+    }
+}
+
+impl ImportArgs {
+    pub(super) fn request(&self) -> import::Request {
+        import::Request {
+            source: self.source.clone(),
+            series: self.series.clone(),
+            stage: self.stage.clone(),
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SquashArgs {
+    /// Snapshot to squash; it stays, and the new one is of the same stage
+    #[arg(value_parser = parse_snapshot)]
+    snapshot: SnapshotRef,
+    /// Compress the layer with zstd[:LEVEL], gzip[:LEVEL] or none [default:
+    /// zstd:3]
+    #[arg(long, value_name = "KIND", value_parser = Compression::parse)]
+    compression: Option<Compression>,
+    /// Work on N threads [default: one for each processor]
+    #[arg(long, value_name = "N")]
+    threads: Option<NonZeroUsize>,
+}
+
+impl SquashArgs {
+    pub(super) fn request(&self) -> squash::Request {
+        squash::Request {
+            snapshot: self.snapshot.clone(),
+            compression: self.compression.unwrap_or_default(),
+            threads: self.threads.unwrap_or(Options::default().threads),
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! How a store is, and what was done to keep it in order, as JSON.
+
+use super::json::{VERSION, head, layer, seconds};
+use crate::model::plan::Limits;
+use crate::ops::usage::Usage;
+use crate::ops::verify::{self, Finding};
+use crate::ops::{import, prune, squash};
+use crate::store::Snapshot;
+use serde_json::{Value, json};
+
+pub(super) fn verify(outcome: &verify::Outcome) -> Value {
+    let finding = |finding: &Finding| json!({ "part": finding.part.name(), "what": finding.what, "snapshots": finding.snapshots });
+    let all = |findings: &[Finding]| findings.iter().map(finding).collect::<Vec<_>>();
+    json!({
+        "version": VERSION,
+        "sound": outcome.findings.is_empty(),
+        "findings": all(&outcome.findings),
+        "repaired": all(&outcome.repaired),
+        "snapshots": outcome.snapshots,
+        "layers": outcome.layers,
+        "blobs_read": outcome.blobs_read,
+        "bytes_read": outcome.bytes_read,
+        "dead_blobs": outcome.dead.map(|dead| dead.0),
+        "dead_bytes": outcome.dead.map(|dead| dead.1),
+        "seconds": seconds(&outcome.seconds),
+    })
+}
+
+fn short(snapshot: &Snapshot) -> Value {
+    json!({
+        "id": snapshot.id,
+        "series": snapshot.series,
+        "stage": snapshot.stage,
+        "run": snapshot.run,
+        "time": snapshot.created_s,
+    })
+}
+
+pub(super) fn prune(outcome: &prune::Outcome, is_dry_run: bool) -> Value {
+    let kept = outcome.kept.iter().map(|(snapshot, reasons)| {
+        let mut value = short(snapshot);
+        value["reasons"] = json!(reasons.iter().map(|reason| reason.name()).collect::<Vec<_>>());
+        value
+    });
+    json!({
+        "version": VERSION,
+        "dry_run": is_dry_run,
+        "kept": kept.collect::<Vec<_>>(),
+        "removed": outcome.removed.iter().map(short).collect::<Vec<_>>(),
+        "blobs": outcome.blobs,
+        "blob_bytes": outcome.blob_bytes,
+        "database_bytes": outcome.database_bytes,
+        "roots": outcome.roots,
+        "seconds": seconds(&outcome.seconds),
+    })
+}
+
+pub(super) fn usage(usage: &Usage) -> Value {
+    let limits = Limits::default();
+    let stages = usage.stages.iter().map(|stage| {
+        let weight = stage.weight.map(|weight| {
+            json!({
+                "base_bytes": weight.base_bytes,
+                "update_bytes": weight.update_bytes,
+                "dead_bytes": weight.dead_bytes,
+            })
+        });
+        json!({
+            "series": stage.series,
+            "stage": stage.stage,
+            "snapshots": stage.snapshots,
+            "size_bytes": stage.size_bytes,
+            "unique_bytes": stage.unique_bytes,
+            "shared_bytes": stage.size_bytes - stage.unique_bytes,
+            "layers": stage.layers,
+            "weight": weight,
+        })
+    });
+    let layers = usage.layers.iter().map(|usage| {
+        let mut value = layer(&usage.layer);
+        value["series"] = json!(usage.of.0);
+        value["stage"] = json!(usage.of.1);
+        value["snapshots"] = json!(usage.snapshots.0);
+        value["first_snapshot"] = json!(usage.snapshots.1);
+        value["last_snapshot"] = json!(usage.snapshots.2);
+        value
+    });
+    json!({
+        "version": VERSION,
+        "stages": stages.collect::<Vec<_>>(),
+        "layers": layers.collect::<Vec<_>>(),
+        "blobs": usage.blobs.0,
+        "blob_bytes": usage.blobs.1,
+        "dead_blobs": usage.dead.0,
+        "dead_bytes": usage.dead.1,
+        "database_bytes": usage.database_bytes,
+        "database_free_bytes": usage.database_free_bytes,
+        "limits": {
+            "update_percent": limits.update_percent,
+            "dead_percent": limits.dead_percent,
+            "layers": limits.most_layers,
+        },
+    })
+}
+
+pub(super) fn import(outcome: &import::Outcome) -> Value {
+    let images = outcome.images.iter().map(|one| {
+        let mut object = head(&one.snapshot, &one.layers);
+        object.insert("was_there".to_owned(), json!(one.was_there));
+        Value::Object(object)
+    });
+    json!({
+        "version": VERSION,
+        "images": images.collect::<Vec<_>>(),
+        "failed": outcome.failed,
+        "bytes_written": outcome.bytes_written,
+        "seconds": seconds(&outcome.seconds),
+    })
+}
+
+pub(super) fn squash(outcome: &squash::Outcome) -> Value {
+    let mut object = head(&outcome.snapshot, &outcome.layers);
+    object.insert("version".to_owned(), json!(VERSION));
+    object.insert("squashed".to_owned(), json!(outcome.of.0.id));
+    object.insert("seconds".to_owned(), seconds(&outcome.seconds));
+    Value::Object(object)
+}

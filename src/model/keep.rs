@@ -1,0 +1,174 @@
+//! Which snapshots a store keeps.
+//!
+//! Pure. The rules are those of restic and borg: each names snapshots to keep, and one that any rule names stays. They are
+//! applied to each stage of each series by itself, so that no stage pushes another out. Days are those of UTC. Ages
+//! count from the newest snapshot of the stage, not from today: a series that nobody builds any more keeps what it has,
+//! and the newest snapshot of a stage always stays.
+
+use crate::printable::printable;
+use std::collections::HashMap;
+use std::num::NonZeroUsize;
+
+const DAY_S: i64 = 86_400;
+
+/// What to keep; with no rule at all, everything.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// The newest of them.
+    pub last: Option<NonZeroUsize>,
+    /// The last of each of the newest days that have any.
+    pub daily: Option<NonZeroUsize>,
+    /// Those that are not older than this, in seconds.
+    pub within_s: Option<i64>,
+}
+
+impl Rules {
+    /// Tells whether there is none.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// A snapshot as the rules see it.
+#[derive(Clone, Copy, Debug)]
+pub struct Dated<'a> {
+    /// Its number; a later snapshot has a greater one.
+    pub id: i64,
+    /// Series and stage.
+    pub of: (&'a str, &'a str),
+    /// When it was recorded, in seconds since 1970.
+    pub created_s: i64,
+}
+
+/// A rule that keeps a snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Reason {
+    Last,
+    Daily,
+    Within,
+    /// There is no rule.
+    Unasked,
+}
+
+impl Reason {
+    /// Returns the name of the option.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Last => "last",
+            Self::Daily => "daily",
+            Self::Within => "within",
+            Self::Unasked => "no rule",
+        }
+    }
+}
+
+/// Returns the rules that keep each snapshot, in the order given; one that none keeps is to be removed.
+pub fn kept(rules: &Rules, snapshots: &[Dated]) -> Vec<Vec<Reason>> {
+    let mut reasons = vec![Vec::new(); snapshots.len()];
+    if rules.is_empty() {
+        reasons.iter_mut().for_each(|one| one.push(Reason::Unasked));
+        return reasons;
+    }
+    let mut stages: HashMap<(&str, &str), Vec<usize>> = HashMap::new();
+    for (at, snapshot) in snapshots.iter().enumerate() {
+        stages.entry(snapshot.of).or_default().push(at);
+    }
+    for mut of_stage in stages.into_values() {
+        of_stage.sort_by_key(|at| std::cmp::Reverse(snapshots[*at].id)); // the clock may have gone back
+        for at in of_stage.iter().take(rules.last.map_or(0, NonZeroUsize::get)) {
+            reasons[*at].push(Reason::Last);
+        }
+        let mut days: Vec<i64> = Vec::new();
+        for at in &of_stage {
+            let day = snapshots[*at].created_s.div_euclid(DAY_S);
+            if days.len() < rules.daily.map_or(0, NonZeroUsize::get) && !days.contains(&day) {
+                days.push(day);
+                reasons[*at].push(Reason::Daily);
+            }
+        }
+        let newest = of_stage.iter().map(|at| snapshots[*at].created_s).max().unwrap_or_default();
+        for at in &of_stage {
+            let age = newest.saturating_sub(snapshots[*at].created_s);
+            if rules.within_s.is_some_and(|within| age <= within) {
+                reasons[*at].push(Reason::Within);
+            }
+        }
+    }
+    reasons
+}
+
+/// Reads a duration such as `14d`, `6m` or `1y6m`: years of 365 days, months of 31, weeks, days, hours. Returns seconds.
+pub fn parse_duration(text: &str) -> Result<i64, String> {
+    let bad = || format!("expected such as 12h, 14d, 2w, 6m or 1y6m, not {}", printable(text.as_bytes()));
+    let mut sum: i64 = 0;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        let number: i64 = rest[..digits].parse().map_err(|_| bad())?;
+        let unit = match rest[digits..].chars().next() {
+            Some('y') => 365 * DAY_S,
+            Some('m') => 31 * DAY_S,
+            Some('w') => 7 * DAY_S,
+            Some('d') => DAY_S,
+            Some('h') => 3_600,
+            _ => return Err(bad()),
+        };
+        sum = number.checked_mul(unit).and_then(|part| sum.checked_add(part)).ok_or_else(bad)?;
+        rest = &rest[digits + 1..];
+    }
+    if sum > 0 { Ok(sum) } else { Err(bad()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules(last: usize, daily: usize, within_s: Option<i64>) -> Rules {
+        Rules { last: NonZeroUsize::new(last), daily: NonZeroUsize::new(daily), within_s }
+    }
+
+    /// The places that stay, of snapshots of one stage at these hours, the oldest first.
+    fn stay(rules: Rules, hours: &[i64]) -> Vec<usize> {
+        let dated = |(at, hour): (usize, &i64)| Dated {
+            id: at as i64 + 1,
+            of: ("s", "bootstrap"),
+            created_s: hour * 3_600,
+        };
+        let all: Vec<Dated> = hours.iter().enumerate().map(dated).collect();
+        let kept = kept(&rules, &all);
+        (0..all.len()).filter(|at| !kept[*at].is_empty()).collect()
+    }
+
+    #[test]
+    fn without_a_rule_everything_stays() {
+        assert_eq!(stay(Rules::default(), &[1, 2, 3]), [0, 1, 2]);
+    }
+
+    #[test]
+    fn what_any_rule_keeps_stays() {
+        let hours = [1, 25, 26, 49, 50, 51, 75];
+        assert_eq!(stay(rules(2, 0, None), &hours), [5, 6]);
+        assert_eq!(stay(rules(0, 3, None), &hours), [2, 5, 6]);
+        assert_eq!(stay(rules(0, 0, Some(26 * 3_600)), &hours), [3, 4, 5, 6]);
+        assert_eq!(stay(rules(1, 2, Some(25 * 3_600)), &hours), [4, 5, 6]);
+    }
+
+    #[test]
+    fn the_newest_of_each_stage_stays_however_old_it_is() {
+        let of = |stage, id, created_s| Dated { id, of: ("s", stage), created_s };
+        let all = [of("built", 1, 0), of("bootstrap", 2, 9_000_000), of("bootstrap", 3, 9_500_000)];
+        let kept = kept(&rules(0, 0, Some(3_600)), &all);
+        assert_eq!(kept, [vec![Reason::Within], vec![], vec![Reason::Within]]);
+        assert_eq!(stay(rules(1, 0, None), &[50, 40]), [1], "by number, where the clock has gone back");
+    }
+
+    #[test]
+    fn durations_are_read_and_nonsense_is_refused() {
+        assert_eq!(parse_duration("14d"), Ok(14 * DAY_S));
+        assert_eq!(parse_duration("1y6m2w3d4h"), Ok((365 + 186 + 14 + 3) * DAY_S + 4 * 3_600));
+        for text in ["", "14", "d", "14 d", "-1d", "0d", "1d1", "999999999999999999y", "1x", "1ä"] {
+            assert!(parse_duration(text).is_err(), "{text}");
+        }
+    }
+}

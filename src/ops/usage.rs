@@ -1,0 +1,147 @@
+//! What takes the space of a store: by stage, by layer, and what nothing needs.
+
+use super::prune::dead_blobs;
+use super::trees::tree_of;
+use crate::error::Result;
+use crate::model::diff::delta;
+use crate::model::digest::Digest;
+use crate::model::layer::Role;
+use crate::model::plan::{Weight, weigh};
+use crate::store::{LayerUse, Snapshot, Store};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
+
+/// What takes the space. All lengths are bytes of files in the store.
+#[derive(Clone, Debug)]
+pub struct Usage {
+    /// Each stage of each series, in the order of names and first snapshots.
+    pub stages: Vec<StageUsage>,
+    /// Each layer, the largest first.
+    pub layers: Vec<LayerUsage>,
+    /// Number and bytes of all blobs.
+    pub blobs: (u64, u64),
+    /// Number and bytes of those that no snapshot needs.
+    pub dead: (u64, u64),
+    /// The database with its log.
+    pub database_bytes: u64,
+    /// What of it nothing uses.
+    pub database_free_bytes: u64,
+}
+
+/// The snapshots of one stage.
+#[derive(Clone, Debug)]
+pub struct StageUsage {
+    /// The series.
+    pub series: String,
+    /// The stage.
+    pub stage: String,
+    /// How many snapshots it has.
+    pub snapshots: u64,
+    /// Bytes of their blobs, each counted once.
+    pub size_bytes: u64,
+    /// Those of them that no other stage has: what would be gone without it.
+    pub unique_bytes: u64,
+    /// Layers of the newest.
+    pub layers: u64,
+    /// How the newest is to its base, where it is laid over one.
+    pub weight: Option<Weight>,
+}
+
+/// A layer in one of its forms.
+#[derive(Clone, Debug)]
+pub struct LayerUsage {
+    /// The layer, as the first that has it.
+    pub layer: LayerUse,
+    /// Series and stage of the first snapshot that has it.
+    pub of: (String, String),
+    /// The snapshots that have it: how many, the first and the last.
+    pub snapshots: (u64, i64, i64),
+}
+
+/// Finds what takes the space of the store at `store_path`, or of one series; the dead blobs are always those of the whole store.
+pub fn usage(store_path: &Path, series: Option<&str>) -> Result<Usage> {
+    let store = Store::open(store_path)?;
+    let all = store.snapshots(None)?;
+    let chosen = store.snapshots(series)?;
+    let mut users: HashMap<Digest, BTreeSet<(String, String)>> = HashMap::new();
+    for snapshot in &all {
+        for digest in store.needed_by(std::slice::from_ref(snapshot))?.into_keys() {
+            users.entry(digest).or_default().insert((snapshot.series.clone(), snapshot.stage.clone()));
+        }
+    }
+    let dead = dead_blobs(&store, &store.needed_by(&all)?)?;
+    let files = store.blob_files()?;
+    let (database_bytes, database_free_bytes) = store.database_bytes()?;
+    let sum = |blobs: &[crate::store::BlobRef]| {
+        (blobs.len() as u64, blobs.iter().map(|blob| blob.size_bytes).sum::<u64>())
+    };
+    Ok(Usage {
+        stages: stages(&store, &chosen, &users)?,
+        layers: layers(&store, &chosen)?,
+        blobs: sum(&files),
+        dead: sum(&dead),
+        database_bytes,
+        database_free_bytes,
+    })
+}
+
+fn stages(
+    store: &Store,
+    snapshots: &[Snapshot],
+    users: &HashMap<Digest, BTreeSet<(String, String)>>,
+) -> Result<Vec<StageUsage>> {
+    let mut of_stage: BTreeMap<(&str, &str), Vec<Snapshot>> = BTreeMap::new();
+    for snapshot in snapshots {
+        of_stage.entry((&snapshot.series, &snapshot.stage)).or_default().push(snapshot.clone());
+    }
+    let mut stages = Vec::new();
+    for ((series, stage), snapshots) in of_stage {
+        let needed = store.needed_by(&snapshots)?;
+        let is_unique = |digest: &Digest| users.get(digest).is_some_and(|users| users.len() == 1);
+        let unique = needed.iter().filter(|(digest, _)| is_unique(digest));
+        let layers = store.layers(snapshots[0].id)?; // the newest comes first
+        let first = snapshots.iter().map(|snapshot| snapshot.id).min().unwrap_or_default();
+        let usage = StageUsage {
+            series: series.to_owned(),
+            stage: stage.to_owned(),
+            snapshots: snapshots.len() as u64,
+            size_bytes: needed.values().sum(),
+            unique_bytes: unique.map(|(_, bytes)| bytes).sum(),
+            layers: layers.len() as u64,
+            weight: weight(store, &snapshots[0], &layers)?,
+        };
+        stages.push((series.to_owned(), first, usage));
+    }
+    stages.sort_by(|a, b| (&a.0, a.1).cmp(&(&b.0, b.1)));
+    Ok(stages.into_iter().map(|(_, _, usage)| usage).collect())
+}
+
+/// Weighs a snapshot that was planned over no other against its base.
+fn weight(store: &Store, snapshot: &Snapshot, layers: &[LayerUse]) -> Result<Option<Weight>> {
+    let Some(base) = layers.first().filter(|first| first.role == Role::Base) else { return Ok(None) };
+    if snapshot.inherited_layers > 0 {
+        return Ok(None);
+    }
+    let stable = layers.iter().filter(|layer| layer.role != Role::State);
+    let stable: Vec<i64> = stable.map(|layer| layer.layer.id).collect();
+    let (base, now) = (tree_of(store, &[base.layer.id])?, tree_of(store, &stable)?);
+    Ok(Some(weigh(&base, &delta(&base, &now), &now)))
+}
+
+fn layers(store: &Store, snapshots: &[Snapshot]) -> Result<Vec<LayerUsage>> {
+    let mut of_blob: BTreeMap<(i64, Digest), LayerUsage> = BTreeMap::new();
+    for snapshot in snapshots.iter().rev() {
+        for layer in store.layers(snapshot.id)? {
+            let usage = of_blob.entry((layer.layer.id, layer.blob.digest)).or_insert_with(|| LayerUsage {
+                layer,
+                of: (snapshot.series.clone(), snapshot.stage.clone()),
+                snapshots: (0, snapshot.id, snapshot.id),
+            });
+            usage.snapshots.0 += 1;
+            usage.snapshots.2 = snapshot.id;
+        }
+    }
+    let mut all: Vec<LayerUsage> = of_blob.into_values().collect();
+    all.sort_by_key(|usage| (std::cmp::Reverse(usage.layer.blob.size_bytes), usage.layer.layer.id));
+    Ok(all)
+}
