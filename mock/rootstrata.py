@@ -22,6 +22,7 @@ requires_api_version = "1.1"
 run_in_bootstrap = True
 
 STAGES = ("bootstrap", "deps-installed")
+LOCKED = 75  # EX_TEMPFAIL in sysexits.h
 INJECTED_BY_MOCK = ("basedir", "cache_topdir", "cachedir", "root", "resultdir")
 
 
@@ -47,6 +48,16 @@ def _flag(value):
         raise ValueError("True or False") from None
 
 
+def _count(value):
+    try:
+        number = int(value)
+    except (TypeError, ValueError):
+        number = 0
+    if number < 1 or isinstance(value, bool):
+        raise ValueError("a number from 1 up")
+    return number
+
+
 def _stages(value):
     names = value.replace(",", " ").split() if isinstance(value, str) else value
     if not isinstance(names, (list, tuple)) or any(name not in STAGES for name in names):
@@ -65,6 +76,10 @@ OPTIONS = {  # name: (reader, default)
     "bootstrap_chroot": (_flag, False),
     "required": (_flag, False),
     "restore_bootstrap": (_flag, False),
+    "prune": (_flag, True),
+    "keep_last": (_count, 20),
+    "keep_daily": (_count, 14),
+    "keep_within": (_text, None),
 }
 
 
@@ -93,6 +108,10 @@ def read_options(conf):
 
 class Trouble(Exception):
     """The command could not be run, failed, or reported what this plugin does not understand."""
+
+
+class InUse(Trouble):
+    """The store is locked by another process."""
 
 
 class Recorder:
@@ -216,6 +235,8 @@ class Recorder:
                 if archive:
                     self.buildroot.uid_manager.changeOwner(archive)
             self.log.info("rootstrata: %s", summary(stdout))
+            if self.options.prune and stage in self.last_stages():
+                self.prune()
         except (Trouble, OSError) as trouble:
             message = "rootstrata: stage %s: %s" % (stage, trouble)
             if required:
@@ -223,6 +244,28 @@ class Recorder:
             self.log.warning("%s", message)
         finally:
             self.buildroot.state.finish(state)
+
+    def last_stages(self):
+        """Returns the stages after which nothing more of a run is recorded."""
+        return {"built"} | set([stage for stage in STAGES if stage in self.options.stages][-1:])
+
+    def prune(self):
+        """
+        Removes what the store need not keep of this series.
+
+        Nothing depends on it: where another build is using the store, or it fails, the next one does it.
+        """
+        argv = [self.options.binary, "--store", self.options.store, "-q", "prune", "--series", self.series]
+        argv += ["--keep-last", str(self.options.keep_last), "--keep-daily", str(self.options.keep_daily)]
+        if self.options.keep_within:
+            argv += ["--keep-within", self.options.keep_within]
+        try:
+            with self.buildroot.uid_manager.elevated_privileges():
+                self.run(argv + ["--no-wait", "--json"])
+        except InUse:
+            self.log.debug("rootstrata: the store is in use, the next build prunes it")
+        except (Trouble, OSError) as trouble:
+            self.log.warning("rootstrata: prune: %s", trouble)
 
     def arguments(self, stage, archive):
         """Returns the command line that records `stage`, and exports it to `archive` if there is one."""
@@ -257,6 +300,8 @@ class Recorder:
         except OSError as error:
             raise Trouble("cannot run %s: %s" % (argv[0], os.strerror(error.errno))) from error
         self.log.debug("rootstrata: exit status %d, stdout %r, stderr %r", done.returncode, done.stdout, done.stderr)
+        if done.returncode == LOCKED:
+            raise InUse(failure(done))
         if done.returncode not in statuses:
             raise Trouble(failure(done))
         for line in done.stderr.splitlines():

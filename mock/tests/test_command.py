@@ -27,10 +27,15 @@ class Arguments(cases.ScriptCase):
         self.assertEqual(self.calls(), [
             ["--store", self.store, "-q", "snapshot", root] + common + ["bootstrap"] + run,
             ["--store", self.store, "-q", "export", "--root", root, "-o", self.result + "/buildroot-oci.tar"]
-            + common + ["deps-installed"] + run])
+            + common + ["deps-installed"] + run, self.prune("20", "14")])
+
+    def prune(self, last, daily, store=None, series="fedora-rawhide-x86_64", more=()):
+        return (["--store", store or self.store, "-q", "prune", "--series", series, "--keep-last", last, "--keep-daily", daily]
+                + list(more) + ["--no-wait", "--json"])
 
     def test_options_become_arguments(self):
-        options = {"store": "/s", "series": "rawhide", "compression": "zstd:19", "all_stages": "yes"}
+        options = {"store": "/s", "series": "rawhide", "compression": "zstd:19", "all_stages": "yes",
+                   "keep_last": "3", "keep_daily": 2, "keep_within": "36h"}
         mock = self.mock(REPORTS, options)
         mock.run("first")
         root = mock.buildroot.make_chroot_path()
@@ -39,7 +44,23 @@ class Arguments(cases.ScriptCase):
         self.assertEqual(self.calls(), [
             ["--store", "/s", "-q", "snapshot", root] + common + ["bootstrap"] + run + ["--json"],
             ["--store", "/s", "-q", "export", "--root", root, "-o", self.result + "/buildroot-oci.tar"]
-            + common + ["deps-installed"] + run + ["--all-stages", "--json"]])
+            + common + ["deps-installed"] + run + ["--all-stages", "--json"],
+            self.prune("3", "2", "/s", "rawhide", ["--keep-within", "36h"])])
+
+    def test_a_store_that_is_not_to_be_pruned_is_left_alone(self):
+        self.mock(REPORTS, {"prune": "no"}).run("first")
+        self.assertEqual([call[3] for call in self.calls()], ["snapshot", "export"])
+
+    def test_a_stage_that_is_recorded_alone_is_pruned_too(self):
+        self.mock(REPORTS, {"stages": "bootstrap"}).run("init")
+        self.assertEqual([call[3] for call in self.calls()], ["snapshot", "prune"])
+
+    def test_what_hinders_pruning_fails_no_build(self):
+        for code, level in (75, logging.DEBUG), (2, logging.WARNING):
+            body = "case $4 in prune) echo 'rootstrata: error: no luck' >&2; exit %d;; esac\n" % code
+            self.mock(body + REPORTS, {"required": True}).run("first")
+            self.assertTrue([said for said in self.logged(level) if "prune" in said or "no luck" in said])
+        self.assertEqual(len(self.logged(logging.WARNING)), 1)
 
     def test_a_failed_build_is_exported_into_an_archive_of_its_own(self):
         mock = self.mock(REPORTS, {"on_failure": True, "stages": []})
@@ -48,7 +69,7 @@ class Arguments(cases.ScriptCase):
         self.assertEqual(self.calls(), [
             ["--store", self.store, "-q", "export", "--root", mock.buildroot.make_chroot_path(), "-o",
              self.result + "/buildroot-built-oci.tar", "--series", "fedora-rawhide-x86_64", "--stage", "built",
-             "--run", mock.uuid + ".1", "--profile", "mock", "--json"]])
+             "--run", mock.uuid + ".1", "--profile", "mock", "--json"], self.prune("20", "14")])
 
     def test_the_command_runs_as_root_in_mocks_clean_environment(self):
         with unittest.mock.patch.dict(os.environ, {"ROOTSTRATA_STORE": "/wrong", "SOURCE_DATE_EPOCH": "1"}):

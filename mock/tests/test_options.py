@@ -25,7 +25,8 @@ class Options(unittest.TestCase):
         self.assertEqual(vars(read()), {
             "binary": "rootstrata", "store": "/var/cache/mock/rootstrata", "series": None, "compression": None,
             "stages": ("bootstrap", "deps-installed"), "all_stages": False, "on_failure": False,
-            "bootstrap_chroot": False, "required": False, "restore_bootstrap": False})
+            "bootstrap_chroot": False, "required": False, "restore_bootstrap": False, "prune": True, "keep_last": 20,
+            "keep_daily": 14, "keep_within": None})
 
     def test_flags_may_be_words_numbers_or_python(self):
         for word in ("True", "true", "yes", "on", "1"):
@@ -50,7 +51,7 @@ class Options(unittest.TestCase):
         self.assertEqual(
             self.refused("stoer=/x"),
             "rootstrata: unknown option stoer; the options are all_stages, binary, bootstrap_chroot, compression, "
-            "on_failure, required, restore_bootstrap, series, stages, store")
+            "keep_daily, keep_last, keep_within, on_failure, prune, required, restore_bootstrap, series, stages, store")
 
     def test_an_unusable_value_is_named_with_what_was_expected(self):
         self.assertEqual(self.refused("required=maybe"),
@@ -59,6 +60,10 @@ class Options(unittest.TestCase):
                          "rootstrata: option stages is 'built', expected a list out of bootstrap, deps-installed")
         self.assertEqual(self.refused("stages=1"),
                          "rootstrata: option stages is 1, expected a list out of bootstrap, deps-installed")
+
+        for value in "0", "-1", "many", "True":
+            self.assertIn("expected a number from 1 up", self.refused("keep_last=" + value))
+        self.assertEqual((read("keep_last=3").keep_last, read(keep_daily="5").keep_daily), (3, 5))
 
     def test_a_name_that_reads_as_a_number_is_refused_rather_than_changed(self):
         self.assertEqual(self.refused("series=1.10"), "rootstrata: option series is 1.1, expected a non-empty string")

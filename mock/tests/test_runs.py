@@ -94,6 +94,13 @@ class Runs(cases.CommandCase):
             self.mock(options).run("restored")
         self.assertIn("the blob is missing", str(caught.exception))
 
+    def test_a_store_keeps_as_many_snapshots_of_a_stage_as_it_is_asked_to(self):
+        options = {"keep_last": 2, "keep_daily": 1}
+        for package in "first", "root-cache", "root-cache", "root-cache":
+            self.mock(options).run(package)
+        self.assertEqual(self.stages(), [BOOTSTRAP, DEPS] * 2)
+        self.assertEqual(self.logged(logging.WARNING), [])
+
     def test_init_records_the_base_and_exports_nothing(self):
         self.mock().run("init")
         self.assertEqual(self.stages(), [BOOTSTRAP])
