@@ -339,21 +339,24 @@ fn code_spans(text: &str) -> impl Iterator<Item = &str> {
 }
 
 #[test]
-fn tests_that_the_design_names_exist() {
-    let design = Text::read("docs/design.md");
+fn tests_that_documents_name_exist() {
     let tests: Vec<Text> = sources().into_iter().chain(files("tests", ".rs")).collect();
     let is_test = |name: &str| {
         let head = format!("fn {name}(");
         tests.iter().any(|file| file.text.lines().any(|line| line.trim_start().starts_with(&head)))
     };
-    let named: Vec<&str> = code_spans(&design.text)
-        .filter(|span| {
-            span.matches('_').count() >= 3 && span.chars().all(|c| c.is_ascii_lowercase() || c == '_')
-        })
-        .collect();
-    assert!(named.len() > 15, "{named:?}");
-    let gone = named.into_iter().filter(|name| !is_test(name));
-    assert_none(gone.map(|name| format!("docs/design.md: there is no test {name}")).collect());
+    for document in ["docs/design.md", "docs/reliability.md"] {
+        let text = Text::read(document);
+        let named: Vec<&str> = code_spans(&text.text)
+            .filter(|span| {
+                span.matches('_').count() >= 3
+                    && span.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+            })
+            .collect();
+        assert!(named.len() > 15, "{document}: {named:?}");
+        let gone = named.into_iter().filter(|name| !is_test(name));
+        assert_none(gone.map(|name| format!("{document}: there is no test {name}")).collect());
+    }
 }
 
 #[test]
