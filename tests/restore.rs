@@ -182,6 +182,31 @@ fn only_layers_that_have_something_to_give_are_read() {
 }
 
 #[test]
+fn a_few_files_of_a_large_layer_come_out_of_it_alone() {
+    // Frames of 4 MiB: files lie within one, across two, and at the end of a group of links.
+    let script = "mkdir d; for i in $(seq 60); do head -c 700001 /dev/urandom > d/$i; done; head -c 5000000 /dev/zero > zeros
+        head -c 6000000 /dev/urandom > across; ln d/7 linked; ln d/7 a-link; n=$(printf %0120d 7); echo long > d/$n
+        setfattr -n user.x -v y d/9; : > d/none; echo end > z";
+    let bench = Bench::new();
+    let root = bench.make("root");
+    sh(&root, script);
+    for compression in ["zstd", "gzip", "none"] {
+        let case = Case { bench: Bench::new(), root: root.clone() };
+        case.record(&format!("{PLAIN} --compression {compression}"));
+        let to = case.bench.path("to");
+        case.restore(&to, "");
+        sh(&to, "for i in d/3 d/7 d/40 d/0* across z; do echo x >> $i; done; rm d/9");
+        let restored = case.restore(&to, "");
+        assert_same(&walked(&to), &case.expected());
+        let written = 4 * 700_001 + 6_000_000 + 5 + 4;
+        assert_eq!(
+            (restored["bytes_written"].as_u64(), restored["layers_read"].as_u64()),
+            (Some(written), Some(1))
+        );
+    }
+}
+
+#[test]
 fn a_part_of_a_snapshot_is_restored_alone() {
     let case = Case::new(TREE);
     let to = case.bench.path("to");

@@ -6,6 +6,7 @@ mod gzip;
 mod members;
 pub mod pack;
 pub mod read;
+pub mod seek;
 mod stream;
 mod unpack;
 mod zstandard;

@@ -16,6 +16,8 @@ use crate::error::{Error, Result};
 use crate::fs::attributes::Lack;
 use crate::fs::root::Root;
 use crate::fs::scan::{covered_stat, scan};
+use crate::layer::codec::Codec;
+use crate::layer::seek::{Place, places};
 use crate::model::content_place::content_places;
 use crate::model::entry::{Device, Entry, Kind};
 use crate::model::globs::Pathspec;
@@ -40,6 +42,9 @@ const MOST_ATTEMPTS: usize = 3;
 
 /// The longest that the filesystem's clock is waited for, so that what was written last can be stamped as well.
 const LONGEST_TICK_NS: i64 = 20_000_000;
+
+/// Where less than this part of a layer is wanted, the rest is passed over.
+const FEW: u64 = 4;
 
 /// What is asked for.
 #[derive(Clone, Debug)]
@@ -148,8 +153,8 @@ pub fn restore(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> R
     let Prepared { plan, observed, stamps } = prepared;
     let mut outcome = outcome(&recorded, &plan, &spec, root.path());
     if request.writes == Writes::Done {
-        let sources = sources(&store, &recorded, &plan)?;
-        outcome.layers_read = sources.len() as u64;
+        let sources = sources(&store, &recorded, &plan, request.threads)?;
+        outcome.layers_read = sources.chunk_by(|a, b| a.path == b.path).count() as u64;
         let removed = plan.removed.clone();
         let work = Work { root: &root, tree: &recorded.tree, plan, profile: recorded.policy.profile };
         let done = write(work, sources, request.threads, &phases)?;
@@ -364,23 +369,49 @@ fn home(root: &Root, recorded: &Recorded, observed: &Observation) -> Result<Opti
 }
 
 /// The layers that have a content which is to be written.
-fn sources(store: &Store, recorded: &Recorded, plan: &Plan) -> Result<Vec<Source>> {
+fn sources(store: &Store, recorded: &Recorded, plan: &Plan, threads: NonZeroUsize) -> Result<Vec<Source>> {
     let is_wanted = |at: usize, entry: &Entry| plan.acts[at] == Act::Make && entry.size_bytes() > 0;
     let mut wanted: Vec<HashMap<EntryPath, Vec<usize>>> = vec![HashMap::new(); recorded.layers.len()];
     for (place, content) in content_places(&recorded.tree, &recorded.items, is_wanted) {
         wanted[content.layer].entry(content.name).or_default().push(place);
     }
     let mut sources = Vec::new();
-    for (layer, wanted) in recorded.layers.iter().zip(wanted).filter(|(_, wanted)| !wanted.is_empty()) {
+    let layers = recorded.layers.iter().zip(&recorded.items).zip(wanted);
+    for ((layer, items), wanted) in layers.filter(|(_, wanted)| !wanted.is_empty()) {
         let kept = store.blobs_of(layer.layer.id)?;
         let sound = [&layer.blob].into_iter().chain(&kept);
         let blob = sound.clone().find(|blob| store.has_blob(&blob.digest, blob.size_bytes));
         let blob = blob.unwrap_or(&layer.blob).clone(); // its absence is the error
-        let bytes = wanted.values().map(|places| recorded.tree.entries()[places[0]].size_bytes()).sum();
         let file = store.open_blob(&blob.digest, blob.size_bytes)?;
-        sources.push(Source { path: store.blob_path(&blob.digest), blob, file, wanted, bytes });
+        let bytes = wanted.values().map(|places| recorded.tree.entries()[places[0]].size_bytes()).sum();
+        let source = Source { path: store.blob_path(&blob.digest), blob, file, wanted, places: None, bytes };
+        let is_few = bytes < layer.layer.tar_bytes / FEW;
+        if is_few && Codec::of_media_type(&source.blob.media_type) == Some(Codec::Zstd) {
+            let (places, tar_bytes) = places(items, |name| source.wanted.contains_key(name))?;
+            if tar_bytes == layer.layer.tar_bytes && places.len() == source.wanted.len() {
+                sources.extend(parts(source, &places, threads)?);
+                continue;
+            }
+        }
+        sources.push(source);
     }
     Ok(sources)
+}
+
+/// The files that are read alone, for several threads.
+fn parts(mut whole: Source, places: &[Place], threads: NonZeroUsize) -> Result<Vec<Source>> {
+    let part = |places: &[Place]| {
+        let wanted = places.iter().filter_map(|place| whole.wanted.remove_entry(&place.name)).collect();
+        Ok(Source {
+            blob: whole.blob.clone(),
+            path: whole.path.clone(),
+            file: whole.file.try_clone().map_err(Error::io("open", &whole.path))?,
+            wanted,
+            places: Some(places.to_vec()),
+            bytes: places.iter().map(|place| place.size_bytes).sum(),
+        })
+    };
+    places.chunks(places.len().div_ceil(threads.get())).map(part).collect()
 }
 
 fn summarise(tree: &Tree, done: &Done) -> Vec<(Lack, u64, EntryPath)> {

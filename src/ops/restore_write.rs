@@ -8,6 +8,7 @@ use crate::fs::attributes::{Lack, Made};
 use crate::fs::root::Root;
 use crate::fs::write::{NewFile, Writer};
 use crate::layer::read::{Blob, read_files};
+use crate::layer::seek::{Place, read_places};
 use crate::model::digest::ContentHash;
 use crate::model::entry::{Entry, Group, Kind};
 use crate::model::path::EntryPath;
@@ -32,6 +33,8 @@ pub(super) struct Source {
     pub(super) file: File,
     /// By the name that has the content: the entries of the inode that are to be made, by their places in order.
     pub(super) wanted: HashMap<EntryPath, Vec<usize>>,
+    /// Where these are, if only a few are and they can be read alone.
+    pub(super) places: Option<Vec<Place>>,
     /// The length of these contents.
     pub(super) bytes: u64,
 }
@@ -195,7 +198,7 @@ impl Work<'_> {
             let places = source.wanted.get(path);
             places.is_some_and(|places| self.entry(places[0]).size_bytes() == size_bytes)
         };
-        read_files(blob, wants, |path, size_bytes, content| {
+        let mut take = |path: &EntryPath, size_bytes: u64, content: &mut dyn Read| {
             let places = &source.wanted[path];
             let names: Vec<&Entry> = places.iter().map(|at| self.entry(*at)).collect();
             let made = make_file(&mut writer, &names, content, &mut buffer, source)?;
@@ -205,7 +208,13 @@ impl Work<'_> {
             monitor.advance(size_bytes);
             left -= 1;
             Ok(left > 0 && !failed.load(Ordering::Relaxed))
-        })?;
+        };
+        match &source.places {
+            None => read_files(blob, wants, take)?,
+            Some(places) => read_places(&source.file, &source.path, places, |place, content| {
+                take(&place.name, place.size_bytes, content)
+            })?,
+        }
         if left > 0 && !failed.load(Ordering::Relaxed) {
             let made: std::collections::HashSet<usize> = done.made.iter().map(|(at, _)| *at).collect();
             let missing = source.wanted.iter().filter(|(_, places)| !made.contains(&places[0]));
