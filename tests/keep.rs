@@ -134,7 +134,7 @@ fn what_follows_a_prune_builds_on_what_is_left() {
     let bench = Bench::new();
     let root = days(&bench, 4);
     bench.json(["prune", "--keep-last", "1"]);
-    sh(&root, "rm -r deps");
+    sh(&root, "rm -r deps; touch -d @5 .");
     let next = bench.snapshot(&root, "--profile plain --stage bootstrap --run next");
     assert_eq!(common::layers(&next), ["base reused", "update new"]);
     assert_eq!(next["id"], 9, "a number is never given twice");
