@@ -208,7 +208,7 @@ impl Import<'_> {
         if let Some(known) = self.known(found)? {
             return Ok(Imported { layers: self.store.layers(known.id)?, snapshot: known, was_there: true });
         }
-        let total = found.image.layers.iter().map(|layer| layer.blob.size_bytes).sum();
+        let total = found.image.blobs_bytes();
         let mut spool = Spool::new()?;
         let phases = self.phases;
         let (layers, entries) = phases.run(Phase::Read, Some(total), || self.layers(found, &mut spool))?;
