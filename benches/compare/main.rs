@@ -148,6 +148,18 @@ fn run(args: Args) -> Result<()> {
     for files in sizes.iter().chain(&plot_sizes).copied().collect::<BTreeSet<_>>() {
         trees.push(Tree::generated(files, &dir)?);
     }
+    let output = args.output();
+    fs::create_dir_all(&output)?;
+    let (machine, tools) = (machine::describe(&dir)?, tools::versions(&args.binary));
+    // After each case: who stops it keeps what was measured until then.
+    let keep = |bench: &Bench| -> Result<()> {
+        let results = report::json(bench, machine.clone(), tools.clone());
+        fs::write(output.join("results.json"), format!("{results:#}\n"))?;
+        if let Some(plot) = plot::draw(bench, &plot_sizes) {
+            fs::write(output.join("scale.svg"), plot)?;
+        }
+        Ok(())
+    };
     for tree in &trees {
         for case in CASES.iter().filter(|case| case.on_each_tree && args.is_chosen(case.name)) {
             let only_plotted = tree.files.is_some_and(|files| !sizes.contains(&files));
@@ -159,6 +171,7 @@ fn run(args: Args) -> Result<()> {
             let lacks_other = case.name == "diff" && tree.other_day.is_none();
             if !(only_plotted && !case.plotted || too_slow || lacks_other) {
                 bench.measure(case, tree, only_plotted)?;
+                keep(&bench)?;
             }
         }
         bench.forget()?;
@@ -166,14 +179,7 @@ fn run(args: Args) -> Result<()> {
     for case in CASES.iter().filter(|case| !case.on_each_tree && args.is_chosen(case.name)) {
         bench.measure(case, &Tree::sparse(&dir)?, false)?;
         bench.forget()?;
-    }
-
-    let output = args.output();
-    fs::create_dir_all(&output)?;
-    let results = report::json(&bench, machine::describe(&dir)?, tools::versions(&args.binary));
-    fs::write(output.join("results.json"), format!("{results:#}\n"))?;
-    if let Some(plot) = plot::draw(&bench, &plot_sizes) {
-        fs::write(output.join("scale.svg"), plot)?;
+        keep(&bench)?;
     }
     print!("{}", report::markdown(&bench));
     eprintln!("all samples are in {}", output.join("results.json").display());
