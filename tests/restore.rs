@@ -142,6 +142,17 @@ fn every_layer_gives_what_no_upper_one_replaces_and_nothing_is_written_twice() {
 // ---- Over what is there
 
 #[test]
+fn what_is_made_anew_in_a_setgid_directory_has_its_own_group_and_its_capabilities() {
+    let case = Case::new(
+        "mkdir d; chown 0:77 d; chmod 2775 d; cp /bin/true d/c; chown 0:0 d/c; setcap cap_net_raw+ep d/c",
+    );
+    let expected = case.expected();
+    sh(&case.root, "rm d/c");
+    assert_eq!(counts(&case.restore(&case.root, ""))[0], 1);
+    assert_same(&case.expected(), &expected);
+}
+
+#[test]
 fn over_a_changed_directory_only_what_differs_is_touched() {
     let case = Case::new(TREE);
     let to = case.bench.path("to");

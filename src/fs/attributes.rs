@@ -124,23 +124,22 @@ impl Writer<'_> {
             };
             has_all &= is_done(done).map_err(failed("remove an extended attribute of"))?;
         }
-        for (name, value) in entry.xattrs.iter() {
-            has_all &=
-                is_done(inode.set_xattr(name, value)).map_err(failed("set an extended attribute of"))?;
-        }
-        if !has_all {
-            lacks.push(Lack::Xattr);
-        }
+        has_all &= self.set_xattrs(inode, entry)?;
         let is_dated = self.set_time(inode, entry)?;
         let mut stat = self.stat(&inode.fd(), &entry.path)?;
         if is_own && (stat.uid, stat.gid) != (entry.uid, entry.gid) {
+            // In a setgid directory, what is new has the directory's group.
             is_own = self.chown(inode, entry).map_err(failed("change the owner of"))?;
+            has_all &= self.set_xattrs(inode, entry)?;
             wanted = wanted_mode(entry, is_own);
             stat = self.stat(&inode.fd(), &entry.path)?;
         }
         if !is_link(entry) && stat.mode != wanted {
             is_done(inode.chmod(wanted)).map_err(failed("change the mode of"))?;
             stat = self.stat(&inode.fd(), &entry.path)?;
+        }
+        if !has_all {
+            lacks.push(Lack::Xattr);
         }
         if !is_dated || stat.mtime.seconds != entry.mtime_s {
             lacks.push(Lack::Time);
@@ -152,6 +151,17 @@ impl Writer<'_> {
             lacks.push(Lack::Mode);
         }
         Ok(Made { stat, lacks })
+    }
+
+    /// Tells whether all were set.
+    fn set_xattrs(&self, inode: &Inode, entry: &Entry) -> Result<bool> {
+        let mut has_all = true;
+        for (name, value) in entry.xattrs.iter() {
+            let full = || self.root.full_path(&entry.path);
+            let done = is_done(inode.set_xattr(name, value));
+            has_all &= done.map_err(|e| Error::io("set an extended attribute of", full())(e))?;
+        }
+        Ok(has_all)
     }
 
     fn chown(&self, inode: &Inode, entry: &Entry) -> rustix::io::Result<bool> {
