@@ -66,15 +66,17 @@ pub(crate) struct Bench {
     binary: PathBuf,
     scratch: PathBuf,
     rounds: u32,
+    backups_up_to: usize,
     pub(crate) outcomes: Vec<Outcome>,
     pub(crate) facts: Vec<Facts>,
 }
 
 impl Bench {
-    pub(crate) fn new(dir: &Path, binary: &Path, rounds: u32) -> Result<Self> {
+    /// restic and borg have no part on generated trees with more than `backups_up_to` files.
+    pub(crate) fn new(dir: &Path, binary: &Path, rounds: u32, backups_up_to: usize) -> Result<Self> {
         let binary = binary.canonicalize().map_err(|e| format!("{}: {e}", binary.display()))?;
         let (outcomes, facts) = (Vec::new(), Vec::new());
-        let bench = Self { binary, scratch: dir.join("scratch"), rounds, outcomes, facts };
+        let bench = Self { binary, scratch: dir.join("scratch"), rounds, backups_up_to, outcomes, facts };
         bench.forget()?;
         Ok(bench)
     }
@@ -111,7 +113,7 @@ impl Bench {
 
     /// The store's database when it had recorded this tree and nothing else.
     fn database(&self) -> PathBuf {
-        self.scratch.join("rootstrata.sqlite")
+        self.scratch.join(RECORDS[0])
     }
 
     fn command(&self, store: &Path, words: Vec<OsString>) -> Vec<OsString> {
@@ -138,7 +140,7 @@ impl Bench {
     /// Brings the store to where it has recorded the tree and seen no other root, and makes the archive.
     fn record(&mut self, tree: &Tree) -> Result<()> {
         if self.database().exists() {
-            return put_back(&self.database(), &self.store());
+            return put_back(&self.scratch, &self.store());
         }
         let words = tools::export_root(&tree.root, &self.archive());
         let first = self.json(words.clone())?;
@@ -146,7 +148,9 @@ impl Bench {
         if again["files_read"] != 0 || again["bytes_written"] != 0 {
             return Err(format!("{} does not count as unchanged: {again}", tree.root.display()).into());
         }
-        fs::copy(self.store().join("rootstrata.sqlite"), self.database())?;
+        for name in RECORDS {
+            fs::copy(self.store().join(name), self.scratch.join(name))?;
+        }
         self.facts.push(Facts {
             tree: tree.name.clone(),
             entries: first["entries"].as_u64().unwrap_or_default(),
@@ -156,12 +160,17 @@ impl Bench {
     }
 }
 
-/// Puts the store's database back to where it had seen no other root.
-fn put_back(database: &Path, store: &Path) -> Result<()> {
+/// What the store has recorded, and what lists it.
+const RECORDS: [&str; 2] = ["rootstrata.sqlite", "index.json"];
+
+/// Puts the store back to where it had seen no other root.
+fn put_back(records: &Path, store: &Path) -> Result<()> {
     for name in ["rootstrata.sqlite-wal", "rootstrata.sqlite-shm"] {
         remove(&store.join(name))?;
     }
-    fs::copy(database, store.join("rootstrata.sqlite")).map_err(|e| format!("{}: {e}", store.display()))?;
+    for name in RECORDS {
+        fs::copy(records.join(name), store.join(name)).map_err(|e| format!("{}: {e}", store.display()))?;
+    }
     Ok(())
 }
 
@@ -182,16 +191,15 @@ fn copy(tree: &Tree) -> Result<()> {
 
 fn unchanged(bench: &mut Bench, tree: &Tree) -> Result<Vec<Measured>> {
     bench.record(tree)?;
-    let restic = Backup::restic(&tree.root, &bench.place());
-    let borg = Backup::borg(&tree.root, &bench.place());
-    restic.begin()?;
-    borg.begin()?;
-    bench.in_turn(vec![
-        bench.ours(&bench.store(), tools::export_root(&tree.root, &bench.archive())),
-        tools::find(&tree.root),
-        restic.again(),
-        borg.again(),
-    ])
+    let ours = bench.ours(&bench.store(), tools::export_root(&tree.root, &bench.archive()));
+    let mut all = vec![ours, tools::find(&tree.root)];
+    if tree.files.is_none_or(|files| files <= bench.backups_up_to) {
+        for backup in [Backup::restic(&tree.root, &bench.place()), Backup::borg(&tree.root, &bench.place())] {
+            backup.begin()?;
+            all.push(backup.again());
+        }
+    }
+    bench.in_turn(all)
 }
 
 fn relocated(bench: &mut Bench, tree: &Tree) -> Result<Vec<Measured>> {
@@ -200,13 +208,13 @@ fn relocated(bench: &mut Bench, tree: &Tree) -> Result<Vec<Measured>> {
     let list = bench.place().join("list");
     let found = output(Command::new("find").arg(&tree.copy).args(["-xdev", "-type", "f", "-print0"]))?;
     fs::write(&list, found)?;
-    let (store, database) = (bench.store(), bench.database());
+    let (store, records) = (bench.store(), bench.scratch.clone());
     if new_layers(&bench.json(tools::snapshot(&tree.copy))?) > 0 {
         let (root, copy) = (tree.root.display(), tree.copy.display());
         return Err(format!("{root} is not what it was when it was copied: remove {copy}").into());
     }
     bench.in_turn(vec![
-        bench.ours(&store, tools::snapshot(&tree.copy)).before(|_| put_back(&database, &store)),
+        bench.ours(&store, tools::snapshot(&tree.copy)).before(|_| put_back(&records, &store)),
         tools::cat(&list, cores()),
     ])
 }

@@ -47,6 +47,9 @@ struct Args {
     /// Leave out first-gzip on generated trees with more files than N
     #[arg(long, value_name = "N", default_value_t = SIZES[0])]
     gzip_up_to: usize,
+    /// Leave restic and borg out on generated trees with more files than N
+    #[arg(long, value_name = "N", default_value_t = usize::MAX, hide_default_value = true)]
+    backups_up_to: usize,
     /// A real root to measure, too
     #[arg(long, value_name = "DIR", env = "ROOTSTRATA_BENCH_CHROOT")]
     chroot: Option<PathBuf>,
@@ -136,7 +139,7 @@ fn run(args: Args) -> Result<()> {
     fs::create_dir_all(&args.dir).map_err(|e| format!("{}: {e}", args.dir.display()))?;
     let dir = args.dir.canonicalize()?;
     let rounds = args.rounds.unwrap_or(if args.quick { 3 } else { 5 });
-    let mut bench = Bench::new(&dir, &args.binary, rounds)?;
+    let mut bench = Bench::new(&dir, &args.binary, rounds, args.backups_up_to)?;
 
     let (sizes, plot_sizes) = (args.sizes(), args.plot_sizes());
     let chroot = args.chroot.as_ref().filter(|_| !args.quick);
