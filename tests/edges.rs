@@ -243,7 +243,7 @@ impl Contents for Elusive {
     }
 
     fn full_path(&self, _: &EntryPath) -> PathBuf {
-        PathBuf::from("/root/file")
+        PathBuf::from("/chroot/file")
     }
 
     fn was_read(&self, _: u64) {}
@@ -278,7 +278,7 @@ fn a_file_that_changes_before_it_is_packed_is_never_padded_cut_or_mixed() {
     assert_eq!(packed(b"the content as it was hashed, and more").unwrap(), hashed);
     for now in [&b"the content as it was"[..], b"", b"the content as it was HASHED"] {
         let error = packed(now).unwrap_err().to_string();
-        assert_eq!(error, "/root/file changed while it was read");
+        assert_eq!(error, "/chroot/file changed while it was read");
     }
 }
 
