@@ -110,6 +110,18 @@ impl Side {
         })
     }
 
+    /// Returns a directory, as `tree` has it.
+    pub(super) fn of_directory(
+        source: &Source,
+        root: Root,
+        tree: Tree,
+        packages: Option<SidePackages>,
+        policy: Option<Policy>,
+    ) -> Self {
+        let (source, access) = (source.clone(), Access::Root(root));
+        Self { source, snapshot: None, layers: Vec::new(), tree, packages, policy, access }
+    }
+
     pub(super) fn layer_ids(&self) -> Vec<i64> {
         match &self.access {
             Access::Store(layers) => layers.iter().map(|layer| layer.layer.id).collect(),

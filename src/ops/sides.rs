@@ -122,17 +122,7 @@ impl Opening<'_> {
                 let (layers, packages) = self.known(same)?;
                 let tree;
                 (snapshot.tree, tree) = self.trees(&snapshot.layer_ids(), &layers)?;
-                let policy = snapshot.policy.clone();
-                let access = Access::Root(root);
-                Side {
-                    source: source.clone(),
-                    snapshot: None,
-                    layers: Vec::new(),
-                    tree,
-                    packages,
-                    policy,
-                    access,
-                }
+                Side::of_directory(source, root, tree, packages, snapshot.policy.clone())
             }
         };
         Ok((snapshot, other))
@@ -200,16 +190,7 @@ impl Opening<'_> {
         let installed = packages.as_ref().map(|packages| packages.all.as_slice()).unwrap_or_default();
         let other = counterpart.map(|side| &side.tree);
         let tree = dress(&seen, &dressed_as, &dressed_as.rules(stage)?, installed, spool, other)?;
-        let (policy, access) = (policy.cloned(), Access::Root(root));
-        Ok(Side {
-            source: source.clone(),
-            snapshot: None,
-            layers: Vec::new(),
-            tree,
-            packages,
-            policy,
-            access,
-        })
+        Ok(Side::of_directory(source, root, tree, packages, policy.cloned()))
     }
 
     fn image(
