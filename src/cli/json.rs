@@ -22,6 +22,17 @@ pub(super) fn line(value: Value) -> String {
     format!("{value}\n")
 }
 
+/// What names a snapshot.
+pub(super) fn short(snapshot: &Snapshot) -> Value {
+    json!({
+        "id": snapshot.id,
+        "series": snapshot.series,
+        "stage": snapshot.stage,
+        "run": snapshot.run,
+        "time": snapshot.created_s,
+    })
+}
+
 pub(super) fn snapshot(outcome: &snapshot::Outcome) -> Value {
     let mut object = head(&outcome.snapshot, &outcome.layers);
     object.insert("version".to_owned(), json!(VERSION));

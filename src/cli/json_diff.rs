@@ -1,6 +1,6 @@
 //! Differences as JSON.
 
-use super::json::{VERSION, absolute, entry, insert_bytes, package};
+use super::json::{VERSION, absolute, entry, insert_bytes, package, short};
 use crate::model::account::Ownership;
 use crate::model::text::{ContentDifference, Hunk, Sign};
 use crate::ops::diff::{Compared, Difference, FileContents, FileDifference, PackageDifference};
@@ -35,16 +35,11 @@ fn is_shared(layer: &SideLayer, other: &Side) -> bool {
 
 fn side(side: &Side, other: &Side) -> Value {
     let snapshot = side.snapshot.as_ref().map(|snapshot| {
-        json!({
-            "id": snapshot.id,
-            "series": snapshot.series,
-            "stage": snapshot.stage,
-            "run": snapshot.run,
-            "time": snapshot.created_s,
-            "manifest_digest": snapshot.manifest.digest.to_string(),
-            "entries": snapshot.entries,
-            "content_bytes": snapshot.content_bytes,
-        })
+        let mut value = short(snapshot);
+        value["manifest_digest"] = snapshot.manifest.digest.to_string().into();
+        value["entries"] = snapshot.entries.into();
+        value["content_bytes"] = snapshot.content_bytes.into();
+        value
     });
     let layers = side.layers.iter().map(|layer| {
         json!({

@@ -1,11 +1,10 @@
 //! How a store is, and what was done to keep it in order, as JSON.
 
-use super::json::{VERSION, head, layer, seconds};
+use super::json::{VERSION, head, layer, seconds, short};
 use crate::model::plan::Limits;
 use crate::ops::usage::Usage;
 use crate::ops::verify::{self, Finding};
 use crate::ops::{import, prune, squash};
-use crate::store::Snapshot;
 use serde_json::{Value, json};
 
 pub(super) fn verify(outcome: &verify::Outcome) -> Value {
@@ -23,16 +22,6 @@ pub(super) fn verify(outcome: &verify::Outcome) -> Value {
         "dead_blobs": outcome.dead.map(|dead| dead.0),
         "dead_bytes": outcome.dead.map(|dead| dead.1),
         "seconds": seconds(&outcome.seconds),
-    })
-}
-
-fn short(snapshot: &Snapshot) -> Value {
-    json!({
-        "id": snapshot.id,
-        "series": snapshot.series,
-        "stage": snapshot.stage,
-        "run": snapshot.run,
-        "time": snapshot.created_s,
     })
 }
 

@@ -1,22 +1,12 @@
 //! What is known of one snapshot or of many, as JSON.
 
-use super::json::{VERSION, entry, layer, package};
+use super::json::{VERSION, entry, layer, package, short};
 use super::json_diff::{files, packages};
 use crate::ops::explain::{Against, BaseRule, Explained, ExplainedLayer, Novelty, Reason};
 use crate::ops::find::Found;
 use crate::ops::which::{Before, Which};
 use crate::store::Snapshot;
 use serde_json::{Map, Value, json};
-
-fn short(snapshot: &Snapshot) -> Value {
-    json!({
-        "id": snapshot.id,
-        "series": snapshot.series,
-        "stage": snapshot.stage,
-        "run": snapshot.run,
-        "time": snapshot.created_s,
-    })
-}
 
 fn with_snapshot(snapshot: &Snapshot) -> Map<String, Value> {
     let mut object = match short(snapshot) {
