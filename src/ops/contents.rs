@@ -24,8 +24,8 @@ const BUFFER_BYTES: usize = 128 * 1024;
 /// A content that is wanted.
 #[derive(Clone, Debug)]
 pub(super) struct Wanted {
-    /// What whoever wants it calls it.
-    pub(super) key: usize,
+    /// What whoever wants it calls it, once for each name that is wanted.
+    keys: Vec<usize>,
     /// All names of the inode; a layer has the content under one of them.
     names: Vec<EntryPath>,
     size_bytes: u64,
@@ -41,7 +41,7 @@ pub(super) struct Gist {
 }
 
 impl Wanted {
-    /// Takes files of a tree by key and place; what is no file is passed over.
+    /// Takes files of a tree by key and place, an inode once; what is no file is passed over.
     pub(super) fn of(tree: &Tree, files: impl Iterator<Item = (usize, usize)>) -> Vec<Self> {
         let mut names: HashMap<Group, Vec<EntryPath>> = HashMap::new();
         for entry in tree.entries() {
@@ -49,18 +49,25 @@ impl Wanted {
                 names.entry(group).or_default().push(entry.path.clone());
             }
         }
-        let wanted = |(key, place): (usize, usize)| match &tree.entries()[place] {
-            Entry { kind: Kind::File { size_bytes, content }, path, group, .. } => Some(Self {
-                key,
-                names: group
-                    .and_then(|group| names.get(&group).cloned())
-                    .unwrap_or_else(|| vec![path.clone()]),
-                size_bytes: *size_bytes,
-                content: *content,
-            }),
-            _ => None,
-        };
-        files.filter_map(wanted).collect()
+        let mut all: Vec<Self> = Vec::new();
+        let mut linked: HashMap<Group, usize> = HashMap::new();
+        for (key, place) in files {
+            let Entry { kind: Kind::File { size_bytes, content }, path, group, .. } = &tree.entries()[place]
+            else {
+                continue;
+            };
+            if let Some(at) = group.and_then(|group| linked.get(&group)) {
+                all[*at].keys.push(key);
+                continue;
+            }
+            let names = group.and_then(|group| {
+                linked.insert(group, all.len());
+                names.remove(&group)
+            });
+            let names = names.unwrap_or_else(|| vec![path.clone()]);
+            all.push(Self { keys: vec![key], names, size_bytes: *size_bytes, content: *content });
+        }
+        all
     }
 }
 
@@ -102,7 +109,7 @@ pub(super) fn read_contents(
         }
     }
     match search.missing() {
-        None => Ok(search.found),
+        None => Ok(search.by_key()),
         Some(path) => Err(match &side.access {
             Access::Root(root) => Error::Changed(root.full_path(path)),
             Access::Image(opened, _) => Error::damaged(opened.path(), lost(path)),
@@ -119,6 +126,7 @@ fn lost(path: &EntryPath) -> String {
 struct Search {
     wanted: Vec<Wanted>,
     by_name: HashMap<EntryPath, Vec<usize>>,
+    /// What was found, by the place among those that are wanted.
     found: HashMap<usize, Gist>,
     largest_bytes: u64,
 }
@@ -137,18 +145,28 @@ impl Search {
     }
 
     fn missing(&self) -> Option<&EntryPath> {
-        self.wanted.iter().find(|one| !self.found.contains_key(&one.key)).and_then(|one| one.names.first())
+        let missing = self.wanted.iter().enumerate().find(|(at, _)| !self.found.contains_key(at));
+        missing.and_then(|(_, one)| one.names.first())
     }
 
-    /// Those that are not found yet and may have this name and length.
-    fn left(&self, name: &EntryPath, size_bytes: u64) -> Vec<&Wanted> {
-        let all = self.by_name.get(name).into_iter().flatten().map(|at| &self.wanted[*at]);
-        all.filter(|one| one.size_bytes == size_bytes && !self.found.contains_key(&one.key)).collect()
+    fn by_key(mut self) -> HashMap<usize, Gist> {
+        let mut all = HashMap::new();
+        for (at, wanted) in self.wanted.iter().enumerate() {
+            let Some(gist) = self.found.remove(&at) else { continue };
+            all.extend(wanted.keys.iter().map(|key| (*key, gist.clone())));
+        }
+        all
+    }
+
+    /// The places of those that are not found yet and may have this name and length.
+    fn left(&self, name: &EntryPath, size_bytes: u64) -> impl Iterator<Item = usize> {
+        let all = self.by_name.get(name).into_iter().flatten().copied();
+        all.filter(move |at| self.wanted[*at].size_bytes == size_bytes && !self.found.contains_key(at))
     }
 
     fn may_be_in(&self, store: &Store, layer_id: i64) -> Result<bool> {
-        let left = self.wanted.iter().filter(|one| !self.found.contains_key(&one.key));
-        for wanted in left {
+        let left = self.wanted.iter().enumerate().filter(|(at, _)| !self.found.contains_key(at));
+        for (_, wanted) in left {
             for name in &wanted.names {
                 if store.item_at(layer_id, name)?.is_some() {
                     return Ok(true);
@@ -160,7 +178,7 @@ impl Search {
 
     fn in_blob(&mut self, blob: Blob) -> Result<()> {
         let search = RefCell::new(self); // both closures look at it, in turns
-        let wants = |name: &EntryPath, size: u64| !search.borrow().left(name, size).is_empty();
+        let wants = |name: &EntryPath, size: u64| search.borrow().left(name, size).next().is_some();
         read_files(blob, wants, |name, size, content| {
             let mut search = search.borrow_mut();
             search.take(name, size, content)?;
@@ -172,7 +190,7 @@ impl Search {
         for at in 0..self.wanted.len() {
             let Some(name) = self.wanted[at].names.first().cloned() else { continue };
             let size_bytes = self.wanted[at].size_bytes;
-            if !self.left(&name, size_bytes).is_empty() {
+            if self.left(&name, size_bytes).next().is_some() {
                 self.take(&name, size_bytes, &mut root.open_file(&name)?)?;
             }
         }
@@ -199,9 +217,9 @@ impl Search {
         }
         let hash = ContentHash(*blake3.finalize().as_bytes());
         let gist = Gist { bytes, sha256: sha256.finalize().into() };
-        let keys: Vec<usize> =
-            self.left(name, size_bytes).iter().filter(|one| one.content == hash).map(|one| one.key).collect();
-        self.found.extend(keys.into_iter().map(|key| (key, gist.clone())));
+        let given: Vec<usize> =
+            self.left(name, size_bytes).filter(|at| self.wanted[*at].content == hash).collect();
+        self.found.extend(given.into_iter().map(|at| (at, gist.clone())));
         Ok(())
     }
 }
