@@ -4,7 +4,7 @@
 mod common;
 
 use common::{Bench, assert_same_tree, layer, layers, listed, settle, sh};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::path::PathBuf;
 
 const FIRST: &str = "--stage bootstrap --profile plain --compression gzip";
@@ -419,6 +419,73 @@ fn a_new_run_gets_one_update_from_the_base() {
         assert_eq!(layer(&today, "update")["whiteouts"].as_u64(), Some(round));
         assert_same_tree(&case.bench.unpacked("s"), &listed(&case.root));
     }
+}
+
+#[test]
+fn updates_lie_over_one_another_over_a_base_and_over_a_delta() {
+    let bench = Bench::new();
+    let root = bench.make("root");
+    let write = |name: &str, what: char| {
+        std::fs::write(root.join(name), what.to_string().repeat(1_000_000)).unwrap();
+    };
+    // What a stage has, the layers of both stages, and the newest snapshot.
+    let record = |run: &str, of_first: &[(String, char)], of_second: &[(String, char)]| {
+        let options = |stage: &str| format!("--profile plain --compression gzip --run {run} --stage {stage}");
+        let aside = bench.path("aside");
+        if aside.exists() {
+            std::fs::rename(root.join("deps"), aside.join("deps")).unwrap();
+        }
+        of_first.iter().for_each(|(name, what)| write(name, *what));
+        sh(&root, "touch -d @5 .");
+        settle(&root);
+        let first = bench.snapshot(&root, &options("bootstrap"));
+        assert_same_tree(&bench.unpacked("s@bootstrap"), &listed(&root));
+        match aside.exists() {
+            true => std::fs::rename(aside.join("deps"), root.join("deps")).unwrap(),
+            false => {
+                ["../aside", "deps"].iter().for_each(|name| std::fs::create_dir(root.join(name)).unwrap())
+            }
+        }
+        of_second.iter().for_each(|(name, what)| write(name, *what));
+        sh(&root, "touch -d @5 . deps");
+        settle(&root);
+        let second = bench.snapshot(&root, &options("deps-installed"));
+        assert_same_tree(&bench.unpacked("s@deps-installed"), &listed(&root));
+        (first, second)
+    };
+    let some = |prefix: &str, numbers: std::ops::RangeInclusive<u32>, what: char| -> Vec<(String, char)> {
+        numbers.map(|number| (format!("{prefix}{number}"), what)).collect()
+    };
+    record("r0", &some("f", 1..=20, 'a'), &some("deps/g", 1..=20, 'a'));
+
+    let (_, day1) = record("r1", &some("f", 1..=3, 'b'), &some("deps/g", 1..=3, 'b'));
+    assert_eq!(layers(&day1), ["base reused", "update reused", "delta reused", "update new"]);
+    let (day2, day2_second) = record("r2", &some("f", 4..=4, 'b'), &some("deps/g", 4..=4, 'b'));
+    assert_eq!(layers(&day2), ["base reused", "update reused", "update new"]);
+    let expected = ["base", "update", "update", "delta", "update"].map(|role| format!("{role} reused"));
+    assert_eq!(layers(&day2_second), [&expected[..], &["update new".to_owned()]].concat());
+    assert_eq!(day2_second["layers"][5]["content_bytes"], 1_000_000);
+    let explained = bench.json(["explain", "s@deps-installed"]);
+    assert_eq!(common::file_differences(&explained["layers"][5]), ["/deps/g4 content,mtime"]);
+    let usage = bench.json(["du"]);
+    let weight = json!({ "base_bytes": 20_000_000, "update_bytes": 4_000_000, "dead_bytes": 0 });
+    assert_eq!(usage["stages"][1]["weight"], weight);
+
+    // The same once more, then a base that is made anew beneath the same delta.
+    let (_, again) = record("r3", &[], &[]);
+    assert_eq!(layers(&again), [&expected[..], &["update reused".to_owned()]].concat());
+    sh(&root, "rm f5 f6 f7 f8 f9 f10");
+    let (anew, over_it) = record("r4", &[], &[]);
+    assert_eq!(layers(&anew), ["base new"]);
+    assert_eq!(layers(&over_it), ["base reused", "delta reused", "update reused", "update reused"]);
+
+    sh(&root, "rm deps/g5 deps/g6 deps/g7 deps/g8 deps/g9 deps/g10");
+    let (_, delta) = record("r5", &[], &[]);
+    assert_eq!(layers(&delta), ["base reused", "delta new"]);
+    let rule = bench.json(["explain", "s@deps-installed"])["layers"][1]["rule"].clone();
+    assert_eq!(rule, json!({ "rule": "dead-base", "dead_bytes": 6_000_000, "base_bytes": 20_000_000 }));
+    let shown = bench.prints(0, ["explain", "s@deps-installed"]);
+    assert!(shown.contains("a delta, since 6.0 MB of the last one's 20.0 MB are no longer used"), "{shown}");
 }
 
 #[test]

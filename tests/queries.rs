@@ -341,7 +341,7 @@ fn a_new_base_is_explained_by_the_rule_that_asked_for_it() {
     assert_eq!(rule(&lost)["rule"], "lost-blob");
     let shown = bench.prints(0, ["explain", "2"]);
     assert!(
-        shown.contains("a base, since an update would have had 180.0 kB, 90.0 % of the last base's 200.0 kB"),
+        shown.contains("a base, since an update would have had 180.0 kB, 90.0 % of the last one's 200.0 kB"),
         "{shown}"
     );
 }

@@ -182,15 +182,15 @@ pub(super) struct RecordArgs {
     /// zstd:3]
     #[arg(long, value_name = "KIND", value_parser = Compression::parse)]
     compression: Option<Compression>,
-    /// Make the base anew when the update would be more than PERCENT of it
+    /// Make a base or delta anew when its updates would be more than PERCENT of it
     /// [default: 30]
     #[arg(long, value_name = "PERCENT")]
     rebase_update: Option<u64>,
-    /// Make the base anew when more than PERCENT of it is no longer used
+    /// Make a base or delta anew when more than PERCENT of it is no longer used
     /// [default: 25]
     #[arg(long, value_name = "PERCENT")]
     rebase_dead: Option<u64>,
-    /// Make the base anew when the image would have more than N layers
+    /// Make a base or delta anew when the image would have more than N layers
     /// [default: 100]
     #[arg(long, value_name = "N", value_parser = parse_layers)]
     max_layers: Option<usize>,

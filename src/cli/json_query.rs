@@ -2,7 +2,7 @@
 
 use super::json::{VERSION, entry, layer, package, short};
 use super::json_diff::{files, packages};
-use crate::ops::explain::{Against, BaseRule, Explained, ExplainedLayer, Novelty, Reason};
+use crate::ops::explain::{Against, Explained, ExplainedLayer, Novelty, Reason, Rule};
 use crate::ops::find::Found;
 use crate::ops::which::{Before, Which};
 use crate::store::Snapshot;
@@ -45,19 +45,19 @@ fn explained_layer(of: &ExplainedLayer) -> Value {
     value
 }
 
-fn rule(rule: &BaseRule) -> Value {
+fn rule(rule: &Rule) -> Value {
     match rule {
-        BaseRule::First => json!({ "rule": "first" }),
-        BaseRule::OtherPolicy(other) => json!({ "rule": "other-policy", "snapshot": short(other) }),
-        BaseRule::LargeUpdate { update_bytes, base_bytes } => {
+        Rule::First => json!({ "rule": "first" }),
+        Rule::OtherPolicy(other) => json!({ "rule": "other-policy", "snapshot": short(other) }),
+        Rule::LargeUpdate { update_bytes, base_bytes } => {
             json!({ "rule": "large-update", "update_bytes": update_bytes, "base_bytes": base_bytes })
         }
-        BaseRule::DeadBase { dead_bytes, base_bytes } => {
+        Rule::DeadBase { dead_bytes, base_bytes } => {
             json!({ "rule": "dead-base", "dead_bytes": dead_bytes, "base_bytes": base_bytes })
         }
-        BaseRule::Squashed(of) => json!({ "rule": "squashed", "snapshot": of.id }),
-        BaseRule::ManyLayers => json!({ "rule": "many-layers" }),
-        BaseRule::LostBlob => json!({ "rule": "lost-blob" }),
+        Rule::Squashed(of) => json!({ "rule": "squashed", "snapshot": of.id }),
+        Rule::ManyLayers => json!({ "rule": "many-layers" }),
+        Rule::LostBlob => json!({ "rule": "lost-blob" }),
     }
 }
 

@@ -140,7 +140,7 @@ pub(super) fn usage(usage: &Usage, lists_layers: bool) -> String {
     let Limits { update_percent, dead_percent, .. } = Limits::default();
     let _ = writeln!(
         text,
-        "a base is made anew when its update is more than {update_percent} % of it, more than {dead_percent} % of it is dead, \
+        "a base or delta is made anew when its updates are more than {update_percent} % of it, more than {dead_percent} % of it is dead, \
          or an image would have more than {MOST_LAYERS} layers"
     );
     text

@@ -5,9 +5,10 @@ use super::text::{mode, percent, size, table};
 use super::text_diff::{FILES, LEFT, counted, push_files, push_packages};
 use crate::model::compare::Aspects;
 use crate::model::entry::{Entry, Kind};
+use crate::model::layer::Role;
 use crate::model::time::rfc3339;
 use crate::ops::diff::{Compared, FileDifference};
-use crate::ops::explain::{Against, BaseRule, Cause, Explained, ExplainedLayer, Novelty, Reason};
+use crate::ops::explain::{Against, Cause, Explained, ExplainedLayer, Novelty, Reason, Rule};
 use crate::ops::find::Found;
 use crate::ops::which::{Before, OwnedBy, Which};
 use crate::printable::printable;
@@ -36,7 +37,7 @@ pub(super) fn explain(explained: &Explained, lists_all: bool, paint: Paint) -> S
             Reason::New(novelty) => {
                 let Novelty { rule, against, cause } = &**novelty;
                 if let Some(rule) = rule {
-                    let _ = writeln!(text, "  {}", rule_text(rule));
+                    let _ = writeln!(text, "  {}", rule_text(rule, layer.role));
                 }
                 let _ = writeln!(text, "  {}", against_text(against, cause));
                 let is_first = matches!(against, Against::Nothing) || rule.is_some();
@@ -52,28 +53,27 @@ fn about(snapshot: &Snapshot) -> String {
     format!("snapshot {id}, {series}@{stage} of {} (run {run})", rfc3339(*created_s))
 }
 
-fn rule_text(rule: &BaseRule) -> String {
-    match rule {
-        BaseRule::First => "a base, since there was none before".to_owned(),
-        BaseRule::OtherPolicy(other) => {
-            format!("a base, since what there was has another policy: {}", about(other))
-        }
-        BaseRule::LargeUpdate { update_bytes, base_bytes } => format!(
-            "a base, since an update would have had {}, {} of the last base's {}",
+fn rule_text(rule: &Rule, role: Role) -> String {
+    let why = match rule {
+        Rule::First => "there was none before".to_owned(),
+        Rule::OtherPolicy(other) => format!("what there was has another policy: {}", about(other)),
+        Rule::LargeUpdate { update_bytes, base_bytes } => format!(
+            "an update would have had {}, {} of the last one's {}",
             size(*update_bytes),
             percent(*update_bytes, *base_bytes),
             size(*base_bytes)
         ),
-        BaseRule::DeadBase { dead_bytes, base_bytes } => format!(
-            "a base, since {} of the last one's {} are no longer used, {}",
+        Rule::DeadBase { dead_bytes, base_bytes } => format!(
+            "{} of the last one's {} are no longer used, {}",
             size(*dead_bytes),
             size(*base_bytes),
             percent(*dead_bytes, *base_bytes)
         ),
-        BaseRule::Squashed(of) => format!("a base, squashed from the layers of {}", about(of)),
-        BaseRule::ManyLayers => "a base, since the image would have had too many layers".to_owned(),
-        BaseRule::LostBlob => "a base, since a blob of what lies below was lost".to_owned(),
-    }
+        Rule::Squashed(of) => return format!("a base, squashed from the layers of {}", about(of)),
+        Rule::ManyLayers => "the image would have had too many layers".to_owned(),
+        Rule::LostBlob => "a blob of what lies below was lost".to_owned(),
+    };
+    format!("a {}, since {why}", role.name())
 }
 
 fn against_text(against: &Against, cause: &Cause) -> String {

@@ -6,25 +6,26 @@
 
 use super::entry::{Entry, Group};
 use super::layer::LayerContent;
+use super::overlay::Piece;
 use super::path::EntryPath;
 use super::tree::Tree;
 use std::cmp::Ordering;
 use std::collections::HashMap;
 
-/// Returns the layer that turns `old` into `new`; empty where they are equal.
-pub fn delta<'t>(old: &Tree, new: &'t Tree) -> LayerContent<'t> {
-    let (kept, whiteouts) = compare(old.entries(), new.entries());
-    let changed = changed_positions(old.entries(), new.entries(), &kept);
+/// Returns the layer that turns `old`, which is in path order, into `new`; empty where they are equal.
+pub fn delta<'t>(old: &[impl Piece], new: &'t Tree) -> LayerContent<'t> {
+    let (kept, whiteouts) = compare(old, new.entries());
+    let changed = changed_positions(old, new.entries(), &kept);
     LayerContent::closed(new, &changed, whiteouts)
 }
 
 /// For each new entry the place of the old one that it equals but for hardlinks, and the whiteouts in path order.
-fn compare(old: &[Entry], new: &[Entry]) -> (Vec<Option<usize>>, Vec<EntryPath>) {
+fn compare(old: &[impl Piece], new: &[Entry]) -> (Vec<Option<usize>>, Vec<EntryPath>) {
     let mut kept = vec![None; new.len()];
     let mut whiteouts = Vec::new();
     let mut covered: Option<&EntryPath> = None; // old entries beneath it are gone without a whiteout of their own
     let mut at_new = 0;
-    for (at_old, was) in old.iter().enumerate() {
+    for (at_old, was) in old.iter().map(Piece::entry).enumerate() {
         while new.get(at_new).is_some_and(|is| is.path < was.path) {
             at_new += 1;
         }
@@ -49,7 +50,7 @@ fn compare(old: &[Entry], new: &[Entry]) -> (Vec<Option<usize>>, Vec<EntryPath>)
 
 /// The places of the new entries that the layer must hold: those that differ, and the names of every hardlink
 /// group that would not come out of the old tree by itself.
-fn changed_positions(old: &[Entry], new: &[Entry], kept: &[Option<usize>]) -> Vec<usize> {
+fn changed_positions(old: &[impl Piece], new: &[Entry], kept: &[Option<usize>]) -> Vec<usize> {
     let mut changed: Vec<bool> = kept.iter().map(Option::is_none).collect();
     let mut names: HashMap<Group, Vec<usize>> = HashMap::new();
     for (at, entry) in new.iter().enumerate() {
@@ -59,7 +60,7 @@ fn changed_positions(old: &[Entry], new: &[Entry], kept: &[Option<usize>]) -> Ve
     }
     // A new group stays only if all of its names are kept and were one group before.
     for members in names.values() {
-        let before = |at: &usize| kept[*at].and_then(|was| old[was].group);
+        let before = |at: &usize| kept[*at].and_then(|was| old[was].group());
         let first = before(&members[0]);
         if first.is_none() || members.iter().any(|at| before(at) != first) {
             members.iter().for_each(|at| changed[*at] = true);
@@ -68,7 +69,7 @@ fn changed_positions(old: &[Entry], new: &[Entry], kept: &[Option<usize>]) -> Ve
     // Of what one old group fell into, one part (the first in path order) may stay; the others would still be linked to it.
     let mut part_that_stays: HashMap<Group, Result<Group, usize>> = HashMap::new();
     for (at, entry) in new.iter().enumerate() {
-        let Some(was) = kept[at].filter(|_| !changed[at]).and_then(|was| old[was].group) else { continue };
+        let Some(was) = kept[at].filter(|_| !changed[at]).and_then(|was| old[was].group()) else { continue };
         let part = entry.group.ok_or(at);
         if *part_that_stays.entry(was).or_insert(part) != part {
             changed[at] = true;
@@ -92,7 +93,7 @@ mod tests {
     /// The delta's paths, whiteouts marked with `-`, after a check that laying it over `old` gives `new`.
     fn shown(old: &[Entry], new: &[Entry]) -> Vec<String> {
         let (old, new) = (tree(old), tree(new));
-        let delta = delta(&old, &new);
+        let delta = delta(old.entries(), &new);
         let mut overlay = Overlay::new();
         overlay.lay(LayerContent::whole(&old).items().map(Laid::from));
         overlay.lay(delta.items().map(Laid::from));
@@ -172,14 +173,14 @@ mod tests {
         fn a_delta_laid_over_the_old_tree_gives_the_new_one(old in any_tree(), new in any_tree(), later in any_tree()) {
             let mut overlay = Overlay::new();
             overlay.lay(LayerContent::whole(&old).items().map(Laid::from));
-            overlay.lay(delta(&old, &new).items().map(Laid::from));
-            overlay.lay(delta(&new, &later).items().map(Laid::from));
+            overlay.lay(delta(old.entries(), &new).items().map(Laid::from));
+            overlay.lay(delta(new.entries(), &later).items().map(Laid::from));
             prop_assert_eq!(overlay.into_tree(), later);
         }
 
         #[test]
         fn a_layer_names_no_path_twice_and_every_parent_before_its_child(old in any_tree(), new in any_tree()) {
-            let delta = delta(&old, &new);
+            let delta = delta(old.entries(), &new);
             let paths: Vec<EntryPath> = delta.items().map(|item| item.path().clone()).collect();
             prop_assert!(paths.is_sorted_by(|a, b| a < b));
             for item in delta.items() {

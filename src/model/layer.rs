@@ -11,12 +11,12 @@ use super::policy::Policy;
 use super::tree::{self, Tree};
 use std::collections::HashMap;
 
-/// What a layer is for. The order is the one in an image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// What a layer is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
     /// A whole tree.
     Base,
-    /// The difference of a first stage from the base.
+    /// The difference of a stage from its base or delta, and from the updates of it below this one.
     Update,
     /// The difference of a later stage from the one before.
     Delta,

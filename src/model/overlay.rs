@@ -8,23 +8,81 @@ use super::layer::Item;
 use super::path::EntryPath;
 use super::tree::Tree;
 
+/// An entry, owned or borrowed, with the number of its hardlink group among all that is laid.
+pub trait Piece {
+    /// Returns the entry; its own number of a group may be another.
+    fn entry(&self) -> &Entry;
+
+    /// Returns the group.
+    fn group(&self) -> Option<Group>;
+
+    /// Gives it another number of a group.
+    fn regrouped(self, group: Option<Group>) -> Self;
+}
+
+impl Piece for Entry {
+    fn entry(&self) -> &Entry {
+        self
+    }
+
+    fn group(&self) -> Option<Group> {
+        self.group
+    }
+
+    fn regrouped(self, group: Option<Group>) -> Self {
+        Self { group, ..self }
+    }
+}
+
+/// An entry of a layer that somebody else keeps.
+#[derive(Clone, Copy, Debug)]
+pub struct Borrowed<'a> {
+    entry: &'a Entry,
+    group: Option<Group>,
+}
+
+impl Piece for Borrowed<'_> {
+    fn entry(&self) -> &Entry {
+        self.entry
+    }
+
+    fn group(&self) -> Option<Group> {
+        self.group
+    }
+
+    fn regrouped(self, group: Option<Group>) -> Self {
+        Self { group, ..self }
+    }
+}
+
 /// One thing that a recorded layer holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Laid {
+pub enum Laid<E = Entry> {
     /// The path is there, like this.
-    Entry(Entry),
+    Entry(E),
     /// The path and what is beneath it are gone.
     Whiteout(EntryPath),
     /// What is beneath the path is gone, but not the path itself. rootstrata writes none of these, others do.
     Opaque(EntryPath),
 }
 
-impl Laid {
+impl<E: Piece> Laid<E> {
     /// Returns the path that it is about.
     pub fn path(&self) -> &EntryPath {
         match self {
-            Self::Entry(entry) => &entry.path,
+            Self::Entry(piece) => &piece.entry().path,
             Self::Whiteout(path) | Self::Opaque(path) => path,
+        }
+    }
+}
+
+impl Laid {
+    /// Returns the same without its entry.
+    pub fn borrowed(&self) -> Laid<Borrowed<'_>> {
+        match self {
+            Self::Entry(entry) => Laid::Entry(Borrowed { entry, group: entry.group }),
+            Self::Whiteout(path) => Laid::Whiteout(path.clone()),
+            Self::Opaque(path) => Laid::Opaque(path.clone()),
         }
     }
 
@@ -48,30 +106,42 @@ impl From<Item<'_>> for Laid {
 }
 
 /// The entries that the layers so far give.
-#[derive(Clone, Debug, Default)]
-pub struct Overlay {
-    entries: Vec<Entry>,
+#[derive(Clone, Debug)]
+pub struct Overlay<E = Entry> {
+    entries: Vec<E>,
     groups: u32,
 }
 
-impl Overlay {
+impl<E> Default for Overlay<E> {
+    fn default() -> Self {
+        Self { entries: Vec::new(), groups: 0 }
+    }
+}
+
+impl<E: Piece> Overlay<E> {
     /// Starts with nothing.
     pub fn new() -> Self {
         Self::default()
     }
 
+    /// Returns what the layers so far give, in path order.
+    pub fn entries(&self) -> &[E] {
+        &self.entries
+    }
+
     /// Returns what the layers so far have at `path`.
     pub fn at(&self, path: &EntryPath) -> Option<&Entry> {
-        self.entries.binary_search_by(|entry| entry.path.cmp(path)).ok().map(|at| &self.entries[at])
+        let at = self.entries.binary_search_by(|piece| piece.entry().path.cmp(path));
+        at.ok().map(|at| self.entries[at].entry())
     }
 
     /// Returns about how many bytes of memory it takes.
     pub fn memory_bytes(&self) -> usize {
-        self.entries.iter().map(Entry::memory_bytes).sum()
+        self.entries.iter().map(|piece| piece.entry().memory_bytes()).sum()
     }
 
     /// Lays a layer over what is there. `items` come in path order, an entry after the whiteout of its path.
-    pub fn lay(&mut self, items: impl Iterator<Item = Laid>) {
+    pub fn lay(&mut self, items: impl Iterator<Item = Laid<E>>) {
         let first_group = self.groups;
         let mut below = std::mem::take(&mut self.entries).into_iter().peekable();
         let mut gone: Option<EntryPath> = None; // what is below at this path or beneath it is hidden
@@ -80,38 +150,40 @@ impl Overlay {
         };
         for item in items {
             let at = item.path();
-            while let Some(entry) = below.next_if(|entry| entry.path < *at) {
-                if !is_hidden(&entry.path, &gone) {
+            while let Some(entry) = below.next_if(|piece| piece.entry().path < *at) {
+                if !is_hidden(&entry.entry().path, &gone) {
                     self.entries.push(entry);
                 }
             }
-            if let Some(entry) = below.next_if(|entry| entry.path == *at)
+            if let Some(entry) = below.next_if(|piece| piece.entry().path == *at)
                 && matches!(item, Laid::Opaque(_))
-                && !is_hidden(&entry.path, &gone)
+                && !is_hidden(&entry.entry().path, &gone)
             {
                 self.entries.push(entry);
             }
             // Beneath what is hidden already, all that is below stays hidden.
             let hides = !is_hidden(item.path(), &gone)
-                && !matches!(&item, Laid::Entry(entry) if entry.is_directory());
+                && !matches!(&item, Laid::Entry(piece) if piece.entry().is_directory());
             if hides {
                 gone = Some(item.path().clone());
             }
             match item {
                 Laid::Whiteout(_) | Laid::Opaque(_) => {}
                 Laid::Entry(entry) => {
-                    let group = entry.group.map(|Group(number)| Group(first_group + number));
+                    let group = entry.group().map(|Group(number)| Group(first_group + number));
                     self.groups = self.groups.max(group.map_or(0, |Group(number)| number + 1));
-                    if self.entries.last().is_some_and(|last| last.path == entry.path) {
+                    if self.entries.last().is_some_and(|last| last.entry().path == entry.entry().path) {
                         self.entries.pop(); // it was kept when its directory was made opaque
                     }
-                    self.entries.push(Entry { group, ..entry });
+                    self.entries.push(entry.regrouped(group));
                 }
             }
         }
-        self.entries.extend(below.filter(|entry| !is_hidden(&entry.path, &gone)));
+        self.entries.extend(below.filter(|piece| !is_hidden(&piece.entry().path, &gone)));
     }
+}
 
+impl Overlay {
     /// Returns the tree that the layers give.
     pub fn into_tree(self) -> Tree {
         Tree::new(self.entries)

@@ -1,15 +1,20 @@
 //! Which layers give a tree: those that exist, and those to be written.
 //!
-//! A pure function from trees and known layers to a list. `[base] [update] [delta...] [state]`: the base is the
-//! whole first stage as of the last rebase, the update leads from it to today's first stage (cumulative, not a
-//! chain of days), a delta leads from one stage to the next, the state holds the volatile files, last and whole.
-//! So a rebuild with the same packages writes nothing but its state.
+//! A pure function from trees and known layers to a list. `[base] [update...] [delta] [update...] ... [state]`: the base is
+//! the whole first stage as of the last rebase, a delta leads from one stage to the next, updates lead from either to
+//! today's tree, the state holds the volatile files, last and whole. So a rebuild with the same packages writes nothing
+//! but its state.
+//!
+//! What has changed becomes one more update, and takes in those below that are not half as large again, or small. So equal
+//! changes day by day count like a binary number: few layers, and each of them is seldom written again.
 
 use super::diff;
 use super::digest::LayerKey;
 use super::entry::{Entry, Group, Kind};
 use super::layer::{LayerContent, Role};
 use super::normalise::Sides;
+use super::overlay::{Borrowed, Laid, Overlay, Piece};
+use super::path::EntryPath;
 use super::policy::Policy;
 use super::tree::{self, Tree};
 use std::collections::HashSet;
@@ -17,12 +22,18 @@ use std::collections::HashSet;
 /// No image has more layers than this; some engines refuse one of more than 127.
 pub const MOST_LAYERS: usize = 100;
 
-/// When a base is made anew.
+/// What an entry or a whiteout counts in bytes beside its content, where layers are compared.
+const MEMBER_BYTES: u64 = 1024;
+
+/// An update of less is rather written again than kept below another.
+const SMALL_BYTES: u64 = 1 << 20;
+
+/// When a base or a delta is made anew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// When the update is more than this share of the base, in percent of bytes of content.
+    /// When its updates have more than this share of it, in percent of bytes of content.
     pub update_percent: u64,
-    /// When more than this share of the base is no longer used, likewise.
+    /// When more than this share of it is no longer used, likewise.
     pub dead_percent: u64,
     /// When an image would have more layers; at most [`MOST_LAYERS`].
     pub most_layers: usize,
@@ -34,25 +45,60 @@ impl Default for Limits {
     }
 }
 
-/// What the tree is laid over.
+/// What a stage is planned over. Empty where nothing can be reused.
+#[derive(Debug, Default)]
+pub struct Below {
+    /// The layers of the stage before, without its state, the lowest first; none for a first stage.
+    pub inherited: Vec<Known>,
+    /// What the stage had when it was recorded last, over these or others: a base or a delta, and the updates of it.
+    pub own: Vec<Known>,
+}
+
+/// A layer that exists.
 #[derive(Debug)]
-pub enum Below<'a> {
-    /// Nothing that could be reused.
-    Nothing,
-    /// A first stage over the series' base.
-    Base {
-        /// The base layer.
-        key: LayerKey,
-        /// What it gives.
-        tree: &'a Tree,
-    },
-    /// A later stage over the one before.
-    Stage {
-        /// The layers of that stage, without its state.
-        layers: &'a [(Role, LayerKey)],
-        /// What they give.
-        tree: &'a Tree,
-    },
+pub struct Known {
+    /// What it is for.
+    pub role: Role,
+    /// Its key.
+    pub key: LayerKey,
+    /// Length of its files in bytes, a hardlinked inode once.
+    pub content_bytes: u64,
+    /// What it holds, in path order.
+    pub items: Vec<Laid>,
+}
+
+impl Known {
+    /// Returns the entry that it has at `path`.
+    pub fn at(&self, path: &EntryPath) -> Option<&Entry> {
+        match &self.items[self.items.binary_search_by(|item| item.path().cmp(path)).ok()?] {
+            Laid::Entry(entry) => Some(entry),
+            _ => None,
+        }
+    }
+
+    /// Tells whether `update` is so much smaller that it is better laid over this update than put in its place.
+    fn carries(&self, update: &LayerContent) -> bool {
+        let own = self.content_bytes + MEMBER_BYTES * self.items.len() as u64;
+        let members = update.entries_len() + update.whiteouts_len();
+        own >= SMALL_BYTES && 2 * own >= 3 * (update.content_bytes() + MEMBER_BYTES * members as u64)
+    }
+}
+
+impl Below {
+    /// Returns all of its layers.
+    pub fn layers(&self) -> impl Iterator<Item = &Known> {
+        self.inherited.iter().chain(&self.own)
+    }
+
+    fn ground(&self) -> Overlay<Borrowed<'_>> {
+        let mut ground = Overlay::new();
+        self.inherited.iter().for_each(|layer| lay(layer, &mut ground));
+        ground
+    }
+}
+
+fn lay<'a>(layer: &'a Known, overlay: &mut Overlay<Borrowed<'a>>) {
+    overlay.lay(layer.items.iter().map(Laid::borrowed));
 }
 
 /// One layer of a plan.
@@ -70,31 +116,27 @@ pub struct Planned<'t> {
 
 /// Plans the layers that give `sides`, in the order of the image.
 pub fn plan<'t>(sides: &'t Sides, below: &Below, policy: &Policy, limits: &Limits) -> Vec<Planned<'t>> {
+    let now = &sides.stable;
     let mut layers: Vec<Planned<'t>> = Vec::new();
-    match below {
-        Below::Stage { layers: inherited, tree } if inherited.len() + 2 <= limits.most_layers => {
-            layers.extend(inherited.iter().map(|(role, key)| known(*role, *key, true)));
-            layers.extend(made(Role::Delta, diff::delta(tree, &sides.stable), policy));
+    let has_room = below.inherited.len() + 2 <= limits.most_layers;
+    let below = if has_room { below } else { &Below::default() };
+    layers.extend(below.inherited.iter().map(|layer| known(layer, true)));
+    match build_upon(below, now, limits) {
+        Upon::Own { kept, update } => {
+            layers.extend(below.own[..kept].iter().map(|layer| known(layer, false)));
+            layers.extend(made(Role::Update, update, policy));
         }
-        Below::Base { key, tree } => {
-            let update = diff::delta(tree, &sides.stable);
-            if weigh(tree, &update, &sides.stable).is_worth_keeping(limits) {
-                layers.push(known(Role::Base, *key, false));
-                layers.extend(made(Role::Update, update, policy));
-            } else {
-                layers.extend(made(Role::Base, LayerContent::whole(&sides.stable), policy));
-            }
-        }
-        Below::Nothing | Below::Stage { .. } => {
-            layers.extend(made(Role::Base, LayerContent::whole(&sides.stable), policy));
-        }
+        Upon::Nothing | Upon::Anew(_) => layers.extend(match below.inherited.is_empty() {
+            true => made(Role::Base, LayerContent::whole(now), policy),
+            false => made(Role::Delta, diff::delta(below.ground().entries(), now), policy),
+        }),
     }
-    layers.extend(made(Role::State, LayerContent::above(&sides.stable, &sides.volatile), policy));
+    layers.extend(made(Role::State, LayerContent::above(now, &sides.volatile), policy));
     layers
 }
 
-fn known<'t>(role: Role, key: LayerKey, is_inherited: bool) -> Planned<'t> {
-    Planned { role, key, content: None, is_inherited }
+fn known<'t>(layer: &Known, is_inherited: bool) -> Planned<'t> {
+    Planned { role: layer.role, key: layer.key, content: None, is_inherited }
 }
 
 fn made<'t>(role: Role, content: LayerContent<'t>, policy: &Policy) -> Option<Planned<'t>> {
@@ -106,156 +148,121 @@ fn made<'t>(role: Role, content: LayerContent<'t>, policy: &Policy) -> Option<Pl
     })
 }
 
-/// What decides whether a base is made anew.
+/// What becomes of the layers that a stage had.
+#[derive(Debug)]
+pub enum Upon<'t> {
+    /// It had none.
+    Nothing,
+    /// The first `kept` of them stay.
+    Own {
+        /// How many.
+        kept: usize,
+        /// What comes on top of them; empty where nothing has changed.
+        update: LayerContent<'t>,
+    },
+    /// None stays, since with a single update it would weigh this.
+    Anew(Weight),
+}
+
+/// Decides which of its own layers a stage keeps.
+pub fn build_upon<'t>(below: &Below, now: &'t Tree, limits: &Limits) -> Upon<'t> {
+    let Some(whole) = below.own.first() else { return Upon::Nothing };
+    let ground = below.ground();
+    let mut weight = Weight {
+        base_bytes: whole.content_bytes,
+        update_bytes: 0,
+        dead_bytes: dead_bytes(whole, ground.entries(), now),
+    };
+    let mut kept = below.own.len();
+    loop {
+        let mut overlay = ground.clone();
+        below.own[..kept].iter().for_each(|layer| lay(layer, &mut overlay));
+        let update = diff::delta(overlay.entries(), now);
+        let kept_bytes: u64 = below.own[1..kept].iter().map(|layer| layer.content_bytes).sum();
+        weight.update_bytes = kept_bytes + update.content_bytes();
+        // With the update and the state.
+        let layers = below.inherited.len() + kept + usize::from(!update.is_empty()) + 1;
+        let is_on_top = kept == 1 || update.is_empty() || below.own[kept - 1].carries(&update);
+        if layers <= limits.most_layers && weight.is_worth_keeping(limits) && is_on_top {
+            return Upon::Own { kept, update };
+        }
+        if kept == 1 || weight.is_dead(limits) {
+            return Upon::Anew(weight);
+        }
+        kept -= 1;
+    }
+}
+
+/// What decides whether a base or a delta is made anew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Weight {
-    /// Bytes of the base.
+    /// Bytes of the base or delta.
     pub base_bytes: u64,
-    /// Bytes of the update.
+    /// Bytes of the updates of it.
     pub update_bytes: u64,
-    /// Bytes of files of the base in whose place there is none of their length now.
+    /// Bytes of its files in whose place there is none of their length now, or the same without it.
     pub dead_bytes: u64,
 }
 
 impl Weight {
-    /// Tells whether an update is too large.
+    /// Tells whether the updates are too large.
     pub fn is_large(&self, limits: &Limits) -> bool {
         u128::from(self.update_bytes) * 100 > u128::from(self.base_bytes) * u128::from(limits.update_percent)
     }
 
-    /// Tells whether too much of the base is dead.
+    /// Tells whether too much of the base or delta is dead.
     pub fn is_dead(&self, limits: &Limits) -> bool {
         u128::from(self.dead_bytes) * 100 > u128::from(self.base_bytes) * u128::from(limits.dead_percent)
     }
 
+    /// What has no content is made anew at no cost.
     fn is_worth_keeping(&self, limits: &Limits) -> bool {
-        !self.is_large(limits) && !self.is_dead(limits)
+        self.base_bytes > 0 && !self.is_large(limits) && !self.is_dead(limits)
     }
 }
 
-/// Weighs an update that leads from `base` to `now`.
-pub fn weigh(base: &Tree, update: &LayerContent, now: &Tree) -> Weight {
-    Weight {
-        base_bytes: base.content_bytes(),
-        update_bytes: update.content_bytes(),
-        dead_bytes: dead_bytes(base, now),
-    }
+/// Weighs the layers of its own that a stage has against the tree that all of its layers give.
+pub fn weigh(below: &Below, now: &Tree) -> Option<Weight> {
+    let (whole, updates) = below.own.split_first()?;
+    Some(Weight {
+        base_bytes: whole.content_bytes,
+        update_bytes: updates.iter().map(|layer| layer.content_bytes).sum(),
+        dead_bytes: dead_bytes(whole, below.ground().entries(), now),
+    })
 }
 
-/// Bytes of files of the base in whose place there is none of their length now. One that is only given another time, as a
-/// rebuilt package has it, is in the update, whose limit is another; what it holds is alive. Contents are not compared: of a late file
-/// nobody knows it yet, and a plan must not depend on that.
-fn dead_bytes(base: &Tree, now: &Tree) -> u64 {
-    let is_alive = |entry: &Entry| {
-        let there = now.position(&entry.path).map(|at| &now.entries()[at].kind);
-        matches!(there, Some(Kind::File { size_bytes, .. }) if *size_bytes == entry.size_bytes())
-    };
-    let files = || base.entries().iter().filter(|entry| entry.size_bytes() > 0);
+/// Bytes of files of a base or delta in whose place there is none of their length now, or that lie below as well. One that is only
+/// given another time, as a rebuilt package has it, is in the update, whose limit is another; what it holds is alive. Contents are not
+/// compared with those of now: of a late file nobody knows it yet, and a plan must not depend on that.
+fn dead_bytes(whole: &Known, ground: &[Borrowed], now: &Tree) -> u64 {
+    let (mut below, mut above) = (ground, now.entries());
+    let mut files = Vec::new();
+    for item in &whole.items {
+        let Laid::Entry(entry) = item else { continue };
+        if entry.size_bytes() > 0 {
+            let there = seek(&mut above, &entry.path).map(|there| &there.kind);
+            let has_length =
+                matches!(there, Some(Kind::File { size_bytes, .. }) if *size_bytes == entry.size_bytes());
+            let lies_below = seek(&mut below, &entry.path).is_some_and(|below| below.same_but_group(entry));
+            files.push((entry, has_length && !lies_below));
+        }
+    }
     let alive: HashSet<Group> =
-        files().filter(|entry| is_alive(entry)).filter_map(|entry| entry.group).collect();
-    tree::content_bytes(files().filter(|entry| match entry.group {
+        files.iter().filter(|(_, is_alive)| *is_alive).filter_map(|(entry, _)| entry.group).collect();
+    let is_dead = |(entry, is_alive): &&(&Entry, bool)| match entry.group {
         Some(group) => !alive.contains(&group),
-        None => !is_alive(entry),
-    }))
+        None => !is_alive,
+    };
+    tree::content_bytes(files.iter().filter(is_dead).map(|(entry, _)| *entry))
+}
+
+/// Goes on to `path`, and returns the entry there. Paths are asked for in order.
+fn seek<'a>(rest: &mut &'a [impl Piece], path: &EntryPath) -> Option<&'a Entry> {
+    let before = rest.iter().take_while(|piece| piece.entry().path < *path).count();
+    *rest = &rest[before..];
+    rest.first().map(Piece::entry).filter(|entry| entry.path == *path)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::testing::{directory, file, linked};
-
-    fn sides(stable: &[Entry], volatile: &[Entry]) -> Sides {
-        let tree = |entries: &[Entry]| Tree::new([&[directory("")], entries].concat());
-        Sides { stable: tree(stable), volatile: Tree::new(volatile.to_vec()), mounts: Vec::new() }
-    }
-
-    fn roles(plan: &[Planned]) -> Vec<(Role, bool)> {
-        plan.iter().map(|layer| (layer.role, layer.content.is_some())).collect()
-    }
-
-    #[test]
-    fn a_first_tree_is_base_and_state() {
-        let sides = sides(&[file("a", 9)], &[file("log", 1)]);
-        let plan = plan(&sides, &Below::Nothing, &Policy::plain(), &Limits::default());
-        assert_eq!(roles(&plan), [(Role::Base, true), (Role::State, true)]);
-    }
-
-    #[test]
-    fn a_tree_without_volatile_files_has_no_state() {
-        let sides = sides(&[file("a", 9)], &[]);
-        assert_eq!(
-            roles(&plan(&sides, &Below::Nothing, &Policy::plain(), &Limits::default())),
-            [(Role::Base, true)]
-        );
-    }
-
-    #[test]
-    fn the_same_tree_needs_no_update_and_a_changed_one_an_update() {
-        let policy = Policy::plain();
-        let old = sides(&[file("a", 90), file("b", 9)], &[]);
-        let key = LayerContent::whole(&old.stable).key(&policy);
-        let below = Below::Base { key, tree: &old.stable };
-        assert_eq!(roles(&plan(&old, &below, &policy, &Limits::default())), [(Role::Base, false)]);
-        let new = sides(&[file("a", 90), file("b", 8)], &[]);
-        assert_eq!(
-            roles(&plan(&new, &below, &policy, &Limits::default())),
-            [(Role::Base, false), (Role::Update, true)]
-        );
-    }
-
-    #[test]
-    fn a_large_update_and_a_dead_base_are_made_anew() {
-        let policy = Policy::plain();
-        let old = sides(&[file("a", 90), file("b", 80)], &[]);
-        let key = LayerContent::whole(&old.stable).key(&policy);
-        let below = Below::Base { key, tree: &old.stable };
-        for new in [sides(&[file("a", 91), file("b", 80)], &[]), sides(&[file("b", 80)], &[])] {
-            assert_eq!(roles(&plan(&new, &below, &policy, &Limits::default())), [(Role::Base, true)]);
-        }
-    }
-
-    #[test]
-    fn a_file_with_another_time_is_no_dead_one_and_a_hardlinked_one_dies_with_its_last_name() {
-        let old = sides(&[file("a", 90), linked("b", 1), linked("c", 1)], &[]).stable;
-        let touched = Entry { mtime_s: file("a", 90).mtime_s + 1, ..file("a", 90) };
-        let weigh = |now: &[Entry]| {
-            let now = sides(now, &[]).stable;
-            let weight = weigh(&old, &diff::delta(&old, &now), &now);
-            (weight.update_bytes, weight.dead_bytes)
-        };
-        assert_eq!(weigh(&[touched, linked("b", 1), linked("c", 1)]), (90, 0));
-        let one = Entry { group: None, ..linked("c", 1) };
-        assert_eq!(weigh(&[file("a", 90), one]).1, 0);
-        assert_eq!(weigh(&[file("a", 91)]), (91, 90 + linked("b", 1).size_bytes()));
-    }
-
-    #[test]
-    fn the_delta_of_a_stage_does_not_depend_on_what_lies_below() {
-        let policy = Policy::plain();
-        let key = |byte| LayerKey([byte; 32]);
-        let delta_over = |old: &[Entry], layers: &[(Role, LayerKey)]| {
-            let (before, after) = (sides(old, &[]), sides(&[old, &[file("new", 3)]].concat(), &[]));
-            let plan =
-                plan(&after, &Below::Stage { layers, tree: &before.stable }, &policy, &Limits::default());
-            assert_eq!(plan.len(), layers.len() + 1);
-            plan[layers.len()].key
-        };
-        let first = delta_over(&[file("a", 1)], &[(Role::Base, key(1))]);
-        let second = delta_over(&[file("a", 2)], &[(Role::Base, key(1)), (Role::Update, key(2))]);
-        assert_eq!(first, second);
-    }
-
-    #[test]
-    fn an_image_never_has_more_than_the_most_layers() {
-        let policy = Policy::plain();
-        let now = sides(&[file("a", 1)], &[file("s", 1)]);
-        let layers: Vec<_> = (0..99).map(|n| (Role::Delta, LayerKey([n; 32]))).collect();
-        let planned = plan(
-            &now,
-            &Below::Stage { layers: &layers, tree: &Tree::default() },
-            &policy,
-            &Limits::default(),
-        );
-        assert_eq!(roles(&planned), [(Role::Base, true), (Role::State, true)]);
-    }
-}
+#[path = "plan_tests.rs"]
+mod tests;

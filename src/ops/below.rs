@@ -3,15 +3,14 @@
 use super::snapshot::Options;
 use crate::error::{Error, Result};
 use crate::fs::root::Root;
-use crate::model::digest::{LayerKey, PolicyKey};
-use crate::model::entry::Entry;
+use crate::model::digest::PolicyKey;
 use crate::model::layer::Role;
 use crate::model::names::{BOOTSTRAP, STAGES, check_name, check_series, series_from};
-use crate::model::overlay::Overlay;
 use crate::model::path::EntryPath;
-use crate::model::plan::Below;
-use crate::model::tree::Tree;
-use crate::store::{Layer, LayerUse, Snapshot, Store};
+use crate::model::plan::{Below, Known};
+use crate::model::stamp::Stat;
+use crate::model::unread::Expected;
+use crate::store::{LayerUse, Snapshot, Store};
 
 /// Where a new snapshot stands among the others.
 #[derive(Debug)]
@@ -90,131 +89,132 @@ fn stage_before<'s>(of_run: &'s [Snapshot], stage: &str) -> Option<&'s Snapshot>
     earlier.max_by_key(|snapshot| (first_id(&snapshot.stage), snapshot.id))
 }
 
-/// What a new snapshot is laid over.
-#[derive(Debug)]
-pub(super) enum Ground {
-    Nothing,
-    Base(Layer),
-    Stage { parent: Snapshot, layers: Vec<LayerUse> },
+/// What a new snapshot is planned over: what [`Below`] has, before it is read.
+#[derive(Debug, Default)]
+pub(super) struct Ground {
+    /// The stage before.
+    parent: Option<Snapshot>,
+    /// Its layers, without its state.
+    inherited: Vec<LayerUse>,
+    /// What the stage itself had: a base or a delta, and the updates of it.
+    own: Vec<LayerUse>,
 }
 
 impl Ground {
-    /// Finds it: the stage before in the same run, else the newest first stage of the series, else the series'
-    /// base. What was recorded under another policy is of no use, since the same files are other entries there.
+    /// Finds it: the stage before in the same run, else the newest first stage of the series; and what the stage itself had
+    /// when it was recorded last. What was recorded under another policy is of no use, since the same files are other
+    /// entries there.
     pub(super) fn find(store: &Store, place: &Place, options: &Options, policy: &PolicyKey) -> Result<Self> {
-        if let Some(reference) = &options.parent {
-            let parent = store.find(reference)?;
-            if parent.policy_key != *policy {
-                let reason = "it was recorded under another policy";
-                return Err(Error::UnfitParent { parent: parent.id, reason });
-            }
-            return Self::over(store, parent);
-        }
-        if place.stage != BOOTSTRAP {
-            let of_run = match &place.run {
-                Some(run) => store.snapshots_of_run(&place.series, run)?,
-                None => Vec::new(),
-            };
-            let before = match stage_before(&of_run, &place.stage) {
-                None => store.latest_first_stage(&place.series, &place.stage)?,
-                before => before.cloned(),
-            };
-            if let Some(parent) = before.filter(|parent| parent.policy_key == *policy) {
-                let ground = Self::over(store, parent)?;
-                if ground.is_whole(store)? {
-                    return Ok(ground);
+        let mut ground = match &options.parent {
+            Some(reference) => {
+                let parent = store.find(reference)?;
+                if parent.policy_key != *policy {
+                    let reason = "it was recorded under another policy";
+                    return Err(Error::UnfitParent { parent: parent.id, reason });
                 }
+                Self::over(store, parent)?
+            }
+            None => Self::over_stage_before(store, place, policy)?.unwrap_or_default(),
+        };
+        let is_first = ground.inherited.is_empty();
+        if let Some(last) = store.latest_planned(&place.series, &place.stage, policy, is_first)? {
+            for layer in own_layers(store.layers(last.id)?, &last) {
+                // Over a layer whose blob is lost no image can be made, but from the root it can.
+                if !store.has_layer(layer.layer.id)? {
+                    break;
+                }
+                ground.own.push(layer);
             }
         }
-        let base = store.latest_base(&place.series, &place.stage, policy)?.map_or(Self::Nothing, Self::Base);
-        Ok(if base.is_whole(store)? { base } else { Self::Nothing })
+        Ok(ground)
+    }
+
+    /// `None` where there is no such stage, or none of use.
+    fn over_stage_before(store: &Store, place: &Place, policy: &PolicyKey) -> Result<Option<Self>> {
+        if place.stage == BOOTSTRAP {
+            return Ok(None);
+        }
+        let of_run = match &place.run {
+            Some(run) => store.snapshots_of_run(&place.series, run)?,
+            None => Vec::new(),
+        };
+        let before = match stage_before(&of_run, &place.stage) {
+            None => store.latest_first_stage(&place.series, &place.stage)?,
+            before => before.cloned(),
+        };
+        let Some(parent) = before.filter(|parent| parent.policy_key == *policy) else { return Ok(None) };
+        let ground = Self::over(store, parent)?;
+        for layer in &ground.inherited {
+            if !store.has_layer(layer.layer.id)? {
+                return Ok(None);
+            }
+        }
+        Ok(Some(ground))
     }
 
     fn over(store: &Store, parent: Snapshot) -> Result<Self> {
-        let mut layers = store.layers(parent.id)?;
-        layers.retain(|layer| layer.role != Role::State);
-        Ok(Self::Stage { parent, layers })
-    }
-
-    /// Tells whether no blob of it is lost: over one that is, no image can be made, but from the root it can.
-    fn is_whole(&self, store: &Store) -> Result<bool> {
-        match self {
-            Self::Nothing => Ok(true),
-            Self::Base(base) => store.has_layer(base.id),
-            Self::Stage { layers, .. } => {
-                layers.iter().try_fold(true, |whole, layer| Ok(whole && store.has_layer(layer.layer.id)?))
-            }
-        }
+        let mut inherited = store.layers(parent.id)?;
+        inherited.retain(|layer| layer.role != Role::State);
+        Ok(Self { parent: Some(parent), inherited, own: Vec::new() })
     }
 
     /// Returns the snapshot that the new one is planned over.
     pub(super) fn parent_id(&self) -> Option<i64> {
-        match self {
-            Self::Stage { parent, .. } => Some(parent.id),
-            _ => None,
-        }
+        self.parent.as_ref().map(|parent| parent.id)
     }
 
-    /// Tells whether planning the tree of `snapshot`, which has `layers`, over this gives the same layers again.
+    /// Tells whether `snapshot`, which has `layers`, lies over the same layers, and its base or delta is still the stage's.
     pub(super) fn is_that_of(&self, snapshot: &Snapshot, layers: &[LayerUse]) -> bool {
-        let inherited = &layers[..snapshot.inherited_layers.min(layers.len())];
-        match self {
-            Self::Nothing => false,
-            Self::Base(base) => {
-                inherited.is_empty()
-                    && layers
-                        .first()
-                        .is_some_and(|first| first.role == Role::Base && first.layer.key == base.key)
-            }
-            Self::Stage { layers: below, .. } => {
-                !below.is_empty()
-                    && below.iter().map(|l| l.layer.key).eq(inherited.iter().map(|l| l.layer.key))
-            }
-        }
-    }
-
-    /// Returns the entry that lies below at `path`, as far as whiteouts above it do not count.
-    pub(super) fn topmost(&self, store: &Store, path: &EntryPath) -> Result<Option<Entry>> {
-        match self {
-            Self::Nothing => Ok(None),
-            Self::Base(base) => store.topmost([base.id].into_iter(), path),
-            Self::Stage { layers, .. } => store.topmost(layers.iter().rev().map(|l| l.layer.id), path),
-        }
-    }
-
-    /// Reads the tree that lies below.
-    pub(super) fn load(&self, store: &Store) -> Result<Loaded> {
-        let (keys, ids): (Vec<(Role, LayerKey)>, Vec<i64>) = match self {
-            Self::Nothing => return Ok(Loaded { keys: Vec::new(), tree: None }),
-            Self::Base(base) => (vec![(Role::Base, base.key)], vec![base.id]),
-            Self::Stage { layers, .. } => layers.iter().map(|l| ((l.role, l.layer.key), l.layer.id)).unzip(),
+        let (inherited, own) = layers.split_at(snapshot.inherited_layers.min(layers.len()));
+        let key = |layer: &LayerUse| layer.layer.key;
+        let is_same = match own.first().filter(|first| first.role != Role::State) {
+            None => !inherited.is_empty(),
+            Some(first) => self.own.first().is_some_and(|own| key(own) == key(first)),
         };
-        let mut overlay = Overlay::new();
-        ids.into_iter().try_for_each(|id| store.lay(id, &mut overlay))?;
-        Ok(Loaded { keys, tree: Some(overlay.into_tree()) })
+        is_same && self.inherited.iter().map(key).eq(inherited.iter().map(key))
     }
 
-    /// Returns what the planner takes.
-    pub(super) fn below<'a>(&self, loaded: &'a Loaded) -> Below<'a> {
-        match (self, &loaded.tree) {
-            (Self::Base(base), Some(tree)) => Below::Base { key: base.key, tree },
-            (Self::Stage { .. }, Some(tree)) => Below::Stage { layers: &loaded.keys, tree },
-            _ => Below::Nothing,
+    /// Tells whether a file differs from what any of the layers has at its path.
+    pub(super) fn differs(
+        &self,
+        store: &Store,
+        file: (&EntryPath, &Stat),
+        expected: &Expected,
+    ) -> Result<bool> {
+        let (path, stat) = file;
+        for layer in self.layers() {
+            let recorded = store.topmost(std::iter::once(layer.layer.id), path)?;
+            if !expected.differs(recorded.as_ref(), stat) {
+                return Ok(false);
+            }
         }
+        Ok(true)
+    }
+
+    /// Reads what the layers hold.
+    pub(super) fn load(&self, store: &Store) -> Result<Below> {
+        Ok(Below { inherited: known_of(store, &self.inherited)?, own: known_of(store, &self.own)? })
+    }
+
+    fn layers(&self) -> impl Iterator<Item = &LayerUse> {
+        self.inherited.iter().chain(&self.own)
     }
 }
 
-/// The layers below and the tree that they give.
-#[derive(Debug)]
-pub(super) struct Loaded {
-    keys: Vec<(Role, LayerKey)>,
-    pub(super) tree: Option<Tree>,
+/// Of the layers of a snapshot its own base or delta, and the updates of that.
+pub(super) fn own_layers(layers: Vec<LayerUse>, of: &Snapshot) -> Vec<LayerUse> {
+    let own = layers.into_iter().skip(of.inherited_layers).filter(|layer| layer.role != Role::State);
+    let own = own.enumerate().take_while(|(at, layer)| *at == 0 || layer.role == Role::Update);
+    own.map(|(_, layer)| layer).collect()
 }
 
-impl Loaded {
-    /// Returns the entry at `path`.
-    pub(super) fn at(&self, path: &EntryPath) -> Option<&Entry> {
-        let tree = self.tree.as_ref()?;
-        tree.position(path).map(|at| &tree.entries()[at])
-    }
+/// Reads what layers hold.
+pub(super) fn known_of(store: &Store, layers: &[LayerUse]) -> Result<Vec<Known>> {
+    layers.iter().map(|layer| known(store, layer)).collect()
+}
+
+/// Reads what a layer holds.
+fn known(store: &Store, LayerUse { role, layer, .. }: &LayerUse) -> Result<Known> {
+    let items = store.items(layer.id)?;
+    Ok(Known { role: *role, key: layer.key, content_bytes: layer.content_bytes, items })
 }

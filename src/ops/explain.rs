@@ -1,29 +1,29 @@
 //! Why each layer of a snapshot was written or reused.
 //!
 //! Derived from what is recorded; nothing is recorded for it. A layer's key is a function of what it holds, so what made
-//! a layer new is exactly where it differs from the layer of its role in the series' last snapshot of the stage; where
-//! that had none, all that it holds. Of these paths, those are named that are not as they were in that snapshot, or, in
+//! a layer new is exactly where it differs from the layers of the series' last snapshot of the stage in whose place it is; where
+//! there were none, all that it holds. Of these paths, those are named that are not as they were in that snapshot, or, in
 //! the first of a stage, as they lie below.
 
+use super::below::{known_of, own_layers};
 use super::compared::{Compared, FileDifference, PackageDifference};
 use super::compared::{count, keep_concerned, path_of};
 use super::trees::tree_of;
 use crate::error::Result;
 use crate::model::account::{Ground, account};
 use crate::model::compare::{Aspects, compare};
-use crate::model::diff::delta;
 use crate::model::layer::Role;
 use crate::model::names::{BOOTSTRAP, SnapshotRef};
 use crate::model::overlay::Laid;
 use crate::model::owners::{Installed, Times};
 use crate::model::path::EntryPath;
-use crate::model::plan::{Limits, weigh};
+use crate::model::plan::{Below, Limits, Upon, Weight, build_upon};
 use crate::model::policy::{MtimeRule, Policy};
 use crate::model::tree::Tree;
 use crate::model::upgrade::compare_packages;
 use crate::model::version::Manager;
 use crate::store::{FileLists, LayerUse, Snapshot, Store};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 
 /// A snapshot with the reason for each of its layers.
@@ -56,8 +56,8 @@ pub enum Reason {
 /// Why a layer is new.
 #[derive(Debug)]
 pub struct Novelty {
-    /// For a base, the rule that asked for it.
-    pub rule: Option<BaseRule>,
+    /// For a base, and a delta in the place of another, the rule that asked for it.
+    pub rule: Option<Rule>,
     /// What it was compared with.
     pub against: Against,
     /// What made it new.
@@ -75,25 +75,25 @@ pub enum Against {
     Before(Snapshot),
 }
 
-/// Why a base was made, and not an update of another.
+/// Why a base or a delta was made, and not an update of another.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum BaseRule {
+pub enum Rule {
     /// There was none before.
     First,
     /// What there was has this other policy.
     OtherPolicy(Box<Snapshot>),
-    /// An update would have had too large a share of the base's bytes.
+    /// An update would have had too large a share of its bytes.
     LargeUpdate {
         /// Bytes that the update would have had.
         update_bytes: u64,
-        /// Bytes of the base before.
+        /// Bytes of the base or delta before.
         base_bytes: u64,
     },
-    /// Too large a share of the base's bytes was no longer used.
+    /// Too large a share of its bytes was no longer used.
     DeadBase {
         /// Bytes that were not.
         dead_bytes: u64,
-        /// Bytes of the base before.
+        /// Bytes of the base or delta before.
         base_bytes: u64,
     },
     /// The image would have had too many layers.
@@ -174,7 +174,8 @@ fn new_layer(
     let layer = &layers[place];
     let rule = match layer.role {
         Role::Base => Some(base_rule(store, snapshot, layers)?),
-        _ => None,
+        Role::Delta => delta_rule(store, snapshot, layers)?,
+        Role::Update | Role::State => None,
     };
     let was = was(store, snapshot, before, layers, place)?;
     let new = tree_of(store, &ids(layers))?;
@@ -213,7 +214,7 @@ struct Was {
     against: Against,
     tree: Tree,
     package_set_id: Option<i64>,
-    /// What the layer of its role held.
+    /// What the layers held in whose place it is.
     items: Vec<Laid>,
 }
 
@@ -226,14 +227,21 @@ fn was(
 ) -> Result<Was> {
     if let Some(before) = before {
         let earlier = store.layers(before.id)?;
-        // Of several deltas, the stage's own is meant.
-        let own = earlier.iter().skip(before.inherited_layers);
-        let of_role = own.clone().find(|earlier| earlier.role == layers[place].role);
+        let tree = tree_of(store, &ids(&earlier))?;
+        let is_state = layers[place].role == Role::State;
+        let is_kept = |layer: &LayerUse| layers.iter().any(|now| now.layer.id == layer.layer.id);
+        let own = earlier.into_iter().skip(before.inherited_layers);
+        let replaced = own.filter(|layer| (layer.role == Role::State) == is_state && !is_kept(layer));
+        // What the upper ones have counts.
+        let mut items: BTreeMap<EntryPath, Laid> = BTreeMap::new();
+        for layer in replaced {
+            items.extend(store.items(layer.layer.id)?.into_iter().map(|item| (item.path().clone(), item)));
+        }
         return Ok(Was {
             against: Against::Before(before.clone()),
-            tree: tree_of(store, &ids(&earlier))?,
+            tree,
             package_set_id: before.package_set_id,
-            items: of_role.map_or(Ok(Vec::new()), |layer| store.items(layer.layer.id))?,
+            items: items.into_values().collect(),
         });
     }
     if place == 0 {
@@ -309,15 +317,15 @@ fn times(store: &Store, snapshot: &Snapshot) -> Result<Times> {
 }
 
 /// Which rule asked for a base: the plan is made again, as far as the records tell.
-fn base_rule(store: &Store, snapshot: &Snapshot, layers: &[LayerUse]) -> Result<BaseRule> {
+fn base_rule(store: &Store, snapshot: &Snapshot, layers: &[LayerUse]) -> Result<Rule> {
     if let Some(parent) = snapshot.parent_id {
         let of = store.snapshot(parent)?;
         if let Some(of) = of.filter(|of| (&of.run, &of.stage) == (&snapshot.run, &snapshot.stage)) {
-            return Ok(BaseRule::Squashed(Box::new(of)));
+            return Ok(Rule::Squashed(Box::new(of)));
         }
         let inherited = store.layers(parent)?.iter().filter(|layer| layer.role != Role::State).count();
         let is_full = inherited + 2 > Limits::default().most_layers;
-        return Ok(if is_full { BaseRule::ManyLayers } else { BaseRule::LostBlob });
+        return Ok(if is_full { Rule::ManyLayers } else { Rule::LostBlob });
     }
     let all = store.snapshots(Some(&snapshot.series))?;
     let earlier: Vec<Snapshot> = all.into_iter().filter(|one| one.id < snapshot.id).collect();
@@ -329,36 +337,58 @@ fn base_rule(store: &Store, snapshot: &Snapshot, layers: &[LayerUse]) -> Result<
     });
     if let Some(below) = below {
         return Ok(match below.policy_key == snapshot.policy_key {
-            true => BaseRule::LostBlob,
-            false => BaseRule::OtherPolicy(Box::new(below.clone())),
+            true => Rule::LostBlob,
+            false => Rule::OtherPolicy(Box::new(below.clone())),
         });
     }
     let mut of_stage = earlier.iter().filter(|one| one.stage == snapshot.stage && one.inherited_layers == 0);
     let same_policy = of_stage.clone().find(|one| one.policy_key == snapshot.policy_key);
-    let Some(last) = same_policy else {
-        return Ok(of_stage
-            .next()
-            .map_or(BaseRule::First, |last| BaseRule::OtherPolicy(Box::new(last.clone()))));
-    };
-    let Some(base) = store.layers(last.id)?.into_iter().find(|layer| layer.role == Role::Base) else {
-        return Ok(BaseRule::First);
-    };
-    let stable: Vec<i64> =
-        layers.iter().filter(|layer| layer.role != Role::State).map(|layer| layer.layer.id).collect();
-    let (base_tree, now) = (tree_of(store, &[base.layer.id])?, tree_of(store, &stable)?);
-    let weight = weigh(&base_tree, &delta(&base_tree, &now), &now);
-    let (limits, base_bytes) = (Limits::default(), weight.base_bytes);
-    let large = BaseRule::LargeUpdate { update_bytes: weight.update_bytes, base_bytes };
-    let dead = BaseRule::DeadBase { dead_bytes: weight.dead_bytes, base_bytes };
-    Ok(if weight.is_large(&limits) {
+    match same_policy {
+        Some(last) => Ok(made_anew(store, snapshot, layers, last)?.unwrap_or(Rule::First)),
+        None => Ok(of_stage.next().map_or(Rule::First, |last| Rule::OtherPolicy(Box::new(last.clone())))),
+    }
+}
+
+/// Which rule asked for a delta in the place of another; `None` where there was no other.
+fn delta_rule(store: &Store, snapshot: &Snapshot, layers: &[LayerUse]) -> Result<Option<Rule>> {
+    let all = store.snapshots(Some(&snapshot.series))?;
+    let last = all.iter().find(|one| {
+        one.id < snapshot.id
+            && (&one.stage, one.policy_key) == (&snapshot.stage, snapshot.policy_key)
+            && one.inherited_layers > 0
+    });
+    last.map_or(Ok(None), |last| made_anew(store, snapshot, layers, last))
+}
+
+/// Why the base or delta of `last` was not kept; `None` where it had none.
+fn made_anew(
+    store: &Store,
+    snapshot: &Snapshot,
+    layers: &[LayerUse],
+    last: &Snapshot,
+) -> Result<Option<Rule>> {
+    let own = own_layers(store.layers(last.id)?, last);
+    let Some(whole) = own.first() else { return Ok(None) };
+    let inherited = known_of(store, &layers[..snapshot.inherited_layers.min(layers.len())])?;
+    let below = Below { inherited, own: known_of(store, &own[..1])? };
+    let stable: Vec<LayerUse> = layers.iter().filter(|layer| layer.role != Role::State).cloned().collect();
+    let now = tree_of(store, &ids(&stable))?;
+    // What a single update would have weighed, whatever the limits were.
+    let none = Limits { update_percent: 0, dead_percent: 0, ..Limits::default() };
+    let Upon::Anew(weight) = build_upon(&below, &now, &none) else { return Ok(Some(Rule::LostBlob)) };
+    let Weight { base_bytes, update_bytes, dead_bytes } = weight;
+    let (large, dead) =
+        (Rule::LargeUpdate { update_bytes, base_bytes }, Rule::DeadBase { dead_bytes, base_bytes });
+    let limits = Limits::default();
+    Ok(Some(if weight.is_large(&limits) {
         large
     } else if weight.is_dead(&limits) {
         dead
-    } else if !store.has_layer(base.layer.id)? {
-        BaseRule::LostBlob
-    } else if weight.update_bytes >= weight.dead_bytes {
+    } else if !store.has_layer(whole.layer.id)? {
+        Rule::LostBlob
+    } else if update_bytes >= dead_bytes {
         large // smaller limits were asked for
     } else {
         dead
-    })
+    }))
 }

@@ -75,8 +75,7 @@ pub(super) fn as_it_is(
 pub(super) fn as_it_acts(below: &Overlay, after: &Tree, diff_id: DiffId, tar_bytes: u64) -> TakenLayer {
     let under = serde_json::json!({ "diff_id": diff_id.to_string(), "profile": "foreign" }).to_string();
     let policy = PolicyKey(*blake3::hash(under.as_bytes()).as_bytes());
-    let below: Tree = below.clone().into_tree();
-    let content = delta(&below, after);
+    let content = delta(below.entries(), after);
     let key = key_of(&policy, content.items());
     TakenLayer::of(content.items(), key, tar_bytes, under)
 }

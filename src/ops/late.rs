@@ -62,9 +62,10 @@ pub(super) fn choose(
     let mut sure = Vec::new();
     for at in candidates {
         let (path, stat) = looked.at(at);
+        // Which of the layers below stay is not known yet: none may have it.
         let differs = match &looked.loaded {
-            Some(below) => expected.differs(below.at(path), stat),
-            None => expected.differs(ground.topmost(store, path)?.as_ref(), stat),
+            Some(below) => below.layers().all(|layer| expected.differs(layer.at(path), stat)),
+            None => ground.differs(store, (path, stat), expected)?,
         };
         if differs && !is_read_early(path) {
             sure.push(at);

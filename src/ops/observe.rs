@@ -3,7 +3,7 @@
 //! A path is read only where its stamp does not vouch for it, and what was read is stamped at once, so that a run
 //! that fails later need not read it again.
 
-use super::below::{Ground, Loaded};
+use super::below::Ground;
 use super::late::Late;
 use super::monitor::{Phase, Phases};
 use crate::error::{Error, Result};
@@ -12,6 +12,7 @@ use crate::fs::root::Root;
 use crate::fs::scan::{Cover, Found, Scan, scan};
 use crate::model::normalise::Seen;
 use crate::model::path::EntryPath;
+use crate::model::plan::Below;
 use crate::model::policy::Rules;
 use crate::model::stamp::{Facts, Stamp, Stat, StatKind, Time};
 use crate::store::{StampState, Stamps, Store};
@@ -27,7 +28,7 @@ pub(super) struct Look {
     scan: Scan,
     joined: Joined,
     /// What lies below, where it is sure to be needed.
-    pub(super) loaded: Option<Loaded>,
+    pub(super) loaded: Option<Below>,
 }
 
 /// What a root holds.

@@ -1,6 +1,6 @@
 //! Records one stage of a root: what of it is known is reused, what is new becomes layers.
 
-use super::below::{Ground, Loaded, Place, check_names, series_of};
+use super::below::{Ground, Place, check_names, series_of};
 use super::compose::{Composer, Made};
 use super::describe::{BuildUser, build_user, settings};
 use super::late;
@@ -16,7 +16,7 @@ use crate::model::names::{BOOTSTRAP, SnapshotRef};
 use crate::model::normalise::{Context, Sides, normalise};
 use crate::model::overlay::Overlay;
 use crate::model::path::EntryPath;
-use crate::model::plan::{Limits, Planned, plan};
+use crate::model::plan::{Below, Limits, Planned, plan};
 use crate::model::policy::{MtimeRule, Policy, Profile, Rules};
 use crate::model::tree::Tree;
 use crate::model::unread::Expected;
@@ -209,34 +209,33 @@ fn try_snapshot(
         })?,
         false => Vec::new(),
     };
-    let loaded = looked.loaded.take();
+    let below = looked.loaded.take();
     let observed = looked.read(root, &late, options.threads, phases)?;
     let scratch = store.scratch()?;
     // What was read is stamped at once, so that a run that fails later has not read in vain.
     let (database, understood) = std::thread::scope(|scope| {
         let database = scope.spawn(|| -> Result<_> {
             let stamps = store.update_stamps(root.path(), observed.stamps, observed.changes())?;
-            Ok((stamps, loaded.map_or_else(|| ground.load(store), Ok)?))
+            Ok((stamps, below.map_or_else(|| ground.load(store), Ok)?))
         });
         let understood = understand(&observed, root, policy, rules, options.threads, &scratch, phases);
         (database.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), understood)
     });
-    let (mut stamps, loaded) = database?;
+    let (mut stamps, below) = database?;
     let Understood { installed, user, mut sides } = understood?;
     let mut cost = observed.cost;
-    if let Some(before) = tree_before(store, &ground, &place, &loaded, policy, &sides)? {
+    if let Some(before) = tree_before(store, &ground, &place, &below, policy, &sides)? {
         let as_seen = sides.stable.clone();
         sides.keep_below_mounts(&before);
         // What is hidden cannot be packed: where the plan would have to, the mount point is recorded empty.
-        if packs_hidden(&plan(&sides, &ground.below(&loaded), policy, &options.limits), &sides.mounts) {
+        if packs_hidden(&plan(&sides, &below, policy, &options.limits), &sides.mounts) {
             sides.stable = as_seen;
         }
     }
     let mut packed = Vec::new();
     let late = observed.late();
     if !late.files.is_empty() {
-        let planned =
-            phases.run(Phase::Plan, None, || plan(&sides, &ground.below(&loaded), policy, &options.limits));
+        let planned = phases.run(Phase::Plan, None, || plan(&sides, &below, policy, &options.limits));
         let done = Composer::new(store, root, options, policy.profile, phases)
             .pack_unread(&planned, &late)
             .map_err(|error| below_root(error, root))?;
@@ -247,7 +246,7 @@ fn try_snapshot(
         sides.learn(late.facts(), policy.profile);
     }
     let planned: Vec<Planned> =
-        phases.run(Phase::Plan, None, || plan(&sides, &ground.below(&loaded), policy, &options.limits));
+        phases.run(Phase::Plan, None, || plan(&sides, &below, policy, &options.limits));
     let settings = settings(user.as_ref(), installed.packages.as_deref(), policy);
     let made = Composer::new(store, root, options, policy.profile, phases)
         .make(&planned, packed, &settings)
@@ -302,18 +301,19 @@ fn tree_before(
     store: &Store,
     ground: &Ground,
     place: &Place,
-    loaded: &Loaded,
+    below: &Below,
     policy: &Policy,
     sides: &Sides,
 ) -> Result<Option<Tree>> {
     if sides.mounts.is_empty() {
         return Ok(None);
     }
+    let mut overlay = Overlay::new();
     if ground.parent_id().is_some() {
-        return Ok(loaded.tree.clone());
+        below.inherited.iter().for_each(|layer| overlay.lay(layer.items.iter().cloned()));
+        return Ok(Some(overlay.into_tree()));
     }
     let Some(last) = last_of(store, place, policy)? else { return Ok(None) };
-    let mut overlay = Overlay::new();
     for layer in store.layers(last.id)?.iter().filter(|layer| layer.role != Role::State) {
         store.lay(layer.layer.id, &mut overlay)?;
     }

@@ -1,12 +1,11 @@
 //! What takes the space of a store: by stage, by layer, and what nothing needs.
 
+use super::below::{known_of, own_layers};
 use super::prune::dead_blobs;
-use super::trees::tree_of;
 use crate::error::Result;
-use crate::model::diff::delta;
 use crate::model::digest::Digest;
-use crate::model::layer::Role;
-use crate::model::plan::{Weight, weigh};
+use crate::model::overlay::Overlay;
+use crate::model::plan::{Below, Weight, weigh};
 use crate::store::{LayerUse, Snapshot, Store};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
@@ -43,7 +42,7 @@ pub struct StageUsage {
     pub unique_bytes: u64,
     /// Layers of the newest.
     pub layers: u64,
-    /// How the newest is to its base, where it is laid over one.
+    /// How the newest is to its base or delta; `None` where it has none of its own.
     pub weight: Option<Weight>,
 }
 
@@ -116,16 +115,14 @@ fn stages(
     Ok(stages.into_iter().map(|(_, _, usage)| usage).collect())
 }
 
-/// Weighs a snapshot that was planned over no other against its base.
+/// Weighs the layers of its own that a snapshot has.
 fn weight(store: &Store, snapshot: &Snapshot, layers: &[LayerUse]) -> Result<Option<Weight>> {
-    let Some(base) = layers.first().filter(|first| first.role == Role::Base) else { return Ok(None) };
-    if snapshot.inherited_layers > 0 {
-        return Ok(None);
-    }
-    let stable = layers.iter().filter(|layer| layer.role != Role::State);
-    let stable: Vec<i64> = stable.map(|layer| layer.layer.id).collect();
-    let (base, now) = (tree_of(store, &[base.layer.id])?, tree_of(store, &stable)?);
-    Ok(Some(weigh(&base, &delta(&base, &now), &now)))
+    let inherited = known_of(store, &layers[..snapshot.inherited_layers.min(layers.len())])?;
+    let own = known_of(store, &own_layers(layers.to_vec(), snapshot))?;
+    let below = Below { inherited, own };
+    let mut overlay = Overlay::new();
+    below.layers().for_each(|layer| overlay.lay(layer.items.iter().cloned()));
+    Ok(weigh(&below, &overlay.into_tree()))
 }
 
 fn layers(store: &Store, snapshots: &[Snapshot]) -> Result<Vec<LayerUsage>> {

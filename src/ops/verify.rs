@@ -383,5 +383,5 @@ fn gives_key(store: &Store, used: &Used, items: LayerItems, path: &Path) -> Resu
     let mut below = Overlay::new();
     lay(store, &used.below, &mut below)?;
     let after = laid_over(&below, items, path)?;
-    Ok(key_of(&policy, delta(&below.into_tree(), &after).items()) == layer.key)
+    Ok(key_of(&policy, delta(below.entries(), &after).items()) == layer.key)
 }

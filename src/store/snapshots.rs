@@ -154,15 +154,19 @@ impl Store {
         self.snapshot_where(clause, [series, stage])
     }
 
-    /// Returns the base of the newest snapshot of this stage that was planned over no other, under this policy.
-    pub fn latest_base(&self, series: &str, stage: &str, policy: &PolicyKey) -> Result<Option<Layer>> {
-        let query = "SELECT layer.id, key, diff_id, tar_bytes, layer.content_bytes, layer.entries, whiteouts
-             FROM snapshot JOIN series ON series.id = series_id JOIN snapshot_layer ON snapshot_id = snapshot.id
-             JOIN layer ON layer.id = layer_id
-             WHERE +name = ? AND stage = ? AND snapshot.policy_key = ? AND inherited_layers = 0 AND role = 'base'
+    /// Returns the newest snapshot of this stage that has a base of its own, for a first stage, or a delta of its own.
+    pub fn latest_planned(
+        &self,
+        series: &str,
+        stage: &str,
+        policy: &PolicyKey,
+        is_first: bool,
+    ) -> Result<Option<Snapshot>> {
+        let clause = "+name = ?1 AND stage = ?2 AND policy_key = ?3 AND (inherited_layers = 0) = ?4 AND EXISTS (
+             SELECT 1 FROM snapshot_layer WHERE snapshot_id = snapshot.id AND position = inherited_layers AND role = ?5)
              ORDER BY snapshot.id DESC LIMIT 1";
-        let found = self.one(query, params![series, stage, policy.0], |row| layer(row, 0))?;
-        found.map(|found| self.confirmed(found)).transpose()
+        let role = if is_first { Role::Base } else { Role::Delta };
+        self.snapshot_where(clause, params![series, stage, policy.0, is_first, role.name()])
     }
 
     /// Tells whether any form of a layer is there; its content is not read.
