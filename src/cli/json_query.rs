@@ -1,6 +1,6 @@
 //! What is known of one snapshot or of many, as JSON.
 
-use super::json::{VERSION, entry, layer, package, short};
+use super::json::{VERSION, absolute, entry, insert_bytes, layer, package, short};
 use super::json_diff::{files, packages};
 use crate::ops::explain::{Against, Explained, ExplainedLayer, Novelty, Reason, Rule};
 use crate::ops::find::Found;
@@ -56,6 +56,11 @@ fn rule(rule: &Rule) -> Value {
             json!({ "rule": "dead-base", "dead_bytes": dead_bytes, "base_bytes": base_bytes })
         }
         Rule::Squashed(of) => json!({ "rule": "squashed", "snapshot": of.id }),
+        Rule::IdleWhiteout(path) => {
+            let mut object = Map::from_iter([("rule".to_owned(), json!("idle-whiteout"))]);
+            insert_bytes(&mut object, "path", &absolute(path));
+            Value::Object(object)
+        }
         Rule::ManyLayers => json!({ "rule": "many-layers" }),
         Rule::LostBlob => json!({ "rule": "lost-blob" }),
     }

@@ -70,6 +70,7 @@ fn rule_text(rule: &Rule, role: Role) -> String {
             percent(*dead_bytes, *base_bytes)
         ),
         Rule::Squashed(of) => return format!("a base, squashed from the layers of {}", about(of)),
+        Rule::IdleWhiteout(path) => format!("the last one removes {path}, which is no longer below it"),
         Rule::ManyLayers => "the image would have had too many layers".to_owned(),
         Rule::LostBlob => "a blob of what lies below was lost".to_owned(),
     };

@@ -5,52 +5,63 @@
 //! replaces needs no whiteout. Links never cross layers, so a hardlink group comes whole or not at all.
 
 use super::entry::{Entry, Group};
-use super::layer::LayerContent;
+use super::layer::{LayerContent, Outline};
 use super::overlay::Piece;
 use super::path::EntryPath;
 use super::tree::Tree;
 use std::cmp::Ordering;
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 
 /// Returns the layer that turns `old`, which is in path order, into `new`; empty where they are equal.
 pub fn delta<'t>(old: &[impl Piece], new: &'t Tree) -> LayerContent<'t> {
-    let (kept, whiteouts) = compare(old, new.entries());
-    let changed = changed_positions(old, new.entries(), &kept);
-    LayerContent::closed(new, &changed, whiteouts)
+    outline(old, new).of(new)
 }
 
-/// For each new entry the place of the old one that it equals but for hardlinks, and the whiteouts in path order.
-fn compare(old: &[impl Piece], new: &[Entry]) -> (Vec<Option<usize>>, Vec<EntryPath>) {
+/// Returns what of `new` that layer takes.
+pub fn outline(old: &[impl Piece], new: &Tree) -> Outline {
+    let (kept, whiteouts) = compare(old, new.entries());
+    let changed = changed(old, new.entries(), &kept);
+    Outline::closed(new, changed, whiteouts)
+}
+
+/// For each new entry the place, counted from 1, of the old one that it equals but for hardlinks, and the whiteouts in path order.
+fn compare(old: &[impl Piece], new: &[Entry]) -> (Vec<Option<NonZeroU32>>, Vec<EntryPath>) {
     let mut kept = vec![None; new.len()];
     let mut whiteouts = Vec::new();
     let mut covered: Option<&EntryPath> = None; // old entries beneath it are gone without a whiteout of their own
     let mut at_new = 0;
     for (at_old, was) in old.iter().map(Piece::entry).enumerate() {
-        while new.get(at_new).is_some_and(|is| is.path < was.path) {
-            at_new += 1;
-        }
-        match new.get(at_new).map_or(Ordering::Greater, |is| is.path.cmp(&was.path)) {
-            Ordering::Equal => {
-                let is = &new[at_new];
-                if is.same_but_group(was) {
-                    kept[at_new] = Some(at_old);
-                } else if was.is_directory() && !is.is_directory() {
-                    covered = Some(&was.path);
-                }
+        let order = loop {
+            match new.get(at_new).map(|is| is.path.cmp(&was.path)) {
+                Some(Ordering::Less) => at_new += 1,
+                order => break order,
             }
-            _ if covered.is_some_and(|above| was.path.is_beneath(above)) => {}
-            _ => {
-                whiteouts.push(was.path.clone());
+        };
+        if order == Some(Ordering::Equal) {
+            let is = &new[at_new];
+            if is.same_but_place(was) {
+                kept[at_new] = NonZeroU32::new(at_old as u32 + 1);
+            } else if was.is_directory() && !is.is_directory() {
                 covered = Some(&was.path);
             }
+            at_new += 1;
+        } else if !covered.is_some_and(|above| was.path.is_beneath(above)) {
+            whiteouts.push(was.path.clone());
+            covered = Some(&was.path);
         }
     }
     (kept, whiteouts)
 }
 
-/// The places of the new entries that the layer must hold: those that differ, and the names of every hardlink
-/// group that would not come out of the old tree by itself.
-fn changed_positions(old: &[impl Piece], new: &[Entry], kept: &[Option<usize>]) -> Vec<usize> {
+/// The old entry that a new one equals.
+fn before<P: Piece>(old: &[P], kept: Option<NonZeroU32>) -> Option<&P> {
+    kept.map(|place| &old[place.get() as usize - 1])
+}
+
+/// Which of the new entries the layer must hold: those that differ, and the names of every hardlink group that would
+/// not come out of the old tree by itself. `kept` has the place of each that does not differ, counted from 1.
+fn changed(old: &[impl Piece], new: &[Entry], kept: &[Option<NonZeroU32>]) -> Vec<bool> {
     let mut changed: Vec<bool> = kept.iter().map(Option::is_none).collect();
     let mut names: HashMap<Group, Vec<usize>> = HashMap::new();
     for (at, entry) in new.iter().enumerate() {
@@ -60,22 +71,23 @@ fn changed_positions(old: &[impl Piece], new: &[Entry], kept: &[Option<usize>]) 
     }
     // A new group stays only if all of its names are kept and were one group before.
     for members in names.values() {
-        let before = |at: &usize| kept[*at].and_then(|was| old[was].group());
-        let first = before(&members[0]);
-        if first.is_none() || members.iter().any(|at| before(at) != first) {
+        let was = |at: &usize| before(old, kept[*at]).and_then(Piece::group);
+        let first = was(&members[0]);
+        if first.is_none() || members.iter().any(|at| was(at) != first) {
             members.iter().for_each(|at| changed[*at] = true);
         }
     }
     // Of what one old group fell into, one part (the first in path order) may stay; the others would still be linked to it.
     let mut part_that_stays: HashMap<Group, Result<Group, usize>> = HashMap::new();
     for (at, entry) in new.iter().enumerate() {
-        let Some(was) = kept[at].filter(|_| !changed[at]).and_then(|was| old[was].group()) else { continue };
+        let unchanged = kept[at].filter(|_| !changed[at]);
+        let Some(was) = before(old, unchanged).and_then(Piece::group) else { continue };
         let part = entry.group.ok_or(at);
         if *part_that_stays.entry(was).or_insert(part) != part {
             changed[at] = true;
         }
     }
-    changed.iter().enumerate().filter_map(|(at, changed)| changed.then_some(at)).collect()
+    changed
 }
 
 #[cfg(test)]

@@ -149,8 +149,12 @@ impl Entry {
 
     /// Tells whether both are the same but for the number of their hardlink group.
     pub fn same_but_group(&self, other: &Self) -> bool {
-        self.path == other.path
-            && self.kind == other.kind
+        self.path == other.path && self.same_but_place(other)
+    }
+
+    /// Tells whether both are the same but for the path and the number of their hardlink group.
+    pub fn same_but_place(&self, other: &Self) -> bool {
+        self.kind == other.kind
             && self.mode == other.mode
             && self.uid == other.uid
             && self.gid == other.gid

@@ -48,6 +48,58 @@ pub struct LayerContent<'t> {
     whiteouts: Vec<EntryPath>,
 }
 
+/// What of a tree a layer takes, and what it takes away. It outlasts changes of the tree that keep the paths.
+#[derive(Debug)]
+pub struct Outline {
+    /// Places in the tree, sorted; `None` for all of it.
+    places: Option<Vec<u32>>,
+    /// Sorted.
+    whiteouts: Vec<EntryPath>,
+}
+
+impl Outline {
+    /// Takes a whole tree.
+    pub fn whole() -> Self {
+        Self { places: None, whiteouts: Vec::new() }
+    }
+
+    /// Takes the entries of `tree` that are `chosen` and the directories above them and above the whiteouts.
+    /// `whiteouts` are sorted, not in `tree`, and their parents are directories of it.
+    pub fn closed(tree: &Tree, mut chosen: Vec<bool>, whiteouts: Vec<EntryPath>) -> Self {
+        let entries = tree.entries();
+        let mut is_closed = vec![false; entries.len()];
+        let mut above: Vec<u32> = Vec::new();
+        let mut choose_above = |path: &EntryPath| {
+            let mut next = path.parent();
+            while let Some(directory) = next {
+                let Some(at) = tree.position(&directory).filter(|at| !is_closed[*at]) else { break };
+                is_closed[at] = true;
+                above.push(at as u32);
+                next = directory.parent();
+            }
+        };
+        entries
+            .iter()
+            .zip(&chosen)
+            .filter(|(_, is_chosen)| **is_chosen)
+            .for_each(|(entry, _)| choose_above(&entry.path));
+        whiteouts.iter().for_each(choose_above);
+        above.into_iter().for_each(|at| chosen[at as usize] = true);
+        let places = chosen.iter().enumerate().filter_map(|(at, chosen)| chosen.then_some(at as u32));
+        Self { places: Some(places.collect()), whiteouts }
+    }
+
+    /// Returns the layer.
+    pub fn of<'t>(&self, tree: &'t Tree) -> LayerContent<'t> {
+        let entries = tree.entries();
+        let entries = match &self.places {
+            None => entries.iter().collect(),
+            Some(places) => places.iter().map(|at| &entries[*at as usize]).collect(),
+        };
+        LayerContent { entries, whiteouts: self.whiteouts.clone() }
+    }
+}
+
 /// One thing that a layer holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Item<'a> {
@@ -70,28 +122,12 @@ impl Item<'_> {
 impl<'t> LayerContent<'t> {
     /// Takes a whole tree.
     pub fn whole(tree: &'t Tree) -> Self {
-        Self { entries: tree.entries().iter().collect(), whiteouts: Vec::new() }
+        Outline::whole().of(tree)
     }
 
-    /// Takes the entries of `tree` at `positions` and the directories above them and above the whiteouts.
-    /// `whiteouts` are sorted, not in `tree`, and their parents are directories of it.
-    pub fn closed(tree: &'t Tree, positions: &[usize], whiteouts: Vec<EntryPath>) -> Self {
-        let entries = tree.entries();
-        let mut chosen = vec![false; entries.len()];
-        positions.iter().for_each(|at| chosen[*at] = true);
-        let mut choose_above = |path: &EntryPath| {
-            let mut above = path.parent();
-            while let Some(directory) = above {
-                let Some(at) = tree.position(&directory) else { break };
-                chosen[at] = true;
-                above = directory.parent();
-            }
-        };
-        positions.iter().for_each(|at| choose_above(&entries[*at].path));
-        whiteouts.iter().for_each(choose_above);
-        let entries =
-            entries.iter().zip(chosen).filter_map(|(entry, chosen)| chosen.then_some(entry)).collect();
-        Self { entries, whiteouts }
+    /// Takes a whole tree and whiteouts, which are sorted and not in it.
+    pub fn all(tree: &'t Tree, whiteouts: Vec<EntryPath>) -> Self {
+        Self { whiteouts, ..Self::whole(tree) }
     }
 
     /// Takes all of `upper` and the directories of `lower` above it; empty where `upper` is. No path is in both.
@@ -273,7 +309,8 @@ mod tests {
     fn parents_come_once_and_before_the_child_also_for_a_whiteout() {
         let tree =
             Tree::new(vec![directory(""), directory("a"), directory("a/b"), file("a/b/c", 1), file("z", 1)]);
-        let content = LayerContent::closed(&tree, &[3], vec![path("a/b/a"), path("a/x")]);
+        let chosen = [false, false, false, true, false].to_vec();
+        let content = Outline::closed(&tree, chosen, vec![path("a/b/a"), path("a/x")]).of(&tree);
         let paths: Vec<_> = content.items().map(|item| item.path().to_string()).collect();
         assert_eq!(paths, ["/", "/a", "/a/b", "/a/b/a", "/a/b/c", "/a/x"]);
     }

@@ -142,6 +142,12 @@ impl<E: Piece> Overlay<E> {
 
     /// Lays a layer over what is there. `items` come in path order, an entry after the whiteout of its path.
     pub fn lay(&mut self, items: impl Iterator<Item = Laid<E>>) {
+        self.lay_telling(items);
+    }
+
+    /// Likewise, and returns the first whiteout of what was not there.
+    pub fn lay_telling(&mut self, items: impl Iterator<Item = Laid<E>>) -> Option<EntryPath> {
+        let mut idle = None;
         let first_group = self.groups;
         let mut below = std::mem::take(&mut self.entries).into_iter().peekable();
         let mut gone: Option<EntryPath> = None; // what is below at this path or beneath it is hidden
@@ -155,20 +161,21 @@ impl<E: Piece> Overlay<E> {
                     self.entries.push(entry);
                 }
             }
-            if let Some(entry) = below.next_if(|piece| piece.entry().path == *at)
-                && matches!(item, Laid::Opaque(_))
-                && !is_hidden(&entry.entry().path, &gone)
-            {
-                self.entries.push(entry);
-            }
+            let there = below.next_if(|piece| piece.entry().path == *at).filter(|_| !is_hidden(at, &gone));
             // Beneath what is hidden already, all that is below stays hidden.
-            let hides = !is_hidden(item.path(), &gone)
-                && !matches!(&item, Laid::Entry(piece) if piece.entry().is_directory());
+            let hides = !matches!(&item, Laid::Entry(piece) if piece.entry().is_directory())
+                && below.peek().is_some_and(|next| next.entry().path.is_beneath(at))
+                && !is_hidden(at, &gone);
             if hides {
-                gone = Some(item.path().clone());
+                gone = Some(at.clone());
             }
             match item {
-                Laid::Whiteout(_) | Laid::Opaque(_) => {}
+                Laid::Opaque(_) => self.entries.extend(there),
+                Laid::Whiteout(path) => {
+                    if there.is_none() && idle.is_none() {
+                        idle = Some(path);
+                    }
+                }
                 Laid::Entry(entry) => {
                     let group = entry.group().map(|Group(number)| Group(first_group + number));
                     self.groups = self.groups.max(group.map_or(0, |Group(number)| number + 1));
@@ -180,6 +187,7 @@ impl<E: Piece> Overlay<E> {
             }
         }
         self.entries.extend(below.filter(|piece| !is_hidden(&piece.entry().path, &gone)));
+        idle
     }
 }
 
@@ -193,7 +201,7 @@ impl Overlay {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::layer::LayerContent;
+    use crate::model::layer::Outline;
     use crate::model::testing::{directory, file, linked, path};
 
     fn laid(layers: &[(&[Entry], &[&str])]) -> Vec<String> {
@@ -201,8 +209,8 @@ mod tests {
         for (entries, whiteouts) in layers {
             let tree = Tree::new(entries.to_vec());
             let whiteouts = whiteouts.iter().map(|at| path(at)).collect();
-            let all: Vec<usize> = (0..tree.entries().len()).collect();
-            overlay.lay(LayerContent::closed(&tree, &all, whiteouts).items().map(Laid::from));
+            let all = vec![true; tree.entries().len()];
+            overlay.lay(Outline::closed(&tree, all, whiteouts).of(&tree).items().map(Laid::from));
         }
         let shown =
             |e: &Entry| format!("{}{}", e.path, e.group.map_or(String::new(), |g| format!(" #{}", g.0)));

@@ -1,6 +1,6 @@
 //! Which layers give a tree: those that exist, and those to be written.
 //!
-//! A pure function from trees and known layers to a list. `[base] [update...] [delta] [update...] ... [state]`: the base is
+//! Pure, from trees and known layers to a list. `[base] [update...] [delta] [update...] ... [state]`: the base is
 //! the whole first stage as of the last rebase, a delta leads from one stage to the next, updates lead from either to
 //! today's tree, the state holds the volatile files, last and whole. So a rebuild with the same packages writes nothing
 //! but its state.
@@ -11,7 +11,7 @@
 use super::diff;
 use super::digest::LayerKey;
 use super::entry::{Entry, Group, Kind};
-use super::layer::{LayerContent, Role};
+use super::layer::{LayerContent, Outline, Role};
 use super::normalise::Sides;
 use super::overlay::{Borrowed, Laid, Overlay, Piece};
 use super::path::EntryPath;
@@ -92,13 +92,27 @@ impl Below {
 
     fn ground(&self) -> Overlay<Borrowed<'_>> {
         let mut ground = Overlay::new();
-        self.inherited.iter().for_each(|layer| lay(layer, &mut ground));
+        for layer in &self.inherited {
+            lay(layer, &mut ground);
+        }
         ground
     }
 }
 
-fn lay<'a>(layer: &'a Known, overlay: &mut Overlay<Borrowed<'a>>) {
-    overlay.lay(layer.items.iter().map(Laid::borrowed));
+/// Returns a whiteout of what is not there.
+fn lay<'a>(layer: &'a Known, overlay: &mut Overlay<Borrowed<'a>>) -> Option<EntryPath> {
+    overlay.lay_telling(layer.items.iter().map(Laid::borrowed))
+}
+
+/// Which layers give a tree, found once and for all: contents that are not known yet make no difference to it.
+#[derive(Debug)]
+pub struct Plan {
+    /// Layers of the stage before, lowest first.
+    inherited: Vec<(Role, LayerKey)>,
+    /// Layers that the stage had.
+    own: Vec<(Role, LayerKey)>,
+    /// The one that comes on top of them.
+    made: (Role, Outline),
 }
 
 /// One layer of a plan.
@@ -106,51 +120,86 @@ fn lay<'a>(layer: &'a Known, overlay: &mut Overlay<Borrowed<'a>>) {
 pub struct Planned<'t> {
     /// What it is for.
     pub role: Role,
-    /// Its key.
-    pub key: LayerKey,
-    /// What it holds; `None` for a layer taken over as it was recorded.
-    pub content: Option<LayerContent<'t>>,
+    /// Where it comes from.
+    pub layer: PlannedLayer<'t>,
     /// Whether it is one of the stage before.
     pub is_inherited: bool,
 }
 
-/// Plans the layers that give `sides`, in the order of the image.
-pub fn plan<'t>(sides: &'t Sides, below: &Below, policy: &Policy, limits: &Limits) -> Vec<Planned<'t>> {
-    let now = &sides.stable;
-    let mut layers: Vec<Planned<'t>> = Vec::new();
-    let has_room = below.inherited.len() + 2 <= limits.most_layers;
-    let below = if has_room { below } else { &Below::default() };
-    layers.extend(below.inherited.iter().map(|layer| known(layer, true)));
-    match build_upon(below, now, limits) {
-        Upon::Own { kept, update } => {
-            layers.extend(below.own[..kept].iter().map(|layer| known(layer, false)));
-            layers.extend(made(Role::Update, update, policy));
+/// Where a layer of a plan comes from.
+#[derive(Debug)]
+pub enum PlannedLayer<'t> {
+    /// It is taken over as it was recorded.
+    Known(LayerKey),
+    /// It holds this. It may be known all the same.
+    Made(LayerContent<'t>),
+}
+
+impl<'t> Planned<'t> {
+    /// Returns the layer's key.
+    pub fn key(&self, policy: &Policy) -> LayerKey {
+        match &self.layer {
+            PlannedLayer::Known(key) => *key,
+            PlannedLayer::Made(content) => content.key(policy),
         }
-        Upon::Nothing | Upon::Anew(_) => layers.extend(match below.inherited.is_empty() {
-            true => made(Role::Base, LayerContent::whole(now), policy),
-            false => made(Role::Delta, diff::delta(below.ground().entries(), now), policy),
-        }),
     }
-    layers.extend(made(Role::State, LayerContent::above(now, &sides.volatile), policy));
-    layers
+
+    /// Returns what it holds; `None` for one that is taken over.
+    pub fn content(&self) -> Option<&LayerContent<'t>> {
+        match &self.layer {
+            PlannedLayer::Known(_) => None,
+            PlannedLayer::Made(content) => Some(content),
+        }
+    }
 }
 
-fn known<'t>(layer: &Known, is_inherited: bool) -> Planned<'t> {
-    Planned { role: layer.role, key: layer.key, content: None, is_inherited }
-}
+impl Plan {
+    /// Finds the layers that give `now`, the stable side of a tree.
+    pub fn new(now: &Tree, below: &Below, limits: &Limits) -> Self {
+        let has_room = below.inherited.len() + 2 <= limits.most_layers;
+        let below = if has_room { below } else { &Below::default() };
+        let names = |layers: &[Known]| layers.iter().map(|layer| (layer.role, layer.key)).collect();
+        let inherited = names(&below.inherited);
+        match build_upon(below, now, limits) {
+            Upon::Own { kept, update } => {
+                Self { inherited, own: names(&below.own[..kept]), made: (Role::Update, update) }
+            }
+            Upon::Nothing | Upon::Anew(_) => {
+                let made = match below.inherited.is_empty() {
+                    true => (Role::Base, Outline::whole()),
+                    false => (Role::Delta, diff::outline(below.ground().entries(), now)),
+                };
+                Self { inherited, own: Vec::new(), made }
+            }
+        }
+    }
 
-fn made<'t>(role: Role, content: LayerContent<'t>, policy: &Policy) -> Option<Planned<'t>> {
-    (!content.is_empty()).then(|| Planned {
-        role,
-        key: content.key(policy),
-        content: Some(content),
-        is_inherited: false,
-    })
+    /// Returns the layers, in the order of the image. `sides` are those that the plan was made for, whatever is known of
+    /// contents by now.
+    pub fn layers<'t>(&self, sides: &'t Sides) -> Vec<Planned<'t>> {
+        let inherited = self.inherited.iter().map(|layer| (layer, true));
+        let known = inherited.chain(self.own.iter().map(|layer| (layer, false)));
+        let known = known.map(|((role, key), is_inherited)| Planned {
+            role: *role,
+            layer: PlannedLayer::Known(*key),
+            is_inherited,
+        });
+        let mut layers: Vec<Planned<'t>> = known.collect();
+        let (role, outline) = &self.made;
+        let state = LayerContent::above(&sides.stable, &sides.volatile);
+        let made = [(*role, outline.of(&sides.stable)), (Role::State, state)].into_iter();
+        layers.extend(made.filter(|(_, content)| !content.is_empty()).map(|(role, content)| Planned {
+            role,
+            layer: PlannedLayer::Made(content),
+            is_inherited: false,
+        }));
+        layers
+    }
 }
 
 /// What becomes of the layers that a stage had.
 #[derive(Debug)]
-pub enum Upon<'t> {
+pub enum Upon {
     /// It had none.
     Nothing,
     /// The first `kept` of them stay.
@@ -158,14 +207,23 @@ pub enum Upon<'t> {
         /// How many.
         kept: usize,
         /// What comes on top of them; empty where nothing has changed.
-        update: LayerContent<'t>,
+        update: Outline,
     },
-    /// None stays, since with a single update it would weigh this.
-    Anew(Weight),
+    /// None stays.
+    Anew(Unfit),
+}
+
+/// Why a base or delta is made anew.
+#[derive(Debug)]
+pub enum Unfit {
+    /// It would weigh this with a single update.
+    Weight(Weight),
+    /// It takes away what is no longer below it.
+    Whiteout(EntryPath),
 }
 
 /// Decides which of its own layers a stage keeps.
-pub fn build_upon<'t>(below: &Below, now: &'t Tree, limits: &Limits) -> Upon<'t> {
+pub fn build_upon(below: &Below, now: &Tree, limits: &Limits) -> Upon {
     let Some(whole) = below.own.first() else { return Upon::Nothing };
     let ground = below.ground();
     let mut weight = Weight {
@@ -176,18 +234,27 @@ pub fn build_upon<'t>(below: &Below, now: &'t Tree, limits: &Limits) -> Upon<'t>
     let mut kept = below.own.len();
     loop {
         let mut overlay = ground.clone();
-        below.own[..kept].iter().for_each(|layer| lay(layer, &mut overlay));
-        let update = diff::delta(overlay.entries(), now);
+        let mut laid = below.own[..kept].iter().enumerate();
+        // Engines need not take a whiteout of nothing.
+        if let Some((at, path)) = laid.find_map(|(at, layer)| Some((at, lay(layer, &mut overlay)?))) {
+            if at == 0 {
+                return Upon::Anew(Unfit::Whiteout(path));
+            }
+            kept = at;
+            continue;
+        }
+        let outline = diff::outline(overlay.entries(), now);
+        let update = outline.of(now);
         let kept_bytes: u64 = below.own[1..kept].iter().map(|layer| layer.content_bytes).sum();
         weight.update_bytes = kept_bytes + update.content_bytes();
         // With the update and the state.
         let layers = below.inherited.len() + kept + usize::from(!update.is_empty()) + 1;
         let is_on_top = kept == 1 || update.is_empty() || below.own[kept - 1].carries(&update);
         if layers <= limits.most_layers && weight.is_worth_keeping(limits) && is_on_top {
-            return Upon::Own { kept, update };
+            return Upon::Own { kept, update: outline };
         }
         if kept == 1 || weight.is_dead(limits) {
-            return Upon::Anew(weight);
+            return Upon::Anew(Unfit::Weight(weight));
         }
         kept -= 1;
     }

@@ -12,7 +12,7 @@ use crate::model::digest::{DiffId, LayerKey};
 use crate::model::layer::{LayerContent, Role};
 use crate::model::path::EntryPath;
 use crate::model::plan::Planned;
-use crate::model::policy::Profile;
+use crate::model::policy::{Policy, Profile};
 use crate::oci;
 use crate::oci::image::{ImageLayer, Settings};
 use crate::store::{Blob, BlobRef, Layer, LayerUse, NewBlob, NewLayer, Snapshot, SnapshotLayer, Store};
@@ -26,7 +26,7 @@ pub(super) struct Composer<'a> {
     root: &'a Root,
     compression: Compression,
     threads: std::num::NonZeroUsize,
-    profile: Profile,
+    policy: &'a Policy,
     phases: &'a Phases<'a>,
 }
 
@@ -84,10 +84,10 @@ impl<'a> Composer<'a> {
         store: &'a Store,
         root: &'a Root,
         options: &Options,
-        profile: Profile,
+        policy: &'a Policy,
         phases: &'a Phases,
     ) -> Self {
-        Self { store, root, compression: options.compression, threads: options.threads, profile, phases }
+        Self { store, root, compression: options.compression, threads: options.threads, policy, phases }
     }
 
     /// Makes what `known` is once more, under the compression that is asked for now.
@@ -114,10 +114,8 @@ impl<'a> Composer<'a> {
         planned: &[Planned],
         late: &Late,
     ) -> Result<(Vec<Option<Packed>>, Cost)> {
-        let unread: Vec<Option<&LayerContent>> = planned
-            .iter()
-            .map(|layer| layer.content.as_ref().filter(|content| content.has_unread()))
-            .collect();
+        let unread: Vec<Option<&LayerContent>> =
+            planned.iter().map(|layer| layer.content().filter(|content| content.has_unread())).collect();
         let total = unread.iter().flatten().map(|content| content.content_bytes()).sum();
         let contents = self.contents(late);
         let packed: Result<Vec<_>> = self.phases.run(Phase::Pack, Some(total), || {
@@ -137,17 +135,18 @@ impl<'a> Composer<'a> {
         settings: &Settings,
     ) -> Result<Made<'p>> {
         packed.resize_with(planned.len(), || None);
+        let keys: Vec<LayerKey> = planned.iter().map(|layer| layer.key(self.policy)).collect();
         let known: Vec<Option<Layer>> =
-            planned.iter().map(|layer| self.store.layer_by_key(&layer.key)).collect::<Result<_>>()?;
+            keys.iter().map(|key| self.store.layer_by_key(key)).collect::<Result<_>>()?;
         let is_unpacked = |at: &usize| known[*at].is_none() && packed[*at].is_none();
-        let bytes = |at: usize| planned[at].content.as_ref().map_or(0, LayerContent::content_bytes);
+        let bytes = |at: usize| planned[at].content().map_or(0, LayerContent::content_bytes);
         let total = (0..planned.len()).filter(is_unpacked).map(bytes).sum();
         let late = Late::default();
         let contents = self.contents(&late);
         let layers: Vec<MadeLayer> = self.phases.run(Phase::Pack, Some(total), || {
-            let layers = planned.iter().zip(known).zip(packed);
+            let layers = planned.iter().zip(keys).zip(known).zip(packed);
             layers
-                .map(|((layer, known), packed)| self.make_layer(layer, known, packed, &contents))
+                .map(|(((layer, key), known), packed)| self.make_layer(layer, key, known, packed, &contents))
                 .collect::<Result<_>>()
         })?;
         let image: Vec<ImageLayer> = layers.iter().map(MadeLayer::in_image).collect();
@@ -159,13 +158,13 @@ impl<'a> Composer<'a> {
     fn make_layer<'p>(
         &self,
         planned: &'p Planned<'p>,
+        key: LayerKey,
         known: Option<Layer>,
         packed: Option<Packed>,
         contents: &RootContents,
     ) -> Result<MadeLayer<'p>> {
-        let Planned { role, key, content, is_inherited } = planned;
-        let (role, key, is_inherited) = (*role, *key, *is_inherited);
-        match (known, content) {
+        let Planned { role, is_inherited, .. } = *planned;
+        match (known, planned.content()) {
             (Some(layer), content) => {
                 let blob = match (self.blob_of(&layer), content) {
                     // The blob is lost, but what it held is before us.
@@ -240,7 +239,7 @@ impl<'a> Composer<'a> {
         RootContents {
             root: self.root,
             late,
-            profile: self.profile,
+            profile: self.policy.profile,
             monitor: self.phases.monitor,
             files,
             bytes,

@@ -17,7 +17,7 @@ use crate::model::names::{BOOTSTRAP, SnapshotRef};
 use crate::model::overlay::Laid;
 use crate::model::owners::{Installed, Times};
 use crate::model::path::EntryPath;
-use crate::model::plan::{Below, Limits, Upon, Weight, build_upon};
+use crate::model::plan::{Below, Limits, Unfit, Upon, Weight, build_upon};
 use crate::model::policy::{MtimeRule, Policy};
 use crate::model::tree::Tree;
 use crate::model::upgrade::compare_packages;
@@ -96,6 +96,8 @@ pub enum Rule {
         /// Bytes of the base or delta before.
         base_bytes: u64,
     },
+    /// The last one takes away what is no longer below it.
+    IdleWhiteout(EntryPath),
     /// The image would have had too many layers.
     ManyLayers,
     /// It has all that the layers of this snapshot gave.
@@ -375,7 +377,11 @@ fn made_anew(
     let now = tree_of(store, &ids(&stable))?;
     // What a single update would have weighed, whatever the limits were.
     let none = Limits { update_percent: 0, dead_percent: 0, ..Limits::default() };
-    let Upon::Anew(weight) = build_upon(&below, &now, &none) else { return Ok(Some(Rule::LostBlob)) };
+    let weight = match build_upon(&below, &now, &none) {
+        Upon::Anew(Unfit::Weight(weight)) => weight,
+        Upon::Anew(Unfit::Whiteout(path)) => return Ok(Some(Rule::IdleWhiteout(path))),
+        Upon::Own { .. } | Upon::Nothing => return Ok(Some(Rule::LostBlob)),
+    };
     let Weight { base_bytes, update_bytes, dead_bytes } = weight;
     let (large, dead) =
         (Rule::LargeUpdate { update_bytes, base_bytes }, Rule::DeadBase { dead_bytes, base_bytes });

@@ -24,8 +24,7 @@ pub(super) struct TakenLayer {
 impl TakenLayer {
     /// Returns what it holds.
     pub(super) fn content(&self) -> LayerContent<'_> {
-        let all: Vec<usize> = (0..self.tree.entries().len()).collect();
-        LayerContent::closed(&self.tree, &all, self.whiteouts.clone())
+        LayerContent::all(&self.tree, self.whiteouts.clone())
     }
 
     /// Returns what it holds, to be laid over others.

@@ -16,7 +16,7 @@ use crate::model::names::{BOOTSTRAP, SnapshotRef};
 use crate::model::normalise::{Context, Sides, normalise};
 use crate::model::overlay::Overlay;
 use crate::model::path::EntryPath;
-use crate::model::plan::{Below, Limits, Planned, plan};
+use crate::model::plan::{Below, Limits, Plan, Planned};
 use crate::model::policy::{MtimeRule, Policy, Profile, Rules};
 use crate::model::tree::Tree;
 use crate::model::unread::Expected;
@@ -195,7 +195,7 @@ fn try_snapshot(
     if let Some((id, stamps)) = looked.same_as()
         && let Some((known, layers)) = same_snapshot(store, id, &place, &ground, policy)?
     {
-        let made = Composer::new(store, root, options, policy.profile, phases).reuse(&known, &layers)?;
+        let made = Composer::new(store, root, options, policy, phases).reuse(&known, &layers)?;
         let packages = known.package_set_id.map_or(PackagesOf::Unknown, PackagesOf::Set);
         let sockets = looked.sockets();
         let counts = Counts { entries: known.entries, content_bytes: known.content_bytes, sockets };
@@ -228,15 +228,17 @@ fn try_snapshot(
         let as_seen = sides.stable.clone();
         sides.keep_below_mounts(&before);
         // What is hidden cannot be packed: where the plan would have to, the mount point is recorded empty.
-        if packs_hidden(&plan(&sides, &below, policy, &options.limits), &sides.mounts) {
+        let plan = Plan::new(&sides.stable, &below, &options.limits);
+        if packs_hidden(&plan.layers(&sides), &sides.mounts) {
             sides.stable = as_seen;
         }
     }
+    let plan = phases.run(Phase::Plan, None, || Plan::new(&sides.stable, &below, &options.limits));
     let mut packed = Vec::new();
     let late = observed.late();
     if !late.files.is_empty() {
-        let planned = phases.run(Phase::Plan, None, || plan(&sides, &below, policy, &options.limits));
-        let done = Composer::new(store, root, options, policy.profile, phases)
+        let planned = plan.layers(&sides);
+        let done = Composer::new(store, root, options, policy, phases)
             .pack_unread(&planned, &late)
             .map_err(|error| below_root(error, root))?;
         cost.add(done.1);
@@ -245,10 +247,9 @@ fn try_snapshot(
         stamps = store.update_stamps(root.path(), stamps, late.stamps())?;
         sides.learn(late.facts(), policy.profile);
     }
-    let planned: Vec<Planned> =
-        phases.run(Phase::Plan, None, || plan(&sides, &below, policy, &options.limits));
+    let planned = plan.layers(&sides);
     let settings = settings(user.as_ref(), installed.packages.as_deref(), policy);
-    let made = Composer::new(store, root, options, policy.profile, phases)
+    let made = Composer::new(store, root, options, policy, phases)
         .make(&planned, packed, &settings)
         .map_err(|error| below_root(error, root))?;
     cost.add(made.cost);
@@ -329,7 +330,7 @@ fn last_of(store: &Store, place: &Place, policy: &Policy) -> Result<Option<Snaps
 /// Tells whether a layer of the plan holds the content of a file that a mount hides.
 fn packs_hidden(planned: &[Planned], mounts: &[EntryPath]) -> bool {
     let is_hidden = |path: &EntryPath| mounts.iter().any(|mount| path == mount || path.is_beneath(mount));
-    let contents = planned.iter().filter_map(|layer| layer.content.as_ref());
+    let contents = planned.iter().filter_map(Planned::content);
     contents.flat_map(LayerContent::items).any(|item| match item {
         Item::Entry(entry) => entry.size_bytes() > 0 && is_hidden(&entry.path),
         Item::Whiteout(_) => false,
