@@ -4,7 +4,7 @@
 //! a mixture of two states.
 
 use super::root::{Root, handle_path, place_of};
-use super::scan::Found;
+use super::scan::{Found, Paths};
 use crate::error::{Error, Result};
 use crate::model::digest::ContentHash;
 use crate::model::entry::Xattrs;
@@ -15,6 +15,7 @@ use rustix::io::Errno;
 use std::fs::File;
 use std::io::Read;
 use std::num::NonZeroUsize;
+use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -46,14 +47,14 @@ impl Cost {
 /// returns the facts in the order of `positions`. `read` is told the bytes of each file.
 pub fn read_facts(
     root: &Root,
-    found: &mut [Found],
+    found: &mut Paths,
     positions: &[usize],
     threads: NonZeroUsize,
     read: &(dyn Fn(u64) + Sync),
 ) -> Result<(Vec<Facts>, Cost)> {
     let next = AtomicUsize::new(0);
     let failed = AtomicBool::new(false);
-    let shared: &[Found] = found;
+    let shared: &Paths = found;
     let work = || -> Result<Vec<(usize, Stat, Facts)>> {
         let mut buffer = vec![0; BUFFER_BYTES];
         let mut done = Vec::new();
@@ -132,16 +133,19 @@ fn facts_of(root: &Root, found: &Found, buffer: &mut [u8]) -> Result<(Stat, Fact
 
 /// Asks about every directory once more. Fails with [`Error::Changed`] where one is not what it was when it was found:
 /// names may have come or gone since.
-pub fn check_directories(root: &Root, found: &[Found], threads: NonZeroUsize) -> Result<()> {
+pub fn check_directories(root: &Root, found: &Paths, threads: NonZeroUsize) -> Result<()> {
     let is_entered = |found: &&Found| found.stat.kind == StatKind::Directory && found.covered.is_none();
     let check =
         |found: &Found| match stat_of(root, &root.open_handle(&found.path)?, &found.path)? == found.stat {
             true => Ok(()),
             false => Err(Error::Changed(root.full_path(&found.path))),
         };
-    let check_all = |found: &[Found]| found.iter().filter(is_entered).try_for_each(check);
+    let check_all = |places: Range<usize>| found.range(places).filter(is_entered).try_for_each(check);
+    let part = found.len().div_ceil(threads.get()).max(1024);
+    let check_all = &check_all;
     std::thread::scope(|scope| {
-        let parts = found.chunks(found.len().div_ceil(threads.get()).max(1024));
+        let starts = (0..found.len()).step_by(part);
+        let parts = starts.map(|start| start..found.len().min(start + part));
         let parts: Vec<_> = parts.map(|part| scope.spawn(move || check_all(part))).collect();
         parts
             .into_iter()

@@ -12,6 +12,7 @@ use rustix::fs::RawDir;
 use rustix::io::Errno;
 use std::mem::MaybeUninit;
 use std::num::NonZeroUsize;
+use std::ops::{Index, IndexMut, Range};
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -42,12 +43,73 @@ pub enum Cover {
 /// All that was found.
 #[derive(Debug)]
 pub struct Scan {
-    /// In path order; the root itself comes first.
-    pub found: Vec<Found>,
+    /// What is there.
+    pub found: Paths,
     /// Sockets, which a layer cannot hold.
     pub sockets: u64,
     /// The filesystem's time before the first path was looked at.
     pub start: Time,
+}
+
+/// All paths in order; the root itself comes first. They stay where the threads put them, since in one list they would be
+/// there twice while it is made.
+#[derive(Debug)]
+pub struct Paths {
+    /// For each thread what it has found.
+    found: Vec<Vec<Found>>,
+    /// For each path in order the thread and the place.
+    order: Vec<(u32, u32)>,
+}
+
+impl Paths {
+    /// Returns how many there are.
+    pub fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    /// Tells whether there is none, not even the root.
+    pub fn is_empty(&self) -> bool {
+        self.order.is_empty()
+    }
+
+    /// Returns them in order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Found> + Clone {
+        self.range(0..self.len())
+    }
+
+    /// Returns some of them in order.
+    pub fn range(&self, places: Range<usize>) -> impl ExactSizeIterator<Item = &Found> + Clone {
+        self.order[places].iter().map(|(thread, at)| &self.found[*thread as usize][*at as usize])
+    }
+
+    /// Returns the place of `path` in the order.
+    pub fn position(&self, path: &EntryPath) -> Option<usize> {
+        let found = |&(thread, at): &(u32, u32)| &self.found[thread as usize][at as usize];
+        self.order.binary_search_by(|at| found(at).path.cmp(path)).ok()
+    }
+}
+
+impl Index<usize> for Paths {
+    type Output = Found;
+
+    fn index(&self, at: usize) -> &Found {
+        let (thread, at) = self.order[at];
+        &self.found[thread as usize][at as usize]
+    }
+}
+
+impl IndexMut<usize> for Paths {
+    fn index_mut(&mut self, at: usize) -> &mut Found {
+        let (thread, at) = self.order[at];
+        &mut self.found[thread as usize][at as usize]
+    }
+}
+
+/// Takes paths in order.
+impl From<Vec<Found>> for Paths {
+    fn from(found: Vec<Found>) -> Self {
+        Self { order: (0..found.len() as u32).map(|at| (0, at)).collect(), found: vec![found] }
+    }
 }
 
 /// Walks the root.
@@ -63,7 +125,7 @@ pub fn scan(root: &Root, rules: &Rules, threads: NonZeroUsize) -> Result<Scan> {
     let workers: Vec<Result<Walker>> = std::thread::scope(|scope| {
         let spawn = |_| {
             scope.spawn(|| {
-                let mut walker = Walker { root, rules, numbers: &numbers, listings: Vec::new(), sockets: 0 };
+                let mut walker = Walker::new(root, rules, &numbers);
                 queue.work(|directory| walker.list(directory)).map(|()| walker)
             })
         };
@@ -73,38 +135,41 @@ pub fn scan(root: &Root, rules: &Rules, threads: NonZeroUsize) -> Result<Scan> {
             .map(|h| h.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
             .collect()
     });
-    let mut sockets = 0;
-    let mut listings: Vec<Listing> = Vec::new();
-    for worker in workers {
+    let (mut sockets, mut found, mut listings) = (0, Vec::new(), Vec::new());
+    for (thread, worker) in workers.into_iter().enumerate() {
         let worker = worker?;
         sockets += worker.sockets;
-        listings.extend(worker.listings);
+        found.push(worker.found);
+        listings.extend(worker.listings.into_iter().map(|listing| (thread as u32, listing)));
     }
-    listings.sort_unstable_by_key(|listing| listing.number);
-    Ok(Scan { found: in_path_order(top, listings), sockets, start })
+    listings.sort_unstable_by_key(|(_, listing)| listing.number);
+    Ok(Scan { found: in_path_order(top, found, &listings), sockets, start })
 }
 
-/// Puts together what each directory holds: what is beneath a directory comes right after it.
-fn in_path_order(top: Found, listings: Vec<Listing>) -> Vec<Found> {
-    let mut found = Vec::with_capacity(1 + listings.iter().map(|listing| listing.found.len()).sum::<usize>());
-    found.push(top);
-    let mut listings: Vec<Option<_>> =
-        listings.into_iter().map(|listing| Some((listing.found.into_iter(), listing.first_below))).collect();
-    let mut open: Vec<_> = listings[0].take().into_iter().collect();
-    while let Some((rest, below)) = open.last_mut() {
-        let Some(next) = rest.next() else {
-            open.pop();
+/// Puts in order what each directory holds: what is beneath a directory comes right after it. `listings`, each with the thread
+/// that made it, are in order of their numbers.
+fn in_path_order(top: Found, mut found: Vec<Vec<Found>>, listings: &[(u32, Listing)]) -> Paths {
+    let mut order = Vec::with_capacity(1 + found.iter().map(Vec::len).sum::<usize>());
+    order.push((found.len() as u32, 0));
+    let open = |number: usize| {
+        let (thread, Listing { found, first_below, .. }) = listings.get(number)?;
+        Some((*thread, found.clone(), *first_below))
+    };
+    let mut opened: Vec<_> = open(0).into_iter().collect();
+    while let Some((thread, rest, below)) = opened.last_mut() {
+        let Some(at) = rest.next() else {
+            opened.pop();
             continue;
         };
-        let is_entered = next.is_entered();
-        found.push(next);
-        if is_entered {
+        order.push((*thread, at));
+        if found[*thread as usize][at as usize].is_entered() {
             let number = *below;
             *below += 1;
-            open.extend(listings[number].take());
+            opened.extend(open(number));
         }
     }
-    found
+    found.push(vec![top]);
+    Paths { found, order }
 }
 
 /// A directory that is to be listed.
@@ -116,8 +181,8 @@ struct Directory {
 /// What a directory holds.
 struct Listing {
     number: usize,
-    /// In order of names.
-    found: Vec<Found>,
+    /// The places of what it holds among what its thread has found, in order of names.
+    found: Range<u32>,
     /// The number of the first directory among them that is entered; the others have those that follow.
     first_below: usize,
 }
@@ -133,42 +198,55 @@ struct Walker<'a> {
     rules: &'a Rules,
     /// How many directories have a number.
     numbers: &'a AtomicUsize,
+    found: Vec<Found>,
     listings: Vec<Listing>,
     sockets: u64,
+    /// Empty, for what the next directory holds.
+    spare: Vec<Found>,
 }
 
-impl Walker<'_> {
+impl<'a> Walker<'a> {
+    fn new(root: &'a Root, rules: &'a Rules, numbers: &'a AtomicUsize) -> Self {
+        let (found, listings, spare) = Default::default();
+        Self { root, rules, numbers, found, listings, sockets: 0, spare }
+    }
+
     /// Lists a directory and returns those in it that are to be listed.
     fn list(&mut self, directory: &Directory) -> Result<Vec<Directory>> {
         for _ in 0..MOST_LISTINGS {
-            if let Some((mut found, sockets)) = self.try_list(&directory.path)? {
+            let mut found = std::mem::take(&mut self.spare);
+            found.clear();
+            if let Some(sockets) = self.try_list(&directory.path, &mut found)? {
                 let above = directory.path.key().len();
                 found.sort_unstable_by(|a, b| a.path.key()[above..].cmp(&b.path.key()[above..]));
                 found.dedup_by(|a, b| a.path == b.path); // a rename meanwhile can show a name twice
-                return Ok(self.keep(directory.number, found, sockets));
+                self.sockets += sockets;
+                return Ok(self.keep(directory.number, found));
             }
         }
         Err(Error::Changed(self.root.full_path(&directory.path)))
     }
 
-    fn keep(&mut self, number: usize, found: Vec<Found>, sockets: u64) -> Vec<Directory> {
+    fn keep(&mut self, number: usize, mut found: Vec<Found>) -> Vec<Directory> {
         let entered = found.iter().filter(|found| found.is_entered());
         let first_below = self.numbers.fetch_add(entered.clone().count(), Ordering::Relaxed);
         let below =
             entered.zip(first_below..).map(|(found, number)| Directory { number, path: found.path.clone() });
         let below = below.collect();
-        self.listings.push(Listing { number, found, first_below });
-        self.sockets += sockets;
+        let start = self.found.len() as u32;
+        self.found.append(&mut found);
+        self.spare = found;
+        self.listings.push(Listing { number, found: start..self.found.len() as u32, first_below });
         below
     }
 
-    /// Returns what the directory holds, and the number of sockets in it; `None` where a name was gone before it could be
-    /// asked about.
-    fn try_list(&self, directory: &EntryPath) -> Result<Option<(Vec<Found>, u64)>> {
+    /// Adds what the directory holds to `found`, and returns the number of sockets in it; `None` where a name was gone before
+    /// it could be asked about.
+    fn try_list(&self, directory: &EntryPath, found: &mut Vec<Found>) -> Result<Option<u64>> {
         let handle = self.root.open_directory(directory)?;
         let mut buffer = [MaybeUninit::uninit(); 32 * 1024];
         let mut listing = RawDir::new(&handle, &mut buffer);
-        let (mut found, mut sockets) = (Vec::new(), 0);
+        let mut sockets = 0;
         while let Some(entry) = listing.next() {
             let entry = entry.map_err(|e| self.root.failed("list", directory, e))?;
             let name = entry.file_name();
@@ -188,7 +266,7 @@ impl Walker<'_> {
                 },
             }
         }
-        Ok(Some((found, sockets)))
+        Ok(Some(sockets))
     }
 
     /// `None` for a socket.

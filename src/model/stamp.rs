@@ -32,12 +32,6 @@ pub struct Stat {
     pub ctime: Time,
 }
 
-impl Stat {
-    fn owner(&self) -> (u16, u32, u32) {
-        (self.mode, self.uid, self.gid)
-    }
-}
-
 /// Type of an inode; sockets are passed over when a root is scanned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
@@ -73,6 +67,17 @@ pub struct Facts {
 /// A path as last seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stamp {
+    /// Its stat data then.
+    pub mark: Mark,
+    /// What was found out then.
+    pub facts: Facts,
+}
+
+/// What must be the same of a path for its facts to hold still.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// What facts there were.
+    pub kind: MarkKind,
     /// Inode number then.
     pub inode: u64,
     /// Length in bytes then.
@@ -84,33 +89,52 @@ pub struct Stamp {
     /// Permission bits, owner and group then: seen through another mount or user namespace, they are others without a
     /// new ctime.
     pub owner: (u16, u32, u32),
-    /// What was found out then.
-    pub facts: Facts,
+}
+
+/// The type of an inode, as far as its facts tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MarkKind {
+    /// A regular file, with a content.
+    File,
+    /// A symlink, with a target.
+    Symlink,
+    /// What has neither.
+    Other,
 }
 
 impl Stamp {
     /// Makes the stamp of a path whose facts were read at or after `scan_start`; `None` where a later write could
     /// leave its times as they are, so that no stamp may vouch for it.
     pub fn new(stat: &Stat, scan_start: Time, facts: &Facts) -> Option<Self> {
-        is_settled(stat, scan_start).then(|| Self {
+        is_settled(stat, scan_start).then(|| Self { mark: Mark::of(stat), facts: facts.clone() })
+    }
+}
+
+impl Mark {
+    fn of(stat: &Stat) -> Self {
+        Self {
+            kind: MarkKind::of(stat.kind),
             inode: stat.inode,
             size_bytes: stat.size_bytes,
             mtime: stat.mtime,
             ctime: stat.ctime,
-            owner: stat.owner(),
-            facts: facts.clone(),
-        })
+            owner: (stat.mode, stat.uid, stat.gid),
+        }
     }
 
     /// Tells whether the facts still hold for a path that now has `stat`.
     pub fn vouches_for(&self, stat: &Stat) -> bool {
-        self.inode == stat.inode
-            && self.size_bytes == stat.size_bytes
-            && self.mtime == stat.mtime
-            && self.ctime == stat.ctime
-            && self.owner == stat.owner()
-            && self.facts.content.is_some() == (stat.kind == StatKind::File)
-            && self.facts.target.is_empty() == (stat.kind != StatKind::Symlink)
+        *self == Self::of(stat)
+    }
+}
+
+impl MarkKind {
+    fn of(kind: StatKind) -> Self {
+        match kind {
+            StatKind::File => Self::File,
+            StatKind::Symlink => Self::Symlink,
+            _ => Self::Other,
+        }
     }
 }
 
@@ -147,7 +171,7 @@ mod tests {
     fn a_stamp_vouches_for_the_same_inode_size_and_times() {
         let before = stat(at(10, 1), at(20, 2));
         let stamp = stamp(&before).unwrap();
-        assert!(stamp.vouches_for(&before));
+        assert!(stamp.mark.vouches_for(&before));
         for now in [
             Stat { inode: 8, ..before.clone() },
             Stat { size_bytes: 4, ..before.clone() },
@@ -157,7 +181,7 @@ mod tests {
             Stat { uid: 1, ..before.clone() },
             Stat { mode: 0o4755, ..before.clone() },
         ] {
-            assert!(!stamp.vouches_for(&now), "{now:?}");
+            assert!(!stamp.mark.vouches_for(&now), "{now:?}");
         }
     }
 

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::fs::content::Unchanged;
 use crate::fs::facts::{Cost, read_facts};
 use crate::fs::root::Root;
-use crate::fs::scan::Found;
+use crate::fs::scan::{Found, Paths};
 use crate::layer::pack::Unread;
 use crate::model::digest::ContentHash;
 use crate::model::entry::Xattrs;
@@ -133,10 +133,10 @@ impl<'o> Late<'o> {
                 None => rest.push(file),
             }
         }
-        let mut found: Vec<Found> = rest.iter().map(|file| file.found.clone()).collect();
+        let mut found = Paths::from(rest.iter().map(|file| file.found.clone()).collect::<Vec<_>>());
         let all: Vec<usize> = (0..found.len()).collect();
         let (facts, cost) = read_facts(root, &mut found, &all, threads, &|bytes| monitor.advance(bytes))?;
-        for ((file, found), facts) in rest.into_iter().zip(found).zip(facts) {
+        for ((file, found), facts) in rest.into_iter().zip(found.iter()).zip(facts) {
             if found.stat != file.found.stat {
                 return Err(Error::Changed(root.full_path(&file.found.path)));
             }

@@ -20,7 +20,7 @@ pub(super) enum Live<T> {
     /// The tree of a recorded snapshot: every stamp vouches, and none is left over. What `recorded` has made of that one.
     Recorded(T),
     /// All that is in it.
-    Observed(Observation),
+    Observed(Box<Observation>),
 }
 
 /// Looks at all of the directory, and puts aside what `spool` wants. Asks `recorded` first whether a snapshot will do.
@@ -74,5 +74,5 @@ fn try_look<T>(
             }
         }
     }
-    Ok(Live::Observed(observed))
+    Ok(Live::Observed(Box::new(observed)))
 }

@@ -9,7 +9,7 @@ use super::monitor::{Phase, Phases};
 use crate::error::{Error, Result};
 use crate::fs::facts::{Cost, check_directories, read_facts};
 use crate::fs::root::Root;
-use crate::fs::scan::{Cover, Found, Scan, scan};
+use crate::fs::scan::{Cover, Found, Paths, Scan, scan};
 use crate::model::normalise::Seen;
 use crate::model::path::EntryPath;
 use crate::model::plan::Below;
@@ -17,7 +17,7 @@ use crate::model::policy::Rules;
 use crate::model::stamp::{Facts, Stamp, Stat, StatKind, Time};
 use crate::store::{StampState, Stamps, Store};
 use std::io::Read;
-use std::num::{NonZeroU32, NonZeroUsize};
+use std::num::NonZeroUsize;
 
 /// The largest file that is read as a whole for what it says, such as passwd.
 const LARGEST_CONFIGURATION_BYTES: u64 = 4 << 20;
@@ -35,7 +35,7 @@ pub(super) struct Look {
 #[derive(Debug)]
 pub(super) struct Observation {
     /// All paths in order.
-    found: Vec<Found>,
+    found: Paths,
     /// What there is to know of each; nothing yet of late files.
     facts: Vec<Facts>,
     /// Places of those that were read.
@@ -108,8 +108,8 @@ impl Look {
     /// Returns all paths in order, with whether it is unread: no stamp vouches for it, and nothing is
     /// mounted on it.
     pub(super) fn paths(&self) -> impl Iterator<Item = (&EntryPath, &Stat, bool)> {
-        let found = self.scan.found.iter().zip(&self.joined.vouching);
-        found.map(|(found, stamp)| (&found.path, &found.stat, stamp.is_none() && found.covered.is_none()))
+        let found = self.scan.found.iter().zip(&self.joined.vouched);
+        found.map(|(found, is_vouched)| (&found.path, &found.stat, !is_vouched && found.covered.is_none()))
     }
 
     /// Returns a path with its stat data by its place in the order.
@@ -126,12 +126,10 @@ impl Look {
         threads: NonZeroUsize,
         phases: &Phases,
     ) -> Result<Observation> {
-        let Joined { mut stamps, vouching, unknown: mut fresh, gone, state } = self.joined;
+        let Joined { stamps, vouched, unknown: mut fresh, gone, state } = self.joined;
         let Scan { mut found, sockets, start } = self.scan;
-        let vouched =
-            |stamp: &Option<NonZeroU32>| stamp.map(|stamp| stamps.take_facts(stamp.get() as usize - 1));
-        let mut facts: Vec<Facts> = vouching.iter().map(vouched).map(Option::unwrap_or_default).collect();
-        drop(stamps);
+        let mut facts = vouched_facts(&stamps, &found, &vouched);
+        drop((stamps, vouched));
         fresh.retain(|at| late_positions.binary_search(at).is_err());
         let bytes = fresh.iter().map(|at| file_bytes(&found[*at])).sum();
         let (read, cost) = phases.run(Phase::Hash, Some(bytes), || {
@@ -146,8 +144,8 @@ impl Look {
 #[derive(Debug)]
 struct Joined {
     stamps: Stamps,
-    /// For each found path the number of the stamp that vouches for it, counted from 1.
-    vouching: Vec<Option<NonZeroU32>>,
+    /// For each found path whether a stamp vouches for it.
+    vouched: Vec<bool>,
     /// Places of the paths that no stamp vouches for.
     unknown: Vec<usize>,
     /// Stamped paths that were not found, in their ordered form.
@@ -159,23 +157,37 @@ struct Joined {
 /// Merges what was found with the stamps, which come in the same order.
 fn join(stamps: Stamps, state: StampState, scan: &Scan) -> Joined {
     let found = &scan.found;
-    let mut vouching: Vec<Option<NonZeroU32>> = Vec::with_capacity(found.len());
+    let mut vouched = Vec::with_capacity(found.len());
     let mut gone = Vec::new();
-    for (number, (key, stamp)) in stamps.iter().enumerate() {
-        while found.get(vouching.len()).is_some_and(|found| found.path.key() < key) {
-            vouching.push(None);
+    let mut rest = found.iter().peekable();
+    let mut stamps_in_order = stamps.read();
+    while let Some(stamp) = stamps_in_order.next() {
+        let key = stamps_in_order.key();
+        while rest.next_if(|found| found.path.key() < key).is_some() {
+            vouched.push(false);
         }
-        match found.get(vouching.len()).filter(|found| found.path.key() == key) {
-            Some(found) => {
-                vouching.push(NonZeroU32::new(number as u32 + 1).filter(|_| stamp.vouches_for(&found.stat)))
-            }
+        match rest.next_if(|found| found.path.key() == key) {
+            Some(found) => vouched.push(stamp.mark.vouches_for(&found.stat)),
             None => gone.push(key.to_owned()),
         }
     }
-    vouching.resize(found.len(), None);
-    let unknown =
-        vouching.iter().enumerate().filter_map(|(at, stamp)| stamp.is_none().then_some(at)).collect();
-    Joined { stamps, vouching, unknown, gone, state }
+    vouched.resize(found.len(), false);
+    let unknown = vouched.iter().enumerate().filter_map(|(at, vouched)| (!vouched).then_some(at)).collect();
+    Joined { stamps, vouched, unknown, gone, state }
+}
+
+/// Returns the facts of each path that a stamp vouches for; of the others, none.
+fn vouched_facts(stamps: &Stamps, found: &Paths, vouched: &[bool]) -> Vec<Facts> {
+    let mut stamps = stamps.read();
+    let facts_of = |(found, is_vouched): (&Found, &bool)| {
+        while *is_vouched && let Some(stamp) = stamps.next() {
+            if stamps.key() == found.path.key() {
+                return stamp.facts();
+            }
+        }
+        Facts::default()
+    };
+    found.iter().zip(vouched).map(facts_of).collect()
 }
 
 fn file_bytes(found: &Found) -> u64 {
@@ -183,11 +195,17 @@ fn file_bytes(found: &Found) -> u64 {
 }
 
 impl Observation {
-    /// Returns the paths that the stamps do not know as they are now, in no order: with a stamp where there can be one.
+    /// Returns the paths that the stamps do not know as they are now, in order: with a stamp where there can be one.
     pub(super) fn changes(&self) -> impl Iterator<Item = (&[u8], Option<Stamp>)> {
         let stamp = |at: usize| Stamp::new(&self.found[at].stat, self.scan_start, &self.facts[at]);
-        let fresh = self.fresh.iter().map(move |at| (self.found[*at].path.key(), stamp(*at)));
-        self.gone.iter().map(|key| (key.as_slice(), None)).chain(fresh)
+        let mut fresh = self.fresh.iter().map(move |at| (self.found[*at].path.key(), *at)).peekable();
+        let mut gone = self.gone.iter().map(Vec::as_slice).peekable();
+        std::iter::from_fn(move || {
+            if let Some(key) = gone.next_if(|gone| fresh.peek().is_none_or(|(key, _)| gone < key)) {
+                return Some((key, None));
+            }
+            fresh.next().map(|(key, at)| (key, stamp(at)))
+        })
     }
 
     /// Returns the files that nobody has read yet.
@@ -212,7 +230,7 @@ impl Observation {
 
     /// Returns what was seen at `path`.
     pub(super) fn at(&self, path: &EntryPath) -> Option<(&Stat, &Facts)> {
-        let at = self.found.binary_search_by(|found| found.path.cmp(path)).ok()?;
+        let at = self.found.position(path)?;
         Some((&self.found[at].stat, &self.facts[at]))
     }
 

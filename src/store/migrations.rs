@@ -11,6 +11,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0002_create_stamps.sql"),
     include_str!("../../migrations/0003_create_file_lists.sql"),
     include_str!("../../migrations/0004_seal_snapshots.sql"),
+    include_str!("../../migrations/0005_pack_stamps.sql"),
 ];
 
 /// "rstr", in the database's header (SQLite's `application_id`).

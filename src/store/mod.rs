@@ -23,6 +23,7 @@ mod record;
 mod seal;
 mod snapshots;
 mod sound;
+mod stamp_rows;
 mod stamps;
 mod values;
 
@@ -33,7 +34,8 @@ pub use packages::FileLists;
 pub use record::PackagesOf;
 pub use record::{NewLayer, NewSnapshot, SnapshotLayer};
 pub use snapshots::{Blob, BlobRef, Layer, LayerUse, Snapshot};
-pub use stamps::{StampState, Stamps};
+pub use stamp_rows::{Packed, Reader, Stamps};
+pub use stamps::StampState;
 
 use crate::error::{Error, Result, show};
 use crate::model::digest::Digest;

@@ -2,10 +2,9 @@
 
 use super::Store;
 use super::seal::sum;
-use super::values::{bits, bytes, encode_xattrs, or_null, time, xattrs};
+use super::stamp_rows::{NewRow, Stamps};
 use crate::error::Result;
-use crate::model::digest::ContentHash;
-use crate::model::stamp::{Facts, Stamp};
+use crate::model::stamp::Stamp;
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -19,41 +18,6 @@ pub struct StampState {
     pub snapshot_id: Option<i64>,
 }
 
-/// Stamps in path order. Their paths are in one buffer: most are compared once and dropped.
-#[derive(Debug, Default)]
-pub struct Stamps {
-    keys: Vec<u8>,
-    /// Each with the end of its path in `keys`.
-    stamps: Vec<(usize, Stamp)>,
-}
-
-impl Stamps {
-    fn push(&mut self, key: &[u8], stamp: Stamp) {
-        self.keys.extend_from_slice(key);
-        self.stamps.push((self.keys.len(), stamp));
-    }
-
-    /// Tells whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.stamps.is_empty()
-    }
-
-    /// Returns each stamp with the ordered form of its path.
-    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &Stamp)> {
-        let mut start = 0;
-        self.stamps.iter().map(move |(end, stamp)| {
-            let key = &self.keys[start..*end];
-            start = *end;
-            (key, stamp)
-        })
-    }
-
-    /// Takes the facts out of a stamp, given by its place in the order.
-    pub fn take_facts(&mut self, at: usize) -> Facts {
-        std::mem::take(&mut self.stamps[at].1.facts)
-    }
-}
-
 impl Store {
     /// Returns the stamps of the root at `root_path` and their state at that moment.
     pub fn stamps(&mut self, root_path: &Path) -> Result<(Stamps, StampState)> {
@@ -61,17 +25,15 @@ impl Store {
             let transaction = self.connection.transaction()?;
             let root = root_of(&transaction, root_path)?;
             let Some((root_id, state)) = root else { return Ok((Stamps::default(), StampState::default())) };
-            let mut query = transaction.prepare_cached(
-                "SELECT path, inode, size_bytes, mtime_s, mtime_nanos, ctime_s, ctime_nanos, mode, uid, gid,
-                        content, target, xattrs, sum
-                 FROM stamp WHERE root_id = ? ORDER BY path",
-            )?;
+            let mut query = transaction
+                .prepare_cached("SELECT first, sum, stamps FROM stamp WHERE root_id = ? ORDER BY first")?;
             let mut rows = query.query([root_id])?;
-            let mut stamps = Stamps::default();
+            let (mut stamps, mut state) = (Stamps::default(), state);
             while let Some(row) = rows.next()? {
-                // A row that does not hold what it must vouches for nothing.
-                if let (Ok(true), Ok(stamp)) = (is_as_written(row), stamp(row)) {
-                    stamps.push(row.get_ref(0)?.as_blob()?, stamp);
+                match sound(row)? {
+                    Some(row) => stamps.push(row),
+                    // What it said is not known, nor of which paths: they may be gone.
+                    None => state.snapshot_id = None,
                 }
             }
             Ok((stamps, state))
@@ -80,8 +42,9 @@ impl Store {
         stamps.map_err(|e| self.failed(e))
     }
 
-    /// Replaces the stamps of the given paths, in their ordered form; `None` removes one. They are then of no snapshot's tree until one is
-    /// recorded with the state that this returns. Not durable: a cache may be lost.
+    /// Replaces the stamps of the given paths, in their ordered form; `None` removes one. They may come in any order, but each
+    /// that does not follow the one before costs a row. The stamps are then of no snapshot's tree until one is recorded with
+    /// the state that this returns. Not durable: a cache may be lost.
     pub fn update_stamps<'a>(
         &mut self,
         root_path: &Path,
@@ -132,9 +95,15 @@ impl Store {
 
     /// Removes the stamp of a path, in its ordered form: what it said was not what was read.
     pub fn forget_stamp(&mut self, root_path: &Path, key: &[u8]) -> Result<()> {
-        let query = "DELETE FROM stamp WHERE path = ? AND root_id = (SELECT id FROM root WHERE path = ?)";
-        let done = self.connection.execute(query, params![key, root_path.as_os_str().as_bytes()]);
-        done.map(drop).map_err(|e| self.failed(e))
+        let mut run = || -> rusqlite::Result<()> {
+            let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            if let Some((root_id, _)) = root_of(&transaction, root_path)? {
+                write(&transaction, root_id, std::iter::once((key, None)))?;
+            }
+            transaction.commit()
+        };
+        let done = run();
+        done.map_err(|e| self.failed(e))
     }
 }
 
@@ -174,64 +143,82 @@ fn root_of(connection: &Connection, root_path: &Path) -> rusqlite::Result<Option
         .optional()
 }
 
+/// Each row that a change belongs to is written anew, with what it keeps.
 fn write<'a>(
     connection: &Connection,
     root_id: i64,
-    stamps: impl Iterator<Item = (&'a [u8], Option<Stamp>)>,
+    changes: impl Iterator<Item = (&'a [u8], Option<Stamp>)>,
 ) -> rusqlite::Result<()> {
-    let mut upsert = connection.prepare_cached(
-        "INSERT OR REPLACE INTO stamp VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    )?;
-    let mut remove = connection.prepare_cached("DELETE FROM stamp WHERE root_id = ? AND path = ?")?;
-    for (key, stamp) in stamps {
-        let Some(stamp) = stamp else {
-            remove.execute(params![root_id, key])?;
-            continue;
+    let mut insert = connection.prepare_cached("INSERT INTO stamp VALUES (?, ?, ?, ?)")?;
+    let mut insert = |first: &[u8], stamps: &[u8]| {
+        insert.execute(params![root_id, first, sum([first, stamps]), stamps]).map(drop)
+    };
+    let mut changes = changes.peekable();
+    while let Some((first, _)) = changes.peek() {
+        let (old, end) = take_row(connection, root_id, first)?;
+        let mut old = old.read();
+        let mut kept = old.next();
+        let mut new = NewRow::default();
+        let mut last: Option<&[u8]> = None;
+        let follows = |key: &[u8], last: Option<&[u8]>| {
+            last.is_none_or(|last| last < key) && end.as_deref().is_none_or(|end| key < end)
         };
-        let xattrs = encode_xattrs(&stamp.facts.xattrs);
-        upsert.execute(params![
-            root_id,
-            key,
-            stamp.inode.cast_signed(),
-            stamp.size_bytes.cast_signed(),
-            stamp.mtime.seconds,
-            stamp.mtime.nanos,
-            stamp.ctime.seconds,
-            stamp.ctime.nanos,
-            stamp.owner.0,
-            stamp.owner.1,
-            stamp.owner.2,
-            stamp.facts.content.map(|hash| hash.0),
-            or_null(&stamp.facts.target),
-            xattrs,
-            sum_of(key, &stamp.facts.target, xattrs.as_deref()),
-        ])?;
+        while let Some((key, stamp)) = changes.next_if(|(key, _)| follows(key, last)) {
+            while let Some(stamp) = kept.filter(|_| old.key() < key) {
+                new.keep(old.key(), &stamp);
+                new.split_off().map_or(Ok(()), |(first, stamps)| insert(&first, &stamps))?;
+                kept = old.next();
+            }
+            if kept.is_some() && old.key() == key {
+                kept = old.next();
+            }
+            if let Some(stamp) = stamp {
+                new.push(key, &stamp);
+                new.split_off().map_or(Ok(()), |(first, stamps)| insert(&first, &stamps))?;
+            }
+            last = Some(key);
+        }
+        while let Some(stamp) = kept {
+            new.keep(old.key(), &stamp);
+            new.split_off().map_or(Ok(()), |(first, stamps)| insert(&first, &stamps))?;
+            kept = old.next();
+        }
+        new.rest().map_or(Ok(()), |(first, stamps)| insert(&first, &stamps))?;
     }
     Ok(())
 }
 
-/// What a damaged row does not have. Of a content, packing compares the hash with what it reads; but nobody looks at a target
-/// or an attribute again.
-fn sum_of(key: &[u8], target: &[u8], xattrs: Option<&[u8]>) -> Option<i64> {
-    (!target.is_empty() || xattrs.is_some()).then(|| sum([key, target, xattrs.unwrap_or_default()]))
+/// Takes the row out that a path belongs to, and returns it with the place where the next begins. One that is damaged is
+/// as good as empty.
+fn take_row(
+    connection: &Connection,
+    root_id: i64,
+    key: &[u8],
+) -> rusqlite::Result<(Stamps, Option<Vec<u8>>)> {
+    let query =
+        "SELECT first, sum, stamps FROM stamp WHERE root_id = ? AND first <= ? ORDER BY first DESC LIMIT 1";
+    let found = connection.prepare_cached(query)?.query_row(params![root_id, key], |row| {
+        let mut stamps = Stamps::default();
+        sound(row)?.into_iter().for_each(|sound| stamps.push(sound));
+        Ok((row.get::<_, Vec<u8>>(0)?, stamps))
+    });
+    let stamps = match found.optional()? {
+        None => Stamps::default(),
+        Some((first, stamps)) => {
+            let mut delete =
+                connection.prepare_cached("DELETE FROM stamp WHERE root_id = ? AND first = ?")?;
+            delete.execute(params![root_id, first])?;
+            stamps
+        }
+    };
+    let query = "SELECT first FROM stamp WHERE root_id = ? AND first > ? ORDER BY first LIMIT 1";
+    let end = connection.prepare_cached(query)?.query_row(params![root_id, key], |row| row.get(0));
+    Ok((stamps, end.optional()?))
 }
 
-/// Tells whether a row is as it was written, as far as packing would not notice.
-fn is_as_written(row: &Row) -> rusqlite::Result<bool> {
-    let target = row.get_ref(11)?.as_blob_or_null()?.unwrap_or_default();
-    let xattrs = row.get_ref(12)?.as_blob_or_null()?;
-    let recorded: Option<i64> = row.get(13)?;
-    Ok(recorded == sum_of(row.get_ref(0)?.as_blob()?, target, xattrs))
-}
-
-fn stamp(row: &Row) -> rusqlite::Result<Stamp> {
-    let content: Option<[u8; 32]> = row.get(10)?;
-    Ok(Stamp {
-        inode: bits(row, 1)?,
-        size_bytes: bits(row, 2)?,
-        mtime: time(row, 3)?,
-        ctime: time(row, 5)?,
-        owner: (row.get(7)?, row.get(8)?, row.get(9)?),
-        facts: Facts { content: content.map(ContentHash), target: bytes(row, 11)?, xattrs: xattrs(row, 12)? },
-    })
+/// Returns the stamps of a row (`first`, `sum`, `stamps`) that is as it was written. Of a content, packing compares the hash
+/// with what it reads; but nobody looks at a target or an attribute again.
+fn sound<'r>(row: &'r Row) -> rusqlite::Result<Option<&'r [u8]>> {
+    let (first, stamps) = (row.get_ref(0)?.as_blob()?, row.get_ref(2)?.as_blob()?);
+    Ok((row.get::<_, i64>(1)? == sum([first, stamps])).then_some(stamps))
 }

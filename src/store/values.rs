@@ -2,7 +2,6 @@
 
 use crate::model::entry::Xattrs;
 use crate::model::path::EntryPath;
-use crate::model::stamp::Time;
 use rusqlite::types::{FromSqlError, Type};
 use rusqlite::{Row, RowIndex};
 
@@ -21,11 +20,6 @@ pub(super) fn path(row: &Row, column: usize) -> rusqlite::Result<EntryPath> {
     EntryPath::from_key(row.get_ref(column)?.as_blob()?).ok_or_else(|| unfit(column))
 }
 
-/// Reads seconds and nanoseconds from two columns.
-pub(super) fn time(row: &Row, column: usize) -> rusqlite::Result<Time> {
-    Ok(Time { seconds: row.get(column)?, nanos: row.get(column + 1)? })
-}
-
 /// Reads bytes; NULL gives none.
 pub(super) fn bytes(row: &Row, column: usize) -> rusqlite::Result<Box<[u8]>> {
     Ok(row.get_ref(column)?.as_blob_or_null()?.unwrap_or_default().into())
@@ -42,11 +36,6 @@ pub(super) fn xattrs(row: &Row, column: usize) -> rusqlite::Result<Xattrs> {
 /// Writes extended attributes; none are NULL.
 pub(super) fn encode_xattrs(xattrs: &Xattrs) -> Option<Vec<u8>> {
     (!xattrs.is_empty()).then(|| xattrs.to_bytes())
-}
-
-/// Bytes as a column has them; none are NULL.
-pub(super) fn or_null(bytes: &[u8]) -> Option<&[u8]> {
-    (!bytes.is_empty()).then_some(bytes)
 }
 
 /// The column does not hold what it must.
