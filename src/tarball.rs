@@ -101,19 +101,20 @@ impl<'a> Member<'a> {
         };
         copy_cut(&mut block[157..157 + LONGEST_NAME], target);
         header.set_entry_type(kind);
-        header.set_mode(u32::from(self.mode));
-        header.set_uid(fitting(u64::from(self.uid), LARGEST_ID));
-        header.set_gid(fitting(u64::from(self.gid), LARGEST_ID));
-        header.set_size(fitting(size, LARGEST_SIZE));
-        header.set_mtime(u64::try_from(self.mtime_s).map_or(0, |time| fitting(time, LARGEST_SIZE)));
         let (major, minor) = device.unwrap_or((0, 0));
         if u64::from(major.max(minor)) > LARGEST_ID {
             let reason = "tar has no field for a device number this large";
             return Err(Error::Unpackable { path: shown(self.path), reason });
         }
-        let unfit = |_| Error::Unpackable { path: shown(self.path), reason: "the header takes no device" };
-        header.set_device_major(major).map_err(unfit)?;
-        header.set_device_minor(minor).map_err(unfit)?;
+        let block = header.as_mut_bytes();
+        put_octal(&mut block[100..108], u64::from(self.mode));
+        put_octal(&mut block[108..116], fitting(u64::from(self.uid), LARGEST_ID));
+        put_octal(&mut block[116..124], fitting(u64::from(self.gid), LARGEST_ID));
+        put_octal(&mut block[124..136], fitting(size, LARGEST_SIZE));
+        let mtime = u64::try_from(self.mtime_s).map_or(0, |time| fitting(time, LARGEST_SIZE));
+        put_octal(&mut block[136..148], mtime);
+        put_octal(&mut block[329..337], u64::from(major));
+        put_octal(&mut block[337..345], u64::from(minor));
         Ok(header)
     }
 
@@ -139,6 +140,16 @@ impl<'a> Member<'a> {
             add("mtime", self.mtime_s.to_string().into());
         }
         records
+    }
+}
+
+/// Fills a field with a number that fits: octal digits, and a NUL. The crate's own way formats each into a string first.
+fn put_octal(field: &mut [u8], mut value: u64) {
+    let Some((end, digits)) = field.split_last_mut() else { return };
+    *end = 0;
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + (value & 7) as u8;
+        value >>= 3;
     }
 }
 
