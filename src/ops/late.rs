@@ -18,10 +18,11 @@ use crate::model::policy::Profile;
 use crate::model::stamp::{Facts, Stamp, Stat, Time};
 use crate::model::unread::Expected;
 use crate::store::{LayerUse, Snapshot, Store};
-use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::io::{self, Read};
 use std::num::NonZeroUsize;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Reading less than this twice costs less than to find out whether it is needed.
 const WORTHWHILE_BYTES: u64 = 16 << 20;
@@ -35,13 +36,15 @@ pub(super) struct Late<'o> {
     pub(super) files: Vec<LateFile<'o>>,
     /// When the scan began that found them.
     pub(super) scan_start: Time,
+    /// The place of the one that is opened next, if they are opened in order.
+    next: AtomicUsize,
 }
 
 /// One of them, as it was found, and what was read.
 #[derive(Debug)]
 pub(super) struct LateFile<'o> {
     found: &'o Found,
-    facts: OnceCell<Facts>,
+    facts: OnceLock<Facts>,
 }
 
 /// Chooses the files to be read late: those that go into a layer which is sure to be new. Returns their places.
@@ -96,7 +99,8 @@ fn is_read_early(path: &EntryPath) -> bool {
 impl<'o> Late<'o> {
     /// Takes files that nobody has read, as they were found.
     pub(super) fn new(found: impl Iterator<Item = &'o Found>, scan_start: Time) -> Self {
-        Self { files: found.map(|found| LateFile { found, facts: OnceCell::new() }).collect(), scan_start }
+        let files = found.map(|found| LateFile { found, facts: OnceLock::new() }).collect();
+        Self { files, scan_start, next: AtomicUsize::new(0) }
     }
 
     /// Opens one of them to pack it.
@@ -107,12 +111,22 @@ impl<'o> Late<'o> {
         path: &EntryPath,
     ) -> Result<Box<dyn Unread + 'a>> {
         let changed = || Error::Changed(root.full_path(path));
-        let at = self.files.binary_search_by(|file| file.found.path.cmp(path)).map_err(|_| changed())?;
+        let at = self.position(path).ok_or_else(changed)?;
         let late = &self.files[at];
         let file = root.open_unchanged(&late.found.path, &late.found.stat)?;
         let all_xattrs = file.xattrs()?;
         let xattrs = recorded_xattrs(all_xattrs.clone(), profile);
         Ok(Box::new(OpenLate { late, file, xattrs, all_xattrs }))
+    }
+
+    fn position(&self, path: &EntryPath) -> Option<usize> {
+        let next = self.next.load(Ordering::Relaxed);
+        let at = match self.files.get(next).filter(|file| file.found.path == *path) {
+            Some(_) => next,
+            None => self.files.binary_search_by(|file| file.found.path.cmp(path)).ok()?,
+        };
+        self.next.store(at + 1, Ordering::Relaxed);
+        Some(at)
     }
 
     /// Finds out the rest: what is the same inode as one that was packed, and what no layer had to hold.
