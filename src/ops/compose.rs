@@ -121,7 +121,7 @@ impl<'a> Composer<'a> {
         let packed: Result<Vec<_>> = self.phases.run(Phase::Pack, Some(total), || {
             unread
                 .iter()
-                .map(|layer| layer.map(|content| self.pack(content, &contents)).transpose())
+                .map(|layer| layer.map(|content| self.pack_and_sync(content, &contents)).transpose())
                 .collect()
         });
         packed.map(|packed| (packed, contents.cost()))
@@ -189,6 +189,14 @@ impl<'a> Composer<'a> {
 
     fn pack(&self, content: &LayerContent, contents: &RootContents) -> Result<Packed> {
         self.write(|out, path| pack(content, contents, self.compression, self.threads, out, path))
+    }
+
+    /// Packs a layer that is kept later, and lets the disk write it meanwhile.
+    fn pack_and_sync(&self, content: &LayerContent, contents: &RootContents) -> Result<Packed> {
+        let mut packed = self.pack(content, contents)?;
+        let started = packed.blob.start_sync();
+        started.map_err(Error::io("write", packed.blob.path()))?;
+        Ok(packed)
     }
 
     fn keep_again(&self, packed: Packed, layer: &Layer) -> Result<Blob> {

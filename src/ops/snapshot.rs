@@ -5,7 +5,7 @@ use super::compose::{Composer, Made};
 use super::describe::{BuildUser, build_user, settings};
 use super::late;
 use super::monitor::{Monitor, Phase, Phases};
-use super::observe::{Observation, look};
+use super::observe::{Observation, free_aside, look};
 use super::packages::{self, Installed};
 use crate::error::{Error, Result};
 use crate::fs::facts::Cost;
@@ -200,6 +200,7 @@ fn try_snapshot(
         let sockets = looked.sockets();
         let counts = Counts { entries: known.entries, content_bytes: known.content_bytes, sockets };
         let recording = Recording { place: &place, ground: &ground, policy, root, stamps };
+        free_aside(looked);
         return Ok((record(store, &recording, packages, counts, &made, phases)?, Cost::default()));
     }
     let late = match may_read_late {
@@ -244,8 +245,11 @@ fn try_snapshot(
         cost.add(done.1);
         packed = done.0;
         cost.add(late.read_rest(root, options.threads, phases.monitor)?);
-        stamps = store.update_stamps(root.path(), stamps, late.stamps())?;
-        sides.learn(late.facts(), policy.profile);
+        stamps = std::thread::scope(|scope| {
+            let stamped = scope.spawn(|| store.update_stamps(root.path(), stamps, late.stamps()));
+            sides.learn(late.facts(), policy.profile);
+            stamped.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })?;
     }
     let planned = plan.layers(&sides);
     let settings = settings(user.as_ref(), installed.packages.as_deref(), policy);
@@ -263,7 +267,11 @@ fn try_snapshot(
         sockets: observed.sockets,
     };
     let recording = Recording { place: &place, ground: &ground, policy, root, stamps };
-    Ok((record(store, &recording, packages, counts, &made, phases)?, cost))
+    let id = record(store, &recording, packages, counts, &made, phases)?;
+    drop(made);
+    drop((planned, late));
+    free_aside((observed, sides, below));
+    Ok((id, cost))
 }
 
 /// What a root means under a policy.

@@ -45,8 +45,8 @@ impl NewBlob {
         Self { file, unsynced_bytes: 0, syncing: None }
     }
 
-    /// Starts a sync on a thread of its own, unless one is going on.
-    fn start_sync(&mut self) -> io::Result<()> {
+    /// Starts a sync on a thread of its own, unless one is going on. For one who has more to do before the blob is kept.
+    pub fn start_sync(&mut self) -> io::Result<()> {
         if self.syncing.as_ref().is_none_or(JoinHandle::is_finished) {
             self.end_sync()?;
             let file = self.file.as_file().try_clone()?;
