@@ -11,6 +11,9 @@ use crate::model::plan::{Below, Known};
 use crate::model::stamp::Stat;
 use crate::model::unread::Expected;
 use crate::store::{LayerUse, Snapshot, Store};
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::thread::{Scope, ScopedJoinHandle};
 
 /// Where a new snapshot stands among the others.
 #[derive(Debug)]
@@ -196,8 +199,53 @@ impl Ground {
         Ok(Below { inherited: known_of(store, &self.inherited)?, own: known_of(store, &self.own)? })
     }
 
+    /// Tells whether to read all that the layers hold costs no more than to look up so many paths.
+    pub(super) fn is_read_sooner_than(&self, paths: usize) -> bool {
+        let items: u64 = self.layers().map(|layer| layer.layer.entries + layer.layer.whiteouts).sum();
+        paths as u64 * self.layers().count() as u64 > items / 8
+    }
+
     fn layers(&self) -> impl Iterator<Item = &LayerUse> {
         self.inherited.iter().chain(&self.own)
+    }
+}
+
+/// What the layers below hold, while it is read: by a thread of its own, unless there is to be one alone.
+pub(super) struct Loading<'scope> {
+    pub(super) done: Option<Below>,
+    begun: Option<ScopedJoinHandle<'scope, Result<Below>>>,
+}
+
+impl<'scope> Loading<'scope> {
+    /// Begins to read it, if it is not `done`.
+    pub(super) fn begin<'env>(
+        scope: &'scope Scope<'scope, 'env>,
+        done: Option<Below>,
+        store: &Path,
+        ground: &'scope Ground,
+        threads: NonZeroUsize,
+    ) -> Self {
+        // A connection is of one thread.
+        let store = store.to_owned();
+        let load = move || ground.load(&Store::open(&store)?);
+        let begun = (done.is_none() && threads.get() > 1).then(|| scope.spawn(load));
+        Self { done, begun }
+    }
+
+    /// Waits until it is read.
+    pub(super) fn wait(&mut self, store: &Store, ground: &Ground) -> Result<&Below> {
+        let below = match (self.done.take(), self.begun.take()) {
+            (Some(below), _) => below,
+            (None, Some(begun)) => begun.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?,
+            (None, None) => ground.load(store)?,
+        };
+        Ok(self.done.insert(below))
+    }
+
+    /// Waits until it is read, and gives it away.
+    pub(super) fn finish(mut self, store: &Store, ground: &Ground) -> Result<Below> {
+        self.wait(store, ground)?;
+        Ok(self.done.unwrap_or_default())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Files that nobody reads before their layer is packed.
 
-use super::below::Ground;
+use super::below::{Ground, Loading};
 use super::monitor::Monitor;
 use super::observe::Look;
 use super::{describe, packages};
@@ -27,9 +27,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// Reading less than this twice costs less than to find out whether it is needed.
 const WORTHWHILE_BYTES: u64 = 16 << 20;
 
-/// To read all of what lies below costs as much as to look up so many.
-const MANY_FILES: usize = 5_000;
-
 /// Files that were found and not read, in path order.
 #[derive(Debug, Default)]
 pub(super) struct Late<'o> {
@@ -50,23 +47,23 @@ pub(super) struct LateFile<'o> {
 /// Chooses the files to be read late: those that go into a layer which is sure to be new. Returns their places.
 pub(super) fn choose(
     store: &Store,
-    looked: &mut Look,
+    looked: &Look,
     expected: &Expected,
     ground: &Ground,
+    below: &mut Loading,
     last: Option<&Snapshot>,
 ) -> Result<Vec<usize>> {
     if looked.unread_bytes() < WORTHWHILE_BYTES {
         return Ok(Vec::new());
     }
     let candidates = expected.candidates(looked.paths());
-    if looked.loaded.is_none() && candidates.len() > MANY_FILES {
-        looked.loaded = Some(ground.load(store)?);
-    }
+    let is_needed = below.done.is_some() || ground.is_read_sooner_than(candidates.len());
+    let below = if is_needed { Some(below.wait(store, ground)?) } else { None };
     let mut sure = Vec::new();
     for at in candidates {
         let (path, stat) = looked.at(at);
         // Which of the layers below stay is not known yet: none may have it.
-        let differs = match &looked.loaded {
+        let differs = match below {
             Some(below) => below.layers().all(|layer| expected.differs(layer.at(path), stat)),
             None => ground.differs(store, (path, stat), expected)?,
         };

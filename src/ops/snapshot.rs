@@ -1,6 +1,6 @@
 //! Records one stage of a root: what of it is known is reused, what is new becomes layers.
 
-use super::below::{Ground, Place, check_names, series_of};
+use super::below::{Ground, Loading, Place, check_names, series_of};
 use super::compose::{Composer, Made};
 use super::describe::{BuildUser, build_user, settings};
 use super::late;
@@ -203,27 +203,30 @@ fn try_snapshot(
         free_aside(looked);
         return Ok((record(store, &recording, packages, counts, &made, phases)?, Cost::default()));
     }
-    let late = match may_read_late {
-        true => phases.run(Phase::Plan, None, || {
-            let expected = Expected { policy, rules, scan_start: looked.scan_start() };
-            late::choose(store, &mut looked, &expected, &ground, last_of(store, &place, policy)?.as_ref())
-        })?,
-        false => Vec::new(),
-    };
-    let below = looked.loaded.take();
-    let observed = looked.read(root, &late, options.threads, phases)?;
-    let scratch = store.scratch()?;
-    // What was read is stamped at once, so that a run that fails later has not read in vain.
-    let (database, understood) = std::thread::scope(|scope| {
-        let database = scope.spawn(|| -> Result<_> {
-            let stamps = store.update_stamps(root.path(), observed.stamps, observed.changes())?;
-            Ok((stamps, below.map_or_else(|| ground.load(store), Ok)?))
+    let (observed, understood, mut stamps, below) = std::thread::scope(|scope| -> Result<_> {
+        let loaded = looked.loaded.take();
+        let mut below = Loading::begin(scope, loaded, store.path(), &ground, options.threads);
+        let late = match may_read_late {
+            true => phases.run(Phase::Plan, None, || {
+                let expected = Expected { policy, rules, scan_start: looked.scan_start() };
+                let last = last_of(store, &place, policy)?;
+                late::choose(store, &looked, &expected, &ground, &mut below, last.as_ref())
+            })?,
+            false => Vec::new(),
+        };
+        let observed = looked.read(root, &late, options.threads, phases)?;
+        let scratch = store.scratch()?;
+        // What was read is stamped at once, so that a run that fails later has not read in vain.
+        let (stamps, understood) = std::thread::scope(|scope| {
+            let stamped =
+                scope.spawn(|| store.update_stamps(root.path(), observed.stamps, observed.changes()));
+            let understood = understand(&observed, root, policy, rules, options.threads, &scratch, phases);
+            (stamped.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), understood)
         });
-        let understood = understand(&observed, root, policy, rules, options.threads, &scratch, phases);
-        (database.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), understood)
-    });
-    let (mut stamps, below) = database?;
-    let Understood { installed, user, mut sides } = understood?;
+        let stamps = stamps?;
+        Ok((observed, understood?, stamps, below.finish(store, &ground)?))
+    })?;
+    let Understood { installed, user, mut sides } = understood;
     let mut cost = observed.cost;
     if let Some(before) = tree_before(store, &ground, &place, &below, policy, &sides)? {
         let as_seen = sides.stable.clone();
