@@ -218,6 +218,30 @@ fn a_few_files_of_a_large_layer_come_out_of_it_alone() {
 }
 
 #[test]
+fn a_layer_whose_frames_say_nothing_of_their_length_is_read_from_its_beginning() {
+    let case = Case { bench: Bench::new(), root: PathBuf::new() };
+    let case = Case { root: case.bench.make("root"), ..case };
+    sh(&case.root, "mkdir d; for i in $(seq 9); do head -c 700001 /dev/urandom > d/$i; done; ln d/7 linked");
+    case.record(&format!("{PLAIN} --compression gzip"));
+    // Compressed anew by others, as one stream.
+    let copy = "TMPDIR=$PWD skopeo copy -q --dest-compress-format zstd oci:store:s:s oci:there:x";
+    sh(&case.bench.path(""), copy);
+    let other = Case { bench: Bench::new(), root: case.root.clone() };
+    let source = format!("oci:{}:x", case.bench.path("there").display());
+    other.bench.json(["import", &source, "--series", "s", "--stage", "s"]);
+    let blobs = std::fs::read_dir(other.bench.store().join("blobs/sha256")).unwrap();
+    let blobs: Vec<Vec<u8>> = blobs.map(|blob| std::fs::read(blob.unwrap().path()).unwrap()).collect();
+    let frame = blobs.iter().find(|blob| blob.starts_with(&[0x28, 0xb5, 0x2f, 0xfd])).unwrap();
+    assert_eq!(frame[4] >> 5, 0, "it says how long it is");
+    let to = other.bench.path("to");
+    other.restore(&to, "");
+    assert_same(&walked(&to), &case.expected());
+    sh(&to, "echo x > d/3");
+    assert_eq!(other.restore(&to, "")["files_written"], 1);
+    assert_same(&walked(&to), &case.expected());
+}
+
+#[test]
 fn a_part_of_a_snapshot_is_restored_alone() {
     let case = Case::new(TREE);
     let to = case.bench.path("to");

@@ -1,21 +1,27 @@
-//! Reads a few files of a layer of ours without decompressing the rest.
+//! Reads files of a layer of ours from where they are, on any number of threads, without decompressing the rest.
 //!
 //! A layer's bytes follow from its entries, so the place of each content is known beforehand; and a blob in zstd is frames
 //! that know nothing of each other. Only frames that hold something wanted are decompressed, as far as needed. What is
 //! found at a place is for the caller to compare with its hash.
 
 use super::members::{Members, write_whiteout};
+use super::zstandard::block_bytes;
 use crate::error::{Error, Result};
+use crate::model::entry::{Entry, Kind};
 use crate::model::overlay::Laid;
 use crate::model::path::EntryPath;
-use crate::tarball::{END, padding};
+use crate::tarball::{BLOCK_BYTES, END, padding};
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, BufReader, Read};
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use zstd::zstd_safe::DCtx;
 
 const FRAME_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 const BUFFER_BYTES: usize = 128 * 1024;
+/// A whole number of frames of any level.
+const PART_BYTES: u64 = 32 << 20;
 
 /// Where the content of a file is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +48,11 @@ pub fn places(items: &[Laid], is_wanted: impl Fn(&EntryPath) -> bool) -> Result<
             Laid::Opaque(_) => {}
             Laid::Entry(entry) => {
                 let size_bytes = if members.has_content(entry) { entry.size_bytes() } else { 0 };
-                members.write_entry(entry, &entry.xattrs, &mut header)?;
+                if is_plain(entry) {
+                    at += BLOCK_BYTES as u64;
+                } else {
+                    members.write_entry(entry, &entry.xattrs, &mut header)?;
+                }
                 let start = at + header.len() as u64;
                 if size_bytes > 0 && is_wanted(&entry.path) {
                     places.push(Place { name: entry.path.clone(), start, size_bytes });
@@ -55,44 +65,60 @@ pub fn places(items: &[Laid], is_wanted: impl Fn(&EntryPath) -> bool) -> Result<
     Ok((places, at + END.len() as u64))
 }
 
-/// Gives `take` the contents at `places`, which are in order, until it returns `false`. `blob` is in zstd.
-pub fn read_places(
-    blob: &File,
-    path: &Path,
-    places: &[Place],
-    mut take: impl FnMut(&Place, &mut dyn Read) -> Result<bool>,
-) -> Result<()> {
-    let failed = |e: io::Error| Error::damaged(path, e.to_string());
-    let frames = frames(blob).map_err(failed)?;
-    let mut open: Option<(Box<dyn Read + '_>, u64)> = None; // a decoder, and where in the layer it is
-    for place in places {
-        let frame = frames.partition_point(|frame| frame.start <= place.start).checked_sub(1);
-        let frame =
-            frame.and_then(|at| frames.get(at)).ok_or_else(|| failed(io::ErrorKind::InvalidData.into()))?;
-        let (mut decoder, at) = match open.take() {
-            Some((decoder, at)) if at >= frame.start && at <= place.start => (decoder, at),
-            _ => {
-                let input = At { file: blob, position: frame.position };
-                let decoder = zstd::Decoder::new(input).map_err(failed)?;
-                (Box::new(decoder) as Box<dyn Read + '_>, frame.start)
-            }
-        };
-        let ahead = place.start - at;
-        if io::copy(&mut decoder.by_ref().take(ahead), &mut io::sink()).map_err(failed)? < ahead {
-            return Err(failed(io::ErrorKind::UnexpectedEof.into()));
-        }
-        let mut content = decoder.by_ref().take(place.size_bytes);
-        if !take(place, &mut content)? {
-            return Ok(());
-        }
-        let left = content.limit();
-        open = Some((decoder, place.start + place.size_bytes - left));
+/// Tells, of most entries, that their header is one block, which needs not be written to be counted.
+fn is_plain(entry: &Entry) -> bool {
+    const LONGEST_NAME: usize = 98; // with a slash, it fits in any case
+    let is_plain_kind = match &entry.kind {
+        Kind::Directory | Kind::Fifo => true,
+        Kind::File { size_bytes, .. } => *size_bytes <= u64::from(u32::MAX),
+        Kind::Symlink(target) => target.len() <= LONGEST_NAME,
+        Kind::CharDevice(_) | Kind::BlockDevice(_) => false,
+    };
+    is_plain_kind
+        && (1..=LONGEST_NAME).contains(&entry.path.key().len())
+        && entry.uid.max(entry.gid) <= 1 << 20
+        && (0..=i64::from(u32::MAX)).contains(&entry.mtime_s)
+        && entry.xattrs.iter().next().is_none()
+        && entry.group.is_none()
+}
+
+/// Splits places, which are in order, into parts for threads to take: no two have a frame in common, but for a content that
+/// goes on in the next one.
+pub fn parts(places: &[Place]) -> impl Iterator<Item = &[Place]> {
+    places.chunk_by(|a, b| a.start / PART_BYTES == b.start / PART_BYTES)
+}
+
+/// What a thread decompresses with; to make one anew for each frame would take longer than the frame.
+pub struct Decompressor {
+    context: DCtx<'static>,
+    buffer: Vec<u8>,
+}
+
+impl Default for Decompressor {
+    fn default() -> Self {
+        Self { context: DCtx::create(), buffer: vec![0; BUFFER_BYTES] }
     }
-    Ok(())
+}
+
+/// A blob in zstd, as frames. They are looked for as far as somebody has asked, once for all threads.
+#[derive(Debug)]
+pub struct Frames {
+    file: File,
+    path: PathBuf,
+    length: u64,
+    walk: Mutex<Walk>,
+}
+
+/// How far the frames are known.
+#[derive(Debug, Default)]
+struct Walk {
+    frames: Vec<Frame>,
+    /// Where the next begins.
+    next: Frame,
 }
 
 /// A frame of a blob.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Frame {
     /// Where it begins in the blob.
     position: u64,
@@ -100,20 +126,99 @@ struct Frame {
     start: u64,
 }
 
-/// Finds the frames by their headers and those of their blocks (RFC 8878, "Zstandard Frames").
-fn frames(blob: &File) -> io::Result<Vec<Frame>> {
-    let length = blob.metadata()?.len();
-    let (mut position, mut start) = (0, 0);
-    let mut frames = Vec::new();
-    while position < length {
-        frames.push(Frame { position, start });
-        let mut header = [0; 14];
-        let known = (length - position).min(14) as usize;
-        blob.read_exact_at(&mut header[..known], position)?;
-        let invalid = || io::Error::from(io::ErrorKind::InvalidData);
-        if header[..4] != FRAME_MAGIC {
-            return Err(invalid());
+impl Frames {
+    /// Takes the blob of a layer of `tar_bytes`; `None` where somebody else has compressed it, whose frames need not say how
+    /// long they are.
+    pub fn open(file: &File, path: &Path, tar_bytes: u64) -> Result<Option<Self>> {
+        let length = file.metadata().map_err(Error::io("stat", path))?.len();
+        let first = FrameHeader::read(file, 0, length).map_err(Error::io("read", path))?;
+        let is_block = |bytes| [1, 9, 16].iter().any(|level| block_bytes(*level) as u64 == bytes);
+        if first.is_none_or(|first| first.content_bytes != tar_bytes && !is_block(first.content_bytes)) {
+            return Ok(None);
         }
+        let file = file.try_clone().map_err(Error::io("open", path))?;
+        Ok(Some(Self { file, path: path.to_owned(), length, walk: Mutex::default() }))
+    }
+
+    /// Gives `take` the contents at `places`, which are in order, until it returns `false`.
+    pub fn read(
+        &self,
+        places: &[Place],
+        decompressor: &mut Decompressor,
+        mut take: impl FnMut(&Place, &mut dyn Read) -> Result<bool>,
+    ) -> Result<()> {
+        let failed = |e: io::Error| Error::damaged(&self.path, e.to_string());
+        let Decompressor { context, buffer } = decompressor;
+        let mut rest = places.iter().peekable();
+        while let Some(first) = rest.peek() {
+            let frame = self.holding(first.start).map_err(failed)?;
+            let input =
+                BufReader::with_capacity(BUFFER_BYTES, At { file: &self.file, position: frame.position });
+            let mut decoder = zstd::Decoder::with_context(input, context);
+            let mut at = frame.start;
+            while let Some(place) = rest.peek() {
+                if self.holding(place.start).map_err(failed)?.start > at || at > place.start {
+                    break;
+                }
+                skip(&mut decoder, place.start - at, buffer).map_err(failed)?;
+                let mut content = decoder.by_ref().take(place.size_bytes);
+                if !take(place, &mut content)? {
+                    return Ok(());
+                }
+                at = place.start + place.size_bytes - content.limit();
+                rest.next();
+            }
+        }
+        Ok(())
+    }
+
+    /// The frame that has this byte of the layer.
+    fn holding(&self, at: u64) -> io::Result<Frame> {
+        let mut walk = self.walk.lock().unwrap_or_else(PoisonError::into_inner);
+        while walk.next.start <= at {
+            let frame = walk.next;
+            walk.next = self.after(frame)?;
+            walk.frames.push(frame);
+        }
+        let behind = walk.frames.partition_point(|frame| frame.start <= at);
+        behind.checked_sub(1).map(|place| walk.frames[place]).ok_or_else(|| io::ErrorKind::InvalidData.into())
+    }
+
+    /// Finds the end of a frame by its header and those of its blocks (RFC 8878, "Zstandard Frames").
+    fn after(&self, frame: Frame) -> io::Result<Frame> {
+        if frame.position >= self.length {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let header = FrameHeader::read(&self.file, frame.position, self.length)?;
+        let header = header.ok_or(io::ErrorKind::InvalidData)?;
+        let mut position = frame.position + header.bytes;
+        loop {
+            let mut block = [0; 4];
+            self.file.read_exact_at(&mut block[..3], position)?;
+            let block = u32::from_le_bytes(block);
+            position += 3 + if block >> 1 & 3 == 1 { 1 } else { u64::from(block >> 3) };
+            if block & 1 == 1 {
+                break;
+            }
+        }
+        let start = frame.start.checked_add(header.content_bytes).ok_or(io::ErrorKind::InvalidData)?;
+        Ok(Frame { position: position + header.checksum_bytes, start })
+    }
+}
+
+/// What the header of a frame says.
+struct FrameHeader {
+    bytes: u64,
+    content_bytes: u64,
+    checksum_bytes: u64,
+}
+
+impl FrameHeader {
+    /// `None` where there is no frame, or one that does not say how long its content is.
+    fn read(blob: &File, position: u64, length: u64) -> io::Result<Option<Self>> {
+        let mut header = [0; 14];
+        let known = length.saturating_sub(position).min(14) as usize;
+        blob.read_exact_at(&mut header[..known], position)?;
         let descriptor = header[4];
         let is_single = descriptor >> 5 & 1 == 1;
         let dictionary = [0, 1, 2, 4][usize::from(descriptor & 3)];
@@ -123,24 +228,33 @@ fn frames(blob: &File) -> io::Result<Vec<Frame>> {
             1 => (2, 256),
             2 => (4, 0),
             3 => (8, 0),
-            _ => return Err(invalid()), // it does not say how long its content is
+            _ => return Ok(None),
+        };
+        let Some(field) = header.get(at..at + bytes).filter(|_| header[..4] == FRAME_MAGIC) else {
+            return Ok(None);
         };
         let mut size = [0; 8];
-        size[..bytes].copy_from_slice(header.get(at..at + bytes).ok_or_else(invalid)?);
-        start += u64::from_le_bytes(size) + more;
-        position += (at + bytes) as u64;
-        loop {
-            let mut block = [0; 4];
-            blob.read_exact_at(&mut block[..3], position)?;
-            let block = u32::from_le_bytes(block);
-            position += 3 + if block >> 1 & 3 == 1 { 1 } else { u64::from(block >> 3) };
-            if block & 1 == 1 {
-                break;
-            }
-        }
-        position += u64::from(descriptor >> 2 & 1) * 4;
+        size[..bytes].copy_from_slice(field);
+        Ok(Some(Self {
+            bytes: (at + bytes) as u64,
+            content_bytes: u64::from_le_bytes(size) + more,
+            checksum_bytes: u64::from(descriptor >> 2 & 1) * 4,
+        }))
     }
-    Ok(frames)
+}
+
+/// Reads past `bytes`.
+fn skip(input: &mut impl Read, mut bytes: u64, buffer: &mut [u8]) -> io::Result<()> {
+    while bytes > 0 {
+        let most = bytes.min(buffer.len() as u64) as usize;
+        match input.read(&mut buffer[..most]) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(count) => bytes -= count as u64,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
 }
 
 /// A file from a position on.
@@ -155,5 +269,55 @@ impl Read for At<'_> {
         let count = self.file.read_at(&mut buffer[..most], self.position)?;
         self.position += count as u64;
         Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::testing::any_tree;
+    use proptest::prelude::*;
+
+    /// All headers written, one after another.
+    fn written_bytes(items: &[Laid]) -> u64 {
+        let mut members = Members::default();
+        let mut bytes = END.len() as u64;
+        for item in items {
+            let mut out = Vec::new();
+            if let Laid::Entry(entry) = item {
+                let size_bytes = if members.has_content(entry) { entry.size_bytes() } else { 0 };
+                members.write_entry(entry, &entry.xattrs, &mut out).unwrap();
+                bytes += out.len() as u64 + size_bytes + padding(size_bytes) as u64;
+            }
+        }
+        bytes
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn headers_that_are_not_written_are_as_long_as_those_that_are(
+            tree in any_tree(),
+            changes in proptest::collection::vec((any::<prop::sample::Index>(), 0..8u8), 0..6),
+        ) {
+            let mut entries = tree.into_entries();
+            for (at, change) in changes.into_iter().filter(|_| !entries.is_empty()).collect::<Vec<_>>() {
+                let at = at.index(entries.len());
+                let entry = &mut entries[at];
+                match change {
+                    0 => entry.uid = 2_097_152,
+                    1 => entry.gid = u32::MAX,
+                    2 => entry.mtime_s = -1,
+                    3 => entry.mtime_s = 1 << 34,
+                    4 => entry.kind = Kind::Symlink(vec![b'x'; 100].into()),
+                    5 => entry.kind = Kind::Symlink(vec![b'x'; 101].into()),
+                    6 => entry.path = entry.path.join(&[b'n'; 99]),
+                    _ => entry.path = entry.path.join(&[b'n'; 98]),
+                }
+            }
+            let items: Vec<Laid> = entries.into_iter().map(Laid::Entry).collect();
+            prop_assert_eq!(places(&items, |_| false).unwrap().1, written_bytes(&items));
+        }
     }
 }

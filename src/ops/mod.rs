@@ -26,6 +26,7 @@ mod recorded;
 mod repair;
 pub mod restore;
 mod restore_plan;
+mod restore_sources;
 mod restore_write;
 pub mod side;
 mod sides;

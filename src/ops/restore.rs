@@ -10,15 +10,13 @@ use super::monitor::{Monitor, Phase, Phases};
 use super::observe::{Look, Observation};
 pub use super::restore_plan::Extra;
 use super::restore_plan::{Act, Obstacle, Plan, Present, plan, plan_anew};
-use super::restore_write::{Done, Source, Work, write};
+use super::restore_sources::sources;
+use super::restore_write::{Done, Work, write};
 use super::snapshot::refuse_store_inside;
 use crate::error::{Error, Result};
 use crate::fs::attributes::Lack;
 use crate::fs::root::Root;
 use crate::fs::scan::{covered_stat, scan};
-use crate::layer::codec::Codec;
-use crate::layer::seek::{Place, places};
-use crate::model::content_place::content_places;
 use crate::model::entry::{Device, Entry, Kind};
 use crate::model::globs::Pathspec;
 use crate::model::names::SnapshotRef;
@@ -31,7 +29,6 @@ use crate::model::stamp::{Facts, Stamp, Stat, StatKind, Time};
 use crate::model::tree::Tree;
 use crate::model::vouch::{Gathering, Links};
 use crate::store::{FileLists, LayerUse, Snapshot, StampState, Stamps, Store};
-use std::collections::HashMap;
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -42,9 +39,6 @@ const MOST_ATTEMPTS: usize = 3;
 
 /// The longest that the filesystem's clock is waited for, so that what was written last can be stamped as well.
 const LONGEST_TICK_NS: i64 = 20_000_000;
-
-/// Where less than this part of a layer is wanted, the rest is passed over.
-const FEW: u64 = 4;
 
 /// What is asked for.
 #[derive(Clone, Debug)]
@@ -112,12 +106,13 @@ impl Outcome {
 }
 
 /// A snapshot, ready to be compared.
-struct Recorded {
+pub(super) struct Recorded {
     snapshot: Snapshot,
     policy: Policy,
-    layers: Vec<LayerUse>,
-    items: Vec<Vec<Laid>>,
-    tree: Tree,
+    pub(super) layers: Vec<LayerUse>,
+    pub(super) items: Vec<Vec<Laid>>,
+    pub(super) tree: Tree,
+    /// The packages, if the policy asks for the times that they give.
     installed: Vec<Installed>,
 }
 
@@ -132,20 +127,30 @@ pub fn restore(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> R
         let made = std::fs::create_dir_all(&request.directory);
         made.map_err(Error::io("create", &request.directory))?;
     }
-    let recorded = phases.run(Phase::Plan, None, || load(&store, snapshot))?;
-    refuse_unknown(&recorded, request)?;
+    let policy = Policy::from_canonical(&store.policy(&snapshot.policy_key)?).unwrap_or_else(Policy::plain);
     if request.writes == Writes::Planned && !request.directory.exists() {
+        let recorded = phases.run(Phase::Plan, None, || load(&store, snapshot, policy))?;
+        refuse_unknown(&recorded, request)?;
         let directory = std::path::absolute(&request.directory);
         let directory = directory.map_err(Error::io("find", &request.directory))?;
         let outcome = outcome(&recorded, &plan_anew(&recorded.tree, &spec), &spec, &directory);
         return Ok(Outcome { seconds: phases.spent(), ..outcome });
     }
     let root = Root::open(&request.directory)?;
-    refuse_store(&store, &root, &recorded.policy)?;
-    let rules = recorded.policy.rules(&recorded.snapshot.stage)?;
+    refuse_store(&store, &root, &policy)?;
+    let rules = policy.rules(&snapshot.stage)?;
+    let (recorded, mut look) = if is_empty(&root)? {
+        (phases.run(Phase::Plan, None, || load(&store, snapshot, policy))?, None)
+    } else {
+        let load = |store: &Store| load(store, snapshot, policy);
+        let (look, recorded) = look_beside(&mut store, &root, &rules, request.threads, &phases, load)?;
+        (recorded, Some(look))
+    };
+    refuse_unknown(&recorded, request)?;
+    let job = Job { root: &root, recorded: &recorded, rules: &rules, spec: &spec, request };
     let mut attempt = 1;
     let prepared = loop {
-        match prepare(&mut store, &root, &recorded, &rules, &spec, request, &phases) {
+        match prepare(&mut store, &job, look.take(), &phases) {
             Err(Error::Changed(_)) if attempt < MOST_ATTEMPTS => attempt += 1,
             prepared => break prepared?,
         }
@@ -153,7 +158,7 @@ pub fn restore(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> R
     let Prepared { plan, observed, stamps } = prepared;
     let mut outcome = outcome(&recorded, &plan, &spec, root.path());
     if request.writes == Writes::Done {
-        let sources = sources(&store, &recorded, &plan, request.threads)?;
+        let sources = sources(&store, &recorded, &plan)?;
         outcome.layers_read = sources.chunk_by(|a, b| a.path == b.path).count() as u64;
         let removed = plan.removed.clone();
         let work = Work { root: &root, tree: &recorded.tree, plan, profile: recorded.policy.profile };
@@ -197,16 +202,15 @@ fn outcome(recorded: &Recorded, plan: &Plan, spec: &Pathspec, directory: &Path) 
     }
 }
 
-fn load(store: &Store, snapshot: Snapshot) -> Result<Recorded> {
+fn load(store: &Store, snapshot: Snapshot, policy: Policy) -> Result<Recorded> {
     let layers = store.layers(snapshot.id)?;
     let items = layers.iter().map(|layer| store.items(layer.layer.id)).collect::<Result<Vec<_>>>()?;
     let mut overlay = Overlay::new();
     items.iter().for_each(|layer| overlay.lay(layer.iter().cloned()));
-    let installed = match snapshot.package_set_id {
+    let installed = match snapshot.package_set_id.filter(|_| policy.mtime == MtimeRule::Package) {
         Some(set) => store.installed(set, &mut FileLists::default())?,
         None => Vec::new(),
     };
-    let policy = Policy::from_canonical(&store.policy(&snapshot.policy_key)?).unwrap_or_else(Policy::plain);
     Ok(Recorded { policy, layers, items, tree: overlay.into_tree(), installed, snapshot })
 }
 
@@ -237,53 +241,66 @@ struct Prepared {
     stamps: StampState,
 }
 
-fn prepare(
+fn is_empty(root: &Root) -> Result<bool> {
+    let mut names = std::fs::read_dir(root.path()).map_err(Error::io("list", root.path()))?;
+    Ok(names.next().is_none())
+}
+
+/// Scans the directory, and reads its stamps meanwhile and does `load`, whose result does not depend on the scan's.
+fn look_beside<T: Send>(
     store: &mut Store,
     root: &Root,
-    recorded: &Recorded,
     rules: &Rules,
-    spec: &Pathspec,
-    request: &Request,
+    threads: NonZeroUsize,
     phases: &Phases,
-) -> Result<Prepared> {
-    let mut names = std::fs::read_dir(root.path()).map_err(Error::io("list", root.path()))?;
-    if names.next().is_none() {
-        let stamps = match request.writes {
-            Writes::Done => store.forget_stamps(root.path())?,
-            Writes::Planned => StampState::default(),
-        };
-        return Ok(Prepared { plan: plan_anew(&recorded.tree, spec), observed: None, stamps });
-    }
-    let look = phases.run(Phase::Scan, None, || -> Result<_> {
+    load: impl FnOnce(&Store) -> Result<T> + Send,
+) -> Result<(Result<Look>, T)> {
+    phases.run(Phase::Scan, None, || {
         std::thread::scope(|scope| {
-            let stamps = scope.spawn(|| store.stamps(root.path()));
-            let scan = scan(root, rules, request.threads);
-            let stamps: Result<(Stamps, StampState)> =
-                stamps.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            let (stamps, state) = stamps?;
-            Ok(Look::new(scan?, stamps, state))
+            let read = scope.spawn(|| -> Result<_> { Ok((store.stamps(root.path())?, load(store)?)) });
+            let scan = scan(root, rules, threads);
+            let read = read.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            let ((stamps, state), loaded): ((Stamps, StampState), T) = read?;
+            Ok((scan.map(|scan| Look::new(scan, stamps, state)), loaded))
         })
-    })?;
+    })
+}
+
+/// What is compared with what, and for what.
+struct Job<'a> {
+    root: &'a Root,
+    recorded: &'a Recorded,
+    rules: &'a Rules,
+    spec: &'a Pathspec,
+    request: &'a Request,
+}
+
+/// Finds out what is to be done; `look` is what was seen just now, if anything was.
+fn prepare(store: &mut Store, job: &Job, look: Option<Result<Look>>, phases: &Phases) -> Result<Prepared> {
+    let Job { root, recorded, rules, spec, request } = *job;
+    let look = match look {
+        Some(look) => look?,
+        None if is_empty(root)? => {
+            let stamps = match request.writes {
+                Writes::Done => store.forget_stamps(root.path())?,
+                Writes::Planned => StampState::default(),
+            };
+            return Ok(Prepared { plan: plan_anew(&recorded.tree, spec), observed: None, stamps });
+        }
+        None => look_beside(store, root, rules, request.threads, phases, |_| Ok(()))?.0?,
+    };
     let observed = look.read(root, &[], request.threads, phases)?;
     observed.check(root, request.threads)?;
     let mut stamps = observed.stamps;
     if request.writes == Writes::Done {
         stamps = store.update_stamps(root.path(), stamps, observed.changes())?;
     }
-    let plan = phases.run(Phase::Compare, None, || {
-        compare_present(root, recorded, rules, &observed, spec, request.extra)
-    })?;
+    let plan = phases.run(Phase::Compare, None, || compare_present(job, &observed))?;
     Ok(Prepared { plan, observed: Some(observed), stamps })
 }
 
-fn compare_present(
-    root: &Root,
-    recorded: &Recorded,
-    rules: &Rules,
-    observed: &Observation,
-    spec: &Pathspec,
-    extra: Extra,
-) -> Result<Plan> {
+fn compare_present(job: &Job, observed: &Observation) -> Result<Plan> {
+    let Job { root, recorded, rules, spec, request } = *job;
     let (seen, unrecordable): (Vec<Seen>, Vec<Seen>) = observed.seen().partition(is_recordable);
     let tree = dress(root, recorded, rules, observed, &seen)?;
     let is_hollow = |seen: &Seen| seen.stat.kind == StatKind::Directory && rules.hollows(seen.path);
@@ -294,7 +311,7 @@ fn compare_present(
     let unrecordable: Vec<EntryPath> = unrecordable.iter().map(|seen| seen.path.clone()).collect();
     let present = Present { tree: &tree, covered: &covered, mounts: &mounts, unrecordable: &unrecordable };
     let links = |path: &EntryPath| observed.at(path).map_or(1, |(stat, _)| stat.nlink);
-    plan(&recorded.tree, &present, spec, extra, links).map_err(|obstacle| match obstacle {
+    plan(&recorded.tree, &present, spec, request.extra, links).map_err(|obstacle| match obstacle {
         Obstacle::NotADirectory(path) => Error::NotADirectory(root.full_path(&path)),
         Obstacle::Mount(path) => Error::MountPoint(root.full_path(&path)),
     })
@@ -366,52 +383,6 @@ fn home(root: &Root, recorded: &Recorded, observed: &Observation) -> Result<Opti
     }
     let user = contents[0].as_ref().and_then(|passwd| build_user_in(passwd, contents[1].as_deref()));
     Ok(user.and_then(|user| user.home))
-}
-
-/// The layers that have a content which is to be written.
-fn sources(store: &Store, recorded: &Recorded, plan: &Plan, threads: NonZeroUsize) -> Result<Vec<Source>> {
-    let is_wanted = |at: usize, entry: &Entry| plan.acts[at] == Act::Make && entry.size_bytes() > 0;
-    let mut wanted: Vec<HashMap<EntryPath, Vec<usize>>> = vec![HashMap::new(); recorded.layers.len()];
-    for (place, content) in content_places(&recorded.tree, &recorded.items, is_wanted) {
-        wanted[content.layer].entry(content.name).or_default().push(place);
-    }
-    let mut sources = Vec::new();
-    let layers = recorded.layers.iter().zip(&recorded.items).zip(wanted);
-    for ((layer, items), wanted) in layers.filter(|(_, wanted)| !wanted.is_empty()) {
-        let kept = store.blobs_of(layer.layer.id)?;
-        let sound = [&layer.blob].into_iter().chain(&kept);
-        let blob = sound.clone().find(|blob| store.has_blob(&blob.digest, blob.size_bytes));
-        let blob = blob.unwrap_or(&layer.blob).clone(); // its absence is the error
-        let file = store.open_blob(&blob.digest, blob.size_bytes)?;
-        let bytes = wanted.values().map(|places| recorded.tree.entries()[places[0]].size_bytes()).sum();
-        let source = Source { path: store.blob_path(&blob.digest), blob, file, wanted, places: None, bytes };
-        let is_few = bytes < layer.layer.tar_bytes / FEW;
-        if is_few && Codec::of_media_type(&source.blob.media_type) == Some(Codec::Zstd) {
-            let (places, tar_bytes) = places(items, |name| source.wanted.contains_key(name))?;
-            if tar_bytes == layer.layer.tar_bytes && places.len() == source.wanted.len() {
-                sources.extend(parts(source, &places, threads)?);
-                continue;
-            }
-        }
-        sources.push(source);
-    }
-    Ok(sources)
-}
-
-/// The files that are read alone, for several threads.
-fn parts(mut whole: Source, places: &[Place], threads: NonZeroUsize) -> Result<Vec<Source>> {
-    let part = |places: &[Place]| {
-        let wanted = places.iter().filter_map(|place| whole.wanted.remove_entry(&place.name)).collect();
-        Ok(Source {
-            blob: whole.blob.clone(),
-            path: whole.path.clone(),
-            file: whole.file.try_clone().map_err(Error::io("open", &whole.path))?,
-            wanted,
-            places: Some(places.to_vec()),
-            bytes: places.iter().map(|place| place.size_bytes).sum(),
-        })
-    };
-    places.chunks(places.len().div_ceil(threads.get())).map(part).collect()
 }
 
 fn summarise(tree: &Tree, done: &Done) -> Vec<(Lack, u64, EntryPath)> {

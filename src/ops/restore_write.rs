@@ -3,41 +3,26 @@
 
 use super::monitor::{Monitor, Phase, Phases};
 use super::restore_plan::{Act, Plan};
+use super::restore_sources::{Reading, Source};
 use crate::error::{Error, Result};
 use crate::fs::attributes::{Lack, Made};
 use crate::fs::root::Root;
 use crate::fs::write::{NewFile, Writer};
 use crate::layer::read::{Blob, read_files};
-use crate::layer::seek::{Place, read_places};
+use crate::layer::seek::Decompressor;
 use crate::model::digest::ContentHash;
 use crate::model::entry::{Entry, Group, Kind};
 use crate::model::path::EntryPath;
 use crate::model::policy::Profile;
 use crate::model::stamp::Stat;
 use crate::model::tree::Tree;
-use crate::store;
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::Read;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// A file that is not longer is compared with its hash before it is made.
 const BUFFER_BYTES: usize = 256 * 1024;
-
-/// A layer out of which files are wanted.
-pub(super) struct Source {
-    pub(super) blob: store::Blob,
-    pub(super) path: PathBuf,
-    pub(super) file: File,
-    /// By the name that has the content: the entries of the inode that are to be made, by their places in order.
-    pub(super) wanted: HashMap<EntryPath, Vec<usize>>,
-    /// Where these are, if only a few are and they can be read alone.
-    pub(super) places: Option<Vec<Place>>,
-    /// The length of these contents.
-    pub(super) bytes: u64,
-}
 
 /// What was done.
 #[derive(Debug, Default)]
@@ -115,12 +100,12 @@ impl Work<'_> {
     }
 
     /// Makes all that is no directory.
-    fn fill(&self, mut sources: Vec<Source>, threads: NonZeroUsize, monitor: &dyn Monitor) -> Result<Done> {
-        sources.sort_by_key(|source| std::cmp::Reverse(source.bytes));
+    fn fill(&self, sources: Vec<Source>, threads: NonZeroUsize, monitor: &dyn Monitor) -> Result<Done> {
         let next = AtomicUsize::new(0);
         let failed = AtomicBool::new(false);
         let work = || -> Result<Done> {
             let mut done = Done::default();
+            let mut decompressor = Decompressor::default();
             loop {
                 let task = next.fetch_add(1, Ordering::Relaxed);
                 if failed.load(Ordering::Relaxed) {
@@ -128,7 +113,7 @@ impl Work<'_> {
                 }
                 let did = match task.checked_sub(1).map(|at| sources.get(at)) {
                     None => self.make_empty(&mut done),
-                    Some(Some(source)) => self.unpack(source, &mut done, &failed, monitor),
+                    Some(Some(source)) => self.unpack(source, &mut decompressor, &mut done, &failed, monitor),
                     Some(None) => return Ok(done),
                 };
                 did.inspect_err(|_| failed.store(true, Ordering::Relaxed))?;
@@ -185,12 +170,11 @@ impl Work<'_> {
     fn unpack(
         &self,
         source: &Source,
+        decompressor: &mut Decompressor,
         done: &mut Done,
         failed: &AtomicBool,
         monitor: &dyn Monitor,
     ) -> Result<()> {
-        let file = source.file.try_clone().map_err(Error::io("open", &source.path))?;
-        let blob = Blob { input: Box::new(file), path: &source.path, digest: source.blob.digest };
         let mut writer = Writer::new(self.root);
         let mut buffer = vec![0; BUFFER_BYTES];
         let mut left = source.wanted.len();
@@ -209,11 +193,16 @@ impl Work<'_> {
             left -= 1;
             Ok(left > 0 && !failed.load(Ordering::Relaxed))
         };
-        match &source.places {
-            None => read_files(blob, wants, take)?,
-            Some(places) => read_places(&source.file, &source.path, places, |place, content| {
-                take(&place.name, place.size_bytes, content)
-            })?,
+        match &source.reading {
+            Reading::Whole(file) => {
+                let blob = Blob { input: Box::new(file), path: &source.path, digest: source.blob.digest };
+                read_files(blob, wants, take)?;
+            }
+            Reading::Places(frames, places) => {
+                frames.read(places, decompressor, |place, content| {
+                    take(&place.name, place.size_bytes, content)
+                })?;
+            }
         }
         if left > 0 && !failed.load(Ordering::Relaxed) {
             let made: std::collections::HashSet<usize> = done.made.iter().map(|(at, _)| *at).collect();
