@@ -30,7 +30,7 @@ impl Case {
     }
 }
 
-pub(crate) const CASES: [Case; 11] = [
+pub(crate) const CASES: [Case; 13] = [
     Case { plotted: true, ..Case::new("unchanged", unchanged) },
     Case::new("relocated", relocated),
     Case { plotted: true, ..Case::new("first", first) },
@@ -41,6 +41,8 @@ pub(crate) const CASES: [Case; 11] = [
     Case::new("export-btrfs", |bench, tree| export_on(bench, tree, "btrfs")),
     Case::new("export-xfs", |bench, tree| export_on(bench, tree, "xfs")),
     Case::new("diff", diff),
+    Case::new("restore", restore),
+    Case::new("restore-1-percent", restore_a_hundredth),
     Case { on_each_tree: false, ..Case::new("sparse", sparse) },
 ];
 
@@ -251,7 +253,7 @@ fn delta(bench: &mut Bench, tree: &Tree) -> Result<Vec<Measured>> {
     fs::rename(&tree.copy, &changed)?;
     bench.json(tools::snapshot(&changed))?;
 
-    let paths = every_20th_file(&changed)?;
+    let paths = every_nth_file(&changed, 20)?;
     let list = bench.place().join("list");
     let names: Vec<&[u8]> = paths.iter().map(|path| path.as_os_str().as_bytes()).collect();
     fs::write(&list, names.join(&0))?;
@@ -283,14 +285,14 @@ fn delta(bench: &mut Bench, tree: &Tree) -> Result<Vec<Measured>> {
     Ok(measured)
 }
 
-/// One file in twenty, spread over the root; none that is empty or has other names.
-fn every_20th_file(root: &Path) -> Result<Vec<PathBuf>> {
+/// One file in `n`, spread over the root; none that is empty or has other names.
+fn every_nth_file(root: &Path, n: usize) -> Result<Vec<PathBuf>> {
     let mut find = Command::new("find");
     find.arg(root).args(["-xdev", "-type", "f", "-links", "1", "-size", "+0c", "-printf", r"%P\0"]);
     let found = output(&mut find)?;
     let mut all: Vec<&[u8]> = found.split(|byte| *byte == 0).filter(|path| !path.is_empty()).collect();
     all.sort_unstable();
-    Ok(all.into_iter().step_by(20).map(|path| OsStr::from_bytes(path).into()).collect())
+    Ok(all.into_iter().step_by(n).map(|path| OsStr::from_bytes(path).into()).collect())
 }
 
 /// Writes files again, with content that they never had in another round.
@@ -359,6 +361,55 @@ fn diff(bench: &mut Bench, tree: &Tree) -> Result<Vec<Measured>> {
         bench.ours(&bench.store(), words!["diff", from, to]).exits_with(1),
         tools::diff(&tree.root, other_day),
     ])
+}
+
+fn restore(bench: &mut Bench, tree: &Tree) -> Result<Vec<Measured>> {
+    bench.record(tree)?;
+    let (ours, theirs) = (bench.place().join("ours"), bench.place().join("theirs"));
+    let seen = bench.json(tools::restore(&ours))?;
+    let (store, records) = (bench.store(), bench.scratch.clone());
+    put_back(&records, &store)?; // which has never seen the directory, and reads all of it
+    let read = bench.json(tools::snapshot(&ours))?;
+    if seen["complete"] != true || read["files_read"] == 0 || new_layers(&read) > 0 {
+        return Err(format!("what was restored is not what was recorded: {seen} {read}").into());
+    }
+    let unpack = untar(bench, tree, &theirs)?;
+    let ours = bench.ours(&store, tools::restore(&ours)).without(ours);
+    bench.in_turn(vec![ours.before(|_| put_back(&records, &store)), unpack])
+}
+
+fn restore_a_hundredth(bench: &mut Bench, tree: &Tree) -> Result<Vec<Measured>> {
+    bench.record(tree)?;
+    let (ours, theirs) = (bench.place().join("ours"), bench.place().join("theirs"));
+    bench.json(tools::restore(&ours))?;
+    let paths = every_nth_file(&ours, 100)?;
+    let rewrite = |round: u32| rewrite(&paths, &tree.root, &ours, round);
+    rewrite(bench.rounds + 1)?;
+    let counts = ["files_written", "made", "adjusted", "removed", "extra"];
+    for expected in [paths.len(), 0] {
+        let seen = bench.json(tools::restore(&ours))?;
+        if counts.map(|count| seen[count].as_u64()) != [expected, expected, 0, 0, 0].map(|n| Some(n as u64)) {
+            return Err(format!("{expected} files were to be put back and nothing else: {seen}").into());
+        }
+    }
+    let unpack = untar(bench, tree, &theirs)?;
+    bench.in_turn(vec![bench.ours(&bench.store(), tools::restore(&ours)).before(rewrite), unpack])
+}
+
+/// Packs the tree, and returns who unpacks it into `directory`, which has as many names then.
+fn untar<'a>(bench: &Bench, tree: &Tree, directory: &Path) -> Result<Contender<'a>> {
+    let file = bench.place().join("tar");
+    tools::tar_zstd(&tree.root, cores(), &file).once(&bench.scratch)?;
+    tools::untar_zstd(&file, directory).once(&bench.scratch)?;
+    let names = |root: &Path| -> Result<usize> {
+        let found = output(Command::new("find").arg(root).args(["-xdev", "-printf", r"\0"]))?;
+        Ok(found.len())
+    };
+    let (packed, unpacked) = (names(&tree.root)?, names(directory)?);
+    if packed != unpacked {
+        return Err(format!("tar made {unpacked} of {packed} names").into());
+    }
+    Ok(tools::untar_zstd(&file, directory))
 }
 
 /// Only the memory is of interest.

@@ -76,6 +76,11 @@ impl<'a> Contender<'a> {
         self
     }
 
+    /// Runs it outside of any comparison.
+    pub(crate) fn once(mut self, scratch: &Path) -> Result<()> {
+        self.run(0, scratch).map(drop)
+    }
+
     fn run(&mut self, round: u32, scratch: &Path) -> Result<Sample> {
         for act in &mut self.before {
             act(round)?;

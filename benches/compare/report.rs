@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::collections::HashMap;
 
 /// What the ratio of ours to the other is to be at most.
-const GOALS: [(&str, &str, f64); 10] = [
+const GOALS: [(&str, &str, f64); 12] = [
     ("unchanged", "find", 0.7),
     ("unchanged", "restic", 0.06),
     ("unchanged", "borg", 0.06),
@@ -17,6 +17,8 @@ const GOALS: [(&str, &str, f64); 10] = [
     ("export", "cp", 1.1),
     ("export-btrfs", "cp", 0.05),
     ("export-xfs", "cp", 0.05),
+    ("restore", "zstd | tar -x", 0.8),
+    ("restore-1-percent", "zstd | tar -x", 0.1),
 ];
 
 /// What ours is to take at most, in seconds, where no other does the same work.
@@ -28,7 +30,7 @@ const MEMORY_GOALS_MB: [(&str, f64); 2] = [("chroot", 120.0), ("1M", 700.0)];
 /// The goals are for real roots and for generated ones from this size on; in smaller ones, the start of a process shows.
 const GOALS_FROM_FILES: usize = 300_000;
 
-const MEMORY_CASES: [&str; 4] = ["unchanged", "relocated", "first", "sparse"];
+const MEMORY_CASES: [&str; 6] = ["unchanged", "relocated", "first", "restore", "restore-1-percent", "sparse"];
 
 /// Ours to another, round by round.
 struct Ratio {

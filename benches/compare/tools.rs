@@ -30,6 +30,11 @@ pub(crate) fn snapshot(root: &Path) -> Vec<OsString> {
     words
 }
 
+/// The snapshot of the tree itself, whatever else was recorded since.
+pub(crate) fn restore(directory: &Path) -> Vec<OsString> {
+    words!["restore", "1", directory]
+}
+
 /// Looks at every path, as any tool that asks for changes must.
 pub(crate) fn find<'a>(root: &Path) -> Contender<'a> {
     Contender::new("find", words!["find", root, "-xdev", "-printf", r"%i %s %T@ %C@ %p\n"])
@@ -44,6 +49,12 @@ pub(crate) fn cat<'a>(list: &Path, cores: usize) -> Contender<'a> {
 pub(crate) fn tar_zstd<'a>(root: &Path, cores: usize, file: &Path) -> Contender<'a> {
     let script = r#"tar -C "$1" --one-file-system -cf - . | zstd -q -3 "-T$2" -f -o "$3""#;
     Contender::shell("tar | zstd", script, words![root, cores.to_string(), file]).writes(file.into())
+}
+
+/// With owners, modes and times, as is tar's default for root, and without extended attributes, as is its default, too.
+pub(crate) fn untar_zstd<'a>(file: &Path, directory: &Path) -> Contender<'a> {
+    let script = r#"mkdir "$2" && zstd -q -d -c "$1" | tar -C "$2" -xf -"#;
+    Contender::shell("zstd | tar -x", script, words![file, directory]).without(directory.into())
 }
 
 pub(crate) fn tar_pigz<'a>(root: &Path, file: &Path) -> Contender<'a> {
