@@ -6,6 +6,13 @@ mod common;
 
 use common::tree::{Tree, differences, walked};
 use common::{Bench, assert_same_tree, listed, one_error, settle, sh, succeeds, text};
+use rootstrata::model::digest::{ContentHash, DiffId};
+use rootstrata::model::entry::{Entry, Group, Kind, Xattrs};
+use rootstrata::model::layer::{LayerContent, Role};
+use rootstrata::model::path::EntryPath;
+use rootstrata::model::policy::Policy;
+use rootstrata::model::tree::Tree as ModelTree;
+use rootstrata::store::{self, NewLayer, NewSnapshot, PackagesOf, SnapshotLayer, StampState, Store};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde_json::Value;
 use std::os::unix::fs::MetadataExt;
@@ -172,6 +179,243 @@ fn a_store_in_the_directory_and_a_directory_in_the_store_are_refused() {
     let error = bench.fails(2, ["restore", "s", bench.store().join("blobs").to_str().unwrap(), "--exact"]);
     assert!(error.ends_with("is inside the store"), "{error}");
     assert_eq!(bench.ids(), [1]);
+}
+
+// ---- Layers that mean harm
+
+/// Makes `layout`, an image of one layer for each of these Python lists of `(name, type, target or content)`.
+const IMAGE: &str = r#"
+import hashlib, io, json, os, sys, tarfile
+os.makedirs("layout/blobs/sha256")
+def put(data):
+    digest = hashlib.sha256(data).hexdigest()
+    open("layout/blobs/sha256/" + digest, "wb").write(data)
+    return {"digest": "sha256:" + digest, "size": len(data)}
+def layer(members):
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for name, kind, value in members:
+            info = tarfile.TarInfo(name)
+            info.type = {"file": tarfile.REGTYPE, "dir": tarfile.DIRTYPE, "link": tarfile.LNKTYPE, "soft": tarfile.SYMTYPE}[kind]
+            info.mode = 0o755 if kind == "dir" else 0o666
+            if kind == "file": info.size = len(value)
+            elif kind != "dir": info.linkname = value
+            tar.addfile(info, io.BytesIO(value) if kind == "file" else None)
+    return out.getvalue()
+blobs = [put(layer(members)) for members in eval(sys.argv[1])]
+config = put(json.dumps({"architecture": "amd64", "os": "linux", "config": {},
+    "rootfs": {"type": "layers", "diff_ids": [blob["digest"] for blob in blobs]}}).encode())
+oci = "application/vnd.oci.image."
+manifest = put(json.dumps({"schemaVersion": 2, "mediaType": oci + "manifest.v1+json",
+    "config": dict(config, mediaType=oci + "config.v1+json"),
+    "layers": [dict(blob, mediaType=oci + "layer.v1.tar") for blob in blobs]}).encode())
+json.dump({"schemaVersion": 2, "manifests": [dict(manifest, mediaType=oci + "manifest.v1+json")]}, open("layout/index.json", "w"))
+open("layout/oci-layout", "w").write('{"imageLayoutVersion":"1.0.0"}')
+for blob in blobs: print(blob["digest"][7:])
+"#;
+
+/// Makes the image beside the store, and returns the digests of its layers.
+fn image(bench: &Bench, layers: &str) -> Vec<String> {
+    let mut python = Command::new("python3");
+    let digests = succeeds(python.args(["-c", IMAGE, layers]).current_dir(bench.path("")));
+    digests.lines().map(str::to_owned).collect()
+}
+
+/// The names beside the directory that is restored into; nothing may join them.
+fn beside(bench: &Bench) -> Vec<PathBuf> {
+    let names = std::fs::read_dir(bench.path("")).unwrap().map(|entry| entry.unwrap().path());
+    let mut names: Vec<PathBuf> = names.filter(|name| !name.ends_with("to")).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn an_image_that_leads_out_of_the_root_is_refused_or_stays_inside() {
+    // What the image has, and the end of what is said; or what is restored, where all of it stays inside.
+    let at = "CANARY";
+    let cases: [(String, &str, &[&str]); 12] = [
+        ("[[('../x', 'file', b'x')]]".into(), "leads out of the root", &[]),
+        ("[[('a/../../x', 'file', b'x')]]".into(), "leads out of the root", &[]),
+        ("[[('a/..', 'dir', '')]]".into(), "leads out of the root", &[]),
+        (
+            format!("[[('s', 'soft', '{at}'), ('s/x', 'file', b'x')]]"),
+            "lies beneath what is no directory",
+            &[],
+        ),
+        (
+            "[[('s', 'soft', '../canary'), ('s/d/x', 'file', b'x')]]".into(),
+            "lies beneath what is no directory",
+            &[],
+        ),
+        ("[[('h', 'link', '/etc/passwd')]]".into(), "is a link to a file of a layer below", &[]),
+        ("[[('h', 'link', '../canary/file')]]".into(), "is a link that leads out of the root", &[]),
+        ("[[('h', 'link', '../..')]]".into(), "is a link that leads out of the root", &[]),
+        ("[[('a', 'file', b'x')], [('.wh...', 'file', b'')]]".into(), "is a whiteout of nothing", &[]),
+        (format!("[[('{at}/x', 'file', b'x')]]"), "", &["INSIDE/x"]),
+        (format!("[[('s', 'soft', '{at}')], [('s/file', 'file', b'x')]]"), "", &["s", "s/file"]),
+        (
+            format!("[[('s', 'soft', '{at}/file'), ('h', 'link', 's')], [('h', 'file', b'x')]]"),
+            "",
+            &["h", "s"],
+        ),
+    ];
+    for (layers, refusal, restored) in cases {
+        let bench = Bench::new();
+        let canary = Canary::new(&bench);
+        let at = canary.path.to_str().unwrap();
+        image(&bench, &layers.replace("CANARY", at));
+        let source = format!("oci:{}/layout", bench.path("").to_str().unwrap().trim_end_matches('/'));
+        let import = ["import", &source, "--series", "s"];
+        let to = bench.path("to");
+        if refusal.is_empty() {
+            bench.json(import);
+            let before = beside(&bench);
+            let output = restore(&bench, &to, &[]);
+            assert!(output.status.success(), "{layers}: {}", text(&output.stderr));
+            for name in restored {
+                let path = to.join(name.replace("INSIDE", at.trim_start_matches('/')));
+                assert!(path.symlink_metadata().is_ok(), "{layers}: {}", path.display());
+            }
+            assert_eq!(beside(&bench), before, "{layers}");
+        } else {
+            let said = bench.fails(2, import);
+            assert!(said.ends_with(refusal), "{layers}: {said}");
+            assert_eq!(bench.ids(), [0_i64; 0], "{layers}");
+        }
+        canary.check();
+    }
+}
+
+/// Records a snapshot `s` whose rows, keys and seal agree with each other, whatever they say, over the layer `digest`: what
+/// somebody can do who may write to the store.
+fn forge(bench: &Bench, digest: &str, entries: Vec<Entry>) {
+    let blob = std::fs::read(bench.path("layout/blobs/sha256").join(digest)).unwrap();
+    let mut store = Store::open_or_create(&bench.store()).unwrap();
+    let kept = store.keep_bytes(&blob).unwrap();
+    let config = store.keep_bytes(b"{}").unwrap();
+    let policy = Policy::plain();
+    let tree = ModelTree::new(entries);
+    let content = LayerContent::whole(&tree);
+    let media_type = "application/vnd.oci.image.layer.v1.tar".to_owned();
+    let layer = SnapshotLayer {
+        role: Role::Base,
+        key: content.key(&policy),
+        blob: store::Blob { digest: kept.digest, media_type, size_bytes: kept.size_bytes },
+        new: Some(NewLayer {
+            content: &content,
+            diff_id: DiffId(kept.digest.0),
+            tar_bytes: kept.size_bytes,
+            under: None,
+        }),
+    };
+    let snapshot = NewSnapshot {
+        series: "s",
+        stage: "s",
+        run: None,
+        parent_id: None,
+        policy: &policy,
+        created_s: 0,
+        inherited_layers: 0,
+        packages: PackagesOf::Unknown,
+        manifest: config,
+        config,
+        entries: tree.entries().len() as u64,
+        content_bytes: tree.content_bytes(),
+        sockets: 0,
+        layers: &[layer],
+        root_path: Path::new(""),
+        stamps: StampState::default(),
+    };
+    store.record(&snapshot).unwrap();
+}
+
+fn entry(path: &str, kind: Kind) -> Entry {
+    let path = EntryPath::from_slashed(path.as_bytes()).unwrap();
+    Entry { path, kind, mode: 0o666, uid: 0, gid: 0, mtime_s: 0, group: None, xattrs: Xattrs::default() }
+}
+
+fn file_of(content: &str) -> Kind {
+    let hash = ContentHash(*blake3::hash(content.as_bytes()).as_bytes());
+    Kind::File { size_bytes: content.len() as u64, content: hash }
+}
+
+#[test]
+fn a_store_that_somebody_else_has_written_leads_nowhere() {
+    let directory = |path| entry(path, Kind::Directory);
+    let link = |path, target: &str| entry(path, Kind::Symlink(target.as_bytes().into()));
+    let file = |path| entry(path, file_of("x"));
+    let linked = |path, group| Entry { group: Some(Group(group)), ..file(path) };
+    // The members of the blob, the rows, and what is said.
+    let cases: [(&str, Vec<Entry>, &str); 8] = [
+        ("('../x', 'file', b'x')", vec![directory(""), file("x")], "it does not hold /x"),
+        (
+            "('a/../../x', 'file', b'x'), ('d/x', 'dir', '')",
+            vec![directory(""), file("x")],
+            "it does not hold /x",
+        ),
+        (
+            "('d/x', 'file', b'x')",
+            vec![directory(""), link("d", "CANARY"), file("d/x")],
+            "/to/d is not a directory",
+        ),
+        (
+            "('d/d/x', 'file', b'x')",
+            vec![directory(""), link("d", "../canary"), directory("d/d"), file("d/d/x")],
+            "/to/d: No such file or directory (os error 2)",
+        ),
+        (
+            "('d/d/x', 'file', b'x')",
+            vec![directory(""), link("d", "CANARY"), file("d/d/x")],
+            "/to/d/d is not a directory",
+        ),
+        (
+            "('a', 'file', b'x'), ('d/d/new', 'link', 'a')",
+            vec![directory(""), linked("a", 0), link("d", "CANARY"), linked("d/d/new", 0)],
+            "/to/d/d is not a directory",
+        ),
+        (
+            "('a', 'file', b'x'), ('d/file', 'link', 'a')",
+            vec![directory(""), linked("a", 0), link("d", "CANARY"), linked("d/file", 0)],
+            "/to/d is not a directory",
+        ),
+        ("('h', 'link', 'CANARY/file')", vec![directory(""), file("h")], "it does not hold /h"),
+    ];
+    for (members, rows, expected) in cases {
+        let bench = Bench::new();
+        let canary = Canary::new(&bench);
+        let at = canary.path.to_str().unwrap();
+        let digests = image(&bench, &format!("[[{}]]", members.replace("CANARY", at)));
+        let rows = rows.into_iter().map(|row| match &row.kind {
+            Kind::Symlink(target) if **target == *b"CANARY" => link("d", at),
+            _ => row,
+        });
+        forge(&bench, &digests[0], rows.collect());
+        let (to, before) = (bench.path("to"), beside(&bench));
+        for options in [&["--threads", "1"][..], &["--threads", "1", "--exact"]] {
+            let said = one_error(restore(&bench, &to, options), 2);
+            assert!(said.ends_with(expected), "{members}: {said}");
+        }
+        assert_eq!(beside(&bench), before, "{members}");
+        canary.check();
+    }
+}
+
+#[test]
+fn rows_whose_paths_lead_out_are_refused() {
+    for path in [&b".."[..], b"..\0x", b"d\0..\0..\0x", b"/x", b"d/../../x", b".", b"d\0\0x"] {
+        let (bench, _) = recorded("mkdir d; echo x > d/x", "");
+        let canary = Canary::new(&bench);
+        let before = beside(&bench);
+        let database = rusqlite::Connection::open(bench.store().join("rootstrata.sqlite")).unwrap();
+        let changed = database.execute("UPDATE entry SET path = ? WHERE kind = 2", [path]).unwrap();
+        assert_eq!(changed, 1);
+        drop(database);
+        let said = bench.fails(2, ["restore", "s", bench.path("to").to_str().unwrap()]);
+        assert!(said.contains("rootstrata.sqlite"), "{}: {said}", path.escape_ascii());
+        assert_eq!(beside(&bench), before, "{}", path.escape_ascii());
+        assert!(!bench.path("to/d").exists());
+        canary.check();
+    }
 }
 
 // ---- What cannot be done
