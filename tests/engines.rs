@@ -52,6 +52,13 @@ fn recorded(bench: &Bench, snapshot: &Value, root: &Path) -> Tree {
     entries.collect()
 }
 
+/// The tree that a snapshot is restored to.
+fn restored(bench: &Bench, snapshot: &Value) -> Tree {
+    let to = bench.path(format!("restored-{}", id(snapshot)));
+    bench.json(["restore", &id(snapshot), to.to_str().unwrap()]);
+    listed(&to)
+}
+
 fn id(snapshot: &Value) -> String {
     snapshot["id"].to_string()
 }
@@ -65,7 +72,9 @@ fn export(bench: &Bench, snapshot: &str, file: &str, more: &[&str]) -> Value {
 fn umoci_unpacks_the_recorded_tree() {
     let bench = Bench::new();
     for (snapshot, root) in two_days(&bench, "--compression gzip") {
-        assert_same_tree(&bench.unpacked(&id(&snapshot)), &recorded(&bench, &snapshot, &root));
+        let unpacked = bench.unpacked(&id(&snapshot));
+        assert_same_tree(&unpacked, &recorded(&bench, &snapshot, &root));
+        assert_same_tree(&restored(&bench, &snapshot), &unpacked);
     }
 }
 
@@ -170,6 +179,9 @@ fn podman_shows_the_recorded_tree_and_runs_it() {
         // the time of the pull.
         assert!(found.remove("/").is_some() && tree.remove("/").is_some());
         assert_same_tree(&found, &tree);
+        let mut restored = restored(&bench, snapshot);
+        restored.remove("/");
+        assert_same_tree(&restored, &found);
         let rpm = left(&format!("{image}.rpm"));
         let (version, packages) = rpm.split_once('\n').unwrap();
         assert!(version.starts_with("RPM version"), "{image}: {version}");
