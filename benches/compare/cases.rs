@@ -365,7 +365,8 @@ fn diff(bench: &mut Bench, tree: &Tree) -> Result<Vec<Measured>> {
 
 fn restore(bench: &mut Bench, tree: &Tree) -> Result<Vec<Measured>> {
     bench.record(tree)?;
-    let (ours, theirs) = (bench.place().join("ours"), bench.place().join("theirs"));
+    let memory = memory(bench)?;
+    let (ours, theirs) = (memory.0.join("ours"), memory.0.join("theirs"));
     let seen = bench.json(tools::restore(&ours))?;
     let (store, records) = (bench.store(), bench.scratch.clone());
     put_back(&records, &store)?; // which has never seen the directory, and reads all of it
@@ -380,7 +381,8 @@ fn restore(bench: &mut Bench, tree: &Tree) -> Result<Vec<Measured>> {
 
 fn restore_a_hundredth(bench: &mut Bench, tree: &Tree) -> Result<Vec<Measured>> {
     bench.record(tree)?;
-    let (ours, theirs) = (bench.place().join("ours"), bench.place().join("theirs"));
+    let memory = memory(bench)?;
+    let (ours, theirs) = (memory.0.join("ours"), memory.0.join("theirs"));
     bench.json(tools::restore(&ours))?;
     let paths = every_nth_file(&ours, 100)?;
     let rewrite = |round: u32| rewrite(&paths, &tree.root, &ours, round);
@@ -394,6 +396,14 @@ fn restore_a_hundredth(bench: &mut Bench, tree: &Tree) -> Result<Vec<Measured>> 
     }
     let unpack = untar(bench, tree, &theirs)?;
     bench.in_turn(vec![bench.ours(&bench.store(), tools::restore(&ours)).before(rewrite), unpack])
+}
+
+/// A place in memory: neither side syncs what it unpacks, and a disk that falls behind would be all that is measured.
+fn memory(bench: &Bench) -> Result<Mounted> {
+    let mount = bench.place().join("memory");
+    fs::create_dir(&mount)?;
+    output(Command::new("mount").args(["-t", "tmpfs", "-o", "size=90%,nr_inodes=0", "tmpfs"]).arg(&mount))?;
+    Ok(Mounted(mount))
 }
 
 /// Packs the tree, and returns who unpacks it into `directory`, which has as many names then.
