@@ -4,6 +4,7 @@ use super::below::{known_of, own_layers};
 use super::prune::dead_blobs;
 use crate::error::Result;
 use crate::model::digest::Digest;
+use crate::model::layer::Role;
 use crate::model::overlay::Overlay;
 use crate::model::plan::{Below, Weight, weigh};
 use crate::store::{LayerUse, Snapshot, Store};
@@ -122,6 +123,10 @@ fn weight(store: &Store, snapshot: &Snapshot, layers: &[LayerUse]) -> Result<Opt
     let below = Below { inherited, own };
     let mut overlay = Overlay::new();
     below.layers().for_each(|layer| overlay.lay(layer.items.iter().cloned()));
+    // One that came without its stage before has more.
+    for layer in layers.iter().skip(below.layers().count()).filter(|layer| layer.role != Role::State) {
+        store.lay(layer.layer.id, &mut overlay)?;
+    }
     Ok(weigh(&below, &overlay.into_tree()))
 }
 
