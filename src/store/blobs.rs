@@ -157,10 +157,13 @@ impl Store {
 
     /// Makes the files of an image layout, where they are missing: a store is one before anything is in it.
     pub(super) fn create_layout(&mut self, was_store: bool) -> Result<()> {
+        // Whoever has recorded anything has seen it there. Another process may be making the store right now.
+        let used = "SELECT EXISTS (SELECT 1 FROM snapshot)";
+        let was_used = was_store && self.one(used, [], |row| row.get(0))?.unwrap_or(false);
         let layout = self.path.join("oci-layout");
         let is_sound = || std::fs::read(&layout).is_ok_and(|there| there == OCI_LAYOUT);
         if !is_sound() {
-            if was_store {
+            if was_used {
                 self.findings.push(format!("{} is damaged: it is missing or another", show(&layout)));
             }
             self.exclusively(
