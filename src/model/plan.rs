@@ -216,7 +216,7 @@ pub enum Upon {
 /// Why a base or delta is made anew.
 #[derive(Debug)]
 pub enum Unfit {
-    /// It would weigh this with a single update.
+    /// It would weigh this with its updates: one, unless too much of it is dead whatever they are.
     Weight(Weight),
     /// It takes away what is no longer below it.
     Whiteout(EntryPath),

@@ -225,9 +225,9 @@ impl<'scope> Loading<'scope> {
         ground: &'scope Ground,
         threads: NonZeroUsize,
     ) -> Self {
-        // A connection is of one thread.
+        // A connection is of one thread. The index was looked at when the store was opened first.
         let store = store.to_owned();
-        let load = move || ground.load(&Store::open(&store)?);
+        let load = move || ground.load(&Store::open_unchecked(&store)?);
         let begun = (done.is_none() && threads.get() > 1).then(|| scope.spawn(load));
         Self { done, begun }
     }
