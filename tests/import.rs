@@ -3,6 +3,7 @@
 
 mod common;
 
+use common::image::image;
 use common::{Bench, install, rootstrata, sh, store, succeeds, text};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -181,47 +182,14 @@ fn an_image_that_the_database_has_lost_is_recorded_again() {
 /// of Python.
 fn of_others(bench: &Bench, member: &str) -> String {
     let at = bench.make("others");
-    sh(
-        &at,
-        &r#"python3 - <<'PYTHON'
-import hashlib, io, json, os, tarfile
-os.makedirs("layout/blobs/sha256")
-def put(data):
-    digest = hashlib.sha256(data).hexdigest()
-    open("layout/blobs/sha256/" + digest, "wb").write(data)
-    return {"digest": "sha256:" + digest, "size": len(data)}
-def layer(members):
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as tar:
-        for name, kind, value in members:
-            info = tarfile.TarInfo(name)
-            info.mtime, info.uname = 1700000000, "root"
-            data = None
-            if kind == "dir": info.type, info.mode = tarfile.DIRTYPE, 0o750
-            elif kind == "link": info.type, info.linkname = tarfile.LNKTYPE, value
-            elif kind == "soft": info.type, info.linkname = tarfile.SYMTYPE, value
-            else: info.size, data = len(value), io.BytesIO(value)
-            tar.addfile(info, data)
-    return out.getvalue()
-layers = [
-    layer([("z/late", "file", b"late"), ("d", "dir", None), ("d/a", "file", b"a" * 3000), ("d/b", "file", b"b"),
-           ("deep/er/file", "file", b"no parents"), ("lib", "soft", "usr/lib"), ("h", "file", b"hard")]),
-    layer([("d/.wh..wh..opq", "file", b""), ("d/c", "file", b"c"), (".wh.z", "file", b"")]),
-    layer([MEMBER]),
-    layer([(".wh.d", "file", b""), ("d", "dir", None), ("d/new", "file", b"new")]),
-]
-blobs = [put(one) for one in layers]
-config = put(json.dumps({"architecture": "amd64", "os": "linux", "config": {"Env": ["A=b"]},
-    "rootfs": {"type": "layers", "diff_ids": [blob["digest"] for blob in blobs]}}).encode())
-manifest = put(json.dumps({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
-    "config": dict(config, mediaType="application/vnd.oci.image.config.v1+json"),
-    "layers": [dict(blob, mediaType="application/vnd.oci.image.layer.v1.tar") for blob in blobs]}).encode())
-json.dump({"schemaVersion": 2, "manifests": [dict(manifest, mediaType="application/vnd.oci.image.manifest.v1+json")]},
-    open("layout/index.json", "w"))
-open("layout/oci-layout", "w").write('{"imageLayoutVersion":"1.0.0"}')
-PYTHON"#
-            .replace("MEMBER", member),
-    );
+    let layers = r#"[
+        [("z/late", "file", b"late"), ("d", "dir", None), ("d/a", "file", b"a" * 3000), ("d/b", "file", b"b"),
+         ("deep/er/file", "file", b"no parents"), ("lib", "soft", "usr/lib"), ("h", "file", b"hard")],
+        [("d/.wh..wh..opq", "file", b""), ("d/c", "file", b"c"), (".wh.z", "file", b"")],
+        [MEMBER],
+        [(".wh.d", "file", b""), ("d", "dir", None), ("d/new", "file", b"new")],
+    ]"#;
+    image(&at, &layers.replace("MEMBER", member));
     format!("oci:{}/layout", at.display())
 }
 

@@ -4,6 +4,7 @@
 
 mod common;
 
+use common::image::image;
 use common::tree::{Tree, differences, walked};
 use common::{Bench, assert_same_tree, listed, one_error, settle, sh, succeeds, text};
 use rootstrata::model::digest::{ContentHash, DiffId};
@@ -183,44 +184,6 @@ fn a_store_in_the_directory_and_a_directory_in_the_store_are_refused() {
 
 // ---- Layers that mean harm
 
-/// Makes `layout`, an image of one layer for each of these Python lists of `(name, type, target or content)`.
-const IMAGE: &str = r#"
-import hashlib, io, json, os, sys, tarfile
-os.makedirs("layout/blobs/sha256")
-def put(data):
-    digest = hashlib.sha256(data).hexdigest()
-    open("layout/blobs/sha256/" + digest, "wb").write(data)
-    return {"digest": "sha256:" + digest, "size": len(data)}
-def layer(members):
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as tar:
-        for name, kind, value in members:
-            info = tarfile.TarInfo(name)
-            info.type = {"file": tarfile.REGTYPE, "dir": tarfile.DIRTYPE, "link": tarfile.LNKTYPE, "soft": tarfile.SYMTYPE}[kind]
-            info.mode = 0o755 if kind == "dir" else 0o666
-            if kind == "file": info.size = len(value)
-            elif kind != "dir": info.linkname = value
-            tar.addfile(info, io.BytesIO(value) if kind == "file" else None)
-    return out.getvalue()
-blobs = [put(layer(members)) for members in eval(sys.argv[1])]
-config = put(json.dumps({"architecture": "amd64", "os": "linux", "config": {},
-    "rootfs": {"type": "layers", "diff_ids": [blob["digest"] for blob in blobs]}}).encode())
-oci = "application/vnd.oci.image."
-manifest = put(json.dumps({"schemaVersion": 2, "mediaType": oci + "manifest.v1+json",
-    "config": dict(config, mediaType=oci + "config.v1+json"),
-    "layers": [dict(blob, mediaType=oci + "layer.v1.tar") for blob in blobs]}).encode())
-json.dump({"schemaVersion": 2, "manifests": [dict(manifest, mediaType=oci + "manifest.v1+json")]}, open("layout/index.json", "w"))
-open("layout/oci-layout", "w").write('{"imageLayoutVersion":"1.0.0"}')
-for blob in blobs: print(blob["digest"][7:])
-"#;
-
-/// Makes the image beside the store, and returns the digests of its layers.
-fn image(bench: &Bench, layers: &str) -> Vec<String> {
-    let mut python = Command::new("python3");
-    let digests = succeeds(python.args(["-c", IMAGE, layers]).current_dir(bench.path("")));
-    digests.lines().map(str::to_owned).collect()
-}
-
 /// The names beside the directory that is restored into; nothing may join them.
 fn beside(bench: &Bench) -> Vec<PathBuf> {
     let names = std::fs::read_dir(bench.path("")).unwrap().map(|entry| entry.unwrap().path());
@@ -263,7 +226,7 @@ fn an_image_that_leads_out_of_the_root_is_refused_or_stays_inside() {
         let bench = Bench::new();
         let canary = Canary::new(&bench);
         let at = canary.path.to_str().unwrap();
-        image(&bench, &layers.replace("CANARY", at));
+        image(&bench.path(""), &layers.replace("CANARY", at));
         let source = format!("oci:{}/layout", bench.path("").to_str().unwrap().trim_end_matches('/'));
         let import = ["import", &source, "--series", "s"];
         let to = bench.path("to");
@@ -384,7 +347,7 @@ fn a_store_that_somebody_else_has_written_leads_nowhere() {
         let bench = Bench::new();
         let canary = Canary::new(&bench);
         let at = canary.path.to_str().unwrap();
-        let digests = image(&bench, &format!("[[{}]]", members.replace("CANARY", at)));
+        let digests = image(&bench.path(""), &format!("[[{}]]", members.replace("CANARY", at)));
         let rows = rows.into_iter().map(|row| match &row.kind {
             Kind::Symlink(target) if **target == *b"CANARY" => link("d", at),
             _ => row,

@@ -3,6 +3,7 @@
 
 pub mod browser;
 pub mod faults;
+pub mod image;
 pub mod layers;
 pub mod page;
 pub mod store;
