@@ -43,7 +43,8 @@ impl Kept {
             &root,
             "mkdir -p d/e log usr/lib/sysimage/rpm; for i in 1 2 3 4; do echo $i > d/$i; ln -s ../$i d/e/l$i; done; ln d/1 d/e/h
              echo note > d/n; setfattr -n user.note -v value d/n; mkfifo p; mknod n c 5 1; echo a > log/a
-             head -c 50000 /dev/urandom > large",
+             head -c 50000 /dev/urandom > large
+             mkdir many; for i in $(seq 150); do echo $i > many/$i; done", // so that changed stamps stay beside the others
         );
         let options = "--profile plain --volatile /log --run r --stage";
         bench.snapshot(&root, &format!("{options} bootstrap"));
@@ -156,6 +157,9 @@ fn no_column_of_the_database_can_change_without_being_noticed_or_without_harm() 
     let database = "rootstrata.sqlite";
     let tables: Vec<String> = {
         let connection = Connection::open(kept.bench.store().join(database)).unwrap();
+        let rows =
+            |table| connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0));
+        assert_ne!(rows("newer_stamp"), Ok(0), "there is nothing to change");
         let mut query = connection
             .prepare("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
             .unwrap();

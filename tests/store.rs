@@ -418,6 +418,25 @@ fn stores_of_every_format_open_and_go_on() {
 }
 
 #[test]
+fn the_stamps_of_format_5_are_kept_with_what_they_are_of() {
+    let bench = Bench::new();
+    let fixture = std::path::Path::new(common::REPOSITORY).join("fixtures/stores/format-5");
+    sh(&bench.path(""), &format!("tar -xzf {}.tar.gz", fixture.display()));
+    let mut store = rootstrata::store::Store::open(&bench.store()).unwrap();
+    let root = store.roots().unwrap().remove(0);
+    let (stamps, state) = store.stamps(&root).unwrap();
+    assert_eq!(state.snapshot_id, Some(2));
+    let (mut reader, mut stamped) = (stamps.read(), Vec::new());
+    while reader.next().is_some() {
+        stamped.push(format!("/{}", common::text(reader.key()).replace('\0', "/")));
+    }
+    let expected: Value =
+        serde_json::from_slice(&std::fs::read(fixture.with_extension("json")).unwrap()).unwrap();
+    let paths = expected["entries"].as_array().unwrap().iter().map(|entry| entry["path"].as_str().unwrap());
+    assert_eq!(stamped, paths.collect::<Vec<_>>());
+}
+
+#[test]
 fn the_build_is_in_the_stage_built_alone() {
     let (bench, root) = bench();
     sh(&root, "mkdir -p builddir/build; echo half > builddir/build/half-built");

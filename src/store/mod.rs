@@ -23,6 +23,7 @@ mod record;
 mod seal;
 mod snapshots;
 mod sound;
+mod stamp_levels;
 mod stamp_rows;
 mod stamps;
 mod values;

@@ -6,6 +6,7 @@
 use crate::model::digest::ContentHash;
 use crate::model::entry::Xattrs;
 use crate::model::stamp::{Facts, Mark, MarkKind, Stamp, Time};
+use std::cmp::Ordering;
 
 /// A row with more bytes becomes two: what is written where one stamp changes, against what each row costs.
 const MOST_BYTES: usize = 64 << 10;
@@ -15,17 +16,45 @@ const FILE: u8 = 1;
 const SYMLINK: u8 = 2;
 /// Added to one of these.
 const WITH_XATTRS: u8 = 4;
+/// The path has no stamp any more, whatever older rows say. Nothing follows.
+const GONE: u8 = 3;
 
 /// Stamps in path order, as they were read: most are compared once and dropped.
 #[derive(Debug, Default)]
-pub struct Stamps(Vec<Box<[u8]>>);
+pub struct Stamps {
+    pub(super) older: Rows,
+    /// What these say of a path counts, whatever the older ones say of it.
+    pub(super) newer: Rows,
+}
 
 /// Goes through stamps in path order.
 #[derive(Debug)]
 pub struct Reader<'r> {
+    older: RowReader<'r>,
+    newer: RowReader<'r>,
+    /// Which of them the last stamp is of.
+    is_newer: bool,
+}
+
+/// Rows of one level, in path order.
+#[derive(Debug, Default)]
+pub(super) struct Rows(Vec<Box<[u8]>>);
+
+/// Goes through rows of one level in path order.
+#[derive(Debug)]
+pub(super) struct RowReader<'r> {
     rows: std::slice::Iter<'r, Box<[u8]>>,
     rest: &'r [u8],
     key: Vec<u8>,
+    /// The path was read, and what is said of it was not.
+    is_at_path: bool,
+}
+
+/// What a row says of a path.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Said<'r> {
+    Stamp(Packed<'r>),
+    Gone,
 }
 
 /// A stamp in its row.
@@ -41,25 +70,21 @@ pub struct Packed<'r> {
 }
 
 impl Stamps {
-    pub(super) fn push(&mut self, row: &[u8]) {
-        self.0.push(row.into());
-    }
-
     /// Tells whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.older.0.is_empty() && self.newer.0.is_empty()
     }
 
     /// Starts at the first.
     pub fn read(&self) -> Reader<'_> {
-        Reader { rows: self.0.iter(), rest: &[], key: Vec::new() }
+        Reader { older: self.older.read(), newer: self.newer.read(), is_newer: false }
     }
 }
 
 impl Reader<'_> {
     /// Returns the ordered form of the path of the last stamp that was returned.
     pub fn key(&self) -> &[u8] {
-        &self.key
+        if self.is_newer { &self.newer.key } else { &self.older.key }
     }
 }
 
@@ -68,15 +93,87 @@ impl<'r> Iterator for Reader<'r> {
 
     fn next(&mut self) -> Option<Packed<'r>> {
         loop {
+            let order = match (self.newer.find(), self.older.find()) {
+                (false, false) => return None,
+                (false, true) => Ordering::Less,
+                (true, false) => Ordering::Greater,
+                (true, true) => self.older.key.cmp(&self.newer.key),
+            };
+            self.is_newer = order.is_ge();
+            if order.is_eq() {
+                self.older.take();
+            }
+            let level = if self.is_newer { &mut self.newer } else { &mut self.older };
+            level.is_at_path = false;
+            if split_gone(&mut level.rest) {
+                continue;
+            }
+            match split_stamp(&mut level.rest) {
+                None => level.rest = &[],
+                stamp => return stamp,
+            }
+        }
+    }
+}
+
+impl Rows {
+    pub(super) fn push(&mut self, row: &[u8]) {
+        self.0.push(row.into());
+    }
+
+    /// Returns how long they are.
+    pub(super) fn bytes(&self) -> u64 {
+        self.0.iter().map(|row| row.len() as u64).sum()
+    }
+
+    /// Starts at the first.
+    pub(super) fn read(&self) -> RowReader<'_> {
+        RowReader { rows: self.0.iter(), rest: &[], key: Vec::new(), is_at_path: false }
+    }
+}
+
+impl<'r> RowReader<'r> {
+    /// Goes to the next path, unless what is said of this one was not taken yet. Tells whether there is one.
+    pub(super) fn find(&mut self) -> bool {
+        while !self.is_at_path {
             while self.rest.is_empty() {
-                self.rest = self.rows.next()?;
+                let Some(row) = self.rows.next() else { return false };
+                self.rest = row;
                 self.key.clear();
             }
-            let next = split_key(&mut self.rest, &mut self.key).and_then(|()| split_stamp(&mut self.rest));
-            match next {
+            match split_key(&mut self.rest, &mut self.key) {
+                Some(()) => self.is_at_path = true,
                 None => self.rest = &[],
-                next => return next,
             }
+        }
+        true
+    }
+
+    /// Returns the ordered form of the path.
+    pub(super) fn key(&self) -> &[u8] {
+        &self.key
+    }
+
+    /// Returns what is said of the path, if that can be read.
+    pub(super) fn take(&mut self) -> Option<Said<'r>> {
+        self.is_at_path = false;
+        if split_gone(&mut self.rest) {
+            return Some(Said::Gone);
+        }
+        let stamp = split_stamp(&mut self.rest);
+        if stamp.is_none() {
+            self.rest = &[];
+        }
+        stamp.map(Said::Stamp)
+    }
+}
+
+impl<'r> Said<'r> {
+    /// All of it but for the path.
+    fn body(&self) -> &'r [u8] {
+        match self {
+            Self::Stamp(stamp) => stamp.body,
+            Self::Gone => &[GONE],
         }
     }
 }
@@ -103,6 +200,13 @@ fn split_key(rest: &mut &[u8], key: &mut Vec<u8>) -> Option<()> {
     key.truncate(common);
     key.extend_from_slice(end);
     Some(())
+}
+
+/// Tells whether the path has no stamp any more.
+fn split_gone(rest: &mut &[u8]) -> bool {
+    let after = rest.strip_prefix(&[GONE]);
+    *rest = after.unwrap_or(rest);
+    after.is_some()
 }
 
 fn split_stamp<'r>(rest: &mut &'r [u8]) -> Option<Packed<'r>> {
@@ -173,24 +277,30 @@ impl NewRow {
         (!self.bytes.is_empty()).then_some((self.first, self.bytes))
     }
 
-    /// Adds a stamp of another row.
-    pub(super) fn keep(&mut self, key: &[u8], stamp: &Packed) {
+    /// Returns how long it is.
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Adds what another row says of a path that comes after those that are there.
+    pub(super) fn keep(&mut self, key: &[u8], said: Said) {
         if self.push_key(key) {
-            self.bytes.extend_from_slice(stamp.body);
+            self.bytes.extend_from_slice(said.body());
         }
     }
 
-    /// Adds a stamp whose path comes after those that are there.
-    pub(super) fn push(&mut self, key: &[u8], stamp: &Stamp) {
+    /// Adds a stamp whose path comes after those that are there. One without its facts would vouch for nothing: tells whether
+    /// there is a stamp.
+    pub(super) fn push(&mut self, key: &[u8], stamp: &Stamp) -> bool {
         let Stamp { mark, facts } = stamp;
         let kind = match (mark.kind, facts.content) {
             (MarkKind::File, Some(_)) => FILE,
             (MarkKind::Symlink, None) => SYMLINK,
             (MarkKind::Other, None) => OTHER,
-            _ => return, // without its facts it vouches for nothing
+            _ => return false,
         };
         if !self.push_key(key) {
-            return;
+            return false;
         }
         let has_xattrs = !facts.xattrs.is_empty();
         self.bytes.push(kind | if has_xattrs { WITH_XATTRS } else { 0 });
@@ -213,6 +323,7 @@ impl NewRow {
         if has_xattrs {
             self.push_bytes(&facts.xattrs.to_bytes());
         }
+        true
     }
 
     /// Fails where the path is too long for a row; the kernel knows none that is (PATH_MAX).
@@ -281,7 +392,7 @@ mod tests {
     }
 
     fn read(row: &[u8]) -> Vec<(Vec<u8>, Stamp)> {
-        let stamps = Stamps(vec![row.into()]);
+        let stamps = Stamps { older: Rows(vec![row.into()]), newer: Rows::default() };
         let mut reader = stamps.read();
         let mut all = Vec::new();
         while let Some(packed) = reader.next() {
@@ -293,12 +404,13 @@ mod tests {
     #[test]
     fn what_is_packed_reads_back_also_from_a_row_that_it_was_copied_to() {
         let (mut row, mut copy) = (NewRow::default(), NewRow::default());
-        several().iter().for_each(|(key, stamp)| row.push(key, stamp));
+        assert!(several().iter().all(|(key, stamp)| row.push(key, stamp)));
         assert_eq!(read(&row.bytes), several());
-        let stamps = Stamps(vec![row.bytes.clone().into()]);
-        let mut reader = stamps.read();
-        while let Some(packed) = reader.next() {
-            copy.keep(reader.key(), &packed);
+        let rows = Rows(vec![row.bytes.clone().into()]);
+        let mut reader = rows.read();
+        while reader.find() {
+            let said = reader.take().unwrap();
+            copy.keep(reader.key(), said);
         }
         assert_eq!((&copy.first, &copy.bytes), (&row.first, &row.bytes));
     }
@@ -306,7 +418,7 @@ mod tests {
     #[test]
     fn a_cut_row_gives_the_stamps_before_the_cut_and_no_row_makes_it_panic() {
         let mut row = NewRow::default();
-        several().iter().for_each(|(key, stamp)| row.push(key, stamp));
+        assert!(several().iter().all(|(key, stamp)| row.push(key, stamp)));
         for cut in 0..row.bytes.len() {
             let found = read(&row.bytes[..cut]);
             assert_eq!(found, several()[..found.len()], "{cut}");
@@ -327,7 +439,7 @@ mod tests {
         let keys: Vec<Vec<u8>> = (0..3000).map(|n| format!("usr\0{n:05}").into_bytes()).collect();
         let (mut row, mut found) = (NewRow::default(), Vec::new());
         for key in &keys {
-            row.push(key, stamp);
+            assert!(row.push(key, stamp));
             found.extend(row.split_off());
         }
         found.extend(row.rest());
@@ -342,7 +454,7 @@ mod tests {
     fn a_path_that_is_too_long_has_no_stamp() {
         let mut row = NewRow::default();
         let (_, stamp) = &several()[0];
-        row.push(&vec![b'x'; 70_000], stamp);
+        assert!(!row.push(&vec![b'x'; 70_000], stamp));
         assert!(row.bytes.is_empty());
     }
 }

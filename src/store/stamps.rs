@@ -1,11 +1,11 @@
 //! The cache of what was last seen at which root.
 
-use super::Store;
 use super::seal::sum;
-use super::stamp_rows::{NewRow, Stamps};
+use super::stamp_rows::Stamps;
+use super::{Store, stamp_levels};
 use crate::error::Result;
 use crate::model::stamp::Stamp;
-use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -16,6 +16,16 @@ pub struct StampState {
     pub generation: Option<i64>,
     /// The snapshot whose tree they are of.
     pub snapshot_id: Option<i64>,
+    /// A row of them is not as it was written; the next change removes it.
+    is_damaged: bool,
+}
+
+/// A root's row.
+struct Found {
+    id: i64,
+    generation: i64,
+    snapshot_id: Option<i64>,
+    sum: i64,
 }
 
 impl Store {
@@ -23,20 +33,17 @@ impl Store {
     pub fn stamps(&mut self, root_path: &Path) -> Result<(Stamps, StampState)> {
         let mut run = || -> rusqlite::Result<_> {
             let transaction = self.connection.transaction()?;
-            let root = root_of(&transaction, root_path)?;
-            let Some((root_id, state)) = root else { return Ok((Stamps::default(), StampState::default())) };
-            let mut query = transaction
-                .prepare_cached("SELECT first, sum, stamps FROM stamp WHERE root_id = ? ORDER BY first")?;
-            let mut rows = query.query([root_id])?;
-            let (mut stamps, mut state) = (Stamps::default(), state);
-            while let Some(row) = rows.next()? {
-                match sound(row)? {
-                    Some(row) => stamps.push(row),
-                    // What it said is not known, nor of which paths: they may be gone.
-                    None => state.snapshot_id = None,
+            let Some(root) = root_of(&transaction, root_path)? else { return Ok(Default::default()) };
+            let (stamps, is_sound) = stamp_levels::load(&transaction, root.id)?;
+            // What a damaged row said is not known, nor of which paths: they may be gone.
+            let snapshot_id = match root.snapshot_id.filter(|_| is_sound) {
+                Some(id) => {
+                    let newer = stamp_levels::newer_sums(&transaction, root.id)?;
+                    (root.sum == root_sum(root_path, root.generation, id, &newer)).then_some(id)
                 }
-            }
-            Ok((stamps, state))
+                None => None,
+            };
+            Ok((stamps, StampState { generation: Some(root.generation), snapshot_id, is_damaged: !is_sound }))
         };
         let stamps = run();
         stamps.map_err(|e| self.failed(e))
@@ -56,16 +63,21 @@ impl Store {
             let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let found = root_of(&transaction, root_path)?;
             // Stamps of two runs at once are all true, but together they may be of no tree that was ever seen.
-            let is_ours = found.map(|(_, state)| state.generation) == known.generation.map(Some);
+            let is_ours = found.map(|root| root.generation) == known.generation;
             let (root_id, generation): (i64, i64) = transaction
                 .prepare_cached(
                     "INSERT INTO root (path, generation) VALUES (?, 1) ON CONFLICT (path)
                      DO UPDATE SET generation = generation + 1, snapshot_id = NULL RETURNING id, generation",
                 )?
                 .query_row([root_path.as_os_str().as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))?;
-            write(&transaction, root_id, stamps)?;
+            if known.is_damaged {
+                stamp_levels::sweep(&transaction, root_id)?;
+            }
+            // A damaged row that was not known of is gone, and older stamps stand in its place, which nobody has looked at.
+            let is_sound = stamp_levels::change(&transaction, root_id, stamps)?;
             transaction.commit()?;
-            Ok(StampState { generation: is_ours.then_some(generation), snapshot_id: None })
+            let generation = Some(generation).filter(|_| is_ours && is_sound);
+            Ok(StampState { generation, ..StampState::default() })
         };
         let state = run();
         state.map_err(|e| self.failed(e))
@@ -75,14 +87,12 @@ impl Store {
     pub fn forget_stamps(&mut self, root_path: &Path) -> Result<StampState> {
         let mut run = || -> rusqlite::Result<StampState> {
             let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let Some((root_id, _)) = root_of(&transaction, root_path)? else {
-                return Ok(StampState::default());
-            };
+            let Some(root) = root_of(&transaction, root_path)? else { return Ok(StampState::default()) };
             let query = "UPDATE root SET generation = generation + 1, snapshot_id = NULL WHERE id = ? RETURNING generation";
-            let generation = transaction.query_row(query, [root_id], |row| row.get(0))?;
-            transaction.execute("DELETE FROM stamp WHERE root_id = ?", [root_id])?;
+            let generation = transaction.query_row(query, [root.id], |row| row.get(0))?;
+            stamp_levels::clear(&transaction, root.id)?;
             transaction.commit()?;
-            Ok(StampState { generation: Some(generation), snapshot_id: None })
+            Ok(StampState { generation: Some(generation), ..StampState::default() })
         };
         let state = run();
         state.map_err(|e| self.failed(e))
@@ -97,8 +107,8 @@ impl Store {
     pub fn forget_stamp(&mut self, root_path: &Path, key: &[u8]) -> Result<()> {
         let mut run = || -> rusqlite::Result<()> {
             let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            if let Some((root_id, _)) = root_of(&transaction, root_path)? {
-                write(&transaction, root_id, std::iter::once((key, None)))?;
+            if let Some(root) = root_of(&transaction, root_path)? {
+                stamp_levels::forget(&transaction, root.id, key)?;
             }
             transaction.commit()
         };
@@ -114,111 +124,35 @@ pub(super) fn claim(
     known: StampState,
     snapshot_id: i64,
 ) -> rusqlite::Result<()> {
-    connection
-        .prepare_cached("UPDATE root SET snapshot_id = ?, sum = ? WHERE path = ? AND generation = ?")?
-        .execute(params![
-            snapshot_id,
-            root_sum(root_path, known.generation, snapshot_id),
-            root_path.as_os_str().as_bytes(),
-            known.generation
-        ])
-        .map(drop)
-}
-
-/// What a damaged row does not have: that its stamps are of the tree of this snapshot is then not believed.
-fn root_sum(root_path: &Path, generation: Option<i64>, snapshot_id: i64) -> i64 {
-    let [generation, snapshot_id] = [generation.unwrap_or(0), snapshot_id].map(i64::to_le_bytes);
-    sum([root_path.as_os_str().as_bytes(), &generation, &snapshot_id])
-}
-
-fn root_of(connection: &Connection, root_path: &Path) -> rusqlite::Result<Option<(i64, StampState)>> {
-    connection
-        .prepare_cached("SELECT id, generation, snapshot_id, sum FROM root WHERE path = ?")?
-        .query_row([root_path.as_os_str().as_bytes()], |row| {
-            let (generation, snapshot_id, sum): (_, Option<i64>, i64) =
-                (row.get(1)?, row.get(2)?, row.get(3)?);
-            let snapshot_id = snapshot_id.filter(|id| sum == root_sum(root_path, generation, *id));
-            Ok((row.get(0)?, StampState { generation, snapshot_id }))
-        })
-        .optional()
-}
-
-/// Each row that a change belongs to is written anew, with what it keeps.
-fn write<'a>(
-    connection: &Connection,
-    root_id: i64,
-    changes: impl Iterator<Item = (&'a [u8], Option<Stamp>)>,
-) -> rusqlite::Result<()> {
-    let mut insert = connection.prepare_cached("INSERT INTO stamp VALUES (?, ?, ?, ?)")?;
-    let mut insert = |first: &[u8], stamps: &[u8]| {
-        insert.execute(params![root_id, first, sum([first, stamps]), stamps]).map(drop)
-    };
-    let mut changes = changes.peekable();
-    while let Some((first, _)) = changes.peek() {
-        let (old, end) = take_row(connection, root_id, first)?;
-        let mut old = old.read();
-        let mut kept = old.next();
-        let mut new = NewRow::default();
-        let mut last: Option<&[u8]> = None;
-        let follows = |key: &[u8], last: Option<&[u8]>| {
-            last.is_none_or(|last| last < key) && end.as_deref().is_none_or(|end| key < end)
-        };
-        while let Some((key, stamp)) = changes.next_if(|(key, _)| follows(key, last)) {
-            while let Some(stamp) = kept.filter(|_| old.key() < key) {
-                new.keep(old.key(), &stamp);
-                new.split_off().map_or(Ok(()), |(first, stamps)| insert(&first, &stamps))?;
-                kept = old.next();
-            }
-            if kept.is_some() && old.key() == key {
-                kept = old.next();
-            }
-            if let Some(stamp) = stamp {
-                new.push(key, &stamp);
-                new.split_off().map_or(Ok(()), |(first, stamps)| insert(&first, &stamps))?;
-            }
-            last = Some(key);
-        }
-        while let Some(stamp) = kept {
-            new.keep(old.key(), &stamp);
-            new.split_off().map_or(Ok(()), |(first, stamps)| insert(&first, &stamps))?;
-            kept = old.next();
-        }
-        new.rest().map_or(Ok(()), |(first, stamps)| insert(&first, &stamps))?;
+    let Some(Found { id, generation, .. }) = root_of(connection, root_path)? else { return Ok(()) };
+    let newer = stamp_levels::newer_sums(connection, id)?;
+    let sum = root_sum(root_path, generation, snapshot_id, &newer);
+    if known.generation == Some(generation) {
+        connection
+            .prepare_cached("UPDATE root SET snapshot_id = ?, sum = ? WHERE id = ? AND generation = ?")?
+            .execute(params![snapshot_id, sum, id, generation])?;
     }
     Ok(())
 }
 
-/// Takes the row out that a path belongs to, and returns it with the place where the next begins. One that is damaged is
-/// as good as empty.
-fn take_row(
-    connection: &Connection,
-    root_id: i64,
-    key: &[u8],
-) -> rusqlite::Result<(Stamps, Option<Vec<u8>>)> {
-    let query =
-        "SELECT first, sum, stamps FROM stamp WHERE root_id = ? AND first <= ? ORDER BY first DESC LIMIT 1";
-    let found = connection.prepare_cached(query)?.query_row(params![root_id, key], |row| {
-        let mut stamps = Stamps::default();
-        sound(row)?.into_iter().for_each(|sound| stamps.push(sound));
-        Ok((row.get::<_, Vec<u8>>(0)?, stamps))
-    });
-    let stamps = match found.optional()? {
-        None => Stamps::default(),
-        Some((first, stamps)) => {
-            let mut delete =
-                connection.prepare_cached("DELETE FROM stamp WHERE root_id = ? AND first = ?")?;
-            delete.execute(params![root_id, first])?;
-            stamps
-        }
-    };
-    let query = "SELECT first FROM stamp WHERE root_id = ? AND first > ? ORDER BY first LIMIT 1";
-    let end = connection.prepare_cached(query)?.query_row(params![root_id, key], |row| row.get(0));
-    Ok((stamps, end.optional()?))
+/// What a damaged row does not have, nor one of which newer stamps were lost: that its stamps are of the tree of this snapshot
+/// is then not believed.
+fn root_sum(root_path: &Path, generation: i64, snapshot_id: i64, newer_sums: &[i64]) -> i64 {
+    let numbers: Vec<_> =
+        [&[generation, snapshot_id], newer_sums].concat().into_iter().map(i64::to_le_bytes).collect();
+    let numbers = numbers.iter().map(<[u8; 8]>::as_slice);
+    sum(std::iter::once(root_path.as_os_str().as_bytes()).chain(numbers))
 }
 
-/// Returns the stamps of a row (`first`, `sum`, `stamps`) that is as it was written. Of a content, packing compares the hash
-/// with what it reads; but nobody looks at a target or an attribute again.
-fn sound<'r>(row: &'r Row) -> rusqlite::Result<Option<&'r [u8]>> {
-    let (first, stamps) = (row.get_ref(0)?.as_blob()?, row.get_ref(2)?.as_blob()?);
-    Ok((row.get::<_, i64>(1)? == sum([first, stamps])).then_some(stamps))
+fn root_of(connection: &Connection, root_path: &Path) -> rusqlite::Result<Option<Found>> {
+    connection
+        .prepare_cached("SELECT id, generation, snapshot_id, sum FROM root WHERE path = ?")?
+        .query_row([root_path.as_os_str().as_bytes()], |row| {
+            Ok(Found { id: row.get(0)?, generation: row.get(1)?, snapshot_id: row.get(2)?, sum: row.get(3)? })
+        })
+        .optional()
 }
+
+#[cfg(test)]
+#[path = "stamp_tests.rs"]
+mod tests;
