@@ -76,6 +76,47 @@ fn exporting_twice_gives_the_same_bytes_and_the_second_time_writes_nothing() {
 }
 
 #[test]
+fn an_archive_is_copied_in_whole_blocks_and_while_the_database_is_closed() {
+    let (bench, _) = two_stages("none");
+    let (archive, trace) = (bench.path("out.tar"), bench.path("trace"));
+    let mut command = Command::new("strace");
+    command.args(["-f", "-y", "-e", "trace=openat,unlink,unlinkat,copy_file_range", "-o"]).arg(&trace);
+    let inner = bench.command(["export", "s", "-o", archive.to_str().unwrap()]);
+    succeeds(command.arg(inner.get_program()).args(inner.get_args()));
+    let trace = std::fs::read_to_string(trace).unwrap();
+    let (before, copying) = trace.split_at(trace.find("copy_file_range(").expect("the kernel copies"));
+    let opened = |line: &&str| line.contains("openat(") && line.contains("rootstrata.sqlite\"");
+    assert_eq!(before.lines().filter(opened).count(), 1, "{before}");
+    // SQLite removes its files when it closes the database.
+    assert!(before.contains("rootstrata.sqlite-wal\") = 0"), "{before}");
+    assert!(!copying.contains("sqlite"), "{copying}");
+    let copied = copying.lines().filter(|line| line.contains("copy_file_range("));
+    let lengths: Vec<u64> =
+        copied.map(|line| line.rsplit_once("= ").unwrap().1.trim().parse().unwrap()).collect();
+    assert!(lengths.iter().sum::<u64>() > 250_000, "{lengths:?}");
+    assert!(lengths.iter().all(|length| length % 4096 == 0), "{lengths:?}");
+}
+
+#[test]
+fn blobs_that_were_copied_with_their_store_are_read_once() {
+    let (bench, _) = two_stages("zstd");
+    sh(&bench.path(""), "cp -a store copy; rm -r store; mv copy store");
+    let stamps = || {
+        let database = rusqlite::Connection::open(bench.store().join("rootstrata.sqlite")).unwrap();
+        let mut query = database.prepare("SELECT inode FROM blob_stamp ORDER BY digest").unwrap();
+        let inodes = query.query_map([], |row| row.get(0)).unwrap();
+        inodes.collect::<Result<Vec<i64>, _>>().unwrap()
+    };
+    let before = stamps();
+    export(&bench, "s", &bench.path("out.tar"), &[]);
+    let after = stamps();
+    // Those of both layers, the configuration and the manifest; the image of the first stage was not asked for.
+    assert_eq!(before.iter().filter(|inode| !after.contains(inode)).count(), 4, "{before:?} {after:?}");
+    export(&bench, "s", &bench.path("again.tar"), &[]);
+    assert_eq!(stamps(), after);
+}
+
+#[test]
 fn an_archive_that_is_cut_or_another_is_written_anew() {
     let (bench, _) = two_stages("zstd");
     let archive = bench.path("out.tar");

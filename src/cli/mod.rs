@@ -30,6 +30,7 @@ use args::{Command, ExportArgs};
 use args_query::DiffArgs;
 use paint::Paint;
 use progress::Progress;
+use serde_json::Value;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -180,12 +181,13 @@ fn run_export(cli: &Cli, store: &Path, args: &ExportArgs, show: &Show) -> Result
     let mut seconds = vec![&exported.seconds];
     seconds.extend(recorded.iter().map(|outcome| &outcome.seconds));
     print_stats(cli, &seconds, recorded.as_ref());
-    let described = inspect::show(store, &SnapshotRef::Id(exported.snapshot_id))?;
-    let (as_json, as_text) = match &recorded {
-        Some(outcome) => (json::snapshot(outcome), text::snapshot(outcome, cli.verbose)),
-        None => (json::described(&described), String::new()),
+    let snapshot = match &recorded {
+        _ if !cli.json => Value::Null, // so the store is not opened again
+        Some(outcome) => json::snapshot(outcome),
+        None => json::described(&inspect::show(store, &SnapshotRef::Id(exported.snapshot_id))?),
     };
-    Ok(show.one(|| json::export(&exported, as_json), || as_text + &text::export(&exported)))
+    let recorded = || recorded.iter().map(|outcome| text::snapshot(outcome, cli.verbose)).collect::<String>();
+    Ok(show.one(|| json::export(&exported, snapshot), || recorded() + &text::export(&exported)))
 }
 
 /// How results are shown.

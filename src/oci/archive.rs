@@ -11,7 +11,8 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
-const ALIGNMENT: u64 = 4096;
+/// How long a block is that filesystems share.
+const BLOCK_BYTES: u64 = 4096;
 
 /// In pieces of this size the kernel copies what it cannot share.
 const PIECE_BYTES: u64 = 64 * 1024;
@@ -101,7 +102,7 @@ impl Archive {
     fn push_header(&mut self, name: &str, size_bytes: u64, is_aligned: bool) -> Result<()> {
         let mut member = Member::file(name.as_bytes(), size_bytes);
         if is_aligned {
-            member.records.extend(tarball::aligning_record(self.size_bytes, ALIGNMENT));
+            member.records.extend(tarball::aligning_record(self.size_bytes, BLOCK_BYTES));
         }
         let mut header = Vec::new();
         member.write_header(&mut header)?;
@@ -130,7 +131,7 @@ pub(super) fn copy(
     out_path: &Path,
     written: &dyn Fn(u64),
 ) -> Result<()> {
-    let copied = copy_file(&blobs.open(blob)?, out).map_err(Error::io("write", out_path))?;
+    let copied = copy_file(&blobs.open(blob)?, blob.size_bytes, out).map_err(Error::io("write", out_path))?;
     if copied != blob.size_bytes {
         return Err(Error::damaged(out_path, format!("blob {} changed while it was copied", blob.digest)));
     }
@@ -138,10 +139,22 @@ pub(super) fn copy(
     Ok(())
 }
 
-/// Copies all of `input` to where `out` stands. The kernel does it (copy_file_range(2)), and shares blocks where the
-/// filesystem can. Where it cannot, pieces that begin at a multiple of their size take a sixth less time; so a first
-/// copy goes up to one.
-fn copy_file(mut input: &File, out: &mut File) -> io::Result<u64> {
-    let to_boundary = out.stream_position()?.wrapping_neg() % PIECE_BYTES;
-    Ok(io::copy(&mut input.take(to_boundary), out)? + io::copy(&mut input, out)?)
+/// Copies `input` to where `out` stands, and returns how much that was: `size_bytes`, unless it has another length.
+///
+/// The kernel copies whole blocks (copy_file_range(2)), and shares them where the filesystem can. Where it cannot, pieces
+/// that begin at a multiple of their size take a sixth less time; so a first copy goes up to one. The rest of a block is
+/// written: whoever wrote behind it in a block that is shared would wait until it is read from the disk.
+fn copy_file(input: &File, size_bytes: u64, out: &mut File) -> io::Result<u64> {
+    let in_blocks = size_bytes - size_bytes % BLOCK_BYTES;
+    let to_boundary = in_blocks.min(out.stream_position()?.wrapping_neg() % PIECE_BYTES);
+    let mut copied = 0;
+    for part in [to_boundary, in_blocks - to_boundary] {
+        if part > 0 {
+            copied += io::copy(&mut input.take(part), out)?;
+        }
+    }
+    let mut rest = Vec::with_capacity(BLOCK_BYTES as usize);
+    input.take(BLOCK_BYTES).read_to_end(&mut rest)?;
+    out.write_all(&rest)?;
+    Ok(copied + rest.len() as u64)
 }

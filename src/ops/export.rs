@@ -10,7 +10,7 @@ use crate::oci::archive::Archive;
 use crate::oci::index::{self, Image};
 use crate::oci::layout::Added;
 use crate::oci::{self, layout};
-use crate::store::{BlobRef, Listed, Snapshot, Store};
+use crate::store::{self, BlobRef, Listed, Snapshot, Store};
 use std::collections::HashSet;
 use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
@@ -82,13 +82,13 @@ pub fn export(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Re
     let images: Vec<Image> =
         snapshots.iter().map(|snapshot| image_of(&store, snapshot)).collect::<Result<_>>()?;
     let blobs = blobs_of(&store, &snapshots, request.since.as_ref())?;
+    let source = store.into_blobs(blobs.iter().map(|blob| blob.digest));
     let phases = Phases::new(monitor);
     let bytes_written = match request.format {
-        Format::OciArchive => write_archive(&store, &images, &blobs, &request.path, &phases)?,
+        Format::OciArchive => write_archive(&source, &images, &blobs, &request.path, &phases)?,
         Format::OciDir => phases.run(Phase::Export, None, || {
             let written = |bytes| monitor.advance(bytes);
-            let added =
-                Added { images: &images, blobs: &blobs, source: &StoreBlobs(&store), written: &written };
+            let added = Added { images: &images, blobs: &blobs, source: &source, written: &written };
             layout::add(&request.path, &added)
         })?,
     };
@@ -152,7 +152,7 @@ fn blobs_of(store: &Store, snapshots: &[Snapshot], since: Option<&SnapshotRef>) 
 }
 
 fn write_archive(
-    store: &Store,
+    source: &store::Blobs,
     images: &[Image],
     blobs: &[oci::Blob],
     path: &Path,
@@ -166,7 +166,7 @@ fn write_archive(
     let total = archive.size_bytes();
     phases.run(Phase::Export, Some(total), || {
         let written = |bytes| phases.monitor.advance(bytes);
-        layout::replace(path, |file| archive.write(&StoreBlobs(store), file, path, &written))
+        layout::replace(path, |file| archive.write(source, file, path, &written))
     })?;
     Ok(total)
 }
@@ -204,10 +204,8 @@ pub(super) fn render_index(listed: &[Listed]) -> Result<Vec<u8>> {
     index::render(&listed.iter().map(image).collect::<Vec<_>>())
 }
 
-struct StoreBlobs<'a>(&'a Store);
-
-impl oci::Blobs for StoreBlobs<'_> {
+impl oci::Blobs for store::Blobs {
     fn open(&self, blob: &oci::Blob) -> Result<File> {
-        self.0.open_blob(&blob.digest, blob.size_bytes)
+        store::Blobs::open(self, &blob.digest, blob.size_bytes)
     }
 }

@@ -136,7 +136,7 @@ impl Store {
 
     /// Returns where a blob is kept.
     pub fn blob_path(&self, digest: &Digest) -> PathBuf {
-        self.path.join("blobs/sha256").join(digest.hex())
+        blob_path(&self.path, digest)
     }
 
     /// Puts `bytes` in the place of a file in the store's own directory, whole.
@@ -196,6 +196,10 @@ impl Store {
     fn tmp(&self) -> PathBuf {
         self.path.join("tmp")
     }
+}
+
+pub(super) fn blob_path(store: &Path, digest: &Digest) -> PathBuf {
+    store.join("blobs/sha256").join(digest.hex())
 }
 
 fn remove_contents(directory: &Path) -> io::Result<()> {

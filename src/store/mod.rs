@@ -35,6 +35,7 @@ pub use packages::FileLists;
 pub use record::PackagesOf;
 pub use record::{NewLayer, NewSnapshot, SnapshotLayer};
 pub use snapshots::{Blob, BlobRef, Layer, LayerUse, Snapshot};
+pub use sound::Blobs;
 pub use stamp_rows::{Packed, Reader, Stamps};
 pub use stamps::StampState;
 

@@ -5,15 +5,17 @@
 //! store) it is read and hashed before it is used, and stamped anew. What a disk gives back wrongly under an unchanged inode
 //! is not seen by that.
 
-use super::{BlobRef, Store};
+use super::blobs::blob_path;
+use super::{BlobRef, InUse, Store};
 use crate::error::{Error, Result};
 use crate::model::digest::Digest;
 use rusqlite::{Connection, OptionalExtension, params};
 use sha2::{Digest as _, Sha256};
+use std::collections::HashMap;
 use std::fs::{File, Metadata};
 use std::io::{self, Read, Seek};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 const BUFFER_BYTES: usize = 256 << 10;
@@ -39,31 +41,41 @@ pub(super) fn stamp(connection: &Connection, digest: &Digest, stamp: BlobStamp) 
         .map(drop)
 }
 
+/// Blobs of a store, for one who reads them for long and needs nothing else of it. The files that SQLite has beside an
+/// open database would be written to the disk together with what is copied meanwhile, and closing would wait for that.
+#[derive(Debug)]
+pub struct Blobs {
+    store: PathBuf,
+    /// As the database had them.
+    stamps: HashMap<Digest, BlobStamp>,
+    _in_use: Option<InUse>,
+}
+
+impl Blobs {
+    /// As [`Store::open_blob`]. The database is opened again only to remember that a blob was read.
+    pub fn open(&self, digest: &Digest, size_bytes: u64) -> Result<File> {
+        let (file, new) = open(&self.store, digest, size_bytes, || self.stamps.get(digest).copied())?;
+        if let Some(new) = new
+            && let Ok(store) = Store::open_unchecked(&self.store)
+        {
+            store.keep_stamp(digest, new);
+        }
+        Ok(file)
+    }
+}
+
 impl Store {
     /// Opens a blob that a row names. Fails with [`Error::Damaged`] where it is missing, or is not what its digest says.
     pub fn open_blob(&self, digest: &Digest, size_bytes: u64) -> Result<File> {
-        let path = self.blob_path(digest);
-        let mut file = match File::open(&path) {
-            Ok(file) => file,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                return Err(Error::damaged(path, "the blob is missing"));
-            }
-            Err(e) => return Err(Error::io("open", &path)(e)),
-        };
-        let metadata = file.metadata().map_err(Error::io("stat", &path))?;
-        if metadata.len() != size_bytes {
-            let what = format!("expected {size_bytes} bytes, found {}", metadata.len());
-            return Err(Error::damaged(path, what));
-        }
-        let now = BlobStamp::of(&metadata);
-        if self.blob_stamp(digest) != Some(now) {
-            let found = hash(&mut file).map_err(Error::io("read", &path))?;
-            if found != *digest {
-                return Err(Error::damaged(path, format!("its content is {found}")));
-            }
-            self.keep_stamp(digest, now);
-        }
+        let (file, new) = open(&self.path, digest, size_bytes, || self.blob_stamp(digest))?;
+        new.iter().for_each(|new| self.keep_stamp(digest, *new));
         Ok(file)
+    }
+
+    /// Closes the database, and returns what opens the blobs with these digests as [`Store::open_blob`] does.
+    pub fn into_blobs(self, digests: impl Iterator<Item = Digest>) -> Blobs {
+        let stamps = digests.filter_map(|digest| Some((digest, self.blob_stamp(&digest)?))).collect();
+        Blobs { store: self.path, stamps, _in_use: self.in_use }
     }
 
     /// Reads a small blob, such as a configuration.
@@ -105,6 +117,37 @@ impl Store {
         let _ = self.connection.busy_timeout(Duration::ZERO);
         let _ = stamp(&self.connection, digest, now);
         let _ = self.connection.busy_timeout(super::PATIENCE);
+    }
+}
+
+/// Opens a blob that is what its digest says. Returns its new stamp where it is not as `known` tells, and was read.
+fn open(
+    store: &Path,
+    digest: &Digest,
+    size_bytes: u64,
+    known: impl FnOnce() -> Option<BlobStamp>,
+) -> Result<(File, Option<BlobStamp>)> {
+    let path = blob_path(store, digest);
+    let mut file = match File::open(&path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            return Err(Error::damaged(path, "the blob is missing"));
+        }
+        Err(e) => return Err(Error::io("open", &path)(e)),
+    };
+    let metadata = file.metadata().map_err(Error::io("stat", &path))?;
+    if metadata.len() != size_bytes {
+        let what = format!("expected {size_bytes} bytes, found {}", metadata.len());
+        return Err(Error::damaged(path, what));
+    }
+    let now = BlobStamp::of(&metadata);
+    if known() == Some(now) {
+        return Ok((file, None));
+    }
+    let found = hash(&mut file).map_err(Error::io("read", &path))?;
+    match found == *digest {
+        true => Ok((file, Some(now))),
+        false => Err(Error::damaged(path, format!("its content is {found}"))),
     }
 }
 
