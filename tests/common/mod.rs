@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, dead_code, unreachable_pub)] // each test binary uses its own part
 
 pub mod browser;
+pub mod case;
 pub mod faults;
 pub mod image;
 pub mod layers;
