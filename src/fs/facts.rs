@@ -43,58 +43,66 @@ impl Cost {
     }
 }
 
-/// Reads the facts of `found` at `positions`, brings the stat data up to date where a path has changed since, and
-/// returns the facts in the order of `positions`. `read` is told the bytes of each file.
+/// What a thread has read.
+#[derive(Default)]
+struct Done {
+    /// Each with its number among the positions.
+    facts: Vec<(usize, Facts)>,
+    /// The positions of paths that have changed since they were found.
+    changed: Vec<(usize, Stat)>,
+    cost: Cost,
+}
+
+/// Reads the facts of `found` at `positions`, brings the stat data up to date where a path has changed since, and gives
+/// `keep` the facts of each, in any order, with its number among the positions. `read` is told the bytes of each file.
 pub fn read_facts(
     root: &Root,
     found: &mut Paths,
     positions: &[usize],
     threads: NonZeroUsize,
     read: &(dyn Fn(u64) + Sync),
-) -> Result<(Vec<Facts>, Cost)> {
+    mut keep: impl FnMut(usize, Facts),
+) -> Result<Cost> {
     let next = AtomicUsize::new(0);
     let failed = AtomicBool::new(false);
     let shared: &Paths = found;
-    let work = || -> Result<Vec<(usize, Stat, Facts)>> {
+    let work = || -> Result<Done> {
         let mut buffer = vec![0; BUFFER_BYTES];
-        let mut done = Vec::new();
-        while let Some(position) = positions.get(next.fetch_add(1, Ordering::Relaxed)) {
-            if failed.load(Ordering::Relaxed) {
-                break;
-            }
+        let mut done = Done::default();
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let Some(position) = positions.get(number).filter(|_| !failed.load(Ordering::Relaxed)) else {
+                return Ok(done);
+            };
             let one = &shared[*position];
             let (stat, facts) =
                 facts_of(root, one, &mut buffer).inspect_err(|_| failed.store(true, Ordering::Relaxed))?;
             if facts.content.is_some() && stat.size_bytes > 0 {
+                done.cost.add(Cost { files: 1, bytes: stat.size_bytes });
                 read(stat.size_bytes);
             }
-            done.push((*position, stat, facts));
+            done.facts.push((number, facts));
+            if stat != one.stat {
+                done.changed.push((*position, stat));
+            }
         }
-        Ok(done)
     };
     let workers = threads.get().min(positions.len().div_ceil(16)).max(1);
-    let done: Vec<Result<Vec<_>>> = std::thread::scope(|scope| {
+    let all: Vec<Result<Done>> = std::thread::scope(|scope| {
         let handles: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
         handles
             .into_iter()
             .map(|h| h.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
             .collect()
     });
-    let mut all = Vec::with_capacity(positions.len());
-    for part in done {
-        all.extend(part?);
-    }
-    all.sort_unstable_by_key(|(position, ..)| *position);
     let mut cost = Cost::default();
-    let facts = all.into_iter().map(|(position, stat, facts)| {
-        if facts.content.is_some() && stat.size_bytes > 0 {
-            cost.files += 1;
-            cost.bytes += stat.size_bytes;
-        }
-        found[position].stat = stat;
-        facts
-    });
-    Ok((facts.collect(), cost))
+    for done in all {
+        let Done { facts, changed, cost: read } = done?;
+        facts.into_iter().for_each(|(number, facts)| keep(number, facts));
+        changed.into_iter().for_each(|(position, stat)| found[position].stat = stat);
+        cost.add(read);
+    }
+    Ok(cost)
 }
 
 fn facts_of(root: &Root, found: &Found, buffer: &mut [u8]) -> Result<(Stat, Facts)> {

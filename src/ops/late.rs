@@ -146,14 +146,13 @@ impl<'o> Late<'o> {
         }
         let mut found = Paths::from(rest.iter().map(|file| file.found.clone()).collect::<Vec<_>>());
         let all: Vec<usize> = (0..found.len()).collect();
-        let (facts, cost) = read_facts(root, &mut found, &all, threads, &|bytes| monitor.advance(bytes))?;
-        for ((file, found), facts) in rest.into_iter().zip(found.iter()).zip(facts) {
-            if found.stat != file.found.stat {
-                return Err(Error::Changed(root.full_path(&file.found.path)));
-            }
-            file.learn(facts);
+        let learn = |number: usize, facts| rest[number].learn(facts);
+        let cost = read_facts(root, &mut found, &all, threads, &|bytes| monitor.advance(bytes), learn)?;
+        let mut seen = rest.iter().zip(found.iter());
+        match seen.find(|(file, found)| found.stat != file.found.stat) {
+            Some((file, _)) => Err(Error::Changed(root.full_path(&file.found.path))),
+            None => Ok(cost),
         }
-        Ok(cost)
     }
 
     /// Returns what was read, in path order.

@@ -139,10 +139,10 @@ impl Look {
         drop((stamps, vouched));
         fresh.retain(|at| late_positions.binary_search(at).is_err());
         let bytes = fresh.iter().map(|at| file_bytes(&found[*at])).sum();
-        let (read, cost) = phases.run(Phase::Hash, Some(bytes), || {
-            read_facts(root, &mut found, &fresh, threads, &|bytes| phases.monitor.advance(bytes))
+        let keep = |number: usize, read| facts[fresh[number]] = read;
+        let cost = phases.run(Phase::Hash, Some(bytes), || {
+            read_facts(root, &mut found, &fresh, threads, &|bytes| phases.monitor.advance(bytes), keep)
         })?;
-        fresh.iter().zip(read).for_each(|(at, read)| facts[*at] = read);
         let late = late_positions.to_vec();
         Ok(Observation { found, facts, fresh, late, gone, scan_start: start, sockets, stamps: state, cost })
     }
