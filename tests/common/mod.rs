@@ -10,6 +10,7 @@ pub mod page;
 pub mod store;
 pub mod tree;
 
+use rustix::time::{ClockId, clock_gettime};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -238,7 +239,7 @@ pub fn layer<'a>(snapshot: &'a Value, role: &str) -> &'a Value {
     snapshot["layers"].as_array().unwrap().iter().find(|layer| layer["role"] == role).unwrap()
 }
 
-/// Waits, without sleeping, until a write in this filesystem gets a later time than all that is below `root` has.
+/// Waits, without sleeping, until a scan begins later than all that is below `root` was written.
 pub fn settle(root: &Path) {
     let mut newest = (0, 0);
     let mut below = vec![root.to_owned()];
@@ -249,20 +250,10 @@ pub fn settle(root: &Path) {
             below.extend(std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
         }
     }
-    let probe = tempfile::NamedTempFile::new_in(root.parent().unwrap()).unwrap();
-    loop {
-        std::fs::write(probe.path(), "x").unwrap();
-        let metadata = probe.path().metadata().unwrap();
-        if (metadata.ctime(), metadata.ctime_nsec()) > newest {
-            // The kernel's coarse clock, by which the scan begins, has passed that too when a second write shows a tick.
-            let passed = (metadata.ctime(), metadata.ctime_nsec());
-            while {
-                std::fs::write(probe.path(), "y").unwrap();
-                let m = probe.path().metadata().unwrap();
-                (m.ctime(), m.ctime_nsec())
-            } <= passed
-            {}
-            return;
-        }
-    }
+    // By the clock that says when a scan begins. Times of files may be finer and ahead of it.
+    let now = || {
+        let now = clock_gettime(ClockId::RealtimeCoarse);
+        (now.tv_sec, now.tv_nsec)
+    };
+    while now() <= newest {}
 }
