@@ -16,8 +16,9 @@ use rootstrata::model::policy::{MtimeRule, Profile};
 use rootstrata::ops::export::{Format, Request, export};
 use rootstrata::ops::monitor::Silent;
 use rootstrata::ops::restore;
-use rootstrata::ops::snapshot::{Options, snapshot};
+use rootstrata::ops::snapshot::{Options, Outcome, snapshot};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, RenameFlags, Timespec, Timestamps, XattrFlags};
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::num::NonZeroUsize;
@@ -25,6 +26,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, lchown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 /// Names that collide often, and odd ones. `dev` is kept empty under one profile, `x` is left out and `v` volatile under some
 /// policies, `m.py` keeps its time under one.
@@ -419,10 +421,14 @@ fn exported(store: &Path, id: i64, to: &Path) -> Vec<u8> {
     bytes
 }
 
-fn holds(rounds: &[Round]) -> Result<(), TestCaseError> {
+fn in_memory() -> tempfile::TempDir {
     let memory = Path::new("/dev/shm");
     let place = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
-    let directory = tempfile::tempdir_in(place).unwrap();
+    tempfile::tempdir_in(place).unwrap()
+}
+
+fn holds(rounds: &[Round]) -> Result<(), TestCaseError> {
+    let directory = in_memory();
     let (root, store) = (directory.path().join("root"), directory.path().join("store"));
     std::fs::create_dir(&root).unwrap();
     if !rounds[0].0.len().is_multiple_of(4) {
@@ -507,18 +513,91 @@ fn left_of(found: &Tree, expected: &Tree, policy: usize) -> Tree {
     left
 }
 
+/// Records rounds twice, in one store that knows what it saw last and in one that does not, so that it plans all of the
+/// root. Returns how many snapshots were planned from a part of it, of how many.
+fn agree(rounds: &[Round], has_links: bool) -> Result<(usize, usize), TestCaseError> {
+    let directory = in_memory();
+    let place = |name: &str| directory.path().join(name);
+    let (root, store, unknowing) = (place("root"), place("store"), place("unknowing"));
+    for at in 0..100usize {
+        let name = |number: usize| OsStr::from_bytes(NAMES[number]);
+        let parent = root.join(name(at % 5)).join(name(at % 12));
+        std::fs::create_dir_all(&parent).unwrap();
+        std::fs::write(parent.join(format!("f{at}")), vec![at as u8; 6_000 + at]).unwrap();
+    }
+    let twin = place("twin");
+    succeeds(Command::new("cp").arg("-a").args([&root, &twin])).unwrap();
+    let (mut parts, mut count) = (0, 0);
+    for (at, (edits, recorded)) in rounds.iter().enumerate() {
+        // The second stage first over the first, then again.
+        let stage = usize::from(at > 0 && rounds[0].1.stage > 0);
+        let recorded = &Recorded { stage, run: None, parent_back: None, ..recorded.clone() };
+        // What is of the future has no stamp either.
+        let is_done = |edit: &&Edit| match edit {
+            Edit::Link(..) => has_links,
+            Edit::Touch(_, seconds, _) => *seconds < 2_000_000_000,
+            _ => true,
+        };
+        // Another root of the same series has updates of its own.
+        let root = if recorded.compression == 4 { &twin } else { &root };
+        let done = edits.iter().filter(is_done);
+        done.for_each(|edit| edit_root(root, edit).unwrap_or_default());
+        // What was written in this tick of the clock has no stamp.
+        std::thread::sleep(Duration::from_millis(12));
+        let options = options(recorded, &[]);
+        let known = snapshot(&store, root, &options, &Silent).map_err(|error| fail(error.to_string()))?;
+        let database = unknowing.join("rootstrata.sqlite");
+        if database.exists() {
+            let connection = rusqlite::Connection::open(&database).unwrap();
+            connection.execute("UPDATE root SET snapshot_id = NULL", []).unwrap();
+        }
+        let whole = snapshot(&unknowing, root, &options, &Silent).map_err(|error| fail(error.to_string()))?;
+        prop_assert_eq!(known.snapshot.manifest, whole.snapshot.manifest, "{:?}", recorded);
+        let totals = |outcome: &Outcome| (outcome.snapshot.entries, outcome.snapshot.content_bytes);
+        prop_assert_eq!(totals(&known), totals(&whole));
+        let dead = |store: &Path| -> Option<i64> {
+            let connection = rusqlite::Connection::open(store.join("rootstrata.sqlite")).unwrap();
+            let path = root.as_os_str().as_bytes();
+            connection
+                .query_row("SELECT dead_bytes FROM root WHERE path = ?", [path], |row| row.get(0))
+                .unwrap()
+        };
+        prop_assert_eq!(dead(&store), dead(&unknowing));
+        count += 1;
+        parts += usize::from((1..known.snapshot.entries).contains(&known.paths_planned));
+    }
+    Ok((parts, count))
+}
+
 /// Runs cases from a beginning of its own.
-fn run_part() {
-    let cases = std::env::var("ROOTSTRATA_CASES").map_or(500, |number| number.parse().unwrap());
+fn run<S: Strategy>(cases: u32, strategy: &S, test: impl Fn(S::Value) -> Result<(), TestCaseError>) {
+    let cases = std::env::var("ROOTSTRATA_CASES").map_or(cases, |number| number.parse().unwrap());
     let config = ProptestConfig {
         cases,
         failure_persistence: None,
         max_shrink_iters: 60,
         ..ProptestConfig::default()
     };
-    let result = TestRunner::new(config).run(&rounds(), |rounds| holds(&rounds));
-    result.unwrap_or_else(|failed| panic!("{failed}"));
+    TestRunner::new(config).run(strategy, test).unwrap_or_else(|failed| panic!("{failed}"));
     println!("{cases} cases");
+}
+
+fn run_part() {
+    run(500, &rounds(), |rounds| holds(&rounds));
+}
+
+#[test]
+fn a_part_of_the_root_is_planned_as_all_of_it() {
+    let (parts, count) = (Cell::new(0), Cell::new(0));
+    run(250, &(rounds(), prop::bool::weighted(0.7)), |(rounds, has_links)| {
+        let found = agree(&rounds, has_links)?;
+        parts.set(parts.get() + found.0);
+        count.set(count.get() + found.1);
+        Ok(())
+    });
+    let (parts, count) = (parts.get(), count.get());
+    println!("{parts} of {count} snapshots of a part");
+    assert!(parts * 10 > count, "{parts} of {count}");
 }
 
 #[test]

@@ -82,10 +82,48 @@ impl Paths {
         self.order[places].iter().map(|(thread, at)| &self.found[*thread as usize][*at as usize])
     }
 
+    /// Returns the place of the directory that holds the path at `at`; `None` for the root.
+    pub fn above(&self, at: usize) -> Option<usize> {
+        let directory = self[at].path.parent_key()?;
+        // It is not far before.
+        let mut step = 1;
+        let first = loop {
+            let before = at.saturating_sub(step);
+            if before == 0 || self[before].path.key() <= directory {
+                break before;
+            }
+            step *= 2;
+        };
+        self.position_among(first..at, directory).ok()
+    }
+
+    /// Returns the place of each path; `None` for one that was not found. `paths` come in order.
+    pub fn positions<'p>(
+        &self,
+        paths: impl Iterator<Item = &'p EntryPath>,
+    ) -> impl Iterator<Item = Option<usize>> {
+        let mut next = 0;
+        paths.map(move |path| {
+            // It is not far after the one before.
+            let mut step = 1;
+            while next + step < self.len() && self[next + step].path < *path {
+                step *= 2;
+            }
+            let found = self.position_among(next..self.len().min(next + step + 1), path.key());
+            next = found.unwrap_or_else(|next| next);
+            found.ok()
+        })
+    }
+
+    fn position_among(&self, places: Range<usize>, key: &[u8]) -> std::result::Result<usize, usize> {
+        let found = |&(thread, at): &(u32, u32)| &self.found[thread as usize][at as usize];
+        let among = self.order[places.clone()].binary_search_by(|at| found(at).path.key().cmp(key));
+        among.map(|among| places.start + among).map_err(|among| places.start + among)
+    }
+
     /// Returns the place of `path` in the order.
     pub fn position(&self, path: &EntryPath) -> Option<usize> {
-        let found = |&(thread, at): &(u32, u32)| &self.found[thread as usize][at as usize];
-        self.order.binary_search_by(|at| found(at).path.cmp(path)).ok()
+        self.position_among(0..self.len(), path.key()).ok()
     }
 }
 

@@ -159,6 +159,11 @@ impl<'t> LayerContent<'t> {
         self.entries.len()
     }
 
+    /// Returns the entries in path order.
+    pub fn entries(&self) -> impl Iterator<Item = &'t Entry> {
+        self.entries.iter().copied()
+    }
+
     /// Returns the number of whiteouts.
     pub fn whiteouts_len(&self) -> usize {
         self.whiteouts.len()

@@ -7,6 +7,7 @@ use super::entry::{Entry, Group};
 use super::layer::Item;
 use super::path::EntryPath;
 use super::tree::Tree;
+use std::collections::HashMap;
 
 /// An entry, owned or borrowed, with the number of its hardlink group among all that is laid.
 pub trait Piece {
@@ -83,6 +84,14 @@ impl Laid {
             Self::Entry(entry) => Laid::Entry(Borrowed { entry, group: entry.group }),
             Self::Whiteout(path) => Laid::Whiteout(path.clone()),
             Self::Opaque(path) => Laid::Opaque(path.clone()),
+        }
+    }
+
+    /// Returns the entry, if it is one.
+    pub fn entry(&self) -> Option<&Entry> {
+        match self {
+            Self::Entry(entry) => Some(entry),
+            Self::Whiteout(_) | Self::Opaque(_) => None,
         }
     }
 
@@ -192,6 +201,16 @@ impl<E: Piece> Overlay<E> {
 }
 
 impl Overlay {
+    /// Tells whether there is a hardlink group of which there is one name alone.
+    pub fn has_lone_links(&self) -> bool {
+        let mut names: HashMap<Group, usize> = HashMap::new();
+        self.entries
+            .iter()
+            .filter_map(|entry| entry.group)
+            .for_each(|group| *names.entry(group).or_default() += 1);
+        names.values().any(|count| *count == 1)
+    }
+
     /// Returns the tree that the layers give.
     pub fn into_tree(self) -> Tree {
         Tree::new(self.entries)

@@ -80,11 +80,17 @@ impl EntryPath {
 
     /// Returns the directory that holds this path; `None` for the root.
     pub fn parent(&self) -> Option<Self> {
-        if self.0.is_empty() {
-            return None;
-        }
-        let end = self.0.iter().rposition(|b| *b == 0).unwrap_or(0);
-        Some(Self(self.0[..end].into()))
+        self.parent_key().map(|key| Self(key.into()))
+    }
+
+    /// Returns the ordered form of the path of the directory that holds this path; `None` for the root.
+    pub fn parent_key(&self) -> Option<&[u8]> {
+        (!self.0.is_empty()).then(|| &self.0[..self.0.iter().rposition(|b| *b == 0).unwrap_or(0)])
+    }
+
+    /// Returns the directories above this path, the root last.
+    pub fn ancestors(&self) -> impl Iterator<Item = Self> {
+        std::iter::successors(self.parent(), Self::parent)
     }
 
     /// Tells whether this path is beneath `directory` (a path is not beneath itself).

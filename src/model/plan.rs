@@ -52,6 +52,8 @@ pub struct Below {
     pub inherited: Vec<Known>,
     /// What the stage had when it was recorded last, over these or others: a base or a delta, and the updates of it.
     pub own: Vec<Known>,
+    /// Where some paths are left out of all layers: how many bytes of the own base or delta are dead there.
+    pub dead_elsewhere_bytes: u64,
 }
 
 /// A layer that exists.
@@ -70,10 +72,21 @@ pub struct Known {
 impl Known {
     /// Returns the entry that it has at `path`.
     pub fn at(&self, path: &EntryPath) -> Option<&Entry> {
-        match &self.items[self.items.binary_search_by(|item| item.path().cmp(path)).ok()?] {
-            Laid::Entry(entry) => Some(entry),
-            _ => None,
-        }
+        self.items[self.position(path)?].entry()
+    }
+
+    /// Tells whether it has an entry or a whiteout at `path`.
+    pub fn has(&self, path: &EntryPath) -> bool {
+        self.position(path).is_some()
+    }
+
+    fn position(&self, path: &EntryPath) -> Option<usize> {
+        self.items.binary_search_by(|item| item.path().cmp(path)).ok()
+    }
+
+    /// Returns the entries that it has, in path order.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.items.iter().filter_map(Laid::entry)
     }
 
     /// Tells whether `update` is so much smaller that it is better laid over this update than put in its place.
@@ -90,12 +103,38 @@ impl Below {
         self.inherited.iter().chain(&self.own)
     }
 
+    /// Takes layers with all of their paths.
+    pub fn new(inherited: Vec<Known>, own: Vec<Known>) -> Self {
+        Self { inherited, own, dead_elsewhere_bytes: 0 }
+    }
+
     fn ground(&self) -> Overlay<Borrowed<'_>> {
         let mut ground = Overlay::new();
         for layer in &self.inherited {
             lay(layer, &mut ground);
         }
         ground
+    }
+
+    /// Lays all of its layers over one another.
+    pub fn overlay(&self) -> Overlay {
+        let mut overlay = Overlay::new();
+        self.layers().for_each(|layer| overlay.lay(layer.items.iter().cloned()));
+        overlay
+    }
+
+    /// Notes that some paths are left out of it, where `dead_bytes` of the own base or delta are dead in all. `tree` is what
+    /// its layers give at the others. Tells whether that can be.
+    pub fn leave_out(&mut self, dead_bytes: u64, tree: &Tree) -> bool {
+        let Some(whole) = self.own.first() else { return true };
+        let elsewhere = dead_bytes.checked_sub(self.dead_bytes(whole, self.ground().entries(), tree));
+        self.dead_elsewhere_bytes = elsewhere.unwrap_or_default();
+        elsewhere.is_some()
+    }
+
+    /// Bytes of the own base or delta that are dead in `now`.
+    fn dead_bytes(&self, whole: &Known, ground: &[Borrowed], now: &Tree) -> u64 {
+        self.dead_elsewhere_bytes + dead_bytes(whole.entries(), ground, now)
     }
 }
 
@@ -113,6 +152,8 @@ pub struct Plan {
     own: Vec<(Role, LayerKey)>,
     /// The one that comes on top of them.
     made: (Role, Outline),
+    /// Bytes of the stage's base or delta that are dead.
+    dead_bytes: u64,
 }
 
 /// One layer of a plan.
@@ -156,22 +197,44 @@ impl<'t> Planned<'t> {
 impl Plan {
     /// Finds the layers that give `now`, the stable side of a tree.
     pub fn new(now: &Tree, below: &Below, limits: &Limits) -> Self {
-        let has_room = below.inherited.len() + 2 <= limits.most_layers;
-        let below = if has_room { below } else { &Below::default() };
-        let names = |layers: &[Known]| layers.iter().map(|layer| (layer.role, layer.key)).collect();
-        let inherited = names(&below.inherited);
-        match build_upon(below, now, limits) {
-            Upon::Own { kept, update } => {
-                Self { inherited, own: names(&below.own[..kept]), made: (Role::Update, update) }
-            }
-            Upon::Nothing | Upon::Anew(_) => {
-                let made = match below.inherited.is_empty() {
-                    true => (Role::Base, Outline::whole()),
-                    false => (Role::Delta, diff::outline(below.ground().entries(), now)),
-                };
-                Self { inherited, own: Vec::new(), made }
-            }
+        let below = if has_room(below, limits) { below } else { &Below::default() };
+        Self::upon_own(now, below, limits).unwrap_or_else(|| Self::anew(now, below))
+    }
+
+    /// Likewise, where `now` and `below` have no path but those that may differ, and the directories above them. `None`
+    /// where a base or a delta is to be made anew, for which all paths count.
+    pub fn of_part(now: &Tree, below: &Below, limits: &Limits) -> Option<Self> {
+        if !has_room(below, limits) {
+            return None;
         }
+        match below.own.is_empty() && !below.inherited.is_empty() {
+            true => Some(Self::anew(now, below)), // a delta, of what differs
+            false => Self::upon_own(now, below, limits),
+        }
+    }
+
+    fn upon_own(now: &Tree, below: &Below, limits: &Limits) -> Option<Self> {
+        let Upon::Own { kept, update, weight } = build_upon(below, now, limits) else { return None };
+        let (inherited, own) = (names(&below.inherited), names(&below.own[..kept]));
+        Some(Self { inherited, own, made: (Role::Update, update), dead_bytes: weight.dead_bytes })
+    }
+
+    fn anew(now: &Tree, below: &Below) -> Self {
+        let (inherited, own) = (names(&below.inherited), Vec::new());
+        if inherited.is_empty() {
+            return Self { inherited, own, made: (Role::Base, Outline::whole()), dead_bytes: 0 };
+        }
+        let ground = below.ground();
+        let outline = diff::outline(ground.entries(), now);
+        let entries = outline.of(now);
+        // Of a hardlink group, which comes whole, some names may lie below as they are.
+        let dead_bytes = dead_bytes(entries.entries(), ground.entries(), now);
+        Self { inherited, own, made: (Role::Delta, outline), dead_bytes }
+    }
+
+    /// Returns how many bytes of the stage's base or delta are dead.
+    pub fn dead_bytes(&self) -> u64 {
+        self.dead_bytes
     }
 
     /// Returns the layers, in the order of the image. `sides` are those that the plan was made for, whatever is known of
@@ -197,6 +260,14 @@ impl Plan {
     }
 }
 
+fn has_room(below: &Below, limits: &Limits) -> bool {
+    below.inherited.len() + 2 <= limits.most_layers
+}
+
+fn names(layers: &[Known]) -> Vec<(Role, LayerKey)> {
+    layers.iter().map(|layer| (layer.role, layer.key)).collect()
+}
+
 /// What becomes of the layers that a stage had.
 #[derive(Debug)]
 pub enum Upon {
@@ -208,6 +279,8 @@ pub enum Upon {
         kept: usize,
         /// What comes on top of them; empty where nothing has changed.
         update: Outline,
+        /// What they weigh with it.
+        weight: Weight,
     },
     /// None stays.
     Anew(Unfit),
@@ -229,7 +302,7 @@ pub fn build_upon(below: &Below, now: &Tree, limits: &Limits) -> Upon {
     let mut weight = Weight {
         base_bytes: whole.content_bytes,
         update_bytes: 0,
-        dead_bytes: dead_bytes(whole, ground.entries(), now),
+        dead_bytes: below.dead_bytes(whole, ground.entries(), now),
     };
     let mut kept = below.own.len();
     loop {
@@ -251,7 +324,7 @@ pub fn build_upon(below: &Below, now: &Tree, limits: &Limits) -> Upon {
         let layers = below.inherited.len() + kept + usize::from(!update.is_empty()) + 1;
         let is_on_top = kept == 1 || update.is_empty() || below.own[kept - 1].carries(&update);
         if layers <= limits.most_layers && weight.is_worth_keeping(limits) && is_on_top {
-            return Upon::Own { kept, update: outline };
+            return Upon::Own { kept, update: outline, weight };
         }
         if kept == 1 || weight.is_dead(limits) {
             return Upon::Anew(Unfit::Weight(weight));
@@ -294,18 +367,17 @@ pub fn weigh(below: &Below, now: &Tree) -> Option<Weight> {
     Some(Weight {
         base_bytes: whole.content_bytes,
         update_bytes: updates.iter().map(|layer| layer.content_bytes).sum(),
-        dead_bytes: dead_bytes(whole, below.ground().entries(), now),
+        dead_bytes: below.dead_bytes(whole, below.ground().entries(), now),
     })
 }
 
 /// Bytes of files of a base or delta in whose place there is none of their length now, or that lie below as well. One that is only
 /// given another time, as a rebuilt package has it, is in the update, whose limit is another; what it holds is alive. Contents are not
 /// compared with those of now: of a late file nobody knows it yet, and a plan must not depend on that.
-fn dead_bytes(whole: &Known, ground: &[Borrowed], now: &Tree) -> u64 {
+fn dead_bytes<'a>(whole: impl Iterator<Item = &'a Entry>, ground: &[Borrowed], now: &Tree) -> u64 {
     let (mut below, mut above) = (ground, now.entries());
     let mut files = Vec::new();
-    for item in &whole.items {
-        let Laid::Entry(entry) = item else { continue };
+    for entry in whole {
         if entry.size_bytes() > 0 {
             let there = seek(&mut above, &entry.path).map(|there| &there.kind);
             let has_length =

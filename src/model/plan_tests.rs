@@ -18,7 +18,7 @@ fn recorded(role: Role, content: &LayerContent, policy: &Policy) -> Known {
 
 fn base(tree: &Tree) -> Below {
     let own = vec![recorded(Role::Base, &LayerContent::whole(tree), &Policy::plain())];
-    Below { inherited: Vec::new(), own }
+    Below::new(Vec::new(), own)
 }
 
 /// What the plan of a snapshot leaves to the next one of the stage.
@@ -30,7 +30,7 @@ fn follow(plan: &[Planned], before: &Below) -> Below {
         None => again(all[&layer.key(&Policy::plain())]),
     };
     let own = plan.iter().filter(|layer| !layer.is_inherited && layer.role != Role::State);
-    Below { inherited: before.inherited.iter().map(again).collect(), own: own.map(known).collect() }
+    Below::new(before.inherited.iter().map(again).collect(), own.map(known).collect())
 }
 
 fn plan<'t>(sides: &'t Sides, below: &Below, limits: &Limits) -> Vec<Planned<'t>> {
@@ -87,7 +87,7 @@ fn a_file_with_another_time_is_no_dead_one_and_a_hardlinked_one_dies_with_its_la
 fn delta_over(below: &[Entry], now: &[Entry]) -> Below {
     let (below, now) = (sides(below, &[]).stable, sides(now, &[]).stable);
     let delta = recorded(Role::Delta, &diff::delta(below.entries(), &now), &Policy::plain());
-    Below { inherited: base(&below).own, own: vec![delta] }
+    Below::new(base(&below).own, vec![delta])
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn the_delta_of_a_stage_does_not_depend_on_what_lies_below() {
     let policy = Policy::plain();
     let delta = |old: &[Entry]| {
         let after = sides(&[old, &[file("new", 3)]].concat(), &[]);
-        let below = Below { inherited: base(&sides(old, &[]).stable).own, own: Vec::new() };
+        let below = Below::new(base(&sides(old, &[]).stable).own, Vec::new());
         let plan = plan(&after, &below, &Limits::default());
         assert_eq!(roles(&plan), [(Role::Base, false), (Role::Delta, true)]);
         plan[1].key(&policy)
@@ -191,7 +191,7 @@ fn an_image_never_has_more_than_the_most_layers() {
     let now = sides(&[file("a", 1)], &[file("s", 1)]);
     let empty = |n| Known { role: Role::Delta, key: LayerKey([n; 32]), content_bytes: 0, items: Vec::new() };
     let inherited = (0..99).map(empty).collect();
-    let planned = plan(&now, &Below { inherited, own: Vec::new() }, &Limits::default());
+    let planned = plan(&now, &Below::new(inherited, Vec::new()), &Limits::default());
     assert_eq!(roles(&planned), [(Role::Base, true), (Role::State, true)]);
     // Updates are put together rather than that there are too many.
     let day = |n: usize| {

@@ -20,9 +20,12 @@ pub struct Expected<'a> {
 }
 
 impl Expected<'_> {
-    /// Returns the places of the stable files that may be read late. `paths` are all that were found, in order, each with
-    /// whether nobody has read it.
-    pub fn candidates<'f>(&self, paths: impl Iterator<Item = (&'f EntryPath, &'f Stat, bool)>) -> Vec<usize> {
+    /// Returns the places of the stable files that may be read late. `paths` come in order, each with its place and whether
+    /// nobody has read it, and after the directories above it.
+    pub fn candidates<'f>(
+        &self,
+        paths: impl Iterator<Item = (usize, &'f EntryPath, &'f Stat, bool)>,
+    ) -> Vec<usize> {
         let mut volatility = self.rules.volatility();
         let mut may_be_late = |path: &EntryPath, stat: &Stat, is_unread: bool| {
             !volatility.holds(path)
@@ -30,9 +33,8 @@ impl Expected<'_> {
                 && stat.kind == StatKind::File
                 && is_settled(stat, self.scan_start)
         };
-        let late =
-            paths.enumerate().filter(|(_, (path, stat, is_unread))| may_be_late(path, stat, *is_unread));
-        late.map(|(at, _)| at).collect()
+        let late = paths.filter(|(_, path, stat, is_unread)| may_be_late(path, stat, *is_unread));
+        late.map(|(at, ..)| at).collect()
     }
 
     /// Tells whether what stat says is enough to tell a file from what is recorded. A file that differs from what its
@@ -86,7 +88,8 @@ mod tests {
         let files = [("a", stat(2, 5)), ("now", stat(2, 1_000)), ("var/log/x", stat(2, 5))];
         let files = files.map(|(at, stat)| (path(at), stat));
         let rules = policy.rules("bootstrap").unwrap();
-        expected(policy, &rules).candidates(files.iter().map(|(path, stat)| (path, stat, true)))
+        expected(policy, &rules)
+            .candidates(files.iter().enumerate().map(|(at, (path, stat))| (at, path, stat, true)))
     }
 
     #[test]

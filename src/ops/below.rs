@@ -45,6 +45,13 @@ impl Place {
     }
 }
 
+impl Place {
+    /// Tells whether `snapshot` is of this stage, recorded under this policy.
+    pub(super) fn is_of(&self, snapshot: &Snapshot, policy: &PolicyKey) -> bool {
+        snapshot.policy_key == *policy && snapshot.series == self.series && snapshot.stage == self.stage
+    }
+}
+
 /// Checks the names that were given before anything is opened.
 pub(super) fn check_names(options: &Options) -> Result<()> {
     options.series.as_deref().map_or(Ok(()), check_series)?;
@@ -194,9 +201,18 @@ impl Ground {
         Ok(true)
     }
 
+    /// Returns the updates of the stage's base or delta, if that is the first of `own`, none where there is none, and lies over
+    /// `inherited`.
+    pub(super) fn updates_over(&self, inherited: &[LayerUse], own: &[LayerUse]) -> Option<&[LayerUse]> {
+        let keys = |layers: &[LayerUse]| layers.iter().map(|layer| layer.layer.key).collect::<Vec<_>>();
+        let first = |own: &[LayerUse]| own.first().map(|first| first.layer.key);
+        let is_same = keys(&self.inherited) == keys(inherited) && first(&self.own) == first(own);
+        is_same.then(|| self.own.get(1..).unwrap_or_default())
+    }
+
     /// Reads what the layers hold.
     pub(super) fn load(&self, store: &Store) -> Result<Below> {
-        Ok(Below { inherited: known_of(store, &self.inherited)?, own: known_of(store, &self.own)? })
+        Ok(Below::new(known_of(store, &self.inherited)?, known_of(store, &self.own)?))
     }
 
     /// Tells whether to read all that the layers hold costs no more than to look up so many paths.

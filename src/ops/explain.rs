@@ -372,7 +372,7 @@ fn made_anew(
     let own = own_layers(store.layers(last.id)?, last);
     let Some(whole) = own.first() else { return Ok(None) };
     let inherited = known_of(store, &layers[..snapshot.inherited_layers.min(layers.len())])?;
-    let below = Below { inherited, own: known_of(store, &own[..1])? };
+    let below = Below::new(inherited, known_of(store, &own[..1])?);
     let stable: Vec<LayerUse> = layers.iter().filter(|layer| layer.role != Role::State).cloned().collect();
     let now = tree_of(store, &ids(&stable))?;
     // What a single update would have weighed, whatever the limits were.

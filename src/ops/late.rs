@@ -44,10 +44,12 @@ pub(super) struct LateFile<'o> {
     facts: OnceLock<Facts>,
 }
 
-/// Chooses the files to be read late: those that go into a layer which is sure to be new. Returns their places.
+/// Chooses the files to be read late, among those at `places` or all: those that go into a layer which is sure to be new.
+/// Returns their places.
 pub(super) fn choose(
     store: &Store,
     looked: &Look,
+    places: Option<&[usize]>,
     expected: &Expected,
     ground: &Ground,
     below: &mut Loading,
@@ -56,7 +58,10 @@ pub(super) fn choose(
     if looked.unread_bytes() < WORTHWHILE_BYTES {
         return Ok(Vec::new());
     }
-    let candidates = expected.candidates(looked.paths());
+    let candidates = match places {
+        Some(places) => expected.candidates(looked.paths(places.iter().copied())),
+        None => expected.candidates(looked.paths(0..looked.found().len())),
+    };
     let is_needed = below.done.is_some() || ground.is_read_sooner_than(candidates.len());
     let below = if is_needed { Some(below.wait(store, ground)?) } else { None };
     let mut sure = Vec::new();

@@ -63,7 +63,7 @@ fn try_look<T>(
     {
         return Ok(Live::Recorded(side));
     }
-    let observed = look.read(root, &[], threads, phases)?;
+    let observed = look.read(root, None, &[], threads, phases)?;
     observed.check(root, threads)?;
     for seen in observed.seen().filter(|seen| seen.stat.kind == StatKind::File && !seen.is_mount) {
         let size_bytes = seen.stat.size_bytes;

@@ -21,6 +21,7 @@ mod live;
 pub mod monitor;
 mod observe;
 mod packages;
+mod part;
 pub mod prune;
 mod recorded;
 mod repair;

@@ -14,8 +14,8 @@ use crate::model::normalise::Seen;
 use crate::model::path::EntryPath;
 use crate::model::plan::Below;
 use crate::model::policy::Rules;
-use crate::model::stamp::{Facts, Stamp, Stat, StatKind, Time};
-use crate::store::{StampState, Stamps, Store};
+use crate::model::stamp::{Facts, Stamp, Stat, StatKind, Time, is_settled};
+use crate::store::{Packed, StampState, Stamps, Store};
 use std::io::Read;
 use std::num::NonZeroUsize;
 
@@ -36,7 +36,9 @@ pub(super) struct Look {
 pub(super) struct Observation {
     /// All paths in order.
     found: Paths,
-    /// What there is to know of each; nothing yet of late files.
+    /// The places of those that count, sorted; `None` where all do.
+    places: Option<Vec<usize>>,
+    /// What there is to know of each of these; nothing yet of late files.
     facts: Vec<Facts>,
     /// Places of those that were read.
     fresh: Vec<usize>,
@@ -44,6 +46,7 @@ pub(super) struct Observation {
     late: Vec<usize>,
     /// Stamped paths that are gone, in their ordered form.
     gone: Vec<Vec<u8>>,
+    has_mounts: bool,
     scan_start: Time,
     /// Sockets, which are not among the paths.
     pub(super) sockets: u64,
@@ -90,6 +93,43 @@ impl Look {
         Self { joined: join(stamps, state, &scan), scan, loaded: None }
     }
 
+    /// Returns the snapshot that the stamps are of and how many bytes of its base or delta are dead, where no path of it can be
+    /// gone, or hidden by a mount, without being among the [`Look::gone`].
+    pub(super) fn known_tree(&self) -> Option<(i64, u64)> {
+        let Joined { state, has_mounts, .. } = &self.joined;
+        state.snapshot_id.zip(state.dead_bytes).filter(|_| !has_mounts)
+    }
+
+    /// Returns all that was found.
+    pub(super) fn found(&self) -> &Paths {
+        &self.scan.found
+    }
+
+    /// Returns the places of the paths that no stamp vouches for, sorted.
+    pub(super) fn unknown(&self) -> &[usize] {
+        &self.joined.unknown
+    }
+
+    /// Tells whether a stamp vouches for the path at this place.
+    pub(super) fn is_vouched(&self, at: usize) -> bool {
+        self.joined.vouched[at]
+    }
+
+    /// Tells whether the path at this place has a stamp, as it is now or was.
+    pub(super) fn is_stamped(&self, at: usize) -> bool {
+        self.joined.unstamped.binary_search(&at).is_err()
+    }
+
+    /// Tells whether the path had a stamp and is gone.
+    pub(super) fn is_gone(&self, path: &EntryPath) -> bool {
+        self.joined.gone.binary_search_by(|gone| gone.as_slice().cmp(path.key())).is_ok()
+    }
+
+    /// Returns the stamped paths that are gone, in order, in their ordered form.
+    pub(super) fn gone(&self) -> &[Vec<u8>] {
+        &self.joined.gone
+    }
+
     /// Returns the snapshot whose tree this is, where every stamp vouched and none is left over, and the stamps of it.
     pub(super) fn same_as(&self) -> Option<(i64, StampState)> {
         let Joined { unknown, gone, state, .. } = &self.joined;
@@ -112,11 +152,17 @@ impl Look {
         self.joined.unknown.iter().map(|at| file_bytes(&self.scan.found[*at])).sum()
     }
 
-    /// Returns all paths in order, with whether it is unread: no stamp vouches for it, and nothing is
+    /// Returns the paths at `places`, each with its place and whether it is unread: no stamp vouches for it, and nothing is
     /// mounted on it.
-    pub(super) fn paths(&self) -> impl Iterator<Item = (&EntryPath, &Stat, bool)> {
-        let found = self.scan.found.iter().zip(&self.joined.vouched);
-        found.map(|(found, is_vouched)| (&found.path, &found.stat, !is_vouched && found.covered.is_none()))
+    pub(super) fn paths(
+        &self,
+        places: impl Iterator<Item = usize>,
+    ) -> impl Iterator<Item = (usize, &EntryPath, &Stat, bool)> {
+        places.map(|at| {
+            let found = &self.scan.found[at];
+            let is_unread = !self.joined.vouched[at] && found.covered.is_none();
+            (at, &found.path, &found.stat, is_unread)
+        })
     }
 
     /// Returns a path with its stat data by its place in the order.
@@ -125,26 +171,48 @@ impl Look {
         (&found.path, &found.stat)
     }
 
-    /// Reads what no stamp vouches for, but for the files at `late_positions`, which are sorted: those are for later.
+    /// Reads what no stamp vouches for, but for the files at `late_positions`, which are sorted: those are for later. Where
+    /// there are `places`, sorted and all of those among them, nothing else counts.
     pub(super) fn read(
         self,
         root: &Root,
+        places: Option<Vec<usize>>,
         late_positions: &[usize],
         threads: NonZeroUsize,
         phases: &Phases,
     ) -> Result<Observation> {
-        let Joined { stamps, vouched, unknown: mut fresh, gone, state } = self.joined;
+        let Joined { stamps, vouched, unknown: mut fresh, gone, has_mounts, state, .. } = self.joined;
         let Scan { mut found, sockets, start } = self.scan;
-        let mut facts = vouched_facts(&stamps, &found, &vouched);
+        let mut facts = match &places {
+            Some(places) => vouched_facts(&stamps, places.iter().map(|at| (&found[*at], vouched[*at]))),
+            None => vouched_facts(&stamps, found.iter().zip(vouched.iter().copied())),
+        };
         drop((stamps, vouched));
         fresh.retain(|at| late_positions.binary_search(at).is_err());
         let bytes = fresh.iter().map(|at| file_bytes(&found[*at])).sum();
-        let keep = |number: usize, read| facts[fresh[number]] = read;
+        let keep = |number: usize, read| {
+            if let Some(among) = place_among(places.as_deref(), fresh[number]) {
+                facts[among] = read;
+            }
+        };
         let cost = phases.run(Phase::Hash, Some(bytes), || {
             read_facts(root, &mut found, &fresh, threads, &|bytes| phases.monitor.advance(bytes), keep)
         })?;
         let late = late_positions.to_vec();
-        Ok(Observation { found, facts, fresh, late, gone, scan_start: start, sockets, stamps: state, cost })
+        let (scan_start, stamps) = (start, state);
+        Ok(Observation {
+            found,
+            places,
+            facts,
+            fresh,
+            late,
+            gone,
+            has_mounts,
+            scan_start,
+            sockets,
+            stamps,
+            cost,
+        })
     }
 }
 
@@ -155,6 +223,10 @@ struct Joined {
     vouched: Vec<bool>,
     /// Places of the paths that no stamp vouches for.
     unknown: Vec<usize>,
+    /// Places of those among them that have none.
+    unstamped: Vec<usize>,
+    /// Whether something is mounted on a path.
+    has_mounts: bool,
     /// Stamped paths that were not found, in their ordered form.
     gone: Vec<Vec<u8>>,
     /// The state of the stamps.
@@ -165,36 +237,52 @@ struct Joined {
 fn join(stamps: Stamps, state: StampState, scan: &Scan) -> Joined {
     let found = &scan.found;
     let mut vouched = Vec::with_capacity(found.len());
-    let mut gone = Vec::new();
+    let (mut unknown, mut unstamped, mut gone) = (Vec::new(), Vec::new(), Vec::new());
+    let mut has_mounts = false;
+    let mut look = |found: &Found, stamp: Option<Packed>| {
+        has_mounts |= found.covered == Some(Cover::Mount);
+        let is_vouched = stamp.is_some_and(|stamp| stamp.mark.vouches_for(&found.stat));
+        if !is_vouched {
+            unknown.push(vouched.len());
+        }
+        if stamp.is_none() {
+            unstamped.push(vouched.len());
+        }
+        vouched.push(is_vouched);
+    };
     let mut rest = found.iter().peekable();
     let mut stamps_in_order = stamps.read();
     while let Some(stamp) = stamps_in_order.next() {
         let key = stamps_in_order.key();
-        while rest.next_if(|found| found.path.key() < key).is_some() {
-            vouched.push(false);
+        while let Some(found) = rest.next_if(|found| found.path.key() < key) {
+            look(found, None);
         }
         match rest.next_if(|found| found.path.key() == key) {
-            Some(found) => vouched.push(stamp.mark.vouches_for(&found.stat)),
+            Some(found) => look(found, Some(stamp)),
             None => gone.push(key.to_owned()),
         }
     }
-    vouched.resize(found.len(), false);
-    let unknown = vouched.iter().enumerate().filter_map(|(at, vouched)| (!vouched).then_some(at)).collect();
-    Joined { stamps, vouched, unknown, gone, state }
+    rest.for_each(|found| look(found, None));
+    Joined { stamps, vouched, unknown, unstamped, has_mounts, gone, state }
 }
 
-/// Returns the facts of each path that a stamp vouches for; of the others, none.
-fn vouched_facts(stamps: &Stamps, found: &Paths, vouched: &[bool]) -> Vec<Facts> {
+/// Returns the facts of each path that a stamp vouches for, as `found` says, which comes in order; of the others, none.
+fn vouched_facts<'f>(stamps: &Stamps, found: impl Iterator<Item = (&'f Found, bool)>) -> Vec<Facts> {
     let mut stamps = stamps.read();
-    let facts_of = |(found, is_vouched): (&Found, &bool)| {
-        while *is_vouched && let Some(stamp) = stamps.next() {
+    let facts_of = |(found, is_vouched): (&Found, bool)| {
+        while is_vouched && let Some(stamp) = stamps.next() {
             if stamps.key() == found.path.key() {
                 return stamp.facts();
             }
         }
         Facts::default()
     };
-    found.iter().zip(vouched).map(facts_of).collect()
+    found.map(facts_of).collect()
+}
+
+/// Where the path at this place is among those at `places`, which are sorted; `None` stands for all.
+fn place_among(places: Option<&[usize]>, at: usize) -> Option<usize> {
+    places.map_or(Some(at), |places| places.binary_search(&at).ok())
 }
 
 fn file_bytes(found: &Found) -> u64 {
@@ -204,7 +292,7 @@ fn file_bytes(found: &Found) -> u64 {
 impl Observation {
     /// Returns the paths that the stamps do not know as they are now, in order: with a stamp where there can be one.
     pub(super) fn changes(&self) -> impl Iterator<Item = (&[u8], Option<Stamp>)> {
-        let stamp = |at: usize| Stamp::new(&self.found[at].stat, self.scan_start, &self.facts[at]);
+        let stamp = |at: usize| Stamp::new(&self.found[at].stat, self.scan_start, self.facts_at(at)?);
         let mut fresh = self.fresh.iter().map(move |at| (self.found[*at].path.key(), *at)).peekable();
         let mut gone = self.gone.iter().map(Vec::as_slice).peekable();
         std::iter::from_fn(move || {
@@ -213,6 +301,15 @@ impl Observation {
             }
             fresh.next().map(|(key, at)| (key, stamp(at)))
         })
+    }
+
+    fn facts_at(&self, at: usize) -> Option<&Facts> {
+        self.facts.get(place_among(self.places.as_deref(), at)?)
+    }
+
+    /// Tells whether every path has a stamp once all that was read is stamped, and nothing is mounted on any.
+    pub(super) fn is_known_whole(&self) -> bool {
+        !self.has_mounts && self.fresh.iter().all(|at| is_settled(&self.found[*at].stat, self.scan_start))
     }
 
     /// Returns the files that nobody has read yet.
@@ -225,20 +322,24 @@ impl Observation {
         check_directories(root, &self.found, threads)
     }
 
-    /// Returns all paths in order.
+    /// Returns all paths that count, in order.
     pub(super) fn seen(&self) -> impl ExactSizeIterator<Item = Seen<'_>> {
-        self.found.iter().zip(&self.facts).map(|(found, facts)| Seen {
-            path: &found.path,
-            stat: &found.stat,
-            facts,
-            is_mount: found.covered.is_some_and(|why| why == Cover::Mount),
+        self.facts.iter().enumerate().map(|(among, facts)| {
+            let found = &self.found[self.places.as_ref().map_or(among, |places| places[among])];
+            let is_mount = found.covered.is_some_and(|why| why == Cover::Mount);
+            Seen { path: &found.path, stat: &found.stat, facts, is_mount }
         })
     }
 
-    /// Returns what was seen at `path`.
+    /// Returns what stat says of `path`.
+    pub(super) fn stat(&self, path: &EntryPath) -> Option<&Stat> {
+        Some(&self.found[self.found.position(path)?].stat)
+    }
+
+    /// Returns what was seen at `path`, if it counts.
     pub(super) fn at(&self, path: &EntryPath) -> Option<(&Stat, &Facts)> {
         let at = self.found.position(path)?;
-        Some((&self.found[at].stat, &self.facts[at]))
+        Some((&self.found[at].stat, self.facts_at(at)?))
     }
 
     /// Returns the content of a small file as it was seen; `None` where there is no such file. Fails where it is

@@ -48,7 +48,7 @@ pub(super) fn read(
     wants_times: bool,
     monitor: &dyn Monitor,
 ) -> Result<Installed> {
-    let is_file = |path: &EntryPath| observed.at(path).is_some_and(|(stat, _)| stat.kind == StatKind::File);
+    let is_file = |path: &EntryPath| observed.stat(path).is_some_and(|stat| stat.kind == StatKind::File);
     for place in places() {
         if is_file(&place.join(rpm::SQLITE.as_bytes())) {
             return match read_sqlite(scratch, root, observed, &place, wants_times) {
@@ -90,7 +90,7 @@ fn read_sqlite(
 ) -> Result<Installed> {
     for name in [rpm::SQLITE, rpm::SQLITE_WAL] {
         let path = place.join(name.as_bytes());
-        if let Some((stat, _)) = observed.at(&path).filter(|(stat, _)| stat.kind == StatKind::File) {
+        if let Some(stat) = observed.stat(&path).filter(|stat| stat.kind == StatKind::File) {
             if stat.size_bytes > LARGEST_DATABASE_BYTES {
                 let reason = format!("{} bytes are more than any has", stat.size_bytes);
                 return Err(Error::RpmDatabase { path: root.full_path(&path), reason });
@@ -105,7 +105,7 @@ fn read_sqlite(
         .collect();
     let mut gathering = Gathering::new(&links);
     let is_seen = |path: &EntryPath, mtime_s: i64| {
-        observed.at(path).is_some_and(|(stat, _)| stat.mtime.seconds == mtime_s)
+        observed.stat(path).is_some_and(|stat| stat.mtime.seconds == mtime_s)
     };
     let mut packages: Vec<(Package, FileList)> = Vec::new();
     let mut lists_bytes = 0;

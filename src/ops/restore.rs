@@ -289,7 +289,7 @@ fn prepare(store: &mut Store, job: &Job, look: Option<Result<Look>>, phases: &Ph
         }
         None => look_beside(store, root, rules, request.threads, phases, |_| Ok(()))?.0?,
     };
-    let observed = look.read(root, &[], request.threads, phases)?;
+    let observed = look.read(root, None, &[], request.threads, phases)?;
     observed.check(root, request.threads)?;
     let mut stamps = observed.stamps;
     if request.writes == Writes::Done {
@@ -310,7 +310,7 @@ fn compare_present(job: &Job, observed: &Observation) -> Result<Plan> {
         seen.iter().filter(|seen| seen.is_mount).map(|seen| seen.path.clone()).collect();
     let unrecordable: Vec<EntryPath> = unrecordable.iter().map(|seen| seen.path.clone()).collect();
     let present = Present { tree: &tree, covered: &covered, mounts: &mounts, unrecordable: &unrecordable };
-    let links = |path: &EntryPath| observed.at(path).map_or(1, |(stat, _)| stat.nlink);
+    let links = |path: &EntryPath| observed.stat(path).map_or(1, |stat| stat.nlink);
     plan(&recorded.tree, &present, spec, request.extra, links).map_err(|obstacle| match obstacle {
         Obstacle::NotADirectory(path) => Error::NotADirectory(root.full_path(&path)),
         Obstacle::Mount(path) => Error::MountPoint(root.full_path(&path)),
@@ -345,7 +345,7 @@ fn dress(
         let directories: Vec<&[u8]> = files.directories().collect();
         let all = files.files().map(|file| (file.directory, file.name, i64::from(file.mtime_s)));
         gathering.add(&directories, all, |at, mtime_s| {
-            observed.at(at).is_some_and(|(stat, _)| stat.mtime.seconds == mtime_s)
+            observed.stat(at).is_some_and(|stat| stat.mtime.seconds == mtime_s)
         });
     }
     let vouched = gathering.finish();

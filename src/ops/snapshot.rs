@@ -7,6 +7,7 @@ use super::late;
 use super::monitor::{Monitor, Phase, Phases};
 use super::observe::{Observation, free_aside, look};
 use super::packages::{self, Installed};
+use super::part::{Part, Totals};
 use crate::error::{Error, Result};
 use crate::fs::facts::Cost;
 use crate::fs::root::Root;
@@ -93,6 +94,8 @@ pub struct Outcome {
     pub files_read: u64,
     /// Bytes of content that were read.
     pub bytes_read: u64,
+    /// How many paths the plan was made of: none where nothing has changed, not all where little has.
+    pub paths_planned: u64,
     /// The time that each phase took.
     pub seconds: Vec<(Phase, Duration)>,
     /// As long as it is there, nobody prunes the store: for an export right after.
@@ -113,11 +116,12 @@ pub fn snapshot(store_path: &Path, root: &Path, options: &Options, monitor: &dyn
         monitor.note(&format!("{finding}; it is made anew"));
     }
     let phases = Phases::new(monitor);
-    let mut attempt = 1;
-    let (id, cost) = loop {
+    let (mut cost, mut attempt) = (Cost::default(), 1);
+    let mut may_plan_part = true;
+    let (id, paths_planned) = loop {
         // What is read late must be as it was when it was found. In a root that does not hold still, less time may pass.
-        let may_read_late = attempt == 1;
-        match try_snapshot(&mut store, &root, &series, options, &policy, &phases, may_read_late) {
+        let how = How { may_read_late: attempt == 1, may_plan_part };
+        match try_snapshot(&mut store, &root, &series, options, &policy, &phases, how) {
             Err(Error::Changed(path)) => {
                 // Its stamp may have said what is not so, and would say it again.
                 if let Some(inside) = path.strip_prefix(root.path()).ok().and_then(entry_path) {
@@ -128,7 +132,14 @@ pub fn snapshot(store_path: &Path, root: &Path, options: &Options, monitor: &dyn
                 }
                 attempt += 1;
             }
-            done => break done?,
+            Err(error) => return Err(error),
+            Ok(tried) => {
+                cost.add(tried.cost);
+                match tried.id {
+                    Some(id) => break (id, tried.paths_planned),
+                    None => may_plan_part = false,
+                }
+            }
         }
     };
     let snapshot = store.find(&SnapshotRef::Id(id))?;
@@ -138,6 +149,7 @@ pub fn snapshot(store_path: &Path, root: &Path, options: &Options, monitor: &dyn
         snapshot,
         files_read: cost.files,
         bytes_read: cost.bytes,
+        paths_planned,
         seconds: phases.spent(),
         in_use: store.in_use(),
     })
@@ -179,6 +191,21 @@ fn policy(root: &Root, options: &Options) -> Policy {
     }
 }
 
+/// What an attempt may do.
+#[derive(Clone, Copy)]
+struct How {
+    may_read_late: bool,
+    may_plan_part: bool,
+}
+
+/// What came of an attempt.
+struct Tried {
+    /// The snapshot; `None` where what has changed is not enough to plan it.
+    id: Option<i64>,
+    cost: Cost,
+    paths_planned: u64,
+}
+
 fn try_snapshot(
     store: &mut Store,
     root: &Root,
@@ -186,8 +213,8 @@ fn try_snapshot(
     options: &Options,
     policy: &Policy,
     phases: &Phases,
-    may_read_late: bool,
-) -> Result<(i64, Cost)> {
+    how: How,
+) -> Result<Tried> {
     let place = Place::find(store, series, options)?;
     let rules = &policy.rules(&place.stage)?;
     let ground = Ground::find(store, &place, options, &policy.key())?;
@@ -198,23 +225,34 @@ fn try_snapshot(
         let made = Composer::new(store, root, options, policy, phases).reuse(&known, &layers)?;
         let packages = known.package_set_id.map_or(PackagesOf::Unknown, PackagesOf::Set);
         let sockets = looked.sockets();
-        let counts = Counts { entries: known.entries, content_bytes: known.content_bytes, sockets };
-        let recording = Recording { place: &place, ground: &ground, policy, root, stamps };
+        let totals = Totals { entries: known.entries, content_bytes: known.content_bytes };
+        let recording = Recording { place: &place, ground: &ground, policy, root, stamps, sockets };
         free_aside(looked);
-        return Ok((record(store, &recording, packages, counts, &made, phases)?, Cost::default()));
+        let id = Some(record(store, &recording, packages, totals, &made, phases)?);
+        return Ok(Tried { id, cost: Cost::default(), paths_planned: 0 });
     }
-    let (observed, understood, mut stamps, below) = std::thread::scope(|scope| -> Result<_> {
-        let loaded = looked.loaded.take();
+    let part = match how.may_plan_part {
+        true => phases.run(Phase::Plan, None, || {
+            Part::find(store, &looked, &ground, &place, policy, options.threads)
+        })?,
+        false => None,
+    };
+    let (part, loaded) = match part {
+        Some((part, below)) => (Some(part), Some(below)),
+        None => (None, looked.loaded.take()),
+    };
+    let (observed, understood, mut stamps, mut below) = std::thread::scope(|scope| -> Result<_> {
         let mut below = Loading::begin(scope, loaded, store.path(), &ground, options.threads);
-        let late = match may_read_late {
+        let places = part.as_ref().map(|part| part.places.as_slice());
+        let late = match how.may_read_late {
             true => phases.run(Phase::Plan, None, || {
                 let expected = Expected { policy, rules, scan_start: looked.scan_start() };
                 let last = last_of(store, &place, policy)?;
-                late::choose(store, &looked, &expected, &ground, &mut below, last.as_ref())
+                late::choose(store, &looked, places, &expected, &ground, &mut below, last.as_ref())
             })?,
             false => Vec::new(),
         };
-        let observed = looked.read(root, &late, options.threads, phases)?;
+        let observed = looked.read(root, places.map(<[_]>::to_vec), &late, options.threads, phases)?;
         let scratch = store.scratch()?;
         // What was read is stamped at once, so that a run that fails later has not read in vain.
         let (stamps, understood) = std::thread::scope(|scope| {
@@ -237,7 +275,15 @@ fn try_snapshot(
             sides.stable = as_seen;
         }
     }
-    let plan = phases.run(Phase::Plan, None, || Plan::new(&sides.stable, &below, &options.limits));
+    let plan = phases.run(Phase::Plan, None, || match &part {
+        Some(part) => {
+            part.complete(&mut below, &sides);
+            Plan::of_part(&sides.stable, &below, &options.limits)
+        }
+        None => Some(Plan::new(&sides.stable, &below, &options.limits)),
+    });
+    let paths_planned = observed.seen().len() as u64;
+    let Some(plan) = plan else { return Ok(Tried { id: None, cost, paths_planned }) };
     let mut packed = Vec::new();
     let late = observed.late();
     if !late.files.is_empty() {
@@ -264,17 +310,18 @@ fn try_snapshot(
         None => PackagesOf::Unknown,
         Some(packages) => PackagesOf::These(packages, &installed.files),
     };
-    let counts = Counts {
-        entries: (sides.stable.entries().len() + sides.volatile.entries().len()) as u64,
-        content_bytes: sides.stable.content_bytes() + sides.volatile.content_bytes(),
-        sockets: observed.sockets,
+    let totals = match &part {
+        Some(part) => part.totals(&sides),
+        None => Totals::of(sides.stable.entries().iter(), sides.volatile.entries().iter()),
     };
-    let recording = Recording { place: &place, ground: &ground, policy, root, stamps };
-    let id = record(store, &recording, packages, counts, &made, phases)?;
+    stamps.dead_bytes = observed.is_known_whole().then(|| plan.dead_bytes());
+    let sockets = observed.sockets;
+    let recording = Recording { place: &place, ground: &ground, policy, root, stamps, sockets };
+    let id = record(store, &recording, packages, totals, &made, phases)?;
     drop(made);
     drop((planned, late));
     free_aside((observed, sides, below));
-    Ok((id, cost))
+    Ok(Tried { id: Some(id), cost, paths_planned })
 }
 
 /// What a root means under a policy.
@@ -355,11 +402,6 @@ struct Recording<'a> {
     policy: &'a Policy,
     root: &'a Root,
     stamps: StampState,
-}
-
-struct Counts {
-    entries: u64,
-    content_bytes: u64,
     sockets: u64,
 }
 
@@ -371,10 +413,8 @@ fn same_snapshot(
     ground: &Ground,
     policy: &Policy,
 ) -> Result<Option<(Snapshot, Vec<LayerUse>)>> {
-    let Some(known) = store.snapshot(id)? else { return Ok(None) };
-    if known.policy_key != policy.key() || known.series != place.series || known.stage != place.stage {
-        return Ok(None);
-    }
+    let known = store.snapshot(id)?.filter(|known| place.is_of(known, &policy.key()));
+    let Some(known) = known else { return Ok(None) };
     let layers = store.layers(known.id)?;
     let is_same = ground.is_that_of(&known, &layers)
         && layers.iter().all(|layer| store.has_blob(&layer.blob.digest, layer.blob.size_bytes))
@@ -386,11 +426,11 @@ fn record(
     store: &mut Store,
     recording: &Recording,
     packages: PackagesOf,
-    counts: Counts,
+    totals: Totals,
     made: &Made,
     phases: &Phases,
 ) -> Result<i64> {
-    let Recording { place, ground, policy, root, stamps } = recording;
+    let Recording { place, ground, policy, root, stamps, sockets } = recording;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let snapshot = NewSnapshot {
         series: &place.series,
@@ -403,9 +443,9 @@ fn record(
         packages,
         manifest: made.manifest,
         config: made.config,
-        entries: counts.entries,
-        content_bytes: counts.content_bytes,
-        sockets: counts.sockets,
+        entries: totals.entries,
+        content_bytes: totals.content_bytes,
+        sockets: *sockets,
         layers: &made.layers.iter().map(|layer| layer.as_recorded()).collect::<Vec<_>>(),
         root_path: root.path(),
         stamps: *stamps,

@@ -120,7 +120,7 @@ fn stages(
 fn weight(store: &Store, snapshot: &Snapshot, layers: &[LayerUse]) -> Result<Option<Weight>> {
     let inherited = known_of(store, &layers[..snapshot.inherited_layers.min(layers.len())])?;
     let own = known_of(store, &own_layers(layers.to_vec(), snapshot))?;
-    let below = Below { inherited, own };
+    let below = Below::new(inherited, own);
     let mut overlay = Overlay::new();
     below.layers().for_each(|layer| overlay.lay(layer.items.iter().cloned()));
     // One that came without its stage before has more.

@@ -35,6 +35,45 @@ impl Store {
         run().map_err(|e| self.failed(e))
     }
 
+    /// Returns what a recorded layer has at `paths`, which are in order; nothing where it has nothing. That these are the rows
+    /// that were recorded is not looked at.
+    pub fn items_at(&self, layer_id: i64, paths: &[EntryPath]) -> Result<Vec<Laid>> {
+        let run = || -> rusqlite::Result<Vec<Laid>> {
+            let sql = format!("SELECT {COLUMNS} FROM entry WHERE layer_id = ? AND path = ?");
+            let mut query = self.connection.prepare_cached(&sql)?;
+            let mut items = Vec::new();
+            for path in paths {
+                items.extend(query.query_row(params![layer_id, path.key()], laid).optional()?);
+            }
+            Ok(items)
+        };
+        run().map_err(|e| self.failed(e))
+    }
+
+    /// As [`Store::items_at`], for paths that are a large part of what the layer has between the first and the last: all of
+    /// that is gone through.
+    pub fn items_among(&self, layer_id: i64, paths: &[EntryPath]) -> Result<Vec<Laid>> {
+        let (Some(first), Some(last)) = (paths.first(), paths.last()) else { return Ok(Vec::new()) };
+        let run = || -> rusqlite::Result<Vec<Laid>> {
+            let sql = format!(
+                "SELECT {COLUMNS} FROM entry WHERE layer_id = ? AND path BETWEEN ? AND ? ORDER BY path"
+            );
+            let mut query = self.connection.prepare_cached(&sql)?;
+            let mut rows = query.query(params![layer_id, first.key(), last.key()])?;
+            let mut rest = paths.iter().peekable();
+            let mut items = Vec::new();
+            while let Some(row) = rows.next()? {
+                let key = row.get_ref(0)?.as_blob()?;
+                while rest.next_if(|path| path.key() < key).is_some() {}
+                if rest.next_if(|path| path.key() == key).is_some() {
+                    items.push(laid(row)?);
+                }
+            }
+            Ok(items)
+        };
+        run().map_err(|e| self.failed(e))
+    }
+
     /// Lays a recorded layer over what `overlay` has. Fails where its rows do not give its key.
     pub fn lay(&self, layer_id: i64, overlay: &mut Overlay) -> Result<()> {
         overlay.lay(self.items(layer_id)?.into_iter());

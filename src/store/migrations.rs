@@ -12,7 +12,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0003_create_file_lists.sql"),
     include_str!("../../migrations/0004_seal_snapshots.sql"),
     include_str!("../../migrations/0005_pack_stamps.sql"),
-    include_str!("../../migrations/0006_add_newer_stamps.sql"),
+    include_str!("../../migrations/0006_change_stamps_in_part.sql"),
 ];
 
 /// "rstr", in the database's header (SQLite's `application_id`).

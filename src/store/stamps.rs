@@ -16,6 +16,9 @@ pub struct StampState {
     pub generation: Option<i64>,
     /// The snapshot whose tree they are of.
     pub snapshot_id: Option<i64>,
+    /// How many bytes of the base or delta of that snapshot's stage are dead; `None` where nobody knows, or where not all
+    /// paths of its tree have stamps.
+    pub dead_bytes: Option<u64>,
     /// A row of them is not as it was written; the next change removes it.
     is_damaged: bool,
 }
@@ -25,6 +28,7 @@ struct Found {
     id: i64,
     generation: i64,
     snapshot_id: Option<i64>,
+    dead_bytes: Option<u64>,
     sum: i64,
 }
 
@@ -39,11 +43,13 @@ impl Store {
             let snapshot_id = match root.snapshot_id.filter(|_| is_sound) {
                 Some(id) => {
                     let newer = stamp_levels::newer_sums(&transaction, root.id)?;
-                    (root.sum == root_sum(root_path, root.generation, id, &newer)).then_some(id)
+                    (root.sum == root_sum(root_path, &root, id, &newer)).then_some(id)
                 }
                 None => None,
             };
-            Ok((stamps, StampState { generation: Some(root.generation), snapshot_id, is_damaged: !is_sound }))
+            let Found { generation, dead_bytes, .. } = root;
+            let (generation, is_damaged) = (Some(generation), !is_sound);
+            Ok((stamps, StampState { generation, snapshot_id, dead_bytes, is_damaged }))
         };
         let stamps = run();
         stamps.map_err(|e| self.failed(e))
@@ -100,6 +106,7 @@ impl Store {
 
     /// Says that the stamps are of a snapshot's tree, if nobody has changed them since `known`.
     pub fn claim_stamps(&mut self, root_path: &Path, known: StampState, snapshot_id: i64) -> Result<()> {
+        let known = StampState { dead_bytes: None, ..known }; // it may be of another snapshot
         claim(&self.connection, root_path, known, snapshot_id).map_err(|e| self.failed(e))
     }
 
@@ -108,6 +115,8 @@ impl Store {
         let mut run = || -> rusqlite::Result<()> {
             let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             if let Some(root) = root_of(&transaction, root_path)? {
+                let query = "UPDATE root SET generation = generation + 1, snapshot_id = NULL WHERE id = ?";
+                transaction.execute(query, [root.id])?;
                 stamp_levels::forget(&transaction, root.id, key)?;
             }
             transaction.commit()
@@ -124,31 +133,37 @@ pub(super) fn claim(
     known: StampState,
     snapshot_id: i64,
 ) -> rusqlite::Result<()> {
-    let Some(Found { id, generation, .. }) = root_of(connection, root_path)? else { return Ok(()) };
-    let newer = stamp_levels::newer_sums(connection, id)?;
-    let sum = root_sum(root_path, generation, snapshot_id, &newer);
-    if known.generation == Some(generation) {
-        connection
-            .prepare_cached("UPDATE root SET snapshot_id = ?, sum = ? WHERE id = ? AND generation = ?")?
-            .execute(params![snapshot_id, sum, id, generation])?;
+    let Some(root) = root_of(connection, root_path)? else { return Ok(()) };
+    if known.generation != Some(root.generation) {
+        return Ok(());
     }
-    Ok(())
+    let root = Found { dead_bytes: known.dead_bytes, ..root };
+    let newer = stamp_levels::newer_sums(connection, root.id)?;
+    let sum = root_sum(root_path, &root, snapshot_id, &newer);
+    connection
+        .prepare_cached(
+            "UPDATE root SET snapshot_id = ?, dead_bytes = ?, sum = ? WHERE id = ? AND generation = ?",
+        )?
+        .execute(params![snapshot_id, root.dead_bytes, sum, root.id, root.generation])
+        .map(drop)
 }
 
 /// What a damaged row does not have, nor one of which newer stamps were lost: that its stamps are of the tree of this snapshot
 /// is then not believed.
-fn root_sum(root_path: &Path, generation: i64, snapshot_id: i64, newer_sums: &[i64]) -> i64 {
+fn root_sum(root_path: &Path, root: &Found, snapshot_id: i64, newer_sums: &[i64]) -> i64 {
     let numbers: Vec<_> =
-        [&[generation, snapshot_id], newer_sums].concat().into_iter().map(i64::to_le_bytes).collect();
+        [&[root.generation, snapshot_id], newer_sums].concat().into_iter().map(i64::to_le_bytes).collect();
     let numbers = numbers.iter().map(<[u8; 8]>::as_slice);
-    sum(std::iter::once(root_path.as_os_str().as_bytes()).chain(numbers))
+    let dead = root.dead_bytes.map(|bytes| [&b"d"[..], &bytes.to_le_bytes()].concat());
+    sum(std::iter::once(root_path.as_os_str().as_bytes()).chain(numbers).chain(dead.as_deref()))
 }
 
 fn root_of(connection: &Connection, root_path: &Path) -> rusqlite::Result<Option<Found>> {
     connection
-        .prepare_cached("SELECT id, generation, snapshot_id, sum FROM root WHERE path = ?")?
+        .prepare_cached("SELECT id, generation, snapshot_id, dead_bytes, sum FROM root WHERE path = ?")?
         .query_row([root_path.as_os_str().as_bytes()], |row| {
-            Ok(Found { id: row.get(0)?, generation: row.get(1)?, snapshot_id: row.get(2)?, sum: row.get(3)? })
+            let (id, generation, snapshot_id) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            Ok(Found { id, generation, snapshot_id, dead_bytes: row.get(3)?, sum: row.get(4)? })
         })
         .optional()
 }

@@ -8,3 +8,6 @@ CREATE TABLE newer_stamp (
     stamps  BLOB NOT NULL,      -- see docs/format.md
     PRIMARY KEY (root_id, first)
 ) STRICT, WITHOUT ROWID;
+
+-- Where little has changed, a plan is made of that alone; this is what it needs to know of the rest.
+ALTER TABLE root ADD COLUMN dead_bytes INTEGER; -- of the base or delta of the snapshot's stage; NULL where nobody knows
