@@ -223,7 +223,7 @@ struct Joined {
     vouched: Vec<bool>,
     /// Places of the paths that no stamp vouches for.
     unknown: Vec<usize>,
-    /// Places of those among them that have none.
+    /// Places of those among them that have none; empty where the root has none at all.
     unstamped: Vec<usize>,
     /// Whether something is mounted on a path.
     has_mounts: bool,
@@ -245,7 +245,7 @@ fn join(stamps: Stamps, state: StampState, scan: &Scan) -> Joined {
         if !is_vouched {
             unknown.push(vouched.len());
         }
-        if stamp.is_none() {
+        if stamp.is_none() && !stamps.is_empty() {
             unstamped.push(vouched.len());
         }
         vouched.push(is_vouched);
@@ -310,6 +310,11 @@ impl Observation {
     /// Tells whether every path has a stamp once all that was read is stamped, and nothing is mounted on any.
     pub(super) fn is_known_whole(&self) -> bool {
         !self.has_mounts && self.fresh.iter().all(|at| is_settled(&self.found[*at].stat, self.scan_start))
+    }
+
+    /// Frees what there is to know of the paths, which all else can do without.
+    pub(super) fn forget_facts(&mut self) {
+        free_aside(std::mem::take(&mut self.facts));
     }
 
     /// Returns the files that nobody has read yet.

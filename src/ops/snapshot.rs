@@ -241,7 +241,7 @@ fn try_snapshot(
         Some((part, below)) => (Some(part), Some(below)),
         None => (None, looked.loaded.take()),
     };
-    let (observed, understood, mut stamps, mut below) = std::thread::scope(|scope| -> Result<_> {
+    let (mut observed, understood, mut stamps, mut below) = std::thread::scope(|scope| -> Result<_> {
         let mut below = Loading::begin(scope, loaded, store.path(), &ground, options.threads);
         let places = part.as_ref().map(|part| part.places.as_slice());
         let late = match how.may_read_late {
@@ -265,7 +265,8 @@ fn try_snapshot(
         Ok((observed, understood?, stamps, below.finish(store, &ground)?))
     })?;
     let Understood { installed, user, mut sides } = understood;
-    let mut cost = observed.cost;
+    let (mut cost, paths_planned) = (observed.cost, observed.seen().len() as u64);
+    observed.forget_facts();
     if let Some(before) = tree_before(store, &ground, &place, &below, policy, &sides)? {
         let as_seen = sides.stable.clone();
         sides.keep_below_mounts(&before);
@@ -282,7 +283,6 @@ fn try_snapshot(
         }
         None => Some(Plan::new(&sides.stable, &below, &options.limits)),
     });
-    let paths_planned = observed.seen().len() as u64;
     let Some(plan) = plan else { return Ok(Tried { id: None, cost, paths_planned }) };
     let mut packed = Vec::new();
     let late = observed.late();
