@@ -7,6 +7,9 @@ mod common;
 use common::layers::{Layout, tree_of};
 use common::tree::{Tree, differences, walked};
 use common::{Bench, rootstrata, settle, sh, text};
+use rootstrata::model::policy::Profile;
+use rootstrata::ops::monitor::Silent;
+use rootstrata::ops::snapshot::{Options, snapshot};
 use rusqlite::Connection;
 use rusqlite::types::Value as Column;
 use serde_json::Value;
@@ -50,12 +53,19 @@ impl Kept {
         bench.snapshot(&root, &format!("{options} bootstrap"));
         sh(&root, "rm d/4; echo more > d/more; echo b > log/b");
         bench.snapshot(&root, &format!("{options} deps-installed --compression gzip"));
-        sh(&root, "echo most > d/most; rm d/2");
+        sh(&root, "echo most > d/most; rm d/2; head -c 50000 /dev/urandom > d/built");
         settle(&root);
         bench.snapshot(&root, &format!("{options} built"));
+        // What has changed since is planned from rows that are looked up one by one.
+        sh(
+            &root,
+            "echo changed > many/1; chmod 600 many/2; rm many/3; touch many/4; echo new > d/new; echo c > log/b",
+        );
+        settle(&root);
         let mut kept =
             Self { tree: walked(&root), bench, root, printed: BTreeMap::new(), archives: BTreeMap::new() };
         kept.keep();
+        assert!(kept.is_planned_from_a_part());
         kept
     }
 
@@ -71,6 +81,20 @@ impl Kept {
             self.bench.json(["export", &id.to_string(), "-o", archive.to_str().unwrap()]);
             self.archives.insert(id, std::fs::read(archive).unwrap());
         }
+    }
+
+    fn is_planned_from_a_part(&self) -> bool {
+        let name = |name: &str| Some(name.to_owned());
+        let options = Options {
+            series: name("s"),
+            stage: name("built"),
+            run: name("r"),
+            profile: Some(Profile::Plain),
+            volatile: vec!["/log".to_owned()],
+            ..Options::default()
+        };
+        let outcome = snapshot(&self.copy(), &self.root, &options, &Silent).unwrap();
+        (1..outcome.snapshot.entries).contains(&outcome.paths_planned)
     }
 
     /// A copy of the store that may be damaged.
@@ -106,8 +130,8 @@ impl Kept {
             }
             std::fs::remove_file(&archive).unwrap_or_default();
         }
-        // The same again, then a new stage; each is the tree, or an error.
-        for (stage, more) in [("built", ""), ("after", "--compression gzip"), ("after", "")] {
+        // The same stage with a few changes, the same again, then a new stage; each is the tree, or an error.
+        for (stage, more) in [("built", ""), ("built", ""), ("after", "--compression gzip"), ("after", "")] {
             let root = self.root.display();
             let arguments = words(&format!(
                 "snapshot {root} --series s --profile plain --volatile /log --run r --stage {stage} {more}"
@@ -406,7 +430,10 @@ os.kill(os.getpid(), signal.SIGKILL)";
 
 #[test]
 fn an_index_or_a_layout_file_that_is_damaged_is_named_and_made_anew() {
-    let kept = Kept::new();
+    let mut kept = Kept::new();
+    // Nothing has changed since, so that the next snapshot would leave both files as they are.
+    kept.bench.snapshot(&kept.root, "--series s --profile plain --volatile /log --run r --stage built");
+    kept.keep();
     for name in ["index.json", "oci-layout"] {
         let whole = std::fs::read(kept.bench.store().join(name)).unwrap();
         let other = kept.bench.path("other");

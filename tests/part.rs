@@ -41,8 +41,16 @@ impl Twice {
         twice
     }
 
-    /// Records the root in both stores, and compares what they say.
+    /// Records the root in both stores, and compares what they say with each other and with what is there.
     fn record(&self, root: &Path) -> Outcome {
+        let known = self.recorded(root);
+        if self.options.mtime.is_none() {
+            assert_same_tree(&self.bench.unpacked(&known.snapshot.id.to_string()), &listed(root));
+        }
+        known
+    }
+
+    fn recorded(&self, root: &Path) -> Outcome {
         settle(root);
         let unknowing = self.bench.path("unknowing");
         let database = unknowing.join("rootstrata.sqlite");
@@ -55,9 +63,6 @@ impl Twice {
         assert_eq!(known.snapshot.manifest, whole.snapshot.manifest);
         let totals = |outcome: &Outcome| (outcome.snapshot.entries, outcome.snapshot.content_bytes);
         assert_eq!(totals(&known), totals(&whole));
-        if self.options.mtime.is_none() {
-            assert_same_tree(&self.bench.unpacked(&known.snapshot.id.to_string()), &listed(root));
-        }
         known
     }
 
@@ -173,6 +178,20 @@ fn what_was_just_written_is_not_taken_for_known() {
     twice.of_all("echo more >> b/1");
     twice.of_all("rm a/new");
     twice.of_a_part("echo more >> b/1");
+}
+
+#[test]
+fn what_a_mount_hid_is_looked_for_in_all() {
+    let twice = Twice::new();
+    let mount = || sh(&twice.root, "mount -t tmpfs none e");
+    let unmount = || sh(&twice.root, "umount e");
+    mount();
+    let hidden = twice.recorded(&twice.root);
+    unmount();
+    assert!(hidden.paths_planned < hidden.snapshot.entries); // what is beneath e counts as unchanged
+    // What was beneath the mount when it was recorded has no stamps.
+    twice.of_all("rm e/x; echo more >> a/1");
+    twice.of_a_part("echo more >> a/2");
 }
 
 #[test]

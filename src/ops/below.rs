@@ -43,9 +43,7 @@ impl Place {
         };
         Ok(Self { series, stage, run })
     }
-}
 
-impl Place {
     /// Tells whether `snapshot` is of this stage, recorded under this policy.
     pub(super) fn is_of(&self, snapshot: &Snapshot, policy: &PolicyKey) -> bool {
         snapshot.policy_key == *policy && snapshot.series == self.series && snapshot.stage == self.stage
@@ -181,7 +179,7 @@ impl Ground {
             None => !inherited.is_empty(),
             Some(first) => self.own.first().is_some_and(|own| key(own) == key(first)),
         };
-        is_same && self.inherited.iter().map(key).eq(inherited.iter().map(key))
+        is_same && have_same_keys(&self.inherited, inherited)
     }
 
     /// Tells whether a file differs from what any of the layers has at its path.
@@ -204,9 +202,8 @@ impl Ground {
     /// Returns the updates of the stage's base or delta, if that is the first of `own`, none where there is none, and lies over
     /// `inherited`.
     pub(super) fn updates_over(&self, inherited: &[LayerUse], own: &[LayerUse]) -> Option<&[LayerUse]> {
-        let keys = |layers: &[LayerUse]| layers.iter().map(|layer| layer.layer.key).collect::<Vec<_>>();
         let first = |own: &[LayerUse]| own.first().map(|first| first.layer.key);
-        let is_same = keys(&self.inherited) == keys(inherited) && first(&self.own) == first(own);
+        let is_same = have_same_keys(&self.inherited, inherited) && first(&self.own) == first(own);
         is_same.then(|| self.own.get(1..).unwrap_or_default())
     }
 
@@ -263,6 +260,11 @@ impl<'scope> Loading<'scope> {
         self.wait(store, ground)?;
         Ok(self.done.unwrap_or_default())
     }
+}
+
+/// Tells whether these are the same layers.
+pub(super) fn have_same_keys(a: &[LayerUse], b: &[LayerUse]) -> bool {
+    a.iter().map(|layer| layer.layer.key).eq(b.iter().map(|layer| layer.layer.key))
 }
 
 /// Of the layers of a snapshot its own base or delta, and the updates of that.

@@ -5,7 +5,7 @@
 //! be put together), and at the volatile ones, which are recorded whole. It gives the same plan as all paths would; where
 //! that is not sure, there is no part.
 
-use super::below::{Ground, Place, known_of};
+use super::below::{Ground, Place, have_same_keys, known_of};
 use super::observe::Look;
 use super::{describe, packages};
 use crate::error::Result;
@@ -39,7 +39,7 @@ pub(super) struct Part {
     /// The paths that may differ, in order, whether they are found or gone.
     differing: Vec<EntryPath>,
     /// What the snapshot has, but for these.
-    others: Totals,
+    rest: Totals,
 }
 
 /// What a tree has.
@@ -121,9 +121,9 @@ impl Part {
                 return Ok(None);
             }
         }
-        let Some(others) = all.without(totals) else { return Ok(None) };
+        let Some(rest) = all.without(totals) else { return Ok(None) };
         let places = places(looked, found.into_iter().flatten().collect(), &state, policy);
-        Ok(Some((Self { places, differing, others }, below)))
+        Ok(Some((Self { places, differing, rest }, below)))
     }
 
     /// Adds what lies below at the other paths, which is what is there now. `below` is what the part had.
@@ -147,8 +147,8 @@ impl Part {
             [&sides.stable, &sides.volatile].map(|side| side.entries().iter().filter(among));
         let Totals { entries, content_bytes } = Totals::of(stable, volatile);
         Totals {
-            entries: self.others.entries + entries,
-            content_bytes: self.others.content_bytes + content_bytes,
+            entries: self.rest.entries + entries,
+            content_bytes: self.rest.content_bytes + content_bytes,
         }
     }
 }
@@ -187,9 +187,10 @@ impl Last {
         }
         let Some(others) = ground.updates_over(&inherited, &whole) else { return Ok(None) };
         let updates = whole.split_off(whole.len().min(1));
-        let keys = |layers: &[LayerUse]| layers.iter().map(|layer| layer.layer.key).collect::<Vec<_>>();
-        let is_same = keys(&updates) == keys(others);
-        let others = if is_same { None } else { Some(known_of(store, others)?) };
+        let others = match have_same_keys(&updates, others) {
+            true => None,
+            false => Some(known_of(store, others)?),
+        };
         let updates = known_of(store, &updates)?;
         Ok(Some(Self { snapshot, dead_bytes, inherited, whole, updates, state, others }))
     }

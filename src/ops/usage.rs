@@ -5,7 +5,6 @@ use super::prune::dead_blobs;
 use crate::error::Result;
 use crate::model::digest::Digest;
 use crate::model::layer::Role;
-use crate::model::overlay::Overlay;
 use crate::model::plan::{Below, Weight, weigh};
 use crate::store::{LayerUse, Snapshot, Store};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -121,8 +120,7 @@ fn weight(store: &Store, snapshot: &Snapshot, layers: &[LayerUse]) -> Result<Opt
     let inherited = known_of(store, &layers[..snapshot.inherited_layers.min(layers.len())])?;
     let own = known_of(store, &own_layers(layers.to_vec(), snapshot))?;
     let below = Below::new(inherited, own);
-    let mut overlay = Overlay::new();
-    below.layers().for_each(|layer| overlay.lay(layer.items.iter().cloned()));
+    let mut overlay = below.overlay();
     // One that came without its stage before has more.
     for layer in layers.iter().skip(below.layers().count()).filter(|layer| layer.role != Role::State) {
         store.lay(layer.layer.id, &mut overlay)?;

@@ -104,13 +104,8 @@ impl<'r> Iterator for Reader<'r> {
                 self.older.take();
             }
             let level = if self.is_newer { &mut self.newer } else { &mut self.older };
-            level.is_at_path = false;
-            if split_gone(&mut level.rest) {
-                continue;
-            }
-            match split_stamp(&mut level.rest) {
-                None => level.rest = &[],
-                stamp => return stamp,
+            if let Some(Said::Stamp(stamp)) = level.take() {
+                return Some(stamp);
             }
         }
     }
