@@ -102,6 +102,8 @@ pub enum Error {
     Image(String),
     #[error("{} exists and is no regular file", show(.0))]
     NotAFile(PathBuf),
+    #[error("{} is a terminal: an archive goes to a file or a pipe", show(.0))]
+    Terminal(PathBuf),
 }
 
 /// Some libraries put a path of their own, such as that of a temporary file, into an error; what the kernel said is

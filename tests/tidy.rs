@@ -16,8 +16,9 @@ const HOUSE: &[&[&str]] = &[
     &["cli"],
     &["ops"],
     &["fs", "layer", "store", "oci", "rpm", "dpkg", "apk", "registry"],
-    &["tarball"],
+    &["tarball", "output"],
     &["model"],
+    &["lock"],
     &["error"],
     &["printable"],
 ];

@@ -2,6 +2,7 @@
 
 use super::args_keep::{IMPORT_HELP, ImportArgs, PRUNE_HELP, PruneArgs, SquashArgs, VERIFY_HELP, VerifyArgs};
 use super::args_query::{DIFF_HELP, DiffArgs, FIND_HELP, FIND_USAGE, FindArgs};
+use super::own_output;
 use super::paint::When;
 use super::restore::{HELP as RESTORE_HELP, RestoreArgs};
 use crate::layer::codec::Compression;
@@ -16,7 +17,8 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use std::ffi::OsStr;
 use std::num::NonZeroUsize;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 const EPOCH_VARIABLE: &str = "SOURCE_DATE_EPOCH";
 
@@ -207,7 +209,7 @@ pub(super) struct ExportArgs {
     /// Record ROOT first, with the options of `rootstrata snapshot`
     #[arg(long, value_name = "ROOT", conflicts_with = "snapshot")]
     pub(super) root: Option<PathBuf>,
-    /// File or directory to write
+    /// File or directory to write; - for an archive on stdout
     #[arg(short, long, value_name = "PATH")]
     output: PathBuf,
     /// Form of the image: oci-archive, one tar file, or oci-dir, a layout
@@ -257,9 +259,22 @@ impl Cli {
         }
         if let Command::Diff(args) = &self.command
             && self.json
-            && args.html.as_deref() == Some(Path::new("-"))
+            && args.html.as_deref().is_some_and(own_output::is_named_by)
         {
             return fail(ErrorKind::ArgumentConflict, "stdout takes the page or the JSON, not both");
+        }
+        if let Command::Export(args) = &self.command
+            && own_output::is_named_by(&args.output)
+        {
+            if args.format == Some(Format::OciDir) {
+                return fail(
+                    ErrorKind::ArgumentConflict,
+                    "stdout takes an oci-archive; an oci-dir is a directory",
+                );
+            }
+            if self.json {
+                return fail(ErrorKind::ArgumentConflict, "stdout takes the archive or the JSON, not both");
+            }
         }
         let record = match &self.command {
             Command::Snapshot { record, .. } => Some(record),
@@ -305,6 +320,7 @@ impl ExportArgs {
         Request {
             snapshot: self.snapshot.clone().unwrap_or(SnapshotRef::Id(0)),
             path: self.output.clone(),
+            stream: own_output::is_named_by(&self.output).then(own_output::file).flatten().map(Arc::new),
             format: self.format.unwrap_or_default(),
             all_stages: self.all_stages,
             since: self.since.clone(),
@@ -392,11 +408,17 @@ mod tests {
     }
 
     #[test]
-    fn stdout_takes_a_page_or_json() {
+    fn stdout_takes_a_page_an_archive_or_json() {
         for line in ["diff a b --html - -q", "diff a b --html x --json"] {
             assert!(parse(&format!("rootstrata {line}")).is_ok(), "{line}");
         }
         assert!(parse("rootstrata diff a b --html - --json").is_err());
+        for line in ["export a -o -", "export a -o - -q --stats", "export a -o x --json"] {
+            assert!(parse(&format!("rootstrata {line}")).is_ok(), "{line}");
+        }
+        for line in ["export a -o - --json", "export a -o - --format oci-dir"] {
+            assert!(parse(&format!("rootstrata {line}")).is_err(), "{line}");
+        }
     }
 
     #[test]

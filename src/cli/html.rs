@@ -5,13 +5,14 @@
 //! other script, no other style, and no request.
 
 use super::json_diff;
+use super::own_output;
 use super::paint::{Paint, When};
 use super::text_diff::{self, Layout};
 use crate::error::{Error, Result};
 use crate::layer::codec;
-use crate::oci::layout;
 use crate::ops::diff::Difference;
 use crate::ops::export;
+use crate::output::{self, Out, Place, Stream};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use std::collections::HashSet;
@@ -38,23 +39,31 @@ pub(super) enum Target<'a> {
 }
 
 impl<'a> Target<'a> {
-    /// Reads what `--html` names; `-` is stdout.
+    /// Reads what `--html` names.
     pub(super) fn new(path: &'a Path) -> Self {
-        if path == Path::new("-") { Self::Stdout } else { Self::File(path) }
+        if own_output::is_named_by(path) { Self::Stdout } else { Self::File(path) }
     }
 
     /// Fails where no page could be written, before the work is done.
-    pub(super) fn check(self) -> Result<()> {
+    pub(super) fn check(self, store: &Path) -> Result<()> {
         match self {
             Self::Stdout => Ok(()),
-            Self::File(path) => export::check_file(path),
+            Self::File(path) => export::check_file(store, path),
         }
     }
 }
 
-/// Writes the page beside its place and renames it.
+/// Puts the page in its place, whole or not at all, or writes it to what is no regular file.
 pub(super) fn write(path: &Path, page: &str) -> Result<()> {
-    layout::replace(path, |file| file.write_all(page.as_bytes()).map_err(Error::io("write", path)))
+    let to = |out: &mut dyn Out| out.file().write_all(page.as_bytes()).map_err(Error::io("write", path));
+    match output::find(path)? {
+        Place::Name(target) => output::replace(&target, |file| to(file)),
+        Place::Stream => {
+            let mut stream = Stream(output::open(path)?);
+            to(&mut stream)?;
+            stream.finish().map_err(Error::io("write", path))
+        }
+    }
 }
 
 /// Returns the page. `scope` says what was left out of the comparison, as sentences.

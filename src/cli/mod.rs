@@ -8,6 +8,7 @@ mod json;
 mod json_diff;
 mod json_keep;
 mod json_query;
+mod own_output;
 mod pager;
 mod paint;
 mod progress;
@@ -19,7 +20,7 @@ mod text_query;
 
 pub use args::Cli;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::names::SnapshotRef;
 use crate::model::path::EntryPath;
 use crate::ops::{
@@ -145,7 +146,7 @@ pub fn run(cli: &Cli) -> Result<Answer> {
 
 fn run_diff(cli: &Cli, store: &Path, args: &DiffArgs, show: &Show) -> Result<Answer> {
     let target = args.html.as_deref().map(html::Target::new);
-    target.map_or(Ok(()), html::Target::check)?;
+    target.map_or(Ok(()), |target| target.check(store))?;
     let difference = diff::diff(store, &args.request(), &Progress::new(cli.quiet))?;
     print_stats(cli, &[&difference.seconds], None);
     difference.notes.iter().for_each(|note| say(&format!("rootstrata: note: {note}")));
@@ -171,13 +172,21 @@ fn run_export(cli: &Cli, store: &Path, args: &ExportArgs, show: &Show) -> Result
     let recorded = match &args.root {
         None => None,
         Some(root) => {
-            request.since = export::prepare(store, request.since.as_ref(), &request.path, request.format)?;
+            request.since = export::prepare(store, &request)?;
             let outcome = snapshot::snapshot(store, root, &args.record.options(), &progress)?;
             request.snapshot = SnapshotRef::Id(outcome.snapshot.id);
             Some(outcome)
         }
     };
-    let exported = export::export(store, &request, &progress)?;
+    let exported = match export::export(store, &request, &progress) {
+        // Whoever stops reading has seen enough.
+        Err(Error::Io { source, .. })
+            if request.stream.is_some() && source.kind() == std::io::ErrorKind::BrokenPipe =>
+        {
+            return Ok(String::new());
+        }
+        exported => exported?,
+    };
     let mut seconds = vec![&exported.seconds];
     seconds.extend(recorded.iter().map(|outcome| &outcome.seconds));
     print_stats(cli, &seconds, recorded.as_ref());
@@ -187,7 +196,14 @@ fn run_export(cli: &Cli, store: &Path, args: &ExportArgs, show: &Show) -> Result
         None => json::described(&inspect::show(store, &SnapshotRef::Id(exported.snapshot_id))?),
     };
     let recorded = || recorded.iter().map(|outcome| text::snapshot(outcome, cli.verbose)).collect::<String>();
-    Ok(show.one(|| json::export(&exported, snapshot), || recorded() + &text::export(&exported)))
+    let text = show.one(|| json::export(&exported, snapshot), || recorded() + &text::export(&exported));
+    if request.stream.is_none() {
+        return Ok(text);
+    }
+    if !text.is_empty() {
+        say(text.trim_end()); // stdout has the archive
+    }
+    Ok(String::new())
 }
 
 /// How results are shown.

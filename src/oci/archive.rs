@@ -6,6 +6,7 @@
 use super::{Blob, Blobs, blob_name};
 use crate::error::{Error, Result};
 use crate::model::names::OCI_LAYOUT;
+use crate::output::{self, Out};
 use crate::tarball::{self, Member};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -16,6 +17,9 @@ const BLOCK_BYTES: u64 = 4096;
 
 /// In pieces of this size the kernel copies what it cannot share.
 const PIECE_BYTES: u64 = 64 * 1024;
+
+/// The longest copy.
+const MOST_BYTES: u64 = 32 << 20;
 
 /// What an archive consists of, and how long it will be.
 #[derive(Debug)]
@@ -54,12 +58,12 @@ impl Archive {
         self.size_bytes
     }
 
-    /// Tells whether the file at `path` is this archive: its length, all of its headers and its index are the same.
-    /// The content of blobs is not read.
+    /// Tells whether the file at `path` is this archive: its length, all of its headers and its index are the same. The
+    /// content of blobs is not read, but must be there: what a power cut took has left a hole.
     pub fn is_at(&self, path: &Path) -> bool {
         let same = || -> io::Result<bool> {
             let mut file = std::fs::File::open(path)?;
-            if file.metadata()?.len() != self.size_bytes {
+            if file.metadata()?.len() != self.size_bytes || !output::has_no_hole(&file, self.size_bytes)? {
                 return Ok(false);
             }
             for part in &self.parts {
@@ -74,23 +78,25 @@ impl Archive {
                     }
                 }
             }
+            file.sync_all()?; // whoever wrote it may not have done so
             Ok(true)
         };
         same().unwrap_or(false) // what cannot be read is written anew
     }
 
-    /// Writes the archive. `out_path` names it in errors; `written` is told the bytes of each part.
+    /// Writes the archive from first to last; `out` need not be able to seek. `out_path` names it in errors; `written` is
+    /// told the bytes of each part.
     pub fn write(
         &self,
         blobs: &dyn Blobs,
-        out: &mut File,
+        out: &mut dyn Out,
         out_path: &Path,
         written: &dyn Fn(u64),
     ) -> Result<()> {
         for part in &self.parts {
             match part {
                 Part::Bytes(bytes) => {
-                    out.write_all(bytes).map_err(Error::io("write", out_path))?;
+                    out.file().write_all(bytes).map_err(Error::io("write", out_path))?;
                     written(bytes.len() as u64);
                 }
                 Part::Blob(blob) => copy(blobs, blob, out, out_path, written)?,
@@ -127,15 +133,15 @@ impl Archive {
 pub(super) fn copy(
     blobs: &dyn Blobs,
     blob: &Blob,
-    out: &mut File,
+    out: &mut dyn Out,
     out_path: &Path,
     written: &dyn Fn(u64),
 ) -> Result<()> {
-    let copied = copy_file(&blobs.open(blob)?, blob.size_bytes, out).map_err(Error::io("write", out_path))?;
+    let copied = copy_file(&blobs.open(blob)?, blob.size_bytes, out, written);
+    let copied = copied.map_err(Error::io("write", out_path))?;
     if copied != blob.size_bytes {
         return Err(Error::damaged(out_path, format!("blob {} changed while it was copied", blob.digest)));
     }
-    written(copied);
     Ok(())
 }
 
@@ -143,18 +149,29 @@ pub(super) fn copy(
 ///
 /// The kernel copies whole blocks (copy_file_range(2)), and shares them where the filesystem can. Where it cannot, pieces
 /// that begin at a multiple of their size take a sixth less time; so a first copy goes up to one. The rest of a block is
-/// written: whoever wrote behind it in a block that is shared would wait until it is read from the disk.
-fn copy_file(input: &File, size_bytes: u64, out: &mut File) -> io::Result<u64> {
+/// written: whoever wrote behind it in a block that is shared would wait until it is read from the disk. Between long
+/// copies, `out` has what there is synced.
+fn copy_file(input: &File, size_bytes: u64, out: &mut dyn Out, written: &dyn Fn(u64)) -> io::Result<u64> {
     let in_blocks = size_bytes - size_bytes % BLOCK_BYTES;
-    let to_boundary = in_blocks.min(out.stream_position()?.wrapping_neg() % PIECE_BYTES);
+    let stands_at = out.file().stream_position().unwrap_or(0); // pipes have none
+    let mut next = in_blocks.min(stands_at.wrapping_neg() % PIECE_BYTES);
     let mut copied = 0;
-    for part in [to_boundary, in_blocks - to_boundary] {
-        if part > 0 {
-            copied += io::copy(&mut input.take(part), out)?;
+    while copied < in_blocks {
+        let part = match next {
+            0 => 0,
+            next => io::copy(&mut input.take(next), out.file())?,
+        };
+        out.wrote(part)?;
+        written(part);
+        copied += part;
+        if part < next {
+            break; // it has become shorter
         }
+        next = (in_blocks - copied).min(MOST_BYTES);
     }
     let mut rest = Vec::with_capacity(BLOCK_BYTES as usize);
     input.take(BLOCK_BYTES).read_to_end(&mut rest)?;
-    out.write_all(&rest)?;
+    out.file().write_all(&rest)?;
+    written(rest.len() as u64);
     Ok(copied + rest.len() as u64)
 }

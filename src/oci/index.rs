@@ -44,6 +44,12 @@ pub fn merge(there: &[u8], images: &[Image], path: &Path) -> Result<Vec<u8>> {
     of_descriptors(all)
 }
 
+/// Tells whether these are the first bytes of an index at most: what a power cut leaves of one that was not synced.
+pub fn is_cut(bytes: &[u8]) -> bool {
+    let written = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    serde_json::from_slice::<serde::de::IgnoredAny>(&bytes[..written]).is_err_and(|e| e.is_eof())
+}
+
 fn of_descriptors(descriptors: Vec<Descriptor>) -> Result<Vec<u8>> {
     let index = ImageIndexBuilder::default()
         .schema_version(2u32)
@@ -87,5 +93,15 @@ mod tests {
         let expected = render(&[image(3, None), image(1, Some("a")), image(4, Some("b"))]).unwrap();
         assert_eq!(String::from_utf8(merged).unwrap(), String::from_utf8(expected).unwrap());
         assert!(merge(b"{", &[], Path::new("index.json")).is_err());
+    }
+
+    #[test]
+    fn an_index_that_was_cut_is_told_from_one_that_is_none() {
+        let whole = render(&[image(1, Some("a"))]).unwrap();
+        for length in 0..whole.len() {
+            assert!(is_cut(&whole[..length]), "{length}");
+            assert!(is_cut(&[&whole[..length], &[0; 100]].concat()), "{length}");
+        }
+        assert!(!is_cut(&whole) && !is_cut(b"{]") && !is_cut(b"no index"));
     }
 }

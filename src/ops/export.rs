@@ -10,11 +10,13 @@ use crate::oci::archive::Archive;
 use crate::oci::index::{self, Image};
 use crate::oci::layout::Added;
 use crate::oci::{self, layout};
+use crate::output::{self, Place, Stream};
 use crate::store::{self, BlobRef, Listed, Snapshot, Store};
 use std::collections::HashSet;
 use std::fs::File;
-use std::os::unix::ffi::OsStrExt;
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The form of an export (containers-transports(5)).
@@ -34,6 +36,8 @@ pub struct Request {
     pub snapshot: SnapshotRef,
     /// Where to.
     pub path: PathBuf,
+    /// An open file that an archive is written to from first to last; then the path only names it.
+    pub stream: Option<Arc<File>>,
     /// In which form.
     pub format: Format,
     /// Also the other stages of its run, each as an image of its own.
@@ -60,24 +64,29 @@ pub struct Outcome {
 }
 
 /// Finds out what can be known before the snapshot is recorded that is to be exported: whether the target can be
-/// written, and which snapshot `since` means now. Returns the request with that one's number.
-pub fn prepare(
-    store_path: &Path,
-    since: Option<&SnapshotRef>,
-    path: &Path,
-    format: Format,
-) -> Result<Option<SnapshotRef>> {
-    match format {
-        Format::OciArchive => check_file(path)?,
-        Format::OciDir => drop(layout::check(path)?),
-    }
+/// written, and which snapshot `since` means now. Returns the request's `since` with that one's number.
+pub fn prepare(store_path: &Path, request: &Request) -> Result<Option<SnapshotRef>> {
+    check(store_path, request)?;
+    let since = request.since.as_ref();
     since.map(|since| Ok(SnapshotRef::Id(Store::open(store_path)?.find(since)?.id))).transpose()
+}
+
+fn check(store_path: &Path, request: &Request) -> Result<()> {
+    match (request.format, &request.stream) {
+        (Format::OciArchive, Some(stream)) => refuse_terminal(stream, &request.path),
+        (Format::OciArchive, None) => check_file(store_path, &request.path),
+        (Format::OciDir, _) => {
+            refuse_store(store_path, &request.path)?;
+            layout::check(&request.path).map(drop)
+        }
+    }
 }
 
 /// Exports from the store at `store_path`.
 pub fn export(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Result<Outcome> {
     let store = Store::open(store_path)?;
     let chosen = store.find(&request.snapshot)?;
+    check(store_path, request)?;
     let snapshots = if request.all_stages { stages_of(&store, &chosen)? } else { vec![chosen.clone()] };
     let images: Vec<Image> =
         snapshots.iter().map(|snapshot| image_of(&store, snapshot)).collect::<Result<_>>()?;
@@ -85,10 +94,15 @@ pub fn export(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Re
     let source = store.into_blobs(blobs.iter().map(|blob| blob.digest));
     let phases = Phases::new(monitor);
     let bytes_written = match request.format {
-        Format::OciArchive => write_archive(&source, &images, &blobs, &request.path, &phases)?,
+        Format::OciArchive => {
+            let archive = Archive::new(&index::render(&images)?, &blobs)?;
+            write_archive(&archive, &source, request, &phases)?
+        }
         Format::OciDir => phases.run(Phase::Export, None, || {
             let written = |bytes| monitor.advance(bytes);
-            let added = Added { images: &images, blobs: &blobs, source: &source, written: &written };
+            let note = |text: &str| monitor.note(text);
+            let added =
+                Added { images: &images, blobs: &blobs, source: &source, written: &written, note: &note };
             layout::add(&request.path, &added)
         })?,
     };
@@ -151,40 +165,68 @@ fn blobs_of(store: &Store, snapshots: &[Snapshot], since: Option<&SnapshotRef>) 
     Ok(all)
 }
 
+/// Returns the bytes written: 0 where a file held them already.
 fn write_archive(
+    archive: &Archive,
     source: &store::Blobs,
-    images: &[Image],
-    blobs: &[oci::Blob],
-    path: &Path,
+    request: &Request,
     phases: &Phases,
 ) -> Result<u64> {
-    refuse_other_than_file(path)?;
-    let archive = Archive::new(&index::render(images)?, blobs)?;
-    if archive.is_at(path) {
-        return Ok(0);
-    }
+    let path = &request.path;
+    let place = match &request.stream {
+        Some(_) => Place::Stream,
+        None => output::find(path)?,
+    };
     let total = archive.size_bytes();
-    phases.run(Phase::Export, Some(total), || {
-        let written = |bytes| phases.monitor.advance(bytes);
-        layout::replace(path, |file| archive.write(source, file, path, &written))
-    })?;
-    Ok(total)
-}
-
-/// Fails where no file could be put at `path`: nothing but a file is replaced.
-pub fn check_file(path: &Path) -> Result<()> {
-    refuse_other_than_file(path)?;
-    layout::check_writable(path)
-}
-
-fn refuse_other_than_file(path: &Path) -> Result<()> {
-    if path.as_os_str().as_bytes().ends_with(b"/") {
-        return Err(Error::IsADirectory(path.to_owned()));
+    let written = |bytes| phases.monitor.advance(bytes);
+    match place {
+        Place::Name(target) if archive.is_at(&target) => {
+            output::remove_dead(&target);
+            output::sync_directory(output::beside(&target)).map(|()| 0)
+        }
+        Place::Name(target) => phases.run(Phase::Export, Some(total), || {
+            output::replace(&target, |file| archive.write(source, file, path, &written)).map(|()| total)
+        }),
+        Place::Stream => {
+            let file = match &request.stream {
+                Some(stream) => stream.try_clone().map_err(Error::io("open", path))?,
+                None => output::open(path)?,
+            };
+            refuse_terminal(&file, path)?;
+            phases.run(Phase::Export, Some(total), || {
+                let mut stream = Stream(file);
+                archive.write(source, &mut stream, path, &written)?;
+                stream.finish().map_err(Error::io("write", path)).map(|()| total)
+            })
+        }
     }
-    match std::fs::metadata(path) {
-        Ok(there) if there.is_dir() => Err(Error::IsADirectory(path.to_owned())),
-        Ok(there) if !there.is_file() => Err(Error::NotAFile(path.to_owned())),
-        _ => Ok(()),
+}
+
+/// Fails where no file can be written to `path`: it is a directory, is in a store, or its directory takes no files. A FIFO or a
+/// device is not opened.
+pub fn check_file(store_path: &Path, path: &Path) -> Result<()> {
+    match output::find(path)? {
+        Place::Stream => Ok(()),
+        Place::Name(target) => {
+            refuse_store(store_path, output::beside(&target))?;
+            output::check_writable(&target)
+        }
+    }
+}
+
+/// Nobody wants an archive on the screen.
+fn refuse_terminal(file: &File, path: &Path) -> Result<()> {
+    if file.is_terminal() { Err(Error::Terminal(path.to_owned())) } else { Ok(()) }
+}
+
+/// What is in a store belongs to the store. `path` need not be there yet.
+fn refuse_store(store_path: &Path, path: &Path) -> Result<()> {
+    let name = output::name_of(path)?;
+    let place = if name.is_dir() { &name } else { output::beside(&name) };
+    match store::is_in_store(place, store_path) {
+        Ok(false) => Ok(()),
+        Ok(true) => Err(Error::InsideStore(path.to_owned())),
+        Err(e) => Err(Error::io("open", place)(e)),
     }
 }
 

@@ -6,11 +6,13 @@
 
 use super::{PATIENCE, TMP_LOCK};
 use crate::error::{Error, Result};
-use std::fs::{File, TryLockError};
+use crate::lock;
+pub(super) use crate::lock::Hold;
+use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::sync_channel;
+use std::time::Duration;
 
 /// Keeps the files of a store from being removed, until the last copy of it is dropped.
 #[derive(Clone, Debug)]
@@ -22,13 +24,6 @@ impl From<File> for InUse {
     fn from(lock: File) -> Self {
         Self { _lock: Arc::new(lock) }
     }
-}
-
-/// How a lock is held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Hold {
-    Shared,
-    Alone,
 }
 
 /// How long somebody waits for others.
@@ -59,31 +54,6 @@ pub(super) fn open(store: &Path) -> Result<File> {
 
 /// Waits for a lock. Fails with [`Error::Locked`] where others do not let go of it in time.
 pub(super) fn wait(store: &Path, lock: File, hold: Hold, patience: Patience) -> Result<File> {
-    let failed = || Error::io::<io::Error>("lock", store.join(TMP_LOCK));
-    let tried = match hold {
-        Hold::Shared => lock.try_lock_shared(),
-        Hold::Alone => lock.try_lock(),
-    };
-    match tried {
-        Ok(()) => return Ok(lock),
-        Err(TryLockError::WouldBlock) if patience == Patience::None => {
-            return Err(Error::Locked(store.to_owned()));
-        }
-        Err(TryLockError::WouldBlock) => {}
-        Err(TryLockError::Error(e)) => return Err(failed()(e)),
-    }
-    // flock(2) has no timeout: a thread waits, and lets go of what it gets too late.
-    let (sender, receiver) = sync_channel(1);
-    let waiting = move || {
-        let locked = match hold {
-            Hold::Shared => lock.lock_shared(),
-            Hold::Alone => lock.lock(),
-        };
-        let _ = sender.send(locked.map(|()| lock));
-    };
-    std::thread::Builder::new().spawn(waiting).map_err(failed())?;
-    match receiver.recv_timeout(PATIENCE) {
-        Ok(locked) => locked.map_err(failed()),
-        Err(_) => Err(Error::Locked(store.to_owned())),
-    }
+    let patience = if patience == Patience::None { Duration::ZERO } else { PATIENCE };
+    lock::wait(lock, hold, &store.join(TMP_LOCK), store, patience)
 }

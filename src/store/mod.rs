@@ -14,6 +14,7 @@ mod blobs;
 mod checks;
 mod entries;
 mod index;
+mod inside;
 mod locks;
 mod lookups;
 mod migrations;
@@ -30,6 +31,7 @@ mod values;
 
 pub use blobs::{NewBlob, Scratch};
 pub use index::Listed;
+pub use inside::is_in_store;
 pub use locks::{InUse, Patience};
 pub use packages::FileLists;
 pub use record::PackagesOf;

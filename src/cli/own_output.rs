@@ -1,0 +1,23 @@
+//! Whether an output is what the command's own stdout is, so that nothing else goes there.
+
+use std::fs::File;
+use std::io::{IsTerminal, stdout};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
+
+/// Tells whether `path` is `-`, or the file that stdout is, under whatever name.
+pub(super) fn is_named_by(path: &Path) -> bool {
+    if path == Path::new("-") {
+        return true;
+    }
+    let (Ok(there), Some(own)) = (std::fs::metadata(path), file()) else { return false };
+    let is_device = there.file_type().is_char_device(); // of which /dev/null takes any number of things
+    let is_same = |own: std::fs::Metadata| (there.dev(), there.ino()) == (own.dev(), own.ino());
+    own.metadata().is_ok_and(is_same) && (!is_device || own.is_terminal())
+}
+
+/// Returns stdout as an open file: with its position, and with `O_APPEND` if it has that.
+pub(super) fn file() -> Option<File> {
+    stdout().as_fd().try_clone_to_owned().ok().map(File::from)
+}

@@ -1,0 +1,47 @@
+//! Locks of flock(2): they end with their process, however it ends, so what an unlocked file belongs to is over.
+
+use crate::error::{Error, Result};
+use std::fs::{File, TryLockError};
+use std::io;
+use std::path::Path;
+use std::sync::mpsc::sync_channel;
+use std::time::Duration;
+
+/// How a lock is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// With others who hold it so.
+    Shared,
+    /// By one process.
+    Alone,
+}
+
+/// Waits for the lock of an open file, which `path` names in errors. Fails with [`Error::Locked`] of `of` where others do not let
+/// go of it within `patience`; with none, nobody waits.
+pub fn wait(lock: File, hold: Hold, path: &Path, of: &Path, patience: Duration) -> Result<File> {
+    let failed = || Error::io::<io::Error>("lock", path);
+    let tried = match hold {
+        Hold::Shared => lock.try_lock_shared(),
+        Hold::Alone => lock.try_lock(),
+    };
+    match tried {
+        Ok(()) => return Ok(lock),
+        Err(TryLockError::WouldBlock) if patience.is_zero() => return Err(Error::Locked(of.to_owned())),
+        Err(TryLockError::WouldBlock) => {}
+        Err(TryLockError::Error(e)) => return Err(failed()(e)),
+    }
+    // flock(2) has no timeout: a thread waits, and lets go of what it gets too late.
+    let (sender, receiver) = sync_channel(1);
+    let waiting = move || {
+        let locked = match hold {
+            Hold::Shared => lock.lock_shared(),
+            Hold::Alone => lock.lock(),
+        };
+        let _ = sender.send(locked.map(|()| lock));
+    };
+    std::thread::Builder::new().spawn(waiting).map_err(failed())?;
+    match receiver.recv_timeout(patience) {
+        Ok(locked) => locked.map_err(failed()),
+        Err(_) => Err(Error::Locked(of.to_owned())),
+    }
+}
