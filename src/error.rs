@@ -71,7 +71,7 @@ pub enum Error {
 
     #[error("the store {} is inside the root {}: exclude it, or keep it elsewhere", show(store), show(root))]
     StoreInside { store: PathBuf, root: PathBuf },
-    #[error("{} is inside the store", show(.0))]
+    #[error("{} is inside a store", show(.0))]
     InsideStore(PathBuf),
     #[error("no store at {}", show(.0))]
     NoStore(PathBuf),

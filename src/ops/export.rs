@@ -71,6 +71,7 @@ pub fn prepare(store_path: &Path, request: &Request) -> Result<Option<SnapshotRe
     since.map(|since| Ok(SnapshotRef::Id(Store::open(store_path)?.find(since)?.id))).transpose()
 }
 
+/// Fails where nothing could be written.
 fn check(store_path: &Path, request: &Request) -> Result<()> {
     match (request.format, &request.stream) {
         (Format::OciArchive, Some(stream)) => refuse_terminal(stream, &request.path),
@@ -86,7 +87,9 @@ fn check(store_path: &Path, request: &Request) -> Result<()> {
 pub fn export(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Result<Outcome> {
     let store = Store::open(store_path)?;
     let chosen = store.find(&request.snapshot)?;
-    check(store_path, request)?;
+    if request.stream.is_none() {
+        refuse_store(store_path, &request.path)?;
+    }
     let snapshots = if request.all_stages { stages_of(&store, &chosen)? } else { vec![chosen.clone()] };
     let images: Vec<Image> =
         snapshots.iter().map(|snapshot| image_of(&store, snapshot)).collect::<Result<_>>()?;
@@ -208,7 +211,7 @@ pub fn check_file(store_path: &Path, path: &Path) -> Result<()> {
     match output::find(path)? {
         Place::Stream => Ok(()),
         Place::Name(target) => {
-            refuse_store(store_path, output::beside(&target))?;
+            refuse_store(store_path, path)?;
             output::check_writable(&target)
         }
     }

@@ -215,7 +215,8 @@ fn load(store: &Store, snapshot: Snapshot, policy: Policy) -> Result<Recorded> {
 }
 
 fn refuse_store(store: &Store, root: &Root, policy: &Policy) -> Result<()> {
-    if root.path().starts_with(store.path()) {
+    let is_in_store = crate::store::is_in_store(root.path(), store.path());
+    if root.path().starts_with(store.path()) || is_in_store.map_err(Error::io("open", root.path()))? {
         return Err(Error::InsideStore(root.path().to_owned()));
     }
     refuse_store_inside(store.path(), root, policy)
