@@ -58,6 +58,8 @@ impl RestoreArgs {
 fn lack_name(lack: Lack) -> &'static str {
     match lack {
         Lack::Device => "device",
+        Lack::All => "entry",
+        Lack::Names => "links",
         Lack::Owner => "owner",
         Lack::Mode => "mode",
         Lack::Xattr => "xattr",
@@ -73,6 +75,8 @@ pub(super) fn warning(outcome: &Outcome) -> Option<String> {
         .map(|(lack, count, first)| {
             let what = match lack {
                 Lack::Device => "device",
+                Lack::All => "all",
+                Lack::Names => "further names",
                 Lack::Owner => "owner",
                 Lack::Mode => "mode",
                 Lack::Xattr => "extended attributes",

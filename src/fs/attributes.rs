@@ -4,8 +4,9 @@
 //! after both; the time is last. What the inode is like in the end is asked for, not assumed: a setgid directory, a
 //! mask or a mount may have made it another.
 
+use super::facts::inherited;
 use super::root::{handle_path, place_of};
-use super::write::Writer;
+use super::write::{Before, Writer};
 use crate::error::{Error, Result};
 use crate::model::entry::{Entry, Kind};
 use crate::model::path::EntryPath;
@@ -17,13 +18,18 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 /// Bits that give whoever runs a file the rights of its owner or group.
 const SET_IDS: u16 = 0o6000;
 
-const DEFAULT_ACL: &[u8] = b"system.posix_acl_default";
+/// The attribute that an access list is kept in (acl(5)).
+pub(super) const ACCESS_ACL: &[u8] = b"system.posix_acl_access";
 
 /// What could not be given to an inode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Lack {
     /// A device, which was not made at all.
     Device,
+    /// All of it: the filesystem cannot have its name, its type or its length.
+    All,
+    /// The further names of its inode.
+    Names,
     /// Owner or group.
     Owner,
     /// A part of the mode.
@@ -41,6 +47,14 @@ pub struct Made {
     pub stat: Stat,
     /// What it lacks.
     pub lacks: Vec<Lack>,
+}
+
+impl Made {
+    pub(super) fn lack_if(&mut self, is_lacking: bool, lack: Lack) {
+        if is_lacking && !self.lacks.contains(&lack) {
+            self.lacks.push(lack);
+        }
+    }
 }
 
 /// An inode that is open, or that a handle names which opens nothing.
@@ -91,13 +105,21 @@ fn is_done(done: rustix::io::Result<()>) -> rustix::io::Result<bool> {
     }
 }
 
+/// The same of an attribute, which may also be larger than the filesystem has room for beside an inode (setxattr(2)).
+fn is_set(done: rustix::io::Result<()>) -> rustix::io::Result<bool> {
+    match done {
+        Err(Errno::TOOBIG | Errno::RANGE | Errno::NOSPC) => Ok(false),
+        done => is_done(done),
+    }
+}
+
 impl Writer<'_> {
-    /// Gives an inode the metadata of `entry`. `was` is what it was like, of one that is not new.
+    /// Gives an inode, which is as `before` says, the metadata of `entry`. At no moment has anybody rights that neither gives.
     pub(super) fn give(
         &self,
         inode: &Inode,
         entry: &Entry,
-        was: Option<&Stat>,
+        before: &Before,
         removed: &[&[u8]],
     ) -> Result<Made> {
         let failed = |action| {
@@ -105,16 +127,15 @@ impl Writer<'_> {
             move |e: Errno| Error::io(action, full)(e)
         };
         let mut lacks = Vec::new();
-        let owner = was.map_or(self.own, |was| (was.uid, was.gid));
-        let mode = was.map_or(if entry.is_directory() { 0 } else { entry.mode & 0o777 }, |was| was.mode);
-        let mut is_own = owner == (entry.uid, entry.gid);
+        let mut mode = before.mode;
+        let mut is_own = before.owner == (entry.uid, entry.gid);
         let is_chowned = !is_own;
+        if (is_chowned || before.has_list) && !is_link(entry) && mode & 0o7077 != 0 {
+            is_done(inode.chmod(mode & 0o700)).map_err(failed("change the mode of"))?;
+            mode &= 0o700;
+        }
         if is_chowned {
             is_own = self.chown(inode, entry).map_err(failed("change the owner of"))?;
-        }
-        let mut wanted = wanted_mode(entry, is_own);
-        if !is_link(entry) && (mode != wanted || is_chowned && wanted & SET_IDS != 0) {
-            is_done(inode.chmod(wanted)).map_err(failed("change the mode of"))?; // what came of it is seen below
         }
         let mut has_all = true;
         for name in removed {
@@ -123,6 +144,10 @@ impl Writer<'_> {
                 done => done,
             };
             has_all &= is_done(done).map_err(failed("remove an extended attribute of"))?;
+        }
+        let mut wanted = wanted_mode(entry, is_own);
+        if !is_link(entry) && (mode != wanted || is_chowned && wanted & SET_IDS != 0) {
+            is_done(inode.chmod(wanted)).map_err(failed("change the mode of"))?; // what came of it is seen below
         }
         has_all &= self.set_xattrs(inode, entry)?;
         let is_dated = self.set_time(inode, entry)?;
@@ -158,7 +183,7 @@ impl Writer<'_> {
         let mut has_all = true;
         for (name, value) in entry.xattrs.iter() {
             let full = || self.root.full_path(&entry.path);
-            let done = is_done(inode.set_xattr(name, value));
+            let done = is_set(inode.set_xattr(name, value));
             has_all &= done.map_err(|e| Error::io("set an extended attribute of", full())(e))?;
         }
         Ok(has_all)
@@ -181,22 +206,26 @@ impl Writer<'_> {
 
     /// Tells whether anything was changed.
     pub(super) fn unlock(&self, handle: &OwnedFd, was: &Stat, path: &EntryPath) -> Result<bool> {
-        let failed = |action| {
-            let full = self.root.full_path(path);
-            move |e: Errno| Error::io(action, full)(e)
-        };
-        let inode = Inode::Named(handle);
-        let mut is_changed = false;
-        if was.mode & 0o300 != 0o300 {
-            is_changed |= is_done(inode.chmod(was.mode | 0o700)).map_err(failed("change the mode of"))?;
+        if was.mode & 0o300 == 0o300 {
+            return Ok(false);
         }
-        match inode.remove_xattr(DEFAULT_ACL) {
-            Err(Errno::NODATA) => Ok(is_changed),
-            removed => {
-                is_changed |= is_done(removed).map_err(failed("remove an extended attribute of"))?;
-                Ok(is_changed)
-            }
+        let done = is_done(Inode::Named(handle).chmod(was.mode | 0o700));
+        done.map_err(Error::io("change the mode of", self.root.full_path(path)))
+    }
+
+    /// Takes from a new inode what its directory has handed on. Tells whether nothing is left of that.
+    pub(super) fn strip(&self, inode: &Inode, path: &EntryPath) -> Result<bool> {
+        let mut is_bare = true;
+        for name in inherited(self.root, &inode.fd(), path)? {
+            let done = match inode.remove_xattr(&name) {
+                Err(Errno::NODATA) => Ok(()),
+                done => done,
+            };
+            let done = is_done(done);
+            is_bare &=
+                done.map_err(Error::io("remove an extended attribute of", self.root.full_path(path)))?;
         }
+        Ok(is_bare)
     }
 
     pub(super) fn stat(&self, handle: &impl AsFd, path: &EntryPath) -> Result<Stat> {

@@ -212,6 +212,25 @@ pub(super) fn handle_xattrs(root: &Root, handle: &OwnedFd, path: &EntryPath) -> 
     .map_err(|e| root.failed(READING_XATTRS, path, e))
 }
 
+/// Tells whether what is made in a directory may get attributes from it that a tree can have: an access list, or what a
+/// filesystem makes its own settings of.
+pub(super) fn hands_on_attributes(root: &Root, handle: &OwnedFd, path: &EntryPath) -> Result<bool> {
+    inherited(root, handle, path).map(|names| !names.is_empty())
+}
+
+/// Returns the names of the attributes of a handle that a tree can have and that may go from a directory to what is made in
+/// it. Those of users and of file capabilities never do (xattr(7), capabilities(7)).
+pub(super) fn inherited(root: &Root, handle: &impl AsFd, path: &EntryPath) -> Result<Vec<Box<[u8]>>> {
+    let link = handle_path(handle);
+    let names = match grown(|buffer| rustix::fs::listxattr(&link, buffer)) {
+        Err(Errno::NOTSUP) => return Ok(Vec::new()),
+        names => names.map_err(|e| root.failed(READING_XATTRS, path, e))?,
+    };
+    let stays = |name: &[u8]| name.starts_with(b"user.") || name == b"security.capability";
+    let names = names.split(|b| *b == 0).filter(|name| !name.is_empty() && keeps_xattr(name) && !stays(name));
+    Ok(names.map(Into::into).collect())
+}
+
 fn xattrs(
     list: impl Fn(&mut [u8]) -> rustix::io::Result<usize>,
     get: impl Fn(&[u8], &mut [u8]) -> rustix::io::Result<usize>,

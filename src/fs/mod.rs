@@ -8,6 +8,8 @@
 pub mod attributes;
 pub mod content;
 pub mod facts;
+pub mod new_file;
+mod remove;
 pub mod root;
 pub mod scan;
 pub mod write;

@@ -4,28 +4,24 @@
 //! meanwhile: a parent is opened without following a link, and what is new is made by a call that fails where something
 //! is. What was there is never written into, since its inode may have a name elsewhere.
 
-use super::attributes::{Inode, Made};
-use super::facts::handle_xattrs;
+use super::attributes::{ACCESS_ACL, Inode, Lack, Made};
+use super::facts::{handle_xattrs, hands_on_attributes};
 use super::root::Root;
 use crate::error::{Error, Result};
 use crate::model::entry::{Entry, Kind};
 use crate::model::path::EntryPath;
 use crate::model::stamp::{Stat, StatKind};
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
-use std::fs::File;
-use std::io;
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::FileExt;
-
-/// A run of zeros of this length, at a multiple of it, becomes a hole.
-const HOLE_BYTES: usize = 64 * 1024;
-/// A shorter file has none.
-const SHORTEST_WITH_HOLES: u64 = 1 << 20;
+use std::path::Path;
 
 /// Nobody else has a look at a directory before it is finished.
 const UNFINISHED: Mode = Mode::RWXU;
+
+/// What a filesystem says of a name that it cannot have.
+const BAD_NAMES: &[Errno] =
+    &[Errno::NAMETOOLONG, Errno::INVAL, Errno::ILSEQ, Errno::NOTSUP, Errno::NOSYS, Errno::MLINK];
 
 /// One thread's way into a root: it knows the directory in which it was last.
 #[derive(Debug)]
@@ -33,128 +29,117 @@ pub struct Writer<'r> {
     pub(super) root: &'r Root,
     /// Whom what this process makes belongs to.
     pub(super) own: (u32, u32),
-    directory: Option<(EntryPath, OwnedFd)>,
+    directory: Option<Entered>,
+    /// Whether the filesystem makes files without a name, as far as that is known.
+    pub(super) makes_unnamed: bool,
 }
 
-/// A regular file that was made and is being filled.
+/// A directory in which names are made.
 #[derive(Debug)]
-pub struct NewFile {
-    file: File,
-    written: u64,
-    has_holes: bool,
+struct Entered {
+    path: EntryPath,
+    handle: OwnedFd,
+    /// It hands on an access list, or another attribute that a tree can have.
+    hands_on_attributes: bool,
+    /// It is setgid, and hands on its group.
+    hands_on_group: bool,
+}
+
+/// What an inode was like before it was given its metadata.
+pub(super) struct Before {
+    pub(super) owner: (u32, u32),
+    pub(super) mode: u16,
+    /// Whether there is more in it than in what was recorded, so that nobody may use what the mode alone would give.
+    pub(super) has_list: bool,
 }
 
 impl<'r> Writer<'r> {
     /// Begins at no directory.
     pub fn new(root: &'r Root) -> Self {
         let own = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-        Self { root, own, directory: None }
+        Self { root, own, directory: None, makes_unnamed: true }
     }
 
-    /// Makes a directory that only its owner may enter, until it is finished.
-    pub fn make_directory(&mut self, path: &EntryPath) -> Result<()> {
-        self.make("create", path, |directory, name| rustix::fs::mkdirat(directory, name, UNFINISHED))
-    }
-
-    /// Makes a regular file without content. What else is at its path goes, unless that is a directory.
-    pub fn create(&mut self, entry: &Entry) -> Result<NewFile> {
-        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mode = Mode::from_raw_mode(u32::from(entry.mode & 0o777));
-        let open = |directory: BorrowedFd, name: &[u8]| rustix::fs::openat(directory, name, flags, mode);
-        let file = File::from(self.make("create", &entry.path, open)?);
-        Ok(NewFile { file, written: 0, has_holes: entry.size_bytes() >= SHORTEST_WITH_HOLES })
-    }
-
-    /// Appends to a new file, and leaves holes where it is long and empty. `entry` is for errors.
-    pub fn write(&self, new: &mut NewFile, bytes: &[u8], entry: &Entry) -> Result<()> {
-        let failed = |e: io::Error| Error::io("write", self.root.full_path(&entry.path))(e);
-        if !new.has_holes {
-            new.file.write_all_at(bytes, new.written).map_err(failed)?;
-            new.written += bytes.len() as u64;
-            return Ok(());
+    /// Makes a directory that only its owner may enter, until it is finished. Tells whether the filesystem can have it.
+    pub fn make_directory(&mut self, path: &EntryPath) -> Result<bool> {
+        let call = |directory: BorrowedFd, name: &[u8]| rustix::fs::mkdirat(directory, name, UNFINISHED);
+        if self.make("create", path, BAD_NAMES, call)?.is_none() {
+            return Ok(false);
         }
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            let to_boundary = HOLE_BYTES - (new.written % HOLE_BYTES as u64) as usize;
-            let (part, after) = rest.split_at(to_boundary.min(rest.len()));
-            if part.len() < HOLE_BYTES || part.iter().any(|byte| *byte != 0) {
-                new.file.write_all_at(part, new.written).map_err(failed)?;
-            }
-            new.written += part.len() as u64;
-            rest = after;
+        if self.hands_on_attributes() {
+            let handle = self.handle(path)?;
+            self.strip(&Inode::Named(&handle), path)?;
         }
-        Ok(())
+        Ok(true)
     }
 
-    /// Gives a new file its other names and its metadata. `names` are all entries of the inode, that of the file first.
-    pub fn finish(&mut self, new: NewFile, names: &[&Entry]) -> Result<Made> {
-        let entry = names[0];
-        if new.has_holes {
-            let failed = Error::io("write", self.root.full_path(&entry.path));
-            rustix::fs::ftruncate(&new.file, new.written).map_err(failed)?;
-        }
-        for other in &names[1..] {
-            self.link(&new.file, other)?;
-        }
-        self.give(&Inode::Open(new.file.as_fd()), entry, None, &[])
+    /// Takes from the root itself, which was made just now, what the directory above handed on.
+    pub fn strip_root(&self) -> Result<()> {
+        let handle = self.handle(&EntryPath::root())?;
+        self.strip(&Inode::Named(&handle), &EntryPath::root()).map(drop)
     }
 
-    /// Removes a new file whose content is not what it was to be.
-    pub fn discard(&mut self, entry: &Entry) -> Result<()> {
-        let path = &entry.path;
-        self.enter(path)?;
-        match rustix::fs::unlinkat(self.entered(), path.name(), AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => Ok(()),
-            Err(e) => Err(Error::io("remove", self.root.full_path(path))(e)),
-        }
+    /// The mode with which an inode is made, so that nobody may use it as long as it has another owner than it is to have, or
+    /// what its directory hands on.
+    pub(super) fn first_mode(&self, entry: &Entry) -> u16 {
+        let is_handed_on = self.directory.as_ref().is_none_or(|at| at.hands_on_attributes || at.hands_on_group);
+        if is_handed_on || (entry.uid, entry.gid) != self.own { 0o600 } else { entry.mode & 0o777 }
     }
 
-    /// Makes a symlink, FIFO or device with all of its names; `None` for a device that this process may not make.
+    pub(super) fn hands_on_attributes(&self) -> bool {
+        self.directory.as_ref().is_some_and(|at| at.hands_on_attributes)
+    }
+
+    /// Makes a symlink, FIFO or device with all of its names; `None` for one that this process may not make, or that the
+    /// filesystem cannot have.
     pub fn make_node(&mut self, names: &[&Entry]) -> Result<Option<Made>> {
         let entry = names[0];
-        let mode = Mode::from_raw_mode(u32::from(entry.mode & 0o777));
+        self.enter(&entry.path)?;
+        let first_mode = self.first_mode(entry);
+        let mode = Mode::from_raw_mode(u32::from(first_mode));
         let (file_type, device) = match &entry.kind {
-            Kind::Symlink(target) => {
-                let target = &**target;
-                self.make("create", &entry.path, |directory, name| {
-                    rustix::fs::symlinkat(target, directory, name)
-                })?;
-                (None, 0)
-            }
+            Kind::Symlink(_) => (FileType::Symlink, 0),
             Kind::CharDevice(device) => {
-                (Some(FileType::CharacterDevice), rustix::fs::makedev(device.major, device.minor))
+                (FileType::CharacterDevice, rustix::fs::makedev(device.major, device.minor))
             }
             Kind::BlockDevice(device) => {
-                (Some(FileType::BlockDevice), rustix::fs::makedev(device.major, device.minor))
+                (FileType::BlockDevice, rustix::fs::makedev(device.major, device.minor))
             }
-            _ => (Some(FileType::Fifo), 0),
+            _ => (FileType::Fifo, 0),
         };
-        if let Some(file_type) = file_type {
-            let may = self.make("create", &entry.path, |directory, name| {
-                match rustix::fs::mknodat(directory, name, file_type, mode, device) {
-                    Err(Errno::PERM) => Ok(false),
-                    made => made.map(|()| true),
-                }
-            })?;
-            if !may {
-                return Ok(None);
-            }
+        let call = |directory: BorrowedFd, name: &[u8]| match &entry.kind {
+            Kind::Symlink(target) => rustix::fs::symlinkat(&**target, directory, name),
+            _ => rustix::fs::mknodat(directory, name, file_type, mode, device),
+        };
+        let refusals = [BAD_NAMES, &[Errno::PERM]].concat();
+        if self.make("create", &entry.path, &refusals, call)?.is_none() {
+            return Ok(None);
         }
         let handle = self.handle(&entry.path)?;
         let is_ours = |stat: &Stat| stat.nlink == 1 && is_kind(&entry.kind, stat.kind);
         if !is_ours(&self.stat(&handle, &entry.path)?) {
             return Err(Error::Changed(self.root.full_path(&entry.path)));
         }
+        let inode = Inode::Named(&handle);
+        let is_bare = !self.hands_on_attributes() || self.strip(&inode, &entry.path)?;
+        let mut has_names = true;
         for other in &names[1..] {
-            self.link(&handle, other)?;
+            has_names &= self.link(&handle, other)?;
         }
-        self.give(&Inode::Named(&handle), entry, None, &[]).map(Some)
+        let mut made = self.give(&inode, entry, &self.of_new(first_mode), &[])?;
+        made.lack_if(!has_names, Lack::Names);
+        made.lack_if(!is_bare, Lack::Xattr);
+        Ok(Some(made))
     }
 
     /// Gives a new directory its metadata.
     pub fn finish_directory(&mut self, entry: &Entry) -> Result<Made> {
         let handle = self.handle(&entry.path)?;
-        self.give(&Inode::Named(&handle), entry, None, &[])
+        self.give(&Inode::Named(&handle), entry, &self.of_new(0o700), &[])
+    }
+
+    pub(super) fn of_new(&self, mode: u16) -> Before {
+        Before { owner: self.own, mode, has_list: false }
     }
 
     /// Gives what is at the path of `entry`, of the same type, its metadata. Extended attributes that it has too many go,
@@ -166,10 +151,15 @@ impl<'r> Writer<'r> {
             return Err(Error::Changed(self.root.full_path(&entry.path)));
         }
         let has = handle_xattrs(self.root, &handle, &entry.path)?;
-        let is_kept = |name: &[u8]| entry.xattrs.iter().any(|(kept, _)| kept == name);
+        let is_kept = |name: &[u8]| entry.xattrs.get(name).is_some();
         let names = has.iter().map(|(name, _)| name);
-        let removed: Vec<&[u8]> = names.filter(|name| of_tree(name) && !is_kept(name)).collect();
-        self.give(&Inode::Named(&handle), entry, Some(&was), &removed)
+        // A list that is to be another one goes first: with a new mask, the old one would say something else.
+        let is_replaced = |name: &[u8]| name == ACCESS_ACL && has.get(name) != entry.xattrs.get(name);
+        let is_gone = |name: &&[u8]| of_tree(name) && !is_kept(name) || is_replaced(name);
+        let removed: Vec<&[u8]> = names.filter(is_gone).collect();
+        let has_list = removed.contains(&ACCESS_ACL);
+        let before = Before { owner: (was.uid, was.gid), mode: was.mode, has_list };
+        self.give(&Inode::Named(&handle), entry, &before, &removed)
     }
 
     /// Gives an existing directory, whose names have changed, the time that it is to have.
@@ -179,72 +169,41 @@ impl<'r> Writer<'r> {
         self.stat(&handle, &entry.path)
     }
 
-    /// Lets this process make and remove names in a directory that is there: with permissions, and without the access list
-    /// that it would hand on. Tells whether it changed either, which is then to be given back.
+    /// Lets this process make and remove names in a directory that is there. Tells whether it changed the permissions, which
+    /// are then to be given back.
     pub fn open_up(&mut self, path: &EntryPath) -> Result<bool> {
         let handle = self.handle(path)?;
         let was = self.stat(&handle, path)?;
         self.unlock(&handle, &was, path)
     }
 
-    /// Removes what is at `path` with all that is beneath it. Fails with [`Error::MountPoint`] where something is mounted
-    /// there.
-    pub fn remove(&mut self, path: &EntryPath) -> Result<()> {
-        self.enter(path)?;
-        match rustix::fs::unlinkat(self.entered(), path.name(), AtFlags::empty()) {
-            Err(Errno::ISDIR) => {}
-            done => return done.or_else(|e| self.removed(path, e)),
-        }
-        for name in self.names_in(path)? {
-            self.remove(&path.join(&name))?;
-        }
-        self.enter(path)?;
-        let done = rustix::fs::unlinkat(self.entered(), path.name(), AtFlags::REMOVEDIR);
-        done.or_else(|e| self.removed(path, e))
-    }
-
-    fn removed(&self, path: &EntryPath, errno: Errno) -> Result<()> {
-        match errno {
-            Errno::NOENT => Ok(()),
-            Errno::BUSY => Err(Error::MountPoint(self.root.full_path(path))),
-            errno => Err(Error::io("remove", self.root.full_path(path))(errno)),
-        }
-    }
-
-    fn names_in(&self, path: &EntryPath) -> Result<Vec<Vec<u8>>> {
-        let failed = |e: Errno| match e {
-            Errno::XDEV => Error::MountPoint(self.root.full_path(path)),
-            e => Error::io("list", self.root.full_path(path))(e),
-        };
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK;
-        let handle = self.root.open_raw(path, flags).map_err(failed)?;
-        let mut buffer = [MaybeUninit::uninit(); 32 * 1024];
-        let mut listing = RawDir::new(&handle, &mut buffer);
-        let mut names = Vec::new();
-        while let Some(entry) = listing.next() {
-            let name = entry.map_err(failed)?.file_name().to_bytes().to_vec();
-            if name != b"." && name != b".." {
-                names.push(name);
-            }
-        }
-        Ok(names)
-    }
-
-    fn link(&mut self, inode: &impl AsFd, entry: &Entry) -> Result<()> {
+    /// Gives an inode another name. Tells whether the filesystem can have it.
+    pub(super) fn link(&mut self, inode: &impl AsFd, entry: &Entry) -> Result<bool> {
         // By its number in /proc, so that it is this inode whatever is at its first name by now.
         let number = super::root::handle_path(&inode.as_fd());
-        self.make("link", &entry.path, |directory, name| {
+        let refusals = [BAD_NAMES, &[Errno::PERM]].concat();
+        let made = self.make("link", &entry.path, &refusals, |directory, name| {
             rustix::fs::linkat(CWD, &number, directory, name, AtFlags::SYMLINK_FOLLOW)
-        })
+        })?;
+        Ok(made.is_some())
     }
 
-    /// Makes a name by `call`, which fails where something is; that goes, unless it is a directory.
+    /// Makes a regular file; `None` where the filesystem cannot have its name.
+    pub(super) fn make_file(&mut self, path: &EntryPath, mode: u16) -> Result<Option<OwnedFd>> {
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mode = Mode::from_raw_mode(u32::from(mode));
+        self.make("create", path, BAD_NAMES, |directory, name| rustix::fs::openat(directory, name, flags, mode))
+    }
+
+    /// Makes a name by `call`, which fails where something is; that goes, unless it is a directory. `None` where it fails
+    /// with one of `refusals`.
     fn make<T>(
         &mut self,
         action: &'static str,
         path: &EntryPath,
+        refusals: &[Errno],
         call: impl Fn(BorrowedFd, &[u8]) -> rustix::io::Result<T>,
-    ) -> Result<T> {
+    ) -> Result<Option<T>> {
         self.enter(path)?;
         let directory = self.entered();
         let made = match call(directory, path.name()) {
@@ -252,29 +211,34 @@ impl<'r> Writer<'r> {
                 .and_then(|()| call(directory, path.name())),
             made => made,
         };
-        made.map_err(|e| match e {
-            Errno::ISDIR => Error::IsADirectory(self.root.full_path(path)),
-            Errno::BUSY => Error::MountPoint(self.root.full_path(path)),
-            e => Error::io(action, self.root.full_path(path))(e),
-        })
+        match made {
+            Ok(made) => Ok(Some(made)),
+            Err(Errno::ISDIR) => Err(Error::IsADirectory(self.root.full_path(path))),
+            Err(Errno::BUSY) => Err(Error::MountPoint(self.root.full_path(path))),
+            Err(e) if refusals.contains(&e) => Ok(None),
+            Err(e) => Err(Error::io(action, self.root.full_path(path))(e)),
+        }
     }
 
-    /// Opens the directory that holds `path`, unless it is open.
-    fn enter(&mut self, path: &EntryPath) -> Result<()> {
-        let parent = path.parent().unwrap_or_default();
-        if self.directory.as_ref().is_none_or(|(open, _)| *open != parent) {
+    /// Opens the directory that holds `path`, unless it is open, and finds out what it hands on.
+    pub(super) fn enter(&mut self, path: &EntryPath) -> Result<()> {
+        let parent = path.parent_key().unwrap_or_default();
+        if self.directory.as_ref().is_none_or(|open| open.path.key() != parent) {
+            let parent = path.parent().unwrap_or_default();
             let handle = self.root.open_raw(&parent, OFlags::PATH | OFlags::DIRECTORY);
             let handle = handle.map_err(|e| self.unreachable(&parent, e))?;
-            self.directory = Some((parent, handle));
+            let hands_on_attributes = hands_on_attributes(self.root, &handle, &parent)?;
+            let hands_on_group = self.stat(&handle, &parent)?.mode & 0o2000 != 0;
+            self.directory = Some(Entered { path: parent, handle, hands_on_attributes, hands_on_group });
         }
         Ok(())
     }
 
-    fn entered(&self) -> BorrowedFd<'_> {
-        self.directory.as_ref().map_or(CWD, |(_, handle)| handle.as_fd())
+    pub(super) fn entered(&self) -> BorrowedFd<'_> {
+        self.directory.as_ref().map_or(CWD, |entered| entered.handle.as_fd())
     }
 
-    fn unreachable(&self, path: &EntryPath, errno: Errno) -> Error {
+    pub(super) fn unreachable(&self, path: &EntryPath, errno: Errno) -> Error {
         let full = self.root.full_path(path);
         match errno {
             Errno::XDEV => Error::MountPoint(full),
@@ -283,8 +247,22 @@ impl<'r> Writer<'r> {
         }
     }
 
-    fn handle(&self, path: &EntryPath) -> Result<OwnedFd> {
+    pub(super) fn handle(&self, path: &EntryPath) -> Result<OwnedFd> {
         self.root.open_raw(path, OFlags::PATH).map_err(|e| self.unreachable(path, e))
+    }
+}
+
+/// Makes a root that only its owner may enter, until it is finished, and the directories above it where they are missing.
+/// Tells whether nothing was there.
+pub fn make_root(path: &Path) -> Result<bool> {
+    let path = path.components().as_path();
+    if let Some(above) = path.parent().filter(|above| !above.as_os_str().is_empty()) {
+        std::fs::create_dir_all(above).map_err(Error::io("create", above))?;
+    }
+    match rustix::fs::mkdir(path, UNFINISHED) {
+        Ok(()) => Ok(true),
+        Err(Errno::EXIST) => Ok(false),
+        Err(e) => Err(Error::io("create", path)(e)),
     }
 }
 

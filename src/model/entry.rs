@@ -83,6 +83,11 @@ impl Xattrs {
         self.0.iter().map(|(name, value)| (&**name, &**value))
     }
 
+    /// Returns the value of one.
+    pub fn get(&self, name: &[u8]) -> Option<&[u8]> {
+        self.iter().find(|(known, _)| *known == name).map(|(_, value)| value)
+    }
+
     /// Returns them as a column of the database has them: name and value of each in order of names, each after its length as
     /// 4 bytes, little-endian.
     pub fn to_bytes(&self) -> Vec<u8> {

@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::fs::attributes::Lack;
 use crate::fs::root::Root;
 use crate::fs::scan::{covered_stat, scan};
+use crate::fs::write::{Writer, make_root};
 use crate::model::entry::{Device, Entry, Kind};
 use crate::model::globs::Pathspec;
 use crate::model::names::SnapshotRef;
@@ -123,10 +124,7 @@ pub fn restore(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> R
     let mut store = Store::open(store_path)?;
     let spec = Pathspec::new(&request.pathspec)?;
     let snapshot = store.find(&request.snapshot)?;
-    if request.writes == Writes::Done {
-        let made = std::fs::create_dir_all(&request.directory);
-        made.map_err(Error::io("create", &request.directory))?;
-    }
+    let is_new_root = request.writes == Writes::Done && make_root(&request.directory)?;
     let policy = Policy::from_canonical(&store.policy(&snapshot.policy_key)?).unwrap_or_else(Policy::plain);
     if request.writes == Writes::Planned && !request.directory.exists() {
         let recorded = phases.run(Phase::Plan, None, || load(&store, snapshot, policy))?;
@@ -137,6 +135,9 @@ pub fn restore(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> R
         return Ok(Outcome { seconds: phases.spent(), ..outcome });
     }
     let root = Root::open(&request.directory)?;
+    if is_new_root {
+        Writer::new(&root).strip_root()?;
+    }
     refuse_store(&store, &root, &policy)?;
     let rules = policy.rules(&snapshot.stage)?;
     let (recorded, mut look) = if is_empty(&root)? {
@@ -155,8 +156,11 @@ pub fn restore(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> R
             prepared => break prepared?,
         }
     };
-    let Prepared { plan, observed, stamps } = prepared;
+    let Prepared { mut plan, observed, stamps } = prepared;
     let mut outcome = outcome(&recorded, &plan, &spec, root.path());
+    if is_new_root && let Some(at) = recorded.tree.position(&EntryPath::root()) {
+        plan.acts[at] = Act::Adjust; // as any directory that is missing above what was asked for
+    }
     if request.writes == Writes::Done {
         let sources = sources(&store, &recorded, &plan)?;
         outcome.layers_read = sources.chunk_by(|a, b| a.path == b.path).count() as u64;

@@ -7,7 +7,8 @@ use super::restore_sources::{Reading, Source};
 use crate::error::{Error, Result};
 use crate::fs::attributes::{Lack, Made};
 use crate::fs::root::Root;
-use crate::fs::write::{NewFile, Writer};
+use crate::fs::new_file::NewFile;
+use crate::fs::write::Writer;
 use crate::layer::read::{Blob, read_files};
 use crate::layer::seek::Decompressor;
 use crate::model::digest::ContentHash;
@@ -66,8 +67,9 @@ pub(super) fn write(
 ) -> Result<Done> {
     let bytes = sources.iter().map(|source| source.bytes).sum();
     phases.run(Phase::Write, Some(bytes), || {
-        work.prepare()?;
+        let lacks = work.prepare()?;
         let mut done = work.fill(sources, threads, phases.monitor)?;
+        done.lacks.extend(lacks);
         work.finish(&mut done)?;
         Ok(done)
     })
@@ -83,8 +85,8 @@ impl Work<'_> {
         all.filter(move |(at, _)| self.plan.acts[*at] == act)
     }
 
-    /// Removes what is to go, and makes the directories.
-    fn prepare(&mut self) -> Result<()> {
+    /// Removes what is to go, and makes the directories. Returns what lacks since the filesystem cannot have one of them.
+    fn prepare(&mut self) -> Result<Vec<(usize, Lack)>> {
         let mut writer = Writer::new(self.root);
         for at in &self.plan.opened {
             if writer.open_up(&self.tree.entries()[*at].path)? {
@@ -94,9 +96,22 @@ impl Work<'_> {
         for path in &self.plan.removed {
             writer.remove(path)?;
         }
-        self.with_act(Act::Make)
-            .filter(|(_, entry)| entry.is_directory())
-            .try_for_each(|(_, entry)| writer.make_directory(&entry.path))
+        let mut lacks = Vec::new();
+        let mut unmade: Option<&EntryPath> = None;
+        for (at, entry) in self.tree.entries().iter().enumerate() {
+            let is_unmade = unmade.is_some_and(|above| entry.path.is_beneath(above));
+            let is_new_directory = self.plan.acts[at] == Act::Make && entry.is_directory();
+            if is_unmade && self.plan.acts[at] == Act::Make {
+                lacks.push((at, Lack::All));
+            } else if is_new_directory && !is_unmade && !writer.make_directory(&entry.path)? {
+                unmade = Some(&entry.path);
+                lacks.push((at, Lack::All));
+            }
+        }
+        for (at, _) in &lacks {
+            self.plan.acts[*at] = Act::Leave;
+        }
+        Ok(lacks)
     }
 
     /// Makes all that is no directory.
@@ -153,14 +168,20 @@ impl Work<'_> {
             let made = match names[0].kind {
                 Kind::File { .. } => {
                     let new = writer.create(names[0])?;
-                    done.files += 1;
-                    Some(writer.finish(new, &names)?)
+                    new.map(|new| writer.finish(new, &names)).transpose()?.flatten()
                 }
                 _ => writer.make_node(&names)?,
             };
-            match made {
-                Some(made) => done.take(&places, made),
-                None => done.lacks.push((places[0], Lack::Device)),
+            let is_file = matches!(names[0].kind, Kind::File { .. });
+            match (made, &names[0].kind) {
+                (Some(made), _) => {
+                    done.files += u64::from(is_file);
+                    done.take(&places, made);
+                }
+                (None, Kind::CharDevice(_) | Kind::BlockDevice(_)) => {
+                    done.lacks.push((places[0], Lack::Device));
+                }
+                (None, _) => done.lacks.push((places[0], Lack::All)),
             }
         }
         Ok(())
@@ -183,12 +204,20 @@ impl Work<'_> {
             places.is_some_and(|places| self.entry(places[0]).size_bytes() == size_bytes)
         };
         let mut take = |path: &EntryPath, size_bytes: u64, content: &mut dyn Read| {
-            let places = &source.wanted[path];
-            let names: Vec<&Entry> = places.iter().map(|at| self.entry(*at)).collect();
-            let made = make_file(&mut writer, &names, content, &mut buffer, source)?;
-            done.take(places, made);
-            done.files += 1;
-            done.bytes += size_bytes;
+            // Not those that the filesystem cannot have the directory of.
+            let is_made = |at: &usize| self.plan.acts[*at] == Act::Make;
+            let places: Vec<usize> = source.wanted[path].iter().copied().filter(is_made).collect();
+            if let Some(first) = places.first() {
+                let names: Vec<&Entry> = places.iter().map(|at| self.entry(*at)).collect();
+                match make_file(&mut writer, &names, content, &mut buffer, source)? {
+                    Some(made) => {
+                        done.take(&places, made);
+                        done.files += 1;
+                        done.bytes += size_bytes;
+                    }
+                    None => done.lacks.push((*first, Lack::All)),
+                }
+            }
             monitor.advance(size_bytes);
             left -= 1;
             Ok(left > 0 && !failed.load(Ordering::Relaxed))
@@ -231,14 +260,14 @@ impl Work<'_> {
     }
 }
 
-/// Makes a file with its names, if its content is the recorded one.
+/// Makes a file with its names, if its content is the recorded one; `None` where the filesystem cannot have it.
 fn make_file(
     writer: &mut Writer,
     names: &[&Entry],
     content: &mut dyn Read,
     buffer: &mut [u8],
     source: &Source,
-) -> Result<Made> {
+) -> Result<Option<Made>> {
     let entry = names[0];
     let mut filled = fill(content, buffer, source)?;
     let mut hasher = blake3::Hasher::new();
@@ -247,21 +276,26 @@ fn make_file(
     if is_whole {
         check(&hasher, entry, source)?;
     }
-    let mut new = writer.create(entry)?;
-    let mut copy = |new: &mut NewFile| -> Result<()> {
+    // What is written at once is made in its place: there is but a moment in which it is cut.
+    let new = if is_whole { writer.create(entry)? } else { writer.create_unnamed(entry)? };
+    let Some(mut new) = new else { return Ok(None) };
+    let mut copy = |new: &mut NewFile| -> Result<bool> {
         while filled > 0 {
-            writer.write(new, &buffer[..filled], entry)?;
+            if !writer.write(new, &buffer[..filled], entry)? {
+                return Ok(false);
+            }
             if is_whole {
-                return Ok(());
+                return Ok(true);
             }
             filled = fill(content, buffer, source)?;
             hasher.update(&buffer[..filled]);
         }
-        check(&hasher, entry, source)
+        check(&hasher, entry, source).map(|()| true)
     };
     match copy(&mut new) {
-        Ok(()) => writer.finish(new, names),
-        Err(error) => writer.discard(entry).and(Err(error)),
+        Ok(true) => writer.finish(new, names),
+        Ok(false) => writer.discard(&new, entry).map(|()| None),
+        Err(error) => writer.discard(&new, entry).and(Err(error)),
     }
 }
 
