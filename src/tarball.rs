@@ -10,6 +10,7 @@ pub mod read;
 mod records;
 
 use crate::error::{Error, Result};
+use crate::model::limits::LARGEST_EXTENDED_BYTES;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
@@ -71,14 +72,15 @@ impl<'a> Member<'a> {
     }
 
     /// Appends the header, with its extended one where it needs one, to `out`. Fails where a device number is
-    /// larger than tar can say.
+    /// larger than tar can say, or the extended header than readers take.
     pub fn write_header(&self, out: &mut Vec<u8>) -> Result<()> {
         let mut header = self.plain_header()?;
         let mut records = self.records.clone();
         records.extend(self.needed_records());
         records.sort();
-        if !records.is_empty() {
-            write_extended(&records, out);
+        if !records.is_empty() && write_extended(&records, out) > LARGEST_EXTENDED_BYTES {
+            let reason = "its attributes and names are larger than 1 MiB, which no engine reads";
+            return Err(Error::Unpackable { path: shown(self.path), reason });
         }
         header.set_cksum();
         out.extend_from_slice(header.as_bytes());
@@ -171,7 +173,8 @@ pub fn padding(size_bytes: u64) -> usize {
     (BLOCK_BYTES - (size_bytes % BLOCK_BYTES as u64) as usize) % BLOCK_BYTES
 }
 
-fn write_extended(records: &[(Vec<u8>, Vec<u8>)], out: &mut Vec<u8>) {
+/// Returns the length of what was written, less its own header.
+fn write_extended(records: &[(Vec<u8>, Vec<u8>)], out: &mut Vec<u8>) -> u64 {
     let mut body = Vec::new();
     for (key, value) in records {
         push_record(&mut body, key, value);
@@ -183,12 +186,13 @@ fn write_extended(records: &[(Vec<u8>, Vec<u8>)], out: &mut Vec<u8>) {
     header.set_uid(0);
     header.set_gid(0);
     header.set_mtime(0);
-    header.set_size(body.len() as u64);
+    let length = body.len() as u64;
+    header.set_size(length);
     header.set_cksum();
     out.extend_from_slice(header.as_bytes());
-    let padded = body.len() + padding(body.len() as u64);
-    body.resize(padded, 0);
+    body.resize(body.len() + padding(length), 0);
     out.extend_from_slice(&body);
+    length
 }
 
 /// Writes `LENGTH KEY=VALUE\n`, where the length counts its own digits (pax(1), "pax Extended Header").

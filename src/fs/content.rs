@@ -4,19 +4,26 @@ use super::facts::{file_xattrs, stat_of};
 use super::root::{Root, place_of};
 use crate::error::{Error, Result};
 use crate::model::entry::Xattrs;
+use crate::model::limits::{LARGEST_HOLES_BYTES, LARGEST_HOLES_SUM_BYTES, LONGEST_FILE_BYTES};
 use crate::model::path::EntryPath;
 use crate::model::stamp::{Stat, StatKind};
+use rustix::fs::SeekFrom;
+use rustix::io::Errno;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::Ordering;
 
 impl Root {
     /// Opens a regular file below the root. Fails with [`Error::Changed`] where it is none, or is gone.
-    pub fn open_file(&self, path: &EntryPath) -> Result<File> {
+    pub fn open_file(&self, path: &EntryPath) -> Result<Content<'_>> {
         let handle = self.open_handle(path)?;
         let placed = place_of(handle.as_fd()).map_err(|e| self.failed("stat", path, e))?;
         match placed.stat {
-            Some(stat) if stat.kind == StatKind::File => self.reopen(&handle, path),
+            Some(stat) if stat.kind == StatKind::File => {
+                self.content(self.reopen(&handle, path)?, stat.size_bytes, path)
+            }
             _ => Err(Error::Changed(self.full_path(path))),
         }
     }
@@ -27,9 +34,128 @@ impl Root {
         if stat_of(self, &handle, path)? != *stat {
             return Err(Error::Changed(self.full_path(path)));
         }
-        Ok(Unchanged { root: self, path, stat, file: self.reopen(&handle, path)? })
+        let content = self.content(self.reopen(&handle, path)?, stat.size_bytes, path)?;
+        Ok(Unchanged { root: self, path, stat, content })
+    }
+
+    /// Reads an open file that has this length. Fails where no file may be as long.
+    pub(super) fn content(&self, file: File, size_bytes: u64, path: &EntryPath) -> Result<Content<'_>> {
+        if size_bytes > LONGEST_FILE_BYTES {
+            let reason = "it is longer than 1 TiB";
+            return Err(Error::Unpackable { path: self.full_path(path), reason });
+        }
+        let data_end = if size_bytes < SHORTEST_WITH_HOLES { size_bytes } else { 0 };
+        Ok(Content { root: self, file, size_bytes, position: 0, hole_end: 0, data_end, hole_bytes: 0 })
     }
 }
+
+/// A shorter file is not asked for its holes.
+const SHORTEST_WITH_HOLES: u64 = 1 << 20;
+
+/// The content of a regular file, as long as it is said to be. Holes are not read (lseek(2), `SEEK_DATA`), and limited.
+/// Where it turns out to be longer, as a filesystem in userspace may have it, that is an error.
+#[derive(Debug)]
+pub struct Content<'r> {
+    root: &'r Root,
+    file: File,
+    size_bytes: u64,
+    position: u64,
+    /// Up to here there is nothing but zeros.
+    hole_end: u64,
+    /// And from there up to here there is data.
+    data_end: u64,
+    hole_bytes: u64,
+}
+
+impl Content<'_> {
+    /// Returns how much was not read yet.
+    pub(super) fn left_bytes(&self) -> u64 {
+        self.size_bytes - self.position
+    }
+
+    /// Finds the hole or the data at the present position.
+    fn look_ahead(&mut self) -> io::Result<()> {
+        let end = |found: rustix::io::Result<u64>| found.unwrap_or(self.size_bytes).min(self.size_bytes);
+        let data = match rustix::fs::seek(&self.file, SeekFrom::Data(self.position)) {
+            Ok(data) => data.min(self.size_bytes),
+            Err(Errno::NXIO) => self.size_bytes, // nothing but a hole
+            Err(_) => self.position,             // a filesystem that knows of no holes
+        };
+        if data > self.position {
+            let bytes = data - self.position;
+            self.hole_bytes += bytes;
+            let sum = self.root.hole_bytes.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
+            if self.hole_bytes > LARGEST_HOLES_BYTES {
+                return Err(io::Error::other("its holes are longer than 64 GiB"));
+            }
+            if sum > LARGEST_HOLES_SUM_BYTES {
+                return Err(io::Error::other("the holes of all files are longer than 256 GiB"));
+            }
+            self.hole_end = data;
+            self.data_end = data;
+        } else {
+            self.data_end = end(rustix::fs::seek(&self.file, SeekFrom::Hole(self.position)));
+            self.data_end = self.data_end.max(self.position + 1); // it goes on in any case
+        }
+        Ok(())
+    }
+
+    /// Reads at the present position, and one byte more than there should be, if there is room.
+    fn read_data(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let to_end = self.data_end - self.position;
+        let is_last = self.data_end == self.size_bytes;
+        let most = usize::try_from(to_end + u64::from(is_last)).unwrap_or(usize::MAX).min(buffer.len());
+        let count = self.file.read_at(&mut buffer[..most], self.position)?;
+        if count as u64 > to_end {
+            return Err(other_length());
+        }
+        self.position += count as u64;
+        let is_at_end = is_last && count as u64 == to_end;
+        if is_at_end && most as u64 == to_end && self.file.read_at(&mut [0], self.position)? > 0 {
+            return Err(other_length());
+        }
+        Ok(count)
+    }
+}
+
+impl Read for Content<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() || self.size_bytes > 0 && self.position == self.size_bytes {
+            return Ok(0);
+        }
+        if self.position >= self.hole_end && self.position >= self.data_end && self.size_bytes > 0 {
+            self.look_ahead()?;
+        }
+        if self.position >= self.hole_end {
+            return self.read_data(buffer);
+        }
+        let count = usize::try_from(self.hole_end - self.position).unwrap_or(usize::MAX).min(buffer.len());
+        buffer[..count].fill(0);
+        self.position += count as u64;
+        Ok(count)
+    }
+}
+
+/// The error of a file whose length is not what stat says, while stat says the same before and after.
+pub(super) fn other_length() -> io::Error {
+    io::Error::other(OtherLength)
+}
+
+/// Tells whether this is that error.
+pub(super) fn is_other_length(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<OtherLength>())
+}
+
+#[derive(Debug)]
+struct OtherLength;
+
+impl std::fmt::Display for OtherLength {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("it does not hold as many bytes as its length says")
+    }
+}
+
+impl std::error::Error for OtherLength {}
 
 /// An open file that was found with a certain stat, and is to have it still when it has been read.
 #[derive(Debug)]
@@ -37,18 +163,18 @@ pub struct Unchanged<'r> {
     root: &'r Root,
     path: &'r EntryPath,
     stat: &'r Stat,
-    file: File,
+    content: Content<'r>,
 }
 
 impl Unchanged<'_> {
     /// Reads the extended attributes that belong to the tree.
     pub fn xattrs(&self) -> Result<Xattrs> {
-        file_xattrs(self.root, &self.file, self.path)
+        file_xattrs(self.root, &self.content.file, self.path)
     }
 
     /// Fails with [`Error::Changed`] where the file is another than it was when it was found.
     pub fn check(&self) -> Result<()> {
-        match stat_of(self.root, &self.file, self.path)? == *self.stat {
+        match stat_of(self.root, &self.content.file, self.path)? == *self.stat {
             true => Ok(()),
             false => Err(Error::Changed(self.root.full_path(self.path))),
         }
@@ -57,6 +183,10 @@ impl Unchanged<'_> {
 
 impl Read for Unchanged<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.file.read(buffer)
+        match self.content.read(buffer) {
+            // Where it was written to meanwhile, it is simply over; whoever reads it finds out.
+            Err(e) if is_other_length(&e) && self.check().is_err() => Ok(0),
+            read => read,
+        }
     }
 }

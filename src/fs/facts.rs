@@ -3,6 +3,7 @@
 //! A file that changes while it is read is read again, and is an error if it does not hold still; so no hash is of
 //! a mixture of two states.
 
+use super::content::{Content, is_other_length, other_length};
 use super::root::{Root, handle_path, place_of};
 use super::scan::{Found, Paths};
 use crate::error::{Error, Result};
@@ -12,6 +13,7 @@ use crate::model::path::EntryPath;
 use crate::model::policy::keeps_xattr;
 use crate::model::stamp::{Facts, Stat, StatKind};
 use rustix::io::Errno;
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
 use std::num::NonZeroUsize;
@@ -54,7 +56,8 @@ struct Done {
 }
 
 /// Reads the facts of `found` at `positions`, brings the stat data up to date where a path has changed since, and gives
-/// `keep` the facts of each, in any order, with its number among the positions. `read` is told the bytes of each file.
+/// `keep` the facts of each, in any order, with its number among the positions. `read` is told the bytes of each file. A file
+/// with several names is read at the first of them.
 pub fn read_facts(
     root: &Root,
     found: &mut Paths,
@@ -63,6 +66,55 @@ pub fn read_facts(
     read: &(dyn Fn(u64) + Sync),
     mut keep: impl FnMut(usize, Facts),
 ) -> Result<Cost> {
+    let (firsts, others) = by_inode(found, positions);
+    let firsts_of_others = others.iter().map(|(_, first)| (*first, Facts::default()));
+    let mut of_inodes: HashMap<usize, Facts> = firsts_of_others.collect();
+    let mut keep_each = |number: usize, facts: Facts| {
+        if let Some(known) = of_inodes.get_mut(&number) {
+            known.clone_from(&facts);
+        }
+        keep(number, facts);
+    };
+    let mut cost = read_each(root, found, positions, &firsts, threads, read, &mut keep_each)?;
+    let (alike, unlike): (Vec<_>, Vec<_>) = others
+        .into_iter()
+        .partition(|(number, first)| found[positions[*number]].stat == found[positions[*first]].stat);
+    for (number, first) in alike {
+        read(found[positions[number]].stat.size_bytes);
+        keep(number, of_inodes.get(&first).cloned().unwrap_or_default());
+    }
+    // What has changed since is perhaps no longer the same inode.
+    let unlike: Vec<usize> = unlike.into_iter().map(|(number, _)| number).collect();
+    cost.add(read_each(root, found, positions, &unlike, threads, read, &mut keep)?);
+    Ok(cost)
+}
+
+/// Parts the positions, by their numbers, into those of inodes and those of further names, each with that of the first name.
+fn by_inode(found: &Paths, positions: &[usize]) -> (Vec<usize>, Vec<(usize, usize)>) {
+    let mut first_names: HashMap<(u64, u64), usize> = HashMap::new();
+    let (mut firsts, mut others) = (Vec::with_capacity(positions.len()), Vec::new());
+    for (number, position) in positions.iter().enumerate() {
+        let Found { stat, covered, .. } = &found[*position];
+        let may_be_known = stat.kind == StatKind::File && stat.nlink > 1 && covered.is_none();
+        let first = may_be_known.then(|| *first_names.entry((stat.device, stat.inode)).or_insert(number));
+        match first.filter(|first| *first != number) {
+            Some(first) => others.push((number, first)),
+            None => firsts.push(number),
+        }
+    }
+    (firsts, others)
+}
+
+/// Reads the facts at those of the positions that have these numbers.
+fn read_each(
+    root: &Root,
+    found: &mut Paths,
+    positions: &[usize],
+    numbers: &[usize],
+    threads: NonZeroUsize,
+    read: &(dyn Fn(u64) + Sync),
+    keep: &mut dyn FnMut(usize, Facts),
+) -> Result<Cost> {
     let next = AtomicUsize::new(0);
     let failed = AtomicBool::new(false);
     let shared: &Paths = found;
@@ -70,11 +122,11 @@ pub fn read_facts(
         let mut buffer = vec![0; BUFFER_BYTES];
         let mut done = Done::default();
         loop {
-            let number = next.fetch_add(1, Ordering::Relaxed);
-            let Some(position) = positions.get(number).filter(|_| !failed.load(Ordering::Relaxed)) else {
+            let number = numbers.get(next.fetch_add(1, Ordering::Relaxed));
+            let Some(number) = number.copied().filter(|_| !failed.load(Ordering::Relaxed)) else {
                 return Ok(done);
             };
-            let one = &shared[*position];
+            let one = &shared[positions[number]];
             let (stat, facts) =
                 facts_of(root, one, &mut buffer).inspect_err(|_| failed.store(true, Ordering::Relaxed))?;
             if facts.content.is_some() && stat.size_bytes > 0 {
@@ -83,11 +135,11 @@ pub fn read_facts(
             }
             done.facts.push((number, facts));
             if stat != one.stat {
-                done.changed.push((*position, stat));
+                done.changed.push((positions[number], stat));
             }
         }
     };
-    let workers = threads.get().min(positions.len().div_ceil(16)).max(1);
+    let workers = threads.get().min(numbers.len().div_ceil(16)).max(1);
     let all: Vec<Result<Done>> = std::thread::scope(|scope| {
         let handles: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
         handles
@@ -117,11 +169,15 @@ fn facts_of(root: &Root, found: &Found, buffer: &mut [u8]) -> Result<(Stat, Fact
         if !is_same_kind || before.kind == StatKind::Directory && before != found.stat {
             break; // this needs another walk
         }
+        let mut is_of_its_length = true;
         let facts = match before.kind {
             StatKind::File => {
                 let file = root.reopen(&handle, &found.path)?;
                 let xattrs = file_xattrs(root, &file, &found.path)?;
-                let content = hash_content(root, file, &found.path, before.size_bytes, buffer)?;
+                let content = root.content(file, before.size_bytes, &found.path)?;
+                let content = hash_content(root, content, &found.path, buffer)?;
+                is_of_its_length = content.is_some();
+                let content = content.unwrap_or(ContentHash::UNREAD);
                 Facts { content: Some(content), xattrs, ..Facts::default() }
             }
             StatKind::Symlink => {
@@ -132,8 +188,10 @@ fn facts_of(root: &Root, found: &Found, buffer: &mut [u8]) -> Result<(Stat, Fact
             }
             _ => Facts { xattrs: handle_xattrs(root, &handle, &found.path)?, ..Facts::default() },
         };
-        if stat_of(root, &handle, &found.path)? == before {
-            return Ok((before, facts));
+        match stat_of(root, &handle, &found.path)? == before {
+            true if is_of_its_length => return Ok((before, facts)),
+            true => return Err(Error::io("read", root.full_path(&found.path))(other_length())),
+            false => {}
         }
     }
     Err(Error::Changed(root.full_path(&found.path)))
@@ -166,26 +224,23 @@ pub(super) fn stat_of(root: &Root, handle: &impl AsFd, path: &EntryPath) -> Resu
     placed.stat.ok_or_else(|| Error::Changed(root.full_path(path)))
 }
 
-/// Reads as much as the file had, so that one who keeps appending cannot keep us; that it has no more now, its stat
-/// tells.
+/// Reads as much as the file had, so that one who keeps appending cannot keep us; `None` where it has more or less.
 fn hash_content(
     root: &Root,
-    file: File,
+    mut content: Content,
     path: &EntryPath,
-    size_bytes: u64,
     buffer: &mut [u8],
-) -> Result<ContentHash> {
-    let mut file = file.take(size_bytes);
+) -> Result<Option<ContentHash>> {
     let mut hasher = blake3::Hasher::new();
-    while file.limit() > 0 {
-        match file.read(buffer) {
-            Ok(0) => break,
+    loop {
+        match content.read(buffer) {
+            Ok(0) => return Ok((content.left_bytes() == 0).then(|| hash_of(&hasher))),
             Ok(n) => hasher.update(&buffer[..n]),
             Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(e) if is_other_length(&e) => return Ok(None),
             Err(e) => return Err(Error::io("read", root.full_path(path))(e)),
         };
     }
-    Ok(hash_of(&hasher))
 }
 
 fn hash_of(hasher: &blake3::Hasher) -> ContentHash {

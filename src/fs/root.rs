@@ -16,6 +16,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
 
 /// Filesystems whose times come from another machine's clock (statfs(2), `f_type`), and how far that may be off.
 const REMOTE: &[u32] = &[
@@ -31,6 +32,9 @@ const REMOTE: &[u32] = &[
 ];
 const REMOTE_SLACK_S: i64 = 60;
 
+/// The longest path that a system call takes, with the NUL at its end (limits.h).
+const PATH_MAX: usize = 4096;
+
 const NUMBERS: &str = "/proc/self/fd";
 
 /// How often `openat2` is asked again when a rename elsewhere kept it from telling (openat2(2), `EAGAIN`).
@@ -44,6 +48,8 @@ pub struct Root {
     mount: u64,
     /// Where this process finds its open files by their numbers (proc_pid_fd(5)).
     numbers: OwnedFd,
+    /// Bytes of holes that were read so far.
+    pub(super) hole_bytes: AtomicU64,
 }
 
 /// Stat data with the mount that it was found on (statx `stx_mnt_id`).
@@ -68,7 +74,7 @@ impl Root {
             return Err(Error::OldKernel { what: "the mount id in statx", since: "5.8" });
         }
         let numbers = rustix::fs::open(NUMBERS, flags, Mode::empty()).map_err(Error::io("open", NUMBERS))?;
-        Ok(Self { path, handle, mount, numbers })
+        Ok(Self { path, handle, mount, numbers, hole_bytes: AtomicU64::new(0) })
     }
 
     /// Returns the absolute path, without symlinks, by which the root was opened.
@@ -133,16 +139,16 @@ impl Root {
     /// Opens a path that no link and no mount point is part of.
     pub(super) fn open_raw(&self, path: &EntryPath, flags: OFlags) -> rustix::io::Result<OwnedFd> {
         let name = if path.is_root() { b".".to_vec() } else { path.slashed() };
-        let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
-        let mut failure = Errno::AGAIN;
-        for _ in 0..MOST_OPENS {
-            match rustix::fs::openat2(&self.handle, name.as_slice(), flags, Mode::empty(), resolve) {
-                Err(e @ (Errno::AGAIN | Errno::INTR)) => failure = e,
-                opened => return opened,
-            }
+        let mut above: Option<OwnedFd> = None;
+        let mut rest = name.as_slice();
+        // A system call takes no longer path, but one more from the handle of a directory on the way.
+        while rest.len() >= PATH_MAX {
+            let end = rest[..PATH_MAX].iter().rposition(|b| *b == b'/').ok_or(Errno::NAMETOOLONG)?;
+            let from = above.as_ref().unwrap_or(&self.handle).as_fd();
+            above = Some(open_part(from, &rest[..end], OFlags::PATH | OFlags::DIRECTORY)?);
+            rest = &rest[end + 1..];
         }
-        Err(failure)
+        open_part(above.as_ref().unwrap_or(&self.handle).as_fd(), rest, flags)
     }
 
     /// Makes the error of a call on a path that was there a moment ago: what it says when someone replaced it
@@ -156,6 +162,20 @@ impl Root {
             errno => Error::io(action, full)(errno),
         }
     }
+}
+
+/// Opens what no link and no mount point leads to, below an open directory.
+fn open_part(directory: BorrowedFd, name: &[u8], flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+    let mut failure = Errno::AGAIN;
+    for _ in 0..MOST_OPENS {
+        match rustix::fs::openat2(directory, name, flags, Mode::empty(), resolve) {
+            Err(e @ (Errno::AGAIN | Errno::INTR)) => failure = e,
+            opened => return opened,
+        }
+    }
+    Err(failure)
 }
 
 /// Returns the path by which an open handle can be named to calls that take none.

@@ -5,6 +5,8 @@
 
 use super::root::{Placed, Root, place_in, place_of};
 use crate::error::{Error, Result};
+use crate::model::entry::Entry;
+use crate::model::limits::{LARGEST_ENTRIES_BYTES, LONGEST_PATH_BYTES};
 use crate::model::path::EntryPath;
 use crate::model::policy::Rules;
 use crate::model::stamp::{Stat, StatKind, Time};
@@ -158,12 +160,12 @@ pub fn scan(root: &Root, rules: &Rules, threads: NonZeroUsize) -> Result<Scan> {
     let stat = top.stat.ok_or_else(|| Error::NotADirectory(root.path().to_owned()))?;
     let top = Found { path: EntryPath::root(), stat, covered: None };
 
-    let numbers = AtomicUsize::new(1);
+    let (numbers, memory_bytes) = (AtomicUsize::new(1), AtomicUsize::new(0));
     let queue = Queue::new(Directory { number: 0, path: EntryPath::root() });
     let workers: Vec<Result<Walker>> = std::thread::scope(|scope| {
         let spawn = |_| {
             scope.spawn(|| {
-                let mut walker = Walker::new(root, rules, &numbers);
+                let mut walker = Walker::new(root, rules, &numbers, &memory_bytes);
                 queue.work(|directory| walker.list(directory)).map(|()| walker)
             })
         };
@@ -236,6 +238,8 @@ struct Walker<'a> {
     rules: &'a Rules,
     /// How many directories have a number.
     numbers: &'a AtomicUsize,
+    /// What the entries of all that was found will take at least.
+    memory_bytes: &'a AtomicUsize,
     found: Vec<Found>,
     listings: Vec<Listing>,
     sockets: u64,
@@ -244,9 +248,14 @@ struct Walker<'a> {
 }
 
 impl<'a> Walker<'a> {
-    fn new(root: &'a Root, rules: &'a Rules, numbers: &'a AtomicUsize) -> Self {
+    fn new(
+        root: &'a Root,
+        rules: &'a Rules,
+        numbers: &'a AtomicUsize,
+        memory_bytes: &'a AtomicUsize,
+    ) -> Self {
         let (found, listings, spare) = Default::default();
-        Self { root, rules, numbers, found, listings, sockets: 0, spare }
+        Self { root, rules, numbers, memory_bytes, found, listings, sockets: 0, spare }
     }
 
     /// Lists a directory and returns those in it that are to be listed.
@@ -259,10 +268,21 @@ impl<'a> Walker<'a> {
                 found.sort_unstable_by(|a, b| a.path.key()[above..].cmp(&b.path.key()[above..]));
                 found.dedup_by(|a, b| a.path == b.path); // a rename meanwhile can show a name twice
                 self.sockets += sockets;
+                self.weigh(directory, &found)?;
                 return Ok(self.keep(directory.number, found));
             }
         }
         Err(Error::Changed(self.root.full_path(&directory.path)))
+    }
+
+    /// Fails where the root has more names than a tree may have: their memory would have no bound.
+    fn weigh(&self, directory: &Directory, found: &[Found]) -> Result<()> {
+        let bytes = found.iter().map(|found| Entry::path_memory_bytes(&found.path)).sum();
+        if self.memory_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > LARGEST_ENTRIES_BYTES {
+            let reason = "the root has more names than a tree may have";
+            return Err(Error::Unpackable { path: self.root.full_path(&directory.path), reason });
+        }
+        Ok(())
     }
 
     fn keep(&mut self, number: usize, mut found: Vec<Found>) -> Vec<Directory> {
@@ -294,6 +314,10 @@ impl<'a> Walker<'a> {
             let path = directory.join(name.to_bytes());
             if self.rules.excludes(&path) {
                 continue;
+            }
+            if path.key().len() > LONGEST_PATH_BYTES {
+                let reason = "its path is longer than 16 KiB";
+                return Err(Error::Unpackable { path: self.root.full_path(&path), reason });
             }
             match place_in(handle.as_fd(), name) {
                 Err(Errno::NOENT) => return Ok(None),

@@ -82,7 +82,8 @@ impl<'r> Writer<'r> {
     /// The mode with which an inode is made, so that nobody may use it as long as it has another owner than it is to have, or
     /// what its directory hands on.
     pub(super) fn first_mode(&self, entry: &Entry) -> u16 {
-        let is_handed_on = self.directory.as_ref().is_none_or(|at| at.hands_on_attributes || at.hands_on_group);
+        let is_handed_on =
+            self.directory.as_ref().is_none_or(|at| at.hands_on_attributes || at.hands_on_group);
         if is_handed_on || (entry.uid, entry.gid) != self.own { 0o600 } else { entry.mode & 0o777 }
     }
 
@@ -192,7 +193,9 @@ impl<'r> Writer<'r> {
     pub(super) fn make_file(&mut self, path: &EntryPath, mode: u16) -> Result<Option<OwnedFd>> {
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mode = Mode::from_raw_mode(u32::from(mode));
-        self.make("create", path, BAD_NAMES, |directory, name| rustix::fs::openat(directory, name, flags, mode))
+        self.make("create", path, BAD_NAMES, |directory, name| {
+            rustix::fs::openat(directory, name, flags, mode)
+        })
     }
 
     /// Makes a name by `call`, which fails where something is; that goes, unless it is a directory. `None` where it fails

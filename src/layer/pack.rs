@@ -12,6 +12,8 @@ use crate::error::{Error, Result};
 use crate::model::digest::{ContentHash, DiffId};
 use crate::model::entry::{Entry, Kind, Xattrs};
 use crate::model::layer::{Item, LayerContent};
+use crate::model::limits::{LARGEST_ENTRIES_BYTES, LARGEST_EXTENDED_SUM_BYTES, NAME_BYTES};
+use crate::model::normalise::shown_path;
 use crate::model::path::EntryPath;
 use crate::tarball;
 use std::io::{self, Read, Write};
@@ -54,23 +56,27 @@ pub fn pack(
 ) -> Result<Compressed> {
     stream::compress(compression, threads, out, out_path, |blocks| {
         let mut members = Members::default();
+        let mut weight = Weight::default();
         let mut header = Vec::with_capacity(4 * tarball::BLOCK_BYTES);
         for item in content.items() {
             header.clear();
             match item {
                 Item::Whiteout(path) => {
                     write_whiteout(path, &mut header)?;
+                    weight.add(path, NAME_BYTES + path.key().len(), &header)?;
                     blocks.push(&header)?;
                 }
                 Item::Entry(entry) => match &entry.kind {
                     Kind::File { size_bytes, content } if members.has_content(entry) => {
                         let file = Open::of(entry, content, contents)?;
                         members.write_entry(entry, file.xattrs(entry), &mut header)?;
+                        weight.add(&entry.path, entry.memory_bytes() + file.late_bytes(), &header)?;
                         blocks.push(&header)?;
                         push_content(blocks, file, entry, *size_bytes, contents)?;
                     }
                     _ => {
                         members.write_entry(entry, &entry.xattrs, &mut header)?;
+                        weight.add(&entry.path, entry.memory_bytes(), &header)?;
                         blocks.push(&header)?;
                     }
                 },
@@ -78,6 +84,25 @@ pub fn pack(
         }
         Ok(blocks.push(&tarball::END)?)
     })
+}
+
+/// What reading the layer will take, which is to be no more than readers take.
+#[derive(Default)]
+struct Weight {
+    memory_bytes: usize,
+    extended_bytes: u64,
+}
+
+impl Weight {
+    fn add(&mut self, path: &EntryPath, memory_bytes: usize, header: &[u8]) -> Result<()> {
+        self.memory_bytes = self.memory_bytes.saturating_add(memory_bytes);
+        self.extended_bytes += header.len() as u64;
+        if self.memory_bytes > LARGEST_ENTRIES_BYTES || self.extended_bytes > LARGEST_EXTENDED_SUM_BYTES {
+            let reason = "what comes before has all the names and attributes that a layer may have";
+            return Err(Error::Unpackable { path: shown_path(path), reason });
+        }
+        Ok(())
+    }
 }
 
 /// A file that is being packed.
@@ -99,6 +124,14 @@ impl<'a> Open<'a> {
         match self {
             Self::Hashed(..) => &entry.xattrs,
             Self::Unread(file) => file.xattrs(),
+        }
+    }
+
+    /// The memory of the attributes that its entry is yet to get.
+    fn late_bytes(&self) -> usize {
+        match self {
+            Self::Hashed(..) => 0,
+            Self::Unread(file) => file.xattrs().memory_bytes(),
         }
     }
 

@@ -8,6 +8,7 @@ use super::unpack::{Pipe, Whole, with_members, with_members_of};
 use crate::error::{Error, Result};
 use crate::model::digest::ContentHash;
 use crate::model::entry::{Device, Entry, Group, Kind, Xattrs};
+use crate::model::limits::{LARGEST_ENTRIES_BYTES, LONGEST_PATH_BYTES, NAME_BYTES};
 use crate::model::normalise::shown_path;
 use crate::model::overlay::Laid;
 use crate::model::path::EntryPath;
@@ -18,12 +19,6 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 const BUFFER_BYTES: usize = 256 * 1024;
-/// Longer than any path that a kernel takes.
-const LONGEST_PATH: usize = 4096;
-/// More memory than the entries of any root take.
-pub const LARGEST_ENTRIES_BYTES: usize = 1 << 30;
-/// What a whiteout takes, or a link to a layer below, beside its names.
-const NAME_BYTES: usize = 256;
 
 /// Chooses the contents that are wanted: of which file, and how long it is. What it returns is given the content.
 pub type Keep<'k> = dyn FnMut(&EntryPath, u64) -> Result<Option<Box<dyn Write + 'k>>> + 'k;
@@ -195,7 +190,9 @@ impl Gathering {
             FoundKind::Link(target) | FoundKind::Symlink(target) => target.as_slice(),
             _ => b"",
         };
-        if path.key().len() > LONGEST_PATH || target.len() > LONGEST_PATH {
+        // A whiteout has more than the path that it is about.
+        let longest = LONGEST_PATH_BYTES + if is_whiteout(&path) { WHITEOUT.len() } else { 0 };
+        if path.key().len() > longest || target.len() > LONGEST_PATH_BYTES {
             return Err("is too long");
         }
         if path.is_root() && found.kind != FoundKind::Directory {
@@ -413,7 +410,7 @@ mod tests {
             let error = error_of(&members);
             assert!(error.contains(text) && error.contains("blob"), "{error}");
         }
-        let long = "n/".repeat(3000);
+        let long = "n/".repeat(LONGEST_PATH_BYTES / 2 + 1);
         assert!(error_of(&[(&long, Directory)]).contains("too long"));
     }
 

@@ -3,6 +3,7 @@
 use super::codec::Codec;
 use crate::error::{Error, Result};
 use crate::model::digest::{DiffId, Digest};
+use crate::model::limits::{LARGEST_RATIO, LEAST_UNPACKED_BYTES};
 use crate::tarball::read::Reader;
 use sha2::{Digest as _, Sha256};
 use std::io::{self, Read};
@@ -13,11 +14,6 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 const BUFFER_BYTES: usize = 256 * 1024;
 const QUEUED_BLOCKS: usize = 8;
-
-/// What a layer may unpack to in any case: more than any has.
-const LEAST_LIMIT_BYTES: u64 = 256 << 30;
-/// What it may unpack to beyond that, as a multiple of the blob: deflate comes to 1,032 at most, zstd to thirty times that.
-const LARGEST_RATIO: u64 = 1100;
 
 /// A blob that is read.
 pub struct Blob<'a> {
@@ -54,7 +50,7 @@ pub(super) fn with_members<T: Whole>(
     blob: Blob,
     work: impl FnOnce(&mut Reader<Pipe>) -> Result<T>,
 ) -> Result<T> {
-    with_members_within(LEAST_LIMIT_BYTES, None, blob, work).map(|(done, _)| done)
+    with_members_within(LEAST_UNPACKED_BYTES, None, blob, work).map(|(done, _)| done)
 }
 
 /// The same, for a blob that must unpack to this. Returns also how many bytes it unpacked to, as far as it was read.
@@ -63,7 +59,7 @@ pub(super) fn with_members_of<T: Whole>(
     expected: Option<Unpacked>,
     work: impl FnOnce(&mut Reader<Pipe>) -> Result<T>,
 ) -> Result<(T, u64)> {
-    with_members_within(LEAST_LIMIT_BYTES, expected, blob, work)
+    with_members_within(LEAST_UNPACKED_BYTES, expected, blob, work)
 }
 
 fn with_members_within<T: Whole>(

@@ -122,6 +122,11 @@ impl Xattrs {
         Self(self.0.into_iter().filter(|(name, _)| !is_dropped(name)).collect())
     }
 
+    /// Returns about how many bytes of memory they take.
+    pub fn memory_bytes(&self) -> usize {
+        self.iter().map(|(name, value)| size_of::<Xattr>() + name.len() + value.len()).sum()
+    }
+
     /// Tells whether there is none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -148,8 +153,12 @@ impl Entry {
             Kind::Symlink(target) => target.len(),
             _ => 0,
         };
-        let xattrs = self.xattrs.iter().map(|(name, value)| size_of::<Xattr>() + name.len() + value.len());
-        2 * size_of::<Self>() + self.path.key().len() + target + xattrs.sum::<usize>()
+        Self::path_memory_bytes(&self.path) + target + self.xattrs.memory_bytes()
+    }
+
+    /// Returns the part of it that an entry with this path takes at least.
+    pub fn path_memory_bytes(path: &EntryPath) -> usize {
+        2 * size_of::<Self>() + path.key().len()
     }
 
     /// Tells whether both are the same but for the number of their hardlink group.

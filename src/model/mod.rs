@@ -9,6 +9,7 @@ pub mod entry;
 pub mod globs;
 pub mod keep;
 pub mod layer;
+pub mod limits;
 pub mod names;
 pub mod normalise;
 pub mod origin;

@@ -5,6 +5,7 @@
 
 use super::digest::ContentHash;
 use super::entry::{Device, Entry, Group, Kind, Xattrs};
+use super::limits::LARGEST_ENTRIES_BYTES;
 use super::path::EntryPath;
 use super::policy::{MtimeRule, Policy, Profile, Rules};
 use super::stamp::{Facts, Stat, StatKind};
@@ -73,6 +74,7 @@ pub fn normalise<'a>(seen: impl ExactSizeIterator<Item = Seen<'a>>, context: &Co
     let mut volatility = context.rules.volatility();
     let home = context.home.filter(|_| context.rules.leaves_build());
     let build = home.map(|home| home.path.join(b"build"));
+    let mut memory_bytes = 0_usize;
     for Seen { path, stat, facts, is_mount } in seen {
         if build.as_ref().is_some_and(|build| path == build || path.is_beneath(build)) {
             continue;
@@ -86,6 +88,11 @@ pub fn normalise<'a>(seen: impl ExactSizeIterator<Item = Seen<'a>>, context: &Co
         if path.is_root() && context.policy.profile == Profile::Mock {
             // A chroot's own root is as the directory was made, setgid from the one above or not.
             entry = Entry { mode: 0o755, uid: 0, gid: 0, xattrs: Xattrs::default(), ..entry };
+        }
+        memory_bytes = memory_bytes.saturating_add(entry.memory_bytes());
+        if memory_bytes > LARGEST_ENTRIES_BYTES {
+            let reason = "what comes before has all the names and attributes that a tree may have";
+            return Err(Error::Unpackable { path: shown_path(path), reason });
         }
         if is_volatile { &mut volatile } else { &mut stable }.push(entry);
     }

@@ -6,8 +6,9 @@
 use super::side::SideLayer;
 use super::spool::{self, Spool};
 use crate::error::{Error, Result};
-use crate::layer::read::{Blob, LARGEST_ENTRIES_BYTES, LayerItems, check, read, read_files};
+use crate::layer::read::{Blob, LayerItems, check, read, read_files};
 use crate::model::entry::{Entry, Kind, Xattrs};
+use crate::model::limits::LARGEST_ENTRIES_BYTES;
 use crate::model::overlay::{Laid, Overlay};
 use crate::model::path::EntryPath;
 use crate::model::tree::{Tree, content_bytes};

@@ -9,13 +9,10 @@
 
 use super::records::{Records, decimal};
 use super::{BLOCK_BYTES, padding};
+use crate::model::limits::{LARGEST_EXTENDED_BYTES, LARGEST_EXTENDED_SUM_BYTES};
 use std::fmt;
 use std::io::{self, Read, Seek, SeekFrom};
 
-/// The largest extended header or long name, as Go's archive/tar has it.
-const LARGEST_EXTENDED_BYTES: u64 = 1 << 20;
-/// All of them together: more than the names and attributes of any root.
-const LARGEST_EXTENDED_SUM_BYTES: u64 = 1 << 30;
 /// How many extended headers may stand before a member.
 const MOST_EXTENDED: usize = 8;
 
@@ -417,13 +414,13 @@ fn seconds(text: &[u8]) -> Result<i64> {
     };
     let point = digits.iter().position(|b| *b == b'.').unwrap_or(digits.len());
     let fraction = digits.get(point + 1..).unwrap_or_default();
-    let whole =
-        i64::try_from(decimal(&digits[..point])?).or_else(|_| malformed("has a time that is none"))?;
     if !fraction.iter().all(u8::is_ascii_digit) || point == 0 {
         return malformed("has a time that is none");
     }
+    let whole = i128::from(decimal(&digits[..point])?);
     let is_cut = fraction.iter().any(|digit| *digit != b'0');
-    Ok(if is_negative { -whole - i64::from(is_cut) } else { whole })
+    let seconds = if is_negative { -whole - i128::from(is_cut) } else { whole };
+    i64::try_from(seconds).or_else(|_| malformed("has a time that is none"))
 }
 
 #[cfg(test)]
