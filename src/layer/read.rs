@@ -15,10 +15,13 @@ use crate::model::path::EntryPath;
 use crate::model::policy::keeps_xattr;
 use crate::tarball::read::{Found, FoundKind, Reader, TarError};
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Read, Write};
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 const BUFFER_BYTES: usize = 256 * 1024;
+/// A longer content is put aside on the disk.
+const LARGEST_HELD_BYTES: u64 = 8 << 20;
 
 /// Chooses the contents that are wanted: of which file, and how long it is. What it returns is given the content.
 pub type Keep<'k> = dyn FnMut(&EntryPath, u64) -> Result<Option<Box<dyn Write + 'k>>> + 'k;
@@ -100,6 +103,74 @@ pub fn read_files(
         Ok(true)
     });
     result.map(drop)
+}
+
+/// Reads the files of a layer that are as long as one that is looked for, whatever their names, and gives each to `take`. What
+/// others write may have a content under a name that a later member has replaced. Ends where `take` returns `false`.
+pub fn read_by_hash(
+    blob: Blob,
+    wants: impl Fn(u64) -> bool,
+    mut take: impl FnMut(&mut Held) -> Result<bool>,
+) -> Result<()> {
+    let wants = |_: &EntryPath, size_bytes| wants(size_bytes);
+    read_files(blob, wants, |_, size_bytes, content| take(&mut Held::take(content, size_bytes)?))
+}
+
+/// A content that was put aside, so that its hash is known before it is used.
+pub struct Held {
+    /// Its hash.
+    pub hash: ContentHash,
+    /// Its length.
+    pub size_bytes: u64,
+    place: HeldIn,
+}
+
+enum HeldIn {
+    Memory(io::Cursor<Vec<u8>>),
+    /// A file without a name.
+    File(File),
+}
+
+impl Held {
+    /// Reads a content to its end. A stream that fails counts as one that is over: whoever reads the layer tells why.
+    pub fn take(content: &mut dyn Read, size_bytes: u64) -> Result<Self> {
+        let scratch = |e| Error::io("write in", std::env::temp_dir())(e);
+        let mut hasher = blake3::Hasher::new();
+        let mut place = match size_bytes <= LARGEST_HELD_BYTES {
+            true => HeldIn::Memory(io::Cursor::new(Vec::new())),
+            false => HeldIn::File(tempfile::tempfile().map_err(scratch)?),
+        };
+        let mut buffer = vec![0; BUFFER_BYTES];
+        loop {
+            match content.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(count) => {
+                    hasher.update(&buffer[..count]);
+                    match &mut place {
+                        HeldIn::Memory(bytes) => bytes.get_mut().extend_from_slice(&buffer[..count]),
+                        HeldIn::File(file) => file.write_all(&buffer[..count]).map_err(scratch)?,
+                    }
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => break,
+            }
+        }
+        Ok(Self { hash: ContentHash(*hasher.finalize().as_bytes()), size_bytes, place })
+    }
+
+    /// Returns the content from its beginning.
+    pub fn read(&mut self) -> Result<&mut dyn Read> {
+        match &mut self.place {
+            HeldIn::Memory(bytes) => {
+                bytes.set_position(0);
+                Ok(bytes)
+            }
+            HeldIn::File(file) => {
+                file.rewind().map_err(Error::io("read in", std::env::temp_dir()))?;
+                Ok(file)
+            }
+        }
+    }
 }
 
 /// The content of the current member as a stream.

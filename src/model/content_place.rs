@@ -1,7 +1,7 @@
 //! Which layer gives a path its content, and under which name.
 //!
-//! Pure. A layer has the content of an inode once, under the first of the inode's names in it; that name may be one that a
-//! layer above hides.
+//! Pure. A layer has the content of an inode once: one of ours under the first of the inode's names in it, one of others under
+//! any. That name may be one that a layer above hides.
 
 use super::entry::{Entry, Group};
 use super::overlay::Laid;
@@ -14,8 +14,10 @@ use std::collections::HashMap;
 pub struct ContentPlace {
     /// The place of the layer, counted from the lowest.
     pub layer: usize,
-    /// The name that has the content there.
+    /// The first of the names that the inode has there.
     pub name: EntryPath,
+    /// The group that these names are.
+    pub group: Option<Group>,
 }
 
 /// Returns where the content is of each entry of `tree` that `is_wanted`, by its place, in the order of places. `tree` is what
@@ -45,7 +47,8 @@ pub fn content_places(
         }
         if let Some((layer, given)) = topmost.filter(|_| is_wanted(place, entry)) {
             let first = given.group.and_then(|group| firsts[layer].get(&group).copied());
-            found.push((place, ContentPlace { layer, name: first.unwrap_or(&given.path).clone() }));
+            let name = first.unwrap_or(&given.path).clone();
+            found.push((place, ContentPlace { layer, name, group: given.group }));
         }
     }
     found

@@ -1,17 +1,19 @@
 //! The contents of a side's files, out of the blobs that hold them or from the disk.
 //!
 //! A content is looked for by the names that a layer may have it under and by its length, and is taken only if its BLAKE3
-//! is the recorded one.
+//! is the recorded one. What is found under none of them is looked for by its length alone.
 
 use super::side::{Access, Side};
 use crate::error::{Error, Result};
 use crate::fs::root::Root;
-use crate::layer::read::{Blob, read_files};
+use crate::layer::read::{Blob, read_by_hash, read_files};
 use crate::model::digest::ContentHash;
 use crate::model::entry::{Entry, Group, Kind};
 use crate::model::normalise::shown_path;
+use crate::model::overlay::Laid;
 use crate::model::path::EntryPath;
 use crate::model::tree::Tree;
+use crate::oci::read::FoundLayer;
 use crate::store::Store;
 use sha2::{Digest as _, Sha256};
 use std::cell::RefCell;
@@ -41,6 +43,10 @@ pub(super) struct Gist {
 }
 
 impl Wanted {
+    fn is(&self, kind: &Kind) -> bool {
+        *kind == Kind::File { size_bytes: self.size_bytes, content: self.content }
+    }
+
     /// Takes files of a tree by key and place, an inode once; what is no file is passed over.
     pub(super) fn of(tree: &Tree, files: impl Iterator<Item = (usize, usize)>) -> Vec<Self> {
         let mut names: HashMap<Group, Vec<EntryPath>> = HashMap::new();
@@ -88,23 +94,34 @@ pub(super) fn read_contents(
                 }
                 if search.may_be_in(store, layer.layer.id)? {
                     let path = store.blob_path(&layer.blob.digest);
-                    let input = store.open_blob(&layer.blob.digest, layer.blob.size_bytes)?;
-                    search.in_blob(Blob {
-                        input: Box::new(input),
-                        path: &path,
-                        digest: layer.blob.digest,
-                    })?;
+                    let open = || -> Result<Blob> {
+                        let input = store.open_blob(&layer.blob.digest, layer.blob.size_bytes)?;
+                        Ok(Blob { input: Box::new(input), path: &path, digest: layer.blob.digest })
+                    };
+                    search.in_blob(open()?)?;
+                    if search.must_be_in(store, layer.layer.id)? {
+                        search.in_blob_by_hash(open()?)?;
+                    }
                 }
             }
         }
         (Access::Store(_), None) => {}
         (Access::Image(opened, image), _) => {
+            let blob = |layer: &FoundLayer| -> Result<Blob> {
+                let input = opened.open(&layer.blob)?;
+                Ok(Blob { input, path: opened.path(), digest: layer.blob.digest })
+            };
             for layer in image.layers.iter().rev() {
                 if search.is_over() {
                     break;
                 }
-                let input = opened.open(&layer.blob)?;
-                search.in_blob(Blob { input, path: opened.path(), digest: layer.blob.digest })?;
+                search.in_blob(blob(layer)?)?;
+            }
+            for layer in image.layers.iter().rev() {
+                if search.is_over() {
+                    break;
+                }
+                search.in_blob_by_hash(blob(layer)?)?;
             }
         }
     }
@@ -164,16 +181,61 @@ impl Search {
         all.filter(move |at| self.wanted[*at].size_bytes == size_bytes && !self.found.contains_key(at))
     }
 
-    fn may_be_in(&self, store: &Store, layer_id: i64) -> Result<bool> {
-        let left = self.wanted.iter().enumerate().filter(|(at, _)| !self.found.contains_key(at));
-        for (_, wanted) in left {
+    /// Tells whether a layer has one of those that are not found yet, and notes all names that it has for them.
+    fn may_be_in(&mut self, store: &Store, layer_id: i64) -> Result<bool> {
+        let mut is_there = false;
+        for at in 0..self.wanted.len() {
+            if self.found.contains_key(&at) {
+                continue;
+            }
+            for name in self.wanted[at].names.clone() {
+                let Some(item) = store.item_at(layer_id, &name)? else { continue };
+                is_there = true;
+                if let Some(group) = item.entry().and_then(|entry| entry.group) {
+                    for other in store.names_of(layer_id, group)? {
+                        self.by_name.entry(other).or_default().push(at);
+                    }
+                    break; // all names of an inode are in one layer
+                }
+            }
+        }
+        Ok(is_there)
+    }
+
+    /// Tells whether a layer has one of those that are not found yet as it is recorded.
+    fn must_be_in(&self, store: &Store, layer_id: i64) -> Result<bool> {
+        for (_, wanted) in self.wanted.iter().enumerate().filter(|(at, _)| !self.found.contains_key(at)) {
             for name in &wanted.names {
-                if store.item_at(layer_id, name)?.is_some() {
+                let item = store.item_at(layer_id, name)?;
+                if item.as_ref().and_then(Laid::entry).is_some_and(|entry| wanted.is(&entry.kind)) {
                     return Ok(true);
                 }
             }
         }
         Ok(false)
+    }
+
+    fn in_blob_by_hash(&mut self, blob: Blob) -> Result<()> {
+        let search = RefCell::new(self);
+        let wants = |size: u64| {
+            let search = search.borrow();
+            let mut left = search.wanted.iter().enumerate().filter(|(at, _)| !search.found.contains_key(at));
+            left.any(|(_, wanted)| wanted.size_bytes == size)
+        };
+        read_by_hash(blob, wants, |held| {
+            let mut search = search.borrow_mut();
+            let given = search.wanted.iter().enumerate().filter(|(at, wanted)| {
+                !search.found.contains_key(at)
+                    && (wanted.size_bytes, wanted.content) == (held.size_bytes, held.hash)
+            });
+            let given: Vec<usize> = given.map(|(at, _)| at).collect();
+            if !given.is_empty() {
+                let gist = search.gist(held.size_bytes, held.read()?);
+                let (_, gist) = gist.map_err(Error::io("read in", std::env::temp_dir()))?;
+                search.found.extend(given.into_iter().map(|at| (at, gist.clone())));
+            }
+            Ok(!search.is_over())
+        })
     }
 
     fn in_blob(&mut self, blob: Blob) -> Result<()> {
@@ -198,6 +260,14 @@ impl Search {
     }
 
     fn take(&mut self, name: &EntryPath, size_bytes: u64, content: &mut dyn Read) -> Result<()> {
+        let (hash, gist) = self.gist(size_bytes, content).map_err(Error::io("read", shown_path(name)))?;
+        let given: Vec<usize> =
+            self.left(name, size_bytes).filter(|at| self.wanted[*at].content == hash).collect();
+        self.found.extend(given.into_iter().map(|at| (at, gist.clone())));
+        Ok(())
+    }
+
+    fn gist(&self, size_bytes: u64, content: &mut dyn Read) -> io::Result<(ContentHash, Gist)> {
         let (mut blake3, mut sha256) = (blake3::Hasher::new(), Sha256::new());
         let mut bytes = (size_bytes <= self.largest_bytes).then(Vec::new);
         let mut buffer = vec![0; BUFFER_BYTES];
@@ -212,14 +282,10 @@ impl Search {
                     }
                 }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(Error::io("read", shown_path(name))(e)),
+                Err(e) => return Err(e),
             }
         }
-        let hash = ContentHash(*blake3.finalize().as_bytes());
         let gist = Gist { bytes, sha256: sha256.finalize().into() };
-        let given: Vec<usize> =
-            self.left(name, size_bytes).filter(|at| self.wanted[*at].content == hash).collect();
-        self.found.extend(given.into_iter().map(|at| (at, gist.clone())));
-        Ok(())
+        Ok((ContentHash(*blake3.finalize().as_bytes()), gist))
     }
 }

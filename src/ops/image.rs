@@ -14,6 +14,7 @@ use crate::model::path::EntryPath;
 use crate::model::tree::{Tree, content_bytes};
 use crate::oci::read::{FoundImage, FoundLayer, Opened};
 use crate::store::{Layer, Store};
+use std::collections::HashSet;
 use std::io;
 use std::path::Path;
 
@@ -33,6 +34,7 @@ pub(super) fn read_image(
             (Some(store), Some(known)) => read_known(opened, layer, store, &known, spool)?,
             _ => read(blob(opened, layer)?, &mut |path, size| spool.keep(path, size))?,
         };
+        spool.keep_linked(&items.items, || blob(opened, layer))?;
         let items = with_links(items, &overlay, opened.path())?;
         layers.push(side_layer(layer, &items));
         overlay.lay(items.into_iter());
@@ -68,14 +70,14 @@ fn read_known(
         }
         _ => false,
     };
-    let mut left = items.iter().filter(is_wanted).count();
-    if left > 0 {
+    let mut left: HashSet<&EntryPath> = items.iter().filter(is_wanted).map(Laid::path).collect();
+    if !left.is_empty() {
         read_files(blob(opened, layer)?, spool::is_wanted, |path, size, content| {
             if let Some(mut out) = spool.keep(path, size)? {
                 io::copy(content, &mut out).map_err(Error::io("read", opened.path()))?;
             }
-            left -= 1;
-            Ok(left > 0)
+            left.remove(path);
+            Ok(!left.is_empty())
         })?;
     }
     Ok(LayerItems { items, links_below: Vec::new() })

@@ -263,6 +263,7 @@ impl Import<'_> {
             }
             Ok(true)
         })?;
+        spool.keep_linked(&items, || self.open(layer, &path))?;
         Ok(as_it_is(items, &policy, known.key, known.tar_bytes))
     }
 
@@ -288,6 +289,7 @@ impl Import<'_> {
         let expected = Unpacked { diff_id: layer.diff_id, most_bytes: LARGEST_TAR_BYTES };
         let (items, tar_bytes) =
             read_exactly(self.open(layer, &path)?, expected, &mut |at, size| spool.keep(at, size))?;
+        spool.keep_linked(&items.items, || self.open(layer, &path))?;
         if let Some((name, _)) = items.links_below.first() {
             // Its content is not in the layer that has the name, where everyone looks for it.
             return Err(Error::BadLayer {

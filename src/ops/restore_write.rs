@@ -9,7 +9,7 @@ use crate::fs::attributes::{Lack, Made};
 use crate::fs::new_file::NewFile;
 use crate::fs::root::Root;
 use crate::fs::write::Writer;
-use crate::layer::read::{Blob, read_files};
+use crate::layer::read::{read_by_hash, read_files};
 use crate::layer::seek::Decompressor;
 use crate::model::digest::ContentHash;
 use crate::model::entry::{Entry, Group, Kind};
@@ -17,7 +17,9 @@ use crate::model::path::EntryPath;
 use crate::model::policy::Profile;
 use crate::model::stamp::Stat;
 use crate::model::tree::Tree;
-use std::collections::HashMap;
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
 use std::io::Read;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -196,50 +198,28 @@ impl Work<'_> {
         failed: &AtomicBool,
         monitor: &dyn Monitor,
     ) -> Result<()> {
-        let mut writer = Writer::new(self.root);
-        let mut buffer = vec![0; BUFFER_BYTES];
-        let mut left = source.wanted.len();
-        let wants = |path: &EntryPath, size_bytes: u64| {
-            let places = source.wanted.get(path);
-            places.is_some_and(|places| self.entry(places[0]).size_bytes() == size_bytes)
-        };
-        let mut take = |path: &EntryPath, size_bytes: u64, content: &mut dyn Read| {
-            // Not those that the filesystem cannot have the directory of.
-            let is_made = |at: &usize| self.plan.acts[*at] == Act::Make;
-            let places: Vec<usize> = source.wanted[path].iter().copied().filter(is_made).collect();
-            if let Some(first) = places.first() {
-                let names: Vec<&Entry> = places.iter().map(|at| self.entry(*at)).collect();
-                match make_file(&mut writer, &names, content, &mut buffer, source)? {
-                    Some(made) => {
-                        done.take(&places, made);
-                        done.files += 1;
-                        done.bytes += size_bytes;
-                    }
-                    None => done.lacks.push((*first, Lack::All)),
-                }
-            }
-            monitor.advance(size_bytes);
-            left -= 1;
-            Ok(left > 0 && !failed.load(Ordering::Relaxed))
+        let filling = RefCell::new(Filling {
+            work: self,
+            source,
+            writer: Writer::new(self.root),
+            buffer: vec![0; BUFFER_BYTES],
+            left: source.wanted.iter().collect(),
+            unlike: None,
+            done,
+            failed,
+            monitor,
+        }); // closures look at it in turns
+        let wants = |path: &EntryPath, size_bytes: u64| filling.borrow().wanted(path, size_bytes).is_some();
+        let take = |path: &EntryPath, size_bytes: u64, content: &mut dyn Read| {
+            filling.borrow_mut().take(path, size_bytes, content)
         };
         match &source.reading {
-            Reading::Whole(file) => {
-                let blob = Blob { input: Box::new(file), path: &source.path, digest: source.blob.digest };
-                read_files(blob, wants, take)?;
-            }
-            Reading::Places(frames, places) => {
-                frames.read(places, decompressor, |place, content| {
-                    take(&place.name, place.size_bytes, content)
-                })?;
-            }
+            Reading::Whole(file) => read_files(source.blob(Box::new(file)), wants, take)?,
+            Reading::Places(frames, places) => frames.read(places, decompressor, |place, content| {
+                filling.borrow_mut().take(&place.name, place.size_bytes, content)
+            })?,
         }
-        if left > 0 && !failed.load(Ordering::Relaxed) {
-            let made: std::collections::HashSet<usize> = done.made.iter().map(|(at, _)| *at).collect();
-            let missing = source.wanted.iter().filter(|(_, places)| !made.contains(&places[0]));
-            let missing = missing.map(|(name, _)| name).min().cloned().unwrap_or_default();
-            return Err(Error::damaged(&source.path, format!("it does not hold {missing}")));
-        }
-        Ok(())
+        filling.into_inner().finish()
     }
 
     /// Gives what was there its metadata, and the directories theirs, the innermost first.
@@ -260,25 +240,133 @@ impl Work<'_> {
     }
 }
 
-/// Makes a file with its names, if its content is the recorded one; `None` where the filesystem cannot have it.
+/// The files of one layer that are still to be made.
+struct Filling<'w> {
+    work: &'w Work<'w>,
+    source: &'w Source,
+    writer: Writer<'w>,
+    buffer: Vec<u8>,
+    left: HashMap<&'w EntryPath, &'w Vec<usize>>,
+    /// A name whose content was not the recorded one.
+    unlike: Option<EntryPath>,
+    done: &'w mut Done,
+    failed: &'w AtomicBool,
+    monitor: &'w dyn Monitor,
+}
+
+impl<'w> Filling<'w> {
+    fn is_over(&self) -> bool {
+        self.left.is_empty() || self.failed.load(Ordering::Relaxed)
+    }
+
+    /// The first name of the inode that a member may have the content of.
+    fn wanted(&self, path: &EntryPath, size_bytes: u64) -> Option<&'w EntryPath> {
+        let first = self.source.aliases.get(path).unwrap_or(path);
+        let (name, places) = self.left.get_key_value(first)?;
+        (self.work.entry(places[0]).size_bytes() == size_bytes).then_some(*name)
+    }
+
+    /// Makes the file, if the content is the recorded one. Tells whether there is more to do.
+    fn take(&mut self, path: &EntryPath, size_bytes: u64, content: &mut dyn Read) -> Result<bool> {
+        if let Some(name) = self.wanted(path, size_bytes) {
+            self.make(name, content)?;
+        }
+        Ok(!self.is_over())
+    }
+
+    fn make(&mut self, name: &'w EntryPath, content: &mut dyn Read) -> Result<()> {
+        let work = self.work;
+        // Not those that the filesystem cannot have the directory of.
+        let is_made = |at: &usize| work.plan.acts[*at] == Act::Make;
+        let places: Vec<usize> = self.left[name].iter().copied().filter(is_made).collect();
+        if let Some(first) = places.first() {
+            let names: Vec<&Entry> = places.iter().map(|at| work.entry(*at)).collect();
+            match make_file(&mut self.writer, &names, content, &mut self.buffer, self.source)? {
+                Filled::Unlike => {
+                    self.unlike = Some(name.clone());
+                    return Ok(());
+                }
+                Filled::Unfit => self.done.lacks.push((*first, Lack::All)),
+                Filled::Made(made) => {
+                    self.done.take(&places, made);
+                    self.done.files += 1;
+                    self.done.bytes += names[0].size_bytes();
+                }
+            }
+        }
+        self.monitor.advance(work.entry(self.left[name][0]).size_bytes());
+        self.left.remove(name);
+        Ok(())
+    }
+
+    /// Makes what is left of contents that lie under other names, as only layers of others have them.
+    fn finish(mut self) -> Result<()> {
+        if self.is_over() {
+            return Ok(());
+        }
+        let source = self.source;
+        let file = File::open(&source.path).map_err(Error::io("open", &source.path))?;
+        let sizes: HashSet<u64> =
+            self.left.values().map(|places| self.work.entry(places[0]).size_bytes()).collect();
+        read_by_hash(
+            source.blob(Box::new(file)),
+            |size_bytes| sizes.contains(&size_bytes),
+            |held| {
+                let is_held = |places: &[usize]| match self.work.entry(places[0]).kind {
+                    Kind::File { size_bytes, content } => {
+                        size_bytes == held.size_bytes && content == held.hash
+                    }
+                    _ => false,
+                };
+                let alike = self.left.iter().filter(|(_, places)| is_held(places));
+                for name in alike.map(|(name, _)| *name).collect::<Vec<_>>() {
+                    self.make(name, held.read()?)?;
+                }
+                Ok(!self.is_over())
+            },
+        )?;
+        if self.is_over() {
+            return Ok(());
+        }
+        let what = match self.unlike.filter(|name| self.left.contains_key(name)) {
+            Some(name) => format!("the content of {name} is not what was recorded"),
+            None => {
+                format!("it does not hold {}", self.left.keys().min().copied().cloned().unwrap_or_default())
+            }
+        };
+        Err(Error::damaged(&source.path, what))
+    }
+}
+
+/// What became of a file that was to be made.
+enum Filled {
+    Made(Made),
+    /// Its content is not the recorded one.
+    Unlike,
+    /// The filesystem cannot have it.
+    Unfit,
+}
+
+/// Makes a file with its names.
 fn make_file(
     writer: &mut Writer,
     names: &[&Entry],
     content: &mut dyn Read,
     buffer: &mut [u8],
     source: &Source,
-) -> Result<Option<Made>> {
+) -> Result<Filled> {
     let entry = names[0];
     let mut filled = fill(content, buffer, source)?;
     let mut hasher = blake3::Hasher::new();
     hasher.update(&buffer[..filled]);
     let is_whole = filled as u64 == entry.size_bytes();
-    if is_whole {
-        check(&hasher, entry, source)?;
+    if is_whole && !is_recorded(&hasher, entry) {
+        return Ok(Filled::Unlike);
     }
     // What is written at once is made in its place: there is but a moment in which it is cut.
     let new = if is_whole { writer.create(entry)? } else { writer.create_unnamed(entry)? };
-    let Some(mut new) = new else { return Ok(None) };
+    let Some(mut new) = new else { return Ok(Filled::Unfit) };
+    let mut is_like = true;
     let mut copy = |new: &mut NewFile| -> Result<bool> {
         while filled > 0 {
             if !writer.write(new, &buffer[..filled], entry)? {
@@ -290,23 +378,21 @@ fn make_file(
             filled = fill(content, buffer, source)?;
             hasher.update(&buffer[..filled]);
         }
-        check(&hasher, entry, source).map(|()| true)
+        is_like = is_recorded(&hasher, entry);
+        Ok(is_like)
     };
     match copy(&mut new) {
-        Ok(true) => writer.finish(new, names),
-        Ok(false) => writer.discard(&new, entry).map(|()| None),
+        Ok(true) => Ok(writer.finish(new, names)?.map_or(Filled::Unfit, Filled::Made)),
+        Ok(false) => {
+            writer.discard(&new, entry)?;
+            Ok(if is_like { Filled::Unfit } else { Filled::Unlike })
+        }
         Err(error) => writer.discard(&new, entry).and(Err(error)),
     }
 }
 
-fn check(hasher: &blake3::Hasher, entry: &Entry, source: &Source) -> Result<()> {
-    match &entry.kind {
-        Kind::File { content, .. } if *content == ContentHash(*hasher.finalize().as_bytes()) => Ok(()),
-        _ => {
-            let what = format!("the content of {} is not what was recorded", entry.path);
-            Err(Error::damaged(&source.path, what))
-        }
-    }
+fn is_recorded(hasher: &blake3::Hasher, entry: &Entry) -> bool {
+    matches!(&entry.kind, Kind::File { content, .. } if *content == ContentHash(*hasher.finalize().as_bytes()))
 }
 
 /// Reads until the buffer is full or the content is over.

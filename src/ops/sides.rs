@@ -255,14 +255,17 @@ impl Opening<'_> {
         let mut spool = Spool::new()?;
         for layer in layers {
             let path = store.blob_path(&layer.blob.digest);
-            let input = store.open_blob(&layer.blob.digest, layer.blob.size_bytes)?;
-            let blob = Blob { input: Box::new(input), path: &path, digest: layer.blob.digest };
-            read_files(blob, is_wanted, |at, size, content| {
+            let open = || -> Result<Blob> {
+                let input = store.open_blob(&layer.blob.digest, layer.blob.size_bytes)?;
+                Ok(Blob { input: Box::new(input), path: &path, digest: layer.blob.digest })
+            };
+            read_files(open()?, is_wanted, |at, size, content| {
                 if let Some(mut out) = spool.keep(at, size)? {
                     io::copy(content, &mut out).map_err(Error::io("read", &path))?;
                 }
                 Ok(true)
             })?;
+            spool.keep_linked(&store.items(layer.layer.id)?, open)?;
         }
         let packages = self.packages(&spool, side.tree.entries(), store.path())?;
         side.packages = packages.filter(|packages| packages.manager != Manager::Rpm); // which was refused when it was recorded

@@ -9,14 +9,16 @@ use super::side::SidePackages;
 use crate::apk;
 use crate::dpkg;
 use crate::error::{Error, Result};
+use crate::layer::read::{Blob, Held, read_by_hash};
 use crate::model::digest::ContentHash;
 use crate::model::entry::{Entry, Kind};
 use crate::model::normalise::shown_path;
+use crate::model::overlay::Laid;
 use crate::model::owners::Installed;
 use crate::model::path::EntryPath;
 use crate::model::version::Manager;
 use crate::rpm;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -42,6 +44,8 @@ pub(super) struct Spool {
     bytes_left: u64,
     texts_bytes_left: u64,
     count: usize,
+    /// What was put aside of the layer that is read.
+    of_layer: HashSet<EntryPath>,
 }
 
 /// What names a file in a tree and what it must hold.
@@ -111,6 +115,7 @@ impl Spool {
             bytes_left: LARGEST_SPOOL_BYTES,
             texts_bytes_left: LARGEST_TEXTS_BYTES,
             count: 0,
+            of_layer: HashSet::new(),
         })
     }
 
@@ -125,7 +130,55 @@ impl Spool {
         self.count += 1;
         let file = File::create(&place).map_err(Error::io("write", &place))?;
         self.files.entry(at.clone()).or_default().push(place);
+        self.of_layer.insert(at.clone());
         Ok(Some(Box::new(file)))
+    }
+
+    /// Puts aside what a layer that was read, which has `items`, holds under other names: links to it are what is wanted.
+    /// `open` opens its blob.
+    pub(super) fn keep_linked<'b>(
+        &mut self,
+        items: &[Laid],
+        open: impl FnOnce() -> Result<Blob<'b>>,
+    ) -> Result<()> {
+        let of_layer = std::mem::take(&mut self.of_layer);
+        let linked = items.iter().filter_map(|item| match item.entry()? {
+            Entry { path, kind: Kind::File { size_bytes, content }, group: Some(_), .. }
+                if is_wanted(path, *size_bytes) && !of_layer.contains(path) =>
+            {
+                Some((path, *size_bytes, *content))
+            }
+            _ => None,
+        });
+        let mut linked: Vec<(&EntryPath, u64, ContentHash)> = linked.collect();
+        if linked.is_empty() {
+            return Ok(());
+        }
+        let sizes: HashSet<u64> = linked.iter().map(|(_, size_bytes, _)| *size_bytes).collect();
+        read_by_hash(
+            open()?,
+            |size_bytes| sizes.contains(&size_bytes),
+            |held| {
+                let mut kept = Ok(());
+                linked.retain(|(at, size_bytes, content)| {
+                    let is_held = (*size_bytes, *content) == (held.size_bytes, held.hash);
+                    if is_held && kept.is_ok() {
+                        kept = self.keep_held(at, held);
+                    }
+                    !is_held
+                });
+                kept.map(|()| !linked.is_empty())
+            },
+        )
+    }
+
+    fn keep_held(&mut self, at: &EntryPath, held: &mut Held) -> Result<()> {
+        match self.keep(at, held.size_bytes)? {
+            Some(mut out) => io::copy(held.read()?, &mut out)
+                .map(drop)
+                .map_err(Error::io("write in", self.directory.path())),
+            None => Ok(()),
+        }
     }
 
     /// Returns the file that has the content which the tree has at `at`.

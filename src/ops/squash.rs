@@ -23,9 +23,9 @@ use crate::model::tree::Tree;
 use crate::oci;
 use crate::oci::image::{ImageLayer, manifest, with_layers};
 use crate::store::{LayerUse, NewLayer, NewSnapshot, PackagesOf, Snapshot, SnapshotLayer, StampState, Store};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -150,38 +150,53 @@ fn put_aside(
     monitor: &dyn Monitor,
 ) -> Result<HashMap<ContentHash, PathBuf>> {
     let content = |kind: &Kind| match kind {
-        Kind::File { size_bytes, content } if *size_bytes > 0 => Some(*content),
+        Kind::File { size_bytes, content } if *size_bytes > 0 => Some((*content, *size_bytes)),
         _ => None,
     };
     let mut wanted: HashMap<ContentHash, Option<PathBuf>> =
-        tree.entries().iter().filter_map(|entry| Some((content(&entry.kind)?, None))).collect();
+        tree.entries().iter().filter_map(|entry| Some((content(&entry.kind)?.0, None))).collect();
     let mut count = 0;
     for LayerUse { layer, blob, .. } in layers {
-        let mut of_path: HashMap<EntryPath, ContentHash> = HashMap::new();
+        let mut of_path: HashMap<EntryPath, (ContentHash, u64)> = HashMap::new();
         for item in store.items(layer.id)? {
             if let Laid::Entry(entry) = item
                 && let Some(content) =
-                    content(&entry.kind).filter(|content| wanted.get(content) == Some(&None))
+                    content(&entry.kind).filter(|(content, _)| wanted.get(content) == Some(&None))
             {
                 of_path.insert(entry.path, content);
             }
         }
         let path = store.blob_path(&blob.digest);
-        let input = store.open_blob(&blob.digest, blob.size_bytes)?;
-        let read = LayerBlob { input: Box::new(input), path: &path, digest: blob.digest };
-        read_files(
-            read,
-            |at, _| of_path.contains_key(at),
-            |at, _, content| {
-                let hash = of_path[at];
-                let place = directory.join(count.to_string());
+        let open = || -> Result<LayerBlob> {
+            let input = store.open_blob(&blob.digest, blob.size_bytes)?;
+            Ok(LayerBlob { input: Box::new(input), path: &path, digest: blob.digest })
+        };
+        let mut keep = |wanted: &mut HashMap<ContentHash, Option<PathBuf>>, content: &mut dyn Read| {
+            let place = directory.join(count.to_string());
+            let mut out = Hashing {
+                out: File::create(&place).map_err(Error::io("write", &place))?,
+                hasher: blake3::Hasher::new(),
+            };
+            io::copy(content, &mut out).map_err(Error::io("write", &place))?;
+            let found = ContentHash(*out.hasher.finalize().as_bytes());
+            // What nobody wants is overwritten by the next.
+            if let Some(missing) = wanted.get_mut(&found).filter(|place| place.is_none()) {
+                *missing = Some(place);
                 count += 1;
-                let mut out = File::create(&place).map_err(Error::io("write", &place))?;
-                io::copy(content, &mut out).map_err(Error::io("write", &place))?;
-                wanted.insert(hash, Some(place));
-                Ok(true)
-            },
-        )?;
+            }
+            Ok(true)
+        };
+        read_files(open()?, |at, _| of_path.contains_key(at), |_, _, content| keep(&mut wanted, content))?;
+        // Others may have a content under a name that another member has replaced.
+        let left = of_path.values().filter(|(content, _)| wanted[content].is_none());
+        let sizes: HashSet<u64> = left.map(|(_, size_bytes)| *size_bytes).collect();
+        if !sizes.is_empty() {
+            read_files(
+                open()?,
+                |_, size_bytes| sizes.contains(&size_bytes),
+                |_, _, content| keep(&mut wanted, content),
+            )?;
+        }
         monitor.advance(blob.size_bytes);
     }
     let found = wanted.into_iter().map(|(hash, place)| {
@@ -190,6 +205,24 @@ fn put_aside(
         Ok((hash, place.ok_or_else(missing)?))
     });
     found.collect()
+}
+
+/// Hashes what is written through it.
+struct Hashing {
+    out: File,
+    hasher: blake3::Hasher,
+}
+
+impl Write for Hashing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.out.write(bytes)?;
+        self.hasher.update(&bytes[..count]);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
 }
 
 /// The contents of a tree, put aside.
