@@ -92,18 +92,16 @@ fn what_differs_within_hardlinked_files_of_others_is_shown() {
 }
 
 #[test]
-fn squashing_exporting_and_recompressing_layers_of_others_keep_their_links() {
+fn squashing_and_exporting_layers_of_others_keep_their_links() {
     let bench = Bench::new();
     let source = with_links(&bench);
     bench.json(["import", &source, "--series", "s"]);
-    for kind in ["zstd", "gzip", "none"] {
-        let other = Bench::new();
-        let archive = bench.path(format!("{kind}.tar"));
-        bench.json(["export", "1", "--compression", kind, "-o", archive.to_str().unwrap()]);
-        other.json(["import", &format!("oci-archive:{}", archive.display()), "--series", "t"]);
-        assert_holds(&restored(&other, "t", "out"));
-        assert_eq!(other.json(["verify", "--deep"])["sound"], true);
-    }
+    let other = Bench::new();
+    let archive = bench.path("image.tar");
+    bench.json(["export", "1", "-o", archive.to_str().unwrap()]);
+    other.json(["import", &format!("oci-archive:{}", archive.display()), "--series", "t"]);
+    assert_holds(&restored(&other, "t", "out"));
+    assert_eq!(other.json(["verify", "--deep"])["sound"], true);
     let before = listed(&restored(&bench, "1", "before"));
     bench.json(["squash", "1", "--compression", "gzip"]);
     let after = restored(&bench, "s", "after");

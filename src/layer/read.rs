@@ -33,6 +33,8 @@ pub struct LayerItems {
     pub items: Vec<Laid>,
     /// Names that are linked to a file of a layer below, with that one's name.
     pub links_below: Vec<(EntryPath, EntryPath)>,
+    /// Whether the members stand in the order that ours have: in path order, each once, a link to the first name of its inode.
+    pub is_in_order: bool,
 }
 
 /// Reads all of a layer. Fails where the blob is not what its digest says, or holds what no layer may.
@@ -245,6 +247,11 @@ struct Gathering {
     opaque: BTreeSet<EntryPath>,
     links_below: BTreeMap<EntryPath, EntryPath>,
     groups: u32,
+    /// The name of each group that has the content.
+    firsts: BTreeMap<Group, EntryPath>,
+    /// The path that the last member is about, and whether all came in the order of ours.
+    last: Option<EntryPath>,
+    is_out_of_order: bool,
     memory_bytes: usize,
     /// How much it may be.
     most_bytes: usize,
@@ -274,6 +281,7 @@ impl Gathering {
             self.weigh(name_bytes)?;
             return self.add_whiteout(&path);
         }
+        self.follow(&path);
         let Some(entry) = self.entry(path, found, content)? else { return self.weigh(name_bytes) };
         self.weigh(entry.memory_bytes())?;
         if !entry.is_directory() {
@@ -282,6 +290,11 @@ impl Gathering {
         self.links_below.remove(&entry.path);
         self.entries.insert(entry.path.clone(), entry);
         Ok(())
+    }
+
+    fn follow(&mut self, path: &EntryPath) {
+        self.is_out_of_order |= self.last.as_ref().is_some_and(|last| last >= path);
+        self.last = Some(path.clone());
     }
 
     fn weigh(&mut self, bytes: usize) -> std::result::Result<(), &'static str> {
@@ -293,10 +306,14 @@ impl Gathering {
         let parent = path.parent().unwrap_or_default();
         match path.name() {
             OPAQUE => drop(self.opaque.insert(parent)),
-            name if name.starts_with(OF_AUFS) => {}
+            name if name.starts_with(OF_AUFS) => self.is_out_of_order = true,
             name => match &name[WHITEOUT.len()..] {
                 b"" | b"." | b".." => return Err("is a whiteout of nothing"),
-                name => drop(self.whiteouts.insert(parent.join(name))),
+                name => {
+                    let path = parent.join(name);
+                    self.follow(&path);
+                    self.whiteouts.insert(path);
+                }
             },
         }
         Ok(())
@@ -354,10 +371,12 @@ impl Gathering {
         if inode.is_directory() {
             return Err("is a link to a directory");
         }
+        self.is_out_of_order |= inode.group.is_some_and(|group| self.firsts.get(&group) != Some(&target));
         let group = *inode.group.get_or_insert_with(|| {
             self.groups += 1;
             Group(self.groups - 1)
         });
+        self.firsts.entry(group).or_insert(target);
         Ok(Some(Entry { path, group: Some(group), ..inode.clone() }))
     }
 
@@ -372,7 +391,7 @@ impl Gathering {
 
     /// Fails with the path where something lies beneath what is no directory.
     fn finish(self) -> std::result::Result<LayerItems, (EntryPath, &'static str)> {
-        let Self { entries, whiteouts, opaque, links_below, .. } = self;
+        let Self { entries, whiteouts, opaque, links_below, is_out_of_order, .. } = self;
         let mut above: Option<&Entry> = None;
         for entry in entries.values() {
             match above {
@@ -388,7 +407,11 @@ impl Gathering {
         items.extend(opaque.into_iter().map(Laid::Opaque));
         items.extend(entries.into_values().map(Laid::Entry));
         items.sort_by(|a, b| a.path().cmp(b.path())); // stable: whiteouts come before the entry of their path
-        Ok(LayerItems { items, links_below: links_below.into_iter().collect() })
+        Ok(LayerItems {
+            items,
+            links_below: links_below.into_iter().collect(),
+            is_in_order: !is_out_of_order,
+        })
     }
 }
 

@@ -3,7 +3,8 @@
 //! Pure. The rules are those of restic and borg: each names snapshots to keep, and one that any rule names stays. They are
 //! applied to each stage of each series by itself, so that no stage pushes another out. Days are those of UTC. Ages
 //! count from the newest snapshot of the stage, not from today: a series that nobody builds any more keeps what it has,
-//! and the newest snapshot of a stage always stays.
+//! and the newest snapshot of a stage always stays. The newest is the one that was recorded last, whatever the clock said;
+//! a time that the order of recording contradicts does not count.
 
 use crate::printable::printable;
 use std::collections::HashMap;
@@ -63,8 +64,9 @@ impl Reason {
     }
 }
 
-/// Returns the rules that keep each snapshot, in the order given; one that none keeps is to be removed.
-pub fn kept(rules: &Rules, snapshots: &[Dated]) -> Vec<Vec<Reason>> {
+/// Returns the rules that keep each snapshot, in the order given; one that none keeps is to be removed. `now_s` is in seconds
+/// since 1970.
+pub fn kept(rules: &Rules, snapshots: &[Dated], now_s: i64) -> Vec<Vec<Reason>> {
     let mut reasons = vec![Vec::new(); snapshots.len()];
     if rules.is_empty() {
         reasons.iter_mut().for_each(|one| one.push(Reason::Unasked));
@@ -79,23 +81,65 @@ pub fn kept(rules: &Rules, snapshots: &[Dated]) -> Vec<Vec<Reason>> {
         for at in of_stage.iter().take(rules.last.map_or(0, NonZeroUsize::get)) {
             reasons[*at].push(Reason::Last);
         }
+        let claimed: Vec<i64> = of_stage.iter().map(|at| snapshots[*at].created_s).collect();
+        let times = times(&claimed, now_s);
+        let newest = times.first().copied().unwrap_or_default();
         let mut days: Vec<i64> = Vec::new();
-        for at in &of_stage {
-            let day = snapshots[*at].created_s.div_euclid(DAY_S);
+        for (at, time) in of_stage.iter().zip(&times) {
+            let day = time.div_euclid(DAY_S);
             if days.len() < rules.daily.map_or(0, NonZeroUsize::get) && !days.contains(&day) {
                 days.push(day);
                 reasons[*at].push(Reason::Daily);
             }
-        }
-        let newest = of_stage.iter().map(|at| snapshots[*at].created_s).max().unwrap_or_default();
-        for at in &of_stage {
-            let age = newest.saturating_sub(snapshots[*at].created_s);
-            if rules.within_s.is_some_and(|within| age <= within) {
+            if rules.within_s.is_some_and(|within| newest.saturating_sub(*time) <= within) {
                 reasons[*at].push(Reason::Within);
             }
         }
     }
     reasons
+}
+
+/// Returns the times that count in the place of those that were claimed, both of the newest first.
+///
+/// Times that follow the order of recording count as they are: of all ways to leave out times so that the others do, the one
+/// that leaves out fewest, and of several the one that believes what was recorded later. A time after now is left out. A
+/// snapshot whose time is left out counts as old as the next one that was recorded after it, or, without any, before it.
+fn times(claimed: &[i64], now_s: i64) -> Vec<i64> {
+    let mut followed = in_order(claimed, |time| time <= now_s);
+    if !followed.contains(&true) {
+        followed = in_order(claimed, |_| true); // of a clock that is behind by now
+    }
+    let first = claimed.iter().zip(&followed).find(|(_, is_followed)| **is_followed);
+    let mut last = first.map_or(now_s, |(time, _)| *time);
+    let count = |(time, is_followed): (&i64, bool)| {
+        if is_followed {
+            last = *time;
+        }
+        last
+    };
+    claimed.iter().zip(followed).map(count).collect()
+}
+
+/// Finds the longest part of `times`, the newest first, that never rises, of those that `counts`.
+fn in_order(times: &[i64], counts: impl Fn(i64) -> bool) -> Vec<bool> {
+    // From the oldest on: how a part of each length ends at the least, and what comes before each time in its part.
+    let mut ends: Vec<usize> = Vec::new();
+    let mut before: Vec<Option<usize>> = vec![None; times.len()];
+    for (at, time) in times.iter().enumerate().rev().filter(|(_, time)| counts(**time)) {
+        let length = ends.partition_point(|end| times[*end] <= *time);
+        before[at] = length.checked_sub(1).map(|last| ends[last]);
+        match ends.get_mut(length) {
+            Some(end) => *end = at,
+            None => ends.push(at),
+        }
+    }
+    let mut is_in = vec![false; times.len()];
+    let mut next = ends.last().copied();
+    while let Some(at) = next {
+        is_in[at] = true;
+        next = before[at];
+    }
+    is_in
 }
 
 /// Reads a duration such as `14d`, `6m` or `1y6m`: years of 365 days, months of 31, weeks, days, hours. Returns seconds.
@@ -124,6 +168,8 @@ pub fn parse_duration(text: &str) -> Result<i64, String> {
 mod tests {
     use super::*;
 
+    const NOW_S: i64 = 10_000 * 3_600;
+
     fn rules(last: usize, daily: usize, within_s: Option<i64>) -> Rules {
         Rules { last: NonZeroUsize::new(last), daily: NonZeroUsize::new(daily), within_s }
     }
@@ -136,7 +182,7 @@ mod tests {
             created_s: hour * 3_600,
         };
         let all: Vec<Dated> = hours.iter().enumerate().map(dated).collect();
-        let kept = kept(&rules, &all);
+        let kept = kept(&rules, &all, NOW_S);
         (0..all.len()).filter(|at| !kept[*at].is_empty()).collect()
     }
 
@@ -158,9 +204,38 @@ mod tests {
     fn the_newest_of_each_stage_stays_however_old_it_is() {
         let of = |stage, id, created_s| Dated { id, of: ("s", stage), created_s };
         let all = [of("built", 1, 0), of("bootstrap", 2, 9_000_000), of("bootstrap", 3, 9_500_000)];
-        let kept = kept(&rules(0, 0, Some(3_600)), &all);
+        let kept = kept(&rules(0, 0, Some(3_600)), &all, NOW_S);
         assert_eq!(kept, [vec![Reason::Within], vec![], vec![Reason::Within]]);
         assert_eq!(stay(rules(1, 0, None), &[50, 40]), [1], "by number, where the clock has gone back");
+    }
+
+    #[test]
+    fn a_time_that_the_order_of_recording_contradicts_does_not_count() {
+        let within = |days: i64| rules(0, 0, Some(days * DAY_S));
+        // A clock that was ahead once, also in the first or the last snapshot.
+        assert_eq!(stay(within(2), &[0, 24, 900_000, 48, 72]), [1, 2, 3, 4]);
+        assert_eq!(stay(within(1), &[900_000, 0, 24, 48]), [2, 3]);
+        assert_eq!(stay(within(1), &[0, 24, 48, 900_000]), [1, 2, 3]);
+        // One that was ahead, but not of now.
+        assert_eq!(stay(within(2), &[0, 24, 9_000, 48, 72]), [1, 2, 3, 4]);
+        // One that was behind.
+        assert_eq!(stay(within(2), &[9_000, 9_024, -500_000, 9_048, 9_072]), [1, 2, 3, 4]);
+        assert_eq!(stay(within(2), &[9_000, 9_024, 9_048, 9_072, -500_000]), [1, 2, 3, 4]);
+        // One of two is wrong: the one that was recorded later is believed.
+        assert_eq!(stay(within(18), &[72, 24, 480]), [2]);
+    }
+
+    #[test]
+    fn a_clock_that_is_behind_by_now_makes_nothing_older() {
+        let hours = [20_000, 20_024, 20_048];
+        assert_eq!(stay(rules(0, 0, Some(25 * 3_600)), &hours), [1, 2]);
+        assert_eq!(stay(rules(0, 2, None), &hours), [1, 2]);
+    }
+
+    #[test]
+    fn days_are_those_that_count() {
+        assert_eq!(stay(rules(0, 3, None), &[0, 24, 900_000, 48, 72]), [1, 3, 4]);
+        assert_eq!(stay(rules(0, 9, None), &[0, 24, 900_000, 48, 72]), [0, 1, 3, 4]);
     }
 
     #[test]

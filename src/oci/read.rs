@@ -135,6 +135,14 @@ impl Opened {
         &self.path
     }
 
+    /// Returns where a blob is, for errors: its file, or the archive.
+    pub fn path_of(&self, blob: &Blob) -> PathBuf {
+        match self.place {
+            Place::Directory => self.path.join(blob_name(&blob.digest)),
+            Place::Archive(..) => self.path.clone(),
+        }
+    }
+
     /// Finds the image that is meant. Of one for several platforms, that for this machine's is taken.
     pub fn image(&self, reference: &ImageRef) -> Result<FoundImage> {
         self.image_of(self.resolve(self.choose(&self.index()?, reference)?)?)

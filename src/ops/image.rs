@@ -80,7 +80,7 @@ fn read_known(
             Ok(!left.is_empty())
         })?;
     }
-    Ok(LayerItems { items, links_below: Vec::new() })
+    Ok(LayerItems { items, ..LayerItems::default() })
 }
 
 /// Returns the tree that a layer of others, which errors call `path`, makes of what is below it.
@@ -97,7 +97,7 @@ pub(super) fn laid_over(below: &Overlay, items: LayerItems, path: &Path) -> Resu
 
 /// A link to a file of a layer below counts as a copy of it: links do not cross layers.
 fn with_links(items: LayerItems, below: &Overlay, path: &Path) -> Result<Vec<Laid>> {
-    let LayerItems { mut items, links_below } = items;
+    let LayerItems { mut items, links_below, .. } = items;
     if links_below.is_empty() {
         return Ok(items);
     }

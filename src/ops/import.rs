@@ -11,7 +11,7 @@ use super::image::laid_over;
 use super::monitor::{Monitor, Phase, Phases};
 use super::spool::{Spool, is_wanted};
 use super::verify::{is_damage, said};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, show};
 use crate::layer::codec::Codec;
 use crate::layer::read::{Blob as LayerBlob, Unpacked, read_exactly, read_files};
 use crate::model::digest::{Digest, LayerKey};
@@ -19,7 +19,7 @@ use crate::model::entry::Entry;
 use crate::model::layer::Role;
 use crate::model::names::{BOOTSTRAP, check_name, check_series};
 use crate::model::normalise::shown_path;
-use crate::model::origin::Origin;
+use crate::model::origin::{Origin, Recorded};
 use crate::model::overlay::Overlay;
 use crate::model::owned::FileList;
 use crate::model::package::Package;
@@ -101,7 +101,7 @@ pub fn import(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Re
         return Err(Error::BadImage { path: path.clone(), what });
     }
     let mut import =
-        Import { store: &mut store, opened, path: path.clone(), phases: &phases, bytes_written: 0 };
+        Import { store: &mut store, opened, path: path.clone(), is_own, phases: &phases, bytes_written: 0 };
     let (mut images, mut failed) = (Vec::new(), Vec::new());
     let mut found = Vec::new();
     for one in listed {
@@ -119,9 +119,10 @@ pub fn import(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Re
             Err(error) if is_own && is_damage(&error) => {
                 failed.push(format!("{}: {}", one.shown(), said(&error)))
             }
-            taken => images.push(taken?),
+            taken => images.push(Taken { image: taken?, claimed: one.origin.recorded }),
         }
     }
+    let images = images.into_iter().map(|taken| taken.image).collect();
     let bytes_written = import.bytes_written;
     phases.run(Phase::Record, None, || update_index(&store))?;
     Ok(Outcome { images, failed, bytes_written, seconds: phases.spent() })
@@ -149,10 +150,19 @@ impl Found {
     }
 }
 
+/// An image that was taken, and as what its index says that it was recorded.
+struct Taken {
+    image: Imported,
+    claimed: Option<Recorded>,
+}
+
 struct Import<'a> {
     store: &'a mut Store,
     opened: Opened,
     path: PathBuf,
+    /// Whether the source is the store itself, whose index says as what its images were recorded. What another index says of
+    /// that is its maker's claim.
+    is_own: bool,
     phases: &'a Phases<'a>,
     bytes_written: u64,
 }
@@ -180,11 +190,17 @@ impl Import<'_> {
                 "its layers are {media_type}, not of OCI: copy it with skopeo copy --format oci"
             )));
         }
-        let policy = listed.origin.as_ref().and_then(|origin| Policy::from_canonical(&origin.policy));
-        let policy = policy.unwrap_or_else(Policy::plain);
+        let policy = self.policy(listed.origin.as_ref());
         let named = listed.name.as_deref().and_then(|name| name.rsplit_once(':'));
         let said =
             listed.origin.as_ref().map(|origin| (origin.series.as_str(), origin.stage.as_str())).or(named);
+        // A name of others need not be one of ours; what claims to be ours must have such names.
+        if listed.origin.is_some()
+            && let Some((series, stage)) = said
+        {
+            request.series.as_ref().map_or_else(|| check_series(series), |_| Ok(()))?;
+            request.stage.as_ref().map_or_else(|| check_name("stage", stage), |_| Ok(()))?;
+        }
         let said =
             said.filter(|(series, stage)| check_series(series).is_ok() && check_name("stage", stage).is_ok());
         let series = request.series.clone().or(said.map(|(series, _)| series.to_owned()));
@@ -203,8 +219,20 @@ impl Import<'_> {
         }))
     }
 
+    /// The policy that an image claims, if that is one.
+    fn policy(&self, origin: Option<&Origin>) -> Policy {
+        let Some(origin) = origin else { return Policy::plain() };
+        let claimed = Policy::from_canonical(&origin.policy).filter(|policy| policy.rules("").is_ok());
+        claimed.unwrap_or_else(|| {
+            let image = printable(format!("{}@{}", origin.series, origin.stage).as_bytes());
+            let what = "a policy that this rootstrata does not know: it is recorded as plain";
+            self.phases.monitor.note(&format!("{}: {image} claims {what}", show(&self.path)));
+            Policy::plain()
+        })
+    }
+
     /// Takes an image; `before` are those that were taken.
-    fn take(&mut self, found: &Found, before: &[Imported]) -> Result<Imported> {
+    fn take(&mut self, found: &Found, before: &[Taken]) -> Result<Imported> {
         if let Some(known) = self.known(found)? {
             return Ok(Imported { layers: self.store.layers(known.id)?, snapshot: known, was_there: true });
         }
@@ -285,7 +313,8 @@ impl Import<'_> {
             }
             self.copy(&layer.blob)?;
         }
-        let path = self.store.blob_path(&digest);
+        // What is wrong with a layer is wrong with the image, not with the store.
+        let path = self.opened.path_of(&layer.blob);
         let expected = Unpacked { diff_id: layer.diff_id, most_bytes: LARGEST_TAR_BYTES };
         let (items, tar_bytes) =
             read_exactly(self.open(layer, &path)?, expected, &mut |at, size| spool.keep(at, size))?;
@@ -298,7 +327,14 @@ impl Import<'_> {
                 what: "is a link to a file of a layer below".to_owned(),
             });
         }
-        if let Some(key) = layer.key {
+        // A layer that claims to be one of ours and is packed in another way would be another layer with the same key.
+        let is_packed_as_ours = |key: &LayerKey| -> Result<bool> {
+            let known = self.store.layer_by_key(key)?;
+            Ok(items.is_in_order && known.is_none_or(|known| known.diff_id == layer.diff_id))
+        };
+        if let Some(key) = layer.key
+            && is_packed_as_ours(&key)?
+        {
             for policy in [&found.policy, &Policy::mock(), &Policy::plain()] {
                 if let Some(taken) = as_it_is(items.items.clone(), policy, key, tar_bytes) {
                     return Ok(taken);
@@ -337,8 +373,10 @@ impl Import<'_> {
         Ok(())
     }
 
+    /// Opens the blob of a layer in the store; `path` is what errors name.
     fn open<'b>(&self, layer: &FoundLayer, path: &'b Path) -> Result<LayerBlob<'b>> {
-        let input = std::fs::File::open(path).map_err(Error::io("open", path))?;
+        let place = self.store.blob_path(&layer.blob.digest);
+        let input = std::fs::File::open(&place).map_err(Error::io("open", &place))?;
         Ok(LayerBlob { input: Box::new(input), path, digest: layer.blob.digest })
     }
 
@@ -348,7 +386,7 @@ impl Import<'_> {
         layers: &[TakenLayer],
         entries: &[Entry],
         packages: Option<super::side::SidePackages>,
-        before: &[Imported],
+        before: &[Taken],
     ) -> Result<i64> {
         let Found { image, origin, policy, is_ours } = found;
         let [manifest, config] = [&image.manifest, &image.config].map(|blob| {
@@ -379,7 +417,8 @@ impl Import<'_> {
             })
             .collect();
         let (parent, inherited_layers) = if *is_ours { parent(&recorded, origin, before) } else { (None, 0) };
-        let run = match (&origin.recorded, parent) {
+        let recorded_as = origin.recorded.as_ref().filter(|_| self.is_own);
+        let run = match (recorded_as, parent) {
             (Some(recorded), _) => Some(recorded.run.as_str()),
             (None, Some(parent)) => Some(parent.run.as_str()),
             (None, None) => None,
@@ -392,7 +431,7 @@ impl Import<'_> {
             run,
             parent_id: parent.map(|parent| parent.id),
             policy,
-            created_s: origin.recorded.as_ref().map_or(now, |recorded| recorded.created_s),
+            created_s: recorded_as.map_or(now, |recorded| recorded.created_s),
             inherited_layers,
             packages: known.as_deref().map_or(PackagesOf::Unknown, |all| PackagesOf::These(all, &lists)),
             manifest,
@@ -417,7 +456,7 @@ fn role(said: Option<Role>, place: usize) -> Role {
 fn parent<'b>(
     layers: &[SnapshotLayer],
     origin: &Origin,
-    before: &'b [Imported],
+    before: &'b [Taken],
 ) -> (Option<&'b Snapshot>, usize) {
     let shared = |one: &Imported| {
         let stable = one.layers.iter().filter(|layer| layer.role != Role::State);
@@ -426,14 +465,12 @@ fn parent<'b>(
             layers.len() >= keys.len() && keys.iter().zip(layers).all(|(key, layer)| *key == layer.key);
         is_below.then_some(keys.len())
     };
-    let of_run = |one: &&Imported| match &origin.recorded {
-        Some(recorded) => one.snapshot.run == recorded.run,
-        None => true,
-    };
+    let run = |claimed: &Option<Recorded>| claimed.as_ref().map(|claimed| claimed.run.clone());
     let candidates = before
         .iter()
-        .filter(|one| one.snapshot.series == origin.series && one.snapshot.stage != origin.stage)
-        .filter(of_run);
+        .filter(|one| run(&one.claimed) == run(&origin.recorded))
+        .map(|one| &one.image)
+        .filter(|one| one.snapshot.series == origin.series && one.snapshot.stage != origin.stage);
     let best = candidates
         .filter_map(|one| Some((shared(one)?, one)))
         .max_by_key(|(shared, one)| (*shared, one.snapshot.id));

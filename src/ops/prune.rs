@@ -15,7 +15,7 @@ use crate::store::{BlobRef, Snapshot, Store};
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// What is kept.
 #[derive(Clone, Debug, Default)]
@@ -67,7 +67,8 @@ pub fn prune(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Res
         .iter()
         .map(|(series, stage, created_s, id)| Dated { id: *id, of: (series, stage), created_s: *created_s })
         .collect();
-    let reasons = kept(&request.rules, &dated);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let reasons = kept(&request.rules, &dated, now as i64);
     let (mut staying, mut removed) = (Vec::new(), Vec::new());
     for (snapshot, reasons) in snapshots.into_iter().zip(reasons) {
         match reasons.is_empty() {
