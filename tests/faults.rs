@@ -195,6 +195,8 @@ impl Ground {
             assert_eq!(std::fs::read_dir(at_store.join("tmp")).unwrap().count(), 0, "tmp");
         }
         assert!(self.is_complete(&work));
+        let left: Vec<PathBuf> = files_beside(&work).into_keys().filter(|path| is_unfinished(path)).collect();
+        assert!(left.is_empty(), "{left:?} is left for ever");
         true
     }
 
@@ -208,16 +210,11 @@ impl Ground {
     fn check_outputs(&self, work: &Path) {
         let (before, now) = (files_beside(&self.directory.path().join("before")), files_beside(work));
         for (path, bytes) in &now {
-            let is_temporary =
-                path.components().any(|part| part.as_os_str().to_string_lossy().starts_with(".rootstrata-"));
             let is_known = before.get(path) == Some(bytes) || self.written.get(path) == Some(bytes);
-            assert!(is_temporary || is_known, "{}", path.display());
+            assert!(is_unfinished(path) || is_known, "{}", path.display());
         }
         assert!(before.keys().all(|path| now.contains_key(path)));
-        for path in now
-            .keys()
-            .filter(|path| path.ends_with("index.json") && !path.to_string_lossy().contains(".rootstrata-"))
-        {
+        for path in now.keys().filter(|path| path.ends_with("index.json") && !is_unfinished(path)) {
             let layout = work.join(path.parent().unwrap());
             for digest in images_of(&now[path]).values() {
                 layers_of(digest, &Layout(&layout));
@@ -272,6 +269,11 @@ impl Ground {
         // Threads may take turns in another way, so that a run is a call shorter.
         assert!(made + 10 >= wanted, "{made} of {wanted}");
     }
+}
+
+/// Tells whether a file, or a directory that it is in, has the name of what is not whole yet.
+fn is_unfinished(path: &Path) -> bool {
+    path.components().any(|part| part.as_os_str().to_string_lossy().starts_with(".rootstrata-"))
 }
 
 fn does_all() -> bool {

@@ -45,7 +45,8 @@ impl NewFile {
         let failed = || Error::io::<io::Error>("write in", directory);
         remove_dead(target);
         let unnamed = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
-        let (file, unfinished) = match rustix::fs::open(directory, unnamed, Mode::from_raw_mode(0o666)) {
+        let (file, unfinished) = match rustix::fs::openat(CWD, directory, unnamed, Mode::from_raw_mode(0o666))
+        {
             Ok(file) if Path::new(OPEN_FILES).is_dir() => (File::from(file), None),
             Ok(_) | Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {
                 let (file, name) = create_named(target).map_err(failed())?;

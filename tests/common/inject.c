@@ -68,7 +68,7 @@ static const struct call calls[] = {
     {SYS_truncate, "truncate", PATH, 0, -1, 0, 1},
     {SYS_setxattr, "setxattr", PATH, 0, -1, 0, 1},
     {SYS_fsetxattr, "fsetxattr", HANDLE, 0, -1, 0, 1},
-    {SYS_openat, "openat", PATH_AT, 1, 2, O_CREAT | O_TRUNC, 1},
+    {SYS_openat, "openat", PATH_AT, 1, 2, O_CREAT | O_TRUNC | (O_TMPFILE & ~O_DIRECTORY), 1},
     {SYS_mkdirat, "mkdirat", PATH_AT, 1, -1, 0, 1},
     {SYS_unlinkat, "unlinkat", PATH_AT, 1, -1, 0, 0},
     {SYS_renameat2, "renameat2", TARGET_AT, 3, -1, 0, 1},
@@ -80,7 +80,7 @@ static const struct call calls[] = {
     {SYS_renameat, "renameat", TARGET_AT, 3, -1, 0, 1},
 #endif
 #ifdef SYS_open /* not on newer architectures */
-    {SYS_open, "open", PATH, 0, 1, O_CREAT | O_TRUNC, 1},
+    {SYS_open, "open", PATH, 0, 1, O_CREAT | O_TRUNC | (O_TMPFILE & ~O_DIRECTORY), 1},
     {SYS_creat, "creat", PATH, 0, -1, 0, 1},
     {SYS_mkdir, "mkdir", PATH, 0, -1, 0, 1},
     {SYS_rmdir, "rmdir", PATH, 0, -1, 0, 0},
