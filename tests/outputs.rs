@@ -23,7 +23,7 @@ fn recorded() -> Bench {
 /// Runs a script with errexit beside the store, where `rs ...` is the command and `same FILE` compares with the archive.
 fn script(bench: &Bench, script: &str) -> Output {
     let prelude = format!(
-        "rs() {{ '{}' --store \"$store\" \"$@\"; }}; store={}
+        "rs={}; rs() {{ \"$rs\" --store \"$store\" \"$@\"; }}; store={}
          same() {{ cmp \"$1\" {}; }}
          fails() {{ code=0; \"$@\" || code=$?; [ $code = 2 ]; }}",
         env!("CARGO_BIN_EXE_rootstrata"),
@@ -94,9 +94,9 @@ fn fifos_and_devices_are_written_to_and_stay() {
         &bench,
         "mkfifo fifo; ln -s fifo to-fifo
          for to in fifo to-fifo; do
-             cat fifo > read & rs -q export s -o $to; wait $!; same read
-             cat fifo > read & rs -q export --root root --series s --profile plain --compression none -o $to; wait $!; same read
-             cat fifo > read & rs -q diff s s --html $to; wait $!; tail -n 1 read | grep -q '</html>'
+             timeout 30 cat fifo > read & rs -q export s -o $to; wait $!; same read
+             timeout 30 cat fifo > read & rs -q export --root root --series s --profile plain --compression none -o $to; wait $!; same read
+             timeout 30 cat fifo > read & rs -q diff s s --html $to; wait $!; tail -n 1 read | grep -q '</html>'
          done
          cp whole.tar page
          rs -q export s -o /dev/null; rs -q diff s s --html /dev/null
@@ -130,11 +130,14 @@ fn stdout_has_the_archive_alone_and_what_is_said_goes_to_stderr() {
     assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0));
     assert!(text(&output.stderr).contains("an oci-dir is a directory"), "{}", text(&output.stderr));
     assert_eq!(runs(&bench, "rs export s -q -o - | true; rs export s -q -o - | head -c 100 > /dev/null"), "");
-    // A terminal, by script(1).
+    // A terminal.
     let said = runs(
         &bench,
-        "export -f rs; export store; code=0
-         script -qec 'rs -q export s -o -' /dev/null > shown < /dev/null || code=$?; [ $code = 2 ]; cat shown >&2",
+        r#"cat > on-terminal <<'END'
+import os, pty, sys
+sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))
+END
+        code=0; python3 on-terminal "$rs" --store "$store" -q export s -o - < /dev/null >&2 || code=$?; [ $code = 2 ]"#,
     );
     assert!(said.len() < 200 && said.contains("is a terminal"), "{said}");
 }
@@ -327,19 +330,21 @@ fn the_index_of_a_layout_changes_under_the_lock_of_its_directory() {
     bench.snapshot(&bench.path("root"), "--profile plain --series t");
     let lock = std::fs::File::open(&layout).unwrap();
     lock.lock().unwrap();
-    let mut waiting =
+    let mut child =
         bench.command(["-q", "export", "t", "--format", "oci-dir", "-o"]).arg(&layout).spawn().unwrap();
     // It has all but the index when it waits: /proc/locks has a line for who does.
-    let waits = || {
+    let waits = |id: u32| {
         std::fs::read_to_string("/proc/locks")
             .unwrap()
             .lines()
-            .any(|line| line.contains("-> FLOCK") && line.contains(&format!(" {} ", waiting.id())))
+            .any(|line| line.contains("-> FLOCK") && line.contains(&format!(" {id} ")))
     };
-    while !waits() {}
+    while !waits(child.id()) {
+        assert!(child.try_wait().unwrap().is_none(), "it does not wait");
+    }
     assert_eq!(std::fs::read(layout.join("index.json")).unwrap(), index);
     drop(lock);
-    assert!(waiting.wait().unwrap().success());
+    assert!(child.wait().unwrap().success());
     assert_eq!(images(&layout).len(), 2);
 }
 

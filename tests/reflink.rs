@@ -1,4 +1,5 @@
-//! Exports on filesystems of their own: blocks that can be shared are, and where space runs out nothing is left behind.
+//! Exports on filesystems of their own: blocks that can be shared are, where space runs out nothing is left behind, and what was
+//! exported survives a power cut.
 //!
 //! They are mounted in a mount namespace, and go with the last process in there.
 #![allow(clippy::unwrap_used)] // in a test, a panic is a failure
@@ -126,4 +127,85 @@ fn an_export_without_space_is_an_error_and_leaves_the_target_as_it_was() {
         assert!(line.starts_with("rootstrata: error: ") && line.contains("No space"), "{line}");
         assert!(line.contains(target), "{line}");
     }
+}
+
+/// Exports of two images after each other, to an archive, two layouts and a page; then the filesystem is shut down as by a power cut, with nothing
+/// of it written that was not synced.
+const CUT: &str = r#"
+mkdir root mounted good
+truncate -s 400M image
+$make image > made
+mount -o loop image mounted
+head -c 3000000 /dev/urandom > root/a
+rootstrata store snapshot root --series s --run r --profile plain --stage first
+rootstrata store export s -o mounted/out.tar
+rootstrata store export s -o mounted/layout --format oci-dir
+sync
+head -c 2000000 /dev/urandom > root/b
+rootstrata store snapshot root --series s --run r --profile plain --stage second
+mkdir mounted/empty
+rootstrata store export s -o mounted/out.tar
+rootstrata store export s -o mounted/new.tar
+rootstrata store export s -o - > mounted/streamed.tar
+for layout in layout empty other; do rootstrata store export s -o mounted/$layout --format oci-dir; done
+rootstrata store diff s~1 s --html mounted/page.html > differs || [ $? = 1 ]
+cp -r mounted/* good
+xfs_io -x -c 'shutdown' mounted
+umount mounted
+mount -o loop image mounted
+diff -r -x lost+found good mounted
+for layout in layout empty other; do rootstrata store export s -o mounted/$layout --format oci-dir; done
+rootstrata store export s -o mounted/out.tar
+diff -r -x lost+found good mounted
+umount mounted
+"#;
+
+fn assert_survives_cut(make: &str) {
+    let bench = Bench::new();
+    let output = in_namespace(&bench, &format!("make='{make}'\n{CUT}"));
+    assert!(output.status.success(), "{make}: {}{}", text(&output.stdout), text(&output.stderr));
+}
+
+#[test]
+fn on_ext4_what_was_exported_is_there_after_a_power_cut() {
+    assert_survives_cut("mkfs.ext4 -q");
+}
+
+#[test]
+fn on_xfs_what_was_exported_is_there_after_a_power_cut() {
+    assert_survives_cut("mkfs.xfs -q");
+}
+
+/// An export of a version that did not sync what it wrote, cut off; the next one makes all of it good.
+#[test]
+fn what_was_not_synced_before_a_power_cut_is_made_good_by_the_next_export() {
+    let script = r#"
+mkdir root mounted
+truncate -s 400M image
+mkfs.xfs -q image
+mount -o loop image mounted
+head -c 3000000 /dev/urandom > root/a
+rootstrata store snapshot root --series s --profile plain
+rootstrata store export s -o good.tar
+rootstrata store export s -o good --format oci-dir
+mkdir mounted/layout mounted/begun
+sync
+cp good.tar mounted/out.tar
+cp -r good/* mounted/layout
+cp -r good/blobs mounted/begun
+# The names come to the disk, the content does not.
+xfs_io -x -c 'shutdown -f' mounted
+umount mounted
+mount -o loop image mounted
+! cmp good.tar mounted/out.tar 2> said
+! diff -r good mounted/layout > said
+rootstrata store export s -o mounted/out.tar 2> said
+for layout in layout begun; do rootstrata store export s -o mounted/$layout --format oci-dir 2>> said; done
+cmp good.tar mounted/out.tar
+for layout in layout begun; do diff -r good mounted/$layout; done
+umount mounted
+"#;
+    let bench = Bench::new();
+    let output = in_namespace(&bench, script);
+    assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
 }
