@@ -35,6 +35,9 @@ pub enum Error {
     WhiteoutDevice(PathBuf),
     #[error("{} cannot be put into a layer: {reason}", show(path))]
     Unpackable { path: PathBuf, reason: &'static str },
+    /// It is larger than what readers take; `path` is as the user knows it.
+    #[error("{} cannot be recorded: {reason}", show(path))]
+    Unrecordable { path: PathBuf, reason: &'static str },
     /// The kernel lacks what keeps reading inside the root safe.
     #[error("{what} is missing: Linux {since} or newer is needed")]
     OldKernel { what: &'static str, since: &'static str },

@@ -164,8 +164,10 @@ fn copy_cut(field: &mut [u8], bytes: &[u8]) {
     field[..length].copy_from_slice(&bytes[..length]);
 }
 
+/// Returns the path as errors show it: absolute inside the root.
 fn shown(path: &[u8]) -> PathBuf {
-    PathBuf::from(OsString::from_vec(path.to_vec()))
+    let path = path.strip_suffix(b"/").unwrap_or(path);
+    PathBuf::from(OsString::from_vec([b"/", path].concat()))
 }
 
 /// Returns how many zero bytes follow a content of this length.

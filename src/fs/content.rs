@@ -42,7 +42,7 @@ impl Root {
     pub(super) fn content(&self, file: File, size_bytes: u64, path: &EntryPath) -> Result<Content<'_>> {
         if size_bytes > LONGEST_FILE_BYTES {
             let reason = "it is longer than 1 TiB";
-            return Err(Error::Unpackable { path: self.full_path(path), reason });
+            return Err(Error::Unrecordable { path: self.full_path(path), reason });
         }
         let data_end = if size_bytes < SHORTEST_WITH_HOLES { size_bytes } else { 0 };
         Ok(Content { root: self, file, size_bytes, position: 0, hole_end: 0, data_end, hole_bytes: 0 })

@@ -280,7 +280,7 @@ impl<'a> Walker<'a> {
         let bytes = found.iter().map(|found| Entry::path_memory_bytes(&found.path)).sum();
         if self.memory_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > LARGEST_ENTRIES_BYTES {
             let reason = "the root has more names than a tree may have";
-            return Err(Error::Unpackable { path: self.root.full_path(&directory.path), reason });
+            return Err(Error::Unrecordable { path: self.root.full_path(&directory.path), reason });
         }
         Ok(())
     }
@@ -317,7 +317,7 @@ impl<'a> Walker<'a> {
             }
             if path.key().len() > LONGEST_PATH_BYTES {
                 let reason = "its path is longer than 16 KiB";
-                return Err(Error::Unpackable { path: self.root.full_path(&path), reason });
+                return Err(Error::Unrecordable { path: self.root.full_path(&path), reason });
             }
             match place_in(handle.as_fd(), name) {
                 Err(Errno::NOENT) => return Ok(None),
