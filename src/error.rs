@@ -52,7 +52,9 @@ pub enum Error {
     NoStageName { series: String, run: String },
     #[error("bad snapshot {text:?}: expected a number or SERIES[@STAGE][~N]")]
     BadReference { text: String },
-    #[error("bad source {text:?}: expected a snapshot, dir:PATH, oci:PATH[:REF] or oci-archive:PATH[:REF]")]
+    #[error(
+        "bad source {text:?}: expected a snapshot, dir:PATH, oci:PATH[:REF], oci-archive:PATH[:REF] or docker-archive:PATH[:REF]"
+    )]
     BadSource { text: String },
     #[error("no snapshot {reference} in {}", show(store))]
     UnknownSnapshot { reference: String, store: PathBuf },

@@ -85,8 +85,9 @@ impl PruneArgs {
 }
 
 pub(super) const IMPORT_HELP: &str = "\
-SOURCE is oci-archive:PATH[:REF] or oci:PATH[:REF]; without REF, all of its
-images are taken. A thin archive needs the layers that it lacks in the store. From
+SOURCE is oci-archive:PATH[:REF], oci:PATH[:REF] or docker-archive:PATH[:REF].
+REF is the name of an image, or @N for the Nth that is listed, from 0; without
+REF, all are taken. An archive may be compressed with gzip, zstd or xz. A thin archive needs the layers that it lacks in the store. From
 the store's own layout, what a lost database had is recorded again.
 
 Exit status: 0 done, 1 some images of the store are damaged, 2 trouble.";
@@ -107,8 +108,8 @@ pub(super) struct ImportArgs {
 /// Of all sources, those that are images.
 fn image_source(source: Source) -> Result<Source, String> {
     match source {
-        Source::Archive(..) | Source::Layout(..) => Ok(source),
-        _ => Err("expected oci-archive:PATH[:REF] or oci:PATH[:REF]".to_owned()),
+        Source::Archive(..) | Source::Layout(..) | Source::DockerArchive(..) => Ok(source),
+        _ => Err("expected oci-archive:PATH[:REF], oci:PATH[:REF] or docker-archive:PATH[:REF]".to_owned()),
     }
 }
 

@@ -15,8 +15,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 pub(super) const DIFF_HELP: &str = "\
-A and B are snapshots, or dir:PATH for a directory as it is now,
-oci-archive:PATH[:REF] or oci:PATH[:REF] for an image.
+A and B are snapshots, or dir:PATH for a directory as it is now, or
+oci-archive:PATH[:REF], oci:PATH[:REF] or docker-archive:PATH[:REF] for an
+image. REF is its name, or @N for the Nth that is listed, from 0.
 
 Exit status: 0 no difference, 1 a difference, 2 trouble.";
 

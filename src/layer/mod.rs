@@ -9,4 +9,5 @@ pub mod read;
 pub mod seek;
 mod stream;
 mod unpack;
+pub mod whole;
 mod zstandard;

@@ -21,6 +21,8 @@ pub enum Source {
     Archive(PathBuf, ImageRef),
     /// `oci:PATH[:REF]`: an image in a layout.
     Layout(PathBuf, ImageRef),
+    /// `docker-archive:PATH[:REF]`: an image in a tar file of Docker's.
+    DockerArchive(PathBuf, ImageRef),
 }
 
 /// Which image of an archive or a layout is meant.
@@ -62,6 +64,9 @@ impl Source {
         if let Some(rest) = bytes.strip_prefix(b"oci-archive:") {
             return image(rest).map(|(path, name)| Self::Archive(path, name));
         }
+        if let Some(rest) = bytes.strip_prefix(b"docker-archive:") {
+            return image(rest).map(|(path, name)| Self::DockerArchive(path, name));
+        }
         if let Some(rest) = bytes.strip_prefix(b"oci:") {
             return image(rest).map(|(path, name)| Self::Layout(path, name));
         }
@@ -79,6 +84,7 @@ impl fmt::Display for Source {
             Self::Directory(path) => write!(f, "dir:{}", shown(path)),
             Self::Archive(path, image) => write!(f, "oci-archive:{}{image}", shown(path)),
             Self::Layout(path, image) => write!(f, "oci:{}{image}", shown(path)),
+            Self::DockerArchive(path, image) => write!(f, "docker-archive:{}{image}", shown(path)),
         }
     }
 }
@@ -108,6 +114,7 @@ mod tests {
             "oci-archive:x.tar:f44:deps-installed",
             "oci:/store:a--b:c",
             "oci:d:@1",
+            "docker-archive:x.tar:docker.io/library/a:b",
         ] {
             assert_eq!(Source::parse(OsStr::new(text)).unwrap().to_string(), text);
         }
@@ -120,7 +127,9 @@ mod tests {
 
     #[test]
     fn what_is_none_is_refused() {
-        for text in ["", "dir:", "oci:", "oci-archive::x", "docker-archive:x", "./x", "oci:x:@y", "a\n"] {
+        for text in
+            ["", "dir:", "oci:", "oci-archive::x", "docker-archive:", "docker://x", "./x", "oci:x:@y", "a\n"]
+        {
             assert!(Source::parse(OsStr::new(text)).is_err(), "{text:?}");
         }
         assert!(Source::parse(OsStr::from_bytes(b"\xff")).is_err());

@@ -4,6 +4,8 @@
 //! Invariant: all JSON has sorted keys and no time but the one it is given, so equal layers make equal images.
 
 pub mod archive;
+pub mod choose;
+mod docker;
 pub mod image;
 pub mod index;
 pub mod layout;

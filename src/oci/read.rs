@@ -3,16 +3,14 @@
 //! Reads by offset, so the members of an archive may stand in any order. What is small is compared with its digest here;
 //! a layer's blob is hashed by whoever reads it.
 
-use super::image::{LAYER_KEY, LAYER_ROLE, goarch};
-use super::{Blob, REF_NAME, blob_name};
+use super::image::{LAYER_KEY, LAYER_ROLE};
+use super::{Blob, blob_name};
 use crate::error::{Error, Result, show};
 use crate::model::digest::{DiffId, Digest, LayerKey};
 use crate::model::layer::Role;
 use crate::model::origin::Origin;
-use crate::model::source::ImageRef;
-use crate::printable::printable;
 use crate::tarball::read::{FoundKind, Reader, TarError};
-use oci_spec::image::{Arch, Descriptor, ImageIndex, ImageManifest, MediaType, Os};
+use oci_spec::image::{Descriptor, ImageIndex, ImageManifest};
 use rustix::fs::OFlags;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -29,8 +27,6 @@ const LARGEST_JSON_BYTES: u64 = 4 << 20;
 const MOST_MEMBERS: usize = 1 << 16;
 /// Engines stop at 128.
 const MOST_LAYERS: usize = 1000;
-/// An index may name others.
-const MOST_INDEXES: usize = 8;
 
 /// A layout or an archive that is open.
 #[derive(Debug)]
@@ -42,8 +38,18 @@ pub struct Opened {
 #[derive(Debug)]
 enum Place {
     Directory,
-    /// The file, and offset and length of each member.
-    Archive(File, HashMap<String, (u64, u64)>),
+    Archive(File, Members),
+}
+
+/// What is in an archive.
+#[derive(Debug, Default)]
+pub(super) struct Members {
+    /// Offset and length of each file.
+    pub(super) files: HashMap<String, (u64, u64)>,
+    /// The targets of links.
+    pub(super) links: HashMap<String, String>,
+    /// What stands for files that are not there.
+    pub(super) made: HashMap<String, Vec<u8>>,
 }
 
 /// An image of it.
@@ -101,33 +107,33 @@ impl Opened {
         }
     }
 
-    /// Opens an archive and finds its members, without reading what they hold.
-    pub fn archive(path: &Path) -> Result<Self> {
-        match std::fs::metadata(path).map_err(Error::io("open", path))? {
-            there if there.is_dir() => return Err(Error::IsADirectory(path.to_owned())),
-            there if !there.is_file() => return Err(Error::NotAFile(path.to_owned())),
-            _ => {}
-        }
-        let file = File::open(path).map_err(Error::io("open", path))?;
-        let bad = |what: String| Error::BadImage { path: path.to_owned(), what };
-        let failed = |error: TarError| match error {
-            TarError::Io(source) => Error::io("read", path)(source),
-            TarError::Malformed { what, path } if path.is_empty() => bad(format!("it {what}")),
-            error => bad(error.to_string()),
-        };
-        let mut members = HashMap::new();
-        let mut reader = Reader::new(&file);
-        while let Some(found) = reader.next_member().map_err(failed)? {
-            let FoundKind::File(size) = found.kind else { continue };
-            if members.len() == MOST_MEMBERS {
-                return Err(bad("it has more members than any image".to_owned()));
-            }
-            if let Ok(name) = String::from_utf8(found.path) {
-                members.insert(name.trim_start_matches("./").to_owned(), (reader.position(), size));
-            }
-            reader.seek_past_content().map_err(failed)?;
+    /// Finds the members of an archive, without reading what they hold. `path` is where it is, for errors.
+    pub fn archive(file: File, path: &Path) -> Result<Self> {
+        let members = Members::of(&file, path)?;
+        if !members.files.contains_key("index.json") && members.files.contains_key("manifest.json") {
+            let what = "it is a docker-archive: write docker-archive:PATH in the place of oci-archive:PATH";
+            return Err(Error::BadImage { path: path.to_owned(), what: what.to_owned() });
         }
         Ok(Self { path: path.to_owned(), place: Place::Archive(file, members) })
+    }
+
+    /// Takes an archive of Docker's for an OCI layout, with manifests and an index that say the same.
+    pub fn docker_archive(file: File, path: &Path) -> Result<Self> {
+        let members = Members::of(&file, path)?;
+        if !members.files.contains_key("manifest.json") {
+            let what = match members.files.contains_key("index.json") {
+                true => "it is an oci-archive: write oci-archive:PATH in the place of docker-archive:PATH",
+                false => "it has no manifest.json",
+            };
+            return Err(Error::BadImage { path: path.to_owned(), what: what.to_owned() });
+        }
+        let mut opened = Self { path: path.to_owned(), place: Place::Archive(file, members) };
+        let found = opened.docker_images()?;
+        if let Place::Archive(_, members) = &mut opened.place {
+            members.files.extend(found.files);
+            members.made = found.made;
+        }
+        Ok(opened)
     }
 
     /// Returns where it is.
@@ -143,43 +149,8 @@ impl Opened {
         }
     }
 
-    /// Finds the image that is meant. Of one for several platforms, that for this machine's is taken.
-    pub fn image(&self, reference: &ImageRef) -> Result<FoundImage> {
-        self.image_of(self.resolve(self.choose(&self.index()?, reference)?)?)
-    }
-
-    /// Returns the images that are meant, in the order of the index: all, where none is named.
-    pub fn images(&self, reference: &ImageRef) -> Result<Vec<ListedImage>> {
-        let index = self.index()?;
-        let chosen = match reference {
-            ImageRef::Only => index.manifests().clone(),
-            reference => vec![self.choose(&index, reference)?],
-        };
-        let listed = chosen.into_iter().map(|descriptor| {
-            let annotations = descriptor.annotations().clone().unwrap_or_default();
-            let (name, origin) = (annotations.get(REF_NAME).cloned(), Origin::of(&annotations));
-            Ok(ListedImage { manifest: self.resolve(descriptor)?, name, origin })
-        });
-        listed.collect()
-    }
-
-    fn index(&self) -> Result<ImageIndex> {
+    pub(super) fn index(&self) -> Result<ImageIndex> {
         self.parse("index.json", &self.read_small("index.json", None)?)
-    }
-
-    /// Follows indexes to a manifest.
-    fn resolve(&self, mut descriptor: Descriptor) -> Result<Blob> {
-        for _ in 0..MOST_INDEXES {
-            if *descriptor.media_type() != MediaType::ImageIndex
-                && descriptor.media_type().to_string()
-                    != "application/vnd.docker.distribution.manifest.list.v2+json"
-            {
-                return self.blob(&descriptor);
-            }
-            let index = self.parse("an index", &self.read_blob(&self.blob(&descriptor)?)?)?;
-            descriptor = self.choose_platform(&index)?;
-        }
-        Err(self.bad("its indexes name one another without end"))
     }
 
     /// Tells whether a blob is there.
@@ -205,53 +176,13 @@ impl Opened {
         }
     }
 
-    fn bad(&self, what: impl Into<String>) -> Error {
+    pub(super) fn bad(&self, what: impl Into<String>) -> Error {
         Error::BadImage { path: self.path.clone(), what: what.into() }
-    }
-
-    fn choose(&self, index: &ImageIndex, reference: &ImageRef) -> Result<Descriptor> {
-        let all = index.manifests();
-        let name = |one: &Descriptor| one.annotations().as_ref().and_then(|all| all.get(REF_NAME).cloned());
-        let found = match reference {
-            ImageRef::Only if all.len() == 1 => all.first(),
-            ImageRef::Only => None,
-            ImageRef::Place(place) => all.get(*place),
-            ImageRef::Name(wanted) => all.iter().find(|one| name(one).as_ref() == Some(wanted)),
-        };
-        found.cloned().ok_or_else(|| {
-            let mut names: Vec<String> =
-                all.iter().filter_map(name).map(|name| printable(name.as_bytes())).collect();
-            names.sort();
-            let more = names.len().saturating_sub(5);
-            names.truncate(5);
-            let list = match (names.is_empty(), more) {
-                (true, _) => String::new(),
-                (false, 0) => format!(": {}", names.join(", ")),
-                (false, more) => format!(": {} and {more} more", names.join(", ")),
-            };
-            let wanted = match reference {
-                ImageRef::Only => "name one of its".to_owned(),
-                ImageRef::Name(name) => format!("no image {} among its", printable(name.as_bytes())),
-                ImageRef::Place(place) => format!("no image @{place} among its"),
-            };
-            self.bad(format!("{wanted} {} images{list}", all.len()))
-        })
-    }
-
-    fn choose_platform(&self, index: &ImageIndex) -> Result<Descriptor> {
-        let here = Arch::from(goarch(std::env::consts::ARCH));
-        let is_here = |one: &&Descriptor| {
-            let platform = one.platform().as_ref();
-            platform.is_some_and(|platform| *platform.architecture() == here && *platform.os() == Os::Linux)
-        };
-        let all = index.manifests();
-        let found = all.iter().find(is_here).or_else(|| if all.len() == 1 { all.first() } else { None });
-        found.cloned().ok_or_else(|| self.bad("it has no image for this machine"))
     }
 
     /// Reads the image with this manifest.
     pub fn image_of(&self, blob: Blob) -> Result<FoundImage> {
-        let manifest: ImageManifest = self.parse("the manifest", &self.read_blob(&blob)?)?;
+        let manifest = self.manifest(&blob)?;
         if manifest.layers().len() > MOST_LAYERS {
             return Err(self.bad(format!("it has {} layers, more than any image", manifest.layers().len())));
         }
@@ -277,21 +208,25 @@ impl Opened {
         Ok(FoundImage { layers: layers.collect::<Result<_>>()?, manifest: blob, config })
     }
 
-    fn blob(&self, descriptor: &Descriptor) -> Result<Blob> {
+    pub(super) fn manifest(&self, blob: &Blob) -> Result<ImageManifest> {
+        self.parse("the manifest", &self.read_blob(blob)?)
+    }
+
+    pub(super) fn blob(&self, descriptor: &Descriptor) -> Result<Blob> {
         let digest = Digest::parse(descriptor.digest().as_ref());
         let digest = digest.ok_or_else(|| self.bad("a digest in it is no SHA-256"))?;
         Ok(Blob { digest, size_bytes: descriptor.size() })
     }
 
-    fn parse<T: DeserializeOwned>(&self, what: &str, bytes: &[u8]) -> Result<T> {
+    pub(super) fn parse<T: DeserializeOwned>(&self, what: &str, bytes: &[u8]) -> Result<T> {
         serde_json::from_slice(bytes).map_err(|e| self.bad(format!("{what}: {e}")))
     }
 
-    fn read_blob(&self, blob: &Blob) -> Result<Vec<u8>> {
+    pub(super) fn read_blob(&self, blob: &Blob) -> Result<Vec<u8>> {
         self.read_small(&blob_name(&blob.digest), Some(blob))
     }
 
-    fn read_small(&self, name: &str, blob: Option<&Blob>) -> Result<Vec<u8>> {
+    pub(super) fn read_small(&self, name: &str, blob: Option<&Blob>) -> Result<Vec<u8>> {
         let (input, size) = self.open_member(name)?;
         if size > LARGEST_JSON_BYTES {
             return Err(self.bad(format!("{name} is too large")));
@@ -307,15 +242,25 @@ impl Opened {
         Ok(bytes)
     }
 
+    pub(super) fn members(&self) -> Option<&Members> {
+        match &self.place {
+            Place::Archive(_, members) => Some(members),
+            Place::Directory => None,
+        }
+    }
+
     /// The member with this name and its length.
-    fn open_member(&self, name: &str) -> Result<(Box<dyn Read + Send + '_>, u64)> {
+    pub(super) fn open_member(&self, name: &str) -> Result<(Box<dyn Read + Send + '_>, u64)> {
         let missing = || match name {
             "index.json" => self.bad("it has no index.json"),
             name => Error::damaged(&self.path, format!("{name} is missing")),
         };
         match &self.place {
             Place::Archive(file, members) => {
-                let (offset, size) = *members.get(name).ok_or_else(missing)?;
+                if let Some(bytes) = members.made.get(name) {
+                    return Ok((Box::new(bytes.as_slice()), bytes.len() as u64));
+                }
+                let (offset, size) = *members.files.get(name).ok_or_else(missing)?;
                 let slice = Slice { file, at: offset, left: size, path: &self.path };
                 Ok((Box::new(slice), size))
             }
@@ -334,6 +279,37 @@ impl Opened {
                 Ok((Box::new(file), there.len()))
             }
         }
+    }
+}
+
+impl Members {
+    fn of(file: &File, path: &Path) -> Result<Self> {
+        let bad = |what: String| Error::BadImage { path: path.to_owned(), what };
+        let failed = |error: TarError| match error {
+            TarError::Io(source) => Error::io("read", path)(source),
+            TarError::Malformed { what, path } if path.is_empty() => bad(format!("it {what}")),
+            error => bad(error.to_string()),
+        };
+        let mut members = Self::default();
+        let mut reader = Reader::new(file);
+        while let Some(found) = reader.next_member().map_err(failed)? {
+            if members.files.len() + members.links.len() == MOST_MEMBERS {
+                return Err(bad("it has more members than any image".to_owned()));
+            }
+            let Ok(name) = String::from_utf8(found.path) else { continue };
+            let name = name.trim_start_matches("./").to_owned();
+            match found.kind {
+                FoundKind::File(size) => {
+                    members.files.insert(name, (reader.position(), size));
+                    reader.seek_past_content().map_err(failed)?;
+                }
+                FoundKind::Symlink(target) | FoundKind::Link(target) => {
+                    members.links.extend(String::from_utf8(target).ok().map(|target| (name, target)));
+                }
+                _ => {}
+            }
+        }
+        Ok(members)
     }
 }
 

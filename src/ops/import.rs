@@ -9,6 +9,7 @@ use super::export::update_index;
 use super::foreign::{TakenLayer, as_it_acts, as_it_is};
 use super::image::laid_over;
 use super::monitor::{Monitor, Phase, Phases};
+use super::opened::open_images;
 use super::spool::{Spool, is_wanted};
 use super::verify::{is_damage, said};
 use crate::error::{Error, Result, show};
@@ -29,6 +30,7 @@ use crate::model::source::{ImageRef, Source};
 use crate::model::tree::content_bytes;
 use crate::model::version::Manager;
 use crate::oci;
+use crate::oci::choose::Listing;
 use crate::oci::read::{FoundImage, FoundLayer, ListedImage, Opened};
 use crate::printable::printable;
 use crate::store::{
@@ -84,24 +86,24 @@ pub struct Outcome {
 pub fn import(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Result<Outcome> {
     request.series.as_deref().map_or(Ok(()), check_series)?;
     request.stage.as_deref().map_or(Ok(()), |stage| check_name("stage", stage))?;
-    let (opened, path, reference) = match &request.source {
-        Source::Archive(path, reference) => (Opened::archive(path)?, path, reference),
-        Source::Layout(path, reference) => (Opened::layout(path)?, path, reference),
-        source => return Err(Error::BadSource { text: source.to_string() }),
-    };
-    let is_own = is_same_directory(path, store_path);
+    let (opened, reference) = open_images(&request.source)?;
+    let path = opened.path().to_owned();
+    let is_own = is_same_directory(&path, store_path);
     let mut store = match is_own {
         true => Store::open_to_rebuild(store_path)?,
         false => Store::open_or_create(store_path)?,
     };
     let phases = Phases::new(monitor);
-    let listed = opened.images(reference)?;
+    let Listing { images: listed, passed_over } = opened.images(reference)?;
+    passed_over.iter().for_each(|what| monitor.note(&format!("{}: {what}", request.source)));
+    if listed.is_empty() && !is_own {
+        return Err(Error::BadImage { path, what: "it lists no image".to_owned() });
+    }
     if listed.len() > 1 && request.stage.is_some() {
         let what = format!("it has {} images: name the one that is of this stage", listed.len());
-        return Err(Error::BadImage { path: path.clone(), what });
+        return Err(Error::BadImage { path, what });
     }
-    let mut import =
-        Import { store: &mut store, opened, path: path.clone(), is_own, phases: &phases, bytes_written: 0 };
+    let mut import = Import { store: &mut store, opened, path, is_own, phases: &phases, bytes_written: 0 };
     let (mut images, mut failed) = (Vec::new(), Vec::new());
     let mut found = Vec::new();
     for one in listed {

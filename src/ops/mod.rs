@@ -20,6 +20,7 @@ mod late;
 mod live;
 pub mod monitor;
 mod observe;
+mod opened;
 mod packages;
 mod part;
 pub mod prune;

@@ -8,6 +8,7 @@ use super::image::read_image;
 use super::live::{Live, look};
 use super::monitor::{Phase, Phases};
 use super::observe::Observation;
+use super::opened::open_images;
 use super::side::{Access, Side, SidePackages};
 use super::spool::{Spool, is_wanted};
 use super::trees::{tree_of, trees_of};
@@ -154,8 +155,10 @@ impl Opening<'_> {
                     Live::Recorded(never) => match never {},
                 }
             }
-            Source::Archive(path, image) => self.image(source, Opened::archive(path)?, image, counterpart),
-            Source::Layout(path, image) => self.image(source, Opened::layout(path)?, image, counterpart),
+            Source::Archive(..) | Source::Layout(..) | Source::DockerArchive(..) => {
+                let (opened, reference) = open_images(source)?;
+                self.image(source, opened, reference, counterpart)
+            }
             Source::Snapshot(_) => unreachable!("snapshots are opened before"),
         }
     }
@@ -201,7 +204,8 @@ impl Opening<'_> {
         counterpart: Option<&Side>,
     ) -> Result<Side> {
         let (policy, stage) = manner(counterpart);
-        let image = opened.image(reference)?;
+        let (image, passed_over) = opened.image(reference)?;
+        passed_over.iter().for_each(|what| self.phases.monitor.note(&format!("{source}: {what}")));
         let mut spool = Spool::new()?;
         let total = image.blobs_bytes();
         let advance = |bytes| self.phases.monitor.advance(bytes);
