@@ -58,6 +58,29 @@ fn the_newest_file_is_read_no_more_once_the_clock_has_passed_it() {
 }
 
 #[test]
+fn a_file_is_read_once_whatever_its_names() {
+    // Hashed first, as a copy of what is known, and packed first, since nothing is.
+    for (bytes, is_late) in [(300_000, false), (20_000_000, true)] {
+        let case = Case::new(&format!(
+            "head -c {bytes} /dev/urandom > b; mkdir d; for n in 1 2 3 4 5 6 7 8 9; do ln b d/$n; ln b a$n; done
+            find . -exec touch -d @1000000000 {{}} +"
+        ));
+        settle(&case.root);
+        let read = |root: &Path| case.bench.snapshot(root, PLAIN)["bytes_read"].as_u64().unwrap();
+        assert_eq!(read(&case.root), if is_late { bytes } else { 2 * bytes });
+        let copy = case.bench.path("copy");
+        sh(&case.bench.path(""), "cp -a root copy");
+        settle(&copy);
+        assert_eq!(read(&copy), bytes);
+        // A name that has become another file since is one.
+        sh(&copy, "rm d/5; echo 5 > d/5");
+        settle(&copy);
+        let snapshot = case.bench.snapshot(&copy, PLAIN);
+        assert_eq!(snapshot["files_read"], 4, "{snapshot}");
+    }
+}
+
+#[test]
 fn a_file_with_times_in_the_future_is_read_each_time() {
     let bench = Bench::new();
     bench.make("root");
@@ -144,7 +167,7 @@ fn whatever_call_fails_on_the_root_is_an_error_and_no_deletion() {
         ("statx", "d"),
         ("statx", "d/f"),
         ("open,openat", "d/f"),
-        ("read", "d/f"),
+        ("pread64", "d/f"),
         ("readlinkat", "d/l"),
         ("flistxattr", "d/f"),
         ("fgetxattr", "d/f"),

@@ -190,3 +190,67 @@ impl Read for Unchanged<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file of `length` bytes with data at some places, what it holds, and the root that it is in.
+    fn holey(length: u64, data: &[(u64, usize)]) -> (tempfile::TempDir, Root, Vec<u8>) {
+        let directory = tempfile::tempdir().unwrap();
+        let file = File::create(directory.path().join("f")).unwrap();
+        file.set_len(length).unwrap();
+        for (at, count) in data {
+            file.write_all_at(&vec![b'x'; *count], *at).unwrap();
+        }
+        let bytes = std::fs::read(directory.path().join("f")).unwrap();
+        let root = Root::open(directory.path()).unwrap();
+        (directory, root, bytes)
+    }
+
+    fn path() -> EntryPath {
+        EntryPath::from_slashed(b"f").unwrap()
+    }
+
+    #[test]
+    fn a_file_with_holes_reads_as_it_is_whatever_the_buffer() {
+        let mebibyte = 1 << 20;
+        for data in
+            [&[][..], &[(0, 1)], &[(mebibyte, 5000)], &[(3 * mebibyte - 1, 1)], &[(0, 9), (70_000, 70_000)]]
+        {
+            let (_directory, root, bytes) = holey(3 * mebibyte, data);
+            for buffer_bytes in [1 << 12, 65_537, 8 << 20] {
+                let mut content = root.open_file(&path()).unwrap();
+                let (mut found, mut buffer) = (Vec::new(), vec![1; buffer_bytes]);
+                loop {
+                    match content.read(&mut buffer).unwrap() {
+                        0 => break,
+                        count => found.extend_from_slice(&buffer[..count]),
+                    }
+                }
+                assert!(found == bytes, "{data:?} {buffer_bytes}");
+                assert!(content.hole_bytes > mebibyte, "{data:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_longer_than_it_should_be_is_an_error_whatever_the_buffer() {
+        for length in [0, 1, 5000, 1 << 20, 2 << 20] {
+            let (_directory, root, _) = holey(length + 1, &[(0, 4)]);
+            for buffer_bytes in [1, 4096, 5000, 1 << 20, 8 << 20] {
+                let file = File::open(root.path().join("f")).unwrap();
+                let mut content = root.content(file, length, &path()).unwrap();
+                let mut buffer = vec![0; buffer_bytes];
+                let error = loop {
+                    match content.read(&mut buffer) {
+                        Ok(0) => panic!("{length} {buffer_bytes}: nobody noticed"),
+                        Ok(_) => {}
+                        Err(e) => break e,
+                    }
+                };
+                assert!(is_other_length(&error), "{error}");
+            }
+        }
+    }
+}

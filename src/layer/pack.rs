@@ -228,6 +228,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_layer_has_no_more_names_and_attributes_than_readers_take() {
+        let path = EntryPath::from_slashed(b"d/f").unwrap();
+        let mut weight = Weight { memory_bytes: LARGEST_ENTRIES_BYTES - 10, extended_bytes: 0 };
+        weight.add(&path, 10, &[]).unwrap();
+        let error = weight.add(&path, 1, &[]).unwrap_err().to_string();
+        assert!(error.starts_with("/d/f cannot be put into a layer"), "{error}");
+        let mut weight = Weight { memory_bytes: 0, extended_bytes: LARGEST_EXTENDED_SUM_BYTES - 512 };
+        weight.add(&path, 1, &[0; 512]).unwrap();
+        assert!(weight.add(&path, 1, &[0; 512]).is_err());
+    }
+
+    #[test]
     fn a_blob_that_unpacks_to_more_than_its_layer_has_is_an_error_soon() {
         // 4 GiB of zeros, which zstd writes in a few hundred kilobytes and this stops at the third byte.
         let mut bomb = zstd::Encoder::new(Vec::new(), 1).unwrap();

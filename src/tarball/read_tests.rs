@@ -85,6 +85,31 @@ fn what_the_writer_writes_reads_back() {
 }
 
 #[test]
+fn every_time_that_an_inode_can_have_reads_back() {
+    for mtime_s in [i64::MIN, i64::MIN + 1, -1, 0, 1 << 33, i64::MAX] {
+        let mut bytes = Vec::new();
+        Member { mtime_s, ..Member::file(b"f", 0) }.write_header(&mut bytes).unwrap();
+        bytes.extend_from_slice(&END);
+        assert_eq!(read_all(&bytes).unwrap()[0].0.mtime_s, mtime_s);
+    }
+}
+
+#[test]
+fn the_largest_extended_header_that_is_written_is_read() {
+    let written = |count: usize| {
+        let mut bytes = Vec::new();
+        let records = vec![(b"SCHILY.xattr.user.a".to_vec(), vec![b'v'; count])];
+        let done = Member { records, ..Member::file(b"d/f", 0) }.write_header(&mut bytes);
+        bytes.extend_from_slice(&END);
+        done.map(|()| bytes).map_err(|e| e.to_string())
+    };
+    // "1048576 SCHILY.xattr.user.a=" and the end of the line.
+    let most = LARGEST_EXTENDED_BYTES as usize - 29;
+    assert_eq!(read_all(&written(most).unwrap()).unwrap()[0].0.xattrs[0].1.len(), most);
+    assert!(written(most + 1).unwrap_err().starts_with("/d/f cannot be put into a layer: "));
+}
+
+#[test]
 fn numbers_in_base_256_are_read_with_their_sign() {
     let number = |value: i64| {
         let mut field = vec![if value < 0 { 0xff } else { 0 }; 12];
