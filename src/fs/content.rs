@@ -111,10 +111,18 @@ impl Content<'_> {
         }
         self.position += count as u64;
         let is_at_end = is_last && count as u64 == to_end;
-        if is_at_end && most as u64 == to_end && self.file.read_at(&mut [0], self.position)? > 0 {
-            return Err(other_length());
+        if is_at_end && most as u64 == to_end {
+            self.check_end()?;
         }
         Ok(count)
+    }
+
+    /// Fails where there is more.
+    fn check_end(&self) -> io::Result<()> {
+        match self.file.read_at(&mut [0], self.size_bytes)? {
+            0 => Ok(()),
+            _ => Err(other_length()),
+        }
     }
 }
 
@@ -132,6 +140,9 @@ impl Read for Content<'_> {
         let count = usize::try_from(self.hole_end - self.position).unwrap_or(usize::MAX).min(buffer.len());
         buffer[..count].fill(0);
         self.position += count as u64;
+        if self.position == self.size_bytes {
+            self.check_end()?;
+        }
         Ok(count)
     }
 }
