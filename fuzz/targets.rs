@@ -19,6 +19,7 @@ use rootstrata::model::text::{ContentDifference, Sign, compare_contents};
 use rootstrata::model::version;
 use rootstrata::model::vouch::{Gathering, Links};
 use rootstrata::oci::index::{Image, merge};
+use rootstrata::layer::whole::uncompressed;
 use rootstrata::oci::read::Opened;
 use rootstrata::ops::export::{Format, Request, export};
 use rootstrata::ops::inspect;
@@ -32,7 +33,8 @@ use sha2::{Digest as _, Sha256};
 use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::ffi::OsStr;
-use std::io::Read;
+use std::fs::File;
+use std::io::{Read, Seek, Write};
 use std::num::NonZeroUsize;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -70,6 +72,8 @@ pub(crate) const ALL: &[Target] = &[
     fast("tar", tar),
     fast("layer", layer),
     slow("image", image),
+    slow("docker_archive", docker_archive),
+    slow("compressed", compressed),
     fast("dpkg_status", dpkg_status),
     fast("apk_installed", apk_installed),
     fast("versions", versions),
@@ -411,6 +415,27 @@ fn image(data: &[u8]) {
         let found = Opened::layout(&layout).and_then(|opened| opened.image(&ImageRef::Only));
         assert!(found.is_ok() || found.is_err_and(|error| error.to_string().contains("layout")));
     });
+}
+
+/// An archive as `docker save` writes it.
+fn docker_archive(data: &[u8]) {
+    let found = Opened::docker_archive(holding(data), Path::new("layout"))
+        .and_then(|opened| opened.images(&ImageRef::Only).map(|_| ()));
+    assert!(found.is_ok() || found.is_err_and(|error| error.to_string().contains("layout")));
+}
+
+/// An archive that is compressed as a whole.
+fn compressed(data: &[u8]) {
+    match uncompressed(holding(data), Path::new("layout")) {
+        Ok(file) => assert!(file.metadata().is_ok_and(|there| there.len() <= 4 << 30)),
+        Err(error) => assert!(error.to_string().contains("layout"), "{error}"),
+    }
+}
+
+fn holding(data: &[u8]) -> File {
+    let mut file = tempfile::tempfile().expect("a file");
+    file.write_all(data).and_then(|()| file.rewind()).expect("room for a file");
+    file
 }
 
 /// What was read of packages has lists that are sound.

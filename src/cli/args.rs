@@ -29,9 +29,8 @@ const GLOBAL: &str = "Global options";
 #[command(version, max_term_width = 80, propagate_version = true, after_help = AFTER_HELP)]
 pub struct Cli {
     /// Keep snapshots in DIR [default: /var/lib/rootstrata for root, else
-    /// $XDG_STATE_HOME/rootstrata]
-    #[arg(long, global = true, value_name = "DIR", env = "ROOTSTRATA_STORE", hide_env_values = true,
-        help_heading = GLOBAL)]
+    /// $XDG_STATE_HOME/rootstrata] [env: ROOTSTRATA_STORE]
+    #[arg(long, global = true, value_name = "DIR", help_heading = GLOBAL)]
     pub(super) store: Option<PathBuf>,
     /// Print one JSON object on stdout
     #[arg(long, global = true, help_heading = GLOBAL)]

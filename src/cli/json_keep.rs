@@ -65,6 +65,16 @@ pub(super) fn usage(usage: &Usage) -> Value {
             "weight": weight,
         })
     });
+    let series = usage.series.iter().map(|series| {
+        json!({
+            "series": series.series,
+            "stages": series.stages,
+            "snapshots": series.snapshots,
+            "size_bytes": series.size_bytes,
+            "unique_bytes": series.unique_bytes,
+            "shared_bytes": series.size_bytes - series.unique_bytes,
+        })
+    });
     let layers = usage.layers.iter().map(|usage| {
         let mut value = layer(&usage.layer);
         value["series"] = json!(usage.of.0);
@@ -77,6 +87,7 @@ pub(super) fn usage(usage: &Usage) -> Value {
     json!({
         "version": VERSION,
         "stages": stages.collect::<Vec<_>>(),
+        "series": series.collect::<Vec<_>>(),
         "layers": layers.collect::<Vec<_>>(),
         "blobs": usage.blobs.0,
         "blob_bytes": usage.blobs.1,

@@ -238,8 +238,12 @@ pub fn say(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
 
-/// For root the system's place, for others their own (XDG Base Directory Specification).
+/// What the environment says, unless it is empty; else for root the system's place, for others their own (XDG Base Directory
+/// Specification).
 fn default_store() -> PathBuf {
+    if let Some(store) = std::env::var_os("ROOTSTRATA_STORE").filter(|store| !store.is_empty()) {
+        return PathBuf::from(store);
+    }
     if rustix::process::geteuid().is_root() {
         return PathBuf::from("/var/lib/rootstrata");
     }

@@ -5,7 +5,7 @@ use super::text_diff::counted;
 use crate::model::keep::Reason;
 use crate::model::plan::{Limits, MOST_LAYERS};
 use crate::model::time::rfc3339;
-use crate::ops::usage::{StageUsage, Usage};
+use crate::ops::usage::{SeriesUsage, StageUsage, Usage};
 use crate::ops::verify::{self, Finding};
 use crate::ops::{import, prune, squash};
 use crate::store::Snapshot;
@@ -85,12 +85,24 @@ pub(super) fn prune(outcome: &prune::Outcome, is_dry_run: bool, lists_kept: bool
     text
 }
 
+/// The row of a series, which says more than that of its only stage.
+fn whole_series(of: &SeriesUsage) -> Option<[String; 9]> {
+    let SeriesUsage { series, snapshots, size_bytes, unique_bytes, .. } = of;
+    let shared = size(size_bytes - unique_bytes);
+    let none = String::new;
+    (of.stages > 1).then(|| {
+        let stage = "(all of it)".to_owned();
+        let (size, unique) = (size(*size_bytes), size(*unique_bytes));
+        [series.clone(), stage, snapshots.to_string(), size, unique, shared, none(), none(), none()]
+    })
+}
+
 pub(super) fn usage(usage: &Usage, lists_layers: bool) -> String {
     let mut rows = vec![
         ["SERIES", "STAGE", "SNAPSHOTS", "SIZE", "UNIQUE", "SHARED", "LAYERS", "UPDATE", "DEAD"]
             .map(str::to_owned),
     ];
-    for stage in &usage.stages {
+    for (at, stage) in usage.stages.iter().enumerate() {
         let StageUsage { size_bytes, unique_bytes, weight, .. } = stage;
         let share = |part: fn(&crate::model::plan::Weight) -> u64| {
             weight.as_ref().map_or(String::new(), |weight| percent(part(weight), weight.base_bytes))
@@ -106,6 +118,9 @@ pub(super) fn usage(usage: &Usage, lists_layers: bool) -> String {
             share(|weight| weight.update_bytes),
             share(|weight| weight.dead_bytes),
         ]);
+        if usage.stages.get(at + 1).is_none_or(|next| next.series != stage.series) {
+            rows.extend(usage.series.iter().find(|one| one.series == stage.series).and_then(whole_series));
+        }
     }
     let mut text = table(&rows);
     if lists_layers {

@@ -26,7 +26,7 @@ const LONGEST_NAME: usize = 128;
 /// Checks a series' name: letters, digits and single `.`, `_`, `-`, `+` between them, and not digits alone, which
 /// would be taken for a snapshot's id.
 pub fn check_series(name: &str) -> Result<()> {
-    match name.bytes().all(|b| b.is_ascii_digit()) {
+    match !name.is_empty() && name.bytes().all(|b| b.is_ascii_digit()) {
         true => Err(bad("series", name, "digits alone are a snapshot's id")),
         false => check_name("series", name),
     }
@@ -44,11 +44,14 @@ pub fn check_name(what: &'static str, name: &str) -> Result<()> {
         }
         _ => false,
     };
-    if name.is_empty() || name.len() > LONGEST_NAME || !(0..bytes.len()).all(sound) {
-        let rule = "use letters, digits and single . _ - + between them";
-        return Err(bad(what, name, rule));
+    match name.len() {
+        0 => Err(bad(what, name, "it is empty")),
+        length if length > LONGEST_NAME => Err(bad(what, name, "it is too long, beyond 128 bytes")),
+        length if !(0..length).all(sound) => {
+            Err(bad(what, name, "use letters, digits and single . _ - + between them"))
+        }
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 fn bad(what: &'static str, name: &str, rule: &'static str) -> Error {
@@ -167,6 +170,20 @@ mod tests {
         }
         for name in ["", "12", "-a", "a-", "a--b", "a/b", "a:b", "a@b", "a~b", "ä", &"x".repeat(200)] {
             assert!(check_series(name).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_empty_or_too_long_is_called_so() {
+        for (name, said) in
+            [("", "empty"), (&"1".repeat(200), "digits alone"), (&"x".repeat(129), "too long")]
+        {
+            assert!(check_series(name).unwrap_err().to_string().contains(said), "{name}");
+        }
+        for what in ["stage", "run"] {
+            assert!(check_name(what, "").unwrap_err().to_string().ends_with("it is empty"));
+            assert!(check_name(what, &"1".repeat(129)).unwrap_err().to_string().contains("too long"));
+            assert!(check_name(what, &"1".repeat(128)).is_ok());
         }
     }
 

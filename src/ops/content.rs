@@ -4,12 +4,9 @@ use super::compared::FileDifference;
 use super::contents::{Gist, Wanted, read_contents};
 use super::side::Side;
 use super::sides::open_store;
-use crate::error::{Error, Result};
-use crate::model::path::EntryPath;
+use crate::error::Result;
 use crate::model::text::{ContentDifference, compare_contents};
 use std::collections::HashMap;
-use std::ffi::OsString;
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 /// A larger content is not compared byte by byte.
@@ -26,24 +23,12 @@ pub enum FileContents {
     TooLarge,
 }
 
-/// Compares the contents of the files among `files`; all of them were chosen by `specs`. Fails where one of these is a path
-/// that neither side has.
+/// Compares the contents of the files among `files`.
 pub(super) fn compare_files(
     store_path: &Path,
     sides: &[Side; 2],
     files: &mut [FileDifference],
-    specs: &[OsString],
 ) -> Result<Vec<(usize, FileContents)>> {
-    for spec in specs {
-        let path = EntryPath::from_slashed(spec.as_bytes());
-        let is_glob = spec.as_bytes().iter().any(|b| b"*?[{\\".contains(b));
-        if let Some(path) = path.filter(|_| !is_glob && spec.as_bytes().starts_with(b"/"))
-            && sides.iter().all(|side| side.tree.position(&path).is_none())
-        {
-            let [a, b] = [0, 1].map(|at: usize| sides[at].source.to_string());
-            return Err(Error::InNeither { path: path.to_string(), a, b });
-        }
-    }
     let mut left = LARGEST_SUM_BYTES;
     let mut is_held = vec![false; files.len()];
     for (at, file) in files.iter().enumerate() {

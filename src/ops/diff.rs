@@ -18,6 +18,7 @@ use crate::model::policy::Rules;
 use crate::model::source::Source;
 use crate::model::tree::Tree;
 use crate::model::upgrade::compare_packages;
+use crate::printable::printable;
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -113,6 +114,9 @@ pub fn diff(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Resu
     if let Some(side) = sides.iter().find(|side| !with_trees && side.packages.is_none()) {
         return Err(Error::UnknownPackages { of: side.source.to_string() });
     }
+    if with_trees {
+        refuse_unknown(&sides, chosen)?;
+    }
     let notes = notes(&sides);
     if !with_trees {
         sides.iter_mut().for_each(|side| side.tree = Tree::default());
@@ -124,10 +128,21 @@ pub fn diff(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Resu
         phases.run(Phase::Read, None, || verify(store_path, &sides, &mut files))?;
     }
     if !request.contents.is_empty() {
-        contents = phases
-            .run(Phase::Read, None, || compare_files(store_path, &sides, &mut files, &request.contents))?;
+        contents = phases.run(Phase::Read, None, || compare_files(store_path, &sides, &mut files))?;
     }
     Ok(Difference { sides, packages, files, contents, notes, seconds: phases.spent() })
+}
+
+/// What was asked for must be on a side: that nothing differs in a path which is misspelt says nothing.
+fn refuse_unknown(sides: &[Side; 2], specs: &[OsString]) -> Result<()> {
+    for spec in specs {
+        let one = Pathspec::new(std::slice::from_ref(spec))?;
+        if !sides.iter().any(|side| side.tree.entries().iter().any(|entry| one.chooses(&entry.path))) {
+            let [a, b] = [0, 1].map(|at: usize| sides[at].source.to_string());
+            return Err(Error::InNeither { path: printable(spec.as_encoded_bytes()), a, b });
+        }
+    }
+    Ok(())
 }
 
 type Differences = (Option<Vec<PackageDifference>>, Vec<FileDifference>);

@@ -12,10 +12,11 @@ use super::opened::open_images;
 use super::side::{Access, Side, SidePackages};
 use super::spool::{Spool, is_wanted};
 use super::trees::{tree_of, trees_of};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, show};
 use crate::fs::root::Root;
 use crate::layer::read::{Blob, read_files};
 use crate::model::entry::{Entry, Kind};
+use crate::model::names::SnapshotRef;
 use crate::model::normalise::Seen;
 use crate::model::policy::Policy;
 use crate::model::source::{ImageRef, Source};
@@ -46,6 +47,8 @@ pub(super) fn open_sides(
 ) -> Result<[Side; 2]> {
     let mut opening =
         Opening { store: open_store(store_path)?, store_path, lists: FileLists::default(), threads, phases };
+    let meant = sources.map(|source| opening.meant(source));
+    let sources = meant.each_ref();
     let snapshots = [opening.snapshot(sources[0])?, opening.snapshot(sources[1])?];
     let [a, b] = match snapshots {
         [Some(mut a), Some(mut b)] => {
@@ -88,6 +91,24 @@ struct Opening<'a> {
 impl Opening<'_> {
     fn store(&self) -> Result<&Store> {
         self.store.as_ref().ok_or_else(|| Error::NoStore(self.store_path.to_owned()))
+    }
+
+    /// What a source means: a name of no series is that of a directory, if there is one.
+    fn meant(&self, source: &Source) -> Source {
+        let Source::Snapshot(SnapshotRef::Latest { series, stage: None, back: 0 }) = source else {
+            return source.clone();
+        };
+        let is_series = || {
+            let of = |store: &Store| store.snapshots(Some(series));
+            self.store.as_ref().is_some_and(|store| !matches!(of(store), Err(Error::UnknownSeries { .. })))
+        };
+        if !Path::new(series).is_dir() || is_series() {
+            return source.clone();
+        }
+        let directory = Source::Directory(series.into());
+        let store = show(self.store_path);
+        self.phases.monitor.note(&format!("no snapshot {series} in {store}: {directory} is compared"));
+        directory
     }
 
     /// A snapshot without its tree; `None` where the source is none.

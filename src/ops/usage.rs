@@ -1,4 +1,4 @@
-//! What takes the space of a store: by stage, by layer, and what nothing needs.
+//! What takes the space of a store: by stage, by series, by layer, and what nothing needs.
 
 use super::below::{known_of, own_layers};
 use super::prune::dead_blobs;
@@ -15,6 +15,8 @@ use std::path::Path;
 pub struct Usage {
     /// Each stage of each series, in the order of names and first snapshots.
     pub stages: Vec<StageUsage>,
+    /// Each series, in the order of names.
+    pub series: Vec<SeriesUsage>,
     /// Each layer, the largest first.
     pub layers: Vec<LayerUsage>,
     /// Number and bytes of all blobs.
@@ -46,6 +48,21 @@ pub struct StageUsage {
     pub weight: Option<Weight>,
 }
 
+/// The snapshots of one series.
+#[derive(Clone, Debug)]
+pub struct SeriesUsage {
+    /// The series.
+    pub series: String,
+    /// How many stages it has.
+    pub stages: u64,
+    /// How many snapshots.
+    pub snapshots: u64,
+    /// Bytes of their blobs, each counted once.
+    pub size_bytes: u64,
+    /// Those of them that no other series has: what would be gone without it.
+    pub unique_bytes: u64,
+}
+
 /// A layer in one of its forms.
 #[derive(Clone, Debug)]
 pub struct LayerUsage {
@@ -62,7 +79,7 @@ pub fn usage(store_path: &Path, series: Option<&str>) -> Result<Usage> {
     let store = Store::open(store_path)?;
     let all = store.snapshots(None)?;
     let chosen = store.snapshots(series)?;
-    let mut users: HashMap<Digest, BTreeSet<(String, String)>> = HashMap::new();
+    let mut users: Users = HashMap::new();
     for snapshot in &all {
         for digest in store.needed_by(std::slice::from_ref(snapshot))?.into_keys() {
             users.entry(digest).or_default().insert((snapshot.series.clone(), snapshot.stage.clone()));
@@ -76,6 +93,7 @@ pub fn usage(store_path: &Path, series: Option<&str>) -> Result<Usage> {
     };
     Ok(Usage {
         stages: stages(&store, &chosen, &users)?,
+        series: of_series(&store, &chosen, &users)?,
         layers: layers(&store, &chosen)?,
         blobs: sum(&files),
         dead: sum(&dead),
@@ -84,11 +102,33 @@ pub fn usage(store_path: &Path, series: Option<&str>) -> Result<Usage> {
     })
 }
 
-fn stages(
-    store: &Store,
-    snapshots: &[Snapshot],
-    users: &HashMap<Digest, BTreeSet<(String, String)>>,
-) -> Result<Vec<StageUsage>> {
+/// The stages that have a blob, with their series.
+type Users = HashMap<Digest, BTreeSet<(String, String)>>;
+
+fn of_series(store: &Store, snapshots: &[Snapshot], users: &Users) -> Result<Vec<SeriesUsage>> {
+    let mut all: BTreeMap<&str, Vec<Snapshot>> = BTreeMap::new();
+    for snapshot in snapshots {
+        all.entry(&snapshot.series).or_default().push(snapshot.clone());
+    }
+    let usage = |(series, snapshots): (&str, Vec<Snapshot>)| {
+        let needed = store.needed_by(&snapshots)?;
+        let is_unique = |digest: &Digest| {
+            users.get(digest).is_some_and(|users| users.iter().all(|user| user.0 == series))
+        };
+        let unique = needed.iter().filter(|(digest, _)| is_unique(digest));
+        let stages: BTreeSet<&str> = snapshots.iter().map(|snapshot| snapshot.stage.as_str()).collect();
+        Ok(SeriesUsage {
+            series: series.to_owned(),
+            stages: stages.len() as u64,
+            snapshots: snapshots.len() as u64,
+            size_bytes: needed.values().sum(),
+            unique_bytes: unique.map(|(_, bytes)| bytes).sum(),
+        })
+    };
+    all.into_iter().map(usage).collect()
+}
+
+fn stages(store: &Store, snapshots: &[Snapshot], users: &Users) -> Result<Vec<StageUsage>> {
     let mut of_stage: BTreeMap<(&str, &str), Vec<Snapshot>> = BTreeMap::new();
     for snapshot in snapshots {
         of_stage.entry((&snapshot.series, &snapshot.stage)).or_default().push(snapshot.clone());
