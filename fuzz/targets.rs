@@ -6,6 +6,7 @@
 use rootstrata::layer::codec::{Codec, Compression};
 use rootstrata::layer::pack::{Source, repack};
 use rootstrata::layer::read::{Blob, read};
+use rootstrata::layer::whole::uncompressed;
 use rootstrata::model::digest::{DiffId, Digest, LayerKey};
 use rootstrata::model::entry::Xattrs;
 use rootstrata::model::names::{SnapshotRef, check_name, check_series, image_name, series_from};
@@ -19,7 +20,6 @@ use rootstrata::model::text::{ContentDifference, Sign, compare_contents};
 use rootstrata::model::version;
 use rootstrata::model::vouch::{Gathering, Links};
 use rootstrata::oci::index::{Image, merge};
-use rootstrata::layer::whole::uncompressed;
 use rootstrata::oci::read::Opened;
 use rootstrata::ops::export::{Format, Request, export};
 use rootstrata::ops::inspect;

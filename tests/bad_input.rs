@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Bench, one_error, rootstrata, sh, succeeds};
+use common::{Bench, one_error, rootstrata, sh, succeeds, text};
 use std::io::Write;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
@@ -435,4 +435,27 @@ fn a_closed_pipe_is_no_error() {
         format!("{} --store {} ls s | head -n 1", env!("CARGO_BIN_EXE_rootstrata"), bench.store().display());
     let output = Command::new("bash").args(["-o", "pipefail", "-c", &script]).output().unwrap();
     assert!(output.status.success() && output.stderr.is_empty(), "{}", common::text(&output.stderr));
+}
+
+#[test]
+fn an_empty_variable_counts_as_unset_and_an_empty_or_long_name_is_called_so() {
+    let bench = Bench::new();
+    let root = bench.make("root");
+    bench.snapshot(&root, "--profile plain");
+    let log = bench.command(["log"]).env("ROOTSTRATA_STORE", "").output().unwrap();
+    assert!(log.status.success(), "{}", text(&log.stderr));
+    let store = bench.store();
+    let named = rootstrata().args(["log", "--json"]).env("ROOTSTRATA_STORE", &store).output().unwrap();
+    assert!(named.status.success() && text(&named.stdout).contains("\"id\":1"));
+    let state =
+        rootstrata().args(["log"]).env("ROOTSTRATA_STORE", "").env("HOME", bench.path("")).output().unwrap();
+    assert!(!text(&state.stderr).contains("a value is required"), "{}", text(&state.stderr));
+    let long = "x".repeat(129);
+    for option in ["--series", "--stage", "--run"] {
+        let said =
+            |value: &str| bench.fails(2, ["snapshot", root.to_str().unwrap(), &format!("{option}={value}")]);
+        assert!(said("").ends_with("it is empty"), "{option}: {}", said(""));
+        assert!(said(&long).contains("too long"), "{option}");
+        assert!(said("a b").contains("use letters, digits"), "{option}");
+    }
 }

@@ -490,3 +490,31 @@ fn a_closed_pipe_ends_it_without_a_complaint() {
     let output = succeeds(Command::new("bash").args(["-c", &script]));
     assert!(output.ends_with("\n1\n"), "{output}");
 }
+
+#[test]
+fn a_path_or_glob_on_neither_side_is_an_error() {
+    let bench = Bench::new();
+    let root = bench.make("root");
+    sh(&root, "mkdir d; echo one > d/a");
+    bench.snapshot(&root, "--profile plain");
+    sh(&root, "echo two > d/b");
+    bench.snapshot(&root, "--profile plain");
+    let directory = format!("dir:{}", root.display());
+    for (a, b) in [("1", "2"), ("2", "1"), ("1", directory.as_str())] {
+        for path in ["/nope", "*.nope", "/d/a/nope"] {
+            for arguments in [
+                vec!["diff", a, b, path],
+                vec!["diff", a, b, "/d", path],
+                vec!["diff", a, b, "--content", path],
+            ] {
+                assert!(
+                    bench.fails(2, &arguments).contains(&format!("{path} is in neither {a} nor {b}")),
+                    "{arguments:?}"
+                );
+            }
+        }
+        // What one side has is known, and nothing may differ in it.
+        bench.prints(1, ["diff", a, b, "/d/b"]);
+        bench.prints(0, ["diff", a, b, "/d/a"]);
+    }
+}

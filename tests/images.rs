@@ -181,3 +181,218 @@ fn damage_to_a_layer_of_others_is_named_and_nothing_else_is() {
     assert!(found["findings"][0].to_string().contains(&base), "{found}");
     assert_eq!(found["findings"][0]["snapshots"], json!([1]));
 }
+
+/// Puts other things beside the image of `of_layout`, as Python says: `m(config type, layer type, annotations)` makes a manifest,
+/// `i(manifests)` an index, `add(descriptor)` lists it before the image.
+fn beside(layout: &Path, python: &str) {
+    let prelude = r#"
+import hashlib, json
+index = json.load(open("index.json"))
+def put(data):
+    digest = hashlib.sha256(data).hexdigest()
+    open("blobs/sha256/" + digest, "wb").write(data)
+    return {"digest": "sha256:" + digest, "size": len(data)}
+oci = "application/vnd.oci.image."
+def m(config, layer, annotations={}):
+    return dict(put(json.dumps({"schemaVersion": 2, "config": dict(put(b'{"rootfs":{"diff_ids":["sha256:%s"]}}' % (b"0" * 64)), mediaType=config),
+        "layers": [dict(put(b"{}"), mediaType=layer)], "annotations": annotations}).encode()), mediaType=oci + "manifest.v1+json")
+def i(manifests):
+    return dict(put(json.dumps({"schemaVersion": 2, "manifests": manifests}).encode()), mediaType=oci + "index.v1+json")
+def add(descriptor): index["manifests"].insert(0, descriptor)
+"#;
+    let script = format!("{prelude}{python}\njson.dump(index, open('index.json', 'w'))");
+    common::succeeds(std::process::Command::new("python3").args(["-c", &script]).current_dir(layout));
+}
+
+#[test]
+fn what_is_no_image_is_passed_over_with_a_note_however_it_says_so() {
+    let attestation = r#"{"vnd.docker.reference.type": "attestation-manifest"}"#;
+    let config = r#"oci + "config.v1+json""#;
+    for other in [
+        format!("add(m({config}, 'application/vnd.in-toto+json', {attestation}))"),
+        format!("add(dict(m({config}, oci + 'layer.v1.tar'), annotations={attestation}))"),
+        format!(
+            "add(dict(m({config}, oci + 'layer.v1.tar'), platform={{'architecture': 'unknown', 'os': 'unknown'}}))"
+        ),
+        format!("add(m({config}, 'application/vnd.in-toto+json'))"),
+        "add(m('application/vnd.oci.empty.v1+json', oci + 'layer.v1.tar'))".to_owned(),
+        "add(dict(m('a', 'b'), mediaType='application/vnd.example+json'))".to_owned(),
+        format!(
+            "add(i([dict(m({config}, oci + 'layer.v1.tar'), platform={{'architecture': a, 'os': 'linux'}}) for a in ('s390x', 'mips')]))"
+        ),
+    ] {
+        let bench = Bench::new();
+        let source = with_links(&bench);
+        beside(&bench.path("others/layout"), &other);
+        let output = bench.command(["import", &source, "--series", "s", "-q"]).output().unwrap();
+        let said = text(&output.stderr);
+        assert!(output.status.success(), "{other}: {said}");
+        assert!(said.contains("passed over: :@0 (") && said.lines().count() == 1, "{other}: {said}");
+        assert_eq!(bench.ids(), [1], "{other}");
+        let output = bench.command(["diff", "1", &source]).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{other}: {}", text(&output.stderr));
+        assert!(text(&output.stderr).contains("passed over: :@0 ("), "{other}");
+        let refused = bench.fails(2, ["diff", "1", &format!("{source}:@0")]);
+        assert!(refused.contains("its :@0 is none"), "{other}: {refused}");
+        assert_eq!(
+            bench.prints(0, ["diff", "1", &format!("{source}:@1")]),
+            bench.prints(0, ["diff", "1", "1"])
+        );
+    }
+}
+
+#[test]
+fn an_index_without_an_image_is_refused_and_several_are_named_with_their_places() {
+    let bench = Bench::new();
+    let source = with_links(&bench);
+    let layout = bench.path("others/layout");
+    beside(
+        &layout,
+        "one = index['manifests'][0]\nfor n in range(7): index['manifests'].append(dict(one, annotations={'org.opencontainers.image.ref.name': f'n{n}:t'}))",
+    );
+    let said = bench.fails(2, ["diff", &source, &format!("dir:{}", layout.display())]);
+    assert!(said.contains("name one of its 8 images: :@0, :@1 (n0:t), :@2 (n1:t)"), "{said}");
+    assert!(said.ends_with("and 3 more"), "{said}");
+    assert_eq!(bench.compared([format!("{source}:@3"), format!("{source}:n2:t")])["different"], false);
+    assert!(bench.fails(2, ["diff", &format!("{source}:@8"), &source]).contains("no image :@8 among its 8"));
+    beside(&layout, "index['manifests'] = [m('application/vnd.oci.empty.v1+json', 'x')]");
+    for verb in [vec!["import", &source, "--series", "s"], vec!["diff", &source, &source]] {
+        assert!(bench.fails(2, &verb).contains("it lists no image"), "{verb:?}");
+    }
+    assert_eq!(bench.ids(), [0_i64; 0]);
+}
+
+/// A root, and an archive of it.
+fn archived(bench: &Bench) -> (PathBuf, PathBuf) {
+    let root = bench.make("root");
+    sh(&root, "echo one > a; ln a b; head -c 100000 /dev/urandom > c; mkdir d; touch d/e");
+    bench.snapshot(&root, "--profile plain --compression gzip");
+    let archive = bench.path("image.tar");
+    bench.json(["export", "1", "-o", archive.to_str().unwrap()]);
+    (root, archive)
+}
+
+#[test]
+fn archives_that_are_compressed_are_read_and_cut_ones_named() {
+    let bench = Bench::new();
+    archived(&bench);
+    for (suffix, compress) in [
+        ("gz", "gzip -k"),
+        ("zst", "zstd -qk"),
+        ("xz", "xz -k"),
+        (
+            "bz2",
+            "python3 -c 'import bz2; open(\"image.tar.bz2\", \"wb\").write(bz2.compress(open(\"image.tar\", \"rb\").read()))' #",
+        ),
+    ] {
+        sh(&bench.path(""), &format!("{compress} image.tar"));
+        let path = bench.path(format!("image.tar.{suffix}"));
+        let source = format!("oci-archive:{}", path.display());
+        if suffix == "bz2" {
+            assert!(bench.fails(2, ["diff", "1", &source]).contains("bzip2 -d first"));
+            continue;
+        }
+        assert_eq!(bench.compared(["1", &source])["different"], false, "{suffix}");
+        let other = Bench::new();
+        other.json(["import", &source]);
+        assert_eq!(other.json(["verify", "--deep"])["sound"], true);
+        let whole = std::fs::read(&path).unwrap();
+        let cut = whole[..whole.len() - 20].to_vec();
+        for bytes in [cut, [&whole[..], b"and more than that"].concat()] {
+            std::fs::write(&path, bytes).unwrap();
+            let said = bench.fails(2, ["diff", "1", &source]);
+            assert!(
+                said.contains(&format!("image.tar.{suffix}")) && said.contains("cut or damaged"),
+                "{said}"
+            );
+        }
+    }
+}
+
+#[test]
+fn an_archive_of_docker_is_a_source_and_called_so_where_it_is_given_as_another() {
+    let bench = Bench::new();
+    let (root, archive) = archived(&bench);
+    let docker = bench.path("docker.tar");
+    let source = format!("docker-archive:{}", docker.display());
+    common::succeeds(std::process::Command::new("skopeo").args([
+        "copy",
+        "-q",
+        &format!("oci-archive:{}", archive.display()),
+        &format!("{source}:a:b"),
+    ]));
+    assert_eq!(bench.compared(["1", &source])["different"], false);
+    for reference in ["a:b", "docker.io/library/a:b", "@0"] {
+        let source = format!("{source}:{reference}");
+        assert_eq!(bench.compared([source, format!("dir:{}", root.display())])["different"], false);
+    }
+    let other = Bench::new();
+    other.json(["import", &source, "--series", "d"]);
+    assert_eq!(other.json(["verify", "--deep"])["sound"], true);
+    assert_same_tree(&listed(&restored(&other, "d", "out")), &listed(&root));
+    let said = bench.fails(2, ["import", &format!("oci-archive:{}", docker.display())]);
+    assert!(said.contains("it is a docker-archive: write docker-archive:PATH"), "{said}");
+    let said = bench.fails(2, ["import", &format!("docker-archive:{}", archive.display())]);
+    assert!(said.contains("it is an oci-archive: write oci-archive:PATH"), "{said}");
+}
+
+#[test]
+fn an_archive_of_docker_holds_what_it_says_or_is_refused() {
+    let bench = Bench::new();
+    let at = bench.make("docker");
+    let make = |change: &str| {
+        let script = format!(
+            r#"
+import hashlib, io, json, tarfile
+def tar(members):
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        for name, value in members:
+            info = tarfile.TarInfo(name)
+            if isinstance(value, str): info.type, info.linkname = tarfile.SYMTYPE, value
+            else: info.size = len(value)
+            tar.addfile(info, io.BytesIO(value) if isinstance(value, bytes) else None)
+    return out.getvalue()
+layer = tar([("f", b"content")])
+digest = hashlib.sha256(layer).hexdigest()
+config = json.dumps({{"architecture": "amd64", "os": "linux", "rootfs": {{"type": "layers", "diff_ids": ["sha256:" + digest] * 2}}}}).encode()
+name = hashlib.sha256(config).hexdigest()
+members = [(name + ".json", config), ("one/layer.tar", layer), ("two/layer.tar", "../one/layer.tar"), ("repositories", b"[")]
+item = {{"Config": name + ".json", "RepoTags": ["x:y"], "Layers": ["one/layer.tar", "two/layer.tar"]}}
+{change}
+open("image.tar", "wb").write(tar(members + [("manifest.json", json.dumps([item]).encode())]))"#
+        );
+        common::succeeds(std::process::Command::new("python3").args(["-c", &script]).current_dir(&at));
+    };
+    let source = format!("docker-archive:{}/image.tar", at.display());
+    make("");
+    bench.json(["import", &source, "--series", "s"]);
+    assert_eq!(bench.prints(0, ["cat", "s", "/f"]), "content");
+    for (change, expected) in [
+        ("members[0] = (members[0][0], config + b' ')", "the content of "),
+        ("members[1] = ('one/layer.tar', tar([('f', b'another')]))", "digest"),
+        ("members.pop(1)", "two/layer.tar is missing"),
+        ("members[2] = ('two/layer.tar', 'layer.tar')", "two/layer.tar is missing"),
+        ("item['Layers'].pop()", "another number of layers"),
+        ("item['Config'] = '../../etc/passwd'", "etc/passwd is missing"),
+        ("item = []", "manifest.json"),
+    ] {
+        make(change);
+        for verb in ["import", "diff"] {
+            let other = Bench::new();
+            let more = if verb == "diff" { vec![source.as_str()] } else { vec!["--series", "s"] };
+            let said = other.fails(2, [verb, &source].into_iter().chain(more));
+            assert!(said.contains(expected) && said.contains("image.tar"), "{change}: {said}");
+            assert_eq!(other.ids(), [0_i64; 0]);
+        }
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_layer_of_an_image_is_told_of_the_image() {
+    let bench = Bench::new();
+    let at = bench.make("bad");
+    image(&at, r#"[[("f", "file", b""), ("f/below", "file", b"")]]"#);
+    let said = bench.fails(2, ["import", &format!("oci:{}/layout", at.display()), "--series", "s"]);
+    assert!(said.contains("bad/layout") && !said.contains("store"), "{said}");
+}

@@ -321,3 +321,123 @@ PYTHON"#,
     assert!(said.contains(&format!("and not sha256:{}", "12".repeat(32))), "{said}");
     assert_eq!(bench.ids(), [0_i64; 0]);
 }
+
+/// Changes what the index of a layout says of its first image.
+fn claim(layout: &Path, annotations: &Value) {
+    let path = layout.join("index.json");
+    let mut index: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    let there = index["manifests"][0]["annotations"].as_object_mut().unwrap();
+    there.extend(annotations.as_object().unwrap().clone());
+    std::fs::write(&path, index.to_string()).unwrap();
+}
+
+#[test]
+fn what_an_archive_claims_of_number_run_and_time_does_not_count() {
+    let (bench, other) = (Bench::new(), other());
+    let (root, another) = (bench.make("root"), other.make("root"));
+    sh(&root, "echo 1 > f");
+    sh(&another, "echo other > f");
+    for content in ["2", "3"] {
+        bench.snapshot(&root, "--profile plain");
+        sh(&root, &format!("echo {content} > f"));
+    }
+    other.snapshot(&another, "--profile plain");
+    let layout = bench.path("layout");
+    other.json(["export", "s", "--format", "oci-dir", "-o", layout.to_str().unwrap()]);
+    claim(
+        &layout,
+        &json!({"org.rootstrata.snapshot": "9", "org.rootstrata.run": "r9", "org.rootstrata.created": "32503680000"}),
+    );
+    let taken = bench.json(["import", &format!("oci:{}", layout.display())]);
+    assert_eq!((&taken["images"][0]["id"], &taken["images"][0]["run"]), (&json!(3), &json!("r3")));
+    assert!(bench.json(["show", "3"])["time"].as_i64().unwrap() < 32_503_680_000 / 4);
+    bench.snapshot(&root, "--profile plain");
+    assert_eq!(bench.json(["prune", "--keep-within", "14d"])["removed"], json!([]));
+    assert_eq!(bench.ids(), [4, 3, 2, 1]);
+    assert_eq!(bench.prints(0, ["cat", "s", "/f"]), "3\n");
+    assert_eq!(bench.prints(0, ["cat", "s~1", "/f"]), "other\n");
+}
+
+#[test]
+fn names_and_policies_that_an_image_claims_are_checked() {
+    let bench = Bench::new();
+    let root = bench.make("root");
+    bench.snapshot(&root, "--profile plain");
+    let layout = bench.path("layout");
+    bench.json(["export", "s", "--format", "oci-dir", "-o", layout.to_str().unwrap()]);
+    let source = format!("oci:{}", layout.display());
+    for (name, value, said) in [
+        ("series", "../../x", "bad series name"),
+        ("series", "", "it is empty"),
+        ("stage", &"x".repeat(500), "too long"),
+        ("stage", "a\u{1b}[31m", "bad stage name"),
+    ] {
+        let valid = json!({"org.rootstrata.series": "s", "org.rootstrata.stage": "t"});
+        claim(&layout, &valid);
+        claim(&layout, &json!({ format!("org.rootstrata.{name}"): value }));
+        let other = other();
+        let line = other.fails(2, ["import", &source]);
+        assert!(line.contains(said) && !line.contains('\u{1b}'), "{line}");
+        claim(&layout, &valid);
+    }
+    claim(
+        &layout,
+        &json!({"org.rootstrata.policy": r#"{"epoch":null,"exclude":["["],"mtime":"keep","profile":"plain","version":1,"volatile":[]}"#}),
+    );
+    let other = other();
+    let output = other.command(["import", &source, "-q"]).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("claims a policy"), "{}", text(&output.stderr));
+    assert_eq!(other.json(["restore", "s", other.path("out").to_str().unwrap()])["made"], 0);
+}
+
+#[test]
+fn a_layer_that_claims_to_be_ours_and_is_packed_otherwise_is_one_of_others() {
+    let bench = Bench::new();
+    let root = bench.make("root");
+    sh(&root, "echo one > a; ln a b; touch -d @1700000000 a .");
+    bench.snapshot(&root, "--profile plain --compression none");
+    let layout = bench.path("layout");
+    bench.json(["export", "s", "--format", "oci-dir", "-o", layout.to_str().unwrap()]);
+    // The same entries, with the content under the second name.
+    sh(
+        &layout,
+        r#"python3 - <<'PYTHON'
+import hashlib, json
+def blob(digest): return "blobs/sha256/" + digest.split(":")[1]
+def put(data):
+    digest = hashlib.sha256(data).hexdigest()
+    open("blobs/sha256/" + digest, "wb").write(data)
+    return {"digest": "sha256:" + digest, "size": len(data)}
+def named(block, name, link):
+    block = bytearray(block)
+    block[0:1], block[157:158] = name, link
+    block[148:156] = b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+    return bytes(block)
+index = json.load(open("index.json"))
+manifest = json.load(open(blob(index["manifests"][0]["digest"])))
+tar = open(blob(manifest["layers"][0]["digest"]), "rb").read()
+root, a, content, b, end = tar[:512], tar[512:1024], tar[1024:1536], tar[1536:2048], tar[2048:]
+layer = put(root + named(a, b"b", b"\0") + content + named(b, b"a", b"b") + end)
+config = json.load(open(blob(manifest["config"]["digest"])))
+config["rootfs"]["diff_ids"] = [layer["digest"]]
+manifest["layers"][0].update(layer)
+manifest["config"].update(put(json.dumps(config).encode()))
+index["manifests"][0].update(put(json.dumps(manifest).encode()))
+json.dump(index, open("index.json", "w"))
+PYTHON"#,
+    );
+    let key = bench.json(["show", "s"])["layers"][0]["key"].clone();
+    for there in [&bench, &other()] {
+        there.json(["import", &format!("oci:{}", layout.display()), "--series", "t"]);
+        assert_ne!(there.json(["show", "t"])["layers"][0]["key"], key);
+        assert_eq!(there.prints(0, ["cat", "t", "/a"]), "one\n");
+        there.json(["restore", "t", there.path("out").to_str().unwrap()]);
+        assert_eq!(there.json(["verify", "--deep"])["sound"], true);
+        // One's own layer with that key is packed as ever.
+        let made = there.snapshot(&root, "--series u --profile plain --compression none");
+        assert_eq!(made["layers"][0]["key"], key);
+        assert_eq!(there.json(["verify", "--deep"])["sound"], true);
+    }
+}

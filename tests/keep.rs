@@ -242,6 +242,44 @@ fn du_tells_shared_from_unique_and_dead() {
     assert!(bench.fails(2, ["du", "t"]).starts_with("no series t"));
 }
 
+#[test]
+fn du_tells_what_the_removal_of_a_series_frees() {
+    let bench = Bench::new();
+    let root = bench.make("root");
+    sh(&root, "head -c 300000 /dev/urandom > a");
+    for (series, stage) in
+        [("a", "bootstrap"), ("a", "deps-installed"), ("b", "bootstrap"), ("c", "bootstrap")]
+    {
+        if series == "c" {
+            sh(&root, "head -c 50000 /dev/urandom > a");
+        }
+        bench.snapshot(&root, &format!("--profile plain --series {series} --stage {stage} --run r"));
+        sh(&root, &format!("head -c 1000 /dev/urandom > {series}-{stage}"));
+    }
+    let used = bench.json(["du"]);
+    let number = |value: &Value| value.as_u64().unwrap();
+    let of = |name: &str| {
+        let series =
+            used["series"].as_array().unwrap().iter().find(|one| one["series"] == name).unwrap().clone();
+        assert_eq!(
+            number(&series["size_bytes"]),
+            number(&series["unique_bytes"]) + number(&series["shared_bytes"])
+        );
+        series
+    };
+    // The stages of `a` share the base, which nobody else has: it is unique to the series, and to neither stage.
+    assert_eq!((number(&of("a")["stages"]), number(&of("a")["snapshots"])), (2, 2));
+    assert!(number(&of("a")["unique_bytes"]) >= 300_000);
+    let stages: u64 =
+        used["stages"].as_array().unwrap()[..2].iter().map(|one| number(&one["unique_bytes"])).sum();
+    assert!(stages < 10_000, "{used}");
+    assert!((50_000..60_000).contains(&number(&of("c")["unique_bytes"])), "{used}");
+    let sum: u64 = ["a", "b", "c"].iter().map(|name| number(&of(name)["unique_bytes"])).sum();
+    assert!(sum <= number(&used["blob_bytes"]));
+    let shown = bench.prints(0, ["du"]);
+    assert_eq!(shown.matches("(all of it)").count(), 1, "{shown}");
+}
+
 /// The blob of a layer of snapshot 4, by role.
 fn blob_of(bench: &Bench, role: &str) -> PathBuf {
     let shown = bench.json(["show", "4"]);
