@@ -27,7 +27,7 @@ const HOUSE: &[&[&str]] = &[
 const RESERVED: &[(&[&str], &[&str])] = &[
     (&["rusqlite::"], &["store/", "rpm/", "error.rs"]),
     (&["tar::"], &["tarball.rs"]),
-    (&["flate2::", "zstd::"], &["layer/"]),
+    (&["flate2::", "zstd::", "lzma_rust2::"], &["layer/"]),
     (&["indicatif::"], &["cli/progress.rs"]),
     (&["clap::"], &["cli/"]),
     (&["oci_spec::"], &["oci/"]),
