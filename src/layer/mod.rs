@@ -2,6 +2,7 @@
 //! (image-spec, layer.md).
 
 pub mod codec;
+mod files;
 mod gzip;
 mod members;
 pub mod pack;

@@ -95,10 +95,11 @@ pub fn import(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Re
     };
     let phases = Phases::new(monitor);
     let Listing { images: listed, passed_over } = opened.images(reference)?;
-    passed_over.iter().for_each(|what| monitor.note(&format!("{}: {what}", request.source)));
     if listed.is_empty() && !is_own {
-        return Err(Error::BadImage { path, what: "it lists no image".to_owned() });
+        let others = passed_over.map_or(String::new(), |others| format!("; {others}"));
+        return Err(Error::BadImage { path, what: format!("it lists no image{others}") });
     }
+    passed_over.iter().for_each(|what| monitor.note(&format!("{}: {what}", request.source)));
     if listed.len() > 1 && request.stage.is_some() {
         let what = format!("it has {} images: name the one that is of this stage", listed.len());
         return Err(Error::BadImage { path, what });
