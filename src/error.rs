@@ -143,6 +143,19 @@ impl Error {
         move |source| Self::Io { action, path, source: without_path(source.into()) }
     }
 
+    /// Tells whether the database could not be looked at: the disk, its room or somebody's rights are in the way, whatever
+    /// it holds.
+    pub(crate) fn is_of_machine(&self) -> bool {
+        use rusqlite::ErrorCode::{
+            CannotOpen, DiskFull, OutOfMemory, PermissionDenied, ReadOnly, SystemIoFailure,
+        };
+        let Self::Database { source, .. } = self else { return false };
+        let Some(error) = source.sqlite_error() else { return false };
+        let codes = [CannotOpen, DiskFull, OutOfMemory, PermissionDenied, ReadOnly, SystemIoFailure];
+        // What is too short is damaged.
+        codes.contains(&error.code) && error.extended_code != rusqlite::ffi::SQLITE_IOERR_SHORT_READ
+    }
+
     /// Says that a record of the store at `path` does not hold what it must.
     pub(crate) fn damaged(path: impl Into<PathBuf>, what: impl Into<String>) -> Self {
         Self::Damaged { path: path.into(), what: what.into() }

@@ -86,12 +86,15 @@ pub fn prune(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Res
     let roots: Vec<PathBuf> = store.roots()?.into_iter().filter(|root| is_gone(root)).collect();
     let (before, _) = store.database_bytes()?;
     if !request.dry_run {
+        if store.release_reserve()? {
+            phases.run(Phase::Record, None, || remove_one_by_one(&mut store, &ids, &roots))?;
+        }
         phases.run(Phase::Record, None, || store.remove_snapshots(&ids, &roots, render_index))?;
-        phases
-            .run(Phase::Remove, None, || dead.iter().try_for_each(|blob| store.remove_blob(&blob.digest)))?;
+        phases.run(Phase::Remove, None, || remove_blobs(&store, &needed))?;
         if let Err(error) = phases.run(Phase::Record, None, || store.shrink_database()) {
             monitor.note(&format!("{error}; the database keeps its length"));
         }
+        store.keep_reserve();
     }
     let (after, _) = store.database_bytes()?;
     Ok(Outcome {
@@ -103,6 +106,22 @@ pub fn prune(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Res
         roots: roots.len() as u64,
         seconds: phases.spent(),
     })
+}
+
+/// On a full disk: what nothing refers to first, then snapshot by snapshot, each with its blobs, so that little room is
+/// needed for what the database writes, and more is there for the next.
+fn remove_one_by_one(store: &mut Store, ids: &[i64], roots: &[PathBuf]) -> Result<()> {
+    remove_blobs(store, &store.needed_by(&store.snapshots(None)?)?)?;
+    for id in ids.iter().rev() {
+        store.remove_snapshots(&[*id], roots, render_index)?;
+        store.empty_log()?;
+        remove_blobs(store, &store.needed_by(&store.snapshots(None)?)?)?;
+    }
+    Ok(())
+}
+
+fn remove_blobs(store: &Store, needed: &HashMap<Digest, u64>) -> Result<()> {
+    dead_blobs(store, needed)?.iter().try_for_each(|blob| store.remove_blob(&blob.digest))
 }
 
 /// The blobs that are there and not needed, by digest.

@@ -19,8 +19,6 @@ use crate::oci::read::Opened;
 use crate::oci::{self};
 use crate::store::{LayerUse, Patience, Snapshot, Store};
 use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
-use std::io;
 use std::path::Path;
 use std::time::Duration;
 
@@ -122,10 +120,11 @@ pub fn verify(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Re
 
 /// Tells whether an error says that something in the store is not what it was.
 pub(super) fn is_damage(error: &Error) -> bool {
-    matches!(
-        error,
-        Error::Damaged { .. } | Error::Database { .. } | Error::BadLayer { .. } | Error::BadImage { .. }
-    )
+    match error {
+        Error::Damaged { .. } | Error::BadLayer { .. } | Error::BadImage { .. } => true,
+        Error::Database { .. } => !error.is_of_machine(),
+        _ => false,
+    }
 }
 
 /// An error and its causes in one line.
@@ -324,24 +323,15 @@ impl<'a> Check<'a> {
     }
 
     fn has_blob(&self, used: &Used) -> Result<()> {
-        let path = self.store.blob_path(&used.layer.blob.digest);
-        let expected = used.layer.blob.size_bytes;
-        match std::fs::metadata(&path) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Err(Error::damaged(path, "the blob is missing")),
-            Err(e) => Err(Error::io("stat", path)(e)),
-            Ok(there) if there.len() != expected => {
-                Err(Error::damaged(path, format!("expected {expected} bytes, found {}", there.len())))
-            }
-            Ok(_) => Ok(()),
-        }
+        let blob = &used.layer.blob;
+        self.store.find_blob(&blob.digest, blob.size_bytes).map(drop)
     }
 
     /// Reads a blob whole: both digests, and what it holds.
     fn read_blob(&mut self, used: &Used, advance: &dyn Fn(u64)) -> Result<()> {
-        self.has_blob(used)?;
         let LayerUse { layer, blob, .. } = &used.layer;
         let path = self.store.blob_path(&blob.digest);
-        let input = File::open(&path).map_err(Error::io("open", &path))?;
+        let input = self.store.find_blob(&blob.digest, blob.size_bytes)?;
         let blob_read = Blob { input: Box::new(input), path: &path, digest: blob.digest };
         let expected = Unpacked { diff_id: layer.diff_id, most_bytes: layer.tar_bytes };
         let (items, _) = read_exactly(blob_read, expected, &mut |_, _| Ok(None))?;
@@ -358,6 +348,8 @@ impl<'a> Check<'a> {
 /// Compares the blobs of an image with the rows of its snapshot.
 fn image_finding(store: &Store, snapshot: &Snapshot, layers: &[LayerUse]) -> Result<Option<String>> {
     let manifest = oci::Blob { digest: snapshot.manifest.digest, size_bytes: snapshot.manifest.size_bytes };
+    store.find_blob(&manifest.digest, manifest.size_bytes)?;
+    store.find_blob(&snapshot.config.digest, snapshot.config.size_bytes)?;
     let image = Opened::layout(store.path())?.image_of(manifest)?;
     let same_layers = image.layers.len() == layers.len()
         && image.layers.iter().zip(layers).all(|(found, recorded)| {

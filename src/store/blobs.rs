@@ -4,7 +4,7 @@ use super::locks::{self, Hold, InUse, Patience};
 use super::{BlobRef, Store};
 use crate::error::{Error, Result, show};
 use crate::model::digest::Digest;
-use crate::model::names::{EMPTY_INDEX, OCI_LAYOUT};
+use crate::model::names::EMPTY_INDEX;
 use sha2::{Digest as _, Sha256};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -136,7 +136,7 @@ impl Store {
 
     /// Returns where a blob is kept.
     pub fn blob_path(&self, digest: &Digest) -> PathBuf {
-        blob_path(&self.path, digest)
+        self.path.join(blob_name(digest))
     }
 
     /// Puts `bytes` in the place of a file in the store's own directory, whole.
@@ -150,7 +150,9 @@ impl Store {
     pub(super) fn create_directories(&self) -> Result<()> {
         for directory in ["blobs/sha256", "tmp"] {
             let path = self.path.join(directory);
-            std::fs::create_dir_all(&path).map_err(Error::io("create", &path))?;
+            if !self.directory.has(directory) {
+                std::fs::create_dir_all(&path).map_err(Error::io("create", &path))?;
+            }
         }
         Ok(())
     }
@@ -161,19 +163,19 @@ impl Store {
         let used = "SELECT EXISTS (SELECT 1 FROM snapshot)";
         let was_used = was_store && self.one(used, [], |row| row.get(0))?.unwrap_or(false);
         let layout = self.path.join("oci-layout");
-        let is_sound = || std::fs::read(&layout).is_ok_and(|there| there == OCI_LAYOUT);
-        if !is_sound() {
+        if !self.has_layout_file() {
             if was_used {
                 self.findings.push(format!("{} is damaged: it is missing or another", show(&layout)));
             }
-            self.exclusively(
-                || if is_sound() { Ok(()) } else { self.replace_file("oci-layout", OCI_LAYOUT) },
-            )?;
+            self.exclusively(|| match self.has_layout_file() {
+                true => Ok(()),
+                false => self.write_layout_file(),
+            })?;
         }
-        let index = self.path.join("index.json");
-        if !index.exists() {
+        let is_listed = || self.directory.has("index.json");
+        if !is_listed() {
             self.exclusively(|| {
-                if index.exists() { Ok(()) } else { self.replace_file("index.json", EMPTY_INDEX) }
+                if is_listed() { Ok(()) } else { self.replace_file("index.json", EMPTY_INDEX) }
             })?;
         }
         Ok(())
@@ -181,7 +183,7 @@ impl Store {
 
     /// Removes what killed runs left in `tmp`, if no other process has the store open, and keeps others from doing so.
     pub(super) fn clean_scratch(&self) -> Result<InUse> {
-        let lock = locks::open(&self.path)?;
+        let lock = locks::open(&self.directory)?;
         if lock.try_lock().is_ok() {
             self.empty_scratch()?;
         }
@@ -190,7 +192,7 @@ impl Store {
 
     /// Removes what is in `tmp`. For one who has the store alone.
     pub(super) fn empty_scratch(&self) -> Result<()> {
-        remove_contents(&self.tmp()).map_err(Error::io("clean", self.tmp()))
+        self.directory.empty("tmp")
     }
 
     fn tmp(&self) -> PathBuf {
@@ -198,18 +200,7 @@ impl Store {
     }
 }
 
-pub(super) fn blob_path(store: &Path, digest: &Digest) -> PathBuf {
-    store.join("blobs/sha256").join(digest.hex())
-}
-
-fn remove_contents(directory: &Path) -> io::Result<()> {
-    for entry in std::fs::read_dir(directory)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            std::fs::remove_dir_all(entry.path())?;
-        } else {
-            std::fs::remove_file(entry.path())?;
-        }
-    }
-    Ok(())
+/// Where a blob is kept, below the store's directory.
+pub(super) fn blob_name(digest: &Digest) -> String {
+    format!("blobs/sha256/{}", digest.hex())
 }

@@ -35,13 +35,14 @@ impl Store {
     }
 
     /// Returns what is wrong with index.json. Fails where it is the database that has lost something.
-    pub fn index_finding(&self) -> Result<Option<&'static str>> {
+    pub fn index_finding(&self) -> Result<Option<String>> {
         self.check_index()
     }
 
     /// Tells whether `oci-layout` is as it must be.
     pub fn has_layout_file(&self) -> bool {
-        std::fs::read(self.path.join("oci-layout")).is_ok_and(|there| there == OCI_LAYOUT)
+        let most_bytes = OCI_LAYOUT.len() as u64;
+        self.directory.read("oci-layout", most_bytes).is_ok_and(|there| there.as_deref() == Some(OCI_LAYOUT))
     }
 
     /// Compares a layer's row with what it holds. Fails where its rows do not give its key.
@@ -121,8 +122,8 @@ impl Store {
 
     /// Writes index.json anew, if it would differ.
     pub(super) fn write_index(&self, bytes: &[u8]) -> Result<()> {
-        let index = self.path.join(index::FILE);
-        match std::fs::read(&index).is_ok_and(|there| there == bytes) {
+        let there = self.directory.read(index::FILE, bytes.len() as u64);
+        match there.is_ok_and(|there| there.as_deref() == Some(bytes)) {
             true => Ok(()),
             false => self.replace_file(index::FILE, bytes),
         }

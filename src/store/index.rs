@@ -2,6 +2,8 @@
 //! the database: an image that it lists and the database does not have is one that the database has lost.
 
 use super::Store;
+use super::blobs::blob_name;
+use super::directory::LARGEST_JSON_BYTES;
 use super::snapshots::{BlobRef, Snapshot};
 use super::values::{bits, hash};
 use crate::error::{Error, Result, show};
@@ -12,8 +14,7 @@ use crate::printable::printable;
 use rusqlite::{Connection, Row};
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io::Read;
 
 pub(super) const FILE: &str = "index.json";
 /// What names an image in a layout (image-spec, annotations.md).
@@ -51,19 +52,22 @@ impl Store {
     /// Compares index.json with the database. Returns what is wrong with index.json, which is made anew by the next snapshot;
     /// one that lacks the last snapshots, as a killed run leaves it, is not wrong. Fails where it is the database that
     /// has lost something.
-    pub(super) fn check_index(&self) -> Result<Option<&'static str>> {
+    pub(super) fn check_index(&self) -> Result<Option<String>> {
         // In this order: a writer records first, and lists then.
-        let index = match std::fs::read(self.path.join("index.json")) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => None,
-            index => Some(index.map_err(Error::io("read", self.path.join("index.json")))?),
-        };
+        let index = self.directory.read(FILE, LARGEST_JSON_BYTES);
         let recorded = self.recorded_manifests()?;
-        let Some(index) = index else { return Ok((!recorded.is_empty()).then_some("it is missing")) };
+        let index = match index {
+            Err(Error::Damaged { what, .. }) => return Ok(Some(what)),
+            index => index?,
+        };
+        let Some(index) = index else {
+            return Ok((!recorded.is_empty()).then(|| "it is missing".to_owned()));
+        };
         let Ok(Value::Object(mut index)) = serde_json::from_slice(&index) else {
-            return Ok(Some("it is no index of images"));
+            return Ok(Some("it is no index of images".to_owned()));
         };
         let Some(Value::Array(manifests)) = index.remove("manifests") else {
-            return Ok(Some("it has no list of images"));
+            return Ok(Some("it has no list of images".to_owned()));
         };
         let mut wrong = (Value::Object(index) != json!({"mediaType": INDEX_TYPE, "schemaVersion": 2}))
             .then_some("it is no index of images");
@@ -85,7 +89,7 @@ impl Store {
                 _ => wrong = Some("it lists what is not recorded"),
             }
         }
-        Ok(wrong)
+        Ok(wrong.map(str::to_owned))
     }
 
     /// All manifests that snapshots have. Fails where a snapshot's row is not the one that was recorded.
@@ -118,8 +122,8 @@ impl Store {
     /// Tells whether this is the manifest of an image that a store of ours has made.
     fn is_own_image(&self, digest: &Digest) -> bool {
         let mut bytes = Vec::new();
-        let read = File::open(self.blob_path(digest))
-            .and_then(|file| file.take(LONGEST_MANIFEST_BYTES).read_to_end(&mut bytes));
+        let Ok(Some(file)) = self.directory.file(&blob_name(digest)) else { return false };
+        let read = file.take(LONGEST_MANIFEST_BYTES).read_to_end(&mut bytes);
         read.is_ok() && String::from_utf8_lossy(&bytes).contains(OWN_ANNOTATION)
     }
 }

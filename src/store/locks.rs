@@ -4,6 +4,7 @@
 //! yet; readers open blobs by the rows that they have read. Who has it alone may remove both. The locks are those of
 //! flock(2), which end with their process, however it ends.
 
+use super::directory::Directory;
 use super::{PATIENCE, TMP_LOCK};
 use crate::error::{Error, Result};
 use crate::lock;
@@ -17,12 +18,34 @@ use std::time::Duration;
 /// Keeps the files of a store from being removed, until the last copy of it is dropped.
 #[derive(Clone, Debug)]
 pub struct InUse {
-    _lock: Arc<File>,
+    lock: Arc<File>,
+}
+
+impl InUse {
+    /// Works while nobody else has the store open, and has it shared again afterwards. Until then others may have it.
+    pub(super) fn alone<T>(&self, store: &Path, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let lock = || self.lock.try_clone().map_err(Error::io("lock", store.join(TMP_LOCK)));
+        wait(store, lock()?, Hold::Alone, Patience::Usual)?;
+        let done = work();
+        wait(store, lock()?, Hold::Shared, Patience::Usual)?;
+        done
+    }
+
+    /// Lets others have it alone, until [`InUse::alone`] or [`InUse::resume`].
+    pub(super) fn pause(&self, store: &Path) -> Result<()> {
+        self.lock.unlock().map_err(Error::io("unlock", store.join(TMP_LOCK)))
+    }
+
+    /// Takes it again.
+    pub(super) fn resume(&self, store: &Path) -> Result<()> {
+        let lock = self.lock.try_clone().map_err(Error::io("lock", store.join(TMP_LOCK)))?;
+        wait(store, lock, Hold::Shared, Patience::Usual).map(drop)
+    }
 }
 
 impl From<File> for InUse {
     fn from(lock: File) -> Self {
-        Self { _lock: Arc::new(lock) }
+        Self { lock: Arc::new(lock) }
     }
 }
 
@@ -36,20 +59,15 @@ pub enum Patience {
     None,
 }
 
-/// Takes the lock of the store at `store` for a reader; `None` where nobody has written to it yet.
-pub(super) fn share(store: &Path) -> Result<Option<InUse>> {
-    let path = store.join(TMP_LOCK);
-    match File::open(&path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-        lock => wait(store, lock.map_err(Error::io("open", &path))?, Hold::Shared, Patience::Usual)
-            .map(|lock| Some(lock.into())),
-    }
+/// Takes the lock of a store for a reader; `None` where nobody has written to it yet.
+pub(super) fn share(store: &Directory) -> Result<Option<InUse>> {
+    let Some(lock) = store.file(TMP_LOCK)? else { return Ok(None) };
+    wait(store.path(), lock, Hold::Shared, Patience::Usual).map(|lock| Some(lock.into()))
 }
 
 /// Opens the lock file, and makes it where it is missing.
-pub(super) fn open(store: &Path) -> Result<File> {
-    let path = store.join(TMP_LOCK);
-    File::options().create(true).append(true).open(&path).map_err(Error::io("open", path))
+pub(super) fn open(store: &Directory) -> Result<File> {
+    store.lock_file(TMP_LOCK)
 }
 
 /// Waits for a lock. Fails with [`Error::Locked`] where others do not let go of it in time.

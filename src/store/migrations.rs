@@ -2,9 +2,12 @@
 //!
 //! An entry is never changed or removed; a new format is a new entry with a store of the old one under fixtures/.
 
+use super::database::{Database, For};
 use super::{Store, lost};
 use crate::error::{Error, Result};
-use rusqlite::TransactionBehavior;
+use crate::printable::printable;
+use rusqlite::{Connection, TransactionBehavior};
+use std::sync::OnceLock;
 
 const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0001_create_records.sql"),
@@ -20,18 +23,40 @@ const APPLICATION_ID: i32 = 0x7273_7472;
 
 impl Store {
     /// Brings the database to this version's format, or refuses a newer one. Where there was a store, an empty one has lost
-    /// what it had.
-    pub(super) fn migrate(&mut self, was_store: bool) -> Result<()> {
+    /// what it had. A database that cannot be written to is copied, and the copy is changed.
+    pub(super) fn migrate(&mut self, was_store: bool, purpose: For) -> Result<()> {
         let known = MIGRATIONS.len() as i64;
-        let found = self.check_version(known)?;
+        let found = self.check_format(known)?;
         if found == known {
             return Ok(());
         }
         if found == 0 && was_store {
             return Err(lost(self.database.clone()));
         }
-        let _lock = self.lock()?; // a change of the journal's mode does not wait for other processes
-        if self.check_version(known)? == 0 {
+        if self.is_still() {
+            let Database { connection, still } = Database::open_copy(&self.directory)?;
+            (self.connection, self.still) = (connection, still);
+            return self.migrate_alone(known);
+        }
+        // Whoever has the store open reads the old format. One who waits for that, as we do, lets us pass.
+        let others = self.in_use.clone().filter(|_| !matches!(purpose, For::Alone { .. }));
+        if let Some(others) = &others {
+            others.pause(&self.path)?;
+        }
+        let lock = self.lock()?; // a change of the journal's mode does not wait for other processes
+        match (others, self.check_format(known)? == known) {
+            (None, true) => Ok(()),
+            (None, false) => self.migrate_alone(known),
+            (Some(others), true) => {
+                drop(lock);
+                others.resume(&self.path)
+            }
+            (Some(others), false) => others.alone(&self.path.clone(), || self.migrate_alone(known)),
+        }
+    }
+
+    fn migrate_alone(&mut self, known: i64) -> Result<()> {
+        if self.check_format(known)? == 0 {
             self.connection.pragma_update(None, "journal_mode", "wal").map_err(|e| self.failed(e))?;
         }
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate);
@@ -48,17 +73,68 @@ impl Store {
         migrated.map_err(|e| self.failed(e))
     }
 
-    fn check_version(&self, known: i64) -> Result<i64> {
-        let value = |pragma| self.connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
-        let found = value("user_version").map_err(|e| self.failed(e))?;
-        let application = value("application_id").map_err(|e| self.failed(e))?;
-        match found {
-            0 => Ok(0),
-            _ if application != i64::from(APPLICATION_ID) => Err(Error::NotAStore(self.path.clone())),
-            _ if !(1..=known).contains(&found) => {
-                Err(Error::NewerStore { path: self.path.clone(), found, known })
+    /// Returns the database's format. Fails where it is a newer one, or where the database has other tables and indexes than
+    /// that format: a trigger or a view that somebody has put there would be run by what reads the tables.
+    fn check_format(&self, known: i64) -> Result<i64> {
+        let read = || -> rusqlite::Result<_> {
+            let transaction = self.connection.unchecked_transaction()?; // another process may be changing it
+            let value = |pragma| transaction.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
+            let (found, application) = (value("user_version")?, value("application_id")?);
+            let is_ours = found == 0 || application == i64::from(APPLICATION_ID);
+            let schema =
+                if is_ours && (0..=known).contains(&found) { schema(&transaction)? } else { Vec::new() };
+            Ok((found, is_ours, schema))
+        };
+        let (found, is_ours, schema) = read().map_err(|e| self.failed(e))?;
+        if !is_ours {
+            return Err(Error::NotAStore(self.path.clone()));
+        }
+        if !(0..=known).contains(&found) {
+            return Err(Error::NewerStore { path: self.path.clone(), found, known });
+        }
+        let expected = schema_of(found as usize).map_err(|e| self.failed(e))?;
+        match schema
+            .iter()
+            .find(|one| !expected.contains(one))
+            .or(expected.iter().find(|one| !schema.contains(one)))
+        {
+            None => Ok(found),
+            Some((kind, name, _)) => {
+                let (kind, name) = (printable(kind.as_bytes()), printable(name.as_bytes()));
+                let what = format!(
+                    "the {kind} {name} is not as format {found} has it, which the database says it has"
+                );
+                Err(self.damaged(what))
             }
-            _ => Ok(found),
         }
     }
+}
+
+/// Kind, name and SQL of all that a database has but what SQLite adds by itself.
+type Schema = Vec<(String, String, String)>;
+
+fn schema(connection: &Connection) -> rusqlite::Result<Schema> {
+    let query = "SELECT type, name, coalesce(sql, '') FROM sqlite_schema
+                 WHERE NOT (type = 'index' AND sql IS NULL) AND name NOT IN ('sqlite_sequence', 'sqlite_stat1', 'sqlite_stat4')";
+    let mut query = connection.prepare(query)?;
+    let mut schema: Schema = query
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    schema.sort();
+    Ok(schema)
+}
+
+/// What the migrations make: asked of SQLite, once for each format.
+fn schema_of(format: usize) -> rusqlite::Result<&'static Schema> {
+    static KNOWN: [OnceLock<Schema>; MIGRATIONS.len() + 1] =
+        [const { OnceLock::new() }; MIGRATIONS.len() + 1];
+    if let Some(known) = KNOWN[format].get() {
+        return Ok(known);
+    }
+    let connection = Connection::open_in_memory()?;
+    for migration in &MIGRATIONS[..format] {
+        connection.execute_batch(migration)?;
+    }
+    let made = schema(&connection)?;
+    Ok(KNOWN[format].get_or_init(|| made))
 }

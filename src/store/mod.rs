@@ -5,6 +5,7 @@
 //!       rootstrata.sqlite                        what was recorded, and the stamps
 //!       tmp/                                     files that are being written
 //!       lock  tmp.lock                           see `LOCK`, `TMP_LOCK`
+//!       reserve                                  see `RESERVE`
 //! ```
 //! The only place that writes there. Invariants: a blob is durable before a row names it; a snapshot is recorded in
 //! one transaction; index.json is derived from the database, so a run that is killed anywhere leaves only files that
@@ -12,6 +13,8 @@
 
 mod blobs;
 mod checks;
+mod database;
+mod directory;
 mod entries;
 mod index;
 mod inside;
@@ -43,21 +46,29 @@ pub use stamps::StampState;
 
 use crate::error::{Error, Result, show};
 use crate::model::digest::Digest;
+use database::{Database, For, Still};
+use directory::Directory;
 use locks::Hold;
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, ErrorCode};
 use sound::BlobStamp;
 use std::cell::RefCell;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 const DATABASE: &str = "rootstrata.sqlite";
-/// Held by whoever makes the store or changes its format.
+/// Held by whoever makes the store or changes its format, and shared by whoever reads the database as a file that nobody
+/// changes (see `database`).
 const LOCK: &str = "lock";
 /// See `locks`.
 const TMP_LOCK: &str = "tmp.lock";
+/// Room that prune gives back first, where a full disk has none left for what removing takes.
+const RESERVE: &str = "reserve";
+/// Enough for the rows of a snapshot that go, and for index.json.
+const RESERVE_BYTES: u64 = 512 << 10;
 /// How long a writer waits for others before it says that the store is locked.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -65,8 +76,11 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Store {
     path: PathBuf,
+    directory: Arc<Directory>,
     database: PathBuf,
     connection: Connection,
+    /// Where nothing can be written to the database: a cache is left as it is.
+    still: Option<Still>,
     /// Blobs that were written, until they are recorded.
     written: RefCell<Vec<(Digest, BlobStamp)>>,
     /// See [`Store::findings`].
@@ -92,69 +106,77 @@ impl Store {
 
     /// As [`Store::open_alone`], whatever index.json says.
     pub fn open_alone_unchecked(path: &Path, patience: Patience) -> Result<Self> {
+        let directory = Directory::open(path)?;
+        directory.check_writable()?;
         drop(Self::open_unchecked(path)?); // there is one
-        let lock = locks::wait(path, locks::open(path)?, Hold::Alone, patience)?;
-        let mut store = Self::connect(path, OpenFlags::empty(), true)?;
-        store.create_directories()?;
-        store.empty_scratch()?;
-        store.in_use = Some(lock.into());
-        Ok(store)
+        let lock = locks::wait(path, locks::open(&directory)?, Hold::Alone, patience)?;
+        Self::prepare_alone(Self::connect(directory, For::Alone { create: false }, true, Some(lock.into()))?)
     }
 
     /// Opens a store whose database is missing or lacks something, alone, to record again what its layout has. Fails where
     /// there was no store.
     pub fn open_to_rebuild(path: &Path) -> Result<Self> {
-        if !was_store(path) {
+        let directory = Directory::open(path)?;
+        if !was_store(&directory) {
             return Err(Error::NoStore(path.to_owned()));
         }
-        let lock = locks::wait(path, locks::open(path)?, Hold::Alone, Patience::Usual)?;
-        let mut store = Self::connect(path, OpenFlags::SQLITE_OPEN_CREATE, false)?;
+        directory.check_writable()?;
+        let lock = locks::wait(path, locks::open(&directory)?, Hold::Alone, Patience::Usual)?;
+        let connected = Self::connect(directory, For::Alone { create: true }, false, Some(lock.into()))?;
+        let mut store = Self::prepare_alone(connected)?;
+        store.create_layout(false)?;
+        Ok(store)
+    }
+
+    fn prepare_alone(store: Self) -> Result<Self> {
         store.create_directories()?;
         store.empty_scratch()?;
-        store.create_layout(false)?;
-        store.in_use = Some(lock.into());
         Ok(store)
     }
 
     /// As [`Store::open`], whatever index.json says.
     pub fn open_unchecked(path: &Path) -> Result<Self> {
-        let in_use = locks::share(path)?;
-        let database = path.join(DATABASE);
-        let was_store = was_store(path);
-        match std::fs::symlink_metadata(&database) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound && was_store => Err(lost(database)),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Err(Error::NoStore(path.to_owned())),
-            Err(e) => Err(Error::io("open", &database)(e)),
-            Ok(_) => Ok(Self { in_use, ..Self::connect(path, OpenFlags::empty(), was_store)? }),
+        let directory = Directory::open(path)?;
+        let in_use = locks::share(&directory)?;
+        let was_store = was_store(&directory);
+        match directory.has(DATABASE) {
+            false if was_store => Err(lost(directory.path().join(DATABASE))),
+            false => Err(Error::NoStore(path.to_owned())),
+            true => Self::connect(directory, For::Reading, was_store, in_use),
         }
     }
 
     /// Opens a store for writing, and makes it where the directory is missing or empty.
     pub fn open_or_create(path: &Path) -> Result<Self> {
-        let was_store = was_store(path);
-        if !path.join(DATABASE).exists() {
-            if was_store {
-                return Err(lost(path.join(DATABASE)));
-            }
-            let mut builder = std::fs::DirBuilder::new();
+        let mut builder = std::fs::DirBuilder::new();
+        if !path.exists() {
             builder.recursive(true).mode(0o700).create(path).map_err(Error::io("create", path))?;
+        }
+        let directory = Directory::open(path)?;
+        let was_store = was_store(&directory);
+        if !directory.has(DATABASE) {
+            if was_store {
+                return Err(lost(directory.path().join(DATABASE)));
+            }
             // Another writer may be making the same store right now: its lock comes first, then the database.
             let others = || -> io::Result<bool> {
                 std::fs::read_dir(path)?
                     .try_fold(false, |found, entry| Ok(found || entry?.file_name() != LOCK))
             };
-            if others().map_err(Error::io("list", path))? && !path.join(DATABASE).exists() {
+            if others().map_err(Error::io("list", path))? && !directory.has(DATABASE) {
                 return Err(Error::NotAStore(path.to_owned()));
             }
         }
+        directory.check_writable()?;
         // Until index.json is compared with the database, nobody may remove from both.
-        let in_use = locks::share(path)?;
-        let mut store = Self::connect(path, OpenFlags::SQLITE_OPEN_CREATE, was_store)?;
+        let in_use = locks::share(&directory)?;
+        let mut store = Self::connect(directory, For::Writing { create: true }, was_store, in_use)?;
         store.look_at_index()?;
-        drop(in_use);
+        store.in_use = None;
         store.create_directories()?;
         store.in_use = Some(store.clean_scratch()?);
         store.create_layout(was_store)?;
+        store.keep_reserve();
         Ok(store)
     }
 
@@ -174,16 +196,14 @@ impl Store {
     }
 
     /// `was_store` is what the directory was before it was looked for the database.
-    fn connect(path: &Path, create: OpenFlags, was_store: bool) -> Result<Self> {
-        let path = std::fs::canonicalize(path).map_err(Error::io("open", path))?;
+    fn connect(directory: Directory, purpose: For, was_store: bool, in_use: Option<InUse>) -> Result<Self> {
+        let Database { connection, still } = Database::open(&directory, purpose)?;
+        let path = directory.path().to_owned();
         let database = path.join(DATABASE);
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | create;
-        let connection = Connection::open_with_flags(&database, flags)
-            .map_err(|source| Error::Database { path: database.clone(), source })?;
         let (written, findings) = (RefCell::default(), Vec::new());
-        let mut store = Self { path, database, connection, written, findings, in_use: None };
-        store.prepare().map_err(|e| store.failed(e))?;
-        store.migrate(was_store)?;
+        let directory = Arc::new(directory);
+        let mut store = Self { path, directory, database, connection, still, written, findings, in_use };
+        store.migrate(was_store, purpose)?;
         Ok(store)
     }
 
@@ -194,20 +214,39 @@ impl Store {
         Ok(())
     }
 
-    fn prepare(&self) -> rusqlite::Result<()> {
-        self.connection.busy_timeout(PATIENCE)?;
-        self.connection.set_prepared_statement_cache_capacity(64);
-        self.connection.pragma_update(None, "foreign_keys", true)?;
-        self.connection.pragma_update(None, "trusted_schema", false)?;
-        self.connection.pragma_update(None, "cell_size_check", true)
-    }
-
     /// Waits for the store's lock, which is free again when the file is dropped.
     fn lock(&self) -> Result<File> {
-        let path = self.path.join(LOCK);
-        let lock = File::options().create(true).append(true).open(&path).map_err(Error::io("open", &path))?;
-        lock.lock().map_err(Error::io("lock", &path))?;
+        let lock = self.directory.lock_file(LOCK)?;
+        lock.lock().map_err(Error::io("lock", self.path.join(LOCK)))?;
         Ok(lock)
+    }
+
+    /// Makes the reserve where it is missing. Where it cannot be made, prune has none.
+    pub fn keep_reserve(&self) {
+        if self.directory.length(RESERVE) == 0 && !self.directory.is_full() {
+            let _ = self.directory.allocate(RESERVE, RESERVE_BYTES);
+        }
+    }
+
+    /// Gives the reserve back where there is no room left, and tells whether that is so.
+    pub fn release_reserve(&self) -> Result<bool> {
+        if !self.directory.is_full() {
+            return Ok(false);
+        }
+        match self.directory.remove(RESERVE) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                Err(Error::io("remove", self.path.join(RESERVE))(e))
+            }
+            _ => {
+                let kept = self.connection.pragma_update(None, "cache_spill", false); // or rows that go take room first
+                kept.map(|()| true).map_err(|e| self.failed(e))
+            }
+        }
+    }
+
+    /// Tells whether nothing can be written to the database.
+    fn is_still(&self) -> bool {
+        self.still.is_some()
     }
 
     /// Works while no other process writes to the database, and so to what is derived from it.
@@ -235,8 +274,8 @@ impl Store {
 
 /// Tells whether a database was made in this directory: `tmp.lock` comes after it. To be asked before the database is looked
 /// for, since another process may be making both.
-fn was_store(path: &Path) -> bool {
-    path.join(TMP_LOCK).exists()
+fn was_store(directory: &Directory) -> bool {
+    directory.has(TMP_LOCK)
 }
 
 fn lost(database: PathBuf) -> Error {

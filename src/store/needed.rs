@@ -5,8 +5,9 @@
 //! row that names it, and only while nobody else has the store open. Killed at any point, what is left is a store
 //! with files that nothing refers to.
 
+use super::blobs::blob_name;
 use super::snapshots::BlobRef;
-use super::{Listed, Snapshot, Store, index};
+use super::{DATABASE, Listed, Snapshot, Store, index};
 use crate::error::{Error, Result};
 use crate::model::digest::Digest;
 use rusqlite::{TransactionBehavior, params};
@@ -113,8 +114,7 @@ impl Store {
 
     /// Removes a blob that no row names. For one who has the store alone.
     pub fn remove_blob(&self, digest: &Digest) -> Result<()> {
-        let path = self.blob_path(digest);
-        std::fs::remove_file(&path).map_err(Error::io("remove", path))
+        self.directory.remove(&blob_name(digest)).map_err(Error::io("remove", self.blob_path(digest)))
     }
 
     /// Returns how long the database is, with its log, and how much of it nothing uses, in bytes.
@@ -122,11 +122,7 @@ impl Store {
         let value = |pragma| self.connection.pragma_query_value(None, pragma, |row| row.get::<_, u64>(0));
         let run = || -> rusqlite::Result<u64> { Ok(value("freelist_count")? * value("page_size")?) };
         let free = run().map_err(|e| self.failed(e))?;
-        let length = |ending: &str| {
-            let mut path = self.database.clone().into_os_string();
-            path.push(ending);
-            std::fs::metadata(path).map_or(0, |there| there.len())
-        };
+        let length = |ending: &str| self.directory.length(&format!("{DATABASE}{ending}"));
         Ok((["", "-wal", "-shm"].into_iter().map(length).sum(), free))
     }
 
@@ -138,9 +134,16 @@ impl Store {
             if free * page > LARGEST_FREE_BYTES && free > all / LARGEST_FREE_SHARE {
                 self.connection.execute_batch("VACUUM")?;
             }
-            // Its answer says how far it came: as far as readers let it.
-            self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+            Ok(())
         };
+        run().map_err(|e| self.failed(e))?;
+        self.empty_log()
+    }
+
+    /// Moves what the database's log holds into the database, and gives its room back.
+    pub fn empty_log(&self) -> Result<()> {
+        // Its answer says how far it came: as far as readers let it.
+        let run = || self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
         run().map_err(|e| self.failed(e))
     }
 }

@@ -5,7 +5,8 @@
 //! store) it is read and hashed before it is used, and stamped anew. What a disk gives back wrongly under an unchanged inode
 //! is not seen by that.
 
-use super::blobs::blob_path;
+use super::blobs::blob_name;
+use super::directory::{Directory, LARGEST_JSON_BYTES};
 use super::{BlobRef, InUse, Store};
 use crate::error::{Error, Result};
 use crate::model::digest::Digest;
@@ -15,7 +16,8 @@ use std::collections::HashMap;
 use std::fs::{File, Metadata};
 use std::io::{self, Read, Seek};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 const BUFFER_BYTES: usize = 256 << 10;
@@ -45,7 +47,7 @@ pub(super) fn stamp(connection: &Connection, digest: &Digest, stamp: BlobStamp) 
 /// open database would be written to the disk together with what is copied meanwhile, and closing would wait for that.
 #[derive(Debug)]
 pub struct Blobs {
-    store: PathBuf,
+    store: Arc<Directory>,
     /// As the database had them.
     stamps: HashMap<Digest, BlobStamp>,
     _in_use: Option<InUse>,
@@ -56,7 +58,7 @@ impl Blobs {
     pub fn open(&self, digest: &Digest, size_bytes: u64) -> Result<File> {
         let (file, new) = open(&self.store, digest, size_bytes, || self.stamps.get(digest).copied())?;
         if let Some(new) = new
-            && let Ok(store) = Store::open_unchecked(&self.store)
+            && let Ok(store) = Store::open_unchecked(self.store.path())
         {
             store.keep_stamp(digest, new);
         }
@@ -65,9 +67,15 @@ impl Blobs {
 }
 
 impl Store {
+    /// Looks for a blob, whatever it holds. Fails with [`Error::Damaged`] where it is missing, has another length, or is no
+    /// regular file.
+    pub fn find_blob(&self, digest: &Digest, size_bytes: u64) -> Result<File> {
+        find(&self.directory, digest, size_bytes).map(|(file, _)| file)
+    }
+
     /// Opens a blob that a row names. Fails with [`Error::Damaged`] where it is missing, or is not what its digest says.
     pub fn open_blob(&self, digest: &Digest, size_bytes: u64) -> Result<File> {
-        let (file, new) = open(&self.path, digest, size_bytes, || self.blob_stamp(digest))?;
+        let (file, new) = open(&self.directory, digest, size_bytes, || self.blob_stamp(digest))?;
         new.iter().for_each(|new| self.keep_stamp(digest, *new));
         Ok(file)
     }
@@ -75,11 +83,15 @@ impl Store {
     /// Closes the database, and returns what opens the blobs with these digests as [`Store::open_blob`] does.
     pub fn into_blobs(self, digests: impl Iterator<Item = Digest>) -> Blobs {
         let stamps = digests.filter_map(|digest| Some((digest, self.blob_stamp(&digest)?))).collect();
-        Blobs { store: self.path, stamps, _in_use: self.in_use }
+        Blobs { store: self.directory, stamps, _in_use: self.in_use }
     }
 
     /// Reads a small blob, such as a configuration.
     pub fn read_blob(&self, blob: &BlobRef) -> Result<Vec<u8>> {
+        if blob.size_bytes > LARGEST_JSON_BYTES {
+            let what = format!("{} bytes are more than its kind ever has", blob.size_bytes);
+            return Err(Error::damaged(self.blob_path(&blob.digest), what));
+        }
         let mut bytes = Vec::new();
         let mut file = self.open_blob(&blob.digest, blob.size_bytes)?;
         file.read_to_end(&mut bytes).map_err(Error::io("read", self.blob_path(&blob.digest)))?;
@@ -93,7 +105,7 @@ impl Store {
 
     /// Remembers a blob that was put in its place, for the next time that something is recorded.
     pub(super) fn note_written(&self, digest: &Digest, path: &Path) {
-        if let Ok(metadata) = std::fs::metadata(path) {
+        if let Ok(metadata) = std::fs::symlink_metadata(path) {
             self.written.borrow_mut().push((*digest, BlobStamp::of(&metadata)));
         }
     }
@@ -114,6 +126,9 @@ impl Store {
 
     /// A store that cannot be written to, or not at the moment, has the blob read again the next time.
     fn keep_stamp(&self, digest: &Digest, now: BlobStamp) {
+        if self.is_still() {
+            return;
+        }
         let _ = self.connection.busy_timeout(Duration::ZERO);
         let _ = stamp(&self.connection, digest, now);
         let _ = self.connection.busy_timeout(super::PATIENCE);
@@ -122,24 +137,13 @@ impl Store {
 
 /// Opens a blob that is what its digest says. Returns its new stamp where it is not as `known` tells, and was read.
 fn open(
-    store: &Path,
+    store: &Directory,
     digest: &Digest,
     size_bytes: u64,
     known: impl FnOnce() -> Option<BlobStamp>,
 ) -> Result<(File, Option<BlobStamp>)> {
-    let path = blob_path(store, digest);
-    let mut file = match File::open(&path) {
-        Ok(file) => file,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            return Err(Error::damaged(path, "the blob is missing"));
-        }
-        Err(e) => return Err(Error::io("open", &path)(e)),
-    };
-    let metadata = file.metadata().map_err(Error::io("stat", &path))?;
-    if metadata.len() != size_bytes {
-        let what = format!("expected {size_bytes} bytes, found {}", metadata.len());
-        return Err(Error::damaged(path, what));
-    }
+    let (mut file, metadata) = find(store, digest, size_bytes)?;
+    let path = store.path().join(blob_name(digest));
     let now = BlobStamp::of(&metadata);
     if known() == Some(now) {
         return Ok((file, None));
@@ -149,6 +153,21 @@ fn open(
         true => Ok((file, Some(now))),
         false => Err(Error::damaged(path, format!("its content is {found}"))),
     }
+}
+
+/// Opens a blob that has this length.
+fn find(store: &Directory, digest: &Digest, size_bytes: u64) -> Result<(File, Metadata)> {
+    let name = blob_name(digest);
+    let path = store.path().join(&name);
+    let Some(file) = store.file(&name)? else {
+        return Err(Error::damaged(path, "the blob is missing"));
+    };
+    let metadata = file.metadata().map_err(Error::io("stat", &path))?;
+    if metadata.len() != size_bytes {
+        let what = format!("expected {size_bytes} bytes, found {}", metadata.len());
+        return Err(Error::damaged(path, what));
+    }
+    Ok((file, metadata))
 }
 
 /// Hashes a file from its beginning, and goes back there.

@@ -64,6 +64,9 @@ impl Store {
         known: StampState,
         stamps: impl Iterator<Item = (&'a [u8], Option<Stamp>)>,
     ) -> Result<StampState> {
+        if self.is_still() {
+            return Ok(known);
+        }
         let run = || -> rusqlite::Result<StampState> {
             self.connection.pragma_update(None, "synchronous", "normal")?;
             let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -91,6 +94,9 @@ impl Store {
 
     /// Removes all stamps of a root, and returns the state in which that is known.
     pub fn forget_stamps(&mut self, root_path: &Path) -> Result<StampState> {
+        if self.is_still() {
+            return Ok(StampState::default());
+        }
         let mut run = || -> rusqlite::Result<StampState> {
             let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let Some(root) = root_of(&transaction, root_path)? else { return Ok(StampState::default()) };
@@ -106,12 +112,18 @@ impl Store {
 
     /// Says that the stamps are of a snapshot's tree, if nobody has changed them since `known`.
     pub fn claim_stamps(&mut self, root_path: &Path, known: StampState, snapshot_id: i64) -> Result<()> {
+        if self.is_still() {
+            return Ok(());
+        }
         let known = StampState { dead_bytes: None, ..known }; // it may be of another snapshot
         claim(&self.connection, root_path, known, snapshot_id).map_err(|e| self.failed(e))
     }
 
     /// Removes the stamp of a path, in its ordered form: what it said was not what was read.
     pub fn forget_stamp(&mut self, root_path: &Path, key: &[u8]) -> Result<()> {
+        if self.is_still() {
+            return Ok(());
+        }
         let mut run = || -> rusqlite::Result<()> {
             let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             if let Some(root) = root_of(&transaction, root_path)? {

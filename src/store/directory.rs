@@ -1,0 +1,215 @@
+//! The store's directory, by a handle: every file of a store is opened relative to it.
+//!
+//! Nothing in a store is followed, waited for or opened as anything but the regular file or directory that belongs in its
+//! place: whoever made the store may have put a link, a FIFO or a device there. The path of the store itself may be a link.
+
+use super::{DATABASE, LOCK, RESERVE, TMP_LOCK};
+use crate::error::{Error, Result};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{Access, AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+/// No index, manifest or configuration of ours is longer.
+pub(super) const LARGEST_JSON_BYTES: u64 = 64 << 20;
+/// Less room than this on its filesystem, and the store counts as one on a full disk.
+const LEAST_FREE_BYTES: u64 = 1 << 20;
+
+const DIRECTORIES: [&str; 3] = ["tmp", "blobs", "blobs/sha256"];
+/// What SQLite has beside a database.
+const BESIDE_DATABASE: [&str; 4] = ["", "-wal", "-shm", "-journal"];
+
+/// A store's directory that is open.
+#[derive(Debug)]
+pub(super) struct Directory {
+    path: PathBuf,
+    handle: OwnedFd,
+}
+
+impl Directory {
+    /// Opens the directory, and looks whether what is in it may be used. What is derived from the database is looked at
+    /// when it is read.
+    pub(super) fn open(path: &Path) -> Result<Self> {
+        let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
+        let handle = match rustix::fs::open(path, flags, Mode::empty()) {
+            Err(Errno::NOENT) => return Err(Error::NoStore(path.to_owned())),
+            Err(Errno::NOTDIR) => return Err(Error::NotADirectory(path.to_owned())),
+            handle => handle.map_err(Error::io("open", path))?,
+        };
+        let path = std::fs::canonicalize(path).map_err(Error::io("open", path))?;
+        let directory = Self { path, handle };
+        for name in DIRECTORIES {
+            directory.expect(name, FileType::Directory)?;
+        }
+        for name in [LOCK, TMP_LOCK, RESERVE] {
+            directory.expect(name, FileType::RegularFile)?;
+        }
+        for ending in BESIDE_DATABASE {
+            directory.expect(&format!("{DATABASE}{ending}"), FileType::RegularFile)?;
+        }
+        Ok(directory)
+    }
+
+    /// Returns where it is, without links.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Tells whether something has this name, whatever it is.
+    pub(super) fn has(&self, name: &str) -> bool {
+        !matches!(self.kind(name), Ok(None))
+    }
+
+    /// Returns the length of a file, 0 where there is none.
+    pub(super) fn length(&self, name: &str) -> u64 {
+        let stat = rustix::fs::statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW);
+        stat.map_or(0, |stat| stat.st_size.cast_unsigned())
+    }
+
+    /// Opens a regular file for reading; `None` where it is missing. Fails with [`Error::Damaged`] where something else is in
+    /// its place.
+    pub(super) fn file(&self, name: &str) -> Result<Option<File>> {
+        if !self.expect(name, FileType::RegularFile)? {
+            return Ok(None);
+        }
+        match self.open_beneath(name, OFlags::RDONLY, Mode::empty()) {
+            Err(Errno::NOENT) => Ok(None),
+            opened => self.regular(name, opened.map_err(Error::io("open", self.path.join(name)))?).map(Some),
+        }
+    }
+
+    /// Reads a regular file, as [`Directory::file`] opens it. Fails where it is longer than `most_bytes`.
+    pub(super) fn read(&self, name: &str, most_bytes: u64) -> Result<Option<Vec<u8>>> {
+        let Some(file) = self.file(name)? else { return Ok(None) };
+        let (mut bytes, path) = (Vec::new(), self.path.join(name));
+        file.take(most_bytes + 1).read_to_end(&mut bytes).map_err(Error::io("read", &path))?;
+        match bytes.len() as u64 > most_bytes {
+            true => Err(Error::damaged(path, format!("it is longer than {most_bytes} bytes"))),
+            false => Ok(Some(bytes)),
+        }
+    }
+
+    /// Opens a file that is only locked, and makes it where it is missing.
+    pub(super) fn lock_file(&self, name: &str) -> Result<File> {
+        self.expect(name, FileType::RegularFile)?;
+        let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE;
+        let opened = self.open_beneath(name, flags, Mode::from_raw_mode(0o666)); // less the umask
+        self.regular(name, opened.map_err(Error::io("open", self.path.join(name)))?)
+    }
+
+    /// Removes what is in a directory, without following anything.
+    pub(super) fn empty(&self, name: &str) -> Result<()> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        let emptied = match self.open_beneath(name, flags, Mode::empty()) {
+            Err(Errno::NOENT) => Ok(()),
+            opened => opened.and_then(empty),
+        };
+        emptied.map_err(Error::io("clean", self.path.join(name)))
+    }
+
+    /// Removes a name that is no directory.
+    pub(super) fn remove(&self, name: &str) -> io::Result<()> {
+        rustix::fs::unlinkat(&self.handle, name, AtFlags::empty()).map_err(io::Error::from)
+    }
+
+    /// Fails where this process may not write in it, with what the kernel says.
+    pub(super) fn check_writable(&self) -> Result<()> {
+        rustix::fs::accessat(&self.handle, ".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS)
+            .map_err(Error::io("write in", &self.path))
+    }
+
+    /// Tells whether there is hardly any room left on its filesystem.
+    pub(super) fn is_full(&self) -> bool {
+        let free = rustix::fs::fstatvfs(&self.handle).map(|all| all.f_bavail.saturating_mul(all.f_frsize));
+        free.is_ok_and(|free| free < LEAST_FREE_BYTES)
+    }
+
+    /// Makes a file of this length with all of its blocks. Fails where it is there.
+    pub(super) fn allocate(&self, name: &str, bytes: u64) -> io::Result<()> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
+        let file = self.open_beneath(name, flags, Mode::from_raw_mode(0o600))?;
+        let allocated = rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes);
+        allocated.map_err(io::Error::from).or_else(|error| {
+            self.remove(name)?;
+            Err(error)
+        })
+    }
+
+    /// What has this name, itself.
+    fn kind(&self, name: &str) -> Result<Option<FileType>> {
+        match rustix::fs::statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+            stat => stat
+                .map(|stat| Some(FileType::from_raw_mode(stat.st_mode)))
+                .map_err(Error::io("stat", self.path.join(name))),
+        }
+    }
+
+    /// Tells whether this is there. Fails where it is something else than expected.
+    fn expect(&self, name: &str, expected: FileType) -> Result<bool> {
+        match self.kind(name)? {
+            None => Ok(false),
+            Some(found) if found == expected => Ok(true),
+            Some(found) => {
+                let what = format!("it is {}, and not {}", said(found), said(expected));
+                Err(Error::damaged(self.path.join(name), what))
+            }
+        }
+    }
+
+    fn open_beneath(&self, name: &str, flags: OFlags, mode: Mode) -> rustix::io::Result<OwnedFd> {
+        let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        loop {
+            match rustix::fs::openat2(&self.handle, name, flags, mode, resolve) {
+                Err(Errno::AGAIN | Errno::INTR) => {}
+                opened => return opened,
+            }
+        }
+    }
+
+    /// Somebody may have put another thing there since it was looked at.
+    fn regular(&self, name: &str, opened: OwnedFd) -> Result<File> {
+        let stat = rustix::fs::fstat(&opened).map_err(Error::io("stat", self.path.join(name)))?;
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => Ok(File::from(opened)),
+            found => Err(Error::damaged(self.path.join(name), format!("it is {}", said(found)))),
+        }
+    }
+}
+
+/// Removes what is in a directory. What is mounted in it is left alone, with an error.
+fn empty(directory: OwnedFd) -> rustix::io::Result<()> {
+    for entry in Dir::read_from(&directory)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if matches!(name.to_bytes(), b"." | b"..") {
+            continue;
+        }
+        let stat = rustix::fs::statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+            empty(rustix::fs::openat2(directory.as_fd(), name, flags, Mode::empty(), resolve)?)?;
+            rustix::fs::unlinkat(&directory, name, AtFlags::REMOVEDIR)?;
+        } else {
+            rustix::fs::unlinkat(&directory, name, AtFlags::empty())?;
+        }
+    }
+    Ok(())
+}
+
+fn said(kind: FileType) -> &'static str {
+    match kind {
+        FileType::RegularFile => "a regular file",
+        FileType::Directory => "a directory",
+        FileType::Symlink => "a symbolic link",
+        FileType::Fifo => "a FIFO",
+        FileType::Socket => "a socket",
+        FileType::CharacterDevice => "a character device",
+        FileType::BlockDevice => "a block device",
+        FileType::Unknown => "something unknown",
+    }
+}
