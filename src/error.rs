@@ -84,6 +84,9 @@ pub enum Error {
     NotAStore(PathBuf),
     #[error("{} was written by a newer rootstrata (format {found}, this one knows {known})", show(path))]
     NewerStore { path: PathBuf, found: i64, known: i64 },
+    /// Whoever may write there may have put anything there.
+    #[error("{} can be written to by {who}, so it is not trusted: chmod {mode} {}", show(path), show(path))]
+    OpenToOthers { path: PathBuf, who: &'static str, mode: &'static str },
     #[error("{} is locked by another process", show(.0))]
     Locked(PathBuf),
     #[error("database {} failed", show(path))]

@@ -17,6 +17,9 @@ pub(super) const LARGEST_JSON_BYTES: u64 = 64 << 20;
 /// Less room than this on its filesystem, and the store counts as one on a full disk.
 const LEAST_FREE_BYTES: u64 = 1 << 20;
 
+/// What stands for a group that a user namespace does not know (proc_sys_kernel(5), `overflowgid`).
+const OVERFLOW_GROUP: u32 = 65534;
+
 const DIRECTORIES: [&str; 3] = ["tmp", "blobs", "blobs/sha256"];
 /// What SQLite has beside a database.
 const BESIDE_DATABASE: [&str; 4] = ["", "-wal", "-shm", "-journal"];
@@ -40,6 +43,7 @@ impl Directory {
         };
         let path = std::fs::canonicalize(path).map_err(Error::io("open", path))?;
         let directory = Self { path, handle };
+        directory.check_rights()?;
         for name in DIRECTORIES {
             directory.expect(name, FileType::Directory)?;
         }
@@ -50,6 +54,35 @@ impl Directory {
             directory.expect(&format!("{DATABASE}{ending}"), FileType::RegularFile)?;
         }
         Ok(directory)
+    }
+
+    /// Fails where somebody may write in it that this process has nothing to do with. What is in a directory that they cannot
+    /// enter does not matter.
+    fn check_rights(&self) -> Result<()> {
+        let mut entered = Mode::RWXU | Mode::RWXG | Mode::RWXO;
+        for name in [".", "blobs", "blobs/sha256", "tmp", DATABASE] {
+            let stat = match rustix::fs::statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW) {
+                Err(Errno::NOENT | Errno::NOTDIR) => continue,
+                stat => stat.map_err(Error::io("stat", self.path.join(name)))?,
+            };
+            let mode = Mode::from_raw_mode(stat.st_mode);
+            let is_link = FileType::from_raw_mode(stat.st_mode) == FileType::Symlink; // refused as one
+            let open_to = |who, mode| {
+                let path = if name == "." { self.path.clone() } else { self.path.join(name) };
+                Err(Error::OpenToOthers { path, who, mode })
+            };
+            if entered.contains(Mode::XOTH) && mode.contains(Mode::WOTH) && !is_link {
+                return open_to("everybody", "o-w");
+            }
+            let is_open = entered.contains(Mode::XGRP) && mode.contains(Mode::WGRP) && !is_link;
+            if is_open && !is_own_group(stat.st_gid) {
+                return open_to("a group that you are not in", "g-w");
+            }
+            if name == "." {
+                entered = mode;
+            }
+        }
+        Ok(())
     }
 
     /// Returns where it is, without links.
@@ -199,6 +232,12 @@ fn empty(directory: OwnedFd) -> rustix::io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Tells whether a group is root's, this process is in it, or this user namespace does not know it.
+fn is_own_group(group: u32) -> bool {
+    let own = || rustix::process::getgroups().is_ok_and(|all| all.iter().any(|one| one.as_raw() == group));
+    group == 0 || group == OVERFLOW_GROUP || group == rustix::process::getegid().as_raw() || own()
 }
 
 fn said(kind: FileType) -> &'static str {
