@@ -31,15 +31,17 @@ fn recorded() -> Bench {
     bench
 }
 
-/// Runs a verb with a limit of time; returns its exit code and what it says.
+/// Runs a verb with a limit of time; returns its exit code and what it says. A verb other than `verify` says one line at most.
 fn run(bench: &Bench, verb: &str) -> (i32, String) {
     let mut command = Command::new("timeout");
-    command.args(["20", env!("CARGO_BIN_EXE_rootstrata"), "-q", "--store", "store"]);
+    command.args(["20", env!("CARGO_BIN_EXE_rootstrata"), "--store", "store"]);
+    let is_quiet = !verb.starts_with("verify");
+    command.args(is_quiet.then_some("-q"));
     let output = command.args(verb.split(' ')).current_dir(bench.path("")).output().unwrap();
     let code = output.status.code().unwrap_or(-1);
     assert_ne!(code, 124, "{verb} hangs");
     assert!((0..=2).contains(&code), "{verb} exits {code}: {}", text(&output.stderr));
-    assert!(text(&output.stderr).lines().count() <= 1, "{verb}: {}", text(&output.stderr));
+    assert!(!is_quiet || text(&output.stderr).lines().count() <= 1, "{verb}: {}", text(&output.stderr));
     (code, text(&output.stderr) + &text(&output.stdout))
 }
 
@@ -261,7 +263,7 @@ fn a_full_disk_is_read_and_pruned_with_no_room_left() {
         let script = format!(
             "if [ '{filesystem}' = tmpfs ]; then mount -t tmpfs -o size=24m none disk
              else truncate -s 24M image; {filesystem} image; mount -o loop image disk; fi
-             ln -s disk/store store
+             mkdir -m 700 disk/store; ln -s disk/store store
              for n in 1 2 3; do head -c 2000000 /dev/urandom > root/f; rs snapshot root --series s --profile plain; done
              [ {free_kib} = 0 ] || dd if=/dev/zero of=disk/room bs=1k count={free_kib} status=none
              dd if=/dev/zero of=disk/a bs=4k status=none 2> /dev/null || true; dd if=/dev/zero of=disk/b bs=1k status=none 2> /dev/null || true
