@@ -12,4 +12,5 @@ pub mod new_file;
 mod remove;
 pub mod root;
 pub mod scan;
+pub mod sync;
 pub mod write;

@@ -97,9 +97,18 @@ impl Root {
     /// which local filesystems take theirs, or somewhat earlier where another machine's clock counts.
     pub fn now(&self) -> Result<Time> {
         let now = rustix::time::clock_gettime(ClockId::RealtimeCoarse);
-        let kind = rustix::fs::fstatfs(&self.handle).map_err(Error::io("statfs", &self.path))?.f_type;
-        let slack = if REMOTE.contains(&(kind as u32)) { REMOTE_SLACK_S } else { 0 };
+        let is_remote = self.is_remote().map_err(Error::io("statfs", &self.path))?;
+        let slack = if is_remote { REMOTE_SLACK_S } else { 0 };
         Ok(Time { seconds: now.tv_sec - slack, nanos: now.tv_nsec as u32 })
+    }
+
+    /// Tells whether the kernel writes to the root's disk by itself; where that is not known, another does.
+    pub(super) fn is_local(&self) -> bool {
+        self.is_remote() == Ok(false)
+    }
+
+    fn is_remote(&self) -> rustix::io::Result<bool> {
+        rustix::fs::fstatfs(&self.handle).map(|found| REMOTE.contains(&(found.f_type as u32)))
     }
 
     /// Tells whether `mount` is the one that the root is on.

@@ -138,14 +138,50 @@ impl MarkKind {
     }
 }
 
+/// Which stamps of a root hold although the machine may have lost its power since they were made: those of this boot, and those
+/// of what was on the disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lasting {
+    /// The machine has not been booted since.
+    pub is_this_boot: bool,
+    /// What has not changed since this time of the filesystem's clock is on the disk; `None` where nobody knows.
+    pub durable_until: Option<Time>,
+}
+
+/// What was written longer ago than this, the kernel has sent to the disk by itself (proc_sys_vm(5),
+/// `dirty_expire_centisecs`, is 30 seconds), so that a sync finds little to do.
+const WRITTEN_BACK_S: i64 = 60;
+
+impl Lasting {
+    /// Tells whether a stamp with this ctime holds still.
+    pub fn holds(&self, ctime: Time) -> bool {
+        self.is_this_boot || self.is_durable(ctime)
+    }
+
+    /// Tells whether what has this ctime is on the disk.
+    pub fn is_durable(&self, ctime: Time) -> bool {
+        self.durable_until.is_some_and(|until| is_before_tick(ctime, until))
+    }
+
+    /// Tells whether the root's filesystem is to be synced at `now`, if the youngest ctime in it is `youngest`: something is not
+    /// known to be on the disk, and has probably come there.
+    pub fn wants_sync(&self, youngest: Time, now: Time) -> bool {
+        !self.is_durable(youngest) && youngest.seconds < now.seconds - WRITTEN_BACK_S
+    }
+}
+
 /// Tells whether any write after `scan_start` must give the inode another time than it has: its times lie
 /// before the tick of the filesystem's clock in which the scan began. Times in the future never are. A time
 /// without nanoseconds may come from a filesystem that keeps whole seconds, whose tick is the second.
 pub fn is_settled(stat: &Stat, scan_start: Time) -> bool {
-    [stat.mtime, stat.ctime].into_iter().all(|time| match time.nanos {
-        0 => time.seconds < scan_start.seconds,
-        _ => time < scan_start,
-    })
+    [stat.mtime, stat.ctime].into_iter().all(|time| is_before_tick(time, scan_start))
+}
+
+fn is_before_tick(time: Time, start: Time) -> bool {
+    match time.nanos {
+        0 => time.seconds < start.seconds,
+        _ => time < start,
+    }
 }
 
 #[cfg(test)]
@@ -195,6 +231,32 @@ mod tests {
     fn times_in_the_future_are_never_trusted() {
         assert!(!is_settled(&stat(at(2000, 1), at(20, 1)), START));
         assert!(!is_settled(&stat(at(20, 1), at(2000, 1)), START));
+    }
+
+    #[test]
+    fn in_another_boot_a_stamp_holds_only_for_what_was_on_the_disk() {
+        let (this_boot, until) = (Lasting { is_this_boot: true, durable_until: None }, Some(START));
+        let covered = Lasting { is_this_boot: false, durable_until: until };
+        for (ctime, is_covered) in [
+            (at(1000, 499), true),
+            (START, false),
+            (at(1000, 501), false),
+            (at(1000, 0), false),
+            (at(999, 0), true),
+        ] {
+            assert!(this_boot.holds(ctime) && !Lasting::default().holds(ctime));
+            assert_eq!(covered.holds(ctime), is_covered, "{ctime:?}");
+        }
+    }
+
+    #[test]
+    fn a_sync_is_wanted_once_and_when_the_kernel_has_written_by_itself() {
+        let none = Lasting { is_this_boot: true, durable_until: None };
+        assert!(!none.wants_sync(at(999, 0), START) && !none.wants_sync(at(940, 1), START));
+        assert!(none.wants_sync(at(939, 1), START));
+        let synced = Lasting { durable_until: Some(at(950, 0)), ..none };
+        assert!(!synced.wants_sync(at(939, 1), START));
+        assert!(Lasting { durable_until: Some(at(900, 0)), ..none }.wants_sync(at(939, 1), START));
     }
 
     #[test]

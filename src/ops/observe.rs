@@ -137,6 +137,12 @@ impl Look {
         state.snapshot_id.filter(|_| is_same).map(|id| (id, *state))
     }
 
+    /// Tells whether the root's filesystem is to be synced, so that what the stamps say holds after a power cut as well.
+    pub(super) fn wants_sync(&self) -> bool {
+        let Joined { state, youngest, .. } = &self.joined;
+        youngest.is_some_and(|youngest| state.lasting.wants_sync(youngest, self.scan.start))
+    }
+
     /// Returns the number of sockets.
     pub(super) fn sockets(&self) -> u64 {
         self.scan.sockets
@@ -229,6 +235,8 @@ struct Joined {
     has_mounts: bool,
     /// Stamped paths that were not found, in their ordered form.
     gone: Vec<Vec<u8>>,
+    /// The latest ctime of a stamp.
+    youngest: Option<Time>,
     /// The state of the stamps.
     state: StampState,
 }
@@ -238,10 +246,12 @@ fn join(stamps: Stamps, state: StampState, scan: &Scan) -> Joined {
     let found = &scan.found;
     let mut vouched = Vec::with_capacity(found.len());
     let (mut unknown, mut unstamped, mut gone) = (Vec::new(), Vec::new(), Vec::new());
-    let mut has_mounts = false;
+    let (mut has_mounts, mut youngest) = (false, None);
     let mut look = |found: &Found, stamp: Option<Packed>| {
         has_mounts |= found.covered == Some(Cover::Mount);
-        let is_vouched = stamp.is_some_and(|stamp| stamp.mark.vouches_for(&found.stat));
+        let is_vouched = stamp.is_some_and(|stamp| {
+            stamp.mark.vouches_for(&found.stat) && state.lasting.holds(stamp.mark.ctime)
+        });
         if !is_vouched {
             unknown.push(vouched.len());
         }
@@ -254,6 +264,7 @@ fn join(stamps: Stamps, state: StampState, scan: &Scan) -> Joined {
     let mut stamps_in_order = stamps.read();
     while let Some(stamp) = stamps_in_order.next() {
         let key = stamps_in_order.key();
+        youngest = youngest.max(Some(stamp.mark.ctime));
         while let Some(found) = rest.next_if(|found| found.path.key() < key) {
             look(found, None);
         }
@@ -263,7 +274,7 @@ fn join(stamps: Stamps, state: StampState, scan: &Scan) -> Joined {
         }
     }
     rest.for_each(|found| look(found, None));
-    Joined { stamps, vouched, unknown, unstamped, has_mounts, gone, state }
+    Joined { stamps, vouched, unknown, unstamped, has_mounts, gone, youngest, state }
 }
 
 /// Returns the facts of each path that a stamp vouches for, as `found` says, which comes in order; of the others, none.
@@ -290,10 +301,17 @@ fn file_bytes(found: &Found) -> u64 {
 }
 
 impl Observation {
-    /// Returns the paths that the stamps do not know as they are now, in order: with a stamp where there can be one.
+    /// Returns the paths that the stamps do not know as they are now, in order: with a stamp where there can be one. What is
+    /// read later is among them, without one, if its stamp may be as it is and still not hold: that of another boot.
     pub(super) fn changes(&self) -> impl Iterator<Item = (&[u8], Option<Stamp>)> {
-        let stamp = |at: usize| Stamp::new(&self.found[at].stat, self.scan_start, self.facts_at(at)?);
-        let mut fresh = self.fresh.iter().map(move |at| (self.found[*at].path.key(), *at)).peekable();
+        let late: &[usize] = if self.stamps.lasting.is_this_boot { &[] } else { &self.late };
+        let stamp = move |at: usize| match late.binary_search(&at) {
+            Ok(_) => None,
+            Err(_) => Stamp::new(&self.found[at].stat, self.scan_start, self.facts_at(at)?),
+        };
+        let mut places = [&self.fresh, late].concat();
+        places.sort_unstable();
+        let mut fresh = places.into_iter().map(move |at| (self.found[at].path.key(), at)).peekable();
         let mut gone = self.gone.iter().map(Vec::as_slice).peekable();
         std::iter::from_fn(move || {
             if let Some(key) = gone.next_if(|gone| fresh.peek().is_none_or(|(key, _)| gone < key)) {

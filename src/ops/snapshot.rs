@@ -11,6 +11,7 @@ use super::part::{Part, Totals};
 use crate::error::{Error, Result};
 use crate::fs::facts::Cost;
 use crate::fs::root::Root;
+use crate::fs::sync::sync_if_quick;
 use crate::layer::codec::Compression;
 use crate::model::layer::{Item, LayerContent, Role};
 use crate::model::names::{BOOTSTRAP, SnapshotRef};
@@ -219,10 +220,17 @@ fn try_snapshot(
     let rules = &policy.rules(&place.stage)?;
     let ground = Ground::find(store, &place, options, &policy.key())?;
     let mut looked = look(store, root, rules, &ground, options.threads, phases)?;
-    if let Some((id, stamps)) = looked.same_as()
+    if let Some((id, mut stamps)) = looked.same_as()
         && let Some((known, layers)) = same_snapshot(store, id, &place, &ground, policy)?
     {
-        let made = Composer::new(store, root, options, policy, phases).reuse(&known, &layers)?;
+        let made = std::thread::scope(|scope| {
+            let synced = looked.wants_sync().then(|| scope.spawn(|| sync_if_quick(root)));
+            let made = Composer::new(store, root, options, policy, phases).reuse(&known, &layers);
+            let synced = synced
+                .is_some_and(|synced| synced.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+            stamps.synced_until = synced.then(|| looked.scan_start());
+            made
+        })?;
         let packages = known.package_set_id.map_or(PackagesOf::Unknown, PackagesOf::Set);
         let sockets = looked.sockets();
         let totals = Totals { entries: known.entries, content_bytes: known.content_bytes };

@@ -72,10 +72,7 @@ impl NewBlob {
         self.file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644)).map_err(failed())?;
         self.file.as_file().sync_all().map_err(failed())?;
         self.file.persist(target).map_err(|e| failed()(e.error))?;
-        let directory = target.parent().unwrap_or(Path::new("/"));
-        std::fs::File::open(directory)
-            .and_then(|directory| directory.sync_all())
-            .map_err(Error::io("sync", directory))
+        sync_directory(target.parent().unwrap_or(Path::new("/")))
     }
 }
 
@@ -148,11 +145,19 @@ impl Store {
 
     /// Makes the directories of an image layout, where they are missing.
     pub(super) fn create_directories(&self) -> Result<()> {
-        for directory in ["blobs/sha256", "tmp"] {
+        let mut is_new = false;
+        for directory in ["blobs", "blobs/sha256", "tmp"] {
             let path = self.path.join(directory);
             if !self.directory.has(directory) {
                 std::fs::create_dir_all(&path).map_err(Error::io("create", &path))?;
+                is_new = true;
             }
+        }
+        // Their names must be there before what is in them is recorded, and so must that of the store.
+        if is_new {
+            sync_directory(&self.path.join("blobs"))?;
+            sync_directory(&self.path)?;
+            self.path.parent().map_or(Ok(()), sync_directory)?;
         }
         Ok(())
     }
@@ -198,6 +203,12 @@ impl Store {
     fn tmp(&self) -> PathBuf {
         self.path.join("tmp")
     }
+}
+
+/// Makes the names in a directory durable.
+fn sync_directory(directory: &Path) -> Result<()> {
+    let synced = std::fs::File::open(directory).and_then(|directory| directory.sync_all());
+    synced.map_err(Error::io("sync", directory))
 }
 
 /// Where a blob is kept, below the store's directory.

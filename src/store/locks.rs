@@ -10,7 +10,6 @@ use crate::error::{Error, Result};
 use crate::lock;
 pub(super) use crate::lock::Hold;
 use std::fs::File;
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;

@@ -12,6 +12,7 @@
 //! nothing refers to.
 
 mod blobs;
+mod boots;
 mod checks;
 mod database;
 mod directory;
@@ -81,6 +82,8 @@ pub struct Store {
     connection: Connection,
     /// Where nothing can be written to the database: a cache is left as it is.
     still: Option<Still>,
+    /// What tells this boot from others; see `boots`.
+    boot: Vec<u8>,
     /// Blobs that were written, until they are recorded.
     written: RefCell<Vec<(Digest, BlobStamp)>>,
     /// See [`Store::findings`].
@@ -200,9 +203,9 @@ impl Store {
         let Database { connection, still } = Database::open(&directory, purpose)?;
         let path = directory.path().to_owned();
         let database = path.join(DATABASE);
-        let (written, findings) = (RefCell::default(), Vec::new());
+        let (boot, written, findings) = (boots::current().to_owned(), RefCell::default(), Vec::new());
         let directory = Arc::new(directory);
-        let mut store = Self { path, directory, database, connection, still, written, findings, in_use };
+        let mut store = Self { path, directory, database, connection, still, boot, written, findings, in_use };
         store.migrate(was_store, purpose)?;
         Ok(store)
     }

@@ -150,7 +150,8 @@ fn open(
     }
     let found = hash(&mut file).map_err(Error::io("read", &path))?;
     match found == *digest {
-        true => Ok((file, Some(now))),
+        // Whoever wrote it may not have seen to it that it is on the disk, and after a power cut the stamp would say it is.
+        true => Ok(file.sync_data().is_ok()).map(|is_durable| (file, is_durable.then_some(now))),
         false => Err(Error::damaged(path, format!("its content is {found}"))),
     }
 }

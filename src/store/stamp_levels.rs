@@ -39,19 +39,42 @@ pub(super) fn change<'a>(
     root_id: i64,
     changes: impl Iterator<Item = (&'a [u8], Option<Stamp>)>,
 ) -> rusqlite::Result<bool> {
-    let of = |(key, stamp): (_, Option<_>)| (Cow::Borrowed(key), stamp.map_or(Change::Gone, Change::New));
-    let mut changes = changes.map(of).peekable();
+    let mut changes = changes.map(change_of).peekable();
     let older = Level { connection, table: OLDER, root_id };
     let newer = Level { connection, table: NEWER, root_id };
     let most_bytes = older.bytes()? / PART;
-    let mut written = newer.write(&mut changes, newer.bytes()?, most_bytes)?;
+    let written = newer.write(&mut changes, newer.bytes()?, most_bytes)?;
     if changes.peek().is_some() || written.bytes > most_bytes {
-        let (rows, is_sound) = newer.load()?;
-        newer.clear()?;
-        let all = older.write(&mut merged(rows.read(), changes).peekable(), 0, u64::MAX)?;
-        written.is_sound &= is_sound && all.is_sound;
+        return Ok(unite(older, newer, changes)? && written.is_sound);
     }
     Ok(written.is_sound)
+}
+
+/// As [`change`], but leaves no older stamp that would speak again if a newer one is lost.
+pub(super) fn change_whole<'a>(
+    connection: &Connection,
+    root_id: i64,
+    changes: impl Iterator<Item = (&'a [u8], Option<Stamp>)>,
+) -> rusqlite::Result<bool> {
+    let level = |table| Level { connection, table, root_id };
+    unite(level(OLDER), level(NEWER), changes.map(change_of).peekable())
+}
+
+fn change_of((key, stamp): (&[u8], Option<Stamp>)) -> (Cow<'_, [u8]>, Change<'_>) {
+    (Cow::Borrowed(key), stamp.map_or(Change::Gone, Change::New))
+}
+
+/// Puts the newer stamps into the older ones, with changes that came after them. Tells whether all rows were as they were
+/// written.
+fn unite<'a>(
+    older: Level,
+    newer: Level,
+    changes: Peekable<impl Iterator<Item = (Cow<'a, [u8]>, Change<'a>)>>,
+) -> rusqlite::Result<bool> {
+    let (rows, is_sound) = newer.load()?;
+    newer.clear()?;
+    let all = older.write(&mut merged(rows.read(), changes).peekable(), 0, u64::MAX)?;
+    Ok(is_sound && all.is_sound)
 }
 
 /// Removes the stamps of a path, the older one as well.
@@ -89,10 +112,10 @@ enum Change<'r> {
 }
 
 /// Newer stamps with the changes that came after them. In order, as far as the changes are.
-fn merged<'a>(
-    mut newer: RowReader<'a>,
+fn merged<'r, 'a: 'r>(
+    mut newer: RowReader<'r>,
     mut changes: Peekable<impl Iterator<Item = (Cow<'a, [u8]>, Change<'a>)>>,
-) -> impl Iterator<Item = (Cow<'a, [u8]>, Change<'a>)> {
+) -> impl Iterator<Item = (Cow<'r, [u8]>, Change<'r>)> {
     std::iter::from_fn(move || {
         while newer.find() {
             let order = changes.peek().map(|(key, _)| (**key).cmp(newer.key()));

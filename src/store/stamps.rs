@@ -1,10 +1,11 @@
 //! The cache of what was last seen at which root.
 
+use super::boots::Boot;
 use super::seal::sum;
 use super::stamp_rows::Stamps;
 use super::{Store, stamp_levels};
 use crate::error::Result;
-use crate::model::stamp::Stamp;
+use crate::model::stamp::{Lasting, Stamp, Time};
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -19,6 +20,11 @@ pub struct StampState {
     /// How many bytes of the base or delta of that snapshot's stage are dead; `None` where nobody knows, or where not all
     /// paths of its tree have stamps.
     pub dead_bytes: Option<u64>,
+    /// Which of them hold in this boot.
+    pub lasting: Lasting,
+    /// Since they were read, all that had changed on the root's filesystem until then has come to the disk; `None` where no
+    /// run has seen to that.
+    pub synced_until: Option<Time>,
     /// A row of them is not as it was written; the next change removes it.
     is_damaged: bool,
 }
@@ -30,6 +36,7 @@ struct Found {
     snapshot_id: Option<i64>,
     dead_bytes: Option<u64>,
     sum: i64,
+    boot: Boot,
 }
 
 impl Store {
@@ -49,7 +56,11 @@ impl Store {
             };
             let Found { generation, dead_bytes, .. } = root;
             let (generation, is_damaged) = (Some(generation), !is_sound);
-            Ok((stamps, StampState { generation, snapshot_id, dead_bytes, is_damaged }))
+            let (lasting, synced_until) = (root.boot.lasting(&self.boot), None);
+            Ok((
+                stamps,
+                StampState { generation, snapshot_id, dead_bytes, lasting, synced_until, is_damaged },
+            ))
         };
         let stamps = run();
         stamps.map_err(|e| self.failed(e))
@@ -58,6 +69,9 @@ impl Store {
     /// Replaces the stamps of the given paths, in their ordered form; `None` removes one. They may come in any order, but each
     /// that does not follow the one before costs a row. The stamps are then of no snapshot's tree until one is recorded with
     /// the state that this returns. Not durable: a cache may be lost.
+    ///
+    /// In another boot than that in which they were changed last, whatever `known` says does not hold must be among the paths:
+    /// what is left counts as seen in this boot.
     pub fn update_stamps<'a>(
         &mut self,
         root_path: &Path,
@@ -72,7 +86,9 @@ impl Store {
             let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let found = root_of(&transaction, root_path)?;
             // Stamps of two runs at once are all true, but together they may be of no tree that was ever seen.
-            let is_ours = found.map(|root| root.generation) == known.generation;
+            let is_ours = found.as_ref().map(|root| root.generation) == known.generation;
+            let before = found.map(|root| root.boot).unwrap_or_default();
+            let is_this_boot = before.is(&self.boot);
             let (root_id, generation): (i64, i64) = transaction
                 .prepare_cached(
                     "INSERT INTO root (path, generation) VALUES (?, 1) ON CONFLICT (path)
@@ -82,11 +98,26 @@ impl Store {
             if known.is_damaged {
                 stamp_levels::sweep(&transaction, root_id)?;
             }
+            if !is_this_boot && !is_ours {
+                stamp_levels::clear(&transaction, root_id)?; // nobody knows which of them hold
+            }
+            // What was written since all was on the disk is younger than that, unless the clock was set back meanwhile.
+            let mut is_past = false;
+            let stamps = stamps.inspect(|(_, stamp)| {
+                let of_inode = stamp.as_ref().map(|stamp| stamp.mark).filter(|mark| mark.inode != 0);
+                is_past |= of_inode.is_some_and(|mark| before.lasting(&[]).is_durable(mark.ctime));
+            });
             // A damaged row that was not known of is gone, and older stamps stand in its place, which nobody has looked at.
-            let is_sound = stamp_levels::change(&transaction, root_id, stamps)?;
+            // They must be of this boot as well.
+            let is_sound = match is_this_boot {
+                true => stamp_levels::change(&transaction, root_id, stamps)?,
+                false => stamp_levels::change_whole(&transaction, root_id, stamps)?,
+            };
+            let boot = Boot::new(&self.boot, before.durable_until.filter(|_| !is_past));
+            boot.save(&transaction, root_id, root_path)?;
             transaction.commit()?;
             let generation = Some(generation).filter(|_| is_ours && is_sound);
-            Ok(StampState { generation, ..StampState::default() })
+            Ok(StampState { generation, lasting: boot.lasting(&self.boot), ..StampState::default() })
         };
         let state = run();
         state.map_err(|e| self.failed(e))
@@ -104,7 +135,8 @@ impl Store {
             let generation = transaction.query_row(query, [root.id], |row| row.get(0))?;
             stamp_levels::clear(&transaction, root.id)?;
             transaction.commit()?;
-            Ok(StampState { generation: Some(generation), ..StampState::default() })
+            let lasting = root.boot.lasting(&self.boot);
+            Ok(StampState { generation: Some(generation), lasting, ..StampState::default() })
         };
         let state = run();
         state.map_err(|e| self.failed(e))
@@ -149,7 +181,11 @@ pub(super) fn claim(
     if known.generation != Some(root.generation) {
         return Ok(());
     }
-    let root = Found { dead_bytes: known.dead_bytes, ..root };
+    let mut root = Found { dead_bytes: known.dead_bytes, ..root };
+    if known.synced_until.is_some() && root.boot.lasting(&[]).durable_until == known.lasting.durable_until {
+        root.boot.durable_until = known.synced_until;
+        root.boot.save(connection, root.id, root_path)?;
+    }
     let newer = stamp_levels::newer_sums(connection, root.id)?;
     let sum = root_sum(root_path, &root, snapshot_id, &newer);
     connection
@@ -172,10 +208,14 @@ fn root_sum(root_path: &Path, root: &Found, snapshot_id: i64, newer_sums: &[i64]
 
 fn root_of(connection: &Connection, root_path: &Path) -> rusqlite::Result<Option<Found>> {
     connection
-        .prepare_cached("SELECT id, generation, snapshot_id, dead_bytes, sum FROM root WHERE path = ?")?
+        .prepare_cached(
+            "SELECT id, generation, snapshot_id, dead_bytes, sum, boot, durable_s, durable_nanos, boot_sum
+             FROM root WHERE path = ?",
+        )?
         .query_row([root_path.as_os_str().as_bytes()], |row| {
             let (id, generation, snapshot_id) = (row.get(0)?, row.get(1)?, row.get(2)?);
-            Ok(Found { id, generation, snapshot_id, dead_bytes: row.get(3)?, sum: row.get(4)? })
+            let boot = Boot::load(root_path, row, 5)?;
+            Ok(Found { id, generation, snapshot_id, dead_bytes: row.get(3)?, sum: row.get(4)?, boot })
         })
         .optional()
 }

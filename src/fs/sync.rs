@@ -1,0 +1,41 @@
+//! Brings to the disk what was written on a root's filesystem.
+
+use super::root::Root;
+use crate::model::path::EntryPath;
+
+/// What the kernel tells of its memory (proc_meminfo(5)).
+const MEMORY: &str = "/proc/meminfo";
+
+/// If more than this waits to be written, of all filesystems, a sync takes long.
+const MOST_DIRTY_KIB: u64 = 64 << 10;
+
+/// Syncs the root's filesystem, unless much waits to be written or the disk is another machine's. Tells whether all that was
+/// written before is on the disk.
+pub fn sync_if_quick(root: &Root) -> bool {
+    let is_quick = || dirty_kib(&std::fs::read_to_string(MEMORY).ok()?).map(|kib| kib <= MOST_DIRTY_KIB);
+    let sync = || rustix::fs::syncfs(root.open_directory(&EntryPath::root()).ok()?).ok();
+    root.is_local() && is_quick() == Some(true) && sync().is_some()
+}
+
+/// Returns how much waits to be written or is being written; `None` where that is not told.
+fn dirty_kib(memory: &str) -> Option<u64> {
+    let of = |name| {
+        let rest = memory.lines().find_map(|line| line.strip_prefix(name))?;
+        rest.split_whitespace().next()?.parse::<u64>().ok()
+    };
+    of("Dirty:")?.checked_add(of("Writeback:")?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::dirty_kib;
+
+    #[test]
+    fn what_waits_to_be_written_is_read_from_what_the_kernel_tells() {
+        let told = "MemTotal:  8 kB\nDirty:     1200 kB\nWriteback:     34 kB\nWritebackTmp:   5 kB\n";
+        assert_eq!(dirty_kib(told), Some(1234));
+        for less in ["", "Dirty: 1 kB\n", "Dirty: x kB\nWriteback: 1 kB\n", "Dirty:\nWriteback: 1 kB\n"] {
+            assert_eq!(dirty_kib(less), None, "{less:?}");
+        }
+    }
+}
