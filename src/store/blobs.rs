@@ -155,8 +155,8 @@ impl Store {
         }
         // Their names must be there before what is in them is recorded, and so must that of the store.
         if is_new {
-            sync_directory(&self.path.join("blobs"))?;
             sync_directory(&self.path)?;
+            sync_directory(&self.path.join("blobs"))?;
             self.path.parent().map_or(Ok(()), sync_directory)?;
         }
         Ok(())

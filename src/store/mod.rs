@@ -53,6 +53,7 @@ use locks::Hold;
 use rusqlite::{Connection, ErrorCode};
 use sound::BlobStamp;
 use std::cell::RefCell;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
@@ -162,9 +163,12 @@ impl Store {
                 return Err(lost(directory.path().join(DATABASE)));
             }
             // Another writer may be making the same store right now: its lock comes first, then the database.
+            // What SQLite has beside the database may be all that a power cut has left of it.
             let others = || -> io::Result<bool> {
+                let is_other =
+                    |name: &OsStr| name != LOCK && !name.as_encoded_bytes().starts_with(DATABASE.as_bytes());
                 std::fs::read_dir(path)?
-                    .try_fold(false, |found, entry| Ok(found || entry?.file_name() != LOCK))
+                    .try_fold(false, |found, entry| Ok(found || is_other(&entry?.file_name())))
             };
             if others().map_err(Error::io("list", path))? && !directory.has(DATABASE) {
                 return Err(Error::NotAStore(path.to_owned()));

@@ -3,12 +3,14 @@
 
 pub mod browser;
 pub mod case;
+pub mod disk;
 pub mod faults;
 pub mod image;
 pub mod layers;
 pub mod page;
 pub mod store;
 pub mod tree;
+pub mod writes;
 
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::Value;
