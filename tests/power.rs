@@ -285,6 +285,20 @@ impl Acknowledged {
         Some(())
     }
 
+    /// Wants the archives and layouts to be there, and the next export to replace what is not whole.
+    fn check_outputs(&self, disk: &Disk, what: &str) {
+        for (path, hash) in &self.outputs {
+            assert_eq!(hash_of(path).as_ref(), Some(hash), "{what}: {}", path.display());
+        }
+        let store = disk.path("store");
+        for (name, format) in [("0.tar", "oci-archive"), ("layout-0", "oci-dir")] {
+            let output = disk.path(name);
+            disk.run(&store, ["export", "s", "--format", format, "-o", output.to_str().unwrap()]);
+            let of = format!("{}:{}", if format == "oci-dir" { "oci" } else { format }, output.display());
+            disk.run(&store, ["import", &of, "--series", "again"]);
+        }
+    }
+
     /// Wants all of it to be there, and the next run to agree with the root.
     fn check(&self, disk: &Disk, bench: &Bench, what: &str) {
         let (root, store) = (disk.path("root"), disk.path("store"));
@@ -418,4 +432,18 @@ fn a_store_of_which_a_power_cut_has_left_the_journal_alone_is_made() {
             assert_eq!(store::check(&bench.store()), [1]);
         }
     }
+}
+
+#[test]
+fn an_export_that_was_acknowledged_is_there_after_a_power_cut() {
+    alone("an_export_that_was_acknowledged_is_there_after_a_power_cut", || {
+        for (kind, cut) in FILESYSTEMS.iter().flat_map(|kind| [(kind, Cut::All), (kind, Cut::Contents)]) {
+            let bench = bench_with_archive();
+            let mut disk = Disk::new(&bench.path(""), kind);
+            let mut acknowledged = Acknowledged::default();
+            acknowledged.work(&disk, &bench, 0..2, &mut |_| {}).unwrap();
+            disk.cut(cut);
+            acknowledged.check_outputs(&disk, &format!("{kind}, {cut:?}"));
+        }
+    });
 }
