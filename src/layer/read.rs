@@ -307,7 +307,6 @@ mod tests {
     use crate::model::digest::Digest;
     use crate::tarball::{END, Member, MemberKind, padding};
     use sha2::{Digest as _, Sha256};
-    use std::io::Read;
 
     fn archive(members: &[(&str, MemberKind)]) -> Vec<u8> {
         let mut bytes = Vec::new();
