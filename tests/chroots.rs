@@ -103,6 +103,51 @@ fn two_days_in_one_series_write_only_what_is_new() {
 }
 
 #[test]
+fn the_second_day_has_changes_of_each_kind_and_is_an_update() {
+    let bench = Bench::new();
+    let (day0, day1) = (chroot("boot-day0"), chroot("boot-day1"));
+    record(&bench, "boot-day0", "");
+    let update = record(&bench, "boot-day1", "");
+    assert_eq!(layers(&update), ["base reused", "update new", "state new"]);
+    if !day0.join("usr/share/kinds").exists() {
+        // There the second day is the distribution's own.
+        assert!(day0.join("etc/fedora-release").exists(), "{} has no package `kinds`", day0.display());
+        return;
+    }
+    let compared = bench.compared(["1", "2"]);
+    let files = compared["files"].as_array().unwrap();
+    let what = |path: &str| {
+        let file = files.iter().find(|file| name_of(file) == path);
+        file.map(|file| (file["change"].as_str().unwrap(), file["what"].to_string()))
+    };
+    let changed = |aspects: Value| Some(("changed", aspects.to_string()));
+    for (path, expected) in [
+        ("/etc/kinds.conf", changed(json!(["content", "mtime"]))),
+        ("/usr/bin/kinds", changed(json!(["content", "mtime"]))),
+        ("/usr/lib/python3/dist-packages/kinds/__init__.py", changed(json!(["content", "mtime"]))),
+        ("/usr/share/kinds/file-then-link", changed(json!(["type", "mtime"]))),
+        ("/usr/share/kinds/link", changed(json!(["target", "mtime"]))),
+        ("/usr/share/kinds/link-then-file", changed(json!(["type", "mtime"]))),
+        ("/usr/share/kinds/mode", changed(json!(["mode"]))),
+        ("/usr/share/kinds/only-day0", Some(("removed", json!([]).to_string()))),
+        ("/usr/share/kinds/only-day0.d/sub/b", Some(("removed", json!([]).to_string()))),
+        ("/usr/share/kinds/only-day1.d/sub/b", Some(("added", json!([]).to_string()))),
+        ("/usr/share/kinds/same", None),
+        ("/usr/share/kinds/time", changed(json!(["mtime"]))),
+    ] {
+        assert_eq!(what(path), expected, "{path}");
+    }
+    let length = |root: &Path, path: &str| root.join(path).metadata().unwrap().len();
+    assert_eq!(length(&day0, "usr/bin/kinds"), length(&day1, "usr/bin/kinds"));
+    assert!(files.iter().filter(|file| file["what"] == json!(["mtime"])).count() > 1000);
+
+    // Most of the update are files that have another time alone; all in all, it is near the limit of 30 %.
+    let base = layer(&update, "base")["content_bytes"].as_u64().unwrap();
+    let bytes = layer(&update, "update")["content_bytes"].as_u64().unwrap();
+    assert!((10..30).contains(&(bytes * 100 / base)), "{bytes} of {base}");
+}
+
+#[test]
 fn recording_again_opens_directories_and_no_file() {
     let bench = Bench::new();
     for name in ["boot-day0", "deps-day0"] {
