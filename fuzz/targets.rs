@@ -298,6 +298,7 @@ impl Kept {
         let request = Request {
             snapshot: newest,
             path: path.clone(),
+            stream: None,
             format: Format::OciArchive,
             all_stages: true,
             since: None,

@@ -413,8 +413,14 @@ fn fail(reason: String) -> TestCaseError {
 
 fn exported(store: &Path, id: i64, to: &Path) -> Vec<u8> {
     let snapshot = SnapshotRef::Id(id);
-    let request =
-        Request { snapshot, path: to.to_owned(), format: Format::OciArchive, all_stages: false, since: None };
+    let request = Request {
+        snapshot,
+        path: to.to_owned(),
+        format: Format::OciArchive,
+        all_stages: false,
+        since: None,
+        stream: None,
+    };
     export(store, &request, &Silent).unwrap();
     let bytes = std::fs::read(to).unwrap();
     std::fs::remove_file(to).unwrap();

@@ -29,6 +29,9 @@ pub struct Listing {
     pub passed_over: Option<String>,
 }
 
+/// An image with its place in the index, and the manifest that its descriptor leads to.
+type Placed = (usize, Descriptor, Blob);
+
 /// What an index lists at a place.
 enum Listed {
     /// An image, with its manifest.
@@ -68,7 +71,7 @@ impl Opened {
     }
 
     /// The images of an index, each with its place, and what else is there, as a sentence.
-    fn sift(&self, index: &ImageIndex) -> Result<(Vec<(usize, Descriptor, Blob)>, Option<String>)> {
+    fn sift(&self, index: &ImageIndex) -> Result<(Vec<Placed>, Option<String>)> {
         let (mut images, mut others) = (Vec::new(), Vec::new());
         let mut known: HashMap<String, Option<String>> = HashMap::new();
         for (place, descriptor) in index.manifests().iter().enumerate() {
@@ -109,10 +112,10 @@ impl Opened {
     fn choose(
         &self,
         index: &ImageIndex,
-        mut images: Vec<(usize, Descriptor, Blob)>,
+        mut images: Vec<Placed>,
         passed_over: Option<&str>,
         reference: &ImageRef,
-    ) -> Result<(usize, Descriptor, Blob)> {
+    ) -> Result<Placed> {
         let found = match reference {
             ImageRef::Only => (images.len() == 1).then_some(0),
             ImageRef::Place(place) => images.iter().position(|(at, ..)| at == place),

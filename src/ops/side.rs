@@ -36,7 +36,7 @@ pub(super) enum Access {
     /// In blobs of the store.
     Store(Vec<LayerUse>),
     /// In blobs of an image.
-    Image(Opened, FoundImage),
+    Image(Box<Opened>, Box<FoundImage>),
     /// On the disk.
     Root(Root),
 }

@@ -251,7 +251,7 @@ impl Opening<'_> {
             tree,
             packages,
             policy: policy.cloned(),
-            access: Access::Image(opened, image),
+            access: Access::Image(Box::new(opened), Box::new(image)),
         })
     }
 

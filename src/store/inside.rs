@@ -41,7 +41,7 @@ fn inodes_of(store: &Path) -> HashSet<(u64, u64)> {
         rustix::fs::openat(CWD, store, DIRECTORY, Mode::empty()).is_ok_and(|own| is_store(own.as_fd()));
     let parts = ["", "blobs", "blobs/sha256", "tmp"].iter().filter(|_| is_own);
     parts
-        .filter_map(|part| rustix::fs::stat(&store.join(part)).ok())
+        .filter_map(|part| rustix::fs::stat(store.join(part)).ok())
         .map(|stat| (stat.st_dev, stat.st_ino))
         .collect()
 }

@@ -209,7 +209,8 @@ impl Store {
         let database = path.join(DATABASE);
         let (boot, written, findings) = (boots::current().to_owned(), RefCell::default(), Vec::new());
         let directory = Arc::new(directory);
-        let mut store = Self { path, directory, database, connection, still, boot, written, findings, in_use };
+        let mut store =
+            Self { path, directory, database, connection, still, boot, written, findings, in_use };
         store.migrate(was_store, purpose)?;
         Ok(store)
     }
