@@ -139,9 +139,9 @@ fn the_second_day_has_changes_of_each_kind_and_is_an_update() {
     }
     let length = |root: &Path, path: &str| root.join(path).metadata().unwrap().len();
     assert_eq!(length(&day0, "usr/bin/kinds"), length(&day1, "usr/bin/kinds"));
-    assert!(files.iter().filter(|file| file["what"] == json!(["mtime"])).count() > 1000);
+    assert!(files.iter().filter(|file| file["what"] == json!(["mtime"])).count() > 500);
 
-    // Most of the update are files that have another time alone; all in all, it is near the limit of 30 %.
+    // Most of the update are files that have another time alone; all in all, it is below the limit of 30 %.
     let base = layer(&update, "base")["content_bytes"].as_u64().unwrap();
     let bytes = layer(&update, "update")["content_bytes"].as_u64().unwrap();
     assert!((10..30).contains(&(bytes * 100 / base)), "{bytes} of {base}");
