@@ -87,6 +87,13 @@ pub enum Error {
     /// Whoever may write there may have put anything there.
     #[error("{} can be written to by {who}, so it is not trusted: chmod {mode} {}", show(path), show(path))]
     OpenToOthers { path: PathBuf, who: &'static str, mode: &'static str },
+    /// Likewise: its owner is neither this user nor root.
+    #[error(
+        "{} belongs to user {owner}, so it is not trusted: run as that user, or chown -R root {}",
+        show(path),
+        show(path)
+    )]
+    OwnedByOther { path: PathBuf, owner: u32 },
     #[error("{} is locked by another process", show(.0))]
     Locked(PathBuf),
     #[error("database {} failed", show(path))]

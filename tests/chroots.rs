@@ -202,6 +202,8 @@ fn a_copy_through_tar_is_read_in_full_and_writes_nothing() {
     assert_eq!(again["manifest_digest"], first["manifest_digest"]);
     // An empty file has nothing to read.
     let left = copy.iter().filter(|(path, _)| !lost.contains(path));
+    // Nor has an inode more than once, whatever its names.
+    let left = left.filter(|(path, e)| e["hardlink_group"].as_str().is_none_or(|first| first == *path));
     let sizes: Vec<u64> =
         left.filter_map(|(_, e)| e["size_bytes"].as_u64()).filter(|size| *size > 0).collect();
     let read = (again["files_read"].as_u64().unwrap(), again["bytes_read"].as_u64().unwrap());

@@ -294,6 +294,8 @@ fn a_store_that_others_may_write_to_is_refused_with_what_to_do() {
         ("chmod 1777 store", "store", "chmod o-w"),
         ("chmod 755 store; chmod 777 store/tmp", "store/tmp", "chmod o-w"),
         ("chmod 755 store; chmod 666 store/rootstrata.sqlite", "store/rootstrata.sqlite", "chmod o-w"),
+        ("chown 4242 store", "store", "chown -R root"),
+        ("chmod 755 store; chown 4242 store/tmp", "store/tmp", "chown -R root"),
         ("chgrp 4242 store; chmod 770 store", "store", "chmod g-w"),
         ("chmod 750 store; chgrp 4242 store store/blobs; chmod 775 store/blobs", "store/blobs", "chmod g-w"),
     ] {
@@ -310,7 +312,7 @@ fn a_store_that_others_may_write_to_is_refused_with_what_to_do() {
     }
     // Nobody else can enter these.
     for script in [
-        "chmod 700 store; chmod -R 777 store/*",
+        "chmod 700 store; chmod -R 777 store/*; chown 4242 store/tmp",
         "umask 002; chmod 775 store; chmod -R g+w store",
         "chmod 755 store",
     ] {

@@ -17,7 +17,9 @@ pub(super) const LARGEST_JSON_BYTES: u64 = 64 << 20;
 /// Less room than this on its filesystem, and the store counts as one on a full disk.
 const LEAST_FREE_BYTES: u64 = 1 << 20;
 
-/// What stands for a group that a user namespace does not know (proc_sys_kernel(5), `overflowgid`).
+/// What stands for a user that a user namespace does not know (proc_sys_kernel(5), `overflowuid`).
+const OVERFLOW_USER: u32 = 65534;
+/// The same for a group (`overflowgid`).
 const OVERFLOW_GROUP: u32 = 65534;
 
 const DIRECTORIES: [&str; 3] = ["tmp", "blobs", "blobs/sha256"];
@@ -66,11 +68,12 @@ impl Directory {
                 stat => stat.map_err(Error::io("stat", self.path.join(name)))?,
             };
             let mode = Mode::from_raw_mode(stat.st_mode);
+            let path = || if name == "." { self.path.clone() } else { self.path.join(name) };
+            if entered.intersects(Mode::XGRP | Mode::XOTH) && !is_own_user(stat.st_uid) {
+                return Err(Error::OwnedByOther { path: path(), owner: stat.st_uid });
+            }
             let is_link = FileType::from_raw_mode(stat.st_mode) == FileType::Symlink; // refused as one
-            let open_to = |who, mode| {
-                let path = if name == "." { self.path.clone() } else { self.path.join(name) };
-                Err(Error::OpenToOthers { path, who, mode })
-            };
+            let open_to = |who, mode| Err(Error::OpenToOthers { path: path(), who, mode });
             if entered.contains(Mode::XOTH) && mode.contains(Mode::WOTH) && !is_link {
                 return open_to("everybody", "o-w");
             }
@@ -235,6 +238,11 @@ fn empty(directory: OwnedFd) -> rustix::io::Result<()> {
 }
 
 /// Tells whether a group is root's, this process is in it, or this user namespace does not know it.
+/// Tells whether a file of this owner is ours, root's, or of somebody whom this user namespace does not know.
+fn is_own_user(user: u32) -> bool {
+    user == 0 || user == OVERFLOW_USER || user == rustix::process::geteuid().as_raw()
+}
+
 fn is_own_group(group: u32) -> bool {
     let own = || rustix::process::getgroups().is_ok_and(|all| all.iter().any(|one| one.as_raw() == group));
     group == 0 || group == OVERFLOW_GROUP || group == rustix::process::getegid().as_raw() || own()
