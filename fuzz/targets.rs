@@ -289,7 +289,7 @@ impl Kept {
 
     /// What the store gives now.
     fn given(&self) -> rootstrata::error::Result<(String, String, Vec<u8>)> {
-        let (newest, path) = (SnapshotRef::Id(2), self.directory.join("out.tar"));
+        let (newest, path) = (SnapshotRef::Id(2), self.directory.with_file_name("out.tar"));
         // The number of a parent goes when the parent goes, so nothing vouches for it.
         let mut log = inspect::log(&self.directory, None)?;
         log.iter_mut().for_each(|one| one.snapshot.parent_id = None);

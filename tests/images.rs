@@ -371,7 +371,7 @@ open("image.tar", "wb").write(tar(members + [("manifest.json", json.dumps([item]
     for (change, expected) in [
         ("members[0] = (members[0][0], config + b' ')", "the content of "),
         ("members[1] = ('one/layer.tar', tar([('f', b'another')]))", "is damaged"),
-        ("members.pop(1)", "two/layer.tar is missing"),
+        ("members.pop(1)", "one/layer.tar is missing"),
         ("members[2] = ('two/layer.tar', 'layer.tar')", "two/layer.tar is missing"),
         ("item['Layers'].pop()", "another number of layers"),
         ("item['Config'] = '../../etc/passwd'", "etc/passwd is missing"),

@@ -625,3 +625,40 @@ fn the_layers_of_every_snapshot_give_the_tree_that_was_there_part_3() {
 fn the_layers_of_every_snapshot_give_the_tree_that_was_there_part_4() {
     run_part();
 }
+
+/// Rounds that were found by chance: an inode has names among what is planned and elsewhere.
+#[test]
+fn an_inode_with_names_in_the_part_and_elsewhere_is_planned_as_all_of_it() {
+    use Edit::*;
+    let recorded = |stage, compression, threads| Recorded {
+        stage,
+        run: None,
+        parent_back: None,
+        policy: 1,
+        compression,
+        threads,
+    };
+    let first = vec![
+        Write((6, 0), 0, 0),
+        Link(0, (402, 1)),
+        Link(58, (227, 0)),
+        Symlink((945, 5), 727),
+        Link(921, (764, 3)),
+        Mkdir((474, 0)),
+        Remove(454),
+        Write((352, 1), 202, 512),
+    ];
+    let second =
+        vec![Rewrite(631, 172), Touch(338, 315_619_200, 1), Touch(371, 5, 0), Device((138, 3), false, 267)];
+    let third = vec![Mkdir((841, 5)), Link(977, (341, 0)), Append(277, 38)];
+    let last =
+        vec![RemoveXattr(162, 0), Write((672, 8), 3, 4), Exchange(162, 550), Link(702, (558, 5)), Cut(655)];
+    let rounds = [
+        (first, recorded(0, 3, 2)),
+        (second, recorded(1, 3, 3)),
+        (third, recorded(1, 4, 1)),
+        (Vec::new(), recorded(0, 1, 2)),
+        (last, recorded(0, 1, 3)),
+    ];
+    agree(&rounds, true).unwrap();
+}

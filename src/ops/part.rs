@@ -20,6 +20,7 @@ use crate::model::policy::{MtimeRule, Policy, Profile};
 use crate::model::stamp::StatKind;
 use crate::model::tree::content_bytes;
 use crate::store::{Layer, LayerUse, Snapshot, Store};
+use std::collections::HashSet;
 use std::num::NonZeroUsize;
 
 /// Where more than one path in so many has changed, all are looked at.
@@ -88,6 +89,9 @@ impl Part {
         let (all, dead_bytes) = (last.totals(), last.dead_bytes);
         let (mut below, state, updates) = last.read(&Lookups { store, paths: &differing, threads })?;
         let found: Vec<Option<usize>> = looked.found().positions(differing.iter()).collect();
+        if have_names_elsewhere(looked, &found) {
+            return Ok(None);
+        }
 
         let before = below.overlay();
         if parts_links(&below) || before.has_lone_links() {
@@ -254,6 +258,19 @@ fn matters_elsewhere(looked: &Look, policy: &Policy) -> bool {
         by_packages && found.stat.kind == StatKind::Symlink || is_source(found.path.key())
     };
     looked.unknown().iter().any(matters) || looked.gone().iter().any(|key| is_source(key))
+}
+
+/// Tells whether an inode has names at these places and at others. A directory that is moved takes names along without a change
+/// of their inodes, so that the stamps of the other names still vouch.
+fn have_names_elsewhere(looked: &Look, places: &[Option<usize>]) -> bool {
+    let inode = |at: usize| {
+        let (_, stat) = looked.at(at);
+        (stat.nlink > 1 && stat.kind != StatKind::Directory).then_some((stat.device, stat.inode))
+    };
+    let places: HashSet<usize> = places.iter().flatten().copied().collect();
+    let inodes: HashSet<_> = places.iter().filter_map(|at| inode(*at)).collect();
+    let is_one = |at: usize| inode(at).is_some_and(|inode| inodes.contains(&inode));
+    !inodes.is_empty() && (0..looked.found().len()).any(|at| is_one(at) && !places.contains(&at))
 }
 
 /// Tells whether an update takes a name out of a hardlink group: the group's other names would have to be known. The names of
