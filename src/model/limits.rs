@@ -34,8 +34,3 @@ pub const LEAST_UNPACKED_BYTES: u64 = 256 << 30;
 
 /// What it may unpack to beyond that, as a multiple of the blob: deflate comes to 1,032 at most, zstd to thirty times that.
 pub const LARGEST_RATIO: u64 = 1100;
-
-/// Returns the most that a blob of this length may unpack to.
-pub fn most_unpacked_bytes(blob_bytes: u64) -> u64 {
-    LEAST_UNPACKED_BYTES.max(LARGEST_RATIO.saturating_mul(blob_bytes))
-}
