@@ -237,12 +237,12 @@ fn empty(directory: OwnedFd) -> rustix::io::Result<()> {
     Ok(())
 }
 
-/// Tells whether a group is root's, this process is in it, or this user namespace does not know it.
 /// Tells whether a file of this owner is ours, root's, or of somebody whom this user namespace does not know.
 fn is_own_user(user: u32) -> bool {
     user == 0 || user == OVERFLOW_USER || user == rustix::process::geteuid().as_raw()
 }
 
+/// Tells whether a group is root's, this process is in it, or this user namespace does not know it.
 fn is_own_group(group: u32) -> bool {
     let own = || rustix::process::getgroups().is_ok_and(|all| all.iter().any(|one| one.as_raw() == group));
     group == 0 || group == OVERFLOW_GROUP || group == rustix::process::getegid().as_raw() || own()
