@@ -82,19 +82,30 @@ pub(crate) const ALL: &[Target] = &[
 ];
 
 const fn fast(name: &'static str, run: fn(&[u8])) -> Target {
-    Target { name, run, is_slow: false }
+    Target {
+        name,
+        run,
+        is_slow: false,
+    }
 }
 
 const fn slow(name: &'static str, run: fn(&[u8])) -> Target {
-    Target { name, run, is_slow: true }
+    Target {
+        name,
+        run,
+        is_slow: true,
+    }
 }
 
 /// A blob of rpm's `Packages` table.
 fn rpm_header(data: &[u8]) {
-    let Some(header) = Header::parse(data) else { return };
+    let Some(header) = Header::parse(data) else {
+        return;
+    };
     // Nothing in it can be longer than what it was read from, so neither is the list: names, digests and targets.
     assert!(header.files.bytes().len() <= 40 * data.len() + 64);
-    let list = FileList::from_bytes(header.files.bytes().to_vec()).expect("a list that was made reads back");
+    let list = FileList::from_bytes(header.files.bytes().to_vec())
+        .expect("a list that was made reads back");
     assert_eq!(list, header.files);
     let directories = list.directories().count();
     assert!(list.files().all(|file| file.directory < directories));
@@ -136,7 +147,11 @@ fn rpm_database(data: &[u8]) {
         });
     }
     SCRATCH.with(|scratch| {
-        for name in ["rpmdb.sqlite-wal", "rpmdb.sqlite-shm", "rpmdb.sqlite-journal"] {
+        for name in [
+            "rpmdb.sqlite-wal",
+            "rpmdb.sqlite-shm",
+            "rpmdb.sqlite-journal",
+        ] {
             let _ = std::fs::remove_file(scratch.path().join(name));
         }
         let bytes = match data.split_first() {
@@ -145,9 +160,13 @@ fn rpm_database(data: &[u8]) {
         };
         std::fs::write(scratch.path().join(rpm::SQLITE), bytes).expect("room for a file");
         let mut packages = 0;
-        let read = rpm::read(scratch.path(), Path::new("/rpmdb.sqlite"), |_| packages += 1);
+        let read = rpm::read(scratch.path(), Path::new("/rpmdb.sqlite"), |_| {
+            packages += 1
+        });
         assert!(packages <= 1 << 16);
-        assert!(read.is_ok() || read.is_err_and(|error| error.to_string().contains("/rpmdb.sqlite")));
+        assert!(
+            read.is_ok() || read.is_err_and(|error| error.to_string().contains("/rpmdb.sqlite"))
+        );
     });
 }
 
@@ -186,14 +205,21 @@ fn rpm_paths(data: &[u8]) {
 }
 
 fn reference(data: &[u8]) {
-    let Ok(text) = std::str::from_utf8(data) else { return };
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
     if let Ok(reference) = SnapshotRef::parse(text) {
-        assert_eq!(SnapshotRef::parse(&reference.to_string()).expect("what is shown is read"), reference);
+        assert_eq!(
+            SnapshotRef::parse(&reference.to_string()).expect("what is shown is read"),
+            reference
+        );
     }
 }
 
 fn names(data: &[u8]) {
-    let Ok(text) = std::str::from_utf8(data) else { return };
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
     if let Some(series) = series_from(text) {
         check_series(&series).expect("a name that was made is one");
     }
@@ -206,9 +232,19 @@ fn names(data: &[u8]) {
 /// The first line is a path, the others are globs.
 fn globs(data: &[u8]) {
     let mut lines = data.split(|b| *b == b'\n');
-    let path = lines.next().and_then(EntryPath::from_slashed).unwrap_or_default();
-    let globs: Vec<String> = lines.take(8).map(|line| String::from_utf8_lossy(line).into_owned()).collect();
-    let policy = Policy { exclude: globs.clone(), volatile: globs, ..Policy::mock() };
+    let path = lines
+        .next()
+        .and_then(EntryPath::from_slashed)
+        .unwrap_or_default();
+    let globs: Vec<String> = lines
+        .take(8)
+        .map(|line| String::from_utf8_lossy(line).into_owned())
+        .collect();
+    let policy = Policy {
+        exclude: globs.clone(),
+        volatile: globs,
+        ..Policy::mock()
+    };
     if let Ok(rules) = policy.rules("bootstrap") {
         // The root itself is never left out.
         assert!(!rules.excludes(&EntryPath::root()));
@@ -220,9 +256,15 @@ fn globs(data: &[u8]) {
 }
 
 fn path(data: &[u8]) {
-    for path in [EntryPath::from_key(data), EntryPath::from_slashed(data)].into_iter().flatten() {
+    for path in [EntryPath::from_key(data), EntryPath::from_slashed(data)]
+        .into_iter()
+        .flatten()
+    {
         assert_eq!(EntryPath::from_key(path.key()).as_ref(), Some(&path));
-        assert_eq!(EntryPath::from_slashed(&path.slashed()).as_ref(), Some(&path));
+        assert_eq!(
+            EntryPath::from_slashed(&path.slashed()).as_ref(),
+            Some(&path)
+        );
         if let Some(parent) = path.parent() {
             assert!(path.is_beneath(&parent) && parent < path && parent.join(path.name()) == path);
         }
@@ -237,7 +279,9 @@ fn xattrs(data: &[u8]) {
 }
 
 fn digests(data: &[u8]) {
-    let Ok(text) = std::str::from_utf8(data) else { return };
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
     assert!(Digest::parse(text).is_none_or(|digest| digest.to_string() == text));
     assert!(LayerKey::parse(text).is_none_or(|key| key.to_string() == text));
 }
@@ -248,12 +292,24 @@ fn printed(data: &[u8]) {
 }
 
 fn index(data: &[u8]) {
-    let blob = rootstrata::oci::Blob { digest: Digest([7; 32]), size_bytes: 9 };
-    let images = [Image { manifest: blob, name: Some("s:built".to_owned()), origin: None }];
+    let blob = rootstrata::oci::Blob {
+        digest: Digest([7; 32]),
+        size_bytes: 9,
+    };
+    let images = [Image {
+        manifest: blob,
+        name: Some("s:built".to_owned()),
+        origin: None,
+    }];
     if let Ok(merged) = merge(data, &images, Path::new("index.json")) {
-        let again = merge(&merged, &images, Path::new("index.json")).expect("what was merged is an index");
+        let again =
+            merge(&merged, &images, Path::new("index.json")).expect("what was merged is an index");
         assert_eq!(again, merged);
-        assert!(String::from_utf8(merged).expect("JSON is text").contains("s:built"));
+        assert!(
+            String::from_utf8(merged)
+                .expect("JSON is text")
+                .contains("s:built")
+        );
     }
 }
 
@@ -276,13 +332,24 @@ impl Kept {
         std::fs::create_dir_all(root.join("d")).expect("a directory");
         for stage in ["one", "two"] {
             std::fs::write(root.join("d").join(stage), stage).expect("a file");
-            let options =
-                Options { series: Some("s".to_owned()), stage: Some(stage.to_owned()), ..Options::default() };
+            let options = Options {
+                series: Some("s".to_owned()),
+                stage: Some(stage.to_owned()),
+                ..Options::default()
+            };
             snapshot(&directory, &root, &options, &Silent).expect("a snapshot");
         }
         let names = ["rootstrata.sqlite", "index.json"];
-        let files = names.map(|name| (name, std::fs::read(directory.join(name)).expect("a file"))).into();
-        let mut kept = Self { directory, files, log: String::new(), ls: String::new(), archive: Vec::new() };
+        let files = names
+            .map(|name| (name, std::fs::read(directory.join(name)).expect("a file")))
+            .into();
+        let mut kept = Self {
+            directory,
+            files,
+            log: String::new(),
+            ls: String::new(),
+            archive: Vec::new(),
+        };
         (kept.log, kept.ls, kept.archive) = kept.given().expect("a sound store");
         kept
     }
@@ -294,7 +361,10 @@ impl Kept {
         let mut log = inspect::log(&self.directory, None)?;
         log.iter_mut().for_each(|one| one.snapshot.parent_id = None);
         let log = format!("{log:?}");
-        let ls = format!("{:?}", inspect::ls(&self.directory, &newest, &EntryPath::root())?);
+        let ls = format!(
+            "{:?}",
+            inspect::ls(&self.directory, &newest, &EntryPath::root())?
+        );
         let request = Request {
             snapshot: newest,
             path: path.clone(),
@@ -310,7 +380,11 @@ impl Kept {
 
     /// Wants a store with this file to give what it gave, or to name what is wrong.
     fn with(&self, name: &str, bytes: &[u8]) {
-        for side in ["rootstrata.sqlite-wal", "rootstrata.sqlite-shm", "rootstrata.sqlite-journal"] {
+        for side in [
+            "rootstrata.sqlite-wal",
+            "rootstrata.sqlite-shm",
+            "rootstrata.sqlite-journal",
+        ] {
             let _ = std::fs::remove_file(self.directory.join(side));
         }
         for (name, sound) in &self.files {
@@ -324,7 +398,12 @@ impl Kept {
                 assert!(archive == self.archive, "another archive");
             }
             Err(error) => {
-                assert!(error.to_string().contains(&self.directory.display().to_string()), "{error}")
+                assert!(
+                    error
+                        .to_string()
+                        .contains(&self.directory.display().to_string()),
+                    "{error}"
+                )
             }
         }
     }
@@ -348,10 +427,21 @@ fn decoded(codec: Codec, data: &[u8]) {
     if let Ok(input) = codec.decoder(data, path) {
         let _ = input.take(MOST_BYTES).read_to_end(&mut bytes);
     }
-    let source =
-        Source { input: Box::new(data), path, codec, diff_id: DiffId([0; 32]), tar_bytes: MOST_BYTES };
+    let source = Source {
+        input: Box::new(data),
+        path,
+        codec,
+        diff_id: DiffId([0; 32]),
+        tar_bytes: MOST_BYTES,
+    };
     let mut out = Vec::new();
-    let packed = repack(source, Compression::None, NonZeroUsize::MIN, &mut out, Path::new("out"));
+    let packed = repack(
+        source,
+        Compression::None,
+        NonZeroUsize::MIN,
+        &mut out,
+        Path::new("out"),
+    );
     assert!(packed.is_err(), "nothing hashes to zeros");
     assert!(out.len() as u64 <= MOST_BYTES + (1 << 20));
 }
@@ -380,7 +470,11 @@ fn tar(data: &[u8]) {
 /// A layer of anybody's, not compressed.
 fn layer(data: &[u8]) {
     let digest = Digest(Sha256::digest(data).into());
-    let blob = Blob { input: Box::new(data), path: Path::new("blob"), digest };
+    let blob = Blob {
+        input: Box::new(data),
+        path: Path::new("blob"),
+        digest,
+    };
     match read(blob, &mut |_, _| Ok(None)) {
         Err(error) => assert!(error.to_string().contains("blob"), "{error}"),
         Ok(found) => {
@@ -435,7 +529,9 @@ fn compressed(data: &[u8]) {
 
 fn holding(data: &[u8]) -> File {
     let mut file = tempfile::tempfile().expect("a file");
-    file.write_all(data).and_then(|()| file.rewind()).expect("room for a file");
+    file.write_all(data)
+        .and_then(|()| file.rewind())
+        .expect("room for a file");
     file
 }
 
@@ -443,7 +539,10 @@ fn holding(data: &[u8]) -> File {
 fn check_packages(packages: &[Installed], bytes: usize) {
     assert!(packages.is_sorted_by(|a, b| a.package <= b.package));
     for files in packages.iter().filter_map(|one| one.files.as_ref()) {
-        assert_eq!(FileList::from_bytes(files.bytes().to_vec()).as_ref(), Some(&**files));
+        assert_eq!(
+            FileList::from_bytes(files.bytes().to_vec()).as_ref(),
+            Some(&**files)
+        );
         assert!(files.bytes().len() <= 64 * bytes + 64);
     }
 }
@@ -451,8 +550,10 @@ fn check_packages(packages: &[Installed], bytes: usize) {
 /// Parts with a NUL between them: the status, then name and content of the other files.
 fn dpkg_status(data: &[u8]) {
     let parts: Vec<&[u8]> = data.split(|b| *b == 0).collect();
-    let files: HashMap<Vec<u8>, Vec<u8>> =
-        parts[1..].chunks_exact(2).map(|file| (file[0].to_vec(), file[1].to_vec())).collect();
+    let files: HashMap<Vec<u8>, Vec<u8>> = parts[1..]
+        .chunks_exact(2)
+        .map(|file| (file[0].to_vec(), file[1].to_vec()))
+        .collect();
     check_packages(&dpkg::read(parts[0], &files), data.len());
 }
 
@@ -479,7 +580,10 @@ fn source(data: &[u8]) {
         let shown = source.to_string();
         assert!(!shown.contains(char::is_control));
         if shown.as_bytes() == data {
-            assert_eq!(Side::parse(OsStr::new(&shown)).expect("what is shown is read"), source);
+            assert_eq!(
+                Side::parse(OsStr::new(&shown)).expect("what is shown is read"),
+                source
+            );
         }
     }
 }
@@ -488,13 +592,17 @@ fn source(data: &[u8]) {
 fn text(data: &[u8]) {
     let at = data.iter().position(|b| *b == 0xff).unwrap_or(data.len());
     let (old, new) = (&data[..at], data.get(at + 1..).unwrap_or_default());
-    let ContentDifference::Text(hunks) = compare_contents(old, new) else { return };
+    let ContentDifference::Text(hunks) = compare_contents(old, new) else {
+        return;
+    };
     assert_eq!(hunks.is_empty(), old == new);
     let mut left = old.split_inclusive(|b| *b == b'\n');
     let (mut patched, mut done) = (Vec::new(), 0);
     for hunk in hunks {
         let before = hunk.old.0 - usize::from(hunk.old.1 > 0);
-        left.by_ref().take(before - done).for_each(|line| patched.extend_from_slice(line));
+        left.by_ref()
+            .take(before - done)
+            .for_each(|line| patched.extend_from_slice(line));
         done = before + hunk.old.1;
         for line in hunk.lines {
             let whole = [&line.bytes[..], if line.is_unended { b"" } else { b"\n" }].concat();

@@ -41,9 +41,14 @@ fn package(lines: &[(u8, &[u8])]) -> Option<Installed> {
         release: release.to_owned(),
         arch: field(b'A').unwrap_or_default(),
         source_rpm: field(b'o').unwrap_or_default(),
-        build_time_s: field(b't').and_then(|time| time.parse().ok()).unwrap_or_default(),
+        build_time_s: field(b't')
+            .and_then(|time| time.parse().ok())
+            .unwrap_or_default(),
     };
-    Some(Installed { package, files: Some(Arc::new(files(lines))) })
+    Some(Installed {
+        package,
+        files: Some(Arc::new(files(lines))),
+    })
 }
 
 /// `F:` is a directory, the `R:` after it are files in it, and `Z:` after one is its digest.
@@ -62,7 +67,9 @@ fn files(lines: &[(u8, &[u8])]) -> FileList {
             b'F' => directory = Some(directory.map_or(0, |at| at + 1)),
             b'R' => {
                 let mut digest = Vec::new();
-                while let Some((field, value)) = lines.next_if(|(field, _)| matches!(field, b'a' | b'Z')) {
+                while let Some((field, value)) =
+                    lines.next_if(|(field, _)| matches!(field, b'a' | b'Z'))
+                {
                     if let (b'Z', Some(text)) = (field, value.strip_prefix(b"Q1")) {
                         digest = unbase64(text);
                     }
@@ -123,14 +130,25 @@ Z:Q1qUuLvHUqfVR+cyU1C7Gyjvzwmsc=\nF:usr/lib\nR:libc.so\n\nP:no-version\n\nP:last
         assert_eq!(all[1].package.build_time_s, 1_690_000_000);
         let files = all[1].files.as_ref().unwrap();
         let directories: Vec<_> = files.directories().collect();
-        let shown: Vec<_> =
-            files.files().map(|f| (directories[f.directory], f.name, f.digest.len())).collect();
-        assert_eq!(shown, [(&b"/lib/"[..], &b"ld-musl-x86_64.so.1"[..], 20), (b"/usr/lib/", b"libc.so", 0)]);
+        let shown: Vec<_> = files
+            .files()
+            .map(|f| (directories[f.directory], f.name, f.digest.len()))
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                (&b"/lib/"[..], &b"ld-musl-x86_64.so.1"[..], 20),
+                (b"/usr/lib/", b"libc.so", 0)
+            ]
+        );
     }
 
     #[test]
     fn base64_is_read_as_it_is_defined() {
-        assert_eq!(unbase64(b"AAECAwQFBgcICQoLDA0ODxAREhM=")[..], (0..20).collect::<Vec<u8>>()[..]);
+        assert_eq!(
+            unbase64(b"AAECAwQFBgcICQoLDA0ODxAREhM=")[..],
+            (0..20).collect::<Vec<u8>>()[..]
+        );
         assert_eq!(unbase64(b"????"), Vec::<u8>::new());
         assert_eq!(unbase64(b"AAEC"), Vec::<u8>::new());
     }

@@ -17,7 +17,9 @@ pub const INFO: &str = "var/lib/dpkg/info";
 
 /// Returns the packages that `status` says are installed, sorted. `info` are the files of [`INFO`] by name.
 pub fn read(status: &[u8], info: &HashMap<Vec<u8>, Vec<u8>>) -> Vec<Installed> {
-    let mut all: Vec<Installed> = paragraphs(status).filter_map(|fields| installed(&fields, info)).collect();
+    let mut all: Vec<Installed> = paragraphs(status)
+        .filter_map(|fields| installed(&fields, info))
+        .collect();
     all.sort_by(|a, b| a.package.cmp(&b.package));
     all
 }
@@ -31,7 +33,10 @@ fn paragraphs(text: &[u8]) -> impl Iterator<Item = Fields<'_>> {
         lines.peek()?;
         let mut fields = Fields::new();
         let mut last: &[u8] = b"";
-        for line in lines.by_ref().take_while(|line| !line.trim_ascii().is_empty()) {
+        for line in lines
+            .by_ref()
+            .take_while(|line| !line.trim_ascii().is_empty())
+        {
             if line.starts_with(b" ") || line.starts_with(b"\t") {
                 fields.entry(last).or_default().push(line.trim_ascii());
             } else if let Some(colon) = line.iter().position(|b| *b == b':') {
@@ -44,11 +49,18 @@ fn paragraphs(text: &[u8]) -> impl Iterator<Item = Fields<'_>> {
 }
 
 fn installed(fields: &Fields, info: &HashMap<Vec<u8>, Vec<u8>>) -> Option<Installed> {
-    let first = |name: &str| fields.get(name.as_bytes()).and_then(|lines| lines.first()).copied();
+    let first = |name: &str| {
+        fields
+            .get(name.as_bytes())
+            .and_then(|lines| lines.first())
+            .copied()
+    };
     let text = |name: &str| first(name).map(|value| String::from_utf8_lossy(value).into_owned());
     let (name, version) = (text("Package")?, text("Version")?);
     // Without a status, it is of an image that is made of packages that are there.
-    if first("Status").is_some_and(|status| status.rsplit(|b| *b == b' ').next() != Some(b"installed")) {
+    if first("Status")
+        .is_some_and(|status| status.rsplit(|b| *b == b' ').next() != Some(b"installed"))
+    {
         return None;
     }
     let (epoch, rest) = match version.split_once(':') {
@@ -61,9 +73,13 @@ fn installed(fields: &Fields, info: &HashMap<Vec<u8>, Vec<u8>>) -> Option<Instal
     let file = |ending: &str| {
         let plain = format!("{name}.{ending}");
         let of_arch = format!("{name}:{arch}.{ending}"); // where several architectures are installed side by side
-        info.get(plain.as_bytes()).or_else(|| info.get(of_arch.as_bytes()))
+        info.get(plain.as_bytes())
+            .or_else(|| info.get(of_arch.as_bytes()))
     };
-    let conffiles = fields.get(&b"Conffiles"[..]).map(Vec::as_slice).unwrap_or_default();
+    let conffiles = fields
+        .get(&b"Conffiles"[..])
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     let files = file("list").map(|list| Arc::new(files(list, file("md5sums"), conffiles)));
     let package = Package {
         epoch,
@@ -80,7 +96,10 @@ fn installed(fields: &Fields, info: &HashMap<Vec<u8>, Vec<u8>>) -> Option<Instal
 /// The paths of a list, with the digests that are known. Nothing else is: dpkg keeps neither modes nor sizes.
 fn files(list: &[u8], md5sums: Option<&Vec<u8>>, conffiles: &[&[u8]]) -> FileList {
     let mut digests: HashMap<&[u8], [u8; 16]> = HashMap::new();
-    let sums = md5sums.map(|sums| sums.split(|b| *b == b'\n')).into_iter().flatten();
+    let sums = md5sums
+        .map(|sums| sums.split(|b| *b == b'\n'))
+        .into_iter()
+        .flatten();
     for line in sums {
         if let Some((digest, path)) = line.split_first_chunk::<32>()
             && let Some(digest) = unhex(digest)
@@ -96,10 +115,17 @@ fn files(list: &[u8], md5sums: Option<&Vec<u8>>, conffiles: &[&[u8]]) -> FileLis
             is_config.insert(path, digest);
         }
     }
-    let paths = || list.split(|b| *b == b'\n').filter(|path| path.starts_with(b"/"));
+    let paths = || {
+        list.split(|b| *b == b'\n')
+            .filter(|path| path.starts_with(b"/"))
+    };
     let mut places: HashMap<&[u8], usize> = HashMap::new();
     let mut directories: Vec<&[u8]> = Vec::new();
-    let split = |path: &'_ [u8]| path.iter().rposition(|b| *b == b'/').map_or(0, |slash| slash + 1);
+    let split = |path: &'_ [u8]| {
+        path.iter()
+            .rposition(|b| *b == b'/')
+            .map_or(0, |slash| slash + 1)
+    };
     for path in paths() {
         let directory = &path[..split(path)];
         places.entry(directory).or_insert_with(|| {
@@ -110,9 +136,16 @@ fn files(list: &[u8], md5sums: Option<&Vec<u8>>, conffiles: &[&[u8]]) -> FileLis
     let mut builder = FileList::builder(DigestAlgorithm::MD5, &directories);
     for path in paths() {
         let at = split(path);
-        let name = if &path[at..] == b"." { b"" } else { &path[at..] }; // the root
+        let name = if &path[at..] == b"." {
+            b""
+        } else {
+            &path[at..]
+        }; // the root
         let config = is_config.get(path);
-        let digest = config.copied().flatten().or_else(|| digests.get(&path[1..]).copied());
+        let digest = config
+            .copied()
+            .flatten()
+            .or_else(|| digests.get(&path[1..]).copied());
         builder.push(&OwnedFile {
             directory: places[&path[..at]],
             name,
@@ -168,12 +201,18 @@ Package: no version
     fn installed_packages_come_with_their_files() {
         let list = b"/.\n/etc\n/etc/bash.bashrc\n/bin/bash\n\nrelative\n".to_vec();
         let sums = b"0123456789abcdef0123456789ABCDEF  bin/bash\nshort\n".to_vec();
-        let info = HashMap::from([(b"bash.list".to_vec(), list), (b"bash.md5sums".to_vec(), sums)]);
+        let info = HashMap::from([
+            (b"bash.list".to_vec(), list),
+            (b"bash.md5sums".to_vec(), sums),
+        ]);
         let all = read(TEXT.as_bytes(), &info);
         let names: Vec<_> = all.iter().map(|one| one.package.to_string()).collect();
         assert_eq!(names, ["bash-5.2.15-2+b7.amd64", "native-2:12.4"]);
         assert_eq!(
-            (all[0].package.source_rpm.as_str(), all[1].package.source_rpm.as_str()),
+            (
+                all[0].package.source_rpm.as_str(),
+                all[1].package.source_rpm.as_str()
+            ),
             ("bash", "native")
         );
         assert!(all[1].files.is_none());
@@ -183,13 +222,27 @@ Package: no version
             .files()
             .map(|f| {
                 let path = [directories[f.directory], f.name].concat();
-                (String::from_utf8(path).unwrap(), f.is_config(), f.digest.len())
+                (
+                    String::from_utf8(path).unwrap(),
+                    f.is_config(),
+                    f.digest.len(),
+                )
             })
             .collect();
-        let expected =
-            [("/", false, 0), ("/etc", false, 0), ("/etc/bash.bashrc", true, 16), ("/bin/bash", false, 16)];
-        assert_eq!(shown, expected.map(|(path, config, digest)| (path.to_owned(), config, digest)));
-        assert_eq!(FileList::from_bytes(files.bytes().to_vec()).as_ref(), Some(&**files));
+        let expected = [
+            ("/", false, 0),
+            ("/etc", false, 0),
+            ("/etc/bash.bashrc", true, 16),
+            ("/bin/bash", false, 16),
+        ];
+        assert_eq!(
+            shown,
+            expected.map(|(path, config, digest)| (path.to_owned(), config, digest))
+        );
+        assert_eq!(
+            FileList::from_bytes(files.bytes().to_vec()).as_ref(),
+            Some(&**files)
+        );
     }
 
     #[test]

@@ -18,7 +18,11 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum Error {
     /// A system call failed. `path` is as the user knows it.
     #[error("cannot {action} {}", show(path))]
-    Io { action: &'static str, path: PathBuf, source: io::Error },
+    Io {
+        action: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
 
     #[error("{} is not a directory", show(.0))]
     NotADirectory(PathBuf),
@@ -40,12 +44,19 @@ pub enum Error {
     Unrecordable { path: PathBuf, reason: &'static str },
     /// The kernel lacks what keeps reading inside the root safe.
     #[error("{what} is missing: Linux {since} or newer is needed")]
-    OldKernel { what: &'static str, since: &'static str },
+    OldKernel {
+        what: &'static str,
+        since: &'static str,
+    },
 
     #[error("bad glob {glob:?}: {reason}")]
     BadGlob { glob: String, reason: String },
     #[error("bad {what} name {name:?}: {rule}")]
-    BadName { what: &'static str, name: String, rule: &'static str },
+    BadName {
+        what: &'static str,
+        name: String,
+        rule: &'static str,
+    },
     #[error("no name for a series in {}: give --series", show(.0))]
     NoSeriesName(PathBuf),
     #[error("run {run} of {series} has all of the usual stages: give --stage")]
@@ -74,7 +85,11 @@ pub enum Error {
     #[error("snapshot {parent} cannot be the parent: {reason}")]
     UnfitParent { parent: i64, reason: &'static str },
 
-    #[error("the store {} is inside the root {}: exclude it, or keep it elsewhere", show(store), show(root))]
+    #[error(
+        "the store {} is inside the root {}: exclude it, or keep it elsewhere",
+        show(store),
+        show(root)
+    )]
     StoreInside { store: PathBuf, root: PathBuf },
     #[error("{} is inside a store", show(.0))]
     InsideStore(PathBuf),
@@ -82,11 +97,26 @@ pub enum Error {
     NoStore(PathBuf),
     #[error("{} holds other things and is no store", show(.0))]
     NotAStore(PathBuf),
-    #[error("{} was written by a newer rootstrata (format {found}, this one knows {known})", show(path))]
-    NewerStore { path: PathBuf, found: i64, known: i64 },
+    #[error(
+        "{} was written by a newer rootstrata (format {found}, this one knows {known})",
+        show(path)
+    )]
+    NewerStore {
+        path: PathBuf,
+        found: i64,
+        known: i64,
+    },
     /// Whoever may write there may have put anything there.
-    #[error("{} can be written to by {who}, so it is not trusted: chmod {mode} {}", show(path), show(path))]
-    OpenToOthers { path: PathBuf, who: &'static str, mode: &'static str },
+    #[error(
+        "{} can be written to by {who}, so it is not trusted: chmod {mode} {}",
+        show(path),
+        show(path)
+    )]
+    OpenToOthers {
+        path: PathBuf,
+        who: &'static str,
+        mode: &'static str,
+    },
     /// Likewise: its owner is neither this user nor root.
     #[error(
         "{} belongs to user {owner}, so it is not trusted: run as that user, or chown -R root {}",
@@ -97,14 +127,25 @@ pub enum Error {
     #[error("{} is locked by another process", show(.0))]
     Locked(PathBuf),
     #[error("database {} failed", show(path))]
-    Database { path: PathBuf, source: rusqlite::Error },
+    Database {
+        path: PathBuf,
+        source: rusqlite::Error,
+    },
     /// A record or a blob is not what it was when it was written.
     #[error("{} is damaged: {what}", show(path))]
     Damaged { path: PathBuf, what: String },
 
     /// A layer that somebody else wrote holds what none may.
-    #[error("the layer {} is malformed: {}{what}", show(path), member_prefix(member))]
-    BadLayer { path: PathBuf, member: PathBuf, what: String },
+    #[error(
+        "the layer {} is malformed: {}{what}",
+        show(path),
+        member_prefix(member)
+    )]
+    BadLayer {
+        path: PathBuf,
+        member: PathBuf,
+        what: String,
+    },
     /// What was named as an image is none that can be read.
     #[error("{} is no image that can be read: {what}", show(path))]
     BadImage { path: PathBuf, what: String },
@@ -124,9 +165,14 @@ pub enum Error {
 /// Some libraries put a path of their own, such as that of a temporary file, into an error; what the kernel said is
 /// beneath it.
 fn without_path(error: io::Error) -> io::Error {
-    let mut cause = error.get_ref().map(|wrapped| wrapped as &(dyn std::error::Error + 'static));
+    let mut cause = error
+        .get_ref()
+        .map(|wrapped| wrapped as &(dyn std::error::Error + 'static));
     while let Some(next) = cause {
-        if let Some(code) = next.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
+        if let Some(code) = next
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::raw_os_error)
+        {
             return io::Error::from_raw_os_error(code);
         }
         cause = next.source();
@@ -140,7 +186,11 @@ pub(crate) fn show(path: &Path) -> String {
 }
 
 fn member_prefix(member: &Path) -> String {
-    if member.as_os_str().is_empty() { "it ".to_owned() } else { format!("{}: ", show(member)) }
+    if member.as_os_str().is_empty() {
+        "it ".to_owned()
+    } else {
+        format!("{}: ", show(member))
+    }
 }
 
 impl Error {
@@ -150,7 +200,11 @@ impl Error {
         path: impl Into<PathBuf>,
     ) -> impl FnOnce(E) -> Self {
         let path = path.into();
-        move |source| Self::Io { action, path, source: without_path(source.into()) }
+        move |source| Self::Io {
+            action,
+            path,
+            source: without_path(source.into()),
+        }
     }
 
     /// Tells whether the database could not be looked at: the disk, its room or somebody's rights are in the way, whatever
@@ -159,15 +213,29 @@ impl Error {
         use rusqlite::ErrorCode::{
             CannotOpen, DiskFull, OutOfMemory, PermissionDenied, ReadOnly, SystemIoFailure,
         };
-        let Self::Database { source, .. } = self else { return false };
-        let Some(error) = source.sqlite_error() else { return false };
-        let codes = [CannotOpen, DiskFull, OutOfMemory, PermissionDenied, ReadOnly, SystemIoFailure];
+        let Self::Database { source, .. } = self else {
+            return false;
+        };
+        let Some(error) = source.sqlite_error() else {
+            return false;
+        };
+        let codes = [
+            CannotOpen,
+            DiskFull,
+            OutOfMemory,
+            PermissionDenied,
+            ReadOnly,
+            SystemIoFailure,
+        ];
         // What is too short is damaged.
         codes.contains(&error.code) && error.extended_code != rusqlite::ffi::SQLITE_IOERR_SHORT_READ
     }
 
     /// Says that a record of the store at `path` does not hold what it must.
     pub(crate) fn damaged(path: impl Into<PathBuf>, what: impl Into<String>) -> Self {
-        Self::Damaged { path: path.into(), what: what.into() }
+        Self::Damaged {
+            path: path.into(),
+            what: what.into(),
+        }
     }
 }

@@ -26,7 +26,9 @@ pub fn wait(lock: File, hold: Hold, path: &Path, of: &Path, patience: Duration) 
     };
     match tried {
         Ok(()) => return Ok(lock),
-        Err(TryLockError::WouldBlock) if patience.is_zero() => return Err(Error::Locked(of.to_owned())),
+        Err(TryLockError::WouldBlock) if patience.is_zero() => {
+            return Err(Error::Locked(of.to_owned()));
+        }
         Err(TryLockError::WouldBlock) => {}
         Err(TryLockError::Error(e)) => return Err(failed()(e)),
     }
@@ -39,7 +41,9 @@ pub fn wait(lock: File, hold: Hold, path: &Path, of: &Path, patience: Duration) 
         };
         let _ = sender.send(locked.map(|()| lock));
     };
-    std::thread::Builder::new().spawn(waiting).map_err(failed())?;
+    std::thread::Builder::new()
+        .spawn(waiting)
+        .map_err(failed())?;
     match receiver.recv_timeout(patience) {
         Ok(locked) => locked.map_err(failed()),
         Err(_) => Err(Error::Locked(of.to_owned())),

@@ -24,7 +24,11 @@ fn main() -> ExitCode {
         },
         Err(error) => {
             cli::say(&format!("rootstrata: error: {}", with_causes(&error)));
-            ExitCode::from(if matches!(error, Error::Locked(_)) { LOCKED } else { TROUBLE })
+            ExitCode::from(if matches!(error, Error::Locked(_)) {
+                LOCKED
+            } else {
+                TROUBLE
+            })
         }
     }
 }

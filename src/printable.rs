@@ -61,13 +61,19 @@ mod tests {
 
     #[test]
     fn text_stays_as_it_is() {
-        assert_eq!(printable("usr/lib/größe – x".as_bytes()), "usr/lib/größe – x");
+        assert_eq!(
+            printable("usr/lib/größe – x".as_bytes()),
+            "usr/lib/größe – x"
+        );
     }
 
     #[test]
     fn control_sequences_and_invalid_bytes_are_escaped() {
         assert_eq!(printable(b"a\x1b[2Jb\nc\\\xff"), "a\\x1b[2Jb\\nc\\\\\\xff");
         assert_eq!(printable_line(b"a\tb\\c\r\x1b\n"), "a\tb\\c\\x0d\\x1b\\n");
-        assert_eq!(printable("\u{9b}\u{202e}".as_bytes()), "\\xc2\\x9b\\xe2\\x80\\xae");
+        assert_eq!(
+            printable("\u{9b}\u{202e}".as_bytes()),
+            "\\xc2\\x9b\\xe2\\x80\\xae"
+        );
     }
 }

@@ -68,7 +68,15 @@ impl<'a> Member<'a> {
     /// Returns a regular file of root's with mode 0644 and time 0.
     pub fn file(path: &'a [u8], size_bytes: u64) -> Self {
         let kind = MemberKind::File(size_bytes);
-        Self { path, kind, mode: 0o644, uid: 0, gid: 0, mtime_s: 0, records: Vec::new() }
+        Self {
+            path,
+            kind,
+            mode: 0o644,
+            uid: 0,
+            gid: 0,
+            mtime_s: 0,
+            records: Vec::new(),
+        }
     }
 
     /// Appends the header, with its extended one where it needs one, to `out`. Fails where a device number is
@@ -80,7 +88,10 @@ impl<'a> Member<'a> {
         records.sort();
         if !records.is_empty() && write_extended(&records, out) > LARGEST_EXTENDED_BYTES {
             let reason = "its attributes and names are larger than 1 MiB, which no engine reads";
-            return Err(Error::Unpackable { path: shown(self.path), reason });
+            return Err(Error::Unpackable {
+                path: shown(self.path),
+                reason,
+            });
         }
         header.set_cksum();
         out.extend_from_slice(header.as_bytes());
@@ -98,20 +109,33 @@ impl<'a> Member<'a> {
             MemberKind::Symlink(target) => (EntryType::Symlink, 0, target, None),
             MemberKind::Directory => (EntryType::Directory, 0, &b""[..], None),
             MemberKind::Fifo => (EntryType::Fifo, 0, &b""[..], None),
-            MemberKind::CharDevice(major, minor) => (EntryType::Char, 0, &b""[..], Some((major, minor))),
-            MemberKind::BlockDevice(major, minor) => (EntryType::Block, 0, &b""[..], Some((major, minor))),
+            MemberKind::CharDevice(major, minor) => {
+                (EntryType::Char, 0, &b""[..], Some((major, minor)))
+            }
+            MemberKind::BlockDevice(major, minor) => {
+                (EntryType::Block, 0, &b""[..], Some((major, minor)))
+            }
         };
         copy_cut(&mut block[157..157 + LONGEST_NAME], target);
         header.set_entry_type(kind);
         let (major, minor) = device.unwrap_or((0, 0));
         if u64::from(major.max(minor)) > LARGEST_ID {
             let reason = "tar has no field for a device number this large";
-            return Err(Error::Unpackable { path: shown(self.path), reason });
+            return Err(Error::Unpackable {
+                path: shown(self.path),
+                reason,
+            });
         }
         let block = header.as_mut_bytes();
         put_octal(&mut block[100..108], u64::from(self.mode));
-        put_octal(&mut block[108..116], fitting(u64::from(self.uid), LARGEST_ID));
-        put_octal(&mut block[116..124], fitting(u64::from(self.gid), LARGEST_ID));
+        put_octal(
+            &mut block[108..116],
+            fitting(u64::from(self.uid), LARGEST_ID),
+        );
+        put_octal(
+            &mut block[116..124],
+            fitting(u64::from(self.gid), LARGEST_ID),
+        );
         put_octal(&mut block[124..136], fitting(size, LARGEST_SIZE));
         let mtime = u64::try_from(self.mtime_s).map_or(0, |time| fitting(time, LARGEST_SIZE));
         put_octal(&mut block[136..148], mtime);
@@ -127,7 +151,9 @@ impl<'a> Member<'a> {
             add("path", self.path.to_vec());
         }
         match self.kind {
-            MemberKind::Link(target) | MemberKind::Symlink(target) if target.len() > LONGEST_NAME => {
+            MemberKind::Link(target) | MemberKind::Symlink(target)
+                if target.len() > LONGEST_NAME =>
+            {
                 add("linkpath", target.to_vec());
             }
             MemberKind::File(size) if size > LARGEST_SIZE => add("size", size.to_string().into()),
@@ -147,7 +173,9 @@ impl<'a> Member<'a> {
 
 /// Fills a field with a number that fits: octal digits, and a NUL. The crate's own way formats each into a string first.
 fn put_octal(field: &mut [u8], mut value: u64) {
-    let Some((end, digits)) = field.split_last_mut() else { return };
+    let Some((end, digits)) = field.split_last_mut() else {
+        return;
+    };
     *end = 0;
     for digit in digits.iter_mut().rev() {
         *digit = b'0' + (value & 7) as u8;
@@ -248,7 +276,8 @@ mod tests {
     /// The records of the extended header that `bytes` begins with.
     fn records(bytes: &[u8]) -> String {
         assert_eq!(bytes[156], b'x');
-        let size = usize::from_str_radix(std::str::from_utf8(&bytes[124..135]).unwrap(), 8).unwrap();
+        let size =
+            usize::from_str_radix(std::str::from_utf8(&bytes[124..135]).unwrap(), 8).unwrap();
         String::from_utf8(bytes[512..512 + size].to_vec()).unwrap()
     }
 
@@ -268,7 +297,9 @@ mod tests {
         let name = [b'n'; 101];
         let mut member = Member::file(&name, LARGEST_SIZE + 1);
         (member.uid, member.gid, member.mtime_s) = (u32::MAX, 2_097_152, -1);
-        member.records.push((b"SCHILY.xattr.user.a".to_vec(), b"v".to_vec()));
+        member
+            .records
+            .push((b"SCHILY.xattr.user.a".to_vec(), b"v".to_vec()));
         let expected = format!(
             "25 SCHILY.xattr.user.a=v\n15 gid=2097152\n12 mtime=-1\n111 path={}\n19 size=8589934592\n18 uid=4294967295\n",
             "n".repeat(101)
@@ -282,7 +313,13 @@ mod tests {
             let mut body = Vec::new();
             push_record(&mut body, b"k", &vec![b'v'; value]);
             let digits = body.iter().position(|b| *b == b' ').unwrap();
-            assert_eq!(std::str::from_utf8(&body[..digits]).unwrap().parse::<usize>().unwrap(), body.len());
+            assert_eq!(
+                std::str::from_utf8(&body[..digits])
+                    .unwrap()
+                    .parse::<usize>()
+                    .unwrap(),
+                body.len()
+            );
         }
     }
 

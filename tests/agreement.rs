@@ -18,7 +18,8 @@ fn chroot(name: &str) -> PathBuf {
     let all = std::env::var_os("ROOTSTRATA_CHROOTS")
         .expect("ROOTSTRATA_CHROOTS is not set: scripts/test sets it to what fixtures/chroots/make has made");
     let path = Path::new(&all).join(name);
-    path.canonicalize().unwrap_or_else(|e| panic!("{}: {e}; see fixtures/chroots/make", path.display()))
+    path.canonicalize()
+        .unwrap_or_else(|e| panic!("{}: {e}; see fixtures/chroots/make", path.display()))
 }
 
 /// What diff(1) says of two trees: a path with `+` or `-` in front, or with nothing where both have it. Of what is only on
@@ -30,13 +31,19 @@ fn by_diff(a: &Path, b: &Path) -> BTreeSet<String> {
         .args([a, b])
         .output()
         .unwrap();
-    assert!(matches!(output.status.code(), Some(0 | 1)), "{}", text(&output.stderr));
-    let below = |path: &str, root: &Path| path.strip_prefix(root.to_str().unwrap()).map(str::to_owned);
+    assert!(
+        matches!(output.status.code(), Some(0 | 1)),
+        "{}",
+        text(&output.stderr)
+    );
+    let below =
+        |path: &str, root: &Path| path.strip_prefix(root.to_str().unwrap()).map(str::to_owned);
     let mut all = BTreeSet::new();
     for line in text(&output.stdout).lines() {
-        let differs = line
-            .strip_suffix(" differ")
-            .and_then(|rest| rest.strip_prefix("Files ").or(rest.strip_prefix("Symbolic links ")));
+        let differs = line.strip_suffix(" differ").and_then(|rest| {
+            rest.strip_prefix("Files ")
+                .or(rest.strip_prefix("Symbolic links "))
+        });
         if let Some(rest) = line.strip_prefix("Only in ") {
             let (directory, name) = rest.split_once(": ").unwrap();
             let (sign, directory) = match below(directory, a) {
@@ -65,7 +72,11 @@ fn by_diff(a: &Path, b: &Path) -> BTreeSet<String> {
         "/var/cache/libdnf5/",
         "/var/cache/PackageKit/",
     ];
-    all.retain(|path| !hollow.iter().any(|hollow| path.trim_start_matches(['+', '-']).starts_with(hollow)));
+    all.retain(|path| {
+        !hollow
+            .iter()
+            .any(|hollow| path.trim_start_matches(['+', '-']).starts_with(hollow))
+    });
     all
 }
 
@@ -80,17 +91,24 @@ fn by_us(compared: &Value) -> BTreeSet<String> {
             "removed" => "-",
             _ => "",
         };
-        let what: Vec<&str> =
-            file["what"].as_array().unwrap().iter().map(|one| one.as_str().unwrap()).collect();
+        let what: Vec<&str> = file["what"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| one.as_str().unwrap())
+            .collect();
         if sign.is_empty() {
-            if ["content", "type", "target"].iter().any(|aspect| what.contains(aspect)) {
+            if ["content", "type", "target"]
+                .iter()
+                .any(|aspect| what.contains(aspect))
+            {
                 all.insert(path.clone());
             }
             continue;
         }
-        let is_beneath = top
-            .as_ref()
-            .is_some_and(|top| path.starts_with(&format!("{}/", top.trim_start_matches(['+', '-']))));
+        let is_beneath = top.as_ref().is_some_and(|top| {
+            path.starts_with(&format!("{}/", top.trim_start_matches(['+', '-'])))
+        });
         if !is_beneath {
             top = Some(format!("{sign}{path}"));
             all.insert(format!("{sign}{path}"));
@@ -102,19 +120,37 @@ fn by_us(compared: &Value) -> BTreeSet<String> {
 /// What rpm says of a root's packages, asked of a copy of its database.
 fn by_rpm(root: &Path, format: &str) -> BTreeSet<String> {
     let copy = tempfile::tempdir().unwrap();
-    sh(copy.path(), &format!("cp {}/var/lib/rpm/rpmdb.sqlite* .", root.display()));
-    let lines = succeeds(Command::new("rpm").arg("--dbpath").arg(copy.path()).args(["-qa", "--qf", format]));
+    sh(
+        copy.path(),
+        &format!("cp {}/var/lib/rpm/rpmdb.sqlite* .", root.display()),
+    );
+    let lines = succeeds(
+        Command::new("rpm")
+            .arg("--dbpath")
+            .arg(copy.path())
+            .args(["-qa", "--qf", format]),
+    );
     lines.lines().map(str::to_owned).collect()
 }
 
 fn name_of_package(package: &Value) -> String {
     let text = |field: &str| package[field].as_str().unwrap();
-    let epoch = package["epoch"].as_i64().map_or(String::new(), |epoch| format!("{epoch}:"));
-    format!("{}-{epoch}{}-{}.{}", text("name"), text("version"), text("release"), text("arch"))
+    let epoch = package["epoch"]
+        .as_i64()
+        .map_or(String::new(), |epoch| format!("{epoch}:"));
+    format!(
+        "{}-{epoch}{}-{}.{}",
+        text("name"),
+        text("version"),
+        text("release"),
+        text("arch")
+    )
 }
 
-const PAIRS: [(&str, &str, &str); 2] =
-    [("boot-day0", "boot-day1", "bootstrap"), ("deps-day0", "deps-day1", "deps-installed")];
+const PAIRS: [(&str, &str, &str); 2] = [
+    ("boot-day0", "boot-day1", "bootstrap"),
+    ("deps-day0", "deps-day1", "deps-installed"),
+];
 
 #[test]
 fn the_same_paths_and_packages_differ_as_diff_and_rpm_say() {
@@ -147,7 +183,13 @@ fn the_same_paths_and_packages_differ_as_diff_and_rpm_say() {
 /// (`M`), target (`L`), time (`T`).
 fn by_rpm_verify(root: &Path) -> BTreeSet<(String, String)> {
     let mut verify = Command::new("rpm");
-    verify.arg("--root").arg(root).args(["--dbpath", "/var/lib/rpm", "-Va", "--nodeps", "--noscripts"]);
+    verify.arg("--root").arg(root).args([
+        "--dbpath",
+        "/var/lib/rpm",
+        "-Va",
+        "--nodeps",
+        "--noscripts",
+    ]);
     let output = verify.output().unwrap(); // 1 where anything is not as packaged
     let stdout = text(&output.stdout);
     let lines = stdout.lines().filter_map(|line| {
@@ -156,9 +198,17 @@ fn by_rpm_verify(root: &Path) -> BTreeSet<(String, String)> {
             return Some((path.to_owned(), flags.to_owned()));
         }
         let has = |letter: char| flags.contains(letter);
-        let letters = [("C", has('S') || has('5')), ("M", has('M')), ("L", has('L')), ("T", has('T'))];
-        let letters: String =
-            letters.into_iter().filter(|(_, differs)| *differs).map(|(letter, _)| letter).collect();
+        let letters = [
+            ("C", has('S') || has('5')),
+            ("M", has('M')),
+            ("L", has('L')),
+            ("T", has('T')),
+        ];
+        let letters: String = letters
+            .into_iter()
+            .filter(|(_, differs)| *differs)
+            .map(|(letter, _)| letter)
+            .collect();
         (!letters.is_empty()).then(|| (path.to_owned(), letters))
     });
     lines.collect()
@@ -167,7 +217,10 @@ fn by_rpm_verify(root: &Path) -> BTreeSet<(String, String)> {
 #[test]
 fn what_is_not_as_packaged_is_what_rpm_verifies() {
     let bench = Bench::new();
-    sh(&bench.path(""), &format!("cp -a {} root", chroot("boot-day1").display()));
+    sh(
+        &bench.path(""),
+        &format!("cp -a {} root", chroot("boot-day1").display()),
+    );
     let root = bench.path("root");
     bench.snapshot(&root, "--profile plain --stage bootstrap");
     let before = by_rpm_verify(&root);
@@ -210,21 +263,45 @@ fn what_is_not_as_packaged_is_what_rpm_verifies() {
     let after = by_rpm_verify(&root);
     bench.snapshot(&root, "--profile plain --stage bootstrap");
     let compared = bench.compared(["1", "2", "--verify"]);
-    let ours = compared["files"].as_array().unwrap().iter().filter_map(|file| {
-        let owner = &file["new_owner"];
-        let deviations: Vec<&str> =
-            owner["deviations"].as_array()?.iter().map(|one| one.as_str().unwrap()).collect();
-        let has = |aspect: &str| deviations.contains(&aspect);
-        let is_other = has("content") || owner["as_packaged"] == false;
-        let letters = [("C", is_other), ("M", has("mode")), ("L", has("target")), ("T", has("mtime"))];
-        let letters: String =
-            letters.into_iter().filter(|(_, differs)| *differs).map(|(letter, _)| letter).collect();
-        let letters = if owner["missing"] == true { "missing".to_owned() } else { letters };
-        (!letters.is_empty()).then(|| (name_of(file), letters))
-    });
+    let ours = compared["files"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|file| {
+            let owner = &file["new_owner"];
+            let deviations: Vec<&str> = owner["deviations"]
+                .as_array()?
+                .iter()
+                .map(|one| one.as_str().unwrap())
+                .collect();
+            let has = |aspect: &str| deviations.contains(&aspect);
+            let is_other = has("content") || owner["as_packaged"] == false;
+            let letters = [
+                ("C", is_other),
+                ("M", has("mode")),
+                ("L", has("target")),
+                ("T", has("mtime")),
+            ];
+            let letters: String = letters
+                .into_iter()
+                .filter(|(_, differs)| *differs)
+                .map(|(letter, _)| letter)
+                .collect();
+            let letters = if owner["missing"] == true {
+                "missing".to_owned()
+            } else {
+                letters
+            };
+            (!letters.is_empty()).then(|| (name_of(file), letters))
+        });
     let ours: BTreeSet<(String, String)> = ours.collect();
     assert_eq!(ours, &after - &before);
-    assert_eq!(ours.iter().map(|(path, _)| path.clone()).collect::<BTreeSet<_>>(), edited);
+    assert_eq!(
+        ours.iter()
+            .map(|(path, _)| path.clone())
+            .collect::<BTreeSet<_>>(),
+        edited
+    );
 }
 
 #[test]
@@ -239,7 +316,10 @@ fn files_belong_to_the_packages_that_rpm_names() {
         let (name, path) = line.split_once('\t').unwrap();
         let (directory, file) = path.rsplit_once('/').unwrap();
         // A package may spell a path through a link of the root.
-        let real = b.join(directory.trim_start_matches('/')).canonicalize().ok();
+        let real = b
+            .join(directory.trim_start_matches('/'))
+            .canonicalize()
+            .ok();
         let real = real.and_then(|real| real.strip_prefix(&b).map(Path::to_owned).ok());
         let directory = real.map_or(directory.to_owned(), |real| format!("/{}", real.display()));
         owners
@@ -248,7 +328,12 @@ fn files_belong_to_the_packages_that_rpm_names() {
             .insert(name.to_owned());
     }
     let mut count = 0;
-    for file in compared["files"].as_array().unwrap().iter().filter(|file| !file["new"].is_null()) {
+    for file in compared["files"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|file| !file["new"].is_null())
+    {
         let path = name_of(file);
         match (file["new_owner"]["package"].as_str(), owners.get(&path)) {
             (None, None) => {}
@@ -274,22 +359,38 @@ fn images_that_buildah_made_differ_as_the_chroots_do() {
         out = bench.path("").display()
     );
     let mut run = Command::new(Path::new(REPOSITORY).join("fixtures/engines/run"));
-    run.env("ENGINES_DIR", bench.path("engines")).env("root0", &a).env("root1", &b);
+    run.env("ENGINES_DIR", bench.path("engines"))
+        .env("root0", &a)
+        .env("root1", &b);
     succeeds(run.args(["bash", "-euc", &script]));
-    let image = |day: u8| format!("oci-archive:{}", bench.path(format!("day{day}.tar")).display());
+    let image = |day: u8| {
+        format!(
+            "oci-archive:{}",
+            bench.path(format!("day{day}.tar")).display()
+        )
+    };
     let compared = bench.compared([image(0), image(1)]);
     let hollow = ["/proc/", "/sys/", "/dev/", "/var/cache/"];
     let mut ours = by_us(&compared);
-    ours.retain(|path| !hollow.iter().any(|hollow| path.trim_start_matches(['+', '-']).starts_with(hollow)));
+    ours.retain(|path| {
+        !hollow
+            .iter()
+            .any(|hollow| path.trim_start_matches(['+', '-']).starts_with(hollow))
+    });
     let mut paths = by_diff(&a, &b);
-    paths.retain(|path| !hollow.iter().any(|hollow| path.trim_start_matches(['+', '-']).starts_with(hollow)));
+    paths.retain(|path| {
+        !hollow
+            .iter()
+            .any(|hollow| path.trim_start_matches(['+', '-']).starts_with(hollow))
+    });
     assert_eq!(ours, paths);
     // The packages are those of the recorded chroots.
     bench.snapshot(&a, "--stage bootstrap");
     bench.snapshot(&b, "--stage bootstrap");
     let packages = |compared: &Value| {
         let all = compared["packages"].as_array().unwrap().iter();
-        all.map(|p| (p["change"].clone(), p["old"].clone(), p["new"].clone())).collect::<Vec<_>>()
+        all.map(|p| (p["change"].clone(), p["old"].clone(), p["new"].clone()))
+            .collect::<Vec<_>>()
     };
     assert_eq!(packages(&compared), packages(&bench.compared(["1", "2"])));
     // And the image of a chroot is the chroot, as far as buildah keeps it: not the owners of directories.
@@ -316,10 +417,17 @@ fn versions_have_the_order_that_rpm_gives_them() {
         (state % below as u64) as usize
     };
     let letters = b"0019az.~^_+A";
-    let mut word = || (0..=next(6)).map(|_| letters[next(letters.len())] as char).collect::<String>();
+    let mut word = || {
+        (0..=next(6))
+            .map(|_| letters[next(letters.len())] as char)
+            .collect::<String>()
+    };
     let pairs: Vec<(String, String)> = (0..4000).map(|_| (word(), word())).collect();
     let directory = tempfile::tempdir().unwrap();
-    let calls: String = pairs.iter().map(|(a, b)| format!("t[#t+1]=rpm.vercmp('{a}','{b}')\n")).collect();
+    let calls: String = pairs
+        .iter()
+        .map(|(a, b)| format!("t[#t+1]=rpm.vercmp('{a}','{b}')\n"))
+        .collect();
     let out = directory.path().join("out");
     let lua = format!(
         "local t={{}}\n{calls}local f=io.open('{}','w'); f:write(table.concat(t,' ')); f:close()",
@@ -329,10 +437,17 @@ fn versions_have_the_order_that_rpm_gives_them() {
     let script = format!("%{{lua: dofile('{}/script')}}", directory.path().display());
     succeeds(Command::new("rpm").args(["--eval", &script]));
     let answers = std::fs::read_to_string(out).unwrap();
-    let answers: Vec<i32> = answers.split(' ').map(|answer| answer.parse().unwrap()).collect();
+    let answers: Vec<i32> = answers
+        .split(' ')
+        .map(|answer| answer.parse().unwrap())
+        .collect();
     assert_eq!(answers.len(), pairs.len());
     for ((a, b), answer) in pairs.iter().zip(answers) {
-        assert_eq!(version::rpm(a.as_bytes(), b.as_bytes()), answer.cmp(&0), "{a} {b}");
+        assert_eq!(
+            version::rpm(a.as_bytes(), b.as_bytes()),
+            answer.cmp(&0),
+            "{a} {b}"
+        );
     }
     assert_eq!(version::rpm(b"1.0~rc1", b"1.0"), Ordering::Less);
 }
@@ -364,15 +479,45 @@ fn archives_of_gnu_tar_in_each_format_read_as_they_list() {
         for format in gnu pax oldgnu; do tar --format=$format --sort=name -cf $format.tar "$d" hard soft pipe old plain; done
         tar --format=ustar --sort=name -cf ustar.tar hard pipe plain
         tar --format=v7 --sort=name -cf v7.tar hard plain; : > empty; tar -cf empty.tar -T empty"#;
-    let output = Command::new("bash").args(["-euc", script]).current_dir(directory.path()).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    for (format, members) in [("gnu", 8), ("pax", 8), ("oldgnu", 8), ("ustar", 3), ("v7", 2), ("empty", 0)] {
+    let output = Command::new("bash")
+        .args(["-euc", script])
+        .current_dir(directory.path())
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    for (format, members) in [
+        ("gnu", 8),
+        ("pax", 8),
+        ("oldgnu", 8),
+        ("ustar", 3),
+        ("v7", 2),
+        ("empty", 0),
+    ] {
         let archive = directory.path().join(format!("{format}.tar"));
-        let listed = Command::new("tar").arg("-tf").arg(&archive).output().unwrap();
-        let found = read_all(&std::fs::read(&archive).unwrap()).unwrap_or_else(|e| panic!("{format}: {e}"));
-        let names: Vec<&[u8]> =
-            listed.stdout.split(|b| *b == b'\n').filter(|name| !name.is_empty()).collect();
-        assert_eq!(found.iter().map(|(found, _)| &found.path[..]).collect::<Vec<_>>(), names, "{format}");
+        let listed = Command::new("tar")
+            .arg("-tf")
+            .arg(&archive)
+            .output()
+            .unwrap();
+        let found =
+            read_all(&std::fs::read(&archive).unwrap()).unwrap_or_else(|e| panic!("{format}: {e}"));
+        let names: Vec<&[u8]> = listed
+            .stdout
+            .split(|b| *b == b'\n')
+            .filter(|name| !name.is_empty())
+            .collect();
+        assert_eq!(
+            found
+                .iter()
+                .map(|(found, _)| &found.path[..])
+                .collect::<Vec<_>>(),
+            names,
+            "{format}"
+        );
         assert_eq!(found.len(), members, "{format}");
         let at = |name: &[u8]| found.iter().find(|(found, _)| found.path == name);
         if let Some((old, _)) = at(b"old") {
@@ -386,7 +531,10 @@ fn archives_of_gnu_tar_in_each_format_read_as_they_list() {
             );
         }
         if let (Some((soft, _)), true) = (at(b"soft"), members == 8) {
-            assert!(matches!(&soft.kind, FoundKind::Symlink(target) if target.len() == 246), "{format}");
+            assert!(
+                matches!(&soft.kind, FoundKind::Symlink(target) if target.len() == 246),
+                "{format}"
+            );
         }
     }
 }

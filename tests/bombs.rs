@@ -64,7 +64,12 @@ if "layout" in changes: changes["layout"](manifest["layers"][0]["digest"][7:])
 /// Makes an image and returns the one line that comparing it with an empty directory gives.
 fn error_of(bench: &Bench, name: &str, script: &str) -> String {
     let layout = bench.path(name);
-    let made = Command::new("python3").args(["-c", MAKER]).arg(&layout).arg(script).output().unwrap();
+    let made = Command::new("python3")
+        .args(["-c", MAKER])
+        .arg(&layout)
+        .arg(script)
+        .output()
+        .unwrap();
     assert!(made.status.success(), "{name}: {}", text(&made.stderr));
     let size: u64 = std::fs::read_dir(layout.join("blobs/sha256"))
         .unwrap()
@@ -73,9 +78,19 @@ fn error_of(bench: &Bench, name: &str, script: &str) -> String {
     assert!(size < 8 << 20, "{name} is no bomb: {size} bytes");
     let empty = bench.make("empty");
     let mut command = Command::new("bash");
-    command.args(["-c", &format!("ulimit -v {MEMORY_KIB}; exec timeout {SECONDS} \"$@\""), "bash"]);
-    command.arg(rootstrata().get_program()).arg("--store").arg(bench.store()).args(["-q", "diff"]);
-    command.arg(format!("dir:{}", empty.display())).arg(format!("oci:{}", layout.display()));
+    command.args([
+        "-c",
+        &format!("ulimit -v {MEMORY_KIB}; exec timeout {SECONDS} \"$@\""),
+        "bash",
+    ]);
+    command
+        .arg(rootstrata().get_program())
+        .arg("--store")
+        .arg(bench.store())
+        .args(["-q", "diff"]);
+    command
+        .arg(format!("dir:{}", empty.display()))
+        .arg(format!("oci:{}", layout.display()));
     let output = command.output().unwrap();
     let stderr = text(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{name}: {stderr}");
@@ -131,7 +146,11 @@ fn images_that_lie_of_their_blobs_end_in_an_error() {
     let bench = Bench::new();
     let layer = "def layer(): yield header(b'x') + bytes(1024)\n";
     for (name, script, text) in [
-        ("layers", "changes['manifest'] = lambda m: m.update(layers=m['layers'] * 30_000)", "is too large"),
+        (
+            "layers",
+            "changes['manifest'] = lambda m: m.update(layers=m['layers'] * 30_000)",
+            "is too large",
+        ),
         (
             "more-layers",
             "changes['manifest'] = lambda m: m.update(layers=m['layers'] * 2000)\nchanges['config'] = lambda c: c['rootfs'].update(diff_ids=c['rootfs']['diff_ids'] * 2000)",

@@ -35,7 +35,13 @@ fn words(text: &str) -> Vec<String> {
 }
 
 fn command(store: &Path, arguments: &[String]) -> Output {
-    rootstrata().arg("--store").arg(store).args(["--json", "-q"]).args(arguments).output().unwrap()
+    rootstrata()
+        .arg("--store")
+        .arg(store)
+        .args(["--json", "-q"])
+        .args(arguments)
+        .output()
+        .unwrap()
 }
 
 impl Kept {
@@ -52,8 +58,14 @@ impl Kept {
         let options = "--profile plain --volatile /log --run r --stage";
         bench.snapshot(&root, &format!("{options} bootstrap"));
         sh(&root, "rm d/4; echo more > d/more; echo b > log/b");
-        bench.snapshot(&root, &format!("{options} deps-installed --compression gzip"));
-        sh(&root, "echo most > d/most; rm d/2; head -c 50000 /dev/urandom > d/built");
+        bench.snapshot(
+            &root,
+            &format!("{options} deps-installed --compression gzip"),
+        );
+        sh(
+            &root,
+            "echo most > d/most; rm d/2; head -c 50000 /dev/urandom > d/built",
+        );
         settle(&root);
         bench.snapshot(&root, &format!("{options} built"));
         // What has changed since is planned from rows that are looked up one by one.
@@ -62,8 +74,13 @@ impl Kept {
             "echo changed > many/1; chmod 600 many/2; rm many/3; touch many/4; echo new > d/new; echo c > log/b",
         );
         settle(&root);
-        let mut kept =
-            Self { tree: walked(&root), bench, root, printed: BTreeMap::new(), archives: BTreeMap::new() };
+        let mut kept = Self {
+            tree: walked(&root),
+            bench,
+            root,
+            printed: BTreeMap::new(),
+            archives: BTreeMap::new(),
+        };
         kept.keep();
         assert!(kept.is_planned_from_a_part());
         kept
@@ -71,14 +88,17 @@ impl Kept {
 
     /// Keeps what the commands print, and the archive of each snapshot.
     fn keep(&mut self) {
-        for arguments in ["log", "log s", "show s", "show 1", "ls s", "ls 1", "ls s d/e"] {
+        for arguments in [
+            "log", "log s", "show s", "show 1", "ls s", "ls 1", "ls s d/e",
+        ] {
             let output = command(&self.bench.store(), &words(arguments));
             assert!(output.status.success());
             self.printed.insert(words(arguments), output.stdout);
         }
         for id in self.bench.ids() {
             let archive = self.bench.path("whole.tar");
-            self.bench.json(["export", &id.to_string(), "-o", archive.to_str().unwrap()]);
+            self.bench
+                .json(["export", &id.to_string(), "-o", archive.to_str().unwrap()]);
             self.archives.insert(id, std::fs::read(archive).unwrap());
         }
     }
@@ -111,7 +131,10 @@ impl Kept {
         let mut says = |output: &Output, what: &[String]| -> bool {
             let stderr = text(&output.stderr);
             let code = output.status.code();
-            assert!(code == Some(0) || code == Some(2), "{what:?}: {code:?} {stderr}");
+            assert!(
+                code == Some(0) || code == Some(2),
+                "{what:?}: {code:?} {stderr}"
+            );
             assert!(!stderr.contains("panicked"), "{what:?}: {stderr}");
             said.push_str(&stderr);
             code == Some(0)
@@ -119,19 +142,31 @@ impl Kept {
         for (arguments, printed) in &self.printed {
             let output = command(store, arguments);
             if says(&output, arguments) {
-                assert!(output.stdout == *printed, "{arguments:?} prints\n{}", text(&output.stdout));
+                assert!(
+                    output.stdout == *printed,
+                    "{arguments:?} prints\n{}",
+                    text(&output.stdout)
+                );
             }
         }
         let archive = self.bench.path("out.tar");
         for (id, expected) in &self.archives {
             let arguments = words(&format!("export {id} -o {}", archive.display()));
             if says(&command(store, &arguments), &arguments) {
-                assert!(std::fs::read(&archive).unwrap() == *expected, "the archive of {id}");
+                assert!(
+                    std::fs::read(&archive).unwrap() == *expected,
+                    "the archive of {id}"
+                );
             }
             std::fs::remove_file(&archive).unwrap_or_default();
         }
         // The same stage with a few changes, the same again, then a new stage; each is the tree, or an error.
-        for (stage, more) in [("built", ""), ("built", ""), ("after", "--compression gzip"), ("after", "")] {
+        for (stage, more) in [
+            ("built", ""),
+            ("built", ""),
+            ("after", "--compression gzip"),
+            ("after", ""),
+        ] {
             let root = self.root.display();
             let arguments = words(&format!(
                 "snapshot {root} --series s --profile plain --volatile /log --run r --stage {stage} {more}"
@@ -146,7 +181,10 @@ impl Kept {
     }
 
     fn check_image(&self, store: &Path, snapshot: &Value, arguments: &[String]) {
-        let tree = tree_of(snapshot["manifest_digest"].as_str().unwrap(), &Layout(store));
+        let tree = tree_of(
+            snapshot["manifest_digest"].as_str().unwrap(),
+            &Layout(store),
+        );
         let wrong = differences(&tree, &self.tree);
         assert!(wrong.is_empty(), "{arguments:?}\n{}", wrong.join("\n"));
     }
@@ -181,27 +219,44 @@ fn no_column_of_the_database_can_change_without_being_noticed_or_without_harm() 
     let database = "rootstrata.sqlite";
     let tables: Vec<String> = {
         let connection = Connection::open(kept.bench.store().join(database)).unwrap();
-        let rows =
-            |table| connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0));
+        let rows = |table| {
+            connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| {
+                row.get(0)
+            })
+        };
         assert_ne!(rows("newer_stamp"), Ok(0), "there is nothing to change");
         let mut query = connection
-            .prepare("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
+            .prepare(
+                "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'",
+            )
             .unwrap();
-        query.query_map([], |row| row.get(0)).unwrap().collect::<rusqlite::Result<_>>().unwrap()
+        query
+            .query_map([], |row| row.get(0))
+            .unwrap()
+            .collect::<rusqlite::Result<_>>()
+            .unwrap()
     };
     let mut changed = 0;
     for table in tables {
         let columns: Vec<String> = {
             let connection = Connection::open(kept.bench.store().join(database)).unwrap();
-            let mut query = connection.prepare("SELECT name FROM pragma_table_info(?)").unwrap();
-            query.query_map([&table], |row| row.get(0)).unwrap().collect::<rusqlite::Result<_>>().unwrap()
+            let mut query = connection
+                .prepare("SELECT name FROM pragma_table_info(?)")
+                .unwrap();
+            query
+                .query_map([&table], |row| row.get(0))
+                .unwrap()
+                .collect::<rusqlite::Result<_>>()
+                .unwrap()
         };
         for column in &columns {
             // The first row and the last, as far as they have a value.
             for order in ["ASC", "DESC"] {
                 let store = kept.copy();
                 let connection = Connection::open(store.join(database)).unwrap();
-                connection.pragma_update(None, "foreign_keys", false).unwrap();
+                connection
+                    .pragma_update(None, "foreign_keys", false)
+                    .unwrap();
                 let all = columns.join("\", \"");
                 let query = format!(
                     "SELECT \"{column}\", \"{all}\" FROM \"{table}\" WHERE \"{column}\" IS NOT NULL ORDER BY \"{all}\" {order} LIMIT 1"
@@ -213,7 +268,9 @@ fn no_column_of_the_database_can_change_without_being_noticed_or_without_harm() 
                 }) else {
                     continue;
                 };
-                let Some(value) = flipped(&row[0]) else { continue };
+                let Some(value) = flipped(&row[0]) else {
+                    continue;
+                };
                 let is_row: Vec<String> = columns
                     .iter()
                     .enumerate()
@@ -225,12 +282,18 @@ fn no_column_of_the_database_can_change_without_being_noticed_or_without_harm() 
                 );
                 let mut values = vec![value.clone()];
                 values.extend_from_slice(&row[1..]);
-                let count = connection.execute(&update, rusqlite::params_from_iter(values)).unwrap();
+                let count = connection
+                    .execute(&update, rusqlite::params_from_iter(values))
+                    .unwrap();
                 drop(connection);
                 changed += count;
-                let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| kept.said_of(&store)));
+                let result =
+                    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| kept.said_of(&store)));
                 match result {
-                    Ok(said) => println!("{table}.{column}: {}", said.lines().next().unwrap_or("no harm")),
+                    Ok(said) => println!(
+                        "{table}.{column}: {}",
+                        said.lines().next().unwrap_or("no harm")
+                    ),
                     Err(_) if UNSEALED.contains(&(table.as_str(), column.as_str())) => {}
                     Err(panic) => {
                         eprintln!("{table}.{column}: {:?} became {value:?}", row[0]);
@@ -259,8 +322,14 @@ enum Damage {
     Swap,
 }
 
-const DAMAGES: [Damage; 6] =
-    [Damage::Delete, Damage::Cut, Damage::Empty, Damage::Flip(0), Damage::Flip(50), Damage::Swap];
+const DAMAGES: [Damage; 6] = [
+    Damage::Delete,
+    Damage::Cut,
+    Damage::Empty,
+    Damage::Flip(0),
+    Damage::Flip(50),
+    Damage::Swap,
+];
 
 impl Damage {
     fn make(self, file: &Path, other: &Path) {
@@ -278,7 +347,12 @@ impl Damage {
         // In its place, as a disk would: the inode and the time of the last write stay.
         let before = file.metadata().unwrap().modified().unwrap();
         std::fs::write(file, bytes).unwrap();
-        std::fs::File::options().write(true).open(file).unwrap().set_modified(before).unwrap();
+        std::fs::File::options()
+            .write(true)
+            .open(file)
+            .unwrap()
+            .set_modified(before)
+            .unwrap();
     }
 }
 
@@ -286,7 +360,9 @@ impl Damage {
 fn digest_of(kept: &Kept, what: &str) -> String {
     let connection = Connection::open(kept.bench.store().join("rootstrata.sqlite")).unwrap();
     let query = match what {
-        "manifest" | "config" => format!("SELECT lower(hex({what}_digest)) FROM snapshot WHERE id = 3"),
+        "manifest" | "config" => {
+            format!("SELECT lower(hex({what}_digest)) FROM snapshot WHERE id = 3")
+        }
         role => format!(
             "SELECT lower(hex(blob_digest)) FROM snapshot_layer WHERE snapshot_id = 3 AND role = '{role}' ORDER BY position DESC"
         ),
@@ -322,25 +398,56 @@ fn blobs_that_swap_their_places_are_both_named() {
     for name in ["p", "q"] {
         let root = kept.bench.make(name);
         sh(&root, &format!("echo {name} > f"));
-        let options = ["--series", name, "--profile", "plain", "--compression", "none"];
-        kept.bench.json(["snapshot", root.to_str().unwrap()].into_iter().chain(options));
+        let options = [
+            "--series",
+            name,
+            "--profile",
+            "plain",
+            "--compression",
+            "none",
+        ];
+        kept.bench.json(
+            ["snapshot", root.to_str().unwrap()]
+                .into_iter()
+                .chain(options),
+        );
     }
     kept.keep();
     let sizes = || {
         let blobs = std::fs::read_dir(kept.bench.store().join("blobs/sha256")).unwrap();
         let mut of_size: BTreeMap<u64, Vec<PathBuf>> = BTreeMap::new();
         for blob in blobs.map(Result::unwrap) {
-            of_size.entry(blob.metadata().unwrap().len()).or_default().push(blob.path());
+            of_size
+                .entry(blob.metadata().unwrap().len())
+                .or_default()
+                .push(blob.path());
         }
         of_size
     };
-    let two = sizes().into_values().find(|blobs| blobs.len() > 1).expect("two blobs of one length");
+    let two = sizes()
+        .into_values()
+        .find(|blobs| blobs.len() > 1)
+        .expect("two blobs of one length");
     let store = kept.copy();
-    let [one, other] = [0, 1].map(|at| store.join("blobs/sha256").join(two[at].file_name().unwrap()));
-    sh(&store, &format!("mv {0} x; mv {1} {0}; mv x {1}", one.display(), other.display()));
+    let [one, other] = [0, 1].map(|at| {
+        store
+            .join("blobs/sha256")
+            .join(two[at].file_name().unwrap())
+    });
+    sh(
+        &store,
+        &format!(
+            "mv {0} x; mv {1} {0}; mv x {1}",
+            one.display(),
+            other.display()
+        ),
+    );
     let said = kept.said_of(&store);
     for blob in [one, other] {
-        assert!(said.contains(blob.file_name().unwrap().to_str().unwrap()), "{said}");
+        assert!(
+            said.contains(blob.file_name().unwrap().to_str().unwrap()),
+            "{said}"
+        );
     }
 }
 
@@ -348,19 +455,31 @@ fn blobs_that_swap_their_places_are_both_named() {
 fn a_database_that_is_deleted_cut_flipped_or_swapped_is_named() {
     let (kept, others) = (Kept::new(), Kept::new());
     // In the middle there may be nothing; for single bits, see below.
-    for damage in DAMAGES.into_iter().filter(|damage| *damage != Damage::Flip(50)) {
+    for damage in DAMAGES
+        .into_iter()
+        .filter(|damage| *damage != Damage::Flip(50))
+    {
         let store = kept.copy();
         let database = store.join("rootstrata.sqlite");
         damage.make(&database, &others.bench.store().join("rootstrata.sqlite"));
         let said = kept.said_of(&store);
-        assert!(said.contains(database.to_str().unwrap()), "{damage:?}: {said}");
+        assert!(
+            said.contains(database.to_str().unwrap()),
+            "{damage:?}: {said}"
+        );
     }
 }
 
 #[test]
 fn no_bit_of_the_database_leads_to_anything_wrong() {
     let kept = Kept::new();
-    let length = kept.bench.store().join("rootstrata.sqlite").metadata().unwrap().len() as usize;
+    let length = kept
+        .bench
+        .store()
+        .join("rootstrata.sqlite")
+        .metadata()
+        .unwrap()
+        .len() as usize;
     let mut noticed = 0;
     let steps = std::env::var("ROOTSTRATA_FLIPS").map_or(60, |number| number.parse().unwrap());
     for step in 0..steps {
@@ -412,7 +531,13 @@ os.kill(os.getpid(), signal.SIGKILL)";
         assert!(!killed.success());
         let log = store.join("rootstrata.sqlite-wal");
         assert!(log.metadata().unwrap().len() > 10_000);
-        sh(&store, &format!("[ -e {0} ] || cp rootstrata.sqlite-wal {0}", others.display()));
+        sh(
+            &store,
+            &format!(
+                "[ -e {0} ] || cp rootstrata.sqlite-wal {0}",
+                others.display()
+            ),
+        );
         sh(&kept.root, "rm d/last");
         damage.make(&log, &others);
         let output = command(&store, &words("log"));
@@ -422,7 +547,10 @@ os.kill(os.getpid(), signal.SIGKILL)";
             let log: Value = serde_json::from_slice(&output.stdout).unwrap();
             assert_eq!(log["snapshots"][0]["stage"], "last", "{damage:?}");
         } else {
-            assert!(said.contains(store.join("rootstrata.sqlite").to_str().unwrap()), "{damage:?}: {said}");
+            assert!(
+                said.contains(store.join("rootstrata.sqlite").to_str().unwrap()),
+                "{damage:?}: {said}"
+            );
             assert!(said.contains("s:last"), "{damage:?}: {said}");
         }
     }
@@ -432,7 +560,10 @@ os.kill(os.getpid(), signal.SIGKILL)";
 fn an_index_or_a_layout_file_that_is_damaged_is_named_and_made_anew() {
     let mut kept = Kept::new();
     // Nothing has changed since, so that the next snapshot would leave both files as they are.
-    kept.bench.snapshot(&kept.root, "--series s --profile plain --volatile /log --run r --stage built");
+    kept.bench.snapshot(
+        &kept.root,
+        "--series s --profile plain --volatile /log --run r --stage built",
+    );
     kept.keep();
     for name in ["index.json", "oci-layout"] {
         let whole = std::fs::read(kept.bench.store().join(name)).unwrap();
@@ -458,7 +589,10 @@ fn an_index_or_a_layout_file_that_is_damaged_is_named_and_made_anew() {
                 said.starts_with("rootstrata: warning: ") && said.contains(name),
                 "{name} {damage:?}: {said}"
             );
-            assert!(std::fs::read(store.join(name)).unwrap() == whole, "{name} {damage:?}");
+            assert!(
+                std::fs::read(store.join(name)).unwrap() == whole,
+                "{name} {damage:?}"
+            );
         }
     }
 }

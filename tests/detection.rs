@@ -50,7 +50,11 @@ fn a_write_in_the_second_of_the_snapshot_is_seen_where_times_are_whole_seconds()
 #[test]
 fn the_newest_file_is_read_no_more_once_the_clock_has_passed_it() {
     let case = Case::new("echo x > f; truncate -s 200M huge; printf end >> huge");
-    let read = |_| case.bench.snapshot(&case.root, PLAIN)["bytes_read"].as_u64().unwrap();
+    let read = |_| {
+        case.bench.snapshot(&case.root, PLAIN)["bytes_read"]
+            .as_u64()
+            .unwrap()
+    };
     assert!(read(()) > 200 << 20);
     settle(&case.root);
     read(());
@@ -66,7 +70,11 @@ fn a_file_is_read_once_whatever_its_names() {
             find . -exec touch -d @1000000000 {{}} +"
         ));
         settle(&case.root);
-        let read = |root: &Path| case.bench.snapshot(root, PLAIN)["bytes_read"].as_u64().unwrap();
+        let read = |root: &Path| {
+            case.bench.snapshot(root, PLAIN)["bytes_read"]
+                .as_u64()
+                .unwrap()
+        };
         assert_eq!(read(&case.root), if is_late { bytes } else { 2 * bytes });
         let copy = case.bench.path("copy");
         sh(&case.bench.path(""), "cp -a root copy");
@@ -77,9 +85,16 @@ fn a_file_is_read_once_whatever_its_names() {
         settle(&copy);
         let snapshot = case.bench.snapshot(&copy, PLAIN);
         // The inode that lost a name once, and the new file once to hash and once to pack it, or once for both.
-        let read = (snapshot["files_read"].as_u64(), snapshot["bytes_read"].as_u64());
+        let read = (
+            snapshot["files_read"].as_u64(),
+            snapshot["bytes_read"].as_u64(),
+        );
         let of_new = if is_late { 1 } else { 2 };
-        assert_eq!(read, (Some(1 + of_new), Some(bytes + 2 * of_new)), "{snapshot}");
+        assert_eq!(
+            read,
+            (Some(1 + of_new), Some(bytes + 2 * of_new)),
+            "{snapshot}"
+        );
     }
 }
 
@@ -101,7 +116,10 @@ fn a_file_with_times_in_the_future_is_read_each_time() {
     let times = std::fs::read_to_string(bench.path("times")).unwrap();
     assert_eq!(times, "2100000000 2100000000\n".repeat(2));
     let hash = |snapshot: &str| bench.json(["ls", snapshot, "f"])["entries"][0]["blake3"].clone();
-    assert_eq!([hash("1"), hash("2")], ["one\n", "two\n"].map(|t| blake3::hash(t.as_bytes()).to_string()));
+    assert_eq!(
+        [hash("1"), hash("2")],
+        ["one\n", "two\n"].map(|t| blake3::hash(t.as_bytes()).to_string())
+    );
 }
 
 #[test]
@@ -132,7 +150,11 @@ fn files_that_differ_by_inode_alone_are_told_apart() {
     assert_eq!(again["files_read"], 0);
     for (path, content) in [("p/f", "two\n"), ("q/f", "one\n")] {
         let hash = blake3::hash(content.as_bytes()).to_string();
-        assert_eq!(bench.json(["ls", "s", path])["entries"][0]["blake3"], *hash, "{path}");
+        assert_eq!(
+            bench.json(["ls", "s", path])["entries"][0]["blake3"],
+            *hash,
+            "{path}"
+        );
     }
 }
 
@@ -161,7 +183,10 @@ fn a_root_on_another_device_number_gives_the_same_delta() {
 fn whatever_call_fails_on_the_root_is_an_error_and_no_deletion() {
     let case = Case::new("mkdir d; echo one > d/f; ln -s f d/l; setfattr -n user.a -v b d d/f");
     case.after("", PLAIN);
-    sh(&case.root, "echo two > d/f; ln -sfn g d/l; mv d/l d/m; mv d/m d/l");
+    sh(
+        &case.root,
+        "echo two > d/f; ln -sfn g d/l; mv d/l d/m; mv d/m d/l",
+    );
     let log = case.bench.ids();
     for (call, path) in [
         ("openat2", "d"),
@@ -178,23 +203,44 @@ fn whatever_call_fails_on_the_root_is_an_error_and_no_deletion() {
         ("getxattr", "d"),
     ] {
         let mut command = Command::new("strace");
-        command.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("inject={call}:error=EIO")]);
+        command.args([
+            "-f",
+            "-qq",
+            "-o",
+            "/dev/null",
+            "-e",
+            &format!("inject={call}:error=EIO"),
+        ]);
         // A path is named as it is, from the root, or by the link that stands for a handle; a name in a directory is asked
         // for by the directory's handle.
         let mut named = vec![case.root.join(path), path.into()];
-        named.extend(
-            (3..40).flat_map(|handle| [format!("/proc/self/fd/{handle}").into(), handle.to_string().into()]),
-        );
+        named.extend((3..40).flat_map(|handle| {
+            [
+                format!("/proc/self/fd/{handle}").into(),
+                handle.to_string().into(),
+            ]
+        }));
         named.extend((call == "statx").then(|| case.root.join("d")));
         command.args(named.iter().flat_map(|name| [Path::new("-P"), name]));
-        command.arg(env!("CARGO_BIN_EXE_rootstrata")).arg("--store").arg(case.bench.store());
-        command.args(["-q", "snapshot", "--series", "s", "--profile", "plain"]).arg(&case.root);
+        command
+            .arg(env!("CARGO_BIN_EXE_rootstrata"))
+            .arg("--store")
+            .arg(case.bench.store());
+        command
+            .args(["-q", "snapshot", "--series", "s", "--profile", "plain"])
+            .arg(&case.root);
         let output = command.output().unwrap();
         let stderr = common::text(&output.stderr);
         let error = stderr.lines().last().unwrap_or_default(); // before it strace tells what it takes the paths for
         assert_eq!(output.status.code(), Some(2), "{call} {path}: {stderr}");
-        assert!(error.contains(case.root.join("d").to_str().unwrap()), "{call} {path}: {error}");
-        assert!(error.contains("Input/output error"), "{call} {path}: {error}");
+        assert!(
+            error.contains(case.root.join("d").to_str().unwrap()),
+            "{call} {path}: {error}"
+        );
+        assert!(
+            error.contains("Input/output error"),
+            "{call} {path}: {error}"
+        );
         assert_eq!(case.bench.ids(), log, "{call} {path}");
     }
     case.after("", PLAIN);
@@ -205,7 +251,11 @@ struct Elusive(&'static [u8]);
 
 impl Contents for Elusive {
     fn open(&self, path: &EntryPath) -> rootstrata::error::Result<Box<dyn Read + '_>> {
-        if self.0.is_empty() { Err(Error::Changed(self.full_path(path))) } else { Ok(Box::new(self.0)) }
+        if self.0.is_empty() {
+            Err(Error::Changed(self.full_path(path)))
+        } else {
+            Ok(Box::new(self.0))
+        }
     }
 
     fn open_unread(&self, path: &EntryPath) -> rootstrata::error::Result<Box<dyn Unread + '_>> {
@@ -239,14 +289,27 @@ fn a_file_that_changes_before_it_is_packed_is_never_padded_cut_or_mixed() {
     let packed = |now: &'static [u8]| {
         let mut out = Vec::new();
         let content = LayerContent::whole(&tree);
-        let done =
-            pack(&content, &Elusive(now), Compression::None, NonZeroUsize::MIN, &mut out, Path::new("out"));
+        let done = pack(
+            &content,
+            &Elusive(now),
+            Compression::None,
+            NonZeroUsize::MIN,
+            &mut out,
+            Path::new("out"),
+        );
         done.map(|_| members(&out)[0].content.clone())
     };
     // What was hashed is what is packed, also of a file that has grown since.
     assert_eq!(packed(hashed).unwrap(), hashed);
-    assert_eq!(packed(b"the content as it was hashed, and more").unwrap(), hashed);
-    for now in [&b"the content as it was"[..], b"", b"the content as it was HASHED"] {
+    assert_eq!(
+        packed(b"the content as it was hashed, and more").unwrap(),
+        hashed
+    );
+    for now in [
+        &b"the content as it was"[..],
+        b"",
+        b"the content as it was HASHED",
+    ] {
         let error = packed(now).unwrap_err().to_string();
         assert_eq!(error, "/chroot/file changed while it was read");
     }
@@ -255,7 +318,15 @@ fn a_file_that_changes_before_it_is_packed_is_never_padded_cut_or_mixed() {
 #[test]
 fn under_mock_a_directory_whose_time_alone_changed_is_no_layer() {
     let case = Case::new("mkdir -p d/e; echo x > d/e/f");
-    case.bench.snapshot(&case.root, "--profile mock --stage bootstrap");
+    case.bench
+        .snapshot(&case.root, "--profile mock --stage bootstrap");
     sh(&case.root, "touch -d @77 d . d/e");
-    assert_eq!(layers(&case.bench.snapshot(&case.root, "--profile mock --stage next")), ["base reused"]);
+    assert_eq!(
+        layers(
+            &case
+                .bench
+                .snapshot(&case.root, "--profile mock --stage next")
+        ),
+        ["base reused"]
+    );
 }

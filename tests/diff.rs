@@ -73,7 +73,12 @@ fn two_days() -> Bench {
 }
 
 fn file<'a>(compared: &'a Value, path: &str) -> &'a Value {
-    compared["files"].as_array().unwrap().iter().find(|file| file["path"] == path).unwrap()
+    compared["files"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|file| file["path"] == path)
+        .unwrap()
 }
 
 #[test]
@@ -89,13 +94,30 @@ fn packages_are_told_by_what_became_of_them_with_the_files_that_they_account_for
             "rebuilt again 1-1 1-1"
         ]
     );
-    let counts: Vec<Value> =
-        compared["packages"].as_array().unwrap().iter().map(|p| p["files"].clone()).collect();
-    let count = |added, removed, changed| json!({ "added": added, "removed": removed, "changed": changed });
+    let counts: Vec<Value> = compared["packages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|p| p["files"].clone())
+        .collect();
+    let count =
+        |added, removed, changed| json!({ "added": added, "removed": removed, "changed": changed });
     // The libraries have not changed.
-    assert_eq!(counts, [count(2, 0, 0), count(0, 2, 0), count(0, 0, 1), count(0, 0, 1), count(0, 0, 1)]);
     assert_eq!(
-        (&compared["packages"][2]["old_bytes"], &compared["packages"][2]["new_bytes"]),
+        counts,
+        [
+            count(2, 0, 0),
+            count(0, 2, 0),
+            count(0, 0, 1),
+            count(0, 0, 1),
+            count(0, 0, 1)
+        ]
+    );
+    assert_eq!(
+        (
+            &compared["packages"][2]["old_bytes"],
+            &compared["packages"][2]["new_bytes"]
+        ),
         (&json!(3), &json!(18))
     );
 }
@@ -105,22 +127,39 @@ fn what_no_package_accounts_for_is_told_file_by_file() {
     let compared = two_days().compared(["s~1", "s"]);
     let left = json!({ "files": compared["files"].as_array().unwrap().iter()
         .filter(|file| file["accounted"] == false && file["volatile"] == false).cloned().collect::<Vec<_>>() });
-    assert_eq!(file_differences(&left), ["/etc/free content", "/etc/same.conf content,mtime", "+/usr/share"]);
+    assert_eq!(
+        file_differences(&left),
+        [
+            "/etc/free content",
+            "/etc/same.conf content,mtime",
+            "+/usr/share"
+        ]
+    );
     let conf = file(&compared, "/etc/same.conf");
     assert_eq!(conf["package"], "same");
     assert_eq!(conf["new_owner"]["config"], true);
     assert_eq!(conf["new_owner"]["deviations"], json!(["content", "mtime"]));
     assert_eq!(conf["old_owner"]["deviations"], json!([]));
-    assert_eq!((&conf["old"]["size_bytes"], &conf["new"]["size_bytes"]), (&json!(5), &json!(6)));
+    assert_eq!(
+        (&conf["old"]["size_bytes"], &conf["new"]["size_bytes"]),
+        (&json!(5), &json!(6))
+    );
     assert_eq!(file(&compared, "/etc/free")["package"], Value::Null);
-    assert_eq!(file(&compared, "/var/lib/rpm/rpmdb.sqlite")["volatile"], true);
+    assert_eq!(
+        file(&compared, "/var/lib/rpm/rpmdb.sqlite")["volatile"],
+        true
+    );
 }
 
 #[test]
 fn the_default_answer_reads_top_down() {
     let bench = two_days();
     let shown = bench.prints(1, ["diff", "s~1", "s"]);
-    let lines: Vec<&str> = shown.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let lines: Vec<&str> = shown
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
     let expected = [
         "--- s~1  snapshot 1,",
         "+++ s    snapshot 2,",
@@ -153,7 +192,10 @@ fn nothing_differs_from_itself_and_nothing_is_printed() {
     for reference in ["s", "1"] {
         assert_eq!(bench.prints(0, ["diff", reference, reference]), "");
         let compared = bench.compared([reference, reference]);
-        assert_eq!((file_differences(&compared), package_differences(&compared)), (vec![], vec![]));
+        assert_eq!(
+            (file_differences(&compared), package_differences(&compared)),
+            (vec![], vec![])
+        );
     }
 }
 
@@ -167,7 +209,10 @@ fn the_other_way_round_the_same_paths_differ() {
     };
     let there = file_differences(&bench.compared(["1", "2"]));
     let back = file_differences(&bench.compared(["2", "1"]));
-    assert_eq!(there, back.iter().map(|line| turned(line)).collect::<Vec<_>>());
+    assert_eq!(
+        there,
+        back.iter().map(|line| turned(line)).collect::<Vec<_>>()
+    );
     assert!(there.len() > 8, "{there:?}");
 }
 
@@ -175,16 +220,26 @@ fn the_other_way_round_the_same_paths_differ() {
 fn options_choose_packages_files_times_and_paths() {
     let bench = two_days();
     let packages = bench.prints(1, ["diff", "1", "2", "--packages"]);
-    assert!(packages.contains("up.x86_64") && !packages.contains("/etc/free"), "{packages}");
+    assert!(
+        packages.contains("up.x86_64") && !packages.contains("/etc/free"),
+        "{packages}"
+    );
     let files = bench.prints(1, ["diff", "1", "2", "--files"]);
     assert!(
         files.contains("/usr/bin/up") && files.contains("/etc/free") && !files.contains("1.9-1"),
         "{files}"
     );
 
-    let chosen = |arguments: &[&str]| file_differences(&bench.compared([&["1", "2"], arguments].concat()));
-    assert_eq!(chosen(&["/etc"]), ["/etc/free content", "/etc/same.conf content,mtime"]);
-    assert_eq!(chosen(&["--ignore-mtime", "*.conf"]), ["/etc/same.conf content"]);
+    let chosen =
+        |arguments: &[&str]| file_differences(&bench.compared([&["1", "2"], arguments].concat()));
+    assert_eq!(
+        chosen(&["/etc"]),
+        ["/etc/free content", "/etc/same.conf content,mtime"]
+    );
+    assert_eq!(
+        chosen(&["--ignore-mtime", "*.conf"]),
+        ["/etc/same.conf content"]
+    );
     assert_eq!(
         chosen(&["/usr/*/new", "/etc/free"]),
         ["/etc/free content", "+/usr/bin/new", "+/usr/share/new"]
@@ -249,16 +304,29 @@ fn files_that_are_not_as_their_package_has_them_stand_out() {
     let compared = bench.compared(["1", "2"]);
     assert_eq!(
         file_differences(&compared),
-        ["/usr/bin/same content", "-/usr/bin/up", "/usr/lib/same.so mode"]
+        [
+            "/usr/bin/same content",
+            "-/usr/bin/up",
+            "/usr/lib/same.so mode"
+        ]
     );
-    assert_eq!(file(&compared, "/usr/lib/same.so")["new_owner"]["deviations"], json!(["mode"]));
+    assert_eq!(
+        file(&compared, "/usr/lib/same.so")["new_owner"]["deviations"],
+        json!(["mode"])
+    );
     assert_eq!(file(&compared, "/usr/bin/up")["new_owner"]["missing"], true);
     let same = &file(&compared, "/usr/bin/same")["new_owner"];
-    assert_eq!((&same["deviations"], &same["as_packaged"]), (&json!([]), &Value::Null));
+    assert_eq!(
+        (&same["deviations"], &same["as_packaged"]),
+        (&json!([]), &Value::Null)
+    );
     let compared = bench.compared(["1", "2", "--verify"]);
     let same = file(&compared, "/usr/bin/same");
     assert_eq!(
-        (&same["old_owner"]["as_packaged"], &same["new_owner"]["as_packaged"]),
+        (
+            &same["old_owner"]["as_packaged"],
+            &same["new_owner"]["as_packaged"]
+        ),
         (&json!(true), &json!(false))
     );
     let shown = bench.prints(1, ["diff", "1", "2", "--verify"]);
@@ -286,7 +354,10 @@ fn contents_are_shown_as_a_unified_diff_that_patch_takes() {
     );
     bench.snapshot(&root, "--profile plain --stage bootstrap");
     let shown = bench.prints(1, ["diff", "1", "2", "--content", "/text"]);
-    let patch = shown.split_once("--- ").map(|(_, rest)| format!("--- {rest}")).unwrap();
+    let patch = shown
+        .split_once("--- ")
+        .map(|(_, rest)| format!("--- {rest}"))
+        .unwrap();
     std::fs::write(bench.path("patch"), patch).unwrap();
     sh(&bench.path(""), "patch -s old patch; cmp old root/text");
 
@@ -302,10 +373,20 @@ fn contents_are_shown_as_a_unified_diff_that_patch_takes() {
     assert!(!shown.contains('\x1b'));
     // As JSON, with what else is known of the file.
     let compared = bench.compared(["1", "2", "--content", "/binary"]);
-    assert_eq!(compared["files"][0]["content"], json!({ "kind": "binary", "first_difference": 1 }));
+    assert_eq!(
+        compared["files"][0]["content"],
+        json!({ "kind": "binary", "first_difference": 1 })
+    );
     // A path of neither side is no answer.
-    assert!(bench.fails(2, ["diff", "1", "2", "--content", "/nowhere"]).contains("in neither 1 nor 2"));
-    assert_eq!(bench.prints(0, ["diff", "1", "1", "--content", "/text"]), "");
+    assert!(
+        bench
+            .fails(2, ["diff", "1", "2", "--content", "/nowhere"])
+            .contains("in neither 1 nor 2")
+    );
+    assert_eq!(
+        bench.prints(0, ["diff", "1", "1", "--content", "/text"]),
+        ""
+    );
 }
 
 #[test]
@@ -316,11 +397,21 @@ fn a_lost_content_is_named() {
     bench.snapshot(&root, "--profile plain --stage bootstrap");
     sh(&root, "echo two > file");
     let second = bench.snapshot(&root, "--profile plain --stage bootstrap");
-    let digest = second["layers"][0]["digest"].as_str().unwrap().replace("sha256:", "");
+    let digest = second["layers"][0]["digest"]
+        .as_str()
+        .unwrap()
+        .replace("sha256:", "");
     std::fs::remove_file(bench.store().join("blobs/sha256").join(&digest)).unwrap();
     // What differs is known without the layer, but not what is in it.
-    assert_eq!(file_differences(&bench.compared(["1", "2", "--ignore-mtime", "/file"])), ["/file content"]);
-    assert!(bench.fails(2, ["diff", "1", "2", "--content", "/file"]).contains(&digest));
+    assert_eq!(
+        file_differences(&bench.compared(["1", "2", "--ignore-mtime", "/file"])),
+        ["/file content"]
+    );
+    assert!(
+        bench
+            .fails(2, ["diff", "1", "2", "--content", "/file"])
+            .contains(&digest)
+    );
 }
 
 #[test]
@@ -332,8 +423,16 @@ fn rows_that_are_not_what_was_recorded_are_named_and_nothing_is_compared() {
     bench.snapshot(&root, "--stage bootstrap");
     let database = rusqlite::Connection::open(bench.store().join("rootstrata.sqlite")).unwrap();
     for (damage, undo, named) in [
-        ("entry SET mtime_s = mtime_s + 1", "entry SET mtime_s = mtime_s - 1", "the entries of layer"),
-        ("layer SET entries = entries + 1", "layer SET entries = entries - 1", "the rows of snapshot"),
+        (
+            "entry SET mtime_s = mtime_s + 1",
+            "entry SET mtime_s = mtime_s - 1",
+            "the entries of layer",
+        ),
+        (
+            "layer SET entries = entries + 1",
+            "layer SET entries = entries - 1",
+            "the rows of snapshot",
+        ),
         (
             "file_list SET list = (SELECT list FROM file_list AS other WHERE other.id <> file_list.id)",
             "",
@@ -357,12 +456,17 @@ fn a_snapshot_of_an_older_store_has_no_owners_and_says_so_once() {
     sh(&bench.path(""), &format!("tar -xzf {}", fixture.display()));
     // As a store of format 2 is when it was brought up to date.
     let database = rusqlite::Connection::open(bench.store().join("rootstrata.sqlite")).unwrap();
-    database.execute_batch("DELETE FROM package_set_files; DELETE FROM file_list").unwrap();
+    database
+        .execute_batch("DELETE FROM package_set_files; DELETE FROM file_list")
+        .unwrap();
     drop(database);
     let output = bench.command(["diff", "1", "2"]).output().unwrap();
     let stderr = text(&output.stderr);
     assert_eq!(stderr.lines().count(), 1, "{stderr}");
-    assert!(stderr.contains("whose files differ is unknown") && output.status.code() == Some(1), "{stderr}");
+    assert!(
+        stderr.contains("whose files differ is unknown") && output.status.code() == Some(1),
+        "{stderr}"
+    );
     let compared = bench.compared(["1", "2"]);
     assert_eq!(compared["packages"], json!([]));
     assert_eq!(compared["notes"].as_array().unwrap().len(), 1);
@@ -380,16 +484,22 @@ fn trouble_is_no_difference() {
     ] {
         bench.fails(2, arguments);
     }
-    for arguments in
-        [vec!["diff", "1"], vec!["diff", "1", "docker://x"], vec!["diff", "1", "2", "--files", "--packages"]]
-    {
+    for arguments in [
+        vec!["diff", "1"],
+        vec!["diff", "1", "docker://x"],
+        vec!["diff", "1", "2", "--files", "--packages"],
+    ] {
         let output = bench.command(&arguments).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
     }
     // Packages that nobody knows cannot be compared.
     let root = bench.make("plain");
     bench.snapshot(&root, "--series plain");
-    assert!(bench.fails(2, ["diff", "s", "plain", "--packages"]).contains("packages of plain are unknown"));
+    assert!(
+        bench
+            .fails(2, ["diff", "s", "plain", "--packages"])
+            .contains("packages of plain are unknown")
+    );
 }
 
 #[test]
@@ -415,7 +525,11 @@ fn names_and_versions_cannot_drive_the_terminal() {
     ] {
         let output = bench.command(arguments).output().unwrap();
         let shown = text(&output.stdout);
-        assert!(shown.len() > 40, "{arguments:?}: {shown}{}", text(&output.stderr));
+        assert!(
+            shown.len() > 40,
+            "{arguments:?}: {shown}{}",
+            text(&output.stderr)
+        );
         let is_bad = |c: char| c != '\n' && c.is_control() || c == '\u{202e}';
         assert!(!shown.contains(is_bad), "{arguments:?}: {shown:?}");
     }
@@ -426,14 +540,21 @@ fn colours_come_where_they_are_wanted() {
     let bench = two_days();
     let is_coloured = |arguments: &[&str], variables: &[(&str, &str)]| {
         let mut command = bench.command(["diff", "1", "2"]);
-        let output = command.args(arguments).envs(variables.iter().copied()).output().unwrap();
+        let output = command
+            .args(arguments)
+            .envs(variables.iter().copied())
+            .output()
+            .unwrap();
         text(&output.stdout).contains("\x1b[")
     };
     assert!(!is_coloured(&[], &[]));
     assert!(is_coloured(&["--color", "always"], &[("NO_COLOR", "1")]));
     assert!(is_coloured(&[], &[("CLICOLOR_FORCE", "1")]));
     assert!(!is_coloured(&[], &[("CLICOLOR_FORCE", "0")]));
-    assert!(!is_coloured(&[], &[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")]));
+    assert!(!is_coloured(
+        &[],
+        &[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")]
+    ));
     assert!(!is_coloured(&["--color=never"], &[("CLICOLOR_FORCE", "1")]));
 }
 
@@ -446,11 +567,21 @@ sys.exit(pty.spawn(["sh", "-c", 'exec "$0" "$@" 2>/dev/null'] + sys.argv[1:]) >>
         .args(["-c", script, env!("CARGO_BIN_EXE_rootstrata"), "--store"])
         .arg(bench.store())
         .args(arguments);
-    for variable in ["NO_COLOR", "CLICOLOR_FORCE", "PAGER", "ROOTSTRATA_PAGER", "LESS"] {
+    for variable in [
+        "NO_COLOR",
+        "CLICOLOR_FORCE",
+        "PAGER",
+        "ROOTSTRATA_PAGER",
+        "LESS",
+    ] {
         python.env_remove(variable);
     }
-    let output =
-        python.env("TERM", "xterm").envs(variables.iter().copied()).stdin(Stdio::null()).output().unwrap();
+    let output = python
+        .env("TERM", "xterm")
+        .envs(variables.iter().copied())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
     text(&output.stdout)
 }
 
@@ -459,9 +590,19 @@ fn a_terminal_gets_colours_and_a_pager() {
     let bench = two_days();
     let pager = ("PAGER", "sed 's/^/paged: /'");
     let shown = on_a_terminal(&bench, &["diff", "1", "2"], &[pager]);
-    assert!(shown.contains("paged: ") && shown.contains("\x1b[32m"), "{shown}");
-    let shown = on_a_terminal(&bench, &["diff", "1", "2"], &[pager, ("ROOTSTRATA_PAGER", "sed s/^/own:/")]);
-    assert!(shown.contains("own:") && !shown.contains("paged: "), "{shown}");
+    assert!(
+        shown.contains("paged: ") && shown.contains("\x1b[32m"),
+        "{shown}"
+    );
+    let shown = on_a_terminal(
+        &bench,
+        &["diff", "1", "2"],
+        &[pager, ("ROOTSTRATA_PAGER", "sed s/^/own:/")],
+    );
+    assert!(
+        shown.contains("own:") && !shown.contains("paged: "),
+        "{shown}"
+    );
     for (arguments, variables) in [
         (&["diff", "1", "2", "--no-pager"][..], &[pager][..]),
         (&["diff", "1", "2", "--json"], &[pager]),
@@ -470,7 +611,10 @@ fn a_terminal_gets_colours_and_a_pager() {
         (&["diff", "1", "2"], &[("PAGER", "no-such-pager")]),
     ] {
         let shown = on_a_terminal(&bench, arguments, variables);
-        assert!(!shown.contains("paged: ") && shown.contains("up"), "{shown}");
+        assert!(
+            !shown.contains("paged: ") && shown.contains("up"),
+            "{shown}"
+        );
     }
     // less gets the options that git gives it.
     let shown = on_a_terminal(&bench, &["diff", "1", "2"], &[("PAGER", "printenv LESS")]);
@@ -506,7 +650,9 @@ fn a_path_or_glob_on_neither_side_is_an_error() {
                 vec!["diff", a, b, "--content", path],
             ] {
                 assert!(
-                    bench.fails(2, &arguments).contains(&format!("{path} is in neither {a} nor {b}")),
+                    bench
+                        .fails(2, &arguments)
+                        .contains(&format!("{path} is in neither {a} nor {b}")),
                     "{arguments:?}"
                 );
             }

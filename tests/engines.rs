@@ -17,7 +17,8 @@ fn chroot(name: &str) -> PathBuf {
     let all = std::env::var_os("ROOTSTRATA_CHROOTS")
         .expect("ROOTSTRATA_CHROOTS is not set: scripts/test sets it to what fixtures/chroots/make has made");
     let path = Path::new(&all).join(name);
-    path.canonicalize().unwrap_or_else(|e| panic!("{}: {e}; see fixtures/chroots/make", path.display()))
+    path.canonicalize()
+        .unwrap_or_else(|e| panic!("{}: {e}; see fixtures/chroots/make", path.display()))
 }
 
 /// Records two runs of two stages in the series `s` or that of `more`, the second run a day later, so that its last
@@ -31,7 +32,10 @@ fn two_days(bench: &Bench, more: &str) -> [(Value, PathBuf); 4] {
     ];
     stages.map(|(name, stage)| {
         let root = chroot(name);
-        (bench.snapshot(&root, &format!("--stage {stage} {more}")), root)
+        (
+            bench.snapshot(&root, &format!("--stage {stage} {more}")),
+            root,
+        )
     })
 }
 
@@ -82,8 +86,10 @@ fn umoci_unpacks_the_recorded_tree() {
 fn gnu_tar_unpacks_the_recorded_tree_layer_by_layer() {
     let bench = Bench::new();
     let [.., (snapshot, chroot)] = two_days(&bench, "");
-    let roles: Vec<String> =
-        layers(&snapshot).iter().map(|l| l.split(' ').next().unwrap().to_owned()).collect();
+    let roles: Vec<String> = layers(&snapshot)
+        .iter()
+        .map(|l| l.split(' ').next().unwrap().to_owned())
+        .collect();
     assert_eq!(roles, ["base", "update", "delta", "update", "state"]);
     let root = bench.make("root");
     for layer in snapshot["layers"].as_array().unwrap() {
@@ -105,7 +111,8 @@ fn skopeo_carries_images_around_with_their_digests() {
     let bench = Bench::new();
     let [.., (last, _)] = two_days(&bench, "");
     export(&bench, "s", "all.tar", &["--all-stages"]);
-    let script = "skopeo copy -q --preserve-digests oci-archive:all.tar:s:deps-installed oci:there:x
+    let script =
+        "skopeo copy -q --preserve-digests oci-archive:all.tar:s:deps-installed oci:there:x
                   skopeo copy -q --preserve-digests oci:there:x oci-archive:back.tar:y
                   skopeo inspect --format '{{.Digest}}' oci-archive:back.tar:y";
     assert_eq!(sh(&bench.path(""), script).trim(), last["manifest_digest"]);
@@ -152,9 +159,24 @@ fn podman_shows_the_recorded_tree_and_runs_it() {
     export(&bench, &id(&days[3].0), "day1.tar", &["--all-stages"]);
 
     let live = bench.path("live");
-    succeeds(Command::new("cp").arg("-a").arg(chroot("boot-day0")).arg(&live));
-    succeeds(Command::new("python3").args(["-c", LEAVE_A_LIVE_LOG]).current_dir(&live));
-    assert!(live.join("var/lib/rpm/rpmdb.sqlite-wal").metadata().unwrap().len() > 0);
+    succeeds(
+        Command::new("cp")
+            .arg("-a")
+            .arg(chroot("boot-day0"))
+            .arg(&live),
+    );
+    succeeds(
+        Command::new("python3")
+            .args(["-c", LEAVE_A_LIVE_LOG])
+            .current_dir(&live),
+    );
+    assert!(
+        live.join("var/lib/rpm/rpmdb.sqlite-wal")
+            .metadata()
+            .unwrap()
+            .len()
+            > 0
+    );
     let with_log = bench.snapshot(&live, "--series engines-live --stage bootstrap");
     assert_eq!(with_log["packages"], days[0].0["packages"]);
     export(&bench, &id(&with_log), "live.tar", &[]);
@@ -168,7 +190,9 @@ fn podman_shows_the_recorded_tree_and_runs_it() {
     ];
     let repository = Path::new(REPOSITORY);
     let mut podman = Command::new(repository.join("fixtures/engines/run"));
-    podman.args(["bash", "-euc", PODMAN, "podman"]).arg(repository.join("fixtures/list_tree.py"));
+    podman
+        .args(["bash", "-euc", PODMAN, "podman"])
+        .arg(repository.join("fixtures/list_tree.py"));
     succeeds(podman.args(names).current_dir(bench.path("")));
 
     let left = |file: &str| std::fs::read_to_string(bench.path(file)).unwrap();
@@ -185,13 +209,25 @@ fn podman_shows_the_recorded_tree_and_runs_it() {
         let rpm = left(&format!("{image}.rpm"));
         let (version, packages) = rpm.split_once('\n').unwrap();
         assert!(version.starts_with("RPM version"), "{image}: {version}");
-        assert_eq!(snapshot["packages"].as_u64(), Some(packages.lines().count() as u64), "{image}");
+        assert_eq!(
+            snapshot["packages"].as_u64(),
+            Some(packages.lines().count() as u64),
+            "{image}"
+        );
     }
-    assert!(left("loaded").trim().ends_with(" localhost/engines:deps-installed"), "{}", left("loaded"));
+    assert!(
+        left("loaded")
+            .trim()
+            .ends_with(" localhost/engines:deps-installed"),
+        "{}",
+        left("loaded")
+    );
 }
 
 /// The tree in the lister's output.
 fn tree_of(list: &str) -> Tree {
-    let entries = list.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let entries = list
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap());
     entries.map(|entry| (name_of(&entry), entry)).collect()
 }

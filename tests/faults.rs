@@ -37,8 +37,15 @@ struct Ground {
 /// The command on the store in `directory`, for which `WORK` stands in the arguments.
 fn command(directory: &Path, arguments: &[String]) -> Command {
     let mut command = rootstrata();
-    command.arg("--store").arg(directory.join("store")).args(["--json", "-q"]);
-    command.args(arguments.iter().map(|argument| argument.replace("WORK", directory.to_str().unwrap())));
+    command
+        .arg("--store")
+        .arg(directory.join("store"))
+        .args(["--json", "-q"]);
+    command.args(
+        arguments
+            .iter()
+            .map(|argument| argument.replace("WORK", directory.to_str().unwrap())),
+    );
     command
 }
 
@@ -54,13 +61,20 @@ fn archives(directory: &Path) -> BTreeMap<i64, Vec<u8>> {
     }
     assert!(output.status.success(), "{}", text(&output.stderr));
     let log: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let ids = log["snapshots"].as_array().unwrap().iter().map(|snapshot| snapshot["id"].as_i64().unwrap());
+    let ids = log["snapshots"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|snapshot| snapshot["id"].as_i64().unwrap());
     ids.map(|id| (id, archive(directory, id))).collect()
 }
 
 fn archive(directory: &Path, id: i64) -> Vec<u8> {
     let path = directory.join("check.tar");
-    succeeds(&mut command(directory, &words(&format!("export {id} -o WORK/check.tar"))));
+    succeeds(&mut command(
+        directory,
+        &words(&format!("export {id} -o WORK/check.tar")),
+    ));
     let bytes = std::fs::read(&path).unwrap();
     std::fs::remove_file(path).unwrap();
     bytes
@@ -76,7 +90,10 @@ fn files_beside(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
             if path.is_dir() && path != directory.join("store") {
                 left.push(path);
             } else if path.is_file() {
-                files.insert(path.strip_prefix(directory).unwrap().to_owned(), std::fs::read(&path).unwrap());
+                files.insert(
+                    path.strip_prefix(directory).unwrap().to_owned(),
+                    std::fs::read(&path).unwrap(),
+                );
             }
         }
     }
@@ -89,7 +106,11 @@ impl Ground {
     fn new(script: &str, arguments: &str) -> Self {
         // Thousands of runs that sync each file: in memory, where there is room.
         let memory = Path::new("/dev/shm");
-        let place = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+        let place = if memory.is_dir() {
+            memory.to_owned()
+        } else {
+            std::env::temp_dir()
+        };
         let directory = tempfile::tempdir_in(place).unwrap();
         let root = directory.path().join("root");
         sh(directory.path(), "mkdir root before");
@@ -103,7 +124,10 @@ impl Ground {
             common::REPOSITORY,
             env!("CARGO_BIN_EXE_rootstrata")
         );
-        sh(&directory.path().join("before"), &format!("{prelude}\n{script}"));
+        sh(
+            &directory.path().join("before"),
+            &format!("{prelude}\n{script}"),
+        );
         settle(&root);
         let arguments = words(&arguments.replace("ROOT", root.to_str().unwrap()));
         let mut ground = Self {
@@ -118,7 +142,9 @@ impl Ground {
         let work = ground.begin();
         ground.control = ground.run(&work);
         ground.written = files_beside(&work);
-        ground.recorded = ground.records().then(|| archive(&work, ground.control["id"].as_i64().unwrap()));
+        ground.recorded = ground
+            .records()
+            .then(|| archive(&work, ground.control["id"].as_i64().unwrap()));
         ground
     }
 
@@ -142,7 +168,11 @@ impl Ground {
     fn run_with(&self, work: &Path, fault: Fault, at: usize) -> (Vec<Call>, Option<Value>) {
         let whole = command(work, &self.arguments);
         let mut words = vec![whole.get_program().to_str().unwrap().to_owned()];
-        words.extend(whole.get_args().map(|argument| argument.to_str().unwrap().to_owned()));
+        words.extend(
+            whole
+                .get_args()
+                .map(|argument| argument.to_str().unwrap().to_owned()),
+        );
         let (output, calls) = run_with(fault, at, &words, &self.directory.path().join("log"));
         let stderr = text(&output.stderr);
         let killed = fault.is_death() && calls.len() == at;
@@ -151,9 +181,14 @@ impl Ground {
             Some(137) if killed => (calls, None),
             Some(2) if !fault.is_death() => {
                 // One line, which says what could not be done with what.
-                let errors: Vec<&str> =
-                    stderr.lines().filter(|line| !line.starts_with("rootstrata: warning: ")).collect();
-                assert!(errors.len() == 1 && errors[0].starts_with("rootstrata: error: "), "{stderr}");
+                let errors: Vec<&str> = stderr
+                    .lines()
+                    .filter(|line| !line.starts_with("rootstrata: warning: "))
+                    .collect();
+                assert!(
+                    errors.len() == 1 && errors[0].starts_with("rootstrata: error: "),
+                    "{stderr}"
+                );
                 let place = self.directory.path().to_str().unwrap();
                 assert!(errors[0].contains(place), "{stderr}");
                 (calls, None)
@@ -172,17 +207,32 @@ impl Ground {
         let at_store = work.join("store");
         // It opens, it is whole, and every earlier snapshot is what it was.
         let now = archives(&work);
-        let ids =
-            if at_store.join("rootstrata.sqlite").exists() { store::check(&at_store) } else { Vec::new() };
+        let ids = if at_store.join("rootstrata.sqlite").exists() {
+            store::check(&at_store)
+        } else {
+            Vec::new()
+        };
         assert!(now.keys().eq(ids.iter()));
         for (id, bytes) in &self.archives {
             assert!(now.get(id) == Some(bytes), "snapshot {id} is another");
         }
-        let new: Vec<&Vec<u8>> =
-            now.iter().filter(|(id, _)| !self.archives.contains_key(id)).map(|(_, b)| b).collect();
-        assert!(new.len() <= 1 && new.iter().all(|bytes| Some(*bytes) == self.recorded.as_ref()));
+        let new: Vec<&Vec<u8>> = now
+            .iter()
+            .filter(|(id, _)| !self.archives.contains_key(id))
+            .map(|(_, b)| b)
+            .collect();
+        assert!(
+            new.len() <= 1
+                && new
+                    .iter()
+                    .all(|bytes| Some(*bytes) == self.recorded.as_ref())
+        );
         if printed.is_some() {
-            assert_eq!(new.len(), usize::from(self.records()), "it said that it had recorded");
+            assert_eq!(
+                new.len(),
+                usize::from(self.records()),
+                "it said that it had recorded"
+            );
             assert!(self.is_complete(&work));
         }
         self.check_outputs(&work);
@@ -192,10 +242,17 @@ impl Ground {
         store::check(&at_store);
         if self.records() {
             assert!(Some(archive(&work, repeated["id"].as_i64().unwrap())) == self.recorded);
-            assert_eq!(std::fs::read_dir(at_store.join("tmp")).unwrap().count(), 0, "tmp");
+            assert_eq!(
+                std::fs::read_dir(at_store.join("tmp")).unwrap().count(),
+                0,
+                "tmp"
+            );
         }
         assert!(self.is_complete(&work));
-        let left: Vec<PathBuf> = files_beside(&work).into_keys().filter(|path| is_unfinished(path)).collect();
+        let left: Vec<PathBuf> = files_beside(&work)
+            .into_keys()
+            .filter(|path| is_unfinished(path))
+            .collect();
         assert!(left.is_empty(), "{left:?} is left for ever");
         true
     }
@@ -203,18 +260,26 @@ impl Ground {
     /// Tells whether all that the run writes beside the store is there as it must be.
     fn is_complete(&self, work: &Path) -> bool {
         let there = files_beside(work);
-        self.written.iter().all(|(path, bytes)| there.get(path) == Some(bytes))
+        self.written
+            .iter()
+            .all(|(path, bytes)| there.get(path) == Some(bytes))
     }
 
     /// Wants each output to be what it was or what it is to be, and a layout to name nothing that it does not have.
     fn check_outputs(&self, work: &Path) {
-        let (before, now) = (files_beside(&self.directory.path().join("before")), files_beside(work));
+        let (before, now) = (
+            files_beside(&self.directory.path().join("before")),
+            files_beside(work),
+        );
         for (path, bytes) in &now {
             let is_known = before.get(path) == Some(bytes) || self.written.get(path) == Some(bytes);
             assert!(is_unfinished(path) || is_known, "{}", path.display());
         }
         assert!(before.keys().all(|path| now.contains_key(path)));
-        for path in now.keys().filter(|path| path.ends_with("index.json") && !is_unfinished(path)) {
+        for path in now
+            .keys()
+            .filter(|path| path.ends_with("index.json") && !is_unfinished(path))
+        {
             let layout = work.join(path.parent().unwrap());
             for digest in images_of(&now[path]).values() {
                 layers_of(digest, &Layout(&layout));
@@ -231,14 +296,29 @@ impl Ground {
         let mut of_kind: BTreeMap<Call, Vec<usize>> = BTreeMap::new();
         for (at, call) in calls.into_iter().enumerate() {
             // Temporary files and blobs have a new name each time.
-            let path = call.path.rsplit_once('/').map_or("", |(directory, _)| directory).to_owned();
-            let path = if call.path.contains("sqlite") { call.path } else { path };
-            of_kind.entry(Call { path, ..call }).or_default().push(at + 1);
+            let path = call
+                .path
+                .rsplit_once('/')
+                .map_or("", |(directory, _)| directory)
+                .to_owned();
+            let path = if call.path.contains("sqlite") {
+                call.path
+            } else {
+                path
+            };
+            of_kind
+                .entry(Call { path, ..call })
+                .or_default()
+                .push(at + 1);
         }
         let chosen = of_kind.into_values().flat_map(|places| {
             let last = places.len() - 1;
             let is_met = move |at: usize| at == last || at.is_multiple_of(STRIDE);
-            places.into_iter().enumerate().filter(move |(at, _)| is_met(*at)).map(|(_, place)| place)
+            places
+                .into_iter()
+                .enumerate()
+                .filter(move |(at, _)| is_met(*at))
+                .map(|(_, place)| place)
         });
         chosen.collect::<BTreeSet<usize>>().into_iter().collect()
     }
@@ -250,11 +330,13 @@ impl Ground {
         let (mut wanted, mut made) = (0, 0);
         for (nth, at) in points.iter().enumerate() {
             // A kill everywhere, and the others in turns.
-            let is_due =
-                |(kind, fault): &(usize, Fault)| does_all() || *fault == Fault::Kill || nth % 4 + 1 == *kind;
+            let is_due = |(kind, fault): &(usize, Fault)| {
+                does_all() || *fault == Fault::Kill || nth % 4 + 1 == *kind
+            };
             for (_, fault) in Fault::ALL.into_iter().enumerate().filter(is_due) {
-                let survived =
-                    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.survives(fault, *at)));
+                let survived = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                    self.survives(fault, *at)
+                }));
                 wanted += 1;
                 match survived {
                     Ok(reached) => made += usize::from(reached),
@@ -273,7 +355,11 @@ impl Ground {
 
 /// Tells whether a file, or a directory that it is in, has the name of what is not whole yet.
 fn is_unfinished(path: &Path) -> bool {
-    path.components().any(|part| part.as_os_str().to_string_lossy().starts_with(".rootstrata-"))
+    path.components().any(|part| {
+        part.as_os_str()
+            .to_string_lossy()
+            .starts_with(".rootstrata-")
+    })
 }
 
 fn does_all() -> bool {
@@ -306,19 +392,33 @@ fn a_snapshot_of_new_layers_can_fail_anywhere() {
 fn a_blob_is_durable_before_its_name_and_that_before_the_row_and_the_index() {
     let ground = Ground::new(TWO_STAGES, "snapshot ROOT --series s --run r --stage built");
     let (calls, _) = ground.run_with(&ground.begin(), Fault::Kill, 0);
-    let is = |at: usize, name: &str, part: &str| calls[at].name == name && calls[at].path.contains(part);
+    let is =
+        |at: usize, name: &str, part: &str| calls[at].name == name && calls[at].path.contains(part);
     let renamed: Vec<usize> = (0..calls.len())
         .filter(|at| calls[*at].name.starts_with("rename") && calls[*at].path.contains("/blobs/"))
         .collect();
-    assert_eq!(renamed.len(), 4, "delta, state, configuration, manifest: {calls:#?}");
+    assert_eq!(
+        renamed.len(),
+        4,
+        "delta, state, configuration, manifest: {calls:#?}"
+    );
     for at in &renamed {
-        assert!(is(at - 1, "fsync", "/tmp/blob-") && is(at + 1, "fsync", "/blobs/sha256"), "{calls:#?}");
+        assert!(
+            is(at - 1, "fsync", "/tmp/blob-") && is(at + 1, "fsync", "/blobs/sha256"),
+            "{calls:#?}"
+        );
     }
-    let after =
-        |from: usize, name: &str, part: &str| (from..calls.len()).find(|at| is(*at, name, part)).unwrap();
+    let after = |from: usize, name: &str, part: &str| {
+        (from..calls.len()).find(|at| is(*at, name, part)).unwrap()
+    };
     let row = after(renamed[3], "fsync", "sqlite-wal");
-    let index = (row..calls.len()).find(|at| calls[*at].path.ends_with("/index.json")).unwrap();
-    assert!(row < index && is(index - 1, "fsync", "/tmp/blob-"), "{calls:#?}");
+    let index = (row..calls.len())
+        .find(|at| calls[*at].path.ends_with("/index.json"))
+        .unwrap();
+    assert!(
+        row < index && is(index - 1, "fsync", "/tmp/blob-"),
+        "{calls:#?}"
+    );
 }
 
 #[test]
@@ -330,7 +430,11 @@ fn a_snapshot_of_what_is_known_can_fail_anywhere() {
 #[test]
 fn a_snapshot_in_another_compression_can_fail_anywhere() {
     let script = "record --stage bootstrap";
-    Ground::new(script, "snapshot ROOT --series s --stage bootstrap --compression gzip").survives_all();
+    Ground::new(
+        script,
+        "snapshot ROOT --series s --stage bootstrap --compression gzip",
+    )
+    .survives_all();
 }
 
 #[test]

@@ -50,7 +50,9 @@ fn script(bench: &Bench, script: &str) -> String {
         env!("CARGO_BIN_EXE_rootstrata")
     );
     let mut command = Command::new("unshare");
-    command.args(["-m", "--propagation", "private", "bash", "-euc", &script]).current_dir(bench.path(""));
+    command
+        .args(["-m", "--propagation", "private", "bash", "-euc", &script])
+        .current_dir(bench.path(""));
     succeeds(&mut command)
 }
 
@@ -58,7 +60,10 @@ fn script(bench: &Bench, script: &str) -> String {
 fn assert_all_equal(printed: &str, count: usize) -> String {
     let digests: Vec<&str> = printed.lines().collect();
     assert_eq!(digests.len(), count, "{printed}");
-    assert!(digests.iter().all(|digest| digest.starts_with("sha256:")), "{printed}");
+    assert!(
+        digests.iter().all(|digest| digest.starts_with("sha256:")),
+        "{printed}"
+    );
     let different: BTreeSet<&str> = digests.iter().copied().collect();
     assert_eq!(different.len(), 1, "{printed}");
     digests[0].to_owned()
@@ -92,7 +97,10 @@ fn a_tree_has_the_same_bytes_on_every_filesystem_and_any_number_of_threads() {
             assert_all_equal(lines[5], 1),
         ];
         let kind = std::fs::read_to_string(bench.path("kind")).unwrap();
-        assert!(filesystem == "here" || kind.starts_with(&filesystem[..3]), "{kind}");
+        assert!(
+            filesystem == "here" || kind.starts_with(&filesystem[..3]),
+            "{kind}"
+        );
         of_filesystem.insert(filesystem, all);
     }
     let different: BTreeSet<&[String; 3]> = of_filesystem.values().collect();
@@ -115,9 +123,13 @@ fn a_tree_has_the_same_bytes_in_a_user_namespace() {
         "set -eu; setcap cap_net_raw=ep f6; chown 65000:65001 f5; touch -d @1000000000 f6 f5",
     )
     .unwrap();
-    let smaller: Vec<&str> = TREE.lines().filter(|line| !line.contains("chown 2097152")).collect();
+    let smaller: Vec<&str> = TREE
+        .lines()
+        .filter(|line| !line.contains("chown 2097152"))
+        .collect();
     std::fs::write(bench.path("smaller.sh"), smaller.join("\n")).unwrap();
-    let made = "(cd root; find . -mindepth 1 -delete; . ../smaller.sh; . ../small.sh; touch -d @0 .)";
+    let made =
+        "(cd root; find . -mindepth 1 -delete; . ../smaller.sh; . ../small.sh; touch -d @0 .)";
     let outside = script(&bench, &format!("{made}; record 2 zstd; rm -rf store"));
     let inside = script(
         &bench,
@@ -153,11 +165,21 @@ fn files_of_one_inode_number_in_two_subvolumes_are_no_links() {
          stat -c %i root/one/f root/two/f; rm -rf store
          \"$BINARY\" --store store -q snapshot root --series s --profile plain
          python3 \"$LISTER\" --sha256 root > list; \"$BINARY\" --store store ls s --json"
-            .replace("$LISTER", &Path::new(REPOSITORY).join("fixtures/list_tree.py").display().to_string())
+            .replace(
+                "$LISTER",
+                &Path::new(REPOSITORY)
+                    .join("fixtures/list_tree.py")
+                    .display()
+                    .to_string(),
+            )
             .as_str(),
     );
     let mut lines = printed.lines();
-    assert_eq!(lines.next().unwrap(), lines.next().unwrap(), "one inode number");
+    assert_eq!(
+        lines.next().unwrap(),
+        lines.next().unwrap(),
+        "one inode number"
+    );
     let listed: serde_json::Value = serde_json::from_str(lines.next().unwrap()).unwrap();
     let groups: Vec<(&str, &str)> = listed["entries"]
         .as_array()
@@ -165,6 +187,11 @@ fn files_of_one_inode_number_in_two_subvolumes_are_no_links() {
         .iter()
         .filter_map(|entry| Some((entry["path"].as_str()?, entry["hardlink_group"].as_str()?)))
         .collect();
-    let expected = [("/one/f", "/one/f"), ("/one/g", "/one/f"), ("/two/f", "/two/f"), ("/two/g", "/two/f")];
+    let expected = [
+        ("/one/f", "/one/f"),
+        ("/one/g", "/one/f"),
+        ("/two/f", "/two/f"),
+        ("/two/g", "/two/f"),
+    ];
     assert_eq!(groups, expected);
 }

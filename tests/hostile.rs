@@ -65,7 +65,10 @@ impl Attack {
     /// Attacks until it is told to stop.
     fn run(&self) {
         let mut random = 0x2545_f491_4f6c_dd1du64;
-        let rewritten = std::fs::OpenOptions::new().write(true).open(self.root.join("rewritten")).unwrap();
+        let rewritten = std::fs::OpenOptions::new()
+            .write(true)
+            .open(self.root.join("rewritten"))
+            .unwrap();
         let contents = [vec![b'a'; LONG_BYTES], vec![b'b'; LONG_BYTES]];
         while !self.stop.load(Ordering::SeqCst) {
             let what = self.what.load(Ordering::SeqCst);
@@ -80,7 +83,8 @@ impl Attack {
                 }
                 None => drop(self.idle.fetch_add(1, Ordering::SeqCst)),
             }
-            self.blows.fetch_add(usize::from(what != QUIET), Ordering::SeqCst);
+            self.blows
+                .fetch_add(usize::from(what != QUIET), Ordering::SeqCst);
             if self.pauses.load(Ordering::SeqCst) {
                 // xorshift: up to eight milliseconds, of which a run takes a few.
                 random ^= random << 13;
@@ -120,7 +124,12 @@ impl Watch {
         let watch = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).unwrap();
         // A watch on a directory tells of what is in it, too.
         for path in ["outside", "outside/deep", "root/x-fifo", "root/x-zero"] {
-            inotify::add_watch(&watch, directory.join(path), WatchFlags::OPEN | WatchFlags::ACCESS).unwrap();
+            inotify::add_watch(
+                &watch,
+                directory.join(path),
+                WatchFlags::OPEN | WatchFlags::ACCESS,
+            )
+            .unwrap();
         }
         Self(watch)
     }
@@ -141,15 +150,31 @@ impl Watch {
 fn record(bench: &Bench) -> Output {
     let mut command = Command::new("timeout");
     command.args(["--signal=KILL", "60"]);
-    command.arg(env!("CARGO_BIN_EXE_rootstrata")).arg("--store").arg(bench.store());
-    command.args(["snapshot", "--series", "s", "--profile", "plain", "--json", "-q"]).arg(bench.path("root"));
+    command
+        .arg(env!("CARGO_BIN_EXE_rootstrata"))
+        .arg("--store")
+        .arg(bench.store());
+    command
+        .args([
+            "snapshot",
+            "--series",
+            "s",
+            "--profile",
+            "plain",
+            "--json",
+            "-q",
+        ])
+        .arg(bench.path("root"));
     let output = command.output().unwrap();
     let stderr = text(&output.stderr);
     match output.status.code() {
         Some(0) => {}
         Some(2) => {
             assert_eq!(stderr.lines().count(), 1, "{stderr}");
-            assert!(stderr.contains(bench.path("root").to_str().unwrap()), "{stderr}");
+            assert!(
+                stderr.contains(bench.path("root").to_str().unwrap()),
+                "{stderr}"
+            );
             assert!(stderr.contains("changed while it was read"), "{stderr}");
         }
         code => panic!("{code:?}: {stderr}"),
@@ -161,14 +186,26 @@ fn record(bench: &Bench) -> Output {
 fn check_image(bench: &Bench, manifest: &str) {
     let store = bench.store();
     for layer in layers_of(manifest, &Layout(&store)) {
-        assert!(!layer.windows(SECRET.len()).any(|part| part == SECRET.as_bytes()), "a secret is in a layer");
+        assert!(
+            !layer
+                .windows(SECRET.len())
+                .any(|part| part == SECRET.as_bytes()),
+            "a secret is in a layer"
+        );
     }
-    let short: BTreeMap<&[u8], &[u8]> =
-        [("one", "1\n"), ("two", "2\n"), ("three", "3\n"), ("pipe", "4\n"), ("c", "b\n")]
-            .map(|(name, content)| (name.as_bytes(), content.as_bytes()))
-            .into();
+    let short: BTreeMap<&[u8], &[u8]> = [
+        ("one", "1\n"),
+        ("two", "2\n"),
+        ("three", "3\n"),
+        ("pipe", "4\n"),
+        ("c", "b\n"),
+    ]
+    .map(|(name, content)| (name.as_bytes(), content.as_bytes()))
+    .into();
     for (path, node) in tree_of(manifest, &Layout(&store)) {
-        let Kind::File(content) = node.kind else { continue };
+        let Kind::File(content) = node.kind else {
+            continue;
+        };
         let name = path.rsplit(|b| *b == 0).next().unwrap();
         let shown = path.escape_ascii();
         match name {
@@ -176,12 +213,18 @@ fn check_image(bench: &Bench, manifest: &str) {
             b"plain" | b"x-zero" => assert_eq!(content, b"plain\n"),
             b"link" | b"x-file" => assert_eq!(content, b"linked\n"),
             b"content" | b"x-other-content" => {
-                assert!(content.len() == LONG_BYTES && content.iter().all(|b| *b == content[0]), "{shown}");
+                assert!(
+                    content.len() == LONG_BYTES && content.iter().all(|b| *b == content[0]),
+                    "{shown}"
+                );
             }
             // One that is rewritten in place is, at any moment, new up to a point and old from there.
             b"rewritten" => {
                 let changes = content.windows(2).filter(|two| two[0] != two[1]).count();
-                assert!(content.len() == LONG_BYTES && changes <= 1, "{changes} changes in {shown}");
+                assert!(
+                    content.len() == LONG_BYTES && changes <= 1,
+                    "{changes} changes in {shown}"
+                );
             }
             name => assert_eq!(content, short[name], "{shown}"),
         }
@@ -231,14 +274,27 @@ fn a_root_that_is_swapped_while_it_is_read_leads_nowhere_and_is_recorded_whole_o
                 attack.turn_to(QUIET, false);
                 let output = record(&bench);
                 let snapshot: Value = serde_json::from_slice(&output.stdout).unwrap();
-                let tree = tree_of(snapshot["manifest_digest"].as_str().unwrap(), &Layout(&bench.store()));
+                let tree = tree_of(
+                    snapshot["manifest_digest"].as_str().unwrap(),
+                    &Layout(&bench.store()),
+                );
                 let wrong = differences(&tree, &walked(&bench.path("root")));
                 assert!(wrong.is_empty(), "round {round}\n{}", wrong.join("\n"));
             }
         }
     });
     // All of it has happened: runs that went through between the blows, and runs that did not.
-    println!("{recorded} recorded, {refused} refused, {} blows", attack.blows.load(Ordering::SeqCst));
-    assert!(recorded >= 20 && refused >= 20, "{recorded} recorded, {refused} refused");
-    assert_eq!(watch.events(), 0, "a canary, the FIFO or the device was opened");
+    println!(
+        "{recorded} recorded, {refused} refused, {} blows",
+        attack.blows.load(Ordering::SeqCst)
+    );
+    assert!(
+        recorded >= 20 && refused >= 20,
+        "{recorded} recorded, {refused} refused"
+    );
+    assert_eq!(
+        watch.events(),
+        0,
+        "a canary, the FIFO or the device was opened"
+    );
 }

@@ -24,10 +24,16 @@ fn with_links(bench: &Bench) -> String {
 
 /// What the files of that image hold, and which of their names are one inode.
 fn expected() -> Vec<(&'static str, String, Option<&'static str>)> {
-    let all =
-        [("a", "hello", Some("c")), ("kept", "one", None), ("old", "two", None), ("stays", "deep", None)];
-    let mut all: Vec<_> =
-        all.into_iter().map(|(name, content, other)| (name, content.to_owned(), other)).collect();
+    let all = [
+        ("a", "hello", Some("c")),
+        ("kept", "one", None),
+        ("old", "two", None),
+        ("stays", "deep", None),
+    ];
+    let mut all: Vec<_> = all
+        .into_iter()
+        .map(|(name, content, other)| (name, content.to_owned(), other))
+        .collect();
     all.push(("gone", "flat".to_owned(), None));
     all.push(("big/m", "large".repeat(200_000), Some("big/z")));
     all.push(("x", "upper".to_owned(), Some("y")));
@@ -37,7 +43,11 @@ fn expected() -> Vec<(&'static str, String, Option<&'static str>)> {
 fn assert_holds(directory: &Path) {
     use std::os::unix::fs::MetadataExt;
     for (name, content, other) in expected() {
-        assert_eq!(std::fs::read_to_string(directory.join(name)).unwrap(), content, "{name}");
+        assert_eq!(
+            std::fs::read_to_string(directory.join(name)).unwrap(),
+            content,
+            "{name}"
+        );
         if let Some(other) = other {
             let inode = |name: &str| std::fs::metadata(directory.join(name)).unwrap().ino();
             assert_eq!(inode(name), inode(other), "{name} and {other}");
@@ -59,21 +69,42 @@ fn a_content_is_found_under_whatever_name_a_layer_of_others_has_it() {
     bench.json(["import", &source, "--series", "s"]);
     for (name, content, other) in expected() {
         for name in [Some(name), other].into_iter().flatten() {
-            assert!(bench.prints(0, ["cat", "s", &format!("/{name}")]) == content, "{name}");
+            assert!(
+                bench.prints(0, ["cat", "s", &format!("/{name}")]) == content,
+                "{name}"
+            );
         }
     }
     let out = restored(&bench, "s", "out");
     assert_holds(&out);
-    assert_eq!(bench.compared(["s".to_owned(), source.clone()])["different"], false);
+    assert_eq!(
+        bench.compared(["s".to_owned(), source.clone()])["different"],
+        false
+    );
     assert_eq!(bench.json(["verify", "--deep"])["sound"], true);
-    let sha256 =
-        text(&std::process::Command::new("sha256sum").arg(out.join("kept")).output().unwrap().stdout);
-    let found = bench.json(["find", "--read-layers", "--sha256", sha256.split(' ').next().unwrap()]);
+    let sha256 = text(
+        &std::process::Command::new("sha256sum")
+            .arg(out.join("kept"))
+            .output()
+            .unwrap()
+            .stdout,
+    );
+    let found = bench.json([
+        "find",
+        "--read-layers",
+        "--sha256",
+        sha256.split(' ').next().unwrap(),
+    ]);
     assert!(found.to_string().contains("/kept"), "{found}");
     // Recorded again, nothing differs and nothing was read.
     let again = bench.snapshot(&out, "--profile plain --stage bootstrap");
     assert_eq!(again["files_read"], 0);
-    assert!(common::layers(&again).iter().all(|layer| layer.ends_with("reused")), "{again}");
+    assert!(
+        common::layers(&again)
+            .iter()
+            .all(|layer| layer.ends_with("reused")),
+        "{again}"
+    );
 }
 
 #[test]
@@ -82,9 +113,21 @@ fn what_differs_within_hardlinked_files_of_others_is_shown() {
     let source = with_links(&bench);
     bench.json(["import", &source, "--series", "s"]);
     let out = restored(&bench, "s", "out");
-    sh(&out, "for f in a kept stays x; do echo other > new; cat new > $f; done; rm new");
+    sh(
+        &out,
+        "for f in a kept stays x; do echo other > new; cat new > $f; done; rm new",
+    );
     for side in ["s", &source] {
-        let shown = bench.prints(1, ["diff", side, &format!("dir:{}", out.display()), "--content", "/*"]);
+        let shown = bench.prints(
+            1,
+            [
+                "diff",
+                side,
+                &format!("dir:{}", out.display()),
+                "--content",
+                "/*",
+            ],
+        );
         for line in ["-hello", "-one", "-deep", "-upper", "+other"] {
             assert!(shown.contains(line), "{side}: {line}: {shown}");
         }
@@ -99,7 +142,12 @@ fn squashing_and_exporting_layers_of_others_keep_their_links() {
     let other = Bench::new();
     let archive = bench.path("image.tar");
     bench.json(["export", "1", "-o", archive.to_str().unwrap()]);
-    other.json(["import", &format!("oci-archive:{}", archive.display()), "--series", "t"]);
+    other.json([
+        "import",
+        &format!("oci-archive:{}", archive.display()),
+        "--series",
+        "t",
+    ]);
     assert_holds(&restored(&other, "t", "out"));
     assert_eq!(other.json(["verify", "--deep"])["sound"], true);
     let before = listed(&restored(&bench, "1", "before"));
@@ -116,7 +164,10 @@ fn one_s_own_snapshots_lie_over_layers_of_others() {
         let bench = Bench::new();
         bench.json(["import", &with_links(&bench), "--series", "s"]);
         let root = restored(&bench, "1", "root");
-        sh(&root, "echo own > own; rm c; ln a another; touch -d @1700000000 own");
+        sh(
+            &root,
+            "echo own > own; rm c; ln a another; touch -d @1700000000 own",
+        );
         let options = format!("--profile plain --stage built --run r1 --compression {compression}");
         let made = bench.snapshot(&root, &options);
         assert!(common::layers(&made)[0].ends_with("reused"), "{made}");
@@ -155,26 +206,38 @@ fn a_store_that_has_held_layers_of_others_for_long_is_read_without_importing_aga
             ("/stays", "deep\n"),
             ("/w", "upper\n"),
         ] {
-            assert!(bench.prints(0, ["cat", snapshot, path]) == content, "{path} of {snapshot}");
+            assert!(
+                bench.prints(0, ["cat", snapshot, path]) == content,
+                "{path} of {snapshot}"
+            );
         }
     }
     let before = listed(&restored(&bench, "2", "before"));
     bench.json(["squash", "2"]);
     assert_same_tree(&listed(&restored(&bench, "3", "after")), &before);
-    let next = bench.snapshot(&bench.path("before"), "--series others --stage built --profile plain");
+    let next = bench.snapshot(
+        &bench.path("before"),
+        "--series others --stage built --profile plain",
+    );
     assert_eq!(next["files_read"], 0);
 }
 
 #[test]
 fn damage_to_a_layer_of_others_is_named_and_nothing_else_is() {
     let bench = old_store();
-    let base = bench.json(["show", "1"])["layers"][0]["digest"].as_str().unwrap().replace("sha256:", "");
+    let base = bench.json(["show", "1"])["layers"][0]["digest"]
+        .as_str()
+        .unwrap()
+        .replace("sha256:", "");
     let blob = bench.store().join("blobs/sha256").join(&base);
     let mut bytes = std::fs::read(&blob).unwrap();
     let at = bytes.windows(4).position(|four| four == b"deep").unwrap();
     bytes[at] ^= 1;
     std::fs::write(&blob, bytes).unwrap();
-    let output = bench.command(["verify", "--deep", "--json"]).output().unwrap();
+    let output = bench
+        .command(["verify", "--deep", "--json"])
+        .output()
+        .unwrap();
     assert_eq!(output.status.code(), Some(1));
     let found: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(found["findings"].as_array().unwrap().len(), 1, "{found}");
@@ -201,7 +264,11 @@ def i(manifests):
 def add(descriptor): index["manifests"].insert(0, descriptor)
 "#;
     let script = format!("{prelude}{python}\njson.dump(index, open('index.json', 'w'))");
-    common::succeeds(std::process::Command::new("python3").args(["-c", &script]).current_dir(layout));
+    common::succeeds(
+        std::process::Command::new("python3")
+            .args(["-c", &script])
+            .current_dir(layout),
+    );
 }
 
 #[test]
@@ -224,14 +291,28 @@ fn what_is_no_image_is_passed_over_with_a_note_however_it_says_so() {
         let bench = Bench::new();
         let source = with_links(&bench);
         beside(&bench.path("others/layout"), &other);
-        let output = bench.command(["import", &source, "--series", "s", "-q"]).output().unwrap();
+        let output = bench
+            .command(["import", &source, "--series", "s", "-q"])
+            .output()
+            .unwrap();
         let said = text(&output.stderr);
         assert!(output.status.success(), "{other}: {said}");
-        assert!(said.contains("passed over: :@0 (") && said.lines().count() == 1, "{other}: {said}");
+        assert!(
+            said.contains("passed over: :@0 (") && said.lines().count() == 1,
+            "{other}: {said}"
+        );
         assert_eq!(bench.ids(), [1], "{other}");
         let output = bench.command(["diff", "1", &source]).output().unwrap();
-        assert_eq!(output.status.code(), Some(0), "{other}: {}", text(&output.stderr));
-        assert!(text(&output.stderr).contains("passed over: :@0 ("), "{other}");
+        assert_eq!(
+            output.status.code(),
+            Some(0),
+            "{other}: {}",
+            text(&output.stderr)
+        );
+        assert!(
+            text(&output.stderr).contains("passed over: :@0 ("),
+            "{other}"
+        );
         let refused = bench.fails(2, ["diff", "1", &format!("{source}:@0")]);
         assert!(refused.contains("its :@0 is none"), "{other}: {refused}");
         assert_eq!(
@@ -251,13 +332,32 @@ fn an_index_without_an_image_is_refused_and_several_are_named_with_their_places(
         "one = index['manifests'][0]\nfor n in range(7): index['manifests'].append(dict(one, annotations={'org.opencontainers.image.ref.name': f'n{n}:t'}))",
     );
     let said = bench.fails(2, ["diff", &source, &format!("dir:{}", layout.display())]);
-    assert!(said.contains("name one of its 8 images: :@0, :@1 (n0:t), :@2 (n1:t)"), "{said}");
+    assert!(
+        said.contains("name one of its 8 images: :@0, :@1 (n0:t), :@2 (n1:t)"),
+        "{said}"
+    );
     assert!(said.ends_with("and 3 more"), "{said}");
-    assert_eq!(bench.compared([format!("{source}:@3"), format!("{source}:n2:t")])["different"], false);
-    assert!(bench.fails(2, ["diff", &format!("{source}:@8"), &source]).contains("no image :@8 among its 8"));
-    beside(&layout, "index['manifests'] = [m('application/vnd.oci.empty.v1+json', 'x')]");
-    for verb in [vec!["import", &source, "--series", "s"], vec!["diff", &source, &source]] {
-        assert!(bench.fails(2, &verb).contains("it lists no image"), "{verb:?}");
+    assert_eq!(
+        bench.compared([format!("{source}:@3"), format!("{source}:n2:t")])["different"],
+        false
+    );
+    assert!(
+        bench
+            .fails(2, ["diff", &format!("{source}:@8"), &source])
+            .contains("no image :@8 among its 8")
+    );
+    beside(
+        &layout,
+        "index['manifests'] = [m('application/vnd.oci.empty.v1+json', 'x')]",
+    );
+    for verb in [
+        vec!["import", &source, "--series", "s"],
+        vec!["diff", &source, &source],
+    ] {
+        assert!(
+            bench.fails(2, &verb).contains("it lists no image"),
+            "{verb:?}"
+        );
     }
     assert_eq!(bench.ids(), [0_i64; 0]);
 }
@@ -265,7 +365,10 @@ fn an_index_without_an_image_is_refused_and_several_are_named_with_their_places(
 /// A root, and an archive of it.
 fn archived(bench: &Bench) -> (PathBuf, PathBuf) {
     let root = bench.make("root");
-    sh(&root, "echo one > a; ln a b; head -c 100000 /dev/urandom > c; mkdir d; touch d/e");
+    sh(
+        &root,
+        "echo one > a; ln a b; head -c 100000 /dev/urandom > c; mkdir d; touch d/e",
+    );
     bench.snapshot(&root, "--profile plain --compression gzip");
     let archive = bench.path("image.tar");
     bench.json(["export", "1", "-o", archive.to_str().unwrap()]);
@@ -289,10 +392,18 @@ fn archives_that_are_compressed_are_read_and_cut_ones_named() {
         let path = bench.path(format!("image.tar.{suffix}"));
         let source = format!("oci-archive:{}", path.display());
         if suffix == "bz2" {
-            assert!(bench.fails(2, ["diff", "1", &source]).contains("bzip2 -d first"));
+            assert!(
+                bench
+                    .fails(2, ["diff", "1", &source])
+                    .contains("bzip2 -d first")
+            );
             continue;
         }
-        assert_eq!(bench.compared(["1", &source])["different"], false, "{suffix}");
+        assert_eq!(
+            bench.compared(["1", &source])["different"],
+            false,
+            "{suffix}"
+        );
         let other = Bench::new();
         other.json(["import", &source]);
         assert_eq!(other.json(["verify", "--deep"])["sound"], true);
@@ -324,16 +435,28 @@ fn an_archive_of_docker_is_a_source_and_called_so_where_it_is_given_as_another()
     assert_eq!(bench.compared(["1", &source])["different"], false);
     for reference in ["a:b", "docker.io/library/a:b", "@0"] {
         let source = format!("{source}:{reference}");
-        assert_eq!(bench.compared([source, format!("dir:{}", root.display())])["different"], false);
+        assert_eq!(
+            bench.compared([source, format!("dir:{}", root.display())])["different"],
+            false
+        );
     }
     let other = Bench::new();
     other.json(["import", &source, "--series", "d"]);
     assert_eq!(other.json(["verify", "--deep"])["sound"], true);
     assert_same_tree(&listed(&restored(&other, "d", "out")), &listed(&root));
     let said = bench.fails(2, ["import", &format!("oci-archive:{}", docker.display())]);
-    assert!(said.contains("it is a docker-archive: write docker-archive:PATH"), "{said}");
-    let said = bench.fails(2, ["import", &format!("docker-archive:{}", archive.display())]);
-    assert!(said.contains("it is an oci-archive: write oci-archive:PATH"), "{said}");
+    assert!(
+        said.contains("it is a docker-archive: write docker-archive:PATH"),
+        "{said}"
+    );
+    let said = bench.fails(
+        2,
+        ["import", &format!("docker-archive:{}", archive.display())],
+    );
+    assert!(
+        said.contains("it is an oci-archive: write oci-archive:PATH"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -362,27 +485,50 @@ item = {{"Config": name + ".json", "RepoTags": ["x:y"], "Layers": ["one/layer.ta
 {change}
 open("image.tar", "wb").write(tar(members + [("manifest.json", json.dumps([item]).encode())]))"#
         );
-        common::succeeds(std::process::Command::new("python3").args(["-c", &script]).current_dir(&at));
+        common::succeeds(
+            std::process::Command::new("python3")
+                .args(["-c", &script])
+                .current_dir(&at),
+        );
     };
     let source = format!("docker-archive:{}/image.tar", at.display());
     make("");
     bench.json(["import", &source, "--series", "s"]);
     assert_eq!(bench.prints(0, ["cat", "s", "/f"]), "content");
     for (change, expected) in [
-        ("members[0] = (members[0][0], config + b' ')", "the content of "),
-        ("members[1] = ('one/layer.tar', tar([('f', b'another')]))", "is damaged"),
+        (
+            "members[0] = (members[0][0], config + b' ')",
+            "the content of ",
+        ),
+        (
+            "members[1] = ('one/layer.tar', tar([('f', b'another')]))",
+            "is damaged",
+        ),
         ("members.pop(1)", "one/layer.tar is missing"),
-        ("members[2] = ('two/layer.tar', 'layer.tar')", "two/layer.tar is missing"),
+        (
+            "members[2] = ('two/layer.tar', 'layer.tar')",
+            "two/layer.tar is missing",
+        ),
         ("item['Layers'].pop()", "another number of layers"),
-        ("item['Config'] = '../../etc/passwd'", "etc/passwd is missing"),
+        (
+            "item['Config'] = '../../etc/passwd'",
+            "etc/passwd is missing",
+        ),
         ("item = []", "manifest.json"),
     ] {
         make(change);
         for verb in ["import", "diff"] {
             let other = Bench::new();
-            let more = if verb == "diff" { vec![source.as_str()] } else { vec!["--series", "s"] };
+            let more = if verb == "diff" {
+                vec![source.as_str()]
+            } else {
+                vec!["--series", "s"]
+            };
             let said = other.fails(2, [verb, &source].into_iter().chain(more));
-            assert!(said.contains(expected) && said.contains("image.tar"), "{change}: {said}");
+            assert!(
+                said.contains(expected) && said.contains("image.tar"),
+                "{change}: {said}"
+            );
             assert_eq!(other.ids(), [0_i64; 0]);
         }
     }
@@ -393,6 +539,17 @@ fn what_is_wrong_with_a_layer_of_an_image_is_told_of_the_image() {
     let bench = Bench::new();
     let at = bench.make("bad");
     image(&at, r#"[[("f", "file", b""), ("f/below", "file", b"")]]"#);
-    let said = bench.fails(2, ["import", &format!("oci:{}/layout", at.display()), "--series", "s"]);
-    assert!(said.contains("bad/layout") && !said.contains("store"), "{said}");
+    let said = bench.fails(
+        2,
+        [
+            "import",
+            &format!("oci:{}/layout", at.display()),
+            "--series",
+            "s",
+        ],
+    );
+    assert!(
+        said.contains("bad/layout") && !said.contains("store"),
+        "{said}"
+    );
 }

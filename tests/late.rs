@@ -23,7 +23,10 @@ fn tree(bench: &Bench) -> PathBuf {
 }
 
 fn read(snapshot: &Value) -> (u64, u64) {
-    (snapshot["files_read"].as_u64().unwrap(), snapshot["bytes_read"].as_u64().unwrap())
+    (
+        snapshot["files_read"].as_u64().unwrap(),
+        snapshot["bytes_read"].as_u64().unwrap(),
+    )
 }
 
 fn settled_copy(bench: &Bench, root: &Path) -> PathBuf {
@@ -41,7 +44,10 @@ fn a_new_tree_is_read_once() {
     assert_eq!(read(&first), (7, (18 << 20) + 4));
     assert_same_tree(&bench.unpacked("s@bootstrap"), &listed(&root));
     let again = bench.snapshot(&root, FIRST);
-    assert_eq!((read(&again), layers(&again)), ((0, 0), vec!["base reused".to_owned()]));
+    assert_eq!(
+        (read(&again), layers(&again)),
+        ((0, 0), vec!["base reused".to_owned()])
+    );
 }
 
 #[test]
@@ -68,7 +74,10 @@ fn a_layer_has_the_same_key_whether_its_files_were_hashed_first_or_not() {
     // Nothing tells the copy from the last tree, so its files are hashed first.
     let copy = settled_copy(&bench, &root);
     let hashed = bench.snapshot(&copy, FIRST);
-    assert_eq!((read(&hashed).0, layers(&hashed)), (7, vec!["base reused".to_owned()])); // two names are one inode
+    assert_eq!(
+        (read(&hashed).0, layers(&hashed)),
+        (7, vec!["base reused".to_owned()])
+    ); // two names are one inode
 }
 
 #[test]
@@ -80,7 +89,9 @@ fn a_tree_that_another_series_has_is_packed_once_more_and_its_layer_is_found() {
     let other = bench.snapshot(&copy, &format!("{FIRST} --series other"));
     assert_eq!(layers(&other), ["base reused"]);
     assert_eq!(other["manifest_digest"], first["manifest_digest"]);
-    let blobs = std::fs::read_dir(bench.store().join("blobs/sha256")).unwrap().count();
+    let blobs = std::fs::read_dir(bench.store().join("blobs/sha256"))
+        .unwrap()
+        .count();
     assert_eq!(blobs, 3, "a layer, a configuration, a manifest");
 }
 
@@ -89,7 +100,10 @@ fn a_rewrite_that_keeps_size_and_time_is_told_from_what_lies_below() {
     let bench = Bench::new();
     let root = tree(&bench);
     bench.snapshot(&root, FIRST);
-    sh(&root, "cp -p d/1 ref; tr 1 7 < ref > d/1; touch -r ref d/1; rm ref; head -c 17M /dev/urandom > z");
+    sh(
+        &root,
+        "cp -p d/1 ref; tr 1 7 < ref > d/1; touch -r ref d/1; rm ref; head -c 17M /dev/urandom > z",
+    );
     settle(&root);
     let next = bench.snapshot(&root, NEXT);
     // d/1 is hashed, for it might be as it was, and then packed.

@@ -42,7 +42,12 @@ impl Numbers {
 }
 
 fn seconds(snapshot: &Value) -> f64 {
-    snapshot["seconds"].as_object().unwrap().values().map(|time| time.as_f64().unwrap()).sum()
+    snapshot["seconds"]
+        .as_object()
+        .unwrap()
+        .values()
+        .map(|time| time.as_f64().unwrap())
+        .sum()
 }
 
 fn median(times: &[f64]) -> f64 {
@@ -53,16 +58,23 @@ fn median(times: &[f64]) -> f64 {
 
 fn bytes_below(path: &Path) -> u64 {
     let all = std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap());
-    all.map(
-        |entry| {
-            if entry.path().is_dir() { bytes_below(&entry.path()) } else { entry.metadata().unwrap().len() }
-        },
-    )
+    all.map(|entry| {
+        if entry.path().is_dir() {
+            bytes_below(&entry.path())
+        } else {
+            entry.metadata().unwrap().len()
+        }
+    })
     .sum()
 }
 
 fn layer_bytes(snapshot: &Value) -> u64 {
-    snapshot["layers"].as_array().unwrap().iter().map(|layer| layer["size_bytes"].as_u64().unwrap()).sum()
+    snapshot["layers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|layer| layer["size_bytes"].as_u64().unwrap())
+        .sum()
 }
 
 #[test]
@@ -98,7 +110,8 @@ fn a_store_that_is_pruned_daily_stays_small_and_fast() {
     }
     let fresh = Bench::new();
     std::fs::rename(&beside, root.join("deps")).unwrap();
-    let full = layer_bytes(&fresh.snapshot(&root, "--profile plain --mtime fixed --stage bootstrap"));
+    let full =
+        layer_bytes(&fresh.snapshot(&root, "--profile plain --mtime fixed --stage bootstrap"));
     let size = bytes_below(&bench.store());
     let count = 10.min(days / 4);
     let (early, late) = (median(&times[1..=count]), median(&times[days - count..]));
@@ -111,7 +124,10 @@ fn a_store_that_is_pruned_daily_stays_small_and_fast() {
     );
     assert_eq!(bench.ids().len(), 2 * KEPT_DAYS);
     store::check(&bench.store());
-    assert!(size <= 3 * full, "{size} bytes, and a full image has {full}");
+    assert!(
+        size <= 3 * full,
+        "{size} bytes, and a full image has {full}"
+    );
     // Also right after base and delta are made anew, when the old ones with all of their updates are still kept.
     assert!(largest <= 3.0, "{largest}");
     // Times vary while other tests run; a year is measured by itself.

@@ -16,7 +16,13 @@ const PLAIN: &str = "--profile plain --stage s";
 const LONGEST_PATH: usize = 16 << 10;
 
 fn open(directory: &impl std::os::fd::AsFd, name: &str) -> OwnedFd {
-    openat(directory, name, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).unwrap()
+    openat(
+        directory,
+        name,
+        OFlags::PATH | OFlags::DIRECTORY,
+        Mode::empty(),
+    )
+    .unwrap()
 }
 
 /// Makes directories in one another, by handles, and returns that of the innermost.
@@ -44,7 +50,9 @@ fn in_namespace(bench: &Bench, script: &str) -> String {
         env!("CARGO_BIN_EXE_rootstrata")
     );
     let mut command = Command::new("unshare");
-    command.args(["-m", "--propagation", "private", "bash", "-euc", &script]).current_dir(bench.path(""));
+    command
+        .args(["-m", "--propagation", "private", "bash", "-euc", &script])
+        .current_dir(bench.path(""));
     succeeds(&mut command)
 }
 
@@ -78,7 +86,14 @@ fn paths_longer_than_a_system_call_takes_are_recorded_compared_changed_and_resto
     make_file(&deep, "f");
     rustix::fs::linkat(&deep, "f", &deep, "linked", AtFlags::empty()).unwrap();
     rustix::fs::symlinkat("f", &deep, "link").unwrap();
-    rustix::fs::mknodat(&deep, "p", rustix::fs::FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+    rustix::fs::mknodat(
+        &deep,
+        "p",
+        rustix::fs::FileType::Fifo,
+        Mode::from_raw_mode(0o600),
+        0,
+    )
+    .unwrap();
     bench.snapshot(&root, PLAIN);
     assert_read_by_all(&bench, &root);
     let path = format!("{}/f", "confdir3/".repeat(600));
@@ -137,7 +152,10 @@ fn the_longest_path_is_read_by_all_and_a_longer_one_refused_when_it_is_recorded(
     let bench = Bench::new();
     let root = bench.make("root");
     let name = "n".repeat(254);
-    let deep = make_deep(&root, std::iter::repeat_n(name.as_str(), LONGEST_PATH / 255));
+    let deep = make_deep(
+        &root,
+        std::iter::repeat_n(name.as_str(), LONGEST_PATH / 255),
+    );
     let left = LONGEST_PATH % 255;
     sh(&root, "head -c 3000000 /dev/urandom > large");
     let last = "f".repeat(left);
@@ -145,9 +163,20 @@ fn the_longest_path_is_read_by_all_and_a_longer_one_refused_when_it_is_recorded(
     bench.snapshot(&root, PLAIN);
     assert_read_by_all(&bench, &root);
     make_file(&deep, &format!("{last}f"));
-    let error = bench.fails(2, ["snapshot", root.to_str().unwrap(), "--series", "s", "--profile", "plain"]);
+    let error = bench.fails(
+        2,
+        [
+            "snapshot",
+            root.to_str().unwrap(),
+            "--series",
+            "s",
+            "--profile",
+            "plain",
+        ],
+    );
     assert!(
-        error.contains("/nnn") && error.ends_with("fff cannot be recorded: its path is longer than 16 KiB")
+        error.contains("/nnn")
+            && error.ends_with("fff cannot be recorded: its path is longer than 16 KiB")
     );
     unlinkat(&deep, format!("{last}f"), AtFlags::empty()).unwrap();
     // The whiteout of the longest path is longer by four bytes.
@@ -195,8 +224,10 @@ fn the_most_attributes_of_a_file_are_read_by_all_and_more_refused_when_they_are_
     );
     let errors = in_namespace(&bench, &script);
     let reason = "its attributes and names are larger than 1 MiB, which no engine reads";
-    let expected =
-        format!("rootstrata: error: {} cannot be put into a layer: {reason}", bench.path("x/r/a").display());
+    let expected = format!(
+        "rootstrata: error: {} cannot be put into a layer: {reason}",
+        bench.path("x/r/a").display()
+    );
     let lines: Vec<&str> = errors.lines().filter(|line| !line.is_empty()).collect();
     assert_eq!(lines, [&*expected; 3]);
 }
@@ -225,19 +256,32 @@ fn holes_are_not_read_and_have_a_limit_that_is_told_with_the_path() {
         [ $(wc -l < calls) -lt 200 ] && echo unread",
     );
     let at = bench.path("x/r/holey").display().to_string();
-    let limit = format!("rootstrata: error: cannot read {}: its holes are longer than 64 GiB", at);
-    let length = format!("rootstrata: error: {} cannot be recorded: it is longer than 1 TiB", at);
+    let limit = format!(
+        "rootstrata: error: cannot read {}: its holes are longer than 64 GiB",
+        at
+    );
+    let length = format!(
+        "rootstrata: error: {} cannot be recorded: it is longer than 1 TiB",
+        at
+    );
     let lines: Vec<&str> = said.lines().collect();
-    assert_eq!(lines, [&*length, &*length, &*limit, &*length, &*length, "sparse", "unread"], "{said}");
+    assert_eq!(
+        lines,
+        [
+            &*length, &*length, &*limit, &*length, &*length, "sparse", "unread"
+        ],
+        "{said}"
+    );
 }
 
 #[test]
 fn a_file_that_does_not_have_its_length_is_an_error_and_never_cut() {
     // In procfs files have a length of 0, in sysfs one of a page, whatever they hold.
     let bench = Bench::new();
-    for (root, file) in
-        [("/proc/sys/fs/inotify", "max_queued_events"), ("/sys/kernel/mm/transparent_hugepage", "defrag")]
-    {
+    for (root, file) in [
+        ("/proc/sys/fs/inotify", "max_queued_events"),
+        ("/sys/kernel/mm/transparent_hugepage", "defrag"),
+    ] {
         let error = bench.fails(2, ["snapshot", root, "--series", "s", "--profile", "plain"]);
         let rest = "it does not hold as many bytes as its length says";
         assert_eq!(error, format!("cannot read {root}/{file}: {rest}"));

@@ -35,7 +35,10 @@ fn recorded(options: &str) -> (Bench, PathBuf) {
     let bench = Bench::new();
     let root = bench.make("root");
     sh(&root, TREE);
-    bench.snapshot(&root, &format!("--profile plain --stage bootstrap {options}"));
+    bench.snapshot(
+        &root,
+        &format!("--profile plain --stage bootstrap {options}"),
+    );
     sh(&root, CHANGE);
     let next = bench.snapshot(&root, &format!("--profile plain --stage next {options}"));
     assert!(layer(&next, "delta")["whiteouts"].as_u64().unwrap() >= 2);
@@ -66,23 +69,34 @@ enum Difference {
 
 /// Wants the two trees to be equal, but for these differences.
 fn assert_equal_but(mut found: Tree, mut expected: Tree, differences: &[Difference]) {
-    let inherited: Vec<String> = expected.keys().filter(|path| path.starts_with("/d/")).cloned().collect();
-    let groups: Vec<Value> = inherited.iter().map(|path| expected[path]["hardlink_group"].clone()).collect();
+    let inherited: Vec<String> = expected
+        .keys()
+        .filter(|path| path.starts_with("/d/"))
+        .cloned()
+        .collect();
+    let groups: Vec<Value> = inherited
+        .iter()
+        .map(|path| expected[path]["hardlink_group"].clone())
+        .collect();
     for tree in [&mut found, &mut expected] {
         for difference in differences {
             match difference {
                 Difference::Root => drop(tree.remove("/")),
                 Difference::EarlyTimes => {
-                    let early = tree.values_mut().filter(|entry| entry["mtime"].as_i64() < Some(0));
+                    let early = tree
+                        .values_mut()
+                        .filter(|entry| entry["mtime"].as_i64() < Some(0));
                     early.for_each(|entry| entry["mtime"] = json!(0));
                 }
                 Difference::EmptyAttributes => {
-                    tree.values_mut().for_each(|entry| without(entry, |_, value| value == ""));
+                    tree.values_mut()
+                        .for_each(|entry| without(entry, |_, value| value == ""));
                 }
                 Difference::DefaultAcls => {
                     // Also by their other names.
                     let is_in = |entry: &Value| {
-                        groups.contains(&entry["hardlink_group"]) && !entry["hardlink_group"].is_null()
+                        groups.contains(&entry["hardlink_group"])
+                            && !entry["hardlink_group"].is_null()
                     };
                     for (path, entry) in tree.iter_mut() {
                         if inherited.contains(path) || is_in(entry) {
@@ -98,13 +112,20 @@ fn assert_equal_but(mut found: Tree, mut expected: Tree, differences: &[Differen
 
 /// Removes the attributes for which `is_out`.
 fn without(entry: &mut Value, is_out: impl Fn(&str, &Value) -> bool) {
-    entry["xattrs"].as_object_mut().unwrap().retain(|name, value| !is_out(name, value));
+    entry["xattrs"]
+        .as_object_mut()
+        .unwrap()
+        .retain(|name, value| !is_out(name, value));
 }
 
 #[test]
 fn umoci_gives_the_tree() {
     let (bench, root) = recorded("--compression gzip");
-    assert_equal_but(bench.unpacked("s@next"), restored(&bench, &root), &[Difference::EmptyAttributes]);
+    assert_equal_but(
+        bench.unpacked("s@next"),
+        restored(&bench, &root),
+        &[Difference::EmptyAttributes],
+    );
 }
 
 #[test]
@@ -114,8 +135,15 @@ fn gnu_tar_gives_the_tree() {
         let shown = bench.json(["show", "s@next"]);
         let unpacked = bench.make("unpacked");
         for role in ["base", "delta"] {
-            let digest = layer(&shown, role)["digest"].as_str().unwrap().replace("sha256:", "");
-            let read = if reader == "cat" { "cat" } else { &format!("{reader} -qdc") };
+            let digest = layer(&shown, role)["digest"]
+                .as_str()
+                .unwrap()
+                .replace("sha256:", "");
+            let read = if reader == "cat" {
+                "cat"
+            } else {
+                &format!("{reader} -qdc")
+            };
             let script = format!(
                 "{read} {}/blobs/sha256/{digest} > ../layer.tar
                  python3 - <<'END'
@@ -142,10 +170,14 @@ fn unpacked_by(bench: &Bench, script: &str) -> Tree {
     bench.json(["export", "s@next", "-o", archive.to_str().unwrap()]);
     let repository = Path::new(REPOSITORY);
     let mut engines = Command::new(repository.join("fixtures/engines/run"));
-    engines.args(["bash", "-euc", script, "engines"]).arg(repository.join("fixtures/list_tree.py"));
+    engines
+        .args(["bash", "-euc", script, "engines"])
+        .arg(repository.join("fixtures/list_tree.py"));
     succeeds(engines.current_dir(bench.path("")));
     let list = std::fs::read_to_string(bench.path("list")).unwrap();
-    let entries = list.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let entries = list
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap());
     entries.map(|entry| (name_of(&entry), entry)).collect()
 }
 
@@ -156,8 +188,12 @@ fn podman_gives_the_tree() {
         let script = "id=$(podman pull -q oci-archive:image.tar); mounted=$(podman image mount $id)
             python3 $1 --sha256 $mounted > list; podman image umount $id > umounted; podman rmi -f $id > removed";
         let found = unpacked_by(&bench, script);
-        let differences =
-            [Difference::Root, Difference::EarlyTimes, Difference::EmptyAttributes, Difference::DefaultAcls];
+        let differences = [
+            Difference::Root,
+            Difference::EarlyTimes,
+            Difference::EmptyAttributes,
+            Difference::DefaultAcls,
+        ];
         assert_equal_but(found, restored(&bench, &root), &differences);
     }
 }
@@ -178,7 +214,11 @@ fn containerd_gives_the_tree() {
             ctr images mount "$(ctr images ls -q)" "$PWD/mounted" > mount
             python3 "$1" --sha256 mounted > list; umount mounted"#;
         let found = unpacked_by(&bench, script);
-        let differences = [Difference::Root, Difference::EarlyTimes, Difference::DefaultAcls];
+        let differences = [
+            Difference::Root,
+            Difference::EarlyTimes,
+            Difference::DefaultAcls,
+        ];
         assert_equal_but(found, restored(&bench, &root), &differences);
     }
 }
@@ -187,7 +227,13 @@ fn containerd_gives_the_tree() {
 fn skopeo_carries_the_image_there_and_back_as_it_is() {
     let (bench, _) = recorded("--compression zstd");
     let archive = bench.path("image.tar");
-    let exported = bench.json(["export", "s@next", "-o", archive.to_str().unwrap(), "--all-stages"]);
+    let exported = bench.json([
+        "export",
+        "s@next",
+        "-o",
+        archive.to_str().unwrap(),
+        "--all-stages",
+    ]);
     let script = "for stage in bootstrap next; do
              skopeo copy -q --preserve-digests oci-archive:image.tar:s:$stage oci:there:$stage
              skopeo copy -q --preserve-digests oci:there:$stage oci-archive:back-$stage.tar:s:$stage

@@ -16,7 +16,12 @@ fn recorded() -> Bench {
     let root = bench.make("root");
     sh(&root, "head -c 3000000 /dev/urandom > f; echo 1 > g");
     bench.snapshot(&root, "--profile plain --compression none");
-    bench.json(["export", "s", "-o", bench.path("whole.tar").to_str().unwrap()]);
+    bench.json([
+        "export",
+        "s",
+        "-o",
+        bench.path("whole.tar").to_str().unwrap(),
+    ]);
     bench
 }
 
@@ -31,19 +36,29 @@ fn script(bench: &Bench, script: &str) -> Output {
         bench.path("whole.tar").display(),
     );
     let mut command = Command::new("bash");
-    command.args(["-euo", "pipefail", "-c", &format!("{prelude}\n{script}")]).current_dir(bench.path(""));
+    command
+        .args(["-euo", "pipefail", "-c", &format!("{prelude}\n{script}")])
+        .current_dir(bench.path(""));
     command.env_remove("ROOTSTRATA_STORE").output().unwrap()
 }
 
 /// Runs a script that must succeed and returns what it says on stderr.
 fn runs(bench: &Bench, lines: &str) -> String {
     let output = script(bench, lines);
-    assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}{}",
+        text(&output.stdout),
+        text(&output.stderr)
+    );
     text(&output.stderr)
 }
 
 fn unfinished(below: &Path) -> Vec<PathBuf> {
-    let names = sh(below, "find . -path ./store -prune -o -name '.rootstrata*' -print");
+    let names = sh(
+        below,
+        "find . -path ./store -prune -o -name '.rootstrata*' -print",
+    );
     names.lines().map(PathBuf::from).collect()
 }
 
@@ -106,7 +121,12 @@ fn fifos_and_devices_are_written_to_and_stay() {
          [ $(wc -l < said) = 1 ]; [ -c full ]
          fails rs -q export s --format oci-dir -o fifo 2> said; grep -q 'fifo is not a directory' said",
     );
-    assert!(std::fs::symlink_metadata(bench.path("fifo")).unwrap().file_type().is_fifo());
+    assert!(
+        std::fs::symlink_metadata(bench.path("fifo"))
+            .unwrap()
+            .file_type()
+            .is_fifo()
+    );
     assert!(root.is_dir());
 }
 
@@ -116,11 +136,22 @@ fn stdout_has_the_archive_alone_and_what_is_said_goes_to_stderr() {
     let output = bench.command(["export", "s", "-o", "-"]).output().unwrap();
     assert!(output.status.success());
     assert!(output.stdout == std::fs::read(bench.path("whole.tar")).unwrap());
-    assert!(text(&output.stderr).contains("- is sha256:"), "{}", text(&output.stderr));
+    assert!(
+        text(&output.stderr).contains("- is sha256:"),
+        "{}",
+        text(&output.stderr)
+    );
     std::os::unix::fs::symlink("/proc/self/fd/1", bench.path("link")).unwrap();
     let link = bench.path("link");
-    for arguments in [["-o", "-", "--json"], ["-o", link.to_str().unwrap(), "--json"]] {
-        let output = bench.command(["export", "s"]).args(arguments).output().unwrap();
+    for arguments in [
+        ["-o", "-", "--json"],
+        ["-o", link.to_str().unwrap(), "--json"],
+    ] {
+        let output = bench
+            .command(["export", "s"])
+            .args(arguments)
+            .output()
+            .unwrap();
         assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0));
         assert!(
             text(&output.stderr).contains("the archive or the JSON, not both"),
@@ -128,10 +159,23 @@ fn stdout_has_the_archive_alone_and_what_is_said_goes_to_stderr() {
             text(&output.stderr)
         );
     }
-    let output = bench.command(["export", "s", "-o", "-", "--format", "oci-dir"]).output().unwrap();
+    let output = bench
+        .command(["export", "s", "-o", "-", "--format", "oci-dir"])
+        .output()
+        .unwrap();
     assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0));
-    assert!(text(&output.stderr).contains("an oci-dir is a directory"), "{}", text(&output.stderr));
-    assert_eq!(runs(&bench, "rs export s -q -o - | true; rs export s -q -o - | head -c 100 > /dev/null"), "");
+    assert!(
+        text(&output.stderr).contains("an oci-dir is a directory"),
+        "{}",
+        text(&output.stderr)
+    );
+    assert_eq!(
+        runs(
+            &bench,
+            "rs export s -q -o - | true; rs export s -q -o - | head -c 100 > /dev/null"
+        ),
+        ""
+    );
     // A terminal.
     let said = runs(
         &bench,
@@ -216,9 +260,15 @@ fn an_export_that_is_killed_leaves_nothing_that_the_next_does_not_remove() {
     for next in ["", "mkdir out/l; ", "cp -r out/m out/l; "] {
         dies_at(&bench, "rename", "--format oci-dir -o out/l");
         assert_eq!(unfinished(&out), [Path::new("./.rootstrata-l")]);
-        runs(&bench, &format!("{next}rs -q export s --format oci-dir -o out/l"));
+        runs(
+            &bench,
+            &format!("{next}rs -q export s --format oci-dir -o out/l"),
+        );
         assert_eq!(unfinished(&out), Vec::<PathBuf>::new());
-        runs(&bench, "[ -s out/l/index.json ]; rm -rf out/m; mv out/l out/m");
+        runs(
+            &bench,
+            "[ -s out/l/index.json ]; rm -rf out/m; mv out/l out/m",
+        );
     }
 }
 
@@ -228,7 +278,10 @@ fn a_layout_that_was_begun_for_another_image_is_as_if_it_had_not_been() {
     let out = bench.make("out");
     dies_at(&bench, "rename", "--format oci-dir -o out/l");
     sh(&bench.path("root"), "head -c 100000 /dev/urandom > f");
-    bench.snapshot(&bench.path("root"), "--profile plain --compression none --series t");
+    bench.snapshot(
+        &bench.path("root"),
+        "--profile plain --compression none --series t",
+    );
     runs(
         &bench,
         "for to in out/l out/other; do rs -q export t --format oci-dir -o $to; done; diff -r out/l out/other",
@@ -246,10 +299,16 @@ fn an_unfinished_file_is_removed_only_when_its_writer_has_ended() {
     writer.lock().unwrap();
     let left = "[ \"$(ls -A out)\" = \"$(printf '.rootstrata-a.tar\\na.tar')\" ]";
     for old in ["", "echo old > out/a.tar; "] {
-        runs(&bench, &format!("{old}rs -q export s -o out/a.tar; same out/a.tar; {left}"));
+        runs(
+            &bench,
+            &format!("{old}rs -q export s -o out/a.tar; same out/a.tar; {left}"),
+        );
     }
     drop(writer);
-    runs(&bench, "rs -q export s -o out/a.tar; [ \"$(ls -A out)\" = a.tar ]");
+    runs(
+        &bench,
+        "rs -q export s -o out/a.tar; [ \"$(ls -A out)\" = a.tar ]",
+    );
     // What is no file of ours stays.
     runs(
         &bench,
@@ -274,7 +333,10 @@ fn where_every_file_has_a_name_a_dead_one_is_removed_by_the_next() {
     };
     for beforehand in ["", "echo old > out/a.tar"] {
         let killed = export(3, "-e inject=fsync:signal=KILL");
-        runs(&bench, &format!("{beforehand}\ncode=0; {killed} || code=$?; [ $code = 137 ]"));
+        runs(
+            &bench,
+            &format!("{beforehand}\ncode=0; {killed} || code=$?; [ $code = 137 ]"),
+        );
         assert_eq!(unfinished(&out), [Path::new("./.rootstrata-a.tar")]);
         assert!(out.join(".rootstrata-a.tar").metadata().unwrap().len() > 3_000_000);
         let next = export(4, ""); // the dead one is opened before
@@ -292,7 +354,9 @@ fn where_every_file_has_a_name_a_dead_one_is_removed_by_the_next() {
 /// The names of the images of a layout, each of which has all of its blobs.
 fn images(layout: &Path) -> BTreeMap<String, String> {
     let images = images_of(&std::fs::read(layout.join("index.json")).unwrap());
-    images.values().for_each(|digest| drop(layers_of(digest, &Layout(layout))));
+    images
+        .values()
+        .for_each(|digest| drop(layers_of(digest, &Layout(layout))));
     images.into_iter().collect()
 }
 
@@ -305,19 +369,26 @@ fn many_exports_into_one_layout_lose_nothing_and_none_fails() {
         std::fs::write(root.join("own"), format!("{series}")).unwrap();
         bench.snapshot(&root, &format!("--profile plain --series s{series}"));
     }
-    for (round, beforehand) in
-        ["rm -rf l", "rm -rf l; mkdir l", "rm -rf l; rs -q export s0 --format oci-dir -o l"]
-            .iter()
-            .cycle()
-            .take(12)
-            .enumerate()
+    for (round, beforehand) in [
+        "rm -rf l",
+        "rm -rf l; mkdir l",
+        "rm -rf l; rs -q export s0 --format oci-dir -o l",
+    ]
+    .iter()
+    .cycle()
+    .take(12)
+    .enumerate()
     {
         let lines = format!(
             "{beforehand}; for n in 0 1 2 3 4 5 6 7; do rs -q export s$n --format oci-dir -o l & pids[n]=$!; done
              for n in 0 1 2 3 4 5 6 7; do wait ${{pids[n]}}; done"
         );
         assert_eq!(runs(&bench, &lines), "");
-        assert_eq!(images(&bench.path("l")).len(), 8, "round {round}: {beforehand}");
+        assert_eq!(
+            images(&bench.path("l")).len(),
+            8,
+            "round {round}: {beforehand}"
+        );
         assert_eq!(unfinished(&bench.path("")), Vec::<PathBuf>::new());
     }
 }
@@ -326,14 +397,24 @@ fn many_exports_into_one_layout_lose_nothing_and_none_fails() {
 fn the_index_of_a_layout_changes_under_the_lock_of_its_directory() {
     let bench = recorded();
     let layout = bench.path("l");
-    bench.json(["export", "s", "--format", "oci-dir", "-o", layout.to_str().unwrap()]);
+    bench.json([
+        "export",
+        "s",
+        "--format",
+        "oci-dir",
+        "-o",
+        layout.to_str().unwrap(),
+    ]);
     let index = std::fs::read(layout.join("index.json")).unwrap();
     sh(&bench.path("root"), "echo 2 > g");
     bench.snapshot(&bench.path("root"), "--profile plain --series t");
     let lock = std::fs::File::open(&layout).unwrap();
     lock.lock().unwrap();
-    let mut child =
-        bench.command(["-q", "export", "t", "--format", "oci-dir", "-o"]).arg(&layout).spawn().unwrap();
+    let mut child = bench
+        .command(["-q", "export", "t", "--format", "oci-dir", "-o"])
+        .arg(&layout)
+        .spawn()
+        .unwrap();
     // It has all but the index when it waits: /proc/locks has a line for who does.
     let waits = |id: u32| {
         std::fs::read_to_string("/proc/locks")
@@ -375,7 +456,11 @@ fn what_a_power_cut_took_of_a_layout_is_put_back_by_the_next_export() {
             ),
         );
         let is_told = said.contains("was cut short and is made anew");
-        assert_eq!(is_told, damage.contains("index.json") && !damage.starts_with("rm"), "{damage}: {said}");
+        assert_eq!(
+            is_told,
+            damage.contains("index.json") && !damage.starts_with("rm"),
+            "{damage}: {said}"
+        );
     }
     // An index that is another thing is not thrown away.
     runs(
@@ -405,7 +490,9 @@ fn a_store_is_no_output() {
     let state = |store: &str| {
         sh(
             &bench.path(""),
-            &format!("find {store} -type f ! -name '*-shm' ! -name '*-wal' | sort | xargs sha256sum"),
+            &format!(
+                "find {store} -type f ! -name '*-shm' ! -name '*-wal' | sort | xargs sha256sum"
+            ),
         )
     };
     runs(
@@ -449,8 +536,11 @@ fn a_store_is_no_output() {
             env!("CARGO_BIN_EXE_rootstrata")
         );
         let mut command = Command::new("unshare");
-        let output =
-            command.args(["-m", "bash", "-euc", &lines]).current_dir(bench.path("")).output().unwrap();
+        let output = command
+            .args(["-m", "bash", "-euc", &lines])
+            .current_dir(bench.path(""))
+            .output()
+            .unwrap();
         let error = one_error(output, 2);
         assert!(error.ends_with("is inside a store"), "{attempt}: {error}");
     }

@@ -18,12 +18,19 @@ fn the_head_tells_both_sides_and_the_totals() {
     assert_eq!(browser.text("document.title"), "s~1 → s");
     let sides = browser.texts("#sides dd");
     assert!(
-        sides[0].starts_with("s~1 snapshot 1, s@bootstrap of 20") && sides[1].starts_with("s snapshot 2, "),
+        sides[0].starts_with("s~1 snapshot 1, s@bootstrap of 20")
+            && sides[1].starts_with("s snapshot 2, "),
         "{sides:?}"
     );
-    assert!(sides[1].contains("6 packages · ") && sides[1].contains(" entries · "), "{sides:?}");
+    assert!(
+        sides[1].contains("6 packages · ") && sides[1].contains(" entries · "),
+        "{sides:?}"
+    );
     let totals = browser.texts("#totals dd");
-    assert_eq!(totals[0], "61 added, 1 removed, 2 upgraded, 1 downgraded, 1 rebuilt");
+    assert_eq!(
+        totals[0],
+        "61 added, 1 removed, 2 upgraded, 1 downgraded, 1 rebuilt"
+    );
     assert!(
         totals[1].ends_with("3 added, 2 removed, 7 changed in content, 1 otherwise changed"),
         "{totals:?}"
@@ -34,12 +41,25 @@ fn the_head_tells_both_sides_and_the_totals() {
 fn packages_are_sorted_by_every_column_with_the_keyboard() {
     let mut browser = shown(&two_days());
     let list = "package-list";
-    assert_eq!(column(&mut browser, list, "name"), ["new", "gone", "big", "up", "down", "again"]);
+    assert_eq!(
+        column(&mut browser, list, "name"),
+        ["new", "gone", "big", "up", "down", "again"]
+    );
     assert_eq!(column(&mut browser, list, "change")[2], "↑upgraded");
     let row = browser.texts("#package-list tbody > tr:nth-child(4) > td");
     assert_eq!(
         row,
-        ["↑upgraded", "up", "1.9-1", "1.10-1", "x86_64", "up-1.10-1.src.rpm", "1", "18 B", "+15 B"]
+        [
+            "↑upgraded",
+            "up",
+            "1.9-1",
+            "1.10-1",
+            "x86_64",
+            "up-1.10-1.src.rpm",
+            "1",
+            "18 B",
+            "+15 B"
+        ]
     );
     for (name, first, again) in [
         ("name", ["again", "big"], ["up", "new"]),
@@ -56,7 +76,10 @@ fn packages_are_sorted_by_every_column_with_the_keyboard() {
         let sorted = format!("document.querySelector({head:?}).getAttribute('aria-sort')");
         let mut press = |key: &str| {
             browser.press(key);
-            assert_eq!(browser.evaluate("document.querySelectorAll('#package-list [aria-sort]').length"), 1);
+            assert_eq!(
+                browser.evaluate("document.querySelectorAll('#package-list [aria-sort]').length"),
+                1
+            );
             (browser.text(&sorted), column(&mut browser, list, "name"))
         };
         // Numbers begin with the largest. What is equal stays as it was.
@@ -66,9 +89,17 @@ fn packages_are_sorted_by_every_column_with_the_keyboard() {
             ("ascending", "descending")
         };
         let (way, names) = press("Enter");
-        assert_eq!((way.as_str(), &names[..2]), (first_way, &first.map(str::to_owned)[..]), "{name}");
+        assert_eq!(
+            (way.as_str(), &names[..2]),
+            (first_way, &first.map(str::to_owned)[..]),
+            "{name}"
+        );
         let (way, names) = press(" ");
-        assert_eq!((way.as_str(), &names[..2]), (second_way, &again.map(str::to_owned)[..]), "{name}");
+        assert_eq!(
+            (way.as_str(), &names[..2]),
+            (second_way, &again.map(str::to_owned)[..]),
+            "{name}"
+        );
     }
 }
 
@@ -82,17 +113,31 @@ fn a_filter_leaves_what_has_all_its_words() {
     browser.press("Escape");
     assert_eq!(column(&mut browser, "package-list", "name").len(), 6);
     // Files: those that no package accounts for come first; another choice has them all.
-    let left = ["/etc/added", "/etc/free", "/etc/link", "/etc/lonely", "/etc/same.conf"];
+    let left = [
+        "/etc/added",
+        "/etc/free",
+        "/etc/link",
+        "/etc/lonely",
+        "/etc/same.conf",
+    ];
     assert_eq!(column(&mut browser, "file-list", "path"), left);
     let conf = browser.texts("#file-list tbody > tr:nth-child(5) > td");
     assert_eq!(conf[0..3], ["Mchanged", "/etc/same.conf", "content, mtime"]);
-    assert_eq!(conf[3..], ["5 B → 6 B", "! same %config, not its content", "6 B"]);
+    assert_eq!(
+        conf[3..],
+        ["5 B → 6 B", "! same %config, not its content", "6 B"]
+    );
     browser.focus("#files-scope input:checked");
     browser.press("ArrowLeft"); // around, to the last: all
     assert_eq!(column(&mut browser, "file-list", "path").len(), 13);
     browser.focus("#files-filter");
     browser.write("usr content");
-    let found = ["/usr/bin/again", "/usr/bin/down", "/usr/bin/up", "/usr/lib/big/one.so"];
+    let found = [
+        "/usr/bin/again",
+        "/usr/bin/down",
+        "/usr/bin/up",
+        "/usr/lib/big/one.so",
+    ];
     assert_eq!(column(&mut browser, "file-list", "path"), found);
     assert_eq!(browser.texts("#files-summary"), ["4 of 13 paths"]);
 }
@@ -101,38 +146,71 @@ fn a_filter_leaves_what_has_all_its_words() {
 fn rows_open_to_files_and_files_to_what_is_recorded_of_them() {
     let mut browser = shown(&two_days());
     let toggle = "#package-list tbody > tr:nth-child(3) .toggle";
-    assert_eq!(browser.evaluate("document.querySelectorAll('.inside').length"), 0);
+    assert_eq!(
+        browser.evaluate("document.querySelectorAll('.inside').length"),
+        0
+    );
     browser.focus(toggle);
     browser.press("Enter");
     assert_eq!(
-        browser.text(&format!("document.querySelector({toggle:?}).getAttribute('aria-expanded')")),
+        browser.text(&format!(
+            "document.querySelector({toggle:?}).getAttribute('aria-expanded')"
+        )),
         "true"
     );
     let files = browser.texts("#package-list .inside td.col-path");
     assert_eq!(files, ["/usr/lib/big/deep/two.so", "/usr/lib/big/one.so"]);
     let details = browser.texts("#package-list .inside td.col-details");
-    assert_eq!(details, ["2001-09-09T01:46:40Z → 2004-11-09T11:33:20Z", "90.0 kB → 80.0 kB"]);
+    assert_eq!(
+        details,
+        [
+            "2001-09-09T01:46:40Z → 2004-11-09T11:33:20Z",
+            "90.0 kB → 80.0 kB"
+        ]
+    );
     browser.focus("#package-list .inside .toggle");
     browser.press(" ");
     let facts = browser.texts("#package-list .facts td.differs");
     assert_eq!(facts, ["2001-09-09T01:46:40Z", "2004-11-09T11:33:20Z"]);
     browser.focus(toggle);
     browser.press(" ");
-    assert_eq!(browser.evaluate("document.querySelectorAll('.inside').length"), 0);
+    assert_eq!(
+        browser.evaluate("document.querySelectorAll('.inside').length"),
+        0
+    );
     // A click anywhere in the row does the same.
     browser.click("#package-list tbody > tr:nth-child(4) > td.col-arch");
-    assert_eq!(browser.texts("#package-list .inside td.col-path"), ["/usr/bin/up"]);
+    assert_eq!(
+        browser.texts("#package-list .inside td.col-path"),
+        ["/usr/bin/up"]
+    );
 }
 
 #[test]
 fn contents_that_were_compared_are_shown_in_the_file() {
     let bench = two_days();
-    let page = page_of(&bench, &["s~1", "s", "--content", "/etc/free", "--content", "/usr/lib/big/one.so"]);
+    let page = page_of(
+        &bench,
+        &[
+            "s~1",
+            "s",
+            "--content",
+            "/etc/free",
+            "--content",
+            "/usr/lib/big/one.so",
+        ],
+    );
     let mut browser = Browser::start();
     browser.open(&page, READY);
-    assert_eq!(browser.texts("#notes li"), ["only these files are compared: /etc/free /usr/lib/big/one.so"]);
+    assert_eq!(
+        browser.texts("#notes li"),
+        ["only these files are compared: /etc/free /usr/lib/big/one.so"]
+    );
     browser.click("#file-list .toggle");
-    assert_eq!(browser.texts(".hunks span"), ["@@ -1 +1 @@\n", "-one\n", "+two\n"]);
+    assert_eq!(
+        browser.texts(".hunks span"),
+        ["@@ -1 +1 @@\n", "-one\n", "+two\n"]
+    );
 }
 
 #[test]
@@ -149,8 +227,14 @@ fn the_map_is_gone_through_with_the_keyboard() {
     // Enter goes in, past folders that hold one folder; then a folder and a file are there.
     browser.focus(".stage > .cell");
     browser.press("Enter");
-    assert_eq!(browser.texts("#crumbs li"), ["All", "big.x86_64", "usr/lib/big 110.0 kB in 2 files"]);
-    assert_eq!(browser.text(labels), "one.so, 80.0 kB; deep/two.so, 30.0 kB");
+    assert_eq!(
+        browser.texts("#crumbs li"),
+        ["All", "big.x86_64", "usr/lib/big 110.0 kB in 2 files"]
+    );
+    assert_eq!(
+        browser.text(labels),
+        "one.so, 80.0 kB; deep/two.so, 30.0 kB"
+    );
     assert_eq!(browser.text(FOCUSED), "one.so, 80.0 kB");
     keep(&mut browser, "drilled-down");
     for (key, focused) in [
@@ -170,7 +254,11 @@ fn the_map_is_gone_through_with_the_keyboard() {
     );
     for key in ["Escape", "Backspace"] {
         browser.press(key);
-        assert_eq!(browser.text(FOCUSED), "big.x86_64, 110.0 kB, 2 files", "{key}");
+        assert_eq!(
+            browser.text(FOCUSED),
+            "big.x86_64, 110.0 kB, 2 files",
+            "{key}"
+        );
         assert_eq!(browser.text(labels), first);
         browser.press("Enter");
     }
@@ -180,9 +268,15 @@ fn the_map_is_gone_through_with_the_keyboard() {
     assert_eq!(browser.text(labels), first);
     browser.press("Enter");
     browser.press("Enter");
-    assert_eq!(column(&mut browser, "file-list", "path"), ["/usr/lib/big/one.so"]);
+    assert_eq!(
+        column(&mut browser, "file-list", "path"),
+        ["/usr/lib/big/one.so"]
+    );
     assert_eq!(browser.text(FOCUSED), "/usr/lib/big/one.so");
-    assert_eq!(browser.evaluate("document.querySelectorAll('#file-list .facts').length"), 1);
+    assert_eq!(
+        browser.evaluate("document.querySelectorAll('#file-list .facts').length"),
+        1
+    );
 }
 
 #[test]
@@ -190,8 +284,14 @@ fn the_map_is_gone_through_with_a_pointer() {
     // Without the rpm database, whose size depends on who writes it.
     let mut browser = shown_of(&two_days(), &["s~1", "s", "/usr", "/etc"]);
     browser.point(".stage .cell.content:not(.folder)");
-    assert_eq!(browser.evaluate("document.getElementById('tip').hidden"), false);
-    assert_eq!(browser.text("document.querySelector('#tip strong').textContent"), "/usr/lib/big/one.so");
+    assert_eq!(
+        browser.evaluate("document.getElementById('tip').hidden"),
+        false
+    );
+    assert_eq!(
+        browser.text("document.querySelector('#tip strong').textContent"),
+        "/usr/lib/big/one.so"
+    );
     browser.click(".stage > .cell");
     assert_eq!(browser.texts("#crumbs li").len(), 3);
     browser.click("#crumbs button");
@@ -206,10 +306,15 @@ fn the_map_is_gone_through_with_a_pointer() {
     browser.wait("document.querySelector('#map-table tbody')");
     assert_eq!(
         browser.texts("#map-table tbody > tr > td"),
-        ["usr", "6", "80.0 kB", "64.0 %", "etc", "4", "45.0 kB", "36.0 %"]
+        [
+            "usr", "6", "80.0 kB", "64.0 %", "etc", "4", "45.0 kB", "36.0 %"
+        ]
     );
     browser.click("#map-table td button");
-    assert_eq!(browser.texts("#map-table td.col-path"), ["lib/big/one.so", "bin"]);
+    assert_eq!(
+        browser.texts("#map-table td.col-path"),
+        ["lib/big/one.so", "bin"]
+    );
     assert!(
         browser.texts("#map-rest")[0].starts_with("Not on the map: 1 path without bytes"),
         "{:?}",
@@ -225,8 +330,12 @@ fn areas_and_bars_are_to_scale() {
         "Array.from(document.querySelectorAll('.stage > .cell'), one => [one.offsetWidth * one.offsetHeight, one.getAttribute('aria-label')])",
     );
     let area = |name: &str| {
-        let found =
-            areas.as_array().unwrap().iter().find(|one| one[1].as_str().unwrap().starts_with(name)).unwrap();
+        let found = areas
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|one| one[1].as_str().unwrap().starts_with(name))
+            .unwrap();
         found[0].as_f64().unwrap()
     };
     let ratio = area("big") / area("files that no package");
@@ -235,7 +344,10 @@ fn areas_and_bars_are_to_scale() {
     let bars = browser.evaluate(
         "Array.from(document.querySelectorAll('.bar'), bar => Array.from(bar.children, one => [one.offsetLeft, one.offsetWidth, one.className]))",
     );
-    let width = browser.evaluate("document.querySelector('.bar').clientWidth").as_f64().unwrap();
+    let width = browser
+        .evaluate("document.querySelector('.bar').clientWidth")
+        .as_f64()
+        .unwrap();
     let total = |side: &str| {
         compared[side]["layers"]
             .as_array()
@@ -256,7 +368,10 @@ fn areas_and_bars_are_to_scale() {
                     && (bar[1].as_f64().unwrap() - wide).abs() < 3.0,
                 "{bars}"
             );
-            assert_eq!(bar[2].as_str().unwrap().contains("both"), layer["shared"] == true);
+            assert_eq!(
+                bar[2].as_str().unwrap().contains("both"),
+                layer["shared"] == true
+            );
             left += wide;
         }
     }
@@ -275,11 +390,17 @@ fn many_rows_come_in_parts_and_none_is_lost() {
     let root = bench.make("root");
     sh(&root, "touch -d @1000000000 .");
     bench.snapshot(&root, "");
-    sh(&root, "for i in $(seq 1000); do echo $i > file-$i; done; touch -d @1000000000 .");
+    sh(
+        &root,
+        "for i in $(seq 1000); do echo $i > file-$i; done; touch -d @1000000000 .",
+    );
     bench.snapshot(&root, "");
     let mut browser = shown(&bench);
     assert_eq!(column(&mut browser, "file-list", "path").len(), 200);
-    assert_eq!(browser.texts("#file-list .more"), ["200 of 1,000 are shown. Show 200 more Show all"]);
+    assert_eq!(
+        browser.texts("#file-list .more"),
+        ["200 of 1,000 are shown. Show 200 more Show all"]
+    );
     browser.focus("#file-list .more button");
     browser.press("Enter");
     assert_eq!(column(&mut browser, "file-list", "path").len(), 400);
@@ -291,8 +412,7 @@ fn many_rows_come_in_parts_and_none_is_lost() {
     paths.dedup();
     assert_eq!(paths.len(), 1000);
     // On the map, those too small to be pointed at are together, and can be looked into.
-    let labels =
-        "Array.from(document.querySelectorAll('.stage > .cell'), one => one.getAttribute('aria-label'))";
+    let labels = "Array.from(document.querySelectorAll('.stage > .cell'), one => one.getAttribute('aria-label'))";
     assert_eq!(browser.evaluate(&format!("{labels}.length")), 1000);
     browser.look(400, 800, "light");
     browser.wait(&format!("{labels}.length < 1000"));
@@ -302,10 +422,20 @@ fn many_rows_come_in_parts_and_none_is_lost() {
         assert!(label.contains(" together, "), "{label}");
         label.split(' ').next().unwrap().parse::<usize>().unwrap()
     };
-    assert_eq!(groups.as_array().unwrap().iter().map(count).sum::<usize>(), 1000);
+    assert_eq!(
+        groups.as_array().unwrap().iter().map(count).sum::<usize>(),
+        1000
+    );
     browser.click(".stage > .cell");
-    assert!(browser.texts("#crumbs li")[1].contains(" together "), "{:?}", browser.texts("#crumbs li"));
-    assert_eq!(browser.evaluate(&format!("{labels}.length")), json!(count(&groups[0])));
+    assert!(
+        browser.texts("#crumbs li")[1].contains(" together "),
+        "{:?}",
+        browser.texts("#crumbs li")
+    );
+    assert_eq!(
+        browser.evaluate(&format!("{labels}.length")),
+        json!(count(&groups[0]))
+    );
 }
 
 /// What a page of each size and colour must have; run in the page.
@@ -355,7 +485,11 @@ fn it_is_legible_in_light_and_dark_and_fits_a_telephone_and_a_wide_screen() {
             let looks = browser.evaluate(LOOKS);
             assert!(looks["seen"].as_u64().unwrap() > 100, "{looks}");
             assert_eq!(looks["faint"], json!([]), "{scheme} {width}");
-            assert_eq!((&looks["wide"], &looks["scrolls"]), (&json!([]), &json!(false)), "{scheme} {width}");
+            assert_eq!(
+                (&looks["wide"], &looks["scrolls"]),
+                (&json!([]), &json!(false)),
+                "{scheme} {width}"
+            );
             assert_eq!(looks["unnamed"], 0);
             backgrounds.push(looks["background"].clone());
             keep(&mut browser, &format!("{scheme}-{width}"));
@@ -394,7 +528,10 @@ fn everything_that_can_be_done_is_reached_with_tab_and_the_focus_is_seen() {
         "files  toggle",
         "layers where",
     ] {
-        assert!(reached.iter().any(|one| one.starts_with(wanted)), "{wanted:?} is not in {reached:?}");
+        assert!(
+            reached.iter().any(|one| one.starts_with(wanted)),
+            "{wanted:?} is not in {reached:?}"
+        );
     }
     unseen.retain(|one| !one.trim().is_empty());
     assert_eq!(unseen, [""; 0]);

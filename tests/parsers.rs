@@ -34,7 +34,10 @@ fn inputs(target: &Target) -> Vec<Vec<u8>> {
     let mut paths: Vec<_> = directory.map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     assert!(!paths.is_empty(), "{} has an empty corpus", target.name);
-    paths.iter().map(|path| std::fs::read(path).unwrap()).collect()
+    paths
+        .iter()
+        .map(|path| std::fs::read(path).unwrap())
+        .collect()
 }
 
 /// A few changes: bits, bytes that parsers stumble over, parts that are cut, doubled or of another input.
@@ -63,7 +66,11 @@ fn change(input: &[u8], other: &[u8], numbers: &mut Numbers) -> Vec<u8> {
 
 fn run(target: &Target, input: &[u8]) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| (target.run)(input))) {
-        eprintln!("{} fails on {:?}", target.name, input.escape_ascii().to_string());
+        eprintln!(
+            "{} fails on {:?}",
+            target.name,
+            input.escape_ascii().to_string()
+        );
         std::panic::resume_unwind(panic);
     }
 }
@@ -84,13 +91,17 @@ fn every_parser_takes_its_corpus_and_changes_of_it() {
 #[test]
 fn the_corpora_are_those_of_the_targets_and_scripts_fuzz_finds_all() {
     let names: BTreeSet<String> = ALL.iter().map(|target| target.name.to_owned()).collect();
-    let corpora =
-        std::fs::read_dir(CORPUS).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let corpora = std::fs::read_dir(CORPUS)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap());
     assert_eq!(corpora.collect::<BTreeSet<_>>(), names);
     let listed = std::process::Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/fuzz"))
         .arg("--list")
         .output()
         .unwrap();
     let listed = String::from_utf8(listed.stdout).unwrap();
-    assert_eq!(listed.lines().map(str::to_owned).collect::<BTreeSet<_>>(), names);
+    assert_eq!(
+        listed.lines().map(str::to_owned).collect::<BTreeSet<_>>(),
+        names
+    );
 }

@@ -36,7 +36,11 @@ impl Twice {
             compression: Compression::Gzip(1),
             ..Options::default()
         };
-        let twice = Self { bench, root, options };
+        let twice = Self {
+            bench,
+            root,
+            options,
+        };
         twice.record(&twice.root);
         twice
     }
@@ -45,7 +49,10 @@ impl Twice {
     fn record(&self, root: &Path) -> Outcome {
         let known = self.recorded(root);
         if self.options.mtime.is_none() {
-            assert_same_tree(&self.bench.unpacked(&known.snapshot.id.to_string()), &listed(root));
+            assert_same_tree(
+                &self.bench.unpacked(&known.snapshot.id.to_string()),
+                &listed(root),
+            );
         }
         known
     }
@@ -56,7 +63,9 @@ impl Twice {
         let database = unknowing.join("rootstrata.sqlite");
         if database.exists() {
             let connection = rusqlite::Connection::open(&database).unwrap();
-            connection.execute("UPDATE root SET snapshot_id = NULL", []).unwrap();
+            connection
+                .execute("UPDATE root SET snapshot_id = NULL", [])
+                .unwrap();
         }
         let record = |store: &Path| snapshot(store, root, &self.options, &Silent).unwrap();
         let (known, whole) = (record(&self.bench.store()), record(&unknowing));
@@ -71,7 +80,11 @@ impl Twice {
     fn of_a_part(&self, script: &str) {
         sh(&self.root, script);
         let outcome = self.record(&self.root);
-        assert!((1..outcome.snapshot.entries).contains(&outcome.paths_planned), "{}", outcome.paths_planned);
+        assert!(
+            (1..outcome.snapshot.entries).contains(&outcome.paths_planned),
+            "{}",
+            outcome.paths_planned
+        );
     }
 
     /// Changes the root and records it, from all of it.
@@ -129,7 +142,10 @@ fn another_root_of_the_series_has_updates_of_its_own() {
     sh(&twice.root, &format!("cp -a . {}", twin.display()));
     twice.record(&twin);
     let changes = [
-        ("rm a/9; echo twin >> a/1", "echo root >> a/1; echo root >> b/2"),
+        (
+            "rm a/9; echo twin >> a/1",
+            "echo root >> a/1; echo root >> b/2",
+        ),
         ("echo again >> a/1; echo z > z", "echo again >> b/2; rm b/3"),
     ];
     for (of_twin, of_root) in changes {
@@ -154,7 +170,10 @@ fn a_base_that_is_made_anew_is_one_of_all() {
 #[test]
 fn a_link_in_the_paths_of_packages_and_their_database_count_for_all() {
     let twice = Twice {
-        options: Options { mtime: Some(MtimeRule::Package), ..Twice::new().options },
+        options: Options {
+            mtime: Some(MtimeRule::Package),
+            ..Twice::new().options
+        },
         ..Twice::new()
     };
     twice.of_all("ln -s a link");
@@ -198,15 +217,25 @@ fn what_a_mount_hid_is_looked_for_in_all() {
 fn what_the_database_has_lost_is_looked_for_in_all() {
     let twice = Twice::new();
     twice.of_a_part("echo more >> a/1");
-    let connection = rusqlite::Connection::open(twice.bench.store().join("rootstrata.sqlite")).unwrap();
-    let changed = connection.execute("UPDATE root SET dead_bytes = dead_bytes + 1", []).unwrap();
+    let connection =
+        rusqlite::Connection::open(twice.bench.store().join("rootstrata.sqlite")).unwrap();
+    let changed = connection
+        .execute("UPDATE root SET dead_bytes = dead_bytes + 1", [])
+        .unwrap();
     assert_eq!(changed, 1);
     twice.of_all("echo more >> a/1");
     // A row that is not what was recorded contradicts the stamps, and the look at all of the layer names it.
     let key = b"a\x001".as_slice();
-    connection.execute("UPDATE entry SET path = X'FF' WHERE path = ?", [key]).unwrap();
+    connection
+        .execute("UPDATE entry SET path = X'FF' WHERE path = ?", [key])
+        .unwrap();
     sh(&twice.root, "echo more >> a/1");
     settle(&twice.root);
     let error = snapshot(&twice.bench.store(), &twice.root, &twice.options, &Silent).unwrap_err();
-    assert!(error.to_string().contains("are not those that were recorded"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("are not those that were recorded"),
+        "{error}"
+    );
 }

@@ -40,7 +40,12 @@ fn rewrite_in_place(root: &Path) -> Tree {
 fn stats(root: &Path) -> Vec<[i64; 4]> {
     let of = |name| {
         let found = std::fs::symlink_metadata(root.join(name)).unwrap();
-        [found.ino() as i64, found.size() as i64, found.mtime_nsec(), found.ctime_nsec()]
+        [
+            found.ino() as i64,
+            found.size() as i64,
+            found.mtime_nsec(),
+            found.ctime_nsec(),
+        ]
     };
     ["a", "d/b", "d/c", "e"].map(of).to_vec()
 }
@@ -51,7 +56,14 @@ fn assert_same(found: &Tree, expected: &Tree, what: &str) {
 }
 
 fn snapshot(disk: &Disk, store: &Path, root: &Path, more: &str) -> Option<(i64, Tree)> {
-    let mut arguments = vec!["snapshot", root.to_str().unwrap(), "--series", "s", "--profile", "plain"];
+    let mut arguments = vec![
+        "snapshot",
+        root.to_str().unwrap(),
+        "--series",
+        "s",
+        "--profile",
+        "plain",
+    ];
     arguments.extend(more.split_whitespace());
     let json = disk.json(store, &arguments)?;
     let tree = tree_of(json["manifest_digest"].as_str().unwrap(), &Layout(store));
@@ -81,11 +93,20 @@ fn everywhere(prepare: &str, check: impl Fn(&mut Disk, &Path, &Path, &str)) {
             let lost = (0..20).any(|_| {
                 let bench = Bench::new();
                 let mut disk = Disk::new(&bench.path(""), kind);
-                let store = if place == "there" { disk.path("store") } else { bench.store() };
+                let store = if place == "there" {
+                    disk.path("store")
+                } else {
+                    bench.store()
+                };
                 sh(disk.at(), prepare);
                 let root = recorded_and_lost(&mut disk, &store);
                 root.iter().for_each(|root| {
-                    check(&mut disk, &store, root, &format!("{kind}, the store is {place}"))
+                    check(
+                        &mut disk,
+                        &store,
+                        root,
+                        &format!("{kind}, the store is {place}"),
+                    )
                 });
                 root.is_some()
             });
@@ -96,67 +117,105 @@ fn everywhere(prepare: &str, check: impl Fn(&mut Disk, &Path, &Path, &str)) {
 
 #[test]
 fn a_snapshot_after_a_power_cut_has_what_came_to_the_disk() {
-    alone("a_snapshot_after_a_power_cut_has_what_came_to_the_disk", || {
-        everywhere("", |disk, store, root, what| {
-            // The same stage, so that nothing seems to have changed; then by the stamps that this one has left.
-            for _ in 0..2 {
-                let (_, tree) = snapshot(disk, store, root, "").unwrap();
-                assert_same(&tree, &walked(root), what);
-            }
-            disk.run(store, ["verify", "--deep"]);
-        });
-    });
+    alone(
+        "a_snapshot_after_a_power_cut_has_what_came_to_the_disk",
+        || {
+            everywhere("", |disk, store, root, what| {
+                // The same stage, so that nothing seems to have changed; then by the stamps that this one has left.
+                for _ in 0..2 {
+                    let (_, tree) = snapshot(disk, store, root, "").unwrap();
+                    assert_same(&tree, &walked(root), what);
+                }
+                disk.run(store, ["verify", "--deep"]);
+            });
+        },
+    );
 }
 
 #[test]
 fn a_directory_that_is_compared_after_a_power_cut_is_what_came_to_the_disk() {
-    alone("a_directory_that_is_compared_after_a_power_cut_is_what_came_to_the_disk", || {
-        everywhere("", |disk, store, root, what| {
-            let of = format!("dir:{}", root.display());
-            let output = disk.command(store, ["diff", "s", &of, "--json"]).output().unwrap();
-            assert_eq!(output.status.code(), Some(1), "{what}: {}", text(&output.stdout));
-            let said = text(&output.stdout);
-            assert!(said.contains("d/b") && !said.contains("d/c"), "{what}: {said}");
-        });
-    });
+    alone(
+        "a_directory_that_is_compared_after_a_power_cut_is_what_came_to_the_disk",
+        || {
+            everywhere("", |disk, store, root, what| {
+                let of = format!("dir:{}", root.display());
+                let output = disk
+                    .command(store, ["diff", "s", &of, "--json"])
+                    .output()
+                    .unwrap();
+                assert_eq!(
+                    output.status.code(),
+                    Some(1),
+                    "{what}: {}",
+                    text(&output.stdout)
+                );
+                let said = text(&output.stdout);
+                assert!(
+                    said.contains("d/b") && !said.contains("d/c"),
+                    "{what}: {said}"
+                );
+            });
+        },
+    );
 }
 
 #[test]
 fn a_restore_after_a_power_cut_makes_good_what_was_lost() {
-    alone("a_restore_after_a_power_cut_makes_good_what_was_lost", || {
-        everywhere("", |disk, store, root, what| {
-            let recorded = snapshot_tree(disk, store, 1);
-            for verb in ["over what was recorded", "over what was restored"] {
+    alone(
+        "a_restore_after_a_power_cut_makes_good_what_was_lost",
+        || {
+            everywhere("", |disk, store, root, what| {
+                let recorded = snapshot_tree(disk, store, 1);
+                for verb in ["over what was recorded", "over what was restored"] {
+                    disk.run(store, ["restore", "1", root.to_str().unwrap(), "--exact"]);
+                    assert_same(&walked(root), &recorded, &format!("{what}, {verb}"));
+                    disk.cut(Cut::Contents);
+                }
+                // A restore is not synced: the next run sees what is there, and makes it right.
+                let (_, tree) = snapshot(disk, store, root, "--stage other").unwrap();
+                assert_same(&tree, &walked(root), what);
                 disk.run(store, ["restore", "1", root.to_str().unwrap(), "--exact"]);
-                assert_same(&walked(root), &recorded, &format!("{what}, {verb}"));
-                disk.cut(Cut::Contents);
-            }
-            // A restore is not synced: the next run sees what is there, and makes it right.
-            let (_, tree) = snapshot(disk, store, root, "--stage other").unwrap();
-            assert_same(&tree, &walked(root), what);
-            disk.run(store, ["restore", "1", root.to_str().unwrap(), "--exact"]);
-            assert_same(&walked(root), &recorded, what);
-            let (_, tree) = snapshot(disk, store, root, "--stage other").unwrap();
-            assert_same(&tree, &recorded, what);
-        });
-    });
+                assert_same(&walked(root), &recorded, what);
+                let (_, tree) = snapshot(disk, store, root, "--stage other").unwrap();
+                assert_same(&tree, &recorded, what);
+            });
+        },
+    );
 }
 
 #[test]
 fn a_run_that_fails_after_a_power_cut_leaves_no_stamp_of_what_it_has_not_read() {
-    alone("a_run_that_fails_after_a_power_cut_leaves_no_stamp_of_what_it_has_not_read", || {
-        everywhere("head -c 20000000 /dev/urandom > large; sync -f .", |disk, store, root, what| {
-            // In a series of its own all is new, and read when it is packed; which fails.
-            let arguments = ["snapshot", root.to_str().unwrap(), "--series", "t", "--profile", "plain"];
-            let command = disk.command(store, arguments);
-            let mut limited = Command::new("bash");
-            limited.args(["-c", "mv \"$0\"/large \"$0\"/root; ulimit -f 4000; exec \"$@\""]).arg(disk.at());
-            limited.arg(command.get_program()).args(command.get_args());
-            assert!(!limited.output().unwrap().status.success(), "{what}");
-            let (_, tree) = snapshot(disk, store, root, "").unwrap();
-            assert_same(&tree, &walked(root), what);
-        });
-    });
+    alone(
+        "a_run_that_fails_after_a_power_cut_leaves_no_stamp_of_what_it_has_not_read",
+        || {
+            everywhere(
+                "head -c 20000000 /dev/urandom > large; sync -f .",
+                |disk, store, root, what| {
+                    // In a series of its own all is new, and read when it is packed; which fails.
+                    let arguments = [
+                        "snapshot",
+                        root.to_str().unwrap(),
+                        "--series",
+                        "t",
+                        "--profile",
+                        "plain",
+                    ];
+                    let command = disk.command(store, arguments);
+                    let mut limited = Command::new("bash");
+                    limited
+                        .args([
+                            "-c",
+                            "mv \"$0\"/large \"$0\"/root; ulimit -f 4000; exec \"$@\"",
+                        ])
+                        .arg(disk.at());
+                    limited.arg(command.get_program()).args(command.get_args());
+                    assert!(!limited.output().unwrap().status.success(), "{what}");
+                    let (_, tree) = snapshot(disk, store, root, "").unwrap();
+                    assert_same(&tree, &walked(root), what);
+                },
+            );
+        },
+    );
 }
 
 fn snapshot_tree(disk: &Disk, store: &Path, id: i64) -> Tree {
@@ -166,47 +225,62 @@ fn snapshot_tree(disk: &Disk, store: &Path, id: i64) -> Tree {
 
 #[test]
 fn what_is_known_to_be_on_the_disk_is_not_read_again_after_a_boot() {
-    alone("what_is_known_to_be_on_the_disk_is_not_read_again_after_a_boot", || {
-        let bench = Bench::new();
-        let mut disk = Disk::new(&bench.path(""), "ext4");
-        let (root, store) = (disk.path("root"), bench.store());
-        std::fs::create_dir(&root).unwrap();
-        sh(&root, "for n in a b c; do echo $n > $n; done");
-        // As if they had been made long ago: what is young, nobody syncs.
-        let image = bench.path("ext4.image");
-        disk.while_unmounted(|| {
-            let fields = ["ctime", "mtime"].map(|time| {
-                let set = |name| format!("set_inode_field {name} {time} @1000000000\n");
-                ["/root", "/root/a", "/root/b", "/root/c"].map(set).concat()
+    alone(
+        "what_is_known_to_be_on_the_disk_is_not_read_again_after_a_boot",
+        || {
+            let bench = Bench::new();
+            let mut disk = Disk::new(&bench.path(""), "ext4");
+            let (root, store) = (disk.path("root"), bench.store());
+            std::fs::create_dir(&root).unwrap();
+            sh(&root, "for n in a b c; do echo $n > $n; done");
+            // As if they had been made long ago: what is young, nobody syncs.
+            let image = bench.path("ext4.image");
+            disk.while_unmounted(|| {
+                let fields = ["ctime", "mtime"].map(|time| {
+                    let set = |name| format!("set_inode_field {name} {time} @1000000000\n");
+                    ["/root", "/root/a", "/root/b", "/root/c"].map(set).concat()
+                });
+                std::fs::write(bench.path("fields"), fields.concat()).unwrap();
+                sh(
+                    &bench.path(""),
+                    &format!(
+                        "PATH=$PATH:/usr/sbin:/sbin debugfs -w -f fields {}",
+                        image.display()
+                    ),
+                );
             });
-            std::fs::write(bench.path("fields"), fields.concat()).unwrap();
-            sh(
-                &bench.path(""),
-                &format!("PATH=$PATH:/usr/sbin:/sbin debugfs -w -f fields {}", image.display()),
-            );
-        });
-        let read = |disk: &Disk, waits_kib: u32| {
-            disk.memory(&format!("Dirty: {waits_kib} kB\nWriteback: 0 kB\n"));
-            let arguments =
-                ["snapshot", root.to_str().unwrap(), "--series", "s", "--profile", "plain", "--stats"];
-            disk.json(&store, &arguments).unwrap()["files_read"].as_u64().unwrap()
-        };
-        assert_eq!(read(&disk, 0), 6, "hashed and packed");
-        disk.boot();
-        assert_eq!(read(&disk, 0), 3, "nothing was known to be on the disk");
-        assert_eq!(read(&disk, 1 << 30), 0, "too much waits to be written");
-        disk.boot();
-        assert_eq!(read(&disk, 0), 3);
-        assert_eq!(read(&disk, 0), 0, "and synced");
-        disk.boot();
-        assert_eq!(read(&disk, 0), 0);
-        // What has changed since is read, and after another boot that alone.
-        sh(&root, "echo changed > b");
-        settle(&root);
-        assert!(read(&disk, 0) > 0);
-        disk.boot();
-        assert_eq!(read(&disk, 0), 1);
-    });
+            let read = |disk: &Disk, waits_kib: u32| {
+                disk.memory(&format!("Dirty: {waits_kib} kB\nWriteback: 0 kB\n"));
+                let arguments = [
+                    "snapshot",
+                    root.to_str().unwrap(),
+                    "--series",
+                    "s",
+                    "--profile",
+                    "plain",
+                    "--stats",
+                ];
+                disk.json(&store, &arguments).unwrap()["files_read"]
+                    .as_u64()
+                    .unwrap()
+            };
+            assert_eq!(read(&disk, 0), 6, "hashed and packed");
+            disk.boot();
+            assert_eq!(read(&disk, 0), 3, "nothing was known to be on the disk");
+            assert_eq!(read(&disk, 1 << 30), 0, "too much waits to be written");
+            disk.boot();
+            assert_eq!(read(&disk, 0), 3);
+            assert_eq!(read(&disk, 0), 0, "and synced");
+            disk.boot();
+            assert_eq!(read(&disk, 0), 0);
+            // What has changed since is read, and after another boot that alone.
+            sh(&root, "echo changed > b");
+            settle(&root);
+            assert!(read(&disk, 0) > 0);
+            disk.boot();
+            assert_eq!(read(&disk, 0), 1);
+        },
+    );
 }
 
 /// What was acknowledged until the power was cut.
@@ -221,7 +295,13 @@ struct Acknowledged {
 
 fn ids(disk: &Disk, store: &Path) -> Option<Vec<i64>> {
     let log = disk.json(store, &["log"])?;
-    Some(log["snapshots"].as_array()?.iter().filter_map(|one| one["id"].as_i64()).collect())
+    Some(
+        log["snapshots"]
+            .as_array()?
+            .iter()
+            .filter_map(|one| one["id"].as_i64())
+            .collect(),
+    )
 }
 
 /// A hash of all files at a path; `None` where something cannot be read.
@@ -229,10 +309,17 @@ fn hash_of(path: &Path) -> Option<String> {
     let script = "find . -type f ! -name '*.lock' -print0 | LC_ALL=C sort -z | xargs -0 sha256sum";
     let (directory, script) = match path.is_dir() {
         true => (path, script.to_owned()),
-        false => (path.parent().unwrap(), format!("sha256sum '{}'", path.file_name()?.to_str()?)),
+        false => (
+            path.parent().unwrap(),
+            format!("sha256sum '{}'", path.file_name()?.to_str()?),
+        ),
     };
     let mut command = Command::new("bash");
-    let output = command.args(["-euo", "pipefail", "-c", &script]).current_dir(directory).output().unwrap();
+    let output = command
+        .args(["-euo", "pipefail", "-c", &script])
+        .current_dir(directory)
+        .output()
+        .unwrap();
     output.status.success().then(|| text(&output.stdout))
 }
 
@@ -254,10 +341,21 @@ impl Acknowledged {
                 round.saturating_sub(3)
             );
             let mut shell = Command::new("bash");
-            let changed = shell.args(["-euc", &change]).current_dir(disk.at()).output().unwrap();
+            let changed = shell
+                .args(["-euc", &change])
+                .current_dir(disk.at())
+                .output()
+                .unwrap();
             changed.status.success().then_some(())?;
             let tree = std::panic::catch_unwind(|| walked(&root)).ok()?;
-            let arguments = ["snapshot", root.to_str()?, "--series", "s", "--profile", "plain"];
+            let arguments = [
+                "snapshot",
+                root.to_str()?,
+                "--series",
+                "s",
+                "--profile",
+                "plain",
+            ];
             let id = disk.json(&store, &arguments)?["id"].as_i64()?;
             self.snapshots.insert(id, tree);
             tell(self);
@@ -272,10 +370,16 @@ impl Acknowledged {
             run(&["restore", "s", disk.path("restored").to_str()?, "--exact"])?;
             let imported = bench.path("imported.tar");
             let before = ids(disk, &store)?;
-            run(&["import", &format!("oci-archive:{}", imported.display()), "--series", "i"])?;
+            run(&[
+                "import",
+                &format!("oci-archive:{}", imported.display()),
+                "--series",
+                "i",
+            ])?;
             let after = ids(disk, &store)?;
             let new = after.iter().filter(|id| !before.contains(id));
-            self.snapshots.extend(new.map(|id| (*id, walked(&bench.path("imported")))));
+            self.snapshots
+                .extend(new.map(|id| (*id, walked(&bench.path("imported")))));
             self.prunes = true;
             tell(self);
             run(&["prune", "--keep-last", "2"])?;
@@ -290,7 +394,12 @@ impl Acknowledged {
     /// Wants the archives and layouts to be there.
     fn check_outputs(&self, what: &str) {
         for (path, hash) in &self.outputs {
-            assert_eq!(hash_of(path).as_ref(), Some(hash), "{what}: {}", path.display());
+            assert_eq!(
+                hash_of(path).as_ref(),
+                Some(hash),
+                "{what}: {}",
+                path.display()
+            );
         }
     }
 
@@ -299,8 +408,22 @@ impl Acknowledged {
         let store = disk.path("store");
         for (name, format) in [("0.tar", "oci-archive"), ("layout-0", "oci-dir")] {
             let output = disk.path(name);
-            disk.run(&store, ["export", "s", "--format", format, "-o", output.to_str().unwrap()]);
-            let of = format!("{}:{}", if format == "oci-dir" { "oci" } else { format }, output.display());
+            disk.run(
+                &store,
+                [
+                    "export",
+                    "s",
+                    "--format",
+                    format,
+                    "-o",
+                    output.to_str().unwrap(),
+                ],
+            );
+            let of = format!(
+                "{}:{}",
+                if format == "oci-dir" { "oci" } else { format },
+                output.display()
+            );
             disk.run(&store, ["import", &of, "--series", "again"]);
         }
     }
@@ -313,9 +436,16 @@ impl Acknowledged {
             let there = store::check(&store);
             for (id, tree) in &self.snapshots {
                 if there.contains(id) {
-                    assert_same(&snapshot_tree(disk, &store, *id), tree, &format!("{what}: snapshot {id}"));
+                    assert_same(
+                        &snapshot_tree(disk, &store, *id),
+                        tree,
+                        &format!("{what}: snapshot {id}"),
+                    );
                 } else {
-                    assert!(self.prunes, "{what}: snapshot {id} is lost, {there:?} are there");
+                    assert!(
+                        self.prunes,
+                        "{what}: snapshot {id} is lost, {there:?} are there"
+                    );
                 }
             }
             disk.run(&store, ["verify", "--deep"]);
@@ -324,13 +454,16 @@ impl Acknowledged {
         }
         std::fs::create_dir_all(&root).unwrap();
         for more in ["", "", "--stage next"] {
-            let (_, tree) =
-                snapshot(disk, &store, &root, more).unwrap_or_else(|| panic!("{what}: no snapshot"));
+            let (_, tree) = snapshot(disk, &store, &root, more)
+                .unwrap_or_else(|| panic!("{what}: no snapshot"));
             assert_same(&tree, &walked(&root), &format!("{what}: the next run"));
         }
         // What was not acknowledged is done again.
         let mut again = Self::default();
-        assert!(again.work(disk, bench, 90..91, &mut |_| {}).is_some(), "{what}: nothing goes on");
+        assert!(
+            again.work(disk, bench, 90..91, &mut |_| {}).is_some(),
+            "{what}: nothing goes on"
+        );
         disk.run(&store, ["verify", "--deep"]);
         store::check(&store);
     }
@@ -340,9 +473,17 @@ impl Acknowledged {
 fn bench_with_archive() -> Bench {
     let bench = Bench::new();
     let imported = bench.make("imported");
-    sh(&imported, "mkdir d; for n in 1 2 3; do head -c 200000 /dev/urandom > d/$n; done; ln d/1 linked");
+    sh(
+        &imported,
+        "mkdir d; for n in 1 2 3; do head -c 200000 /dev/urandom > d/$n; done; ln d/1 linked",
+    );
     bench.snapshot(&imported, "--profile plain --series i");
-    bench.json(["export", "i", "-o", bench.path("imported.tar").to_str().unwrap()]);
+    bench.json([
+        "export",
+        "i",
+        "-o",
+        bench.path("imported.tar").to_str().unwrap(),
+    ]);
     bench
 }
 
@@ -368,69 +509,94 @@ fn random(below: u64) -> u64 {
 
 #[test]
 fn what_was_acknowledged_is_there_after_a_power_cut_at_any_moment() {
-    alone("what_was_acknowledged_is_there_after_a_power_cut_at_any_moment", || {
-        let cuts = std::env::var("ROOTSTRATA_CUTS").map_or(2, |cuts| cuts.parse().unwrap());
-        let mut found = (0, 0);
-        for kind in FILESYSTEMS {
-            for number in 0..cuts {
-                let bench = bench_with_archive();
-                let mut disk = Disk::new(&bench.path(""), kind);
-                let mut acknowledged = Acknowledged::default();
-                let cut = [Cut::All, Cut::Contents][number % 2];
-                let moment = Duration::from_millis(random(1500));
-                let at = disk.at().to_owned();
-                std::thread::scope(|scope| {
-                    let cutter = scope.spawn(move || {
-                        std::thread::park_timeout(moment); // nobody unparks it
-                        Disk::lose_power(&at, cut);
+    alone(
+        "what_was_acknowledged_is_there_after_a_power_cut_at_any_moment",
+        || {
+            let cuts = std::env::var("ROOTSTRATA_CUTS").map_or(2, |cuts| cuts.parse().unwrap());
+            let mut found = (0, 0);
+            for kind in FILESYSTEMS {
+                for number in 0..cuts {
+                    let bench = bench_with_archive();
+                    let mut disk = Disk::new(&bench.path(""), kind);
+                    let mut acknowledged = Acknowledged::default();
+                    let cut = [Cut::All, Cut::Contents][number % 2];
+                    let moment = Duration::from_millis(random(1500));
+                    let at = disk.at().to_owned();
+                    std::thread::scope(|scope| {
+                        let cutter = scope.spawn(move || {
+                            std::thread::park_timeout(moment); // nobody unparks it
+                            Disk::lose_power(&at, cut);
+                        });
+                        acknowledged.work(&disk, &bench, 0..50, &mut |_| {});
+                        cutter.join().unwrap();
                     });
-                    acknowledged.work(&disk, &bench, 0..50, &mut |_| {});
-                    cutter.join().unwrap();
-                });
-                disk.boot();
-                acknowledged.check(&disk, &bench, &format!("{kind}, {cut:?} after {moment:?}"));
-                found = (found.0 + acknowledged.snapshots.len(), found.1 + acknowledged.outputs.len());
+                    disk.boot();
+                    acknowledged.check(&disk, &bench, &format!("{kind}, {cut:?} after {moment:?}"));
+                    found = (
+                        found.0 + acknowledged.snapshots.len(),
+                        found.1 + acknowledged.outputs.len(),
+                    );
+                }
             }
-        }
-        println!("{} cuts: {} snapshots and {} outputs were acknowledged", 2 * cuts, found.0, found.1);
-    });
+            println!(
+                "{} cuts: {} snapshots and {} outputs were acknowledged",
+                2 * cuts,
+                found.0,
+                found.1
+            );
+        },
+    );
 }
 
 #[test]
 fn what_was_acknowledged_is_there_wherever_the_writes_to_a_btrfs_are_cut() {
-    alone("what_was_acknowledged_is_there_wherever_the_writes_to_a_btrfs_are_cut", || {
-        let cuts = std::env::var("ROOTSTRATA_CUTS").map_or(2, |cuts| cuts.parse().unwrap());
-        let bench = bench_with_archive();
-        let image = bench.path("empty");
-        sh(&bench.path(""), "truncate -s 192M empty; PATH=$PATH:/usr/sbin:/sbin mkfs.btrfs -q empty");
-        let mut logged = Logged::new(&bench.path(""), &image);
-        let disk = Disk::with_image(&bench.path(""), "btrfs", logged.device.clone());
-        let mut told = vec![(0, Acknowledged::default())];
-        let mut tell = |now: &Acknowledged| told.push((logged.entries().len(), now.clone()));
-        Acknowledged::default().work(&disk, &bench, 0..3, &mut tell).unwrap();
-        disk.unmount();
-        logged.close();
-        let entries = logged.entries();
-        // Right after something was acknowledged, and anywhere, with some of the writes that no flush came after.
-        let some = (0..cuts).map(|_| told[random(told.len() as u64) as usize].0);
-        let anywhere = (0..3 * cuts).map(|_| random(entries.len() as u64 + 1) as usize);
-        for count in some.chain(anywhere).collect::<Vec<_>>() {
-            let (_, acknowledged) = told.iter().rev().find(|(at, _)| *at <= count).unwrap();
-            let replayed = bench.path("replayed");
-            let of_ten = random(11);
-            logged.replay(&entries, count, &replayed, || random(10) < of_ten);
-            let disk = Disk::with_image(&bench.path(""), "btrfs", replayed);
-            let what =
-                format!("btrfs after {count} of {} writes, {of_ten} of ten not flushed", entries.len());
-            acknowledged.check(&disk, &bench, &what);
+    alone(
+        "what_was_acknowledged_is_there_wherever_the_writes_to_a_btrfs_are_cut",
+        || {
+            let cuts = std::env::var("ROOTSTRATA_CUTS").map_or(2, |cuts| cuts.parse().unwrap());
+            let bench = bench_with_archive();
+            let image = bench.path("empty");
+            sh(
+                &bench.path(""),
+                "truncate -s 192M empty; PATH=$PATH:/usr/sbin:/sbin mkfs.btrfs -q empty",
+            );
+            let mut logged = Logged::new(&bench.path(""), &image);
+            let disk = Disk::with_image(&bench.path(""), "btrfs", logged.device.clone());
+            let mut told = vec![(0, Acknowledged::default())];
+            let mut tell = |now: &Acknowledged| told.push((logged.entries().len(), now.clone()));
+            Acknowledged::default()
+                .work(&disk, &bench, 0..3, &mut tell)
+                .unwrap();
             disk.unmount();
-        }
-    });
+            logged.close();
+            let entries = logged.entries();
+            // Right after something was acknowledged, and anywhere, with some of the writes that no flush came after.
+            let some = (0..cuts).map(|_| told[random(told.len() as u64) as usize].0);
+            let anywhere = (0..3 * cuts).map(|_| random(entries.len() as u64 + 1) as usize);
+            for count in some.chain(anywhere).collect::<Vec<_>>() {
+                let (_, acknowledged) = told.iter().rev().find(|(at, _)| *at <= count).unwrap();
+                let replayed = bench.path("replayed");
+                let of_ten = random(11);
+                logged.replay(&entries, count, &replayed, || random(10) < of_ten);
+                let disk = Disk::with_image(&bench.path(""), "btrfs", replayed);
+                let what = format!(
+                    "btrfs after {count} of {} writes, {of_ten} of ten not flushed",
+                    entries.len()
+                );
+                acknowledged.check(&disk, &bench, &what);
+                disk.unmount();
+            }
+        },
+    );
 }
 
 #[test]
 fn a_store_of_which_a_power_cut_has_left_the_journal_alone_is_made() {
-    for left in ["rootstrata.sqlite-journal", "rootstrata.sqlite-wal", "rootstrata.sqlite-shm"] {
+    for left in [
+        "rootstrata.sqlite-journal",
+        "rootstrata.sqlite-wal",
+        "rootstrata.sqlite-shm",
+    ] {
         for content in ["", "\0\0\0\0 not a journal"] {
             let bench = Bench::new();
             std::fs::create_dir(bench.store()).unwrap();
@@ -443,15 +609,21 @@ fn a_store_of_which_a_power_cut_has_left_the_journal_alone_is_made() {
 
 #[test]
 fn an_export_that_was_acknowledged_is_there_after_a_power_cut() {
-    alone("an_export_that_was_acknowledged_is_there_after_a_power_cut", || {
-        for (kind, cut) in FILESYSTEMS.iter().flat_map(|kind| [(kind, Cut::All), (kind, Cut::Contents)]) {
-            let bench = bench_with_archive();
-            let mut disk = Disk::new(&bench.path(""), kind);
-            let mut acknowledged = Acknowledged::default();
-            acknowledged.work(&disk, &bench, 0..2, &mut |_| {}).unwrap();
-            disk.cut(cut);
-            acknowledged.check_outputs(&format!("{kind}, {cut:?}"));
-            acknowledged.export_again(&disk);
-        }
-    });
+    alone(
+        "an_export_that_was_acknowledged_is_there_after_a_power_cut",
+        || {
+            for (kind, cut) in FILESYSTEMS
+                .iter()
+                .flat_map(|kind| [(kind, Cut::All), (kind, Cut::Contents)])
+            {
+                let bench = bench_with_archive();
+                let mut disk = Disk::new(&bench.path(""), kind);
+                let mut acknowledged = Acknowledged::default();
+                acknowledged.work(&disk, &bench, 0..2, &mut |_| {}).unwrap();
+                disk.cut(cut);
+                acknowledged.check_outputs(&format!("{kind}, {cut:?}"));
+                acknowledged.export_again(&disk);
+            }
+        },
+    );
 }

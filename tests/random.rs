@@ -70,7 +70,13 @@ enum Edit {
     Empty(Pick),
 }
 
-const XATTRS: [&str; 5] = ["user.a", "user.longer.b", "security.capability", "trusted.t", "user.Librepo.x"];
+const XATTRS: [&str; 5] = [
+    "user.a",
+    "user.longer.b",
+    "security.capability",
+    "trusted.t",
+    "user.Librepo.x",
+];
 
 /// How a snapshot is recorded.
 #[derive(Clone, Debug)]
@@ -86,7 +92,14 @@ struct Recorded {
 fn edit() -> impl Strategy<Value = Edit> {
     let pick = || 0..997usize;
     let place = || (0..997usize, 0..NAMES.len());
-    let mode = prop_oneof![Just(0o644), Just(0o755), Just(0o4755), Just(0o2770), Just(0o1777), Just(0)];
+    let mode = prop_oneof![
+        Just(0o644),
+        Just(0o755),
+        Just(0o4755),
+        Just(0o2770),
+        Just(0o1777),
+        Just(0)
+    ];
     let id = || prop_oneof![Just(0), Just(7), Just(2_097_152), Just(4_294_967_294)];
     let seconds = prop_oneof![
         Just(-1),
@@ -123,19 +136,24 @@ fn edit() -> impl Strategy<Value = Edit> {
 }
 
 fn recorded() -> impl Strategy<Value = Recorded> {
-    let policy =
-        prop_oneof![4 => Just(0), 3 => Just(1), 1 => Just(2), 1 => Just(3), 1 => Just(4), 1 => Just(5)];
+    let policy = prop_oneof![4 => Just(0), 3 => Just(1), 1 => Just(2), 1 => Just(3), 1 => Just(4), 1 => Just(5)];
     let rest = (policy, 0..5usize, 1..4usize);
-    (0..3usize, prop::option::of(0..2usize), prop::option::weighted(0.15, 0..4usize), rest).prop_map(
-        |(stage, run, parent_back, (policy, compression, threads))| Recorded {
-            stage,
-            run,
-            parent_back,
-            policy,
-            compression,
-            threads,
-        },
+    (
+        0..3usize,
+        prop::option::of(0..2usize),
+        prop::option::weighted(0.15, 0..4usize),
+        rest,
     )
+        .prop_map(
+            |(stage, run, parent_back, (policy, compression, threads))| Recorded {
+                stage,
+                run,
+                parent_back,
+                policy,
+                compression,
+                threads,
+            },
+        )
 }
 
 /// What is done, and how what is then there is recorded.
@@ -151,17 +169,20 @@ fn rounds() -> impl Strategy<Value = Vec<Round>> {
     let rest = prop::collection::vec((prop::collection::vec(edit(), 0..9), recorded()), 0..6);
     let long = prop::option::weighted(0.015, (0..4usize, 0..997usize, any::<u8>()));
     // Most runs of one series are of one policy.
-    (first, rest, prop::bool::weighted(0.7), long).prop_map(|(first, mut rest, is_one_policy, long)| {
-        if is_one_policy {
-            rest.iter_mut().for_each(|(_, recorded)| recorded.policy = first.1.policy);
-        }
-        let mut rounds: Vec<Round> = std::iter::once(first).chain(rest).collect();
-        if let Some((round, at, byte)) = long {
-            let round = round % rounds.len();
-            rounds[round].0.push(Edit::Lengthen(at, byte));
-        }
-        rounds
-    })
+    (first, rest, prop::bool::weighted(0.7), long).prop_map(
+        |(first, mut rest, is_one_policy, long)| {
+            if is_one_policy {
+                rest.iter_mut()
+                    .for_each(|(_, recorded)| recorded.policy = first.1.policy);
+            }
+            let mut rounds: Vec<Round> = std::iter::once(first).chain(rest).collect();
+            if let Some((round, at, byte)) = long {
+                let round = round % rounds.len();
+                rounds[round].0.push(Edit::Lengthen(at, byte));
+            }
+            rounds
+        },
+    )
 }
 
 // ---- Edits
@@ -172,8 +193,10 @@ fn paths(root: &Path) -> Vec<PathBuf> {
     let mut at = 0;
     while let Some(path) = all.get(at) {
         if is_directory(path) {
-            let mut below: Vec<PathBuf> =
-                std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()).collect();
+            let mut below: Vec<PathBuf> = std::fs::read_dir(path)
+                .unwrap()
+                .map(|entry| entry.unwrap().path())
+                .collect();
             below.sort();
             all.extend(below);
         }
@@ -220,10 +243,15 @@ fn edit_root(root: &Path, edit: &Edit) -> Option<()> {
             file.set_modified(there.modified().ok()?).ok()
         }
         Edit::Append(at, byte) => {
-            let mut file = std::fs::OpenOptions::new().append(true).open(file(at)?).ok()?;
+            let mut file = std::fs::OpenOptions::new()
+                .append(true)
+                .open(file(at)?)
+                .ok()?;
             std::io::Write::write_all(&mut file, &[*byte]).ok()
         }
-        Edit::Lengthen(at, byte) => open(&file(at)?)?.set_len((17 << 20) + u64::from(*byte)).ok(),
+        Edit::Lengthen(at, byte) => open(&file(at)?)?
+            .set_len((17 << 20) + u64::from(*byte))
+            .ok(),
         Edit::Cut(at) => {
             let path = file(at)?;
             open(&path)?.set_len(path.metadata().ok()?.len() / 2).ok()
@@ -234,8 +262,14 @@ fn edit_root(root: &Path, edit: &Edit) -> Option<()> {
         }
         Edit::Chown(at, uid, gid) => lchown(any(at)?, Some(*uid), Some(*gid)).ok(),
         Edit::Touch(at, seconds, nanos) => {
-            let time = Timespec { tv_sec: *seconds, tv_nsec: *nanos };
-            let times = Timestamps { last_access: time, last_modification: time };
+            let time = Timespec {
+                tv_sec: *seconds,
+                tv_nsec: *nanos,
+            };
+            let times = Timestamps {
+                last_access: time,
+                last_modification: time,
+            };
             rustix::fs::utimensat(CWD, any(at)?, &times, AtFlags::SYMLINK_NOFOLLOW).ok()
         }
         Edit::SetXattr(at, name, value) => {
@@ -243,7 +277,12 @@ fn edit_root(root: &Path, edit: &Edit) -> Option<()> {
             let path = if is_capability { file(at)? } else { any(at)? };
             let value = match is_capability {
                 // VFS_CAP_REVISION_2 with one capability or another (linux/capability.h).
-                true => [&[1, 0, 0, 2][..], &(1u32 << (value % 8)).to_le_bytes(), &[0; 12]].concat(),
+                true => [
+                    &[1, 0, 0, 2][..],
+                    &(1u32 << (value % 8)).to_le_bytes(),
+                    &[0; 12],
+                ]
+                .concat(),
                 false => vec![*value; usize::from(*value % 3)],
             };
             rustix::fs::lsetxattr(path, XATTRS[*name], &value, XattrFlags::empty()).ok()
@@ -256,35 +295,49 @@ fn edit_root(root: &Path, edit: &Edit) -> Option<()> {
             };
             let path = chosen(at, &has)?;
             let length = rustix::fs::llistxattr(&path, &mut names[..]).ok()?;
-            let all: Vec<&[u8]> =
-                names[..length].split(|b| *b == 0).filter(|name| !name.is_empty()).collect();
+            let all: Vec<&[u8]> = names[..length]
+                .split(|b| *b == 0)
+                .filter(|name| !name.is_empty())
+                .collect();
             rustix::fs::lremovexattr(path, all[name % all.len()]).ok()
         }
         Edit::Mkdir(at) => std::fs::create_dir(place(at)?).ok(),
         Edit::Symlink(at, target) => {
             let path = place(at)?;
             std::fs::remove_file(&path).ok();
-            symlink(any(target)?.strip_prefix(root).ok().filter(|target| *target != Path::new(""))?, path)
-                .ok()
+            symlink(
+                any(target)?
+                    .strip_prefix(root)
+                    .ok()
+                    .filter(|target| *target != Path::new(""))?,
+                path,
+            )
+            .ok()
         }
         Edit::Link(from, to) => {
             std::fs::hard_link(chosen(from, &|path| !is_directory(path))?, place(to)?).ok()
         }
         Edit::Fifo(at) => node(place(at)?, FileType::Fifo, 0),
-        Edit::Device(at, true, minor) => {
-            node(place(at)?, FileType::CharacterDevice, rustix::fs::makedev(1, *minor))
-        }
-        Edit::Device(at, false, minor) => {
-            node(place(at)?, FileType::BlockDevice, rustix::fs::makedev(1, *minor))
-        }
+        Edit::Device(at, true, minor) => node(
+            place(at)?,
+            FileType::CharacterDevice,
+            rustix::fs::makedev(1, *minor),
+        ),
+        Edit::Device(at, false, minor) => node(
+            place(at)?,
+            FileType::BlockDevice,
+            rustix::fs::makedev(1, *minor),
+        ),
         Edit::Socket(at) => node(place(at)?, FileType::Socket, 0),
         Edit::Rename(from, to) => std::fs::rename(below(from)?, place(to)?).ok(),
         Edit::Exchange(from, to) => {
-            rustix::fs::renameat_with(CWD, below(from)?, CWD, below(to)?, RenameFlags::EXCHANGE).ok()
+            rustix::fs::renameat_with(CWD, below(from)?, CWD, below(to)?, RenameFlags::EXCHANGE)
+                .ok()
         }
         Edit::Copy(from, to) => {
             let (from, to) = (below(from)?, place(to)?);
-            (all.len() < 100 && !to.starts_with(&from) && to.symlink_metadata().is_err()).then_some(())?;
+            (all.len() < 100 && !to.starts_with(&from) && to.symlink_metadata().is_err())
+                .then_some(())?;
             succeeds(Command::new("cp").arg("-aT").arg(from).arg(to))
         }
         Edit::Remove(at) => remove(&below(at)?),
@@ -304,7 +357,11 @@ fn succeeds(command: &mut Command) -> Option<()> {
 }
 
 fn remove(path: &Path) -> Option<()> {
-    if is_directory(path) { std::fs::remove_dir_all(path).ok() } else { std::fs::remove_file(path).ok() }
+    if is_directory(path) {
+        std::fs::remove_dir_all(path).ok()
+    } else {
+        std::fs::remove_file(path).ok()
+    }
 }
 
 // ---- What each policy makes of a tree
@@ -314,8 +371,11 @@ fn options(recorded: &Recorded, ids: &[i64]) -> Options {
     let globs = |globs: &[&str]| globs.iter().map(|glob| (*glob).to_owned()).collect();
     let plain = Options {
         series: Some("s".to_owned()),
-        stage: [Some("bootstrap".to_owned()), Some("deps".to_owned()), Some("built".to_owned())]
-            [recorded.stage]
+        stage: [
+            Some("bootstrap".to_owned()),
+            Some("deps".to_owned()),
+            Some("built".to_owned()),
+        ][recorded.stage]
             .clone(),
         run: recorded.run.and_then(|run| name("r", run)),
         profile: Some(Profile::Plain),
@@ -334,18 +394,38 @@ fn options(recorded: &Recorded, ids: &[i64]) -> Options {
         ..Options::default()
     };
     match recorded.policy {
-        1 => Options { volatile: globs(&["v", "/a/b"]), ..plain },
-        2 => Options { exclude: globs(&["x", "/b/c"]), volatile: globs(&["v"]), ..plain },
-        3 => Options { mtime: Some(MtimeRule::Fixed), ..plain },
-        4 => Options { epoch_s: Some(1_000_000_004), ..plain },
-        5 => Options { profile: Some(Profile::Mock), ..plain },
+        1 => Options {
+            volatile: globs(&["v", "/a/b"]),
+            ..plain
+        },
+        2 => Options {
+            exclude: globs(&["x", "/b/c"]),
+            volatile: globs(&["v"]),
+            ..plain
+        },
+        3 => Options {
+            mtime: Some(MtimeRule::Fixed),
+            ..plain
+        },
+        4 => Options {
+            epoch_s: Some(1_000_000_004),
+            ..plain
+        },
+        5 => Options {
+            profile: Some(Profile::Mock),
+            ..plain
+        },
         _ => plain,
     }
 }
 
 /// What a policy is to record of a tree: rules of README.md, said once more.
 fn under_policy(tree: &Tree, policy: usize) -> Tree {
-    let parts = |path: &[u8]| path.split(|b| *b == 0).map(<[u8]>::to_vec).collect::<Vec<_>>();
+    let parts = |path: &[u8]| {
+        path.split(|b| *b == 0)
+            .map(<[u8]>::to_vec)
+            .collect::<Vec<_>>()
+    };
     let is_at = |path: &[u8], top: &[u8]| path == top || path.starts_with(&[top, b"\0"].concat());
     let is_left_out = |path: &[u8]| match policy {
         2 => parts(path).contains(&b"x".to_vec()) || is_at(path, b"b\0c"),
@@ -357,20 +437,30 @@ fn under_policy(tree: &Tree, policy: usize) -> Tree {
         2 => parts(path).contains(&b"v".to_vec()),
         _ => false,
     };
-    let is_hollow = |path: &[u8], node: &Node| policy == 5 && path == b"dev" && node.kind == Kind::Directory;
+    let is_hollow =
+        |path: &[u8], node: &Node| policy == 5 && path == b"dev" && node.kind == Kind::Directory;
     let of = |path: &[u8], node: &Node| {
         let mut node = node.clone();
         match policy {
-            3 if !(matches!(node.kind, Kind::File(_)) && path.ends_with(b".py")) => node.mtime = EPOCH,
+            3 if !(matches!(node.kind, Kind::File(_)) && path.ends_with(b".py")) => {
+                node.mtime = EPOCH
+            }
             4 => node.mtime = node.mtime.min(1_000_000_004),
             5 => {
                 node.mtime = EPOCH;
-                node.xattrs.retain(|name, _| !name.starts_with(b"user.Librepo."));
+                node.xattrs
+                    .retain(|name, _| !name.starts_with(b"user.Librepo."));
             }
             _ => {}
         }
         if policy == 5 && path.is_empty() || is_hollow(path, &node) {
-            node = Node { mode: 0o755, uid: 0, gid: 0, xattrs: BTreeMap::new(), ..node };
+            node = Node {
+                mode: 0o755,
+                uid: 0,
+                gid: 0,
+                xattrs: BTreeMap::new(),
+                ..node
+            };
         }
         node
     };
@@ -389,14 +479,19 @@ fn under_policy(tree: &Tree, policy: usize) -> Tree {
     let mut groups: BTreeMap<(Vec<u8>, bool), Vec<Vec<u8>>> = BTreeMap::new();
     for (path, node) in &mut kept {
         if let Some(first) = node.first_name.take() {
-            groups.entry((first, is_volatile(path))).or_default().push(path.clone());
+            groups
+                .entry((first, is_volatile(path)))
+                .or_default()
+                .push(path.clone());
         }
     }
     // All names of an inode have what the first one has.
     for names in groups.values_mut() {
         names.sort();
         let first = kept[&names[0]].clone();
-        names.iter().for_each(|name| drop(kept.insert(name.clone(), first.clone())));
+        names
+            .iter()
+            .for_each(|name| drop(kept.insert(name.clone(), first.clone())));
     }
     name_groups(&mut kept, groups.into_values());
     kept
@@ -429,25 +524,35 @@ fn exported(store: &Path, id: i64, to: &Path) -> Vec<u8> {
 
 fn in_memory() -> tempfile::TempDir {
     let memory = Path::new("/dev/shm");
-    let place = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+    let place = if memory.is_dir() {
+        memory.to_owned()
+    } else {
+        std::env::temp_dir()
+    };
     tempfile::tempdir_in(place).unwrap()
 }
 
 fn holds(rounds: &[Round]) -> Result<(), TestCaseError> {
     let directory = in_memory();
-    let (root, store) = (directory.path().join("root"), directory.path().join("store"));
+    let (root, store) = (
+        directory.path().join("root"),
+        directory.path().join("store"),
+    );
     std::fs::create_dir(&root).unwrap();
     if !rounds[0].0.len().is_multiple_of(4) {
         std::fs::write(root.join("ballast"), vec![0; BALLAST_BYTES]).unwrap();
     }
     let mut all: Vec<Snapshot> = Vec::new();
     for (edits, recorded) in rounds {
-        edits.iter().for_each(|edit| edit_root(&root, edit).unwrap_or_default());
+        edits
+            .iter()
+            .for_each(|edit| edit_root(&root, edit).unwrap_or_default());
         let ids: Vec<i64> = all.iter().map(|(id, ..)| *id).collect();
         let outcome = match snapshot(&store, &root, &options(recorded, &ids), &Silent) {
             // A parent of another policy is refused, and so is one more stage of a run that has all.
             Err(error)
-                if recorded.parent_back.is_some() && error.to_string().contains("cannot be the parent") =>
+                if recorded.parent_back.is_some()
+                    && error.to_string().contains("cannot be the parent") =>
             {
                 continue;
             }
@@ -464,19 +569,36 @@ fn holds(rounds: &[Round]) -> Result<(), TestCaseError> {
     let to = directory.path().join("out.tar");
     for (id, manifest, expected, _) in &all {
         let bytes = exported(&store, *id, &to);
-        prop_assert!(bytes == exported(&store, *id, &to), "exporting {} twice", id);
+        prop_assert!(
+            bytes == exported(&store, *id, &to),
+            "exporting {} twice",
+            id
+        );
         std::fs::write(&to, bytes).unwrap();
         let archive = Archive::read(&to);
         std::fs::remove_file(&to).unwrap();
-        prop_assert_eq!(archive.images().into_values().collect::<Vec<_>>(), [manifest.clone()]);
+        prop_assert_eq!(
+            archive.images().into_values().collect::<Vec<_>>(),
+            [manifest.clone()]
+        );
         let wrong = differences(&tree_of(manifest, &archive), expected);
-        prop_assert!(wrong.is_empty(), "snapshot {} later\n{}", id, wrong.join("\n"));
+        prop_assert!(
+            wrong.is_empty(),
+            "snapshot {} later\n{}",
+            id,
+            wrong.join("\n")
+        );
     }
     Ok(())
 }
 
 /// Restores each snapshot into an empty directory, and over the root as it is after what was done to it since.
-fn restores(store: &Path, beside: &Path, root: &Path, all: &[Snapshot]) -> Result<(), TestCaseError> {
+fn restores(
+    store: &Path,
+    beside: &Path,
+    root: &Path,
+    all: &[Snapshot],
+) -> Result<(), TestCaseError> {
     for (id, _, expected, policy) in all {
         let fresh = beside.join(format!("restored-{id}"));
         for directory in [&fresh, root] {
@@ -488,19 +610,38 @@ fn restores(store: &Path, beside: &Path, root: &Path, all: &[Snapshot]) -> Resul
                 writes: restore::Writes::Done,
                 threads: NonZeroUsize::new(2).unwrap(),
             };
-            let outcome =
-                restore::restore(store, &request, &Silent).map_err(|error| fail(error.to_string()))?;
+            let outcome = restore::restore(store, &request, &Silent)
+                .map_err(|error| fail(error.to_string()))?;
             prop_assert!(outcome.is_complete(), "{:?}", outcome.lacks);
             let found = walked(directory);
-            let found = if directory == root { left_of(&found, expected, *policy) } else { found };
+            let found = if directory == root {
+                left_of(&found, expected, *policy)
+            } else {
+                found
+            };
             let wrong = differences(&found, expected);
-            prop_assert!(wrong.is_empty(), "{directory:?} as snapshot {id}\n{}", wrong.join("\n"));
-            let again =
-                restore::restore(store, &request, &Silent).map_err(|error| fail(error.to_string()))?;
+            prop_assert!(
+                wrong.is_empty(),
+                "{directory:?} as snapshot {id}\n{}",
+                wrong.join("\n")
+            );
+            let again = restore::restore(store, &request, &Silent)
+                .map_err(|error| fail(error.to_string()))?;
             // The root of an empty directory is given its metadata each time.
-            let touched =
-                (again.made, again.adjusted.saturating_sub(u64::from(expected.len() == 1)), again.removed);
-            prop_assert_eq!(touched, (0, 0, 0), "{:?} as snapshot {} again", directory, id);
+            let touched = (
+                again.made,
+                again
+                    .adjusted
+                    .saturating_sub(u64::from(expected.len() == 1)),
+                again.removed,
+            );
+            prop_assert_eq!(
+                touched,
+                (0, 0, 0),
+                "{:?} as snapshot {} again",
+                directory,
+                id
+            );
         }
         std::fs::remove_dir_all(&fresh).unwrap();
     }
@@ -512,9 +653,17 @@ fn restores(store: &Path, beside: &Path, root: &Path, all: &[Snapshot]) -> Resul
 fn left_of(found: &Tree, expected: &Tree, policy: usize) -> Tree {
     let mut left = under_policy(found, policy);
     let hollow = (policy == 5).then(|| b"dev".to_vec());
-    let unseen = found.keys().filter(|path| !left.contains_key(*path)).cloned().chain(hollow);
+    let unseen = found
+        .keys()
+        .filter(|path| !left.contains_key(*path))
+        .cloned()
+        .chain(hollow);
     let unseen: Vec<Vec<u8>> = unseen.collect();
-    let holds = |path: &[u8]| unseen.iter().any(|at| at == path || at.starts_with(&[path, b"\0"].concat()));
+    let holds = |path: &[u8]| {
+        unseen
+            .iter()
+            .any(|at| at == path || at.starts_with(&[path, b"\0"].concat()))
+    };
     left.retain(|path, _| expected.contains_key(path) || !holds(path));
     left
 }
@@ -537,7 +686,12 @@ fn agree(rounds: &[Round], has_links: bool) -> Result<(usize, usize), TestCaseEr
     for (at, (edits, recorded)) in rounds.iter().enumerate() {
         // The second stage first over the first, then again.
         let stage = usize::from(at > 0 && rounds[0].1.stage > 0);
-        let recorded = &Recorded { stage, run: None, parent_back: None, ..recorded.clone() };
+        let recorded = &Recorded {
+            stage,
+            run: None,
+            parent_back: None,
+            ..recorded.clone()
+        };
         // What is of the future has no stamp either.
         let is_done = |edit: &&Edit| match edit {
             Edit::Link(..) => has_links,
@@ -545,27 +699,44 @@ fn agree(rounds: &[Round], has_links: bool) -> Result<(usize, usize), TestCaseEr
             _ => true,
         };
         // Another root of the same series has updates of its own.
-        let root = if recorded.compression == 4 { &twin } else { &root };
+        let root = if recorded.compression == 4 {
+            &twin
+        } else {
+            &root
+        };
         let done = edits.iter().filter(is_done);
         done.for_each(|edit| edit_root(root, edit).unwrap_or_default());
         // What was written in this tick of the clock has no stamp.
         std::thread::sleep(Duration::from_millis(12));
         let options = options(recorded, &[]);
-        let known = snapshot(&store, root, &options, &Silent).map_err(|error| fail(error.to_string()))?;
+        let known =
+            snapshot(&store, root, &options, &Silent).map_err(|error| fail(error.to_string()))?;
         let database = unknowing.join("rootstrata.sqlite");
         if database.exists() {
             let connection = rusqlite::Connection::open(&database).unwrap();
-            connection.execute("UPDATE root SET snapshot_id = NULL", []).unwrap();
+            connection
+                .execute("UPDATE root SET snapshot_id = NULL", [])
+                .unwrap();
         }
-        let whole = snapshot(&unknowing, root, &options, &Silent).map_err(|error| fail(error.to_string()))?;
-        prop_assert_eq!(known.snapshot.manifest, whole.snapshot.manifest, "{:?}", recorded);
+        let whole = snapshot(&unknowing, root, &options, &Silent)
+            .map_err(|error| fail(error.to_string()))?;
+        prop_assert_eq!(
+            known.snapshot.manifest,
+            whole.snapshot.manifest,
+            "{:?}",
+            recorded
+        );
         let totals = |outcome: &Outcome| (outcome.snapshot.entries, outcome.snapshot.content_bytes);
         prop_assert_eq!(totals(&known), totals(&whole));
         let dead = |store: &Path| -> Option<i64> {
             let connection = rusqlite::Connection::open(store.join("rootstrata.sqlite")).unwrap();
             let path = root.as_os_str().as_bytes();
             connection
-                .query_row("SELECT dead_bytes FROM root WHERE path = ?", [path], |row| row.get(0))
+                .query_row(
+                    "SELECT dead_bytes FROM root WHERE path = ?",
+                    [path],
+                    |row| row.get(0),
+                )
                 .unwrap()
         };
         prop_assert_eq!(dead(&store), dead(&unknowing));
@@ -576,7 +747,11 @@ fn agree(rounds: &[Round], has_links: bool) -> Result<(usize, usize), TestCaseEr
 }
 
 /// Runs cases from a beginning of its own.
-fn run<S: Strategy>(cases: u32, strategy: &S, test: impl Fn(S::Value) -> Result<(), TestCaseError>) {
+fn run<S: Strategy>(
+    cases: u32,
+    strategy: &S,
+    test: impl Fn(S::Value) -> Result<(), TestCaseError>,
+) {
     let cases = std::env::var("ROOTSTRATA_CASES").map_or(cases, |number| number.parse().unwrap());
     let config = ProptestConfig {
         cases,
@@ -584,7 +759,9 @@ fn run<S: Strategy>(cases: u32, strategy: &S, test: impl Fn(S::Value) -> Result<
         max_shrink_iters: 60,
         ..ProptestConfig::default()
     };
-    TestRunner::new(config).run(strategy, test).unwrap_or_else(|failed| panic!("{failed}"));
+    TestRunner::new(config)
+        .run(strategy, test)
+        .unwrap_or_else(|failed| panic!("{failed}"));
     println!("{cases} cases");
 }
 
@@ -595,12 +772,16 @@ fn run_part() {
 #[test]
 fn a_part_of_the_root_is_planned_as_all_of_it() {
     let (parts, count) = (Cell::new(0), Cell::new(0));
-    run(250, &(rounds(), prop::bool::weighted(0.7)), |(rounds, has_links)| {
-        let found = agree(&rounds, has_links)?;
-        parts.set(parts.get() + found.0);
-        count.set(count.get() + found.1);
-        Ok(())
-    });
+    run(
+        250,
+        &(rounds(), prop::bool::weighted(0.7)),
+        |(rounds, has_links)| {
+            let found = agree(&rounds, has_links)?;
+            parts.set(parts.get() + found.0);
+            count.set(count.get() + found.1);
+            Ok(())
+        },
+    );
     let (parts, count) = (parts.get(), count.get());
     println!("{parts} of {count} snapshots of a part");
     assert!(parts * 10 > count, "{parts} of {count}");
@@ -648,11 +829,20 @@ fn an_inode_with_names_in_the_part_and_elsewhere_is_planned_as_all_of_it() {
         Remove(454),
         Write((352, 1), 202, 512),
     ];
-    let second =
-        vec![Rewrite(631, 172), Touch(338, 315_619_200, 1), Touch(371, 5, 0), Device((138, 3), false, 267)];
+    let second = vec![
+        Rewrite(631, 172),
+        Touch(338, 315_619_200, 1),
+        Touch(371, 5, 0),
+        Device((138, 3), false, 267),
+    ];
     let third = vec![Mkdir((841, 5)), Link(977, (341, 0)), Append(277, 38)];
-    let last =
-        vec![RemoveXattr(162, 0), Write((672, 8), 3, 4), Exchange(162, 550), Link(702, (558, 5)), Cut(655)];
+    let last = vec![
+        RemoveXattr(162, 0),
+        Write((672, 8), 3, 4),
+        Exchange(162, 550),
+        Link(702, (558, 5)),
+        Cut(655),
+    ];
     let rounds = [
         (first, recorded(0, 3, 2)),
         (second, recorded(1, 3, 3)),

@@ -64,16 +64,27 @@ fn blocks(readme: &str) -> Vec<(String, Vec<String>)> {
 /// Joins lines that end in a backslash with the next.
 fn whole_lines(lines: &[String]) -> Vec<String> {
     let joined = lines.join("\n").replace("\\\n", " ");
-    joined.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+    joined
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect()
 }
 
 fn console(readme: &str) -> Vec<Shown> {
     let mut all: Vec<Shown> = Vec::new();
-    for (_, lines) in blocks(readme).into_iter().filter(|(language, _)| language == "console") {
+    for (_, lines) in blocks(readme)
+        .into_iter()
+        .filter(|(language, _)| language == "console")
+    {
         for (at, line) in whole_lines(&lines).into_iter().enumerate() {
             match line.strip_prefix("# ").or(line.strip_prefix("$ ")) {
-                Some(command) => all.push(Shown { command: command.to_owned(), output: Vec::new() }),
-                None if at == 0 => panic!("a console block of README.md begins with output: {line}"),
+                Some(command) => all.push(Shown {
+                    command: command.to_owned(),
+                    output: Vec::new(),
+                }),
+                None if at == 0 => {
+                    panic!("a console block of README.md begins with output: {line}")
+                }
                 None => all.last_mut().unwrap().output.push(line),
             }
         }
@@ -87,8 +98,8 @@ fn run(shown: &[Shown], work: &Path) -> Vec<(i32, String)> {
     let chroots = std::env::var("ROOTSTRATA_CHROOTS").unwrap_or_else(|_| {
         panic!("ROOTSTRATA_CHROOTS is not set: give the chroots of `fixtures/chroots/make OUT small`, or run scripts/test")
     });
-    let chroots =
-        std::fs::canonicalize(&chroots).unwrap_or_else(|e| panic!("ROOTSTRATA_CHROOTS={chroots}: {e}"));
+    let chroots = std::fs::canonicalize(&chroots)
+        .unwrap_or_else(|e| panic!("ROOTSTRATA_CHROOTS={chroots}: {e}"));
     let binary = PathBuf::from(env!("CARGO_BIN_EXE_rootstrata"));
     for directory in ["lib", "here", "out"] {
         std::fs::create_dir(work.join(directory)).unwrap();
@@ -113,7 +124,9 @@ last=0
     let mut installation = "day0";
     for (at, Shown { command, .. }) in shown.iter().enumerate() {
         if command.contains("--stage bootstrap") {
-            installation = installations.next().expect("README.md has more builds than INSTALLATIONS");
+            installation = installations
+                .next()
+                .expect("README.md has more builds than INSTALLATIONS");
             let _ = writeln!(script, "chroot_is boot-{installation}");
         } else if command.contains("--stage deps-installed") {
             let _ = writeln!(script, "chroot_is deps-{installation}");
@@ -128,13 +141,15 @@ last=0
         .args(["-m", "--propagation", "private", "bash", "-c", &script])
         .output()
         .unwrap_or_else(|e| panic!("unshare: {e}"));
-    let read =
-        |at: usize, what: &str| std::fs::read(work.join(format!("out/{at}.{what}"))).unwrap_or_default();
+    let read = |at: usize, what: &str| {
+        std::fs::read(work.join(format!("out/{at}.{what}"))).unwrap_or_default()
+    };
     (0..shown.len())
         .map(|at| {
             let code = text(&read(at, "code")).trim().parse();
-            let code =
-                code.unwrap_or_else(|_| panic!("{:?}: not run: {}", shown[at].command, text(&output.stderr)));
+            let code = code.unwrap_or_else(|_| {
+                panic!("{:?}: not run: {}", shown[at].command, text(&output.stderr))
+            });
             (code, text(&read(at, if code <= 1 { "out" } else { "err" })))
         })
         .collect()
@@ -145,10 +160,15 @@ last=0
 fn normalised(line: &str) -> String {
     let words = line.split_whitespace().map(|word| {
         let mut text = String::new();
-        let is_package = [".x86_64", ".aarch64", ".src.rpm"].iter().any(|end| word.ends_with(end));
-        let version =
-            word.match_indices('-').find(|(at, _)| word[at + 1..].starts_with(|c: char| c.is_ascii_digit()));
-        let word = version.filter(|_| is_package).map_or(word, |(at, _)| &word[..at]);
+        let is_package = [".x86_64", ".aarch64", ".src.rpm"]
+            .iter()
+            .any(|end| word.ends_with(end));
+        let version = word
+            .match_indices('-')
+            .find(|(at, _)| word[at + 1..].starts_with(|c: char| c.is_ascii_digit()));
+        let word = version
+            .filter(|_| is_package)
+            .map_or(word, |(at, _)| &word[..at]);
         let word = match word.split_once("sha256:") {
             Some((before, after)) => {
                 let rest = after.trim_start_matches(|c: char| c.is_ascii_hexdigit());
@@ -170,7 +190,10 @@ fn normalised(line: &str) -> String {
         for end in ["", ")", ",", " "] {
             let with_unit = format!(" {unit}{end}");
             if end.is_empty() {
-                all = all.strip_suffix(&with_unit).map(str::to_owned).unwrap_or(all);
+                all = all
+                    .strip_suffix(&with_unit)
+                    .map(str::to_owned)
+                    .unwrap_or(all);
             } else {
                 all = all.replace(&with_unit, end);
             }
@@ -208,11 +231,17 @@ fn every_command_of_the_readme_runs_and_prints_what_it_shows() {
     let work = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let results = run(&shown, work.path());
     let mut wrong = String::new();
-    for (at, (Shown { command, output }, (code, printed))) in shown.iter().zip(&results).enumerate() {
+    for (at, (Shown { command, output }, (code, printed))) in shown.iter().zip(&results).enumerate()
+    {
         // One that fails is shown with its code.
-        let may_fail = shown.get(at + 1).is_some_and(|next| next.command == "echo $?");
-        let is_updated =
-            shown[..=at].iter().filter(|one| one.command.contains("--stage bootstrap")).count() > 1;
+        let may_fail = shown
+            .get(at + 1)
+            .is_some_and(|next| next.command == "echo $?");
+        let is_updated = shown[..=at]
+            .iter()
+            .filter(|one| one.command.contains("--stage bootstrap"))
+            .count()
+            > 1;
         let lines = |text: &mut dyn Iterator<Item = &str>| {
             text.filter(|line| !(is_updated && (is_layer(line) || is_upgrade(line))))
                 .map(normalised)
@@ -228,18 +257,37 @@ fn every_command_of_the_readme_runs_and_prints_what_it_shows() {
             let _ = writeln!(wrong, "# {command}\nexit code {code}, printed:\n{printed}");
         }
     }
-    assert!(wrong.is_empty(), "README.md shows something else for\n{wrong}");
+    assert!(
+        wrong.is_empty(),
+        "README.md shows something else for\n{wrong}"
+    );
 }
 
 #[test]
 fn commands_that_are_not_run_are_listed_here() {
     let blocks = blocks(&readme());
     let of = |language: &str| -> BTreeSet<String> {
-        blocks.iter().filter(|(l, _)| l == language).flat_map(|(_, lines)| whole_lines(lines)).collect()
+        blocks
+            .iter()
+            .filter(|(l, _)| l == language)
+            .flat_map(|(_, lines)| whole_lines(lines))
+            .collect()
     };
-    assert_eq!(of("sh"), NOT_RUN.iter().map(|command| (*command).to_owned()).collect());
-    let languages: BTreeSet<&str> = blocks.iter().map(|(language, _)| language.as_str()).collect();
-    assert!(languages.is_subset(&BTreeSet::from(["console", "sh", "text"])), "{languages:?}");
+    assert_eq!(
+        of("sh"),
+        NOT_RUN
+            .iter()
+            .map(|command| (*command).to_owned())
+            .collect()
+    );
+    let languages: BTreeSet<&str> = blocks
+        .iter()
+        .map(|(language, _)| language.as_str())
+        .collect();
+    assert!(
+        languages.is_subset(&BTreeSet::from(["console", "sh", "text"])),
+        "{languages:?}"
+    );
 }
 
 #[test]
@@ -249,11 +297,25 @@ fn every_field_of_the_json_is_in_the_readme() {
     std::fs::write(root.join("file"), "x").unwrap();
     let out = bench.path("out.tar");
     let out = out.to_str().unwrap();
-    let arguments = ["export", "--root", root.to_str().unwrap(), "--series", "s", "-o", out];
+    let arguments = [
+        "export",
+        "--root",
+        root.to_str().unwrap(),
+        "--series",
+        "s",
+        "-o",
+        out,
+    ];
     let exported = bench.json(arguments);
     let readme = readme();
     let objects = [&exported, &exported["layers"][0]];
-    for key in objects.into_iter().flat_map(|object| object.as_object().unwrap().keys()) {
-        assert!(readme.contains(&format!("`{key}`")), "README.md does not say what `{key}` is");
+    for key in objects
+        .into_iter()
+        .flat_map(|object| object.as_object().unwrap().keys())
+    {
+        assert!(
+            readme.contains(&format!("`{key}`")),
+            "README.md does not say what `{key}` is"
+        );
     }
 }

@@ -13,12 +13,16 @@ fn another_epoch_leaves_what_is_recorded_and_takes_none_of_it() {
     let case = Case::new("echo old > old; echo new > new; touch -d @100 old; touch -d @900 new .");
     let export = |snapshot: &str, name: &str| {
         let path = case.bench.path(name);
-        case.bench.json(["export", snapshot, "-o", path.to_str().unwrap()]);
+        case.bench
+            .json(["export", snapshot, "-o", path.to_str().unwrap()]);
         std::fs::read(path).unwrap()
     };
-    case.bench.snapshot(&case.root, "--profile plain --epoch 500");
+    case.bench
+        .snapshot(&case.root, "--profile plain --epoch 500");
     let before = export("1", "before");
-    let other = case.bench.snapshot(&case.root, "--profile plain --epoch 700");
+    let other = case
+        .bench
+        .snapshot(&case.root, "--profile plain --epoch 700");
     assert_eq!(layers(&other), ["base new"]);
     let times: Vec<i64> = case.top(&other).iter().map(|member| member.mtime).collect();
     assert_eq!(times, [700, 700, 100]);
@@ -46,10 +50,17 @@ fn a_blob_that_is_there_is_never_written_again() {
         assert_eq!(files(), before);
     }
     // Under another policy the layers have other keys, and are packed again; their bytes are there.
-    let other = case.bench.snapshot(&case.root, &format!("{options} --exclude nothing-has-this-name"));
+    let other = case.bench.snapshot(
+        &case.root,
+        &format!("{options} --exclude nothing-has-this-name"),
+    );
     assert_eq!(layers(&other), ["base new", "state new"]);
     let now = files();
-    assert!(before.iter().all(|(path, inode)| now.get(path) == Some(inode)));
+    assert!(
+        before
+            .iter()
+            .all(|(path, inode)| now.get(path) == Some(inode))
+    );
 }
 
 #[test]
@@ -57,11 +68,21 @@ fn a_run_of_many_stages_never_has_more_layers_than_engines_take() {
     let case = Case::new("echo x > f");
     let mut most = 0;
     for stage in 0..=102 {
-        sh(&case.root, &format!("echo {stage} > f{stage}; rm -f f{}; echo {stage} > v", stage - 2));
-        let options = format!("--profile plain --run r --stage s{stage} --volatile /v --compression none");
+        sh(
+            &case.root,
+            &format!(
+                "echo {stage} > f{stage}; rm -f f{}; echo {stage} > v",
+                stage - 2
+            ),
+        );
+        let options =
+            format!("--profile plain --run r --stage s{stage} --volatile /v --compression none");
         // The last one that fits, and those after it.
-        let snapshot =
-            if stage < 98 { case.bench.snapshot(&case.root, &options) } else { case.after("", &options) };
+        let snapshot = if stage < 98 {
+            case.bench.snapshot(&case.root, &options)
+        } else {
+            case.after("", &options)
+        };
         let layers = snapshot["layers"].as_array().unwrap().len();
         most = most.max(layers);
         assert!(layers <= 100, "{stage}: {layers}");

@@ -11,9 +11,14 @@ use std::process::{Command, Output};
 
 /// Runs a script with errexit, where `rootstrata STORE ...` is the command.
 fn in_namespace(bench: &Bench, script: &str) -> Output {
-    let function = format!("rootstrata() {{ '{}' -q --store \"$@\"; }}", env!("CARGO_BIN_EXE_rootstrata"));
+    let function = format!(
+        "rootstrata() {{ '{}' -q --store \"$@\"; }}",
+        env!("CARGO_BIN_EXE_rootstrata")
+    );
     let mut command = Command::new("unshare");
-    command.args(["-m", "bash", "-euc", &format!("{function}\n{script}")]).current_dir(bench.path(""));
+    command
+        .args(["-m", "bash", "-euc", &format!("{function}\n{script}")])
+        .current_dir(bench.path(""));
     command.env_remove("SOURCE_DATE_EPOCH").output().unwrap()
 }
 
@@ -72,16 +77,40 @@ fn assert_shares(make: &str) {
     let output = in_namespace(&bench, &format!("make='{make}'\n{EXPORT}"));
     let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
     assert!(output.status.success(), "{stdout}{stderr}");
-    let numbers: Vec<u64> = stdout.lines().map(|line| line.trim().parse().unwrap()).collect();
-    let [before, with_archive, with_layout, shared_of_archive, shared_of_layout] = numbers[..] else {
+    let numbers: Vec<u64> = stdout
+        .lines()
+        .map(|line| line.trim().parse().unwrap())
+        .collect();
+    let [
+        before,
+        with_archive,
+        with_layout,
+        shared_of_archive,
+        shared_of_layout,
+    ] = numbers[..]
+    else {
         panic!("{stdout}{stderr}");
     };
     for (form, grown, shared) in [
-        ("archive", with_archive.saturating_sub(before), shared_of_archive),
-        ("layout", with_layout.saturating_sub(with_archive), shared_of_layout),
+        (
+            "archive",
+            with_archive.saturating_sub(before),
+            shared_of_archive,
+        ),
+        (
+            "layout",
+            with_layout.saturating_sub(with_archive),
+            shared_of_layout,
+        ),
     ] {
-        assert!(grown < FEW_BYTES, "{make}: the {form} takes {grown} bytes of its own");
-        assert!(shared > CONTENT_BYTES - FEW_BYTES, "{make}: the {form} shares {shared} bytes");
+        assert!(
+            grown < FEW_BYTES,
+            "{make}: the {form} takes {grown} bytes of its own"
+        );
+        assert!(
+            shared > CONTENT_BYTES - FEW_BYTES,
+            "{make}: the {form} shares {shared} bytes"
+        );
     }
 }
 
@@ -123,8 +152,14 @@ fn an_export_without_space_is_an_error_and_leaves_the_target_as_it_was() {
     assert!(output.status.success(), "{stdout}{stderr}");
     let lines: Vec<&str> = stderr.lines().collect();
     assert_eq!(lines.len(), 3, "{stderr}");
-    for (line, target) in lines.iter().zip(["small/out.tar", "small/layout", "small/.rootstrata"]) {
-        assert!(line.starts_with("rootstrata: error: ") && line.contains("No space"), "{line}");
+    for (line, target) in lines
+        .iter()
+        .zip(["small/out.tar", "small/layout", "small/.rootstrata"])
+    {
+        assert!(
+            line.starts_with("rootstrata: error: ") && line.contains("No space"),
+            "{line}"
+        );
         assert!(line.contains(target), "{line}");
     }
 }
@@ -163,7 +198,12 @@ umount mounted
 fn assert_survives_cut(make: &str) {
     let bench = Bench::new();
     let output = in_namespace(&bench, &format!("make='{make}'\n{CUT}"));
-    assert!(output.status.success(), "{make}: {}{}", text(&output.stdout), text(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{make}: {}{}",
+        text(&output.stdout),
+        text(&output.stderr)
+    );
 }
 
 #[test]
@@ -207,5 +247,10 @@ umount mounted
 "#;
     let bench = Bench::new();
     let output = in_namespace(&bench, script);
-    assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}{}",
+        text(&output.stdout),
+        text(&output.stderr)
+    );
 }

@@ -71,7 +71,8 @@ fn counts(restored: &Value) -> [u64; 4] {
 // ---- Into an empty directory
 
 #[test]
-fn an_empty_or_missing_directory_becomes_the_recorded_tree_and_recording_it_reads_and_writes_nothing() {
+fn an_empty_or_missing_directory_becomes_the_recorded_tree_and_recording_it_reads_and_writes_nothing()
+ {
     let case = Case::new(TREE);
     for name in ["empty", "missing/below"] {
         let to = case.bench.path(name);
@@ -83,7 +84,10 @@ fn an_empty_or_missing_directory_becomes_the_recorded_tree_and_recording_it_read
         assert_same(&walked(&to), &case.expected());
         let again = case.bench.snapshot(&to, PLAIN);
         let reused: Vec<String> = layers(&again);
-        assert!(reused.iter().all(|layer| layer.ends_with("reused")), "{reused:?}");
+        assert!(
+            reused.iter().all(|layer| layer.ends_with("reused")),
+            "{reused:?}"
+        );
     }
 }
 
@@ -91,14 +95,19 @@ fn an_empty_or_missing_directory_becomes_the_recorded_tree_and_recording_it_read
 fn files_opened(bench: &Bench, root: &Path, arguments: &[&str]) -> Vec<String> {
     let trace = bench.path("trace");
     let mut command = Command::new("strace");
-    command.args(["-f", "-y", "-e", "trace=open,openat,openat2", "-o"]).arg(&trace);
+    command
+        .args(["-f", "-y", "-e", "trace=open,openat,openat2", "-o"])
+        .arg(&trace);
     let inner = bench.command(arguments);
     command.arg(inner.get_program()).args(inner.get_args());
     succeeds(&mut command);
     let trace = std::fs::read_to_string(&trace).unwrap();
     assert!(trace.contains("openat2("), "nothing was traced");
-    let opened = trace.lines().filter_map(|line| line.rsplit_once("= ")?.1.split(['<', '>']).nth(1));
-    let inside = opened.filter(|path| Path::new(path).starts_with(root) && !Path::new(path).is_dir());
+    let opened = trace
+        .lines()
+        .filter_map(|line| line.rsplit_once("= ")?.1.split(['<', '>']).nth(1));
+    let inside =
+        opened.filter(|path| Path::new(path).starts_with(root) && !Path::new(path).is_dir());
     inside.map(str::to_owned).collect()
 }
 
@@ -111,7 +120,16 @@ fn the_first_snapshot_of_what_was_restored_opens_directories_and_no_file() {
     );
     let to = case.bench.path("to");
     case.restore(&to, "");
-    let arguments = ["snapshot", to.to_str().unwrap(), "--series", "s", "--profile", "plain", "--stage", "s"];
+    let arguments = [
+        "snapshot",
+        to.to_str().unwrap(),
+        "--series",
+        "s",
+        "--profile",
+        "plain",
+        "--stage",
+        "s",
+    ];
     assert_eq!(files_opened(&case.bench, &to, &arguments), [""; 0]);
     // What is written right after it is seen all the same.
     case.restore(&to, "");
@@ -127,13 +145,19 @@ fn every_layer_gives_what_no_upper_one_replaces_and_nothing_is_written_twice() {
     let case = Case::new(
         "head -c 500000 /dev/urandom > a; head -c 500000 /dev/urandom > b; ln b c; mkdir d; echo 1 > d/1",
     );
-    sh(&case.root, "head -c 1000 /dev/urandom > b.new; mv b.new b; rm d/1; echo 2 > d/2");
+    sh(
+        &case.root,
+        "head -c 1000 /dev/urandom > b.new; mv b.new b; rm d/1; echo 2 > d/2",
+    );
     case.record("--profile plain --stage t --run r1");
     let to = case.bench.path("to");
     let restored = case.restore(&to, "");
     assert_same(&walked(&to), &case.expected());
     assert_eq!(
-        (restored["files_written"].as_u64(), restored["bytes_written"].as_u64()),
+        (
+            restored["files_written"].as_u64(),
+            restored["bytes_written"].as_u64()
+        ),
         (Some(4), Some(1_001_002))
     );
     assert_eq!(restored["layers_read"], 2);
@@ -168,13 +192,20 @@ fn over_a_changed_directory_only_what_differs_is_touched() {
     let restored = case.restore(&to, "");
     assert_eq!(restored["extra"], 2);
     for (name, inode) in kept {
-        assert_eq!(std::fs::metadata(to.join(name)).unwrap().ino(), inode, "{name}");
+        assert_eq!(
+            std::fs::metadata(to.join(name)).unwrap().ino(),
+            inode,
+            "{name}"
+        );
     }
     sh(&to, "[ -e extra ]; [ -d d/more ]");
     case.restore(&to, "--exact");
     assert_same(&walked(&to), &case.expected());
     let [made, adjusted, removed, unchanged] = counts(&case.restore(&to, "--exact"));
-    assert_eq!([made, adjusted, removed, unchanged], [0, 0, 0, case.expected().len() as u64]);
+    assert_eq!(
+        [made, adjusted, removed, unchanged],
+        [0, 0, 0, case.expected().len() as u64]
+    );
     let again = case.bench.snapshot(&to, PLAIN);
     assert!(layers(&again).iter().all(|layer| layer.ends_with("reused")));
 }
@@ -189,7 +220,13 @@ fn only_layers_that_have_something_to_give_are_read() {
     sh(&to, "echo 3 > d/2; chmod 0600 d/1");
     let restored = case.restore(&to, "");
     assert_eq!(counts(&restored), [1, 1, 0, 3]);
-    assert_eq!((restored["layers_read"].as_u64(), restored["bytes_written"].as_u64()), (Some(1), Some(2)));
+    assert_eq!(
+        (
+            restored["layers_read"].as_u64(),
+            restored["bytes_written"].as_u64()
+        ),
+        (Some(1), Some(2))
+    );
 }
 
 #[test]
@@ -202,16 +239,25 @@ fn a_few_files_of_a_large_layer_come_out_of_it_alone() {
     let root = bench.make("root");
     sh(&root, script);
     for compression in ["zstd", "gzip", "none"] {
-        let case = Case { bench: Bench::new(), root: root.clone() };
+        let case = Case {
+            bench: Bench::new(),
+            root: root.clone(),
+        };
         case.record(&format!("{PLAIN} --compression {compression}"));
         let to = case.bench.path("to");
         case.restore(&to, "");
-        sh(&to, "for i in d/3 d/7 d/40 d/0* across z; do echo x >> $i; done; rm d/9");
+        sh(
+            &to,
+            "for i in d/3 d/7 d/40 d/0* across z; do echo x >> $i; done; rm d/9",
+        );
         let restored = case.restore(&to, "");
         assert_same(&walked(&to), &case.expected());
         let written = 4 * 700_001 + 6_000_000 + 5 + 4;
         assert_eq!(
-            (restored["bytes_written"].as_u64(), restored["layers_read"].as_u64()),
+            (
+                restored["bytes_written"].as_u64(),
+                restored["layers_read"].as_u64()
+            ),
             (Some(written), Some(1))
         );
     }
@@ -219,19 +265,38 @@ fn a_few_files_of_a_large_layer_come_out_of_it_alone() {
 
 #[test]
 fn a_layer_whose_frames_say_nothing_of_their_length_is_read_from_its_beginning() {
-    let case = Case { bench: Bench::new(), root: PathBuf::new() };
-    let case = Case { root: case.bench.make("root"), ..case };
-    sh(&case.root, "mkdir d; for i in $(seq 9); do head -c 700001 /dev/urandom > d/$i; done; ln d/7 linked");
+    let case = Case {
+        bench: Bench::new(),
+        root: PathBuf::new(),
+    };
+    let case = Case {
+        root: case.bench.make("root"),
+        ..case
+    };
+    sh(
+        &case.root,
+        "mkdir d; for i in $(seq 9); do head -c 700001 /dev/urandom > d/$i; done; ln d/7 linked",
+    );
     case.record(&format!("{PLAIN} --compression gzip"));
     // Compressed anew by others, as one stream.
     let copy = "TMPDIR=$PWD skopeo copy -q --dest-compress-format zstd oci:store:s:s oci:there:x";
     sh(&case.bench.path(""), copy);
-    let other = Case { bench: Bench::new(), root: case.root.clone() };
+    let other = Case {
+        bench: Bench::new(),
+        root: case.root.clone(),
+    };
     let source = format!("oci:{}:x", case.bench.path("there").display());
-    other.bench.json(["import", &source, "--series", "s", "--stage", "s"]);
+    other
+        .bench
+        .json(["import", &source, "--series", "s", "--stage", "s"]);
     let blobs = std::fs::read_dir(other.bench.store().join("blobs/sha256")).unwrap();
-    let blobs: Vec<Vec<u8>> = blobs.map(|blob| std::fs::read(blob.unwrap().path()).unwrap()).collect();
-    let frame = blobs.iter().find(|blob| blob.starts_with(&[0x28, 0xb5, 0x2f, 0xfd])).unwrap();
+    let blobs: Vec<Vec<u8>> = blobs
+        .map(|blob| std::fs::read(blob.unwrap().path()).unwrap())
+        .collect();
+    let frame = blobs
+        .iter()
+        .find(|blob| blob.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]))
+        .unwrap();
     assert_eq!(frame[4] >> 5, 0, "it says how long it is");
     let to = other.bench.path("to");
     other.restore(&to, "");
@@ -248,7 +313,9 @@ fn a_part_of_a_snapshot_is_restored_alone() {
     let restored = case.restore(&to, "/deep/a /d/one l*");
     let expected = case.expected();
     let mut part = expected.clone();
-    let chosen: [&[u8]; 7] = [b"", b"d", b"d\0one", b"deep", b"deep\0a", b"large", b"d\0link"];
+    let chosen: [&[u8]; 7] = [
+        b"", b"d", b"d\0one", b"deep", b"deep\0a", b"large", b"d\0link",
+    ];
     part.retain(|path, _| {
         chosen.contains(&path.as_slice()) || path.starts_with(b"deep\0a\0") || path == b"d\0link2"
     });
@@ -265,13 +332,20 @@ fn a_part_of_a_snapshot_is_restored_alone() {
     sh(&to, "chmod 0700 d; echo x > large; rm -r deep; touch more");
     case.restore(&to, "/deep --exact");
     let now = walked(&to);
-    assert_eq!((now[&b"d"[..]].mode, now.contains_key(&b"more"[..])), (0o2700, true));
+    assert_eq!(
+        (now[&b"d"[..]].mode, now.contains_key(&b"more"[..])),
+        (0o2700, true)
+    );
     assert!(now.contains_key(&b"deep\0a\0b"[..]));
-    let error = case.bench.fails(2, ["restore", "s", to.to_str().unwrap(), "/none"]);
+    let error = case
+        .bench
+        .fails(2, ["restore", "s", to.to_str().unwrap(), "/none"]);
     assert_eq!(error, "/none is not in snapshot 1");
     // A link where a directory was asked for is neither followed nor replaced.
     sh(&to, "rm -r d; ln -s /tmp d");
-    let error = case.bench.fails(2, ["restore", "s", to.to_str().unwrap(), "/d/one"]);
+    let error = case
+        .bench
+        .fails(2, ["restore", "s", to.to_str().unwrap(), "/d/one"]);
     assert!(error.ends_with("/to/d is not a directory"), "{error}");
 }
 
@@ -282,7 +356,10 @@ fn a_dry_run_writes_nothing_and_says_what_would_be_done() {
     assert_eq!(counts(&case.restore(&to, "--dry-run")), [3, 1, 0, 0]);
     assert!(!to.exists());
     case.restore(&to, "");
-    sh(&to, "echo x > a; touch more; chmod 0600 b; touch -r ../root ."); // or its time would differ, too
+    sh(
+        &to,
+        "echo x > a; touch more; chmod 0600 b; touch -r ../root .",
+    ); // or its time would differ, too
     let before = walked(&to);
     assert_eq!(counts(&case.restore(&to, "--exact -n")), [1, 1, 1, 2]);
     assert_same(&walked(&to), &before);
@@ -302,7 +379,9 @@ fn in_namespace(bench: &Bench, script: &str) -> String {
         env!("CARGO_BIN_EXE_rootstrata")
     );
     let mut command = Command::new("unshare");
-    command.args(["-m", "--propagation", "private", "bash", "-euc", &script]).current_dir(bench.path(""));
+    command
+        .args(["-m", "--propagation", "private", "bash", "-euc", &script])
+        .current_dir(bench.path(""));
     succeeds(&mut command)
 }
 
@@ -371,7 +450,9 @@ fn nobody_else_may_open_what_is_not_finished() {
         .lines()
         .filter(|line| {
             line.contains("fs/t")
-                && ["O_CREAT", "O_TMPFILE", "mkdirat(", "mknodat("].iter().any(|call| line.contains(call))
+                && ["O_CREAT", "O_TMPFILE", "mkdirat(", "mknodat("]
+                    .iter()
+                    .any(|call| line.contains(call))
         })
         .collect();
     assert!(made.len() > 10, "{trace}");
@@ -381,13 +462,21 @@ fn nobody_else_may_open_what_is_not_finished() {
     for call in in_top {
         assert!(call.contains("0700") || call.contains("0600"), "{call}");
     }
-    let lists = trace.lines().filter(|line| line.contains("removexattr(")).count();
+    let lists = trace
+        .lines()
+        .filter(|line| line.contains("removexattr("))
+        .count();
     assert!(lists > 0 && lists < 10, "{lists} calls");
 }
 
 /// Restores into `to` while the system calls `injected` fail, each as `NAME:error=ERRNO`; `paths` are those that count, all
 /// without any.
-fn restore_with(bench: &Bench, to: &Path, injected: &[&str], paths: &[&Path]) -> std::process::Output {
+fn restore_with(
+    bench: &Bench,
+    to: &Path,
+    injected: &[&str],
+    paths: &[&Path],
+) -> std::process::Output {
     let mut command = Command::new("strace");
     command.args(["-f", "-qq", "-o"]).arg(bench.path("trace"));
     for call in injected {
@@ -395,17 +484,32 @@ fn restore_with(bench: &Bench, to: &Path, injected: &[&str], paths: &[&Path]) ->
     }
     command.args(paths.iter().flat_map(|path| [Path::new("-P"), path]));
     let inner = bench.command(["restore", "s", to.to_str().unwrap(), "-q", "--threads", "1"]);
-    command.arg(inner.get_program()).args(inner.get_args()).output().unwrap()
+    command
+        .arg(inner.get_program())
+        .args(inner.get_args())
+        .output()
+        .unwrap()
 }
 
 /// Wants it to end well but for what it says, and returns that and the names that are there.
 fn lacking(output: std::process::Output, to: &Path) -> (String, String) {
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let said = String::from_utf8(output.stderr).unwrap();
-    let said =
-        said.strip_prefix("rootstrata: warning: could not be restored: ").unwrap().trim_end().to_owned();
+    let said = said
+        .strip_prefix("rootstrata: warning: could not be restored: ")
+        .unwrap()
+        .trim_end()
+        .to_owned();
     assert_eq!(said.lines().count(), 1, "{said}");
-    (said, sh(to, "find . ! -name . -printf '%P ' | tr ' ' '\n' | sort | tr '\n' ' '").trim().to_owned())
+    (
+        said,
+        sh(
+            to,
+            "find . ! -name . -printf '%P ' | tr ' ' '\n' | sort | tr '\n' ' '",
+        )
+        .trim()
+        .to_owned(),
+    )
 }
 
 #[test]
@@ -423,7 +527,10 @@ fn what_the_filesystem_cannot_hold_is_told_at_the_end_and_the_rest_is_there() {
     let calls = ["symlinkat:error=EPERM", "mknodat:error=EPERM"];
     let (said, names) = lack(&calls, &[]);
     assert_eq!(said, "device of 1 (/c), all of 3 (/d/e/l, …)");
-    assert_eq!(names, "a d d/e d/e/f empty empty2 h1 h2 large z z/h3 z/last");
+    assert_eq!(
+        names,
+        "a d d/e d/e/f empty empty2 h1 h2 large z z/h3 z/last"
+    );
     // Without links a file that is to get its name at the end has none; and no further names.
     let (said, names) = lack(&["linkat:error=EPERM"], &[]);
     assert_eq!(said, "all of 1 (/large), further names of 2 (/empty, …)");
@@ -459,9 +566,15 @@ END
     let source = format!("oci:{}:x", bench.path("image/l").display());
     bench.json(["import", &source, "--series", "s", "--stage", "s"]);
     let to = bench.path("to");
-    let output = bench.command(["restore", "s", to.to_str().unwrap(), "-q"]).output().unwrap();
+    let output = bench
+        .command(["restore", "s", to.to_str().unwrap(), "-q"])
+        .output()
+        .unwrap();
     let (said, names) = lacking(output, &to);
-    assert!(said.starts_with("all of 4 (/dnnn") && said.contains("further names of 1 (/a)"), "{said}");
+    assert!(
+        said.starts_with("all of 4 (/dnnn") && said.contains("further names of 1 (/a)"),
+        "{said}"
+    );
     assert_eq!(names, "a");
 }
 
@@ -475,7 +588,9 @@ fn a_filesystem_without_unnamed_files_gets_large_ones_all_the_same() {
         let refusal = format!("openat:error=EOPNOTSUPP:when={call}");
         let output = restore_with(&case.bench, &to, &[&refusal], &[&to]);
         let trace = std::fs::read_to_string(case.bench.path("trace")).unwrap();
-        let refused = trace.lines().any(|line| line.contains("O_TMPFILE") && line.contains("INJECTED"));
+        let refused = trace
+            .lines()
+            .any(|line| line.contains("O_TMPFILE") && line.contains("INJECTED"));
         refused && output.status.success()
     };
     assert!((1..9).any(is_refused), "nothing was refused");
@@ -507,17 +622,30 @@ fn a_file_that_is_written_in_parts_is_whole_or_not_there() {
         let mut command = Command::new("strace");
         command.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=pwrite64"]);
         command.args(["-e", &format!("inject=pwrite64:signal=KILL:when={call}")]);
-        let inner = case.bench.command(["restore", "s", to.to_str().unwrap(), "-q", "--threads", "1"]);
-        let output = command.arg(inner.get_program()).args(inner.get_args()).output().unwrap();
+        let inner =
+            case.bench
+                .command(["restore", "s", to.to_str().unwrap(), "-q", "--threads", "1"]);
+        let output = command
+            .arg(inner.get_program())
+            .args(inner.get_args())
+            .output()
+            .unwrap();
         if output.status.success() {
             break;
         }
         kills += 1;
         let found = std::fs::metadata(to.join("large"));
-        assert!(found.is_err() || found.unwrap().len() == 3_000_000, "cut at call {call}");
-        let names = std::fs::read_dir(&to).map(|names| names.map(|name| name.unwrap().file_name()).collect());
+        assert!(
+            found.is_err() || found.unwrap().len() == 3_000_000,
+            "cut at call {call}"
+        );
+        let names = std::fs::read_dir(&to)
+            .map(|names| names.map(|name| name.unwrap().file_name()).collect());
         let names: Vec<_> = names.unwrap_or_default(); // it may not be there yet
-        assert!(names.iter().all(|name| name == "large" || name == "small"), "{names:?}");
+        assert!(
+            names.iter().all(|name| name == "large" || name == "small"),
+            "{names:?}"
+        );
         sh(&case.bench.path(""), "rm -rf to");
     }
     assert!(kills > 5, "{kills}");

@@ -14,7 +14,9 @@ fn scripts() -> Vec<PathBuf> {
     directories.extend(["scripts", "fixtures"].map(|name| Path::new(REPOSITORY).join(name)));
     while let Some(directory) = directories.pop() {
         for entry in std::fs::read_dir(directory).unwrap() {
-            let (path, metadata) = entry.map(|entry| (entry.path(), entry.metadata().unwrap())).unwrap();
+            let (path, metadata) = entry
+                .map(|entry| (entry.path(), entry.metadata().unwrap()))
+                .unwrap();
             if metadata.is_dir() {
                 directories.push(path);
             } else if metadata.permissions().mode() & 0o100 != 0 {
@@ -27,7 +29,11 @@ fn scripts() -> Vec<PathBuf> {
 
 /// Runs it where it can make nothing.
 fn run(script: &Path, argument: &str) -> Output {
-    Command::new(script).arg(argument).current_dir("/proc/self").output().unwrap()
+    Command::new(script)
+        .arg(argument)
+        .current_dir("/proc/self")
+        .output()
+        .unwrap()
 }
 
 #[test]
@@ -37,22 +43,48 @@ fn a_script_that_is_asked_for_help_says_how_it_is_called() {
     for script in &all {
         let output = run(script, "--help");
         let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
-        assert_eq!((output.status.code(), stderr.as_str()), (Some(0), ""), "{}", script.display());
+        assert_eq!(
+            (output.status.code(), stderr.as_str()),
+            (Some(0), ""),
+            "{}",
+            script.display()
+        );
         let name = script.file_name().unwrap().to_str().unwrap();
-        let is_call = |line: &str| line.contains(&format!("{name} ")) || line.trim_end().ends_with(name);
-        assert!(stdout.lines().any(is_call), "{}: {stdout}", script.display());
+        let is_call =
+            |line: &str| line.contains(&format!("{name} ")) || line.trim_end().ends_with(name);
+        assert!(
+            stdout.lines().any(is_call),
+            "{}: {stdout}",
+            script.display()
+        );
     }
 }
 
 #[test]
 fn a_script_that_is_called_wrongly_says_so_and_how_it_is_called() {
     // The benchmark has options of its own, which it reads once it is built.
-    for script in scripts().iter().filter(|script| !script.ends_with("scripts/bench")) {
+    for script in scripts()
+        .iter()
+        .filter(|script| !script.ends_with("scripts/bench"))
+    {
         let output = run(script, "--no-such-option");
-        let code = if script.ends_with("engines/run") { 125 } else { 2 }; // any other is the command's
+        let code = if script.ends_with("engines/run") {
+            125
+        } else {
+            2
+        }; // any other is the command's
         let stderr = text(&output.stderr);
-        assert_eq!(output.status.code(), Some(code), "{}: {stderr}", script.display());
+        assert_eq!(
+            output.status.code(),
+            Some(code),
+            "{}: {stderr}",
+            script.display()
+        );
         assert!(output.stdout.is_empty(), "{}", script.display());
-        assert!(stderr.contains("usage: ") && stderr.lines().count() <= 2, "{}: {stderr}", script.display());
+        assert!(
+            stderr.contains("usage: ") && stderr.lines().count() <= 2,
+            "{}: {stderr}",
+            script.display()
+        );
     }
 }

@@ -10,7 +10,10 @@ use std::path::PathBuf;
 fn bench() -> (Bench, PathBuf) {
     let bench = Bench::new();
     let root = bench.make("root");
-    sh(&root, "mkdir d; for i in $(seq 20); do echo $i > d/$i; done; touch -d @5 d .");
+    sh(
+        &root,
+        "mkdir d; for i in $(seq 20); do echo $i > d/$i; done; touch -d @5 d .",
+    );
     (bench, root)
 }
 
@@ -19,7 +22,10 @@ fn stages_follow_one_another_in_a_run() {
     let (bench, root) = bench();
     let run = |more: &str| {
         let snapshot = bench.snapshot(&root, &format!("--profile plain {more}"));
-        (snapshot["stage"].as_str().unwrap().to_owned(), snapshot["run"].as_str().unwrap().to_owned())
+        (
+            snapshot["stage"].as_str().unwrap().to_owned(),
+            snapshot["run"].as_str().unwrap().to_owned(),
+        )
     };
     let pair = |stage: &str, run: &str| (stage.to_owned(), run.to_owned());
     assert_eq!(run("--run x"), pair("bootstrap", "x"));
@@ -27,7 +33,17 @@ fn stages_follow_one_another_in_a_run() {
     assert_eq!(run("--run x"), pair("built", "x"));
     assert!(
         bench
-            .fails(2, ["snapshot", root.to_str().unwrap(), "--series", "s", "--run", "x"])
+            .fails(
+                2,
+                [
+                    "snapshot",
+                    root.to_str().unwrap(),
+                    "--series",
+                    "s",
+                    "--run",
+                    "x"
+                ]
+            )
             .contains("--stage")
     );
     // Without a run: a first stage begins one, a later stage joins the newest that lacks it.
@@ -41,9 +57,19 @@ fn a_series_is_named_after_the_mock_directory() {
     let bench = Bench::new();
     let root = bench.make("fedora-rawhide-x86_64/root");
     let plain = bench.make("my tree");
-    assert_eq!(bench.json(["snapshot", root.to_str().unwrap()])["series"], "fedora-rawhide-x86_64");
-    assert_eq!(bench.json(["snapshot", plain.to_str().unwrap()])["series"], "my-tree");
-    assert!(bench.fails(2, ["snapshot", bench.make("12").to_str().unwrap()]).contains("--series"));
+    assert_eq!(
+        bench.json(["snapshot", root.to_str().unwrap()])["series"],
+        "fedora-rawhide-x86_64"
+    );
+    assert_eq!(
+        bench.json(["snapshot", plain.to_str().unwrap()])["series"],
+        "my-tree"
+    );
+    assert!(
+        bench
+            .fails(2, ["snapshot", bench.make("12").to_str().unwrap()])
+            .contains("--series")
+    );
 }
 
 #[test]
@@ -53,9 +79,15 @@ fn snapshots_are_found_by_series_stage_and_how_far_back() {
         bench.snapshot(&root, "--profile plain --stage bootstrap");
         bench.snapshot(&root, "--profile plain --stage next");
     }
-    for (reference, id) in
-        [("s", 6), ("s~1", 5), ("s~", 5), ("s@bootstrap", 5), ("s@bootstrap~2", 1), ("4", 4), ("s@next~1", 4)]
-    {
+    for (reference, id) in [
+        ("s", 6),
+        ("s~1", 5),
+        ("s~", 5),
+        ("s@bootstrap", 5),
+        ("s@bootstrap~2", 1),
+        ("4", 4),
+        ("s@next~1", 4),
+    ] {
         assert_eq!(bench.json(["show", reference])["id"], id, "{reference}");
     }
     assert_eq!(bench.ids(), [6, 5, 4, 3, 2, 1]);
@@ -77,12 +109,26 @@ fn a_stage_without_one_before_it_is_planned_over_the_newest_first_stage() {
 fn a_parent_under_another_policy_is_not_built_upon() {
     let (bench, root) = bench();
     bench.snapshot(&root, "--profile plain --run one");
-    let other = bench.snapshot(&root, "--profile plain --run one --stage next --mtime fixed");
+    let other = bench.snapshot(
+        &root,
+        "--profile plain --run one --stage next --mtime fixed",
+    );
     assert_eq!(layers(&other), ["base new"]);
     let root = root.to_str().unwrap();
     let error = bench.fails(
         2,
-        ["snapshot", root, "--series", "s", "--profile", "plain", "--mtime", "fixed", "--parent", "1"],
+        [
+            "snapshot",
+            root,
+            "--series",
+            "s",
+            "--profile",
+            "plain",
+            "--mtime",
+            "fixed",
+            "--parent",
+            "1",
+        ],
     );
     assert!(error.contains("policy"), "{error}");
 }
@@ -91,14 +137,25 @@ fn a_parent_under_another_policy_is_not_built_upon() {
 fn two_stores_that_never_met_have_the_same_layers() {
     let ((one, root), (two, _)) = (bench(), bench());
     let copy = two.make("copy");
-    sh(&root, &format!("tar -cf - . | tar -C {} -xpf -; touch -r . {0}", copy.display()));
+    sh(
+        &root,
+        &format!(
+            "tar -cf - . | tar -C {} -xpf -; touch -r . {0}",
+            copy.display()
+        ),
+    );
     let digests = |snapshot: &Value| {
         let layers = snapshot["layers"].as_array().unwrap().iter();
-        layers.map(|l| (l["diff_id"].clone(), l["digest"].clone())).collect::<Vec<_>>()
+        layers
+            .map(|l| (l["diff_id"].clone(), l["digest"].clone()))
+            .collect::<Vec<_>>()
     };
     for compression in ["zstd", "gzip:9", "none"] {
         let options = format!("--profile plain --stage bootstrap --compression {compression}");
-        let (a, b) = (one.snapshot(&root, &options), two.snapshot(&copy, &format!("{options} --threads 1")));
+        let (a, b) = (
+            one.snapshot(&root, &options),
+            two.snapshot(&copy, &format!("{options} --threads 1")),
+        );
         assert_eq!(digests(&a), digests(&b));
         assert_eq!(a["manifest_digest"], b["manifest_digest"]);
     }
@@ -108,10 +165,22 @@ fn two_stores_that_never_met_have_the_same_layers() {
 fn another_compression_is_made_from_the_blob_without_reading_the_root() {
     let (bench, root) = bench();
     let zstd = bench.snapshot(&root, "--profile plain --stage bootstrap");
-    let gzip = bench.snapshot(&root, "--profile plain --stage bootstrap --compression gzip");
-    assert_eq!((gzip["files_read"].as_u64(), layers(&gzip)), (Some(0), vec!["base reused".to_owned()]));
-    assert_eq!(layer(&zstd, "base")["diff_id"], layer(&gzip, "base")["diff_id"]);
-    assert_ne!(layer(&zstd, "base")["digest"], layer(&gzip, "base")["digest"]);
+    let gzip = bench.snapshot(
+        &root,
+        "--profile plain --stage bootstrap --compression gzip",
+    );
+    assert_eq!(
+        (gzip["files_read"].as_u64(), layers(&gzip)),
+        (Some(0), vec!["base reused".to_owned()])
+    );
+    assert_eq!(
+        layer(&zstd, "base")["diff_id"],
+        layer(&gzip, "base")["diff_id"]
+    );
+    assert_ne!(
+        layer(&zstd, "base")["digest"],
+        layer(&gzip, "base")["digest"]
+    );
     assert_same_tree(&bench.unpacked("s"), &listed(&root));
     // And back: the first blob is still there.
     let again = bench.snapshot(&root, "--profile plain --stage bootstrap");
@@ -121,8 +190,14 @@ fn another_compression_is_made_from_the_blob_without_reading_the_root() {
 #[test]
 fn a_lost_blob_is_named_by_an_export_and_made_again_by_a_snapshot() {
     let (bench, root) = bench();
-    let snapshot = bench.snapshot(&root, "--profile plain --stage bootstrap --compression gzip");
-    let digest = layer(&snapshot, "base")["digest"].as_str().unwrap().replace("sha256:", "");
+    let snapshot = bench.snapshot(
+        &root,
+        "--profile plain --stage bootstrap --compression gzip",
+    );
+    let digest = layer(&snapshot, "base")["digest"]
+        .as_str()
+        .unwrap()
+        .replace("sha256:", "");
     let blob = bench.store().join("blobs/sha256").join(&digest);
     for damage in ["rm", "truncate -s -1"] {
         sh(&root, &format!("{damage} {}", blob.display()));
@@ -130,8 +205,14 @@ fn a_lost_blob_is_named_by_an_export_and_made_again_by_a_snapshot() {
         let error = bench.fails(2, ["export", "s", "-o", out.to_str().unwrap()]);
         assert!(error.contains(&digest), "{error}");
         assert!(!out.exists());
-        let again = bench.snapshot(&root, "--profile plain --stage bootstrap --compression gzip");
-        assert_eq!(layer(&again, "base")["digest"], layer(&snapshot, "base")["digest"]);
+        let again = bench.snapshot(
+            &root,
+            "--profile plain --stage bootstrap --compression gzip",
+        );
+        assert_eq!(
+            layer(&again, "base")["digest"],
+            layer(&snapshot, "base")["digest"]
+        );
         assert_same_tree(&bench.unpacked("s"), &listed(&root));
     }
 }
@@ -149,7 +230,10 @@ fn every_lost_blob_of_an_image_is_made_again() {
         assert!(blob.exists(), "{}", blob.display());
     }
     // Also where the root has changed, so that the lost base would lie below.
-    let digest = layer(&first, "base")["digest"].as_str().unwrap().replace("sha256:", "");
+    let digest = layer(&first, "base")["digest"]
+        .as_str()
+        .unwrap()
+        .replace("sha256:", "");
     std::fs::remove_file(bench.store().join("blobs/sha256").join(digest)).unwrap();
     sh(&root, "echo more > more");
     assert_eq!(layers(&bench.snapshot(&root, options)), ["base new"]);
@@ -162,7 +246,10 @@ fn two_policies_that_give_the_same_bytes_keep_their_layers_apart() {
     let other = "--profile plain --exclude nothing-has-this-name --compression gzip";
     let plain = bench.snapshot(&root, "--profile plain --compression gzip");
     let first = bench.snapshot(&root, &format!("{other} --stage bootstrap"));
-    assert_eq!(layer(&plain, "base")["digest"], layer(&first, "base")["digest"]);
+    assert_eq!(
+        layer(&plain, "base")["digest"],
+        layer(&first, "base")["digest"]
+    );
     assert_ne!(layer(&plain, "base")["key"], layer(&first, "base")["key"]);
     sh(&root, "echo more > more; touch -d @5 .");
     assert_eq!(
@@ -176,7 +263,10 @@ fn two_policies_that_give_the_same_bytes_keep_their_layers_apart() {
 fn an_earlier_stage_again_is_planned_over_the_one_before_it() {
     let (bench, root) = bench();
     for stage in ["bootstrap", "deps-installed", "built"] {
-        sh(&root, &format!("echo {stage} > {stage}; touch -d @5 {stage} ."));
+        sh(
+            &root,
+            &format!("echo {stage} > {stage}; touch -d @5 {stage} ."),
+        );
         bench.snapshot(&root, &format!("--profile plain --run x --stage {stage}"));
     }
     sh(&root, "rm built; touch -d @5 .");
@@ -190,7 +280,10 @@ fn a_base_is_of_its_own_stage() {
     sh(&root, "echo dep > dep");
     bench.snapshot(&root, "--profile plain --stage deps-installed");
     sh(&root, "rm dep");
-    assert_eq!(layers(&bench.snapshot(&root, "--profile plain --stage bootstrap")), ["base new"]);
+    assert_eq!(
+        layers(&bench.snapshot(&root, "--profile plain --stage bootstrap")),
+        ["base new"]
+    );
 }
 
 #[test]
@@ -199,7 +292,18 @@ fn the_first_use_of_a_store_by_many_at_once_makes_one_store() {
         let (bench, root) = bench();
         let root = root.to_str().unwrap();
         let start = || {
-            bench.command(["snapshot", root, "--series", "s", "--profile", "plain", "-q"]).spawn().unwrap()
+            bench
+                .command([
+                    "snapshot",
+                    root,
+                    "--series",
+                    "s",
+                    "--profile",
+                    "plain",
+                    "-q",
+                ])
+                .spawn()
+                .unwrap()
         };
         let children: Vec<_> = (0..6).map(|_| start()).collect();
         for mut child in children {
@@ -214,7 +318,10 @@ fn stamps_that_another_run_has_changed_are_not_claimed() {
     let (bench, root) = bench();
     bench.snapshot(&root, "--profile plain --stage bootstrap");
     // While one run packs, another sees a later state of the same root, stamps it and dies.
-    sh(&root, "for i in $(seq 200); do head -c 300000 /dev/urandom > big$i; done; echo old > a-first");
+    sh(
+        &root,
+        "for i in $(seq 200); do head -c 300000 /dev/urandom > big$i; done; echo old > a-first",
+    );
     let slow = [
         "snapshot",
         root.to_str().unwrap(),
@@ -226,17 +333,27 @@ fn stamps_that_another_run_has_changed_are_not_claimed() {
         "--compression",
         "gzip:9",
     ];
-    let mut first = bench.command(slow).args(["--threads", "1", "--stage", "bootstrap"]).spawn().unwrap();
+    let mut first = bench
+        .command(slow)
+        .args(["--threads", "1", "--stage", "bootstrap"])
+        .spawn()
+        .unwrap();
     let database = bench.store().join("rootstrata.sqlite");
     let generation = || -> i64 {
         let connection = rusqlite::Connection::open(&database).unwrap();
-        connection.query_row("SELECT generation FROM root", [], |row| row.get(0)).unwrap()
+        connection
+            .query_row("SELECT generation FROM root", [], |row| row.get(0))
+            .unwrap()
     };
     while generation() < 2 {
         assert!(first.try_wait().unwrap().is_none());
     }
     sh(&root, "echo new > z-last");
-    let mut second = bench.command(slow).args(["--stage", "bootstrap"]).spawn().unwrap();
+    let mut second = bench
+        .command(slow)
+        .args(["--stage", "bootstrap"])
+        .spawn()
+        .unwrap();
     while generation() < 3 {
         assert!(second.try_wait().unwrap().is_none());
     }
@@ -244,20 +361,37 @@ fn stamps_that_another_run_has_changed_are_not_claimed() {
     second.wait().unwrap();
     assert!(first.wait().unwrap().success());
     assert!(
-        bench.command(["ls", "s", "z-last"]).output().unwrap().status.code() == Some(2),
+        bench
+            .command(["ls", "s", "z-last"])
+            .output()
+            .unwrap()
+            .status
+            .code()
+            == Some(2),
         "the first run came before"
     );
     bench.snapshot(&root, "--profile plain --stage bootstrap");
-    assert_eq!(bench.json(["ls", "s", "z-last"])["entries"][0]["size_bytes"], 4);
+    assert_eq!(
+        bench.json(["ls", "s", "z-last"])["entries"][0]["size_bytes"],
+        4
+    );
 }
 
 #[test]
 fn what_a_killed_run_left_is_cleaned_by_the_next() {
     let (bench, root) = bench();
     bench.snapshot(&root, "--profile plain");
-    sh(&bench.store(), "echo half > tmp/blob-x; mkdir tmp/scratch-y; echo half > tmp/scratch-y/rpmdb.sqlite");
+    sh(
+        &bench.store(),
+        "echo half > tmp/blob-x; mkdir tmp/scratch-y; echo half > tmp/scratch-y/rpmdb.sqlite",
+    );
     bench.snapshot(&root, "--profile plain");
-    assert_eq!(std::fs::read_dir(bench.store().join("tmp")).unwrap().count(), 0);
+    assert_eq!(
+        std::fs::read_dir(bench.store().join("tmp"))
+            .unwrap()
+            .count(),
+        0
+    );
 }
 
 #[test]
@@ -265,9 +399,14 @@ fn stamps_may_be_dropped_at_any_time() {
     let (bench, root) = bench();
     let first = bench.snapshot(&root, "--profile plain --stage bootstrap");
     let database = rusqlite::Connection::open(bench.store().join("rootstrata.sqlite")).unwrap();
-    database.execute_batch("DELETE FROM stamp; DELETE FROM root").unwrap();
+    database
+        .execute_batch("DELETE FROM stamp; DELETE FROM root")
+        .unwrap();
     let again = bench.snapshot(&root, "--profile plain --stage bootstrap");
-    assert_eq!((again["files_read"].as_u64(), layers(&again)), (Some(20), vec!["base reused".to_owned()]));
+    assert_eq!(
+        (again["files_read"].as_u64(), layers(&again)),
+        (Some(20), vec!["base reused".to_owned()])
+    );
     assert_eq!(again["manifest_digest"], first["manifest_digest"]);
 }
 
@@ -289,9 +428,20 @@ fn many_writers_share_a_store_and_lose_nothing() {
             .iter()
             .enumerate()
             .map(|(n, root)| {
-                let series = if n % 2 == 0 { "shared".to_owned() } else { format!("own{n}") };
-                let arguments =
-                    ["snapshot", root.to_str().unwrap(), "--series", &series, "--profile", "plain", "-q"];
+                let series = if n % 2 == 0 {
+                    "shared".to_owned()
+                } else {
+                    format!("own{n}")
+                };
+                let arguments = [
+                    "snapshot",
+                    root.to_str().unwrap(),
+                    "--series",
+                    &series,
+                    "--profile",
+                    "plain",
+                    "-q",
+                ];
                 bench.command(arguments).spawn().unwrap()
             })
             .collect();
@@ -302,11 +452,21 @@ fn many_writers_share_a_store_and_lose_nothing() {
     assert_eq!(bench.ids().len(), 24);
     let index: Value =
         serde_json::from_slice(&std::fs::read(bench.store().join("index.json")).unwrap()).unwrap();
-    let name = |manifest: &&Value| manifest["annotations"]["org.opencontainers.image.ref.name"].is_string();
-    let names = index["manifests"].as_array().unwrap().iter().filter(name).count();
+    let name = |manifest: &&Value| {
+        manifest["annotations"]["org.opencontainers.image.ref.name"].is_string()
+    };
+    let names = index["manifests"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(name)
+        .count();
     assert_eq!(names, 5);
     for (n, root) in roots.iter().enumerate().filter(|(n, _)| n % 2 == 1) {
-        let snapshot = bench.snapshot(root, &format!("--series own{n} --profile plain --compression gzip"));
+        let snapshot = bench.snapshot(
+            root,
+            &format!("--series own{n} --profile plain --compression gzip"),
+        );
         assert_same_tree(&bench.unpacked(&snapshot["id"].to_string()), &listed(root));
     }
 }
@@ -346,8 +506,13 @@ fn the_store_of_a_user_is_where_xdg_says() {
     std::fs::copy(env!("CARGO_BIN_EXE_rootstrata"), &binary).unwrap();
     let run = |state: Option<&PathBuf>| {
         let mut command = std::process::Command::new("setpriv");
-        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(&binary);
-        command.env("HOME", &home).env_remove("XDG_STATE_HOME").env_remove("ROOTSTRATA_STORE");
+        command
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+            .arg(&binary);
+        command
+            .env("HOME", &home)
+            .env_remove("XDG_STATE_HOME")
+            .env_remove("ROOTSTRATA_STORE");
         state.map(|state| command.env("XDG_STATE_HOME", state));
         succeeds(command.args(["snapshot", root.to_str().unwrap(), "--series", "s", "-q"]))
     };
@@ -367,28 +532,48 @@ fn the_store_of_a_user_is_where_xdg_says() {
 #[test]
 fn listing_shows_what_was_recorded_and_only_what_was_asked_for() {
     let (bench, root) = bench();
-    sh(&root, "echo x > d/x; chmod 4711 d/x; ln -s ../d d/l; mkfifo p");
+    sh(
+        &root,
+        "echo x > d/x; chmod 4711 d/x; ln -s ../d d/l; mkfifo p",
+    );
     bench.snapshot(&root, "--profile plain");
     let all = succeeds(&mut bench.command(["ls", "s"]));
     assert_eq!(all.lines().count(), 25);
     let one = succeeds(&mut bench.command(["ls", "s", "/d/x"]));
-    assert!(one.starts_with("-rws--x--x  0/0") && one.trim_end().ends_with(" /d/x"), "{one}");
+    assert!(
+        one.starts_with("-rws--x--x  0/0") && one.trim_end().ends_with(" /d/x"),
+        "{one}"
+    );
     assert!(succeeds(&mut bench.command(["ls", "s", "d"])).contains("/d/l -> ../d"));
-    assert_eq!(succeeds(&mut bench.command(["ls", "s", "d"])).lines().count(), 23);
+    assert_eq!(
+        succeeds(&mut bench.command(["ls", "s", "d"]))
+            .lines()
+            .count(),
+        23
+    );
 }
 
 #[test]
 fn quiet_says_nothing_and_stats_go_to_stderr() {
     let (bench, root) = bench();
     let root = root.to_str().unwrap();
-    let quiet = bench.command(["snapshot", root, "--series", "s", "-q"]).output().unwrap();
+    let quiet = bench
+        .command(["snapshot", root, "--series", "s", "-q"])
+        .output()
+        .unwrap();
     assert!(quiet.stdout.is_empty() && quiet.stderr.is_empty());
-    let stats = bench.command(["snapshot", root, "--series", "s", "--stats", "--json"]).output().unwrap();
+    let stats = bench
+        .command(["snapshot", root, "--series", "s", "--stats", "--json"])
+        .output()
+        .unwrap();
     let json: Value = serde_json::from_slice(&stats.stdout).unwrap();
     assert_eq!(json["version"], 1);
     assert!(json["seconds"]["scan"].is_number());
     let text = common::text(&stats.stderr);
-    assert!(text.contains("scan") && text.contains("0 files, 0 bytes"), "{text}");
+    assert!(
+        text.contains("scan") && text.contains("0 files, 0 bytes"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -396,21 +581,29 @@ fn stores_of_every_format_open_and_go_on() {
     let (new, root) = bench();
     new.snapshot(&root, "--profile plain");
     let connection = rusqlite::Connection::open(new.store().join("rootstrata.sqlite")).unwrap();
-    let newest: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+    let newest: i64 = connection
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .unwrap();
     // Format 1 was never written by a release: both of the first migrations came together.
     for format in 2..=newest {
-        let fixture =
-            std::path::Path::new(common::REPOSITORY).join(format!("fixtures/stores/format-{format}"));
+        let fixture = std::path::Path::new(common::REPOSITORY)
+            .join(format!("fixtures/stores/format-{format}"));
         let bench = Bench::new();
-        sh(&bench.path(""), &format!("tar -xzf {}.tar.gz", fixture.display()));
+        sh(
+            &bench.path(""),
+            &format!("tar -xzf {}.tar.gz", fixture.display()),
+        );
         let expected: Value =
-            serde_json::from_slice(&std::fs::read(fixture.with_extension("json")).unwrap()).unwrap();
+            serde_json::from_slice(&std::fs::read(fixture.with_extension("json")).unwrap())
+                .unwrap();
         assert_eq!(bench.json(["ls", "old"]), expected, "format {format}");
         assert_eq!(bench.ids(), [2, 1]);
         let out = bench.path("out.tar");
         bench.json(["export", "old", "-o", out.to_str().unwrap()]);
         succeeds(
-            std::process::Command::new("skopeo").arg("inspect").arg(format!("oci-archive:{}", out.display())),
+            std::process::Command::new("skopeo")
+                .arg("inspect")
+                .arg(format!("oci-archive:{}", out.display())),
         );
         let next = bench.snapshot(&root, "--series old --profile plain --stage bootstrap");
         assert_eq!((next["id"].as_i64(), bench.ids().len()), (Some(3), 3));
@@ -421,27 +614,44 @@ fn stores_of_every_format_open_and_go_on() {
 fn the_stamps_of_format_5_are_kept_with_what_they_are_of() {
     let bench = Bench::new();
     let fixture = std::path::Path::new(common::REPOSITORY).join("fixtures/stores/format-5");
-    sh(&bench.path(""), &format!("tar -xzf {}.tar.gz", fixture.display()));
+    sh(
+        &bench.path(""),
+        &format!("tar -xzf {}.tar.gz", fixture.display()),
+    );
     let mut store = rootstrata::store::Store::open(&bench.store()).unwrap();
     let root = store.roots().unwrap().remove(0);
     let (stamps, state) = store.stamps(&root).unwrap();
     assert_eq!(state.snapshot_id, Some(2));
     let (mut reader, mut stamped) = (stamps.read(), Vec::new());
     while reader.next().is_some() {
-        stamped.push(format!("/{}", common::text(reader.key()).replace('\0', "/")));
+        stamped.push(format!(
+            "/{}",
+            common::text(reader.key()).replace('\0', "/")
+        ));
     }
     let expected: Value =
         serde_json::from_slice(&std::fs::read(fixture.with_extension("json")).unwrap()).unwrap();
-    let paths = expected["entries"].as_array().unwrap().iter().map(|entry| entry["path"].as_str().unwrap());
+    let paths = expected["entries"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| entry["path"].as_str().unwrap());
     assert_eq!(stamped, paths.collect::<Vec<_>>());
 }
 
 #[test]
 fn the_build_is_in_the_stage_built_alone() {
     let (bench, root) = bench();
-    sh(&root, "mkdir -p builddir/build; echo half > builddir/build/half-built");
+    sh(
+        &root,
+        "mkdir -p builddir/build; echo half > builddir/build/half-built",
+    );
     let lists = |snapshot: &str| {
-        bench.command(["ls", snapshot, "/builddir/build/half-built"]).output().unwrap().status
+        bench
+            .command(["ls", snapshot, "/builddir/build/half-built"])
+            .output()
+            .unwrap()
+            .status
     };
     for stage in ["bootstrap", "deps-installed", "built"] {
         bench.snapshot(&root, &format!("--profile mock --run a --stage {stage}"));
@@ -450,7 +660,11 @@ fn the_build_is_in_the_stage_built_alone() {
     // The next build of the same packages has the same layers, and nothing of the last one's build.
     for stage in ["bootstrap", "deps-installed"] {
         let next = bench.snapshot(&root, &format!("--profile mock --run b --stage {stage}"));
-        assert!(layers(&next).iter().all(|layer| layer.ends_with("reused")), "{:?}", layers(&next));
+        assert!(
+            layers(&next).iter().all(|layer| layer.ends_with("reused")),
+            "{:?}",
+            layers(&next)
+        );
         assert!(!lists("s").success());
     }
 }

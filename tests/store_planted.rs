@@ -27,7 +27,10 @@ fn recorded() -> Bench {
     sh(&root, "echo 1 > f; mkdir d; echo 2 > d/g");
     bench.snapshot(&root, "--profile plain");
     sh(&root, "echo 3 > f");
-    sh(&bench.make("precious"), "mkdir -p sub/deep sha256; echo keep > me; echo keep > sub/deep/me");
+    sh(
+        &bench.make("precious"),
+        "mkdir -p sub/deep sha256; echo keep > me; echo keep > sub/deep/me",
+    );
     bench
 }
 
@@ -37,11 +40,23 @@ fn run(bench: &Bench, verb: &str) -> (i32, String) {
     command.args(["20", env!("CARGO_BIN_EXE_rootstrata"), "--store", "store"]);
     let is_quiet = !verb.starts_with("verify");
     command.args(is_quiet.then_some("-q"));
-    let output = command.args(verb.split(' ')).current_dir(bench.path("")).output().unwrap();
+    let output = command
+        .args(verb.split(' '))
+        .current_dir(bench.path(""))
+        .output()
+        .unwrap();
     let code = output.status.code().unwrap_or(-1);
     assert_ne!(code, 124, "{verb} hangs");
-    assert!((0..=2).contains(&code), "{verb} exits {code}: {}", text(&output.stderr));
-    assert!(!is_quiet || text(&output.stderr).lines().count() <= 1, "{verb}: {}", text(&output.stderr));
+    assert!(
+        (0..=2).contains(&code),
+        "{verb} exits {code}: {}",
+        text(&output.stderr)
+    );
+    assert!(
+        !is_quiet || text(&output.stderr).lines().count() <= 1,
+        "{verb}: {}",
+        text(&output.stderr)
+    );
     (code, text(&output.stderr) + &text(&output.stdout))
 }
 
@@ -52,7 +67,9 @@ fn in_namespace(bench: &Bench, script: &str) -> String {
         env!("CARGO_BIN_EXE_rootstrata")
     );
     let mut command = Command::new("unshare");
-    command.args(["-m", "--propagation", "private", "bash", "-euc", &script]).current_dir(bench.path(""));
+    command
+        .args(["-m", "--propagation", "private", "bash", "-euc", &script])
+        .current_dir(bench.path(""));
     succeeds(&mut command)
 }
 
@@ -66,8 +83,15 @@ fn directories_of_a_store_that_are_links_are_never_emptied_or_written_to() {
             let before = sh(&bench.path("precious"), "find . -ls | sort");
             let (code, said) = run(&bench, verb);
             assert_ne!(code, 0, "{place}, {verb}: {said}");
-            assert!(said.contains(place) && said.contains("symbolic link"), "{place}, {verb}: {said}");
-            assert_eq!(sh(&bench.path("precious"), "find . -ls | sort"), before, "{place}, {verb}");
+            assert!(
+                said.contains(place) && said.contains("symbolic link"),
+                "{place}, {verb}: {said}"
+            );
+            assert_eq!(
+                sh(&bench.path("precious"), "find . -ls | sort"),
+                before,
+                "{place}, {verb}"
+            );
         }
     }
 }
@@ -93,14 +117,35 @@ fn what_is_no_file_in_the_place_of_one_is_named_and_never_waited_for() {
         ("mkdir", "a directory"),
         ("cp -a /dev/tty", "a character device"),
     ];
-    for place in ["lock", "tmp.lock", "rootstrata.sqlite", "rootstrata.sqlite-wal", "rootstrata.sqlite-shm"] {
+    for place in [
+        "lock",
+        "tmp.lock",
+        "rootstrata.sqlite",
+        "rootstrata.sqlite-wal",
+        "rootstrata.sqlite-shm",
+    ] {
         for (make, kind) in kinds {
             let bench = recorded();
-            sh(&bench.path(""), &format!("rm -f store/{place}; {make} store/{place}"));
-            for verb in ["log", "snapshot root --series s --profile plain", "prune", "verify"] {
+            sh(
+                &bench.path(""),
+                &format!("rm -f store/{place}; {make} store/{place}"),
+            );
+            for verb in [
+                "log",
+                "snapshot root --series s --profile plain",
+                "prune",
+                "verify",
+            ] {
                 let (code, said) = run(&bench, verb);
-                assert_eq!(code, if verb == "verify" { 1 } else { 2 }, "{place} as {kind}, {verb}: {said}");
-                assert!(said.contains(place) && said.contains(kind), "{place} as {kind}, {verb}: {said}");
+                assert_eq!(
+                    code,
+                    if verb == "verify" { 1 } else { 2 },
+                    "{place} as {kind}, {verb}: {said}"
+                );
+                assert!(
+                    said.contains(place) && said.contains(kind),
+                    "{place} as {kind}, {verb}: {said}"
+                );
             }
             assert_eq!(sh(&bench.path("precious"), "cat me"), "keep\n");
         }
@@ -110,19 +155,33 @@ fn what_is_no_file_in_the_place_of_one_is_named_and_never_waited_for() {
 #[test]
 fn a_derived_file_that_is_no_file_is_damage_and_made_anew() {
     for place in ["index.json", "oci-layout"] {
-        for (make, kind) in
-            [("mkfifo", "FIFO"), ("ln -s $PWD/precious/me", "link"), ("cp -a /dev/zero", "device")]
-        {
+        for (make, kind) in [
+            ("mkfifo", "FIFO"),
+            ("ln -s $PWD/precious/me", "link"),
+            ("cp -a /dev/zero", "device"),
+        ] {
             let bench = recorded();
-            sh(&bench.path(""), &format!("rm store/{place}; {make} store/{place}"));
+            sh(
+                &bench.path(""),
+                &format!("rm store/{place}; {make} store/{place}"),
+            );
             let (code, said) = run(&bench, "verify");
-            assert!(code == 1 && said.contains(place), "{place} as {kind}: {said}");
-            for verb in ["log", "export s -o out.tar", "snapshot root --series s --profile plain"] {
+            assert!(
+                code == 1 && said.contains(place),
+                "{place} as {kind}: {said}"
+            );
+            for verb in [
+                "log",
+                "export s -o out.tar",
+                "snapshot root --series s --profile plain",
+            ] {
                 let (code, said) = run(&bench, verb);
                 assert_eq!(code, 0, "{place} as {kind}, {verb}: {said}");
             }
             assert!(
-                std::fs::symlink_metadata(bench.store().join(place)).unwrap().is_file(),
+                std::fs::symlink_metadata(bench.store().join(place))
+                    .unwrap()
+                    .is_file(),
                 "{place} as {kind}"
             );
             assert_eq!(sh(&bench.path("precious"), "cat me"), "keep\n");
@@ -135,11 +194,15 @@ fn a_derived_file_that_is_no_file_is_damage_and_made_anew() {
 fn a_blob_that_is_no_file_is_damage() {
     for make in ["mkfifo $blob", "mkdir $blob", "ln -s $PWD/aside $blob"] {
         let bench = recorded();
-        let script = format!("blob=$(ls -S store/blobs/sha256/* | tail -1); mv $blob aside; {make}");
+        let script =
+            format!("blob=$(ls -S store/blobs/sha256/* | tail -1); mv $blob aside; {make}");
         sh(&bench.path(""), &script);
         for verb in ["verify", "verify --deep"] {
             let (code, said) = run(&bench, verb);
-            assert!(code == 1 && said.contains("damaged"), "{make}, {verb}: {said}");
+            assert!(
+                code == 1 && said.contains("damaged"),
+                "{make}, {verb}: {said}"
+            );
         }
         let (code, said) = run(&bench, "export s -o out.tar");
         assert_eq!(code, 2, "{make}: {said}");
@@ -148,12 +211,17 @@ fn a_blob_that_is_no_file_is_damage() {
 
 #[test]
 fn a_database_with_other_tables_than_its_format_has_is_refused_in_one_line() {
-    let endless =
-        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) AS c FROM n";
+    let endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) AS c FROM n";
     for (change, name) in [
         ("PRAGMA user_version = 5".to_owned(), "stamp"),
-        (format!("CREATE TRIGGER endless AFTER DELETE ON snapshot BEGIN {endless}; END"), "endless"),
-        (format!("ALTER TABLE series RENAME TO other; CREATE VIEW series AS {endless}"), "other"),
+        (
+            format!("CREATE TRIGGER endless AFTER DELETE ON snapshot BEGIN {endless}; END"),
+            "endless",
+        ),
+        (
+            format!("ALTER TABLE series RENAME TO other; CREATE VIEW series AS {endless}"),
+            "other",
+        ),
         ("CREATE TABLE more (a)".to_owned(), "more"),
         ("CREATE INDEX more ON series (abs(id))".to_owned(), "more"),
         ("DROP TABLE stamp".to_owned(), "stamp"),
@@ -162,14 +230,26 @@ fn a_database_with_other_tables_than_its_format_has_is_refused_in_one_line() {
         let planted = Connection::open(bench.store().join("rootstrata.sqlite")).unwrap();
         planted.execute_batch(&change).unwrap();
         drop(planted);
-        for verb in ["log", "snapshot root --series s --profile plain", "prune --keep-last 1", "verify"] {
+        for verb in [
+            "log",
+            "snapshot root --series s --profile plain",
+            "prune --keep-last 1",
+            "verify",
+        ] {
             let (code, said) = run(&bench, verb);
-            assert_eq!(code, if verb == "verify" { 1 } else { 2 }, "{change}, {verb}: {said}");
+            assert_eq!(
+                code,
+                if verb == "verify" { 1 } else { 2 },
+                "{change}, {verb}: {said}"
+            );
             assert!(
                 said.contains("format") && said.contains("rootstrata.sqlite"),
                 "{change}, {verb}: {said}"
             );
-            assert!(!said.contains("SELECT") && !said.contains("CREATE"), "{change}, {verb}: {said}");
+            assert!(
+                !said.contains("SELECT") && !said.contains("CREATE"),
+                "{change}, {verb}: {said}"
+            );
             if !change.starts_with("ALTER") && !change.starts_with("PRAGMA") {
                 assert!(said.contains(name), "{change}, {verb}: {said}");
             }
@@ -181,12 +261,17 @@ fn a_database_with_other_tables_than_its_format_has_is_refused_in_one_line() {
 fn a_migration_waits_for_who_has_the_store_open() {
     let bench = Bench::new();
     let fixture = Path::new(REPOSITORY).join("fixtures/stores/format-5.tar.gz");
-    sh(&bench.path(""), &format!("mkdir x; tar -xzf {} -C x; mv x/* store", fixture.display()));
+    sh(
+        &bench.path(""),
+        &format!("mkdir x; tar -xzf {} -C x; mv x/* store", fixture.display()),
+    );
     let holder = std::fs::File::open(bench.store().join("tmp.lock")).unwrap();
     holder.lock_shared().unwrap();
     let format = || -> i64 {
         let connection = Connection::open(bench.store().join("rootstrata.sqlite")).unwrap();
-        connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap()
+        connection
+            .pragma_query_value(None, "user_version", |row| row.get(0))
+            .unwrap()
     };
     let error = one_error(bench.command(["log", "-q"]).output().unwrap(), 75);
     assert!(error.contains("locked"), "{error}");
@@ -219,9 +304,18 @@ fn a_store_that_is_read_only_is_read_as_any_other() {
              [ $code = 2 ] && [ $(wc -l < said) = 1 ] && grep -q 'Read-only' said || {{ echo \"$c $code $(cat said)\" >&2; exit 1; }}
          done"
     );
-    let before = sh(&bench.store(), "find . -ls | sort; cat rootstrata.sqlite | sha256sum");
+    let before = sh(
+        &bench.store(),
+        "find . -ls | sort; cat rootstrata.sqlite | sha256sum",
+    );
     in_namespace(&bench, &script);
-    assert_eq!(sh(&bench.store(), "find . -ls | sort; cat rootstrata.sqlite | sha256sum"), before);
+    assert_eq!(
+        sh(
+            &bench.store(),
+            "find . -ls | sort; cat rootstrata.sqlite | sha256sum"
+        ),
+        before
+    );
 }
 
 #[test]
@@ -229,7 +323,8 @@ fn what_a_killed_run_left_in_the_log_is_read_from_a_read_only_store() {
     let bench = recorded();
     // A copy of the files while the database is open is what a kill leaves.
     let open = Connection::open(bench.store().join("rootstrata.sqlite")).unwrap();
-    open.execute_batch("PRAGMA wal_autocheckpoint = 0; SELECT count(*) FROM snapshot").unwrap();
+    open.execute_batch("PRAGMA wal_autocheckpoint = 0; SELECT count(*) FROM snapshot")
+        .unwrap();
     bench.snapshot(&bench.path("root"), "--profile plain");
     sh(&bench.path(""), "cp -a store killed");
     drop(open);
@@ -248,17 +343,29 @@ fn what_a_killed_run_left_in_the_log_is_read_from_a_read_only_store() {
 fn an_old_store_that_is_read_only_is_read() {
     let bench = Bench::new();
     let fixture = Path::new(REPOSITORY).join("fixtures/stores/format-5.tar.gz");
-    sh(&bench.path(""), &format!("mkdir x; tar -xzf {} -C x; mv x/* store", fixture.display()));
-    in_namespace(&bench, "mount --bind store store; mount -o remount,ro,bind store; rs log; rs verify");
+    sh(
+        &bench.path(""),
+        &format!("mkdir x; tar -xzf {} -C x; mv x/* store", fixture.display()),
+    );
+    in_namespace(
+        &bench,
+        "mount --bind store store; mount -o remount,ro,bind store; rs log; rs verify",
+    );
 }
 
 #[test]
 fn a_full_disk_is_read_and_pruned_with_no_room_left() {
-    for (filesystem, free_kib) in
-        [("mkfs.ext4 -q -m 0", 0), ("mkfs.ext4 -q -m 0", 24), ("tmpfs", 0), ("tmpfs", 8)]
-    {
+    for (filesystem, free_kib) in [
+        ("mkfs.ext4 -q -m 0", 0),
+        ("mkfs.ext4 -q -m 0", 24),
+        ("tmpfs", 0),
+        ("tmpfs", 8),
+    ] {
         let bench = Bench::new();
-        sh(&bench.make("root"), "for n in $(seq 500); do echo $n > n$n; done");
+        sh(
+            &bench.make("root"),
+            "for n in $(seq 500); do echo $n > n$n; done",
+        );
         bench.make("disk");
         let script = format!(
             "if [ '{filesystem}' = tmpfs ]; then mount -t tmpfs -o size=24m none disk
@@ -272,19 +379,33 @@ fn a_full_disk_is_read_and_pruned_with_no_room_left() {
              readers; rs prune --keep-last 1; readers; rs log --json; test -s store/reserve"
         );
         let log: serde_json::Value = serde_json::from_str(&in_namespace(&bench, &script)).unwrap();
-        assert_eq!(log["snapshots"].as_array().unwrap().len(), 1, "{filesystem}, {free_kib} KiB");
+        assert_eq!(
+            log["snapshots"].as_array().unwrap().len(),
+            1,
+            "{filesystem}, {free_kib} KiB"
+        );
     }
 }
 
 #[test]
 fn verify_tells_that_it_cannot_look_from_damage() {
     let bench = recorded();
-    sh(&bench.path(""), "chmod 711 .; chmod 755 store; chmod 600 store/rootstrata.sqlite");
+    sh(
+        &bench.path(""),
+        "chmod 711 .; chmod 755 store; chmod 600 store/rootstrata.sqlite",
+    );
     let binary = bench.path("rootstrata");
     std::fs::copy(env!("CARGO_BIN_EXE_rootstrata"), &binary).unwrap();
     let mut command = Command::new("setpriv");
-    command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(binary);
-    let output = command.args(["-q", "--store"]).arg(bench.store()).arg("verify").output().unwrap();
+    command
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+        .arg(binary);
+    let output = command
+        .args(["-q", "--store"])
+        .arg(bench.store())
+        .arg("verify")
+        .output()
+        .unwrap();
     assert!(one_error(output, 2).contains("rootstrata.sqlite"));
 }
 
@@ -292,16 +413,37 @@ fn verify_tells_that_it_cannot_look_from_damage() {
 fn a_store_that_others_may_write_to_is_refused_with_what_to_do() {
     for (script, path, what) in [
         ("chmod 1777 store", "store", "chmod o-w"),
-        ("chmod 755 store; chmod 777 store/tmp", "store/tmp", "chmod o-w"),
-        ("chmod 755 store; chmod 666 store/rootstrata.sqlite", "store/rootstrata.sqlite", "chmod o-w"),
+        (
+            "chmod 755 store; chmod 777 store/tmp",
+            "store/tmp",
+            "chmod o-w",
+        ),
+        (
+            "chmod 755 store; chmod 666 store/rootstrata.sqlite",
+            "store/rootstrata.sqlite",
+            "chmod o-w",
+        ),
         ("chown 4242 store", "store", "chown -R root"),
-        ("chmod 755 store; chown 4242 store/tmp", "store/tmp", "chown -R root"),
+        (
+            "chmod 755 store; chown 4242 store/tmp",
+            "store/tmp",
+            "chown -R root",
+        ),
         ("chgrp 4242 store; chmod 770 store", "store", "chmod g-w"),
-        ("chmod 750 store; chgrp 4242 store store/blobs; chmod 775 store/blobs", "store/blobs", "chmod g-w"),
+        (
+            "chmod 750 store; chgrp 4242 store store/blobs; chmod 775 store/blobs",
+            "store/blobs",
+            "chmod g-w",
+        ),
     ] {
         let bench = recorded();
         sh(&bench.path(""), script);
-        for verb in ["log", "snapshot root --series s --profile plain", "prune", "verify"] {
+        for verb in [
+            "log",
+            "snapshot root --series s --profile plain",
+            "prune",
+            "verify",
+        ] {
             let (code, said) = run(&bench, verb);
             assert_eq!(code, 2, "{script}, {verb}: {said}");
             assert!(
@@ -318,7 +460,12 @@ fn a_store_that_others_may_write_to_is_refused_with_what_to_do() {
     ] {
         let bench = recorded();
         sh(&bench.path(""), script);
-        for verb in ["log", "snapshot root --series s --profile plain", "prune", "verify"] {
+        for verb in [
+            "log",
+            "snapshot root --series s --profile plain",
+            "prune",
+            "verify",
+        ] {
             let (code, said) = run(&bench, verb);
             assert_eq!(code, 0, "{script}, {verb}: {said}");
         }

@@ -26,24 +26,40 @@ pub(crate) struct Case {
 
 impl Case {
     const fn new(name: &'static str, run: fn(&mut Bench, &Tree) -> Result<Vec<Measured>>) -> Self {
-        Self { name, on_each_tree: true, plotted: false, run }
+        Self {
+            name,
+            on_each_tree: true,
+            plotted: false,
+            run,
+        }
     }
 }
 
 pub(crate) const CASES: [Case; 13] = [
-    Case { plotted: true, ..Case::new("unchanged", unchanged) },
+    Case {
+        plotted: true,
+        ..Case::new("unchanged", unchanged)
+    },
     Case::new("relocated", relocated),
-    Case { plotted: true, ..Case::new("first", first) },
+    Case {
+        plotted: true,
+        ..Case::new("first", first)
+    },
     Case::new("first-gzip", first_gzip),
     Case::new("first-buildah", first_buildah),
     Case::new("delta", delta),
     Case::new("export", export),
-    Case::new("export-btrfs", |bench, tree| export_on(bench, tree, "btrfs")),
+    Case::new("export-btrfs", |bench, tree| {
+        export_on(bench, tree, "btrfs")
+    }),
     Case::new("export-xfs", |bench, tree| export_on(bench, tree, "xfs")),
     Case::new("diff", diff),
     Case::new("restore", restore),
     Case::new("restore-1-percent", restore_a_hundredth),
-    Case { on_each_tree: false, ..Case::new("sparse", sparse) },
+    Case {
+        on_each_tree: false,
+        ..Case::new("sparse", sparse)
+    },
 ];
 
 /// What a case has measured on a tree; ours comes first.
@@ -75,10 +91,24 @@ pub(crate) struct Bench {
 
 impl Bench {
     /// restic and borg have no part on generated trees with more than `backups_up_to` files.
-    pub(crate) fn new(dir: &Path, binary: &Path, rounds: u32, backups_up_to: usize) -> Result<Self> {
-        let binary = binary.canonicalize().map_err(|e| format!("{}: {e}", binary.display()))?;
+    pub(crate) fn new(
+        dir: &Path,
+        binary: &Path,
+        rounds: u32,
+        backups_up_to: usize,
+    ) -> Result<Self> {
+        let binary = binary
+            .canonicalize()
+            .map_err(|e| format!("{}: {e}", binary.display()))?;
         let (outcomes, facts) = (Vec::new(), Vec::new());
-        let bench = Self { binary, scratch: dir.join("scratch"), rounds, backups_up_to, outcomes, facts };
+        let bench = Self {
+            binary,
+            scratch: dir.join("scratch"),
+            rounds,
+            backups_up_to,
+            outcomes,
+            facts,
+        };
         bench.forget()?;
         Ok(bench)
     }
@@ -89,7 +119,13 @@ impl Bench {
         let measured = (case.run)(self, tree)?;
         remove(&self.place())?;
         let (case, tree, files) = (case.name, tree.name.clone(), tree.files);
-        self.outcomes.push(Outcome { case, tree, files, only_plotted, measured });
+        self.outcomes.push(Outcome {
+            case,
+            tree,
+            files,
+            only_plotted,
+            measured,
+        });
         Ok(())
     }
 
@@ -132,7 +168,9 @@ impl Bench {
     fn json(&self, words: Vec<OsString>) -> Result<Value> {
         let mut words = self.command(&self.store(), words);
         words.push("--json".into());
-        Ok(serde_json::from_slice(&output(Command::new(&words[0]).args(&words[1..]))?)?)
+        Ok(serde_json::from_slice(&output(
+            Command::new(&words[0]).args(&words[1..]),
+        )?)?)
     }
 
     fn in_turn(&self, all: Vec<Contender>) -> Result<Vec<Measured>> {
@@ -148,7 +186,11 @@ impl Bench {
         let first = self.json(words.clone())?;
         let again = self.json(words)?;
         if again["files_read"] != 0 || again["bytes_written"] != 0 {
-            return Err(format!("{} does not count as unchanged: {again}", tree.root.display()).into());
+            return Err(format!(
+                "{} does not count as unchanged: {again}",
+                tree.root.display()
+            )
+            .into());
         }
         for name in RECORDS {
             fs::copy(self.store().join(name), self.scratch.join(name))?;
@@ -171,7 +213,8 @@ fn put_back(records: &Path, store: &Path) -> Result<()> {
         remove(&store.join(name))?;
     }
     for name in RECORDS {
-        fs::copy(records.join(name), store.join(name)).map_err(|e| format!("{}: {e}", store.display()))?;
+        fs::copy(records.join(name), store.join(name))
+            .map_err(|e| format!("{}: {e}", store.display()))?;
     }
     Ok(())
 }
@@ -187,16 +230,24 @@ fn copy(tree: &Tree) -> Result<()> {
     complete(&tree.copy, |part| {
         eprintln!("  copying {}", tree.name);
         let copied = output(Command::new("cp").arg("-a").arg(&tree.root).arg(part));
-        copied.map(drop).map_err(|e| io::Error::other(e.to_string()))
+        copied
+            .map(drop)
+            .map_err(|e| io::Error::other(e.to_string()))
     })
 }
 
 fn unchanged(bench: &mut Bench, tree: &Tree) -> Result<Vec<Measured>> {
     bench.record(tree)?;
-    let ours = bench.ours(&bench.store(), tools::export_root(&tree.root, &bench.archive()));
+    let ours = bench.ours(
+        &bench.store(),
+        tools::export_root(&tree.root, &bench.archive()),
+    );
     let mut all = vec![ours, tools::find(&tree.root)];
     if tree.files.is_none_or(|files| files <= bench.backups_up_to) {
-        for backup in [Backup::restic(&tree.root, &bench.place()), Backup::borg(&tree.root, &bench.place())] {
+        for backup in [
+            Backup::restic(&tree.root, &bench.place()),
+            Backup::borg(&tree.root, &bench.place()),
+        ] {
             backup.begin()?;
             all.push(backup.again());
         }
@@ -208,7 +259,11 @@ fn relocated(bench: &mut Bench, tree: &Tree) -> Result<Vec<Measured>> {
     bench.record(tree)?;
     copy(tree)?;
     let list = bench.place().join("list");
-    let found = output(Command::new("find").arg(&tree.copy).args(["-xdev", "-type", "f", "-print0"]))?;
+    let found = output(
+        Command::new("find")
+            .arg(&tree.copy)
+            .args(["-xdev", "-type", "f", "-print0"]),
+    )?;
     fs::write(&list, found)?;
     let (store, records) = (bench.store(), bench.scratch.clone());
     if new_layers(&bench.json(tools::snapshot(&tree.copy))?) > 0 {
@@ -216,7 +271,9 @@ fn relocated(bench: &mut Bench, tree: &Tree) -> Result<Vec<Measured>> {
         return Err(format!("{root} is not what it was when it was copied: remove {copy}").into());
     }
     bench.in_turn(vec![
-        bench.ours(&store, tools::snapshot(&tree.copy)).before(|_| put_back(&records, &store)),
+        bench
+            .ours(&store, tools::snapshot(&tree.copy))
+            .before(|_| put_back(&records, &store)),
         tools::cat(&list, cores()),
     ])
 }
@@ -232,16 +289,30 @@ fn first_gzip(bench: &mut Bench, tree: &Tree) -> Result<Vec<Measured>> {
 }
 
 fn first_buildah(bench: &mut Bench, tree: &Tree) -> Result<Vec<Measured>> {
-    let rival =
-        tools::buildah(&tree.root, &bench.place().join("buildah"), &bench.place().join("buildah.tar"));
+    let rival = tools::buildah(
+        &tree.root,
+        &bench.place().join("buildah"),
+        &bench.place().join("buildah.tar"),
+    );
     first_with(bench, tree, "zstd:3", rival)
 }
 
-fn first_with(bench: &Bench, tree: &Tree, compression: &str, rival: Contender) -> Result<Vec<Measured>> {
-    let (store, archive) = (bench.place().join("store"), bench.place().join("archive.tar"));
+fn first_with(
+    bench: &Bench,
+    tree: &Tree,
+    compression: &str,
+    rival: Contender,
+) -> Result<Vec<Measured>> {
+    let (store, archive) = (
+        bench.place().join("store"),
+        bench.place().join("archive.tar"),
+    );
     let mut words = tools::export_root(&tree.root, &archive);
     words.extend(words!["--compression", compression]);
-    bench.in_turn(vec![bench.ours(&store, words).without(store).writes(archive), rival])
+    bench.in_turn(vec![
+        bench.ours(&store, words).without(store).writes(archive),
+        rival,
+    ])
 }
 
 fn delta(bench: &mut Bench, tree: &Tree) -> Result<Vec<Measured>> {
@@ -255,13 +326,18 @@ fn delta(bench: &mut Bench, tree: &Tree) -> Result<Vec<Measured>> {
 
     let paths = every_nth_file(&changed, 20)?;
     let list = bench.place().join("list");
-    let names: Vec<&[u8]> = paths.iter().map(|path| path.as_os_str().as_bytes()).collect();
+    let names: Vec<&[u8]> = paths
+        .iter()
+        .map(|path| path.as_os_str().as_bytes())
+        .collect();
     fs::write(&list, names.join(&0))?;
     let rewrite = |round: u32| rewrite(&paths, &tree.root, &changed, round);
     rewrite(bench.rounds + 1)?;
     let seen = bench.json(tools::snapshot(&changed))?;
     if new_layers(&seen) != 1 {
-        return Err(format!("a rewrite of 5 % of the files does not give one layer: {seen}").into());
+        return Err(
+            format!("a rewrite of 5 % of the files does not give one layer: {seen}").into(),
+        );
     }
 
     let script = format!(
@@ -271,15 +347,28 @@ fn delta(bench: &mut Bench, tree: &Tree) -> Result<Vec<Measured>> {
     );
     let out = bench.place().join("tar");
     let store = bench.store();
-    let words = words![&bench.binary, &store, &tree.root, &changed, &list, cores().to_string(), &out];
+    let words = words![
+        &bench.binary,
+        &store,
+        &tree.root,
+        &changed,
+        &list,
+        cores().to_string(),
+        &out
+    ];
     let measured = bench.in_turn(vec![
-        bench.ours(&store, tools::snapshot(&changed)).before(rewrite),
+        bench
+            .ours(&store, tools::snapshot(&changed))
+            .before(rewrite),
         Contender::shell("unchanged + tar | zstd", &script, words).writes(out),
     ])?;
 
     // As it was, attributes and times too.
     let mut cp = Command::new("xargs");
-    cp.args(["-0", "-a"]).arg(&list).args(["cp", "-a", "--parents", "-t"]).arg(&changed);
+    cp.args(["-0", "-a"])
+        .arg(&list)
+        .args(["cp", "-a", "--parents", "-t"])
+        .arg(&changed);
     output(cp.current_dir(&tree.root))?;
     fs::rename(&changed, &tree.copy)?;
     Ok(measured)
@@ -288,11 +377,20 @@ fn delta(bench: &mut Bench, tree: &Tree) -> Result<Vec<Measured>> {
 /// One file in `n`, spread over the root; none that is empty or has other names.
 fn every_nth_file(root: &Path, n: usize) -> Result<Vec<PathBuf>> {
     let mut find = Command::new("find");
-    find.arg(root).args(["-xdev", "-type", "f", "-links", "1", "-size", "+0c", "-printf", r"%P\0"]);
+    find.arg(root).args([
+        "-xdev", "-type", "f", "-links", "1", "-size", "+0c", "-printf", r"%P\0",
+    ]);
     let found = output(&mut find)?;
-    let mut all: Vec<&[u8]> = found.split(|byte| *byte == 0).filter(|path| !path.is_empty()).collect();
+    let mut all: Vec<&[u8]> = found
+        .split(|byte| *byte == 0)
+        .filter(|path| !path.is_empty())
+        .collect();
     all.sort_unstable();
-    Ok(all.into_iter().step_by(n).map(|path| OsStr::from_bytes(path).into()).collect())
+    Ok(all
+        .into_iter()
+        .step_by(n)
+        .map(|path| OsStr::from_bytes(path).into())
+        .collect())
 }
 
 /// Writes files again, with content that they never had in another round.
@@ -307,7 +405,13 @@ fn rewrite(paths: &[PathBuf], from: &Path, to: &Path, round: u32) -> Result<()> 
 
 fn export(bench: &mut Bench, tree: &Tree) -> Result<Vec<Measured>> {
     bench.record(tree)?;
-    export_beside(bench, &bench.store(), &bench.archive(), "auto", &bench.place())
+    export_beside(
+        bench,
+        &bench.store(),
+        &bench.archive(),
+        "auto",
+        &bench.place(),
+    )
 }
 
 fn export_beside(
@@ -319,7 +423,9 @@ fn export_beside(
 ) -> Result<Vec<Measured>> {
     let (ours, theirs) = (place.join("ours.tar"), place.join("theirs.tar"));
     bench.in_turn(vec![
-        bench.ours(store, words!["export", "s", "-o", &ours]).writes(ours),
+        bench
+            .ours(store, words!["export", "s", "-o", &ours])
+            .writes(ours),
         tools::cp(reflink, archive, &theirs),
     ])
 }
@@ -329,11 +435,21 @@ fn export_on(bench: &mut Bench, tree: &Tree, kind: &str) -> Result<Vec<Measured>
     bench.record(tree)?;
     let (image, mount) = (bench.place().join("image"), bench.place().join("mount"));
     // The blobs, the archive, both outputs; and the database.
-    let room = 4 * fs::metadata(bench.archive())?.len() + fs::metadata(bench.database())?.len() + (2 << 30);
+    let room = 4 * fs::metadata(bench.archive())?.len()
+        + fs::metadata(bench.database())?.len()
+        + (2 << 30);
     File::create(&image)?.set_len(room)?;
-    output(Command::new(format!("mkfs.{kind}")).args(["-q", "-f"]).arg(&image))?;
+    output(
+        Command::new(format!("mkfs.{kind}"))
+            .args(["-q", "-f"])
+            .arg(&image),
+    )?;
     fs::create_dir(&mount)?;
-    output(Command::new("mount").args(["-o", "loop"]).args([&image, &mount]))?;
+    output(
+        Command::new("mount")
+            .args(["-o", "loop"])
+            .args([&image, &mount]),
+    )?;
     let mounted = Mounted(mount);
     let (store, archive) = (mounted.0.join("store"), mounted.0.join("archive.tar"));
     output(Command::new("cp").arg("-a").args([&bench.store(), &store]))?;
@@ -353,12 +469,21 @@ impl Drop for Mounted {
 }
 
 fn diff(bench: &mut Bench, tree: &Tree) -> Result<Vec<Measured>> {
-    let other_day = tree.other_day.as_deref().ok_or("there is no other day to compare with")?;
+    let other_day = tree
+        .other_day
+        .as_deref()
+        .ok_or("there is no other day to compare with")?;
     bench.record(tree)?;
-    let id = |root| bench.json(tools::snapshot(root)).map(|seen| seen["id"].to_string());
+    let id = |root| {
+        bench
+            .json(tools::snapshot(root))
+            .map(|seen| seen["id"].to_string())
+    };
     let (from, to) = (id(&tree.root)?, id(other_day)?);
     bench.in_turn(vec![
-        bench.ours(&bench.store(), words!["diff", from, to]).exits_with(1),
+        bench
+            .ours(&bench.store(), words!["diff", from, to])
+            .exits_with(1),
         tools::diff(&tree.root, other_day),
     ])
 }
@@ -390,19 +515,32 @@ fn restore_a_hundredth(bench: &mut Bench, tree: &Tree) -> Result<Vec<Measured>> 
     let counts = ["files_written", "made", "adjusted", "removed", "extra"];
     for expected in [paths.len(), 0] {
         let seen = bench.json(tools::restore(&ours))?;
-        if counts.map(|count| seen[count].as_u64()) != [expected, expected, 0, 0, 0].map(|n| Some(n as u64)) {
-            return Err(format!("{expected} files were to be put back and nothing else: {seen}").into());
+        if counts.map(|count| seen[count].as_u64())
+            != [expected, expected, 0, 0, 0].map(|n| Some(n as u64))
+        {
+            return Err(
+                format!("{expected} files were to be put back and nothing else: {seen}").into(),
+            );
         }
     }
     let unpack = untar(bench, tree, &theirs)?;
-    bench.in_turn(vec![bench.ours(&bench.store(), tools::restore(&ours)).before(rewrite), unpack])
+    bench.in_turn(vec![
+        bench
+            .ours(&bench.store(), tools::restore(&ours))
+            .before(rewrite),
+        unpack,
+    ])
 }
 
 /// A place in memory: neither side syncs what it unpacks, and a disk that falls behind would be all that is measured.
 fn memory(bench: &Bench) -> Result<Mounted> {
     let mount = bench.place().join("memory");
     fs::create_dir(&mount)?;
-    output(Command::new("mount").args(["-t", "tmpfs", "-o", "size=90%,nr_inodes=0", "tmpfs"]).arg(&mount))?;
+    output(
+        Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=90%,nr_inodes=0", "tmpfs"])
+            .arg(&mount),
+    )?;
     Ok(Mounted(mount))
 }
 
@@ -412,7 +550,11 @@ fn untar<'a>(bench: &Bench, tree: &Tree, directory: &Path) -> Result<Contender<'
     tools::tar_zstd(&tree.root, cores(), &file).once(&bench.scratch)?;
     tools::untar_zstd(&file, directory).once(&bench.scratch)?;
     let names = |root: &Path| -> Result<usize> {
-        let found = output(Command::new("find").arg(root).args(["-xdev", "-printf", r"\0"]))?;
+        let found = output(
+            Command::new("find")
+                .arg(root)
+                .args(["-xdev", "-printf", r"\0"]),
+        )?;
         Ok(found.len())
     };
     let (packed, unpacked) = (names(&tree.root)?, names(directory)?);
@@ -425,6 +567,8 @@ fn untar<'a>(bench: &Bench, tree: &Tree, directory: &Path) -> Result<Contender<'
 /// Only the memory is of interest.
 fn sparse(bench: &mut Bench, tree: &Tree) -> Result<Vec<Measured>> {
     let store = bench.place().join("store");
-    let ours = bench.ours(&store, tools::snapshot(&tree.root)).without(store);
+    let ours = bench
+        .ours(&store, tools::snapshot(&tree.root))
+        .without(store);
     in_turn(vec![ours], 1, &bench.scratch)
 }

@@ -28,7 +28,11 @@ impl Kind {
 static WORDS: LazyLock<Vec<String>> = LazyLock::new(|| {
     let mut random = Random::new(1);
     let mut words = |at: usize| {
-        let first = if at.is_multiple_of(2) { String::new() } else { random.word() + "_" };
+        let first = if at.is_multiple_of(2) {
+            String::new()
+        } else {
+            random.word() + "_"
+        };
         first + &random.word() + if at.is_multiple_of(8) { "\n" } else { " " }
     };
     (0..4096).map(&mut words).collect()

@@ -54,7 +54,12 @@ struct Args {
     #[arg(long, value_name = "DIR", env = "ROOTSTRATA_BENCH_CHROOT")]
     chroot: Option<PathBuf>,
     /// The same root on another day, for diff
-    #[arg(long, value_name = "DIR", env = "ROOTSTRATA_BENCH_OTHER_DAY", requires = "chroot")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "ROOTSTRATA_BENCH_OTHER_DAY",
+        requires = "chroot"
+    )]
     other_day: Option<PathBuf>,
     /// Small trees and few rounds; DIR of --chroot is left out
     #[arg(long)]
@@ -92,7 +97,8 @@ impl Args {
 
     /// Parts of the results would replace all of them.
     fn output(&self) -> PathBuf {
-        let is_full = !self.quick && self.cases.is_empty() && self.files.is_empty() && self.plot.is_empty();
+        let is_full =
+            !self.quick && self.cases.is_empty() && self.files.is_empty() && self.plot.is_empty();
         match &self.output {
             Some(output) => output.clone(),
             None if is_full => Path::new(env!("CARGO_MANIFEST_DIR")).join("benches"),
@@ -128,7 +134,11 @@ fn with_own_mounts() -> Box<dyn std::error::Error> {
     match std::env::current_exe() {
         Ok(program) => {
             let mut unshare = Command::new("unshare");
-            unshare.arg("--mount").arg(program).args(std::env::args_os().skip(1)).env(INSIDE, "1");
+            unshare
+                .arg("--mount")
+                .arg(program)
+                .args(std::env::args_os().skip(1))
+                .env(INSIDE, "1");
             format!("unshare: {}", unshare.exec()).into()
         }
         Err(error) => error.into(),
@@ -146,9 +156,17 @@ fn run(args: Args) -> Result<()> {
     let mut trees = Vec::new();
     if let Some(root) = chroot {
         let other_day = args.other_day.clone();
-        trees.push(Tree { other_day, ..Tree::existing("chroot", root, &dir)? });
+        trees.push(Tree {
+            other_day,
+            ..Tree::existing("chroot", root, &dir)?
+        });
     }
-    for files in sizes.iter().chain(&plot_sizes).copied().collect::<BTreeSet<_>>() {
+    for files in sizes
+        .iter()
+        .chain(&plot_sizes)
+        .copied()
+        .collect::<BTreeSet<_>>()
+    {
         trees.push(Tree::generated(files, &dir)?);
     }
     let output = args.output();
@@ -164,7 +182,10 @@ fn run(args: Args) -> Result<()> {
         Ok(())
     };
     for tree in &trees {
-        for case in CASES.iter().filter(|case| case.on_each_tree && args.is_chosen(case.name)) {
+        for case in CASES
+            .iter()
+            .filter(|case| case.on_each_tree && args.is_chosen(case.name))
+        {
             let only_plotted = tree.files.is_some_and(|files| !sizes.contains(&files));
             let too_slow = match case.name {
                 "first-gzip" => tree.files.is_some_and(|n| n > args.gzip_up_to),
@@ -179,12 +200,18 @@ fn run(args: Args) -> Result<()> {
         }
         bench.forget()?;
     }
-    for case in CASES.iter().filter(|case| !case.on_each_tree && args.is_chosen(case.name)) {
+    for case in CASES
+        .iter()
+        .filter(|case| !case.on_each_tree && args.is_chosen(case.name))
+    {
         bench.measure(case, &Tree::sparse(&dir)?, false)?;
         bench.forget()?;
         keep(&bench)?;
     }
     print!("{}", report::markdown(&bench));
-    eprintln!("all samples are in {}", output.join("results.json").display());
+    eprintln!(
+        "all samples are in {}",
+        output.join("results.json").display()
+    );
     Ok(())
 }

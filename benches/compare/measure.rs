@@ -31,10 +31,23 @@ pub(crate) struct Contender<'a> {
 }
 
 impl<'a> Contender<'a> {
-    pub(crate) fn new(tool: &'static str, words: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
-        let words = words.into_iter().map(|word| word.as_ref().to_owned()).collect();
+    pub(crate) fn new(
+        tool: &'static str,
+        words: impl IntoIterator<Item = impl AsRef<OsStr>>,
+    ) -> Self {
+        let words = words
+            .into_iter()
+            .map(|word| word.as_ref().to_owned())
+            .collect();
         let command = Command::new("/usr/bin/time");
-        Self { tool, words, command, before: Vec::new(), output: None, exit_code: 0 }
+        Self {
+            tool,
+            words,
+            command,
+            before: Vec::new(),
+            output: None,
+            exit_code: 0,
+        }
     }
 
     /// A pipeline, which fails if any part of it does; `words` are its `$1`, `$2` and so on.
@@ -90,13 +103,23 @@ impl<'a> Contender<'a> {
         remove(&usage)?;
         remove(&stderr)?;
         if self.command.get_args().len() == 0 {
-            self.command.args(["-q", "-f", FORMAT, "-o"]).arg(&usage).arg("--").args(&self.words);
+            self.command
+                .args(["-q", "-f", FORMAT, "-o"])
+                .arg(&usage)
+                .arg("--")
+                .args(&self.words);
         }
-        self.command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(fs::File::create(&stderr)?);
+        self.command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(fs::File::create(&stderr)?);
         // What was written before is not to be waited for by who comes next.
         rustix::fs::sync();
         let start = Instant::now();
-        let status = self.command.status().map_err(|e| format!("/usr/bin/time: {e}"))?;
+        let status = self
+            .command
+            .status()
+            .map_err(|e| format!("/usr/bin/time: {e}"))?;
         let seconds = start.elapsed().as_secs_f64();
         if status.code() != Some(self.exit_code) {
             return Err(failure(&self.words.join(OsStr::new(" ")), &fs::read(&stderr)?).into());
@@ -105,7 +128,12 @@ impl<'a> Contender<'a> {
         let [user, system, peak] = usage.split_whitespace().collect::<Vec<_>>()[..] else {
             return Err(format!("/usr/bin/time says {usage:?}").into());
         };
-        Ok(Sample { seconds, user_s: user.parse()?, system_s: system.parse()?, peak_kb: peak.parse()? })
+        Ok(Sample {
+            seconds,
+            user_s: user.parse()?,
+            system_s: system.parse()?,
+            peak_kb: peak.parse()?,
+        })
     }
 }
 
@@ -122,17 +150,35 @@ impl Measured {
     }
 
     pub(crate) fn peak_kb(&self) -> u64 {
-        self.samples.iter().map(|sample| sample.peak_kb).max().unwrap_or_default()
+        self.samples
+            .iter()
+            .map(|sample| sample.peak_kb)
+            .max()
+            .unwrap_or_default()
     }
 }
 
 /// Runs all in turn, A B A B and so on, so that what else the machine does meets all alike. The first round counts for
 /// none: it fills the caches.
-pub(crate) fn in_turn(mut all: Vec<Contender>, rounds: u32, scratch: &Path) -> Result<Vec<Measured>> {
-    let mut measured: Vec<Measured> =
-        all.iter().map(|one| Measured { tool: one.tool, samples: Vec::new(), output_bytes: None }).collect();
+pub(crate) fn in_turn(
+    mut all: Vec<Contender>,
+    rounds: u32,
+    scratch: &Path,
+) -> Result<Vec<Measured>> {
+    let mut measured: Vec<Measured> = all
+        .iter()
+        .map(|one| Measured {
+            tool: one.tool,
+            samples: Vec::new(),
+            output_bytes: None,
+        })
+        .collect();
     for round in 0..=rounds {
-        let mut line = if round == 0 { "  warm-up".to_owned() } else { format!("  round {round}") };
+        let mut line = if round == 0 {
+            "  warm-up".to_owned()
+        } else {
+            format!("  round {round}")
+        };
         for (contender, measured) in all.iter_mut().zip(&mut measured) {
             let sample = contender.run(round, scratch)?;
             line += &format!("  {} {:.3} s", contender.tool, sample.seconds);
@@ -150,9 +196,14 @@ pub(crate) fn in_turn(mut all: Vec<Contender>, rounds: u32, scratch: &Path) -> R
 
 /// Runs what is not timed, and returns its stdout.
 pub(crate) fn output(command: &mut Command) -> Result<Vec<u8>> {
-    let words: Vec<_> = std::iter::once(command.get_program()).chain(command.get_args()).collect();
+    let words: Vec<_> = std::iter::once(command.get_program())
+        .chain(command.get_args())
+        .collect();
     let line = words.join(OsStr::new(" "));
-    let output = command.stdin(Stdio::null()).output().map_err(|e| format!("{}: {e}", line.display()))?;
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|e| format!("{}: {e}", line.display()))?;
     if !output.status.success() {
         return Err(failure(&line, &output.stderr).into());
     }
@@ -165,7 +216,11 @@ pub(crate) fn text(command: &mut Command) -> Result<String> {
 }
 
 fn failure(command: &OsStr, stderr: &[u8]) -> String {
-    format!("this command failed:\n{}\n{}", command.display(), String::from_utf8_lossy(stderr).trim_end())
+    format!(
+        "this command failed:\n{}\n{}",
+        command.display(),
+        String::from_utf8_lossy(stderr).trim_end()
+    )
 }
 
 /// Removes a file or a directory; there may be none.

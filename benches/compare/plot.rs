@@ -16,7 +16,13 @@ const LINE: f64 = 18.0;
 
 /// Case, tool, label, colour (Okabe and Ito's, darker where they are faint on white) and dashes. Ours are solid and thick.
 const LINES: [(&str, &str, &str, &str, &str); 6] = [
-    ("unchanged", "rootstrata", "rootstrata, unchanged", "#0072b2", ""),
+    (
+        "unchanged",
+        "rootstrata",
+        "rootstrata, unchanged",
+        "#0072b2",
+        "",
+    ),
     ("unchanged", "find", "find", "#555555", "2 4"),
     ("unchanged", "restic", "restic, unchanged", "#b0527f", "8 4"),
     ("unchanged", "borg", "borg, unchanged", "#00795a", "8 4 2 4"),
@@ -48,18 +54,30 @@ impl Axis {
 
     /// Powers of ten, from below the least number to above the most.
     fn decades(&self) -> impl Iterator<Item = f64> {
-        (self.least.log10().round() as i32..=self.most.log10().round() as i32).map(|n| 10_f64.powi(n))
+        (self.least.log10().round() as i32..=self.most.log10().round() as i32)
+            .map(|n| 10_f64.powi(n))
     }
 }
 
 /// `None` where there are no two sizes to draw a line between.
 pub(crate) fn draw(bench: &Bench, sizes: &[usize]) -> Option<String> {
-    let lines: Vec<Line> = LINES.iter().map(|line| collect(bench, sizes, line)).collect();
-    let lines: Vec<Line> = lines.into_iter().filter(|line| line.points.len() > 1).collect();
+    let lines: Vec<Line> = LINES
+        .iter()
+        .map(|line| collect(bench, sizes, line))
+        .collect();
+    let lines: Vec<Line> = lines
+        .into_iter()
+        .filter(|line| line.points.len() > 1)
+        .collect();
     let all = || lines.iter().flat_map(|line| &line.points);
-    let bound = |take: fn(&(f64, f64)) -> f64, pick: fn(f64, f64) -> f64| all().map(take).reduce(pick);
-    let files =
-        Axis { least: bound(|p| p.0, f64::min)?, most: bound(|p| p.0, f64::max)?, from: LEFT, to: RIGHT };
+    let bound =
+        |take: fn(&(f64, f64)) -> f64, pick: fn(f64, f64) -> f64| all().map(take).reduce(pick);
+    let files = Axis {
+        least: bound(|p| p.0, f64::min)?,
+        most: bound(|p| p.0, f64::max)?,
+        from: LEFT,
+        to: RIGHT,
+    };
     let seconds = Axis {
         least: 10_f64.powf(bound(|p| p.1, f64::min)?.log10().floor()),
         most: 10_f64.powf(bound(|p| p.1, f64::max)?.log10().ceil()),
@@ -92,12 +110,20 @@ fn collect(
         })
         .collect();
     points.sort_by(|a, b| a.0.total_cmp(&b.0));
-    Line { label, colour, dashes, points }
+    Line {
+        label,
+        colour,
+        dashes,
+        points,
+    }
 }
 
 /// The heights of the labels: where the lines end, but no two on one another.
 fn label_places(lines: &[Line], seconds: &Axis) -> Vec<f64> {
-    let ends: Vec<f64> = lines.iter().map(|line| seconds.at(line.points[line.points.len() - 1].1)).collect();
+    let ends: Vec<f64> = lines
+        .iter()
+        .map(|line| seconds.at(line.points[line.points.len() - 1].1))
+        .collect();
     let mut order: Vec<usize> = (0..lines.len()).collect();
     order.sort_by(|a, b| ends[*a].total_cmp(&ends[*b]));
     let mut places = ends;
@@ -155,9 +181,16 @@ fn frame(svg: &mut String, files: &Axis, seconds: &Axis, sizes: impl Iterator<It
 }
 
 fn draw_line(svg: &mut String, line: &Line, files: &Axis, seconds: &Axis, label_y: f64) {
-    let Line { label, colour, dashes, points } = line;
-    let points: Vec<String> =
-        points.iter().map(|(x, y)| format!("{:.1} {:.1}", files.at(*x), seconds.at(*y))).collect();
+    let Line {
+        label,
+        colour,
+        dashes,
+        points,
+    } = line;
+    let points: Vec<String> = points
+        .iter()
+        .map(|(x, y)| format!("{:.1} {:.1}", files.at(*x), seconds.at(*y)))
+        .collect();
     let (width, weight, dash) = match dashes {
         &"" => (3, 600, String::new()),
         dashes => (2, 400, format!(r#" stroke-dasharray="{dashes}""#)),
@@ -171,7 +204,10 @@ fn draw_line(svg: &mut String, line: &Line, files: &Axis, seconds: &Axis, label_
         let (x, y) = point.split_once(' ').unwrap_or_default();
         let _ = write!(svg, r#"<circle cx="{x}" cy="{y}" r="3" fill="{colour}"/>"#);
     }
-    let end_y = points.last().and_then(|last| last.split_once(' ')).map_or("0", |(_, y)| y);
+    let end_y = points
+        .last()
+        .and_then(|last| last.split_once(' '))
+        .map_or("0", |(_, y)| y);
     let (near, far) = (RIGHT + 4.0, RIGHT + 18.0);
     let _ = writeln!(
         svg,

@@ -4,8 +4,9 @@
 pub(crate) struct Random(u64);
 
 const SYLLABLES: [&str; 32] = [
-    "al", "ba", "con", "der", "es", "fo", "gen", "hi", "in", "jo", "ker", "lib", "me", "net", "or", "pro",
-    "qu", "re", "sys", "ta", "un", "ver", "wi", "xa", "ym", "ze", "ator", "ble", "ing", "ous", "str", "th",
+    "al", "ba", "con", "der", "es", "fo", "gen", "hi", "in", "jo", "ker", "lib", "me", "net", "or",
+    "pro", "qu", "re", "sys", "ta", "un", "ver", "wi", "xa", "ym", "ze", "ator", "ble", "ing",
+    "ous", "str", "th",
 ];
 
 impl Random {
@@ -38,11 +39,16 @@ impl Random {
     /// An index, as often as its weight says.
     pub(crate) fn weighted<const N: usize>(&mut self, weights: [u64; N]) -> usize {
         let mut at = self.below(weights.iter().sum());
-        weights.iter().position(|weight| at.checked_sub(*weight).map(|left| at = left).is_none()).unwrap_or(0)
+        weights
+            .iter()
+            .position(|weight| at.checked_sub(*weight).map(|left| at = left).is_none())
+            .unwrap_or(0)
     }
 
     pub(crate) fn word(&mut self) -> String {
-        (0..2 + self.below(2)).map(|_| SYLLABLES[self.below(SYLLABLES.len() as u64) as usize]).collect()
+        (0..2 + self.below(2))
+            .map(|_| SYLLABLES[self.below(SYLLABLES.len() as u64) as usize])
+            .collect()
     }
 
     /// A word with a number, which keeps it apart from others.

@@ -30,7 +30,14 @@ const MEMORY_GOALS_MB: [(&str, f64); 2] = [("chroot", 120.0), ("1M", 700.0)];
 /// The goals are for real roots and for generated ones from this size on; in smaller ones, the start of a process shows.
 const GOALS_FROM_FILES: usize = 300_000;
 
-const MEMORY_CASES: [&str; 6] = ["unchanged", "relocated", "first", "restore", "restore-1-percent", "sparse"];
+const MEMORY_CASES: [&str; 6] = [
+    "unchanged",
+    "relocated",
+    "first",
+    "restore",
+    "restore-1-percent",
+    "sparse",
+];
 
 /// Ours to another, round by round.
 struct Ratio {
@@ -42,7 +49,12 @@ struct Ratio {
 
 impl Ratio {
     fn new(outcome: &Outcome, ours: &Measured, other: &Measured) -> Self {
-        let pairs = || ours.samples.iter().zip(&other.samples).map(|(a, b)| a.seconds / b.seconds);
+        let pairs = || {
+            ours.samples
+                .iter()
+                .zip(&other.samples)
+                .map(|(a, b)| a.seconds / b.seconds)
+        };
         let has_goal = outcome.files.is_none_or(|files| files >= GOALS_FROM_FILES);
         Self {
             median: median(pairs()),
@@ -54,11 +66,17 @@ impl Ratio {
 }
 
 fn goal_of(case: &str, tool: &str) -> Option<f64> {
-    GOALS.iter().find(|(name, other, _)| *name == case && *other == tool).map(|(_, _, goal)| *goal)
+    GOALS
+        .iter()
+        .find(|(name, other, _)| *name == case && *other == tool)
+        .map(|(_, _, goal)| *goal)
 }
 
 fn time_goal_of(case: &str) -> Option<f64> {
-    TIME_GOALS_S.iter().find(|(name, _)| *name == case).map(|(_, goal)| *goal)
+    TIME_GOALS_S
+        .iter()
+        .find(|(name, _)| *name == case)
+        .map(|(_, goal)| *goal)
 }
 
 /// Each outcome with ours and one of the others; with none where ours ran alone.
@@ -66,7 +84,11 @@ fn pairs(bench: &Bench) -> impl Iterator<Item = (&Outcome, &Measured, Option<&Me
     bench.outcomes.iter().flat_map(|outcome| {
         let ours = &outcome.measured[0];
         let alone = (outcome.measured.len() == 1).then_some((outcome, ours, None));
-        alone.into_iter().chain(outcome.measured[1..].iter().map(move |other| (outcome, ours, Some(other))))
+        alone.into_iter().chain(
+            outcome.measured[1..]
+                .iter()
+                .map(move |other| (outcome, ours, Some(other))),
+        )
     })
 }
 
@@ -91,12 +113,17 @@ pub(crate) fn json(bench: &Bench, machine: Value, tools: Value) -> Value {
             }))
         })
         .collect();
-    let runs =
-        bench.outcomes.iter().flat_map(|outcome| outcome.measured.iter().map(move |one| (outcome, one)));
+    let runs = bench
+        .outcomes
+        .iter()
+        .flat_map(|outcome| outcome.measured.iter().map(move |one| (outcome, one)));
     let runs: Vec<Value> = runs
         .map(|(outcome, one)| {
             let each = |take: fn(&Sample) -> f64| -> Vec<f64> {
-                one.samples.iter().map(|sample| round(take(sample))).collect()
+                one.samples
+                    .iter()
+                    .map(|sample| round(take(sample)))
+                    .collect()
             };
             json!({
                 "case": outcome.case,
@@ -125,22 +152,38 @@ pub(crate) fn markdown(bench: &Bench) -> String {
     for (outcome, ours, other) in pairs(bench).filter(|(outcome, ..)| !outcome.only_plotted) {
         let case = outcome.case.to_owned();
         if MEMORY_CASES.contains(&outcome.case) {
-            memory.set(std::slice::from_ref(&case), &outcome.tree, memory_cell(outcome));
+            memory.set(
+                std::slice::from_ref(&case),
+                &outcome.tree,
+                memory_cell(outcome),
+            );
         }
         let Some(other) = other else { continue };
         let (tool, ratio) = (cell(other.tool), Ratio::new(outcome, ours, other));
         let goal = goal_of(outcome.case, other.tool).map(|goal| format!("≤ {goal}"));
         let goal = goal.or_else(|| time_goal_of(outcome.case).map(|goal| format!("≤ {goal} s")));
         let goal = goal.unwrap_or_default();
-        comparisons.set(&[case.clone(), tool.clone(), goal], &outcome.tree, ratio.cell(outcome, ours, other));
-        if let (true, Some(ours), Some(other)) =
-            (outcome.case.starts_with("first"), ours.output_bytes, other.output_bytes)
-        {
+        comparisons.set(
+            &[case.clone(), tool.clone(), goal],
+            &outcome.tree,
+            ratio.cell(outcome, ours, other),
+        );
+        if let (true, Some(ours), Some(other)) = (
+            outcome.case.starts_with("first"),
+            ours.output_bytes,
+            other.output_bytes,
+        ) {
             let cell = format!("{} : {}", megabytes(ours), megabytes(other));
             sizes.set(&[case, tool], &outcome.tree, cell);
         }
     }
-    [comparisons.text(), sizes.text(), memory.text(), per_file(bench).text()].concat()
+    [
+        comparisons.text(),
+        sizes.text(),
+        memory.text(),
+        per_file(bench).text(),
+    ]
+    .concat()
 }
 
 impl Ratio {
@@ -149,15 +192,24 @@ impl Ratio {
         let (ours, other) = (seconds(ours.median_s()), seconds(other.median_s()));
         let is_missed = is_slow || self.goal.is_some_and(|goal| self.median > goal);
         let missed = if is_missed { ", missed" } else { "" };
-        format!("{:.3} ({:.3}–{:.3}){missed}; {ours} : {other}", self.median, self.least, self.most)
+        format!(
+            "{:.3} ({:.3}–{:.3}){missed}; {ours} : {other}",
+            self.median, self.least, self.most
+        )
     }
 }
 
 fn memory_cell(outcome: &Outcome) -> String {
     let peak_mb = outcome.measured[0].peak_kb() as f64 * 1024.0 / 1e6;
-    match MEMORY_GOALS_MB.iter().find(|(tree, _)| *tree == outcome.tree) {
+    match MEMORY_GOALS_MB
+        .iter()
+        .find(|(tree, _)| *tree == outcome.tree)
+    {
         Some((_, goal)) => {
-            format!("{peak_mb:.0} MB, goal ≤ {goal} MB{}", if peak_mb > *goal { ", missed" } else { "" })
+            format!(
+                "{peak_mb:.0} MB, goal ≤ {goal} MB{}",
+                if peak_mb > *goal { ", missed" } else { "" }
+            )
         }
         None => format!("{peak_mb:.0} MB"),
     }
@@ -166,10 +218,18 @@ fn memory_cell(outcome: &Outcome) -> String {
 /// How it grows with the tree.
 fn per_file(bench: &Bench) -> Table {
     let mut table = Table::new(&["time per file"]);
-    for outcome in bench.outcomes.iter().filter(|one| ["unchanged", "first"].contains(&one.case)) {
+    for outcome in bench
+        .outcomes
+        .iter()
+        .filter(|one| ["unchanged", "first"].contains(&one.case))
+    {
         if let Some(files) = outcome.files {
             let micros = outcome.measured[0].median_s() * 1e6 / files as f64;
-            table.set(&[outcome.case.to_owned()], &outcome.tree, format!("{micros:.2} µs"));
+            table.set(
+                &[outcome.case.to_owned()],
+                &outcome.tree,
+                format!("{micros:.2} µs"),
+            );
         }
     }
     table
@@ -212,10 +272,14 @@ impl Table {
         if !self.trees.iter().any(|known| known == tree) {
             self.trees.push(tree.to_owned());
         }
-        let at = self.rows.iter().position(|(known, _)| known == key).unwrap_or_else(|| {
-            self.rows.push((key.to_owned(), HashMap::new()));
-            self.rows.len() - 1
-        });
+        let at = self
+            .rows
+            .iter()
+            .position(|(known, _)| known == key)
+            .unwrap_or_else(|| {
+                self.rows.push((key.to_owned(), HashMap::new()));
+                self.rows.len() - 1
+            });
         self.rows[at].1.insert(tree.to_owned(), cell);
     }
 
@@ -227,9 +291,22 @@ impl Table {
         let heads = [self.heads.as_slice(), &self.trees].concat();
         let mut lines = vec![heads.join(" | "), vec!["---"; heads.len()].join(" | ")];
         for (key, cells) in &self.rows {
-            let cells = self.trees.iter().map(|tree| cells.get(tree).cloned().unwrap_or_default());
-            lines.push(key.iter().cloned().chain(cells).collect::<Vec<_>>().join(" | "));
+            let cells = self
+                .trees
+                .iter()
+                .map(|tree| cells.get(tree).cloned().unwrap_or_default());
+            lines.push(
+                key.iter()
+                    .cloned()
+                    .chain(cells)
+                    .collect::<Vec<_>>()
+                    .join(" | "),
+            );
         }
-        lines.iter().map(|line| format!("| {line} |\n")).collect::<String>() + "\n"
+        lines
+            .iter()
+            .map(|line| format!("| {line} |\n"))
+            .collect::<String>()
+            + "\n"
     }
 }

@@ -10,7 +10,14 @@ use std::process::Command;
 pub(crate) const OURS: &str = "rootstrata";
 
 /// Series and stage of the snapshots that are compared.
-pub(crate) const RECORD: [&str; 6] = ["--series", "s", "--stage", "bootstrap", "--profile", "plain"];
+pub(crate) const RECORD: [&str; 6] = [
+    "--series",
+    "s",
+    "--stage",
+    "bootstrap",
+    "--profile",
+    "plain",
+];
 
 /// Words of a command line, from text and paths.
 macro_rules! words {
@@ -37,18 +44,25 @@ pub(crate) fn restore(directory: &Path) -> Vec<OsString> {
 
 /// Looks at every path, as any tool that asks for changes must.
 pub(crate) fn find<'a>(root: &Path) -> Contender<'a> {
-    Contender::new("find", words!["find", root, "-xdev", "-printf", r"%i %s %T@ %C@ %p\n"])
+    Contender::new(
+        "find",
+        words!["find", root, "-xdev", "-printf", r"%i %s %T@ %C@ %p\n"],
+    )
 }
 
 /// Reads every file of a list, in as many processes as there are processors.
 pub(crate) fn cat<'a>(list: &Path, cores: usize) -> Contender<'a> {
     let cores = cores.to_string();
-    Contender::new("cat", words!["xargs", "-0", "-n", "256", "-P", cores, "-a", list, "cat"])
+    Contender::new(
+        "cat",
+        words!["xargs", "-0", "-n", "256", "-P", cores, "-a", list, "cat"],
+    )
 }
 
 pub(crate) fn tar_zstd<'a>(root: &Path, cores: usize, file: &Path) -> Contender<'a> {
     let script = r#"tar -C "$1" --one-file-system -cf - . | zstd -q -3 "-T$2" -f -o "$3""#;
-    Contender::shell("tar | zstd", script, words![root, cores.to_string(), file]).writes(file.into())
+    Contender::shell("tar | zstd", script, words![root, cores.to_string(), file])
+        .writes(file.into())
 }
 
 /// With owners, modes and times, as is tar's default for root, and without extended attributes, as is its default, too.
@@ -68,7 +82,11 @@ pub(crate) fn cp<'a>(reflink: &str, from: &Path, to: &Path) -> Contender<'a> {
 
 /// Compares two roots by reading both.
 pub(crate) fn diff<'a>(from: &Path, to: &Path) -> Contender<'a> {
-    Contender::new("diff -r", words!["diff", "-rq", "--no-dereference", from, to]).exits_with(1)
+    Contender::new(
+        "diff -r",
+        words!["diff", "-rq", "--no-dereference", from, to],
+    )
+    .exits_with(1)
 }
 
 /// A backup program with a repository and caches of its own.
@@ -84,9 +102,20 @@ impl Backup {
         let repository = scratch.join("restic");
         Self {
             tool: "restic",
-            env: vec![("RESTIC_PASSWORD", "x".into()), ("RESTIC_CACHE_DIR", scratch.join("restic-cache"))],
+            env: vec![
+                ("RESTIC_PASSWORD", "x".into()),
+                ("RESTIC_CACHE_DIR", scratch.join("restic-cache")),
+            ],
             init: words!["restic", "-q", "-r", &repository, "init"],
-            backup: words!["restic", "-q", "-r", &repository, "backup", "--one-file-system", root],
+            backup: words![
+                "restic",
+                "-q",
+                "-r",
+                &repository,
+                "backup",
+                "--one-file-system",
+                root
+            ],
         }
     }
 
@@ -109,7 +138,11 @@ impl Backup {
     /// Makes the repository and backs up for the first time.
     pub(crate) fn begin(&self) -> Result<()> {
         for words in [&self.init, &self.backup] {
-            output(Command::new(&words[0]).args(&words[1..]).envs(self.env.iter().map(|(k, v)| (k, v))))?;
+            output(
+                Command::new(&words[0])
+                    .args(&words[1..])
+                    .envs(self.env.iter().map(|(k, v)| (k, v))),
+            )?;
         }
         Ok(())
     }
@@ -117,7 +150,9 @@ impl Backup {
     /// Backs up again.
     pub(crate) fn again<'a>(&self) -> Contender<'a> {
         let contender = Contender::new(self.tool, &self.backup);
-        self.env.iter().fold(contender, |contender, (name, value)| contender.env(name, value))
+        self.env.iter().fold(contender, |contender, (name, value)| {
+            contender.env(name, value)
+        })
     }
 }
 
@@ -149,8 +184,16 @@ pub(crate) fn versions(ours: &Path) -> Value {
     let mut versions = Map::new();
     for (tool, option) in commands {
         let text = text(Command::new(tool).arg(option)).ok();
-        let name = Path::new(tool).file_name().unwrap_or(tool).to_string_lossy().into_owned();
-        versions.insert(name, text.and_then(|text| text.lines().next().map(str::to_owned)).into());
+        let name = Path::new(tool)
+            .file_name()
+            .unwrap_or(tool)
+            .to_string_lossy()
+            .into_owned();
+        versions.insert(
+            name,
+            text.and_then(|text| text.lines().next().map(str::to_owned))
+                .into(),
+        );
     }
     versions.into()
 }

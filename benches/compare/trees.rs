@@ -27,9 +27,17 @@ pub(crate) struct Tree {
 
 impl Tree {
     pub(crate) fn existing(name: &str, root: &Path, dir: &Path) -> Result<Self> {
-        let root = root.canonicalize().map_err(|e| format!("{}: {e}", root.display()))?;
+        let root = root
+            .canonicalize()
+            .map_err(|e| format!("{}: {e}", root.display()))?;
         let copy = dir.join("trees").join(format!("{name}.copy"));
-        Ok(Self { name: name.to_owned(), root, files: None, copy, other_day: None })
+        Ok(Self {
+            name: name.to_owned(),
+            root,
+            files: None,
+            copy,
+            other_day: None,
+        })
     }
 
     /// The tree with this many files, made where it is not there yet.
@@ -40,7 +48,10 @@ impl Tree {
             eprintln!("== making a tree of {files} files");
             generate(part, files)
         })?;
-        Ok(Self { files: Some(files), ..Self::existing(&name, &root, dir)? })
+        Ok(Self {
+            files: Some(files),
+            ..Self::existing(&name, &root, dir)?
+        })
     }
 
     /// One file of 4 GiB that takes no room on the disk.
@@ -61,7 +72,9 @@ pub(crate) fn complete(path: &Path, make: impl FnOnce(&Path) -> io::Result<()>) 
     }
     let part = path.with_extension("part");
     remove(&part)?;
-    make(&part).and_then(|()| fs::rename(&part, path)).map_err(|e| format!("{}: {e}", part.display()).into())
+    make(&part)
+        .and_then(|()| fs::rename(&part, path))
+        .map_err(|e| format!("{}: {e}", part.display()).into())
 }
 
 /// 300k for 300000, 1M for 1000000.
@@ -106,7 +119,9 @@ fn generate(root: &Path, files: usize) -> io::Result<()> {
     let mut packages = Vec::new();
     let mut left = files;
     while left > 0 {
-        let count = (random.lognormal(40.0, 1.3) as usize).clamp(1, 5_000).min(left);
+        let count = (random.lognormal(40.0, 1.3) as usize)
+            .clamp(1, 5_000)
+            .min(left);
         packages.push(count);
         left -= count;
     }
@@ -115,15 +130,19 @@ fn generate(root: &Path, files: usize) -> io::Result<()> {
         let mut buffer = Vec::new();
         loop {
             let number = next.fetch_add(1, Ordering::Relaxed);
-            let Some(&count) = packages.get(number) else { return Ok(()) };
+            let Some(&count) = packages.get(number) else {
+                return Ok(());
+            };
             make_package(root, number, count, &mut buffer)?;
         }
     };
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..cores()).map(|_| scope.spawn(work)).collect();
-        threads
-            .into_iter()
-            .try_for_each(|thread| thread.join().unwrap_or_else(|_| Err(io::Error::other("a thread died"))))
+        threads.into_iter().try_for_each(|thread| {
+            thread
+                .join()
+                .unwrap_or_else(|_| Err(io::Error::other("a thread died")))
+        })
     })
 }
 
@@ -131,7 +150,11 @@ fn make_package(root: &Path, number: usize, count: usize, buffer: &mut Vec<u8>) 
     let mut random = Random::new(number as u64);
     let time = SystemTime::UNIX_EPOCH + FIRST_TIME + Duration::from_secs(number as u64 * 977);
     let home = HOMES[random.weighted(HOMES.map(|(_, weight)| weight))].0;
-    let directories = make_directories(&root.join(home).join(random.name(number)), count, &mut random)?;
+    let directories = make_directories(
+        &root.join(home).join(random.name(number)),
+        count,
+        &mut random,
+    )?;
     let mut earlier: Option<PathBuf> = None;
     for at in 0..count {
         let in_shared = random.below(100) < 8;
@@ -148,11 +171,18 @@ fn make_package(root: &Path, number: usize, count: usize, buffer: &mut Vec<u8>) 
             Some(earlier) if chance < 50 => {
                 // Beside what it leads to, as most are.
                 let target = earlier.file_name().unwrap_or_default();
-                symlink(target, earlier.with_file_name(path.file_name().unwrap_or_default()))?;
+                symlink(
+                    target,
+                    earlier.with_file_name(path.file_name().unwrap_or_default()),
+                )?;
             }
             Some(earlier) if chance < 53 => fs::hard_link(earlier, &path)?,
             _ => {
-                let size = if chance > 990 { 0 } else { random.lognormal(1_500.0, 1.55) as usize };
+                let size = if chance > 990 {
+                    0
+                } else {
+                    random.lognormal(1_500.0, 1.55) as usize
+                };
                 fill(buffer, size, kind, &mut random);
                 let mut file = File::create(&path)?;
                 file.write_all(buffer)?;

@@ -1,6 +1,8 @@
 //! What can be asked for, as clap reads it.
 
-use super::args_keep::{IMPORT_HELP, ImportArgs, PRUNE_HELP, PruneArgs, SquashArgs, VERIFY_HELP, VerifyArgs};
+use super::args_keep::{
+    IMPORT_HELP, ImportArgs, PRUNE_HELP, PruneArgs, SquashArgs, VERIFY_HELP, VerifyArgs,
+};
 use super::args_query::{DIFF_HELP, DiffArgs, FIND_HELP, FIND_USAGE, FindArgs};
 use super::own_output;
 use super::paint::When;
@@ -252,15 +254,17 @@ impl Cli {
             && args.root.is_none()
             && args.record != RecordArgs::default()
         {
-            let text =
-                "options that say how to record need --root; a snapshot is exported as it was recorded";
+            let text = "options that say how to record need --root; a snapshot is exported as it was recorded";
             return fail(ErrorKind::ArgumentConflict, text);
         }
         if let Command::Diff(args) = &self.command
             && self.json
             && args.html.as_deref().is_some_and(own_output::is_named_by)
         {
-            return fail(ErrorKind::ArgumentConflict, "stdout takes the page or the JSON, not both");
+            return fail(
+                ErrorKind::ArgumentConflict,
+                "stdout takes the page or the JSON, not both",
+            );
         }
         if let Command::Export(args) = &self.command
             && own_output::is_named_by(&args.output)
@@ -272,7 +276,10 @@ impl Cli {
                 );
             }
             if self.json {
-                return fail(ErrorKind::ArgumentConflict, "stdout takes the archive or the JSON, not both");
+                return fail(
+                    ErrorKind::ArgumentConflict,
+                    "stdout takes the archive or the JSON, not both",
+                );
             }
         }
         let record = match &self.command {
@@ -281,9 +288,10 @@ impl Cli {
             _ => None,
         };
         match record {
-            Some(record) if record.epoch.is_none() && epoch_of_environment() == Some(None) => {
-                fail(ErrorKind::InvalidValue, "SOURCE_DATE_EPOCH is not a number of seconds")
-            }
+            Some(record) if record.epoch.is_none() && epoch_of_environment() == Some(None) => fail(
+                ErrorKind::InvalidValue,
+                "SOURCE_DATE_EPOCH is not a number of seconds",
+            ),
             _ => Ok(()),
         }
     }
@@ -319,7 +327,10 @@ impl ExportArgs {
         Request {
             snapshot: self.snapshot.clone().unwrap_or(SnapshotRef::Id(0)),
             path: self.output.clone(),
-            stream: own_output::is_named_by(&self.output).then(own_output::file).flatten().map(Arc::new),
+            stream: own_output::is_named_by(&self.output)
+                .then(own_output::file)
+                .flatten()
+                .map(Arc::new),
             format: self.format.unwrap_or_default(),
             all_stages: self.all_stages,
             since: self.since.clone(),
@@ -339,7 +350,9 @@ pub(super) fn parse_snapshot(text: &str) -> Result<SnapshotRef, String> {
 
 fn parse_profile(text: &str) -> Result<Profile, String> {
     let all = [Profile::Mock, Profile::Plain];
-    all.into_iter().find(|profile| profile.name() == text).ok_or_else(|| "expected mock or plain".to_owned())
+    all.into_iter()
+        .find(|profile| profile.name() == text)
+        .ok_or_else(|| "expected mock or plain".to_owned())
 }
 
 fn parse_mtime(text: &str) -> Result<MtimeRule, String> {
@@ -351,7 +364,10 @@ fn parse_mtime(text: &str) -> Result<MtimeRule, String> {
 
 /// Base, update, delta and state are four.
 fn parse_layers(text: &str) -> Result<usize, String> {
-    let number = text.parse().ok().filter(|number| (4..=MOST_LAYERS).contains(number));
+    let number = text
+        .parse()
+        .ok()
+        .filter(|number| (4..=MOST_LAYERS).contains(number));
     number.ok_or_else(|| format!("expected a number from 4 to {MOST_LAYERS}"))
 }
 
@@ -378,7 +394,10 @@ impl clap::builder::TypedValueParser for EntryPathParser {
     ) -> Result<EntryPathArg, clap::Error> {
         let path = EntryPath::from_slashed(value.as_bytes()).map(EntryPathArg);
         path.ok_or_else(|| {
-            command.clone().error(ErrorKind::InvalidValue, "a path in a snapshot has no .. in it")
+            command.clone().error(
+                ErrorKind::InvalidValue,
+                "a path in a snapshot has no .. in it",
+            )
         })
     }
 }
@@ -401,7 +420,12 @@ mod tests {
     fn an_export_takes_a_snapshot_or_a_root_and_options_only_with_a_root() {
         assert!(parse("rootstrata export a@b -o x").is_ok());
         assert!(parse("rootstrata export --root /r -o x --series a --mtime fixed").is_ok());
-        for line in ["export -o x", "export a", "export a --root /r -o x", "export a -o x --series b"] {
+        for line in [
+            "export -o x",
+            "export a",
+            "export a --root /r -o x",
+            "export a -o x --series b",
+        ] {
             assert!(parse(&format!("rootstrata {line}")).is_err(), "{line}");
         }
     }
@@ -412,7 +436,11 @@ mod tests {
             assert!(parse(&format!("rootstrata {line}")).is_ok(), "{line}");
         }
         assert!(parse("rootstrata diff a b --html - --json").is_err());
-        for line in ["export a -o -", "export a -o - -q --stats", "export a -o x --json"] {
+        for line in [
+            "export a -o -",
+            "export a -o - -q --stats",
+            "export a -o x --json",
+        ] {
             assert!(parse(&format!("rootstrata {line}")).is_ok(), "{line}");
         }
         for line in ["export a -o - --json", "export a -o - --format oci-dir"] {
@@ -424,9 +452,16 @@ mod tests {
     fn help_fits_eighty_columns() {
         let mut command = Cli::command();
         command.build();
-        let subcommands: Vec<String> = command.get_subcommands().map(|c| c.get_name().to_owned()).collect();
+        let subcommands: Vec<String> = command
+            .get_subcommands()
+            .map(|c| c.get_name().to_owned())
+            .collect();
         for name in subcommands.into_iter().filter(|name| name != "help") {
-            let help = command.find_subcommand_mut(&name).unwrap().render_long_help().to_string();
+            let help = command
+                .find_subcommand_mut(&name)
+                .unwrap()
+                .render_long_help()
+                .to_string();
             let longest = help.lines().map(|line| line.chars().count()).max();
             assert!(longest <= Some(80), "{name}: {longest:?}\n{help}");
         }

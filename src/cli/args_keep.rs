@@ -34,7 +34,11 @@ pub(super) struct VerifyArgs {
 
 impl VerifyArgs {
     pub(super) fn request(&self) -> verify::Request {
-        verify::Request { of: self.of.clone(), deep: self.deep, repair: self.repair }
+        verify::Request {
+            of: self.of.clone(),
+            deep: self.deep,
+            repair: self.repair,
+        }
     }
 }
 
@@ -69,14 +73,28 @@ pub(super) struct PruneArgs {
 }
 
 fn parse_count(text: &str) -> Result<NonZeroUsize, String> {
-    text.parse().map_err(|_| "expected a number from 1 up".to_owned())
+    text.parse()
+        .map_err(|_| "expected a number from 1 up".to_owned())
 }
 
 impl PruneArgs {
     pub(super) fn request(&self) -> prune::Request {
-        let rules = Rules { last: self.keep_last, daily: self.keep_daily, within_s: self.keep_within };
-        let patience = if self.no_wait { prune::Patience::None } else { prune::Patience::Usual };
-        prune::Request { rules, series: self.series.clone(), dry_run: self.dry_run, patience }
+        let rules = Rules {
+            last: self.keep_last,
+            daily: self.keep_daily,
+            within_s: self.keep_within,
+        };
+        let patience = if self.no_wait {
+            prune::Patience::None
+        } else {
+            prune::Patience::Usual
+        };
+        prune::Request {
+            rules,
+            series: self.series.clone(),
+            dry_run: self.dry_run,
+            patience,
+        }
     }
 
     pub(super) fn is_dry_run(&self) -> bool {
@@ -109,7 +127,10 @@ pub(super) struct ImportArgs {
 fn image_source(source: Source) -> Result<Source, String> {
     match source {
         Source::Archive(..) | Source::Layout(..) | Source::DockerArchive(..) => Ok(source),
-        _ => Err("expected oci-archive:PATH[:REF], oci:PATH[:REF] or docker-archive:PATH[:REF]".to_owned()),
+        _ => Err(
+            "expected oci-archive:PATH[:REF], oci:PATH[:REF] or docker-archive:PATH[:REF]"
+                .to_owned(),
+        ),
     }
 }
 

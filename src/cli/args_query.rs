@@ -62,14 +62,24 @@ impl DiffArgs {
     /// Returns what was left out of the comparison, as sentences.
     pub(super) fn scope(&self) -> Vec<String> {
         let all = |paths: &[OsString]| {
-            paths.iter().map(|path| printable(path.as_bytes())).collect::<Vec<_>>().join(" ")
+            paths
+                .iter()
+                .map(|path| printable(path.as_bytes()))
+                .collect::<Vec<_>>()
+                .join(" ")
         };
         let mut scope = Vec::new();
         if !self.pathspec.is_empty() {
-            scope.push(format!("only this part is compared: {}", all(&self.pathspec)));
+            scope.push(format!(
+                "only this part is compared: {}",
+                all(&self.pathspec)
+            ));
         }
         if !self.content.is_empty() {
-            scope.push(format!("only these files are compared: {}", all(&self.content)));
+            scope.push(format!(
+                "only these files are compared: {}",
+                all(&self.content)
+            ));
         }
         if self.packages {
             scope.push("packages alone are compared".to_owned());
@@ -89,10 +99,22 @@ impl DiffArgs {
             a: self.a.clone(),
             b: self.b.clone(),
             pathspec: self.pathspec.clone(),
-            files: if self.packages { Files::LeftOut } else { Files::Compared },
-            mtimes: if self.ignore_mtime { Mtimes::Ignored } else { Mtimes::Compared },
+            files: if self.packages {
+                Files::LeftOut
+            } else {
+                Files::Compared
+            },
+            mtimes: if self.ignore_mtime {
+                Mtimes::Ignored
+            } else {
+                Mtimes::Compared
+            },
             contents: self.content.clone(),
-            digests: if self.verify { Digests::Verified } else { Digests::Unread },
+            digests: if self.verify {
+                Digests::Verified
+            } else {
+                Digests::Unread
+            },
             threads: self.threads.unwrap_or(Options::default().threads),
         }
     }
@@ -138,7 +160,11 @@ struct WhatArgs {
 
 impl FindArgs {
     pub(super) fn query(&self) -> Query {
-        let within = if self.read_layers { Within::Layers } else { Within::Packages };
+        let within = if self.read_layers {
+            Within::Layers
+        } else {
+            Within::Packages
+        };
         let what = &self.what;
         let content = what.blake3.map(Query::Blake3);
         let digest = what.sha256.map(|digest| Query::Sha256 { digest, within });
@@ -149,13 +175,21 @@ impl FindArgs {
 }
 
 fn parse_blake3(text: &str) -> Result<ContentHash, String> {
-    let text = text.strip_prefix("blake3:").unwrap_or(text).to_ascii_lowercase();
+    let text = text
+        .strip_prefix("blake3:")
+        .unwrap_or(text)
+        .to_ascii_lowercase();
     ContentHash::parse(&text).ok_or_else(|| HASH_FORM.to_owned())
 }
 
 fn parse_sha256(text: &str) -> Result<[u8; 32], String> {
-    let text = text.strip_prefix("sha256:").unwrap_or(text).to_ascii_lowercase();
-    ContentHash::parse(&text).map(|hash| hash.0).ok_or_else(|| HASH_FORM.to_owned())
+    let text = text
+        .strip_prefix("sha256:")
+        .unwrap_or(text)
+        .to_ascii_lowercase();
+    ContentHash::parse(&text)
+        .map(|hash| hash.0)
+        .ok_or_else(|| HASH_FORM.to_owned())
 }
 
 const HASH_FORM: &str = "expected 64 hexadecimal digits";

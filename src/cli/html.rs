@@ -41,7 +41,11 @@ pub(super) enum Target<'a> {
 impl<'a> Target<'a> {
     /// Reads what `--html` names.
     pub(super) fn new(path: &'a Path) -> Self {
-        if own_output::is_named_by(path) { Self::Stdout } else { Self::File(path) }
+        if own_output::is_named_by(path) {
+            Self::Stdout
+        } else {
+            Self::File(path)
+        }
     }
 
     /// Fails where no page could be written, before the work is done.
@@ -55,7 +59,11 @@ impl<'a> Target<'a> {
 
 /// Puts the page in its place, whole or not at all, or writes it to what is no regular file.
 pub(super) fn write(path: &Path, page: &str) -> Result<()> {
-    let to = |out: &mut dyn Out| out.file().write_all(page.as_bytes()).map_err(Error::io("write", path));
+    let to = |out: &mut dyn Out| {
+        out.file()
+            .write_all(page.as_bytes())
+            .map_err(Error::io("write", path))
+    };
     match output::find(path)? {
         Place::Name(target) => output::replace(&target, |file| to(file)),
         Place::Stream => {
@@ -92,8 +100,12 @@ fn data(difference: &Difference, scope: &[String]) -> Value {
     for (at, file) in compared.files.iter().enumerate() {
         let (old, new) = (compared.old_entry(file), compared.new_entry(file));
         let entry = new.or(old);
-        let is_first = entry.and_then(|entry| entry.group).is_none_or(|g| inodes.insert((new.is_some(), g)));
-        let bytes = entry.filter(|_| is_first).map_or(0, |entry| entry.size_bytes());
+        let is_first = entry
+            .and_then(|entry| entry.group)
+            .is_none_or(|g| inodes.insert((new.is_some(), g)));
+        let bytes = entry
+            .filter(|_| is_first)
+            .map_or(0, |entry| entry.size_bytes());
         data["files"][at]["bytes"] = json!(bytes);
         data["files"][at]["accounted_by"] = json!(file.account.package_change);
     }
@@ -105,10 +117,22 @@ fn data(difference: &Difference, scope: &[String]) -> Value {
 /// For whoever runs no scripts: the answer that a terminal shows.
 fn text(difference: &Difference, scope: &[String]) -> String {
     let paint = Paint::new(When::Never);
-    let layout = Layout { lists_every_file: false, shows_contents: !difference.contents.is_empty(), paint };
+    let layout = Layout {
+        lists_every_file: false,
+        shows_contents: !difference.contents.is_empty(),
+        paint,
+    };
     let answer = text_diff::diff(difference, layout);
-    let answer = if answer.is_empty() { "Nothing differs.\n" } else { &answer };
-    scope.iter().map(|note| format!("note: {note}\n")).collect::<String>() + answer
+    let answer = if answer.is_empty() {
+        "Nothing differs.\n"
+    } else {
+        &answer
+    };
+    scope
+        .iter()
+        .map(|note| format!("note: {note}\n"))
+        .collect::<String>()
+        + answer
 }
 
 /// What a browser may do for the page: run this script, take this style, and nothing else (CSP Level 3).
@@ -124,8 +148,9 @@ fn policy() -> String {
 
 /// Puts values into the places `{{name}}`; what they hold is not looked into.
 fn fill(template: &str, values: &[(&str, &str)]) -> String {
-    let mut page =
-        String::with_capacity(values.iter().map(|(_, value)| value.len()).sum::<usize>() + template.len());
+    let mut page = String::with_capacity(
+        values.iter().map(|(_, value)| value.len()).sum::<usize>() + template.len(),
+    );
     let mut parts = template.split("{{");
     page.push_str(parts.next().unwrap_or_default());
     for part in parts {
@@ -139,7 +164,10 @@ fn fill(template: &str, values: &[(&str, &str)]) -> String {
 
 /// Text as HTML, for content and quoted attributes.
 fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
 }
 
 /// RFC 4648, section 4.
@@ -163,9 +191,13 @@ mod tests {
 
     #[test]
     fn base64_is_that_of_the_rfc() {
-        for (bytes, text) in
-            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")]
-        {
+        for (bytes, text) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foobar", "Zm9vYmFy"),
+        ] {
             assert_eq!(base64(bytes.as_bytes()), text);
         }
         assert_eq!(base64(&[0xfb, 0xff, 0xfe]), "+//+");
@@ -175,7 +207,10 @@ mod tests {
     fn values_are_put_in_as_they_are_and_not_looked_into() {
         let filled = fill("a{{x}}b{{y}}{{x}}", &[("x", "{{y}}"), ("y", "2")]);
         assert_eq!(filled, "a{{y}}b2{{y}}");
-        assert_eq!(escaped("<a href=\"&\">"), "&lt;a href=&quot;&amp;&quot;&gt;");
+        assert_eq!(
+            escaped("<a href=\"&\">"),
+            "&lt;a href=&quot;&amp;&quot;&gt;"
+        );
     }
 
     /// The script and the style are in their elements as they are.
@@ -183,8 +218,14 @@ mod tests {
     fn script_and_style_do_not_end_their_elements() {
         assert!(!SCRIPT.contains("</script") && !SCRIPT.contains("<!--"));
         assert!(!STYLE.contains("</style"));
-        let names: Vec<&str> =
-            PAGE.split("{{").skip(1).filter_map(|part| Some(part.split_once("}}")?.0)).collect();
-        assert_eq!(names, ["policy", "title", "style", "text", "data", "script"]);
+        let names: Vec<&str> = PAGE
+            .split("{{")
+            .skip(1)
+            .filter_map(|part| Some(part.split_once("}}")?.0))
+            .collect();
+        assert_eq!(
+            names,
+            ["policy", "title", "style", "text", "data", "script"]
+        );
     }
 }

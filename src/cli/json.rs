@@ -49,36 +49,49 @@ pub(super) fn described(shown: &Shown) -> Value {
     object.insert("version".to_owned(), json!(VERSION));
     object.insert("files_read".to_owned(), json!(0));
     object.insert("bytes_read".to_owned(), json!(0));
-    object.insert("packages".to_owned(), json!(shown.packages.as_ref().map(Vec::len)));
+    object.insert(
+        "packages".to_owned(),
+        json!(shown.packages.as_ref().map(Vec::len)),
+    );
     object.insert("seconds".to_owned(), json!({}));
     Value::Object(object)
 }
 
 /// Adds what an export did to the object of its snapshot.
 pub(super) fn export(outcome: &export::Outcome, mut snapshot: Value) -> Value {
-    let images: Map<String, Value> =
-        outcome.images.iter().map(|(name, digest)| (name.clone(), json!(digest.to_string()))).collect();
+    let images: Map<String, Value> = outcome
+        .images
+        .iter()
+        .map(|(name, digest)| (name.clone(), json!(digest.to_string())))
+        .collect();
     snapshot["path"] = json!(outcome.path.to_string_lossy());
     snapshot["manifest_digest"] = json!(outcome.manifest_digest.to_string());
     snapshot["bytes_written"] = json!(outcome.bytes_written);
     snapshot["images"] = Value::Object(images);
-    if let (Some(all), Value::Object(more)) = (snapshot["seconds"].as_object_mut(), seconds(&outcome.seconds))
-    {
+    if let (Some(all), Value::Object(more)) = (
+        snapshot["seconds"].as_object_mut(),
+        seconds(&outcome.seconds),
+    ) {
         all.extend(more);
     }
     snapshot
 }
 
 pub(super) fn log(logged: &[Logged]) -> Value {
-    let snapshots: Vec<Value> =
-        logged.iter().map(|one| Value::Object(head(&one.snapshot, &one.layers))).collect();
+    let snapshots: Vec<Value> = logged
+        .iter()
+        .map(|one| Value::Object(head(&one.snapshot, &one.layers)))
+        .collect();
     json!({ "version": VERSION, "snapshots": snapshots })
 }
 
 pub(super) fn show(shown: &Shown) -> Value {
     let mut object = head(&shown.snapshot, &shown.layers);
     object.insert("version".to_owned(), json!(VERSION));
-    let packages = shown.packages.as_ref().map(|packages| packages.iter().map(package).collect::<Vec<_>>());
+    let packages = shown
+        .packages
+        .as_ref()
+        .map(|packages| packages.iter().map(package).collect::<Vec<_>>());
     object.insert("packages".to_owned(), json!(packages));
     let policy: Value = serde_json::from_str(&shown.policy).unwrap_or(Value::Null);
     object.insert("policy".to_owned(), policy);
@@ -92,8 +105,16 @@ pub(super) fn ls(id: i64, entries: &[Entry]) -> Value {
             first_names.insert(group, absolute(&entry.path));
         }
     }
-    let first_name = |entry: &Entry| entry.group.and_then(|group| first_names.get(&group)).cloned();
-    let entries: Vec<Value> = entries.iter().map(|entry| self::entry(entry, first_name(entry))).collect();
+    let first_name = |entry: &Entry| {
+        entry
+            .group
+            .and_then(|group| first_names.get(&group))
+            .cloned()
+    };
+    let entries: Vec<Value> = entries
+        .iter()
+        .map(|entry| self::entry(entry, first_name(entry)))
+        .collect();
     json!({ "version": VERSION, "id": id, "entries": entries })
 }
 
@@ -154,7 +175,10 @@ pub(super) fn entry(entry: &Entry, first_name: Option<Vec<u8>>) -> Value {
     object.insert("gid".to_owned(), json!(entry.gid));
     object.insert("mtime".to_owned(), json!(entry.mtime_s));
     match &entry.kind {
-        Kind::File { size_bytes, content } => {
+        Kind::File {
+            size_bytes,
+            content,
+        } => {
             object.insert("size_bytes".to_owned(), json!(size_bytes));
             object.insert("blake3".to_owned(), json!(content.to_string()));
         }
@@ -169,7 +193,10 @@ pub(super) fn entry(entry: &Entry, first_name: Option<Vec<u8>>) -> Value {
     if !entry.xattrs.is_empty() {
         let mut xattrs = Map::new();
         for (name, value) in entry.xattrs.iter() {
-            xattrs.insert(String::from_utf8_lossy(name).into_owned(), json!(hex(value)));
+            xattrs.insert(
+                String::from_utf8_lossy(name).into_owned(),
+                json!(hex(value)),
+            );
         }
         object.insert("xattrs".to_owned(), Value::Object(xattrs));
     }
@@ -208,5 +235,10 @@ fn hex(bytes: &[u8]) -> String {
 
 pub(super) fn seconds(phases: &[(Phase, Duration)]) -> Value {
     let round = |time: &Duration| (time.as_secs_f64() * 1e6).round() / 1e6;
-    Value::Object(phases.iter().map(|(phase, time)| (phase.name().to_owned(), json!(round(time)))).collect())
+    Value::Object(
+        phases
+            .iter()
+            .map(|(phase, time)| (phase.name().to_owned(), json!(round(time))))
+            .collect(),
+    )
 }

@@ -15,7 +15,11 @@ pub(super) fn diff(difference: &Difference) -> Value {
     for (at, contents) in &difference.contents {
         files[*at]["content"] = content(contents);
     }
-    let shared: Vec<&SideLayer> = a.layers.iter().filter(|layer| is_shared(layer, b)).collect();
+    let shared: Vec<&SideLayer> = a
+        .layers
+        .iter()
+        .filter(|layer| is_shared(layer, b))
+        .collect();
     json!({
         "version": VERSION,
         "different": !difference.is_empty(),
@@ -30,7 +34,10 @@ pub(super) fn diff(difference: &Difference) -> Value {
 }
 
 fn is_shared(layer: &SideLayer, other: &Side) -> bool {
-    other.layers.iter().any(|there| there.diff_id == layer.diff_id)
+    other
+        .layers
+        .iter()
+        .any(|there| there.diff_id == layer.diff_id)
 }
 
 fn side(side: &Side, other: &Side) -> Value {
@@ -65,11 +72,19 @@ fn side(side: &Side, other: &Side) -> Value {
 }
 
 pub(super) fn packages(compared: &Compared) -> Vec<Value> {
-    compared.packages.iter().map(|package| package_difference(compared, package)).collect()
+    compared
+        .packages
+        .iter()
+        .map(|package| package_difference(compared, package))
+        .collect()
 }
 
 pub(super) fn files(compared: &Compared) -> Vec<Value> {
-    compared.files.iter().map(|file| file_difference(compared, file)).collect()
+    compared
+        .files
+        .iter()
+        .map(|file| file_difference(compared, file))
+        .collect()
 }
 
 fn package_difference(compared: &Compared, of: &PackageDifference) -> Value {
@@ -96,8 +111,14 @@ fn file_difference(compared: &Compared, file: &FileDifference) -> Value {
         _ => "changed",
     };
     object.insert("change".to_owned(), json!(change));
-    object.insert("what".to_owned(), json!(file.change.what.names().collect::<Vec<_>>()));
-    object.insert("accounted".to_owned(), json!(file.account.package_change.is_some()));
+    object.insert(
+        "what".to_owned(),
+        json!(file.change.what.names().collect::<Vec<_>>()),
+    );
+    object.insert(
+        "accounted".to_owned(),
+        json!(file.account.package_change.is_some()),
+    );
     object.insert("volatile".to_owned(), json!(file.is_volatile));
     let sides = [
         ("old", compared.old_entry(file), file.account.old, 0),
@@ -113,7 +134,9 @@ fn file_difference(compared: &Compared, file: &FileDifference) -> Value {
         let owner = owner.map(|owner| ownership(compared, side, &owner));
         object.insert(format!("{name}_owner"), json!(owner));
     }
-    let package = object["new_owner"]["package"].as_str().or(object["old_owner"]["package"].as_str());
+    let package = object["new_owner"]["package"]
+        .as_str()
+        .or(object["old_owner"]["package"].as_str());
     let package = json!(package);
     object.insert("package".to_owned(), package);
     Value::Object(object)

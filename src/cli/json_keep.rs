@@ -28,7 +28,12 @@ pub(super) fn verify(outcome: &verify::Outcome) -> Value {
 pub(super) fn prune(outcome: &prune::Outcome, is_dry_run: bool) -> Value {
     let kept = outcome.kept.iter().map(|(snapshot, reasons)| {
         let mut value = short(snapshot);
-        value["reasons"] = json!(reasons.iter().map(|reason| reason.name()).collect::<Vec<_>>());
+        value["reasons"] = json!(
+            reasons
+                .iter()
+                .map(|reason| reason.name())
+                .collect::<Vec<_>>()
+        );
         value
     });
     json!({

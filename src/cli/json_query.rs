@@ -29,7 +29,11 @@ fn explained_layer(of: &ExplainedLayer) -> Value {
     match &of.reason {
         Reason::Reused(first) => value["first_snapshot"] = short(first),
         Reason::New(novelty) => {
-            let Novelty { rule, against, cause } = &**novelty;
+            let Novelty {
+                rule,
+                against,
+                cause,
+            } = &**novelty;
             let (kind, snapshot) = match against {
                 Against::Nothing => ("nothing", None),
                 Against::Below(snapshot) => ("below", snapshot.as_ref()),
@@ -49,10 +53,16 @@ fn rule(rule: &Rule) -> Value {
     match rule {
         Rule::First => json!({ "rule": "first" }),
         Rule::OtherPolicy(other) => json!({ "rule": "other-policy", "snapshot": short(other) }),
-        Rule::LargeUpdate { update_bytes, base_bytes } => {
+        Rule::LargeUpdate {
+            update_bytes,
+            base_bytes,
+        } => {
             json!({ "rule": "large-update", "update_bytes": update_bytes, "base_bytes": base_bytes })
         }
-        Rule::DeadBase { dead_bytes, base_bytes } => {
+        Rule::DeadBase {
+            dead_bytes,
+            base_bytes,
+        } => {
             json!({ "rule": "dead-base", "dead_bytes": dead_bytes, "base_bytes": base_bytes })
         }
         Rule::Squashed(of) => json!({ "rule": "squashed", "snapshot": of.id }),
@@ -77,7 +87,14 @@ pub(super) fn which(which: &Which) -> Value {
         })
     });
     let owners: Vec<Value> = owners.collect();
-    object.insert("owners".to_owned(), if which.owners_are_known { json!(owners) } else { Value::Null });
+    object.insert(
+        "owners".to_owned(),
+        if which.owners_are_known {
+            json!(owners)
+        } else {
+            Value::Null
+        },
+    );
     object.insert("entry".to_owned(), entry(&which.entry, None));
     object.insert("layer".to_owned(), layer(&which.layer));
     object.insert("since".to_owned(), short(&which.since));
@@ -96,12 +113,14 @@ pub(super) fn find(found: &Found) -> Value {
         one
     };
     let all: Vec<Value> = match found {
-        Found::Entries(entries) => {
-            entries.iter().map(|(snapshot, there)| with(snapshot, "entry", entry(there, None))).collect()
-        }
-        Found::Packages(packages) => {
-            packages.iter().map(|(snapshot, there)| with(snapshot, "package", package(there))).collect()
-        }
+        Found::Entries(entries) => entries
+            .iter()
+            .map(|(snapshot, there)| with(snapshot, "entry", entry(there, None)))
+            .collect(),
+        Found::Packages(packages) => packages
+            .iter()
+            .map(|(snapshot, there)| with(snapshot, "package", package(there)))
+            .collect(),
     };
     json!({ "version": VERSION, "found": all })
 }

@@ -24,8 +24,8 @@ use crate::error::{Error, Result};
 use crate::model::names::SnapshotRef;
 use crate::model::path::EntryPath;
 use crate::ops::{
-    cat, diff, explain, export, find, import, inspect, prune, restore as restoring, snapshot, squash, usage,
-    verify, which,
+    cat, diff, explain, export, find, import, inspect, prune, restore as restoring, snapshot,
+    squash, usage, verify, which,
 };
 use args::{Command, ExportArgs};
 use args_query::DiffArgs;
@@ -46,7 +46,11 @@ pub struct Answer {
 
 impl From<String> for Answer {
     fn from(text: String) -> Self {
-        Self { text, may_page: false, is_negative: false }
+        Self {
+            text,
+            may_page: false,
+            is_negative: false,
+        }
     }
 }
 
@@ -60,22 +64,37 @@ impl Answer {
 /// Runs the command and returns what goes to stdout.
 pub fn run(cli: &Cli) -> Result<Answer> {
     let store = cli.store.clone().unwrap_or_else(default_store);
-    let show = Show { json: cli.json, quiet: cli.quiet };
+    let show = Show {
+        json: cli.json,
+        quiet: cli.quiet,
+    };
     let text = match &cli.command {
         Command::Snapshot { root, record } => {
             let progress = Progress::new(cli.quiet);
             let outcome = snapshot::snapshot(&store, root, &record.options(), &progress)?;
             print_stats(cli, &[&outcome.seconds], Some(&outcome));
-            show.one(|| json::snapshot(&outcome), || text::snapshot(&outcome, cli.verbose))
+            show.one(
+                || json::snapshot(&outcome),
+                || text::snapshot(&outcome, cli.verbose),
+            )
         }
         Command::Export(args) => run_export(cli, &store, args, &show)?,
         Command::Diff(args) => return run_diff(cli, &store, args, &show),
         Command::Explain { snapshot } => {
             let explained = explain::explain(&store, snapshot)?;
-            let text =
-                || text_query::explain(&explained, cli.verbose, Paint::new(cli.color.unwrap_or_default()));
+            let text = || {
+                text_query::explain(
+                    &explained,
+                    cli.verbose,
+                    Paint::new(cli.color.unwrap_or_default()),
+                )
+            };
             let text = show.one(|| json_query::explain(&explained), text);
-            return Ok(Answer { text, may_page: !cli.no_pager && !cli.json, is_negative: false });
+            return Ok(Answer {
+                text,
+                may_page: !cli.no_pager && !cli.json,
+                is_negative: false,
+            });
         }
         Command::Which { snapshot, path } => {
             let which = which::which(&store, snapshot, &path.path())?;
@@ -84,7 +103,11 @@ pub fn run(cli: &Cli) -> Result<Answer> {
         Command::Find(args) => {
             let found = find::find(&store, &args.query())?;
             let text = show.one(|| json_query::find(&found), || text_query::find(&found));
-            return Ok(Answer { text, may_page: !cli.no_pager && !cli.json, is_negative: found.is_empty() });
+            return Ok(Answer {
+                text,
+                may_page: !cli.no_pager && !cli.json,
+                is_negative: found.is_empty(),
+            });
         }
         Command::Cat { snapshot, path } => {
             pager::through(|out| cat::cat(&store, snapshot, &path.path(), out))?;
@@ -94,9 +117,18 @@ pub fn run(cli: &Cli) -> Result<Answer> {
             let outcome = restoring::restore(&store, &args.request(), &Progress::new(cli.quiet))?;
             print_stats(cli, &[&outcome.seconds], None);
             let warning = restore::warning(&outcome);
-            warning.iter().for_each(|text| say(&format!("rootstrata: warning: {text}")));
-            let text = show.one(|| restore::json(&outcome), || restore::text(&outcome, args.dry_run));
-            return Ok(Answer { text, may_page: false, is_negative: !outcome.is_complete() });
+            warning
+                .iter()
+                .for_each(|text| say(&format!("rootstrata: warning: {text}")));
+            let text = show.one(
+                || restore::json(&outcome),
+                || restore::text(&outcome, args.dry_run),
+            );
+            return Ok(Answer {
+                text,
+                may_page: false,
+                is_negative: !outcome.is_complete(),
+            });
         }
         Command::Log { series } => {
             let logged = inspect::log(&store, series.as_deref())?;
@@ -107,7 +139,9 @@ pub fn run(cli: &Cli) -> Result<Answer> {
             show.one(|| json::show(&shown), || text::show(&shown, &store))
         }
         Command::Ls { snapshot, path } => {
-            let path = path.as_ref().map_or_else(EntryPath::root, args::EntryPathArg::path);
+            let path = path
+                .as_ref()
+                .map_or_else(EntryPath::root, args::EntryPathArg::path);
             let (id, entries) = inspect::ls(&store, snapshot, &path)?;
             show.one(|| json::ls(id, &entries), || text::ls(&entries))
         }
@@ -115,7 +149,10 @@ pub fn run(cli: &Cli) -> Result<Answer> {
             let found = verify::verify(&store, &args.request(), &Progress::new(cli.quiet))?;
             print_stats(cli, &[&found.seconds], None);
             let text = show.one(|| json_keep::verify(&found), || text_keep::verify(&found));
-            return Ok(Answer { is_negative: !found.findings.is_empty(), ..text.into() });
+            return Ok(Answer {
+                is_negative: !found.findings.is_empty(),
+                ..text.into()
+            });
         }
         Command::Prune(args) => {
             let pruned = prune::prune(&store, &args.request(), &Progress::new(cli.quiet))?;
@@ -127,18 +164,33 @@ pub fn run(cli: &Cli) -> Result<Answer> {
         Command::Import(args) => {
             let taken = import::import(&store, &args.request(), &Progress::new(cli.quiet))?;
             print_stats(cli, &[&taken.seconds], None);
-            taken.failed.iter().for_each(|what| say(&format!("rootstrata: warning: left out: {what}")));
-            let text = show.one(|| json_keep::import(&taken), || text_keep::import(&taken, cli.verbose));
-            return Ok(Answer { is_negative: !taken.failed.is_empty(), ..text.into() });
+            taken
+                .failed
+                .iter()
+                .for_each(|what| say(&format!("rootstrata: warning: left out: {what}")));
+            let text = show.one(
+                || json_keep::import(&taken),
+                || text_keep::import(&taken, cli.verbose),
+            );
+            return Ok(Answer {
+                is_negative: !taken.failed.is_empty(),
+                ..text.into()
+            });
         }
         Command::Squash(args) => {
             let made = squash::squash(&store, &args.request(), &Progress::new(cli.quiet))?;
             print_stats(cli, &[&made.seconds], None);
-            show.one(|| json_keep::squash(&made), || text_keep::squash(&made, cli.verbose))
+            show.one(
+                || json_keep::squash(&made),
+                || text_keep::squash(&made, cli.verbose),
+            )
         }
         Command::Du { series } => {
             let used = usage::usage(&store, series.as_deref())?;
-            show.one(|| json_keep::usage(&used), || text_keep::usage(&used, cli.verbose))
+            show.one(
+                || json_keep::usage(&used),
+                || text_keep::usage(&used, cli.verbose),
+            )
         }
     };
     Ok(text.into())
@@ -149,21 +201,40 @@ fn run_diff(cli: &Cli, store: &Path, args: &DiffArgs, show: &Show) -> Result<Ans
     target.map_or(Ok(()), |target| target.check(store))?;
     let difference = diff::diff(store, &args.request(), &Progress::new(cli.quiet))?;
     print_stats(cli, &[&difference.seconds], None);
-    difference.notes.iter().for_each(|note| say(&format!("rootstrata: note: {note}")));
+    difference
+        .notes
+        .iter()
+        .for_each(|note| say(&format!("rootstrata: note: {note}")));
     let paint = Paint::new(cli.color.unwrap_or_default());
-    let layout =
-        text_diff::Layout { lists_every_file: args.files, shows_contents: args.has_contents(), paint };
+    let layout = text_diff::Layout {
+        lists_every_file: args.files,
+        shows_contents: args.has_contents(),
+        paint,
+    };
     let is_negative = !difference.is_empty();
     match target {
         None => {}
-        Some(html::Target::File(path)) => html::write(path, &html::page(&difference, &args.scope()))?,
+        Some(html::Target::File(path)) => {
+            html::write(path, &html::page(&difference, &args.scope()))?
+        }
         Some(html::Target::Stdout) => {
             let text = html::page(&difference, &args.scope());
-            return Ok(Answer { text, may_page: false, is_negative });
+            return Ok(Answer {
+                text,
+                may_page: false,
+                is_negative,
+            });
         }
     }
-    let text = show.one(|| json_diff::diff(&difference), || text_diff::diff(&difference, layout));
-    Ok(Answer { text, may_page: !cli.no_pager && !cli.json, is_negative })
+    let text = show.one(
+        || json_diff::diff(&difference),
+        || text_diff::diff(&difference, layout),
+    );
+    Ok(Answer {
+        text,
+        may_page: !cli.no_pager && !cli.json,
+        is_negative,
+    })
 }
 
 fn run_export(cli: &Cli, store: &Path, args: &ExportArgs, show: &Show) -> Result<String> {
@@ -193,10 +264,21 @@ fn run_export(cli: &Cli, store: &Path, args: &ExportArgs, show: &Show) -> Result
     let snapshot = match &recorded {
         _ if !cli.json => Value::Null, // so the store is not opened again
         Some(outcome) => json::snapshot(outcome),
-        None => json::described(&inspect::show(store, &SnapshotRef::Id(exported.snapshot_id))?),
+        None => json::described(&inspect::show(
+            store,
+            &SnapshotRef::Id(exported.snapshot_id),
+        )?),
     };
-    let recorded = || recorded.iter().map(|outcome| text::snapshot(outcome, cli.verbose)).collect::<String>();
-    let text = show.one(|| json::export(&exported, snapshot), || recorded() + &text::export(&exported));
+    let recorded = || {
+        recorded
+            .iter()
+            .map(|outcome| text::snapshot(outcome, cli.verbose))
+            .collect::<String>()
+    };
+    let text = show.one(
+        || json::export(&exported, snapshot),
+        || recorded() + &text::export(&exported),
+    );
     if request.stream.is_none() {
         return Ok(text);
     }
@@ -213,7 +295,11 @@ struct Show {
 }
 
 impl Show {
-    fn one(&self, json: impl FnOnce() -> serde_json::Value, text: impl FnOnce() -> String) -> String {
+    fn one(
+        &self,
+        json: impl FnOnce() -> serde_json::Value,
+        text: impl FnOnce() -> String,
+    ) -> String {
         match (self.json, self.quiet) {
             (true, _) => json::line(json()),
             (false, true) => String::new(),
@@ -247,7 +333,13 @@ fn default_store() -> PathBuf {
     if rustix::process::geteuid().is_root() {
         return PathBuf::from("/var/lib/rootstrata");
     }
-    let set = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let set = |name| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
     let state = set("XDG_STATE_HOME").or_else(|| set("HOME").map(|home| home.join(".local/state")));
-    state.unwrap_or_else(|| PathBuf::from(".")).join("rootstrata")
+    state
+        .unwrap_or_else(|| PathBuf::from("."))
+        .join("rootstrata")
 }

@@ -11,7 +11,9 @@ pub(super) fn is_named_by(path: &Path) -> bool {
     if path == Path::new("-") {
         return true;
     }
-    let (Ok(there), Some(own)) = (std::fs::metadata(path), file()) else { return false };
+    let (Ok(there), Some(own)) = (std::fs::metadata(path), file()) else {
+        return false;
+    };
     let is_device = there.file_type().is_char_device(); // of which /dev/null takes any number of things
     let is_same = |own: std::fs::Metadata| (there.dev(), there.ino()) == (own.dev(), own.ino());
     own.metadata().is_ok_and(is_same) && (!is_device || own.is_terminal())

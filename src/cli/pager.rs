@@ -21,13 +21,23 @@ const NOT_FOUND: i32 = 127;
 
 /// Writes `text`, through a pager where `may_page` and stdout is a terminal. Whoever stops reading has seen enough.
 pub(super) fn write(text: &str, may_page: bool) -> io::Result<()> {
-    let pager = if may_page && io::stdout().is_terminal() { pager() } else { None };
+    let pager = if may_page && io::stdout().is_terminal() {
+        pager()
+    } else {
+        None
+    };
     let written = match pager.map(|pager| page(&pager, text)) {
         Some(Ok(())) => Ok(()),
         // No pager could be run: then without.
         Some(Err(_)) | None => io::stdout().lock().write_all(text.as_bytes()),
     };
-    written.or_else(|e| if e.kind() == ErrorKind::BrokenPipe { Ok(()) } else { Err(e) })
+    written.or_else(|e| {
+        if e.kind() == ErrorKind::BrokenPipe {
+            Ok(())
+        } else {
+            Err(e)
+        }
+    })
 }
 
 /// Gives stdout to `write`. Whoever stops reading has seen enough.
@@ -41,14 +51,20 @@ pub(super) fn through(write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Resul
 /// `None` where none is wanted.
 fn pager() -> Option<OsString> {
     let set = |name: &str| std::env::var_os(name);
-    let chosen = set("ROOTSTRATA_PAGER").or_else(|| set("PAGER")).unwrap_or_else(|| DEFAULT.into());
+    let chosen = set("ROOTSTRATA_PAGER")
+        .or_else(|| set("PAGER"))
+        .unwrap_or_else(|| DEFAULT.into());
     (!chosen.is_empty() && chosen != "cat").then_some(chosen)
 }
 
 /// Fails only where the pager does not start.
 fn page(pager: &OsStr, text: &str) -> io::Result<()> {
     let is_for_shell = pager.as_bytes().iter().any(|byte| OF_SHELL.contains(byte));
-    let mut command = Command::new(if is_for_shell { OsStr::new("sh") } else { pager });
+    let mut command = Command::new(if is_for_shell {
+        OsStr::new("sh")
+    } else {
+        pager
+    });
     if is_for_shell {
         command.arg("-c").arg(pager);
     }

@@ -48,8 +48,16 @@ impl RestoreArgs {
             snapshot: self.snapshot.clone(),
             directory: self.directory.clone(),
             pathspec: self.pathspec.clone(),
-            extra: if self.exact { Extra::Removed } else { Extra::Kept },
-            writes: if self.dry_run { Writes::Planned } else { Writes::Done },
+            extra: if self.exact {
+                Extra::Removed
+            } else {
+                Extra::Kept
+            },
+            writes: if self.dry_run {
+                Writes::Planned
+            } else {
+                Writes::Done
+            },
             threads: self.threads.unwrap_or(Options::default().threads),
         }
     }
@@ -82,7 +90,10 @@ pub(super) fn warning(outcome: &Outcome) -> Option<String> {
                 Lack::Xattr => "extended attributes",
                 Lack::Time => "time",
             };
-            format!("{what} of {count} ({first}{})", if *count > 1 { ", …" } else { "" })
+            format!(
+                "{what} of {count} ({first}{})",
+                if *count > 1 { ", …" } else { "" }
+            )
         })
         .collect();
     if outcome.hidden > 0 {
@@ -92,7 +103,16 @@ pub(super) fn warning(outcome: &Outcome) -> Option<String> {
 }
 
 pub(super) fn text(outcome: &Outcome, is_dry_run: bool) -> String {
-    let Outcome { snapshot, made, adjusted, removed, unchanged, extra, layers_read, .. } = outcome;
+    let Outcome {
+        snapshot,
+        made,
+        adjusted,
+        removed,
+        unchanged,
+        extra,
+        layers_read,
+        ..
+    } = outcome;
     let directory = crate::printable::printable(outcome.directory.as_os_str().as_encoded_bytes());
     let verb = if is_dry_run { "would become" } else { "is" };
     let mut text = format!(
@@ -104,7 +124,10 @@ pub(super) fn text(outcome: &Outcome, is_dry_run: bool) -> String {
     }
     if *layers_read > 0 {
         let layers = if *layers_read == 1 { "layer" } else { "layers" };
-        text += &format!("; {} written from {layers_read} {layers}", size(outcome.bytes_written));
+        text += &format!(
+            "; {} written from {layers_read} {layers}",
+            size(outcome.bytes_written)
+        );
     }
     text + "\n"
 }

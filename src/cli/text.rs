@@ -13,26 +13,52 @@ use std::path::Path;
 use std::time::Duration;
 
 pub(super) fn snapshot(outcome: &snapshot::Outcome, verbose: bool) -> String {
-    let Snapshot { id, series, stage, run, entries, .. } = &outcome.snapshot;
-    let packages =
-        outcome.packages.map_or("packages unknown".to_owned(), |count| format!("{count} packages"));
+    let Snapshot {
+        id,
+        series,
+        stage,
+        run,
+        entries,
+        ..
+    } = &outcome.snapshot;
+    let packages = outcome
+        .packages
+        .map_or("packages unknown".to_owned(), |count| {
+            format!("{count} packages")
+        });
     let read = match outcome.files_read {
         0 => "no file read".to_owned(),
         files => format!("{files} files read ({})", size(outcome.bytes_read)),
     };
-    let mut text =
-        format!("{series}@{stage} is snapshot {id} (run {run}): {entries} entries, {packages}, {read}\n");
-    outcome.layers.iter().for_each(|layer| push_layer(&mut text, layer, verbose));
+    let mut text = format!(
+        "{series}@{stage} is snapshot {id} (run {run}): {entries} entries, {packages}, {read}\n"
+    );
+    outcome
+        .layers
+        .iter()
+        .for_each(|layer| push_layer(&mut text, layer, verbose));
     text
 }
 
 pub(super) fn push_layer(text: &mut String, layer: &LayerUse, verbose: bool) {
-    let LayerUse { role, layer, blob, reused } = layer;
+    let LayerUse {
+        role,
+        layer,
+        blob,
+        reused,
+    } = layer;
     let state = if *reused { "reused" } else { "new" };
     let digest = blob.digest.to_string();
-    let shown = if verbose { digest.as_str() } else { &digest[..19] };
-    let whiteouts =
-        if layer.whiteouts > 0 { format!(", {} whiteouts", layer.whiteouts) } else { String::new() };
+    let shown = if verbose {
+        digest.as_str()
+    } else {
+        &digest[..19]
+    };
+    let whiteouts = if layer.whiteouts > 0 {
+        format!(", {} whiteouts", layer.whiteouts)
+    } else {
+        String::new()
+    };
     let _ = writeln!(
         text,
         "  {:<6}  {state:<6}  {shown}  {:>9}  {} entries{whiteouts}",
@@ -41,20 +67,32 @@ pub(super) fn push_layer(text: &mut String, layer: &LayerUse, verbose: bool) {
         layer.entries,
     );
     if verbose {
-        let _ = writeln!(text, "                  diff_id {}  key {}", layer.diff_id, layer.key);
+        let _ = writeln!(
+            text,
+            "                  diff_id {}  key {}",
+            layer.diff_id, layer.key
+        );
     }
 }
 
 pub(super) fn export(outcome: &export::Outcome) -> String {
     let path = printable(outcome.path.as_os_str().as_encoded_bytes());
     match outcome.bytes_written {
-        0 => format!("{path} is up to date: {}, nothing written\n", outcome.manifest_digest),
-        bytes => format!("{path} is {}, {} written\n", outcome.manifest_digest, size(bytes)),
+        0 => format!(
+            "{path} is up to date: {}, nothing written\n",
+            outcome.manifest_digest
+        ),
+        bytes => format!(
+            "{path} is {}, {} written\n",
+            outcome.manifest_digest,
+            size(bytes)
+        ),
     }
 }
 
 pub(super) fn log(logged: &[Logged]) -> String {
-    let mut rows = vec![["ID", "SNAPSHOT", "RUN", "TIME", "ENTRIES", "SIZE", "LAYERS"].map(str::to_owned)];
+    let mut rows =
+        vec![["ID", "SNAPSHOT", "RUN", "TIME", "ENTRIES", "SIZE", "LAYERS"].map(str::to_owned)];
     for Logged { snapshot, layers } in logged {
         let reused = layers.iter().filter(|layer| layer.reused).count();
         rows.push([
@@ -72,11 +110,19 @@ pub(super) fn log(logged: &[Logged]) -> String {
 
 /// Columns as wide as their longest cell; the last one ends where its text does.
 pub(super) fn table<const N: usize>(rows: &[[String; N]]) -> String {
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let width = |column: usize| {
+        rows.iter()
+            .map(|row| row[column].chars().count())
+            .max()
+            .unwrap_or(0)
+    };
     let widths: Vec<usize> = (0..N).map(width).collect();
     let mut text = String::new();
     for row in rows {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        let cells = row
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:<width$}"));
         let line = cells.collect::<Vec<_>>().join("  ");
         text.push_str(line.trim_end());
         text.push('\n');
@@ -85,7 +131,15 @@ pub(super) fn table<const N: usize>(rows: &[[String; N]]) -> String {
 }
 
 pub(super) fn show(shown: &Shown, store: &Path) -> String {
-    let Snapshot { id, series, stage, run, entries, content_bytes, .. } = &shown.snapshot;
+    let Snapshot {
+        id,
+        series,
+        stage,
+        run,
+        entries,
+        content_bytes,
+        ..
+    } = &shown.snapshot;
     let mut text = format!("snapshot {id}: {series}@{stage}\n");
     let mut field = |name: &str, value: String| {
         let _ = writeln!(text, "{name:<9} {value}");
@@ -97,12 +151,21 @@ pub(super) fn show(shown: &Shown, store: &Path) -> String {
     }
     field("entries", format!("{entries} ({})", size(*content_bytes)));
     if let Some(name) = &shown.image_name {
-        field("image", format!("oci:{}:{name}", printable(store.as_os_str().as_encoded_bytes())));
+        field(
+            "image",
+            format!(
+                "oci:{}:{name}",
+                printable(store.as_os_str().as_encoded_bytes())
+            ),
+        );
     }
     field("manifest", shown.snapshot.manifest.digest.to_string());
     field("policy", shown.policy.clone());
     text.push_str("layers\n");
-    shown.layers.iter().for_each(|layer| push_layer(&mut text, layer, true));
+    shown
+        .layers
+        .iter()
+        .for_each(|layer| push_layer(&mut text, layer, true));
     match &shown.packages {
         None => text.push_str("packages are unknown\n"),
         Some(packages) => {
@@ -167,22 +230,38 @@ pub(super) fn mode(entry: &Entry) -> String {
     text
 }
 
-pub(super) fn stats(phases: &[&Vec<(Phase, Duration)>], recorded: Option<&snapshot::Outcome>) -> String {
+pub(super) fn stats(
+    phases: &[&Vec<(Phase, Duration)>],
+    recorded: Option<&snapshot::Outcome>,
+) -> String {
     let mut text = String::new();
     for (phase, time) in phases.iter().copied().flatten() {
         let _ = writeln!(text, "{:<9} {:>8.3} s", phase.name(), time.as_secs_f64());
     }
     if let Some(outcome) = recorded {
-        let _ = writeln!(text, "{:<9} {} files, {} bytes", "read", outcome.files_read, outcome.bytes_read);
+        let _ = writeln!(
+            text,
+            "{:<9} {} files, {} bytes",
+            "read", outcome.files_read, outcome.bytes_read
+        );
         let new = outcome.layers.iter().filter(|layer| !layer.reused);
-        let _ = writeln!(text, "{:<9} {} bytes", "new", new.map(|layer| layer.blob.size_bytes).sum::<u64>());
+        let _ = writeln!(
+            text,
+            "{:<9} {} bytes",
+            "new",
+            new.map(|layer| layer.blob.size_bytes).sum::<u64>()
+        );
     }
     text
 }
 
 /// A share with one decimal; of nothing, none.
 pub(super) fn percent(part: u64, whole: u64) -> String {
-    let share = if whole == 0 { 0.0 } else { part as f64 * 100.0 / whole as f64 };
+    let share = if whole == 0 {
+        0.0
+    } else {
+        part as f64 * 100.0 / whole as f64
+    };
     format!("{share:.1} %")
 }
 

@@ -36,7 +36,11 @@ pub(super) fn diff(difference: &Difference, layout: Layout) -> String {
     }
     let Layout { paint, .. } = layout;
     let [a, b] = &difference.sides;
-    let widest = [a, b].map(|side| side.source.to_string().chars().count()).into_iter().max().unwrap_or(0);
+    let widest = [a, b]
+        .map(|side| side.source.to_string().chars().count())
+        .into_iter()
+        .max()
+        .unwrap_or(0);
     for (sign, colour, side) in [("---", Colour::Red, a), ("+++", Colour::Green, b)] {
         let name = format!("{:<widest$}", side.source.to_string());
         let line = format!("{sign} {name}  {}", about(side));
@@ -53,16 +57,34 @@ pub(super) fn diff(difference: &Difference, layout: Layout) -> String {
     }
     push_packages(&mut text, compared, paint);
     let is_left = |file: &FileDifference| file.account.package_change.is_none();
-    let title = if difference.packages.is_some() { LEFT } else { FILES };
-    push_files(&mut text, title, compared, paint, |file| is_left(file) && !file.is_volatile);
-    push_files(&mut text, VOLATILE, compared, paint, |file| is_left(file) && file.is_volatile);
+    let title = if difference.packages.is_some() {
+        LEFT
+    } else {
+        FILES
+    };
+    push_files(&mut text, title, compared, paint, |file| {
+        is_left(file) && !file.is_volatile
+    });
+    push_files(&mut text, VOLATILE, compared, paint, |file| {
+        is_left(file) && file.is_volatile
+    });
     text
 }
 
 fn about(side: &Side) -> String {
     let mut parts = Vec::new();
-    if let Some(Snapshot { id, series, stage, created_s, .. }) = &side.snapshot {
-        parts.push(format!("snapshot {id}, {series}@{stage} of {}", rfc3339(*created_s)));
+    if let Some(Snapshot {
+        id,
+        series,
+        stage,
+        created_s,
+        ..
+    }) = &side.snapshot
+    {
+        parts.push(format!(
+            "snapshot {id}, {series}@{stage} of {}",
+            rfc3339(*created_s)
+        ));
     }
     match &side.packages {
         Some(packages) => parts.push(counted(packages.all.len() as u64, "package", "packages")),
@@ -95,17 +117,41 @@ pub(super) fn push_packages(text: &mut String, compared: &Compared, paint: Paint
             Fate::Downgraded => Colour::Yellow,
             Fate::Rebuilt => Colour::Magenta,
         };
-        let title = format!("{} {}", counted(all.len() as u64, "package", "packages"), fate.name());
+        let title = format!(
+            "{} {}",
+            counted(all.len() as u64, "package", "packages"),
+            fate.name()
+        );
         let _ = writeln!(text, "\n{}", paint.text(Colour::Bold, &title));
-        let rows: Vec<[String; 5]> = all.iter().map(|package| package_row(compared, package)).collect();
-        let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+        let rows: Vec<[String; 5]> = all
+            .iter()
+            .map(|package| package_row(compared, package))
+            .collect();
+        let width = |column: usize| {
+            rows.iter()
+                .map(|row| row[column].chars().count())
+                .max()
+                .unwrap_or(0)
+        };
         let widths: Vec<usize> = (0..5).map(width).collect();
         for [name, versions, files, bytes, source] in rows {
             let name = paint.text(colour, &format!("{name:<0$}", widths[0]));
-            let (versions, files) = (format!("{versions:<0$}", widths[1]), format!("{files:>0$}", widths[2]));
+            let (versions, files) = (
+                format!("{versions:<0$}", widths[1]),
+                format!("{files:>0$}", widths[2]),
+            );
             let bytes = format!("{bytes:>0$}", widths[3]);
-            let parts = [name, versions, files, bytes, paint.text(Colour::Dim, &source)];
-            let parts = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>();
+            let parts = [
+                name,
+                versions,
+                files,
+                bytes,
+                paint.text(Colour::Dim, &source),
+            ];
+            let parts = parts
+                .into_iter()
+                .filter(|part| !part.is_empty())
+                .collect::<Vec<_>>();
             let _ = writeln!(text, "  {}", parts.join("  ").trim_end());
         }
     }
@@ -127,11 +173,20 @@ fn package_row(compared: &Compared, of: &PackageDifference) -> [String; 5] {
     };
     let name = match (old, new) {
         (Some(old), Some(new)) if old.arch != new.arch => {
-            format!("{}{} → {}", show(&new.name), arch(old), arch(new).trim_start_matches('.'))
+            format!(
+                "{}{} → {}",
+                show(&new.name),
+                arch(old),
+                arch(new).trim_start_matches('.')
+            )
         }
         _ => format!("{}{}", show(&current.name), arch(current)),
     };
-    let files = if of.files() == 0 { String::new() } else { counted(of.files(), "file", "files") };
+    let files = if of.files() == 0 {
+        String::new()
+    } else {
+        counted(of.files(), "file", "files")
+    };
     let bytes = match of.change.fate {
         _ if of.files() == 0 => String::new(),
         Fate::Removed => size(of.old_bytes),
@@ -148,14 +203,23 @@ pub(super) fn push_files(
     paint: Paint,
     is_wanted: impl Fn(&FileDifference) -> bool,
 ) {
-    let files: Vec<&FileDifference> = difference.files.iter().filter(|file| is_wanted(file)).collect();
+    let files: Vec<&FileDifference> = difference
+        .files
+        .iter()
+        .filter(|file| is_wanted(file))
+        .collect();
     if files.is_empty() {
         return;
     }
     let title = counted(files.len() as u64, title.0, title.1);
     let _ = writeln!(text, "\n{}", paint.text(Colour::Bold, &title));
     let names = |file: &FileDifference| file.change.what.names().collect::<Vec<_>>().join(",");
-    let width = files.iter().map(|file| names(file).len()).max().unwrap_or(0).min(WIDEST);
+    let width = files
+        .iter()
+        .map(|file| names(file).len())
+        .max()
+        .unwrap_or(0)
+        .min(WIDEST);
     for file in files {
         let (letter, colour) = match (file.change.old, file.change.new) {
             (None, _) => ('A', Colour::Green),
@@ -164,10 +228,20 @@ pub(super) fn push_files(
         };
         let path = difference.path(file).to_string();
         let of_package = owner(difference, file);
-        let (mark, colour) = if of_package.deviates { ('!', Colour::Red) } else { (' ', colour) };
-        let head = paint.text(colour, &format!("{letter}{mark} {:<width$}  {path}", names(file)));
+        let (mark, colour) = if of_package.deviates {
+            ('!', Colour::Red)
+        } else {
+            (' ', colour)
+        };
+        let head = paint.text(
+            colour,
+            &format!("{letter}{mark} {:<width$}  {path}", names(file)),
+        );
         let mut line = format!("  {head}");
-        for part in [details(difference, file), of_package.text].into_iter().filter(|part| !part.is_empty()) {
+        for part in [details(difference, file), of_package.text]
+            .into_iter()
+            .filter(|part| !part.is_empty())
+        {
             let _ = write!(line, "  {}", paint.text(Colour::Dim, &part));
         }
         let _ = writeln!(text, "{}", line.trim_end());
@@ -197,7 +271,10 @@ fn details(difference: &Compared, file: &FileDifference) -> String {
         pair(format!("{:04o}", old.mode), format!("{:04o}", new.mode));
     }
     if what.has(Aspects::OWNER) {
-        pair(format!("{}/{}", old.uid, old.gid), format!("{}/{}", new.uid, new.gid));
+        pair(
+            format!("{}/{}", old.uid, old.gid),
+            format!("{}/{}", new.uid, new.gid),
+        );
     }
     if what == Aspects::MTIME {
         pair(rfc3339(old.mtime_s), rfc3339(new.mtime_s));
@@ -224,7 +301,10 @@ fn kind(entry: &Entry) -> String {
 pub(super) type Title = (&'static str, &'static str);
 
 pub(super) const FILES: Title = ("file", "files");
-pub(super) const LEFT: Title = ("file that no package accounts for", "files that no package accounts for");
+pub(super) const LEFT: Title = (
+    "file that no package accounts for",
+    "files that no package accounts for",
+);
 const VOLATILE: Title = (
     "volatile file, which no two installations have alike",
     "volatile files, which no two installations have alike",
@@ -237,21 +317,37 @@ fn push_contents(text: &mut String, difference: &Difference, paint: Paint) {
         let file = &difference.files[*at];
         let path = compared.path(file).to_string();
         let side = |letter: char, there: bool| {
-            if there { format!("{letter}{path}") } else { "/dev/null".to_owned() }
+            if there {
+                format!("{letter}{path}")
+            } else {
+                "/dev/null".to_owned()
+            }
         };
-        let (old, new) = (side('a', file.change.old.is_some()), side('b', file.change.new.is_some()));
+        let (old, new) = (
+            side('a', file.change.old.is_some()),
+            side('b', file.change.new.is_some()),
+        );
         let of_package = owner(compared, file);
         let mut head = format!("diff {path}");
-        for part in [details(compared, file), of_package.text].into_iter().filter(|part| !part.is_empty()) {
+        for part in [details(compared, file), of_package.text]
+            .into_iter()
+            .filter(|part| !part.is_empty())
+        {
             let _ = write!(head, "  {part}");
         }
         let _ = writeln!(text, "\n{}", paint.text(Colour::Bold, &head));
         match contents {
             FileContents::TooLarge => {
-                let _ = writeln!(text, "{old} and {new} differ, and are too large to be shown");
+                let _ = writeln!(
+                    text,
+                    "{old} and {new} differ, and are too large to be shown"
+                );
             }
             FileContents::Compared(ContentDifference::Binary { first_difference }) => {
-                let _ = writeln!(text, "binary {old} and {new} differ from byte {first_difference} on");
+                let _ = writeln!(
+                    text,
+                    "binary {old} and {new} differ from byte {first_difference} on"
+                );
             }
             FileContents::Compared(ContentDifference::Text(hunks)) => {
                 let _ = writeln!(text, "{}", paint.text(Colour::Bold, &format!("--- {old}")));
@@ -262,15 +358,27 @@ fn push_contents(text: &mut String, difference: &Difference, paint: Paint) {
     }
     // What differs in other ways is told as it is without contents.
     let shown: HashSet<usize> = difference.contents.iter().map(|(at, _)| *at).collect();
-    let others: Vec<FileDifference> =
-        difference.files.iter().enumerate().filter(|(at, _)| !shown.contains(at)).map(|(_, f)| *f).collect();
-    let others = Compared { files: &others, ..*compared };
+    let others: Vec<FileDifference> = difference
+        .files
+        .iter()
+        .enumerate()
+        .filter(|(at, _)| !shown.contains(at))
+        .map(|(_, f)| *f)
+        .collect();
+    let others = Compared {
+        files: &others,
+        ..*compared
+    };
     push_files(text, OTHERWISE, &others, paint, |_| true);
 }
 
 fn push_hunk(text: &mut String, hunk: &Hunk, paint: Paint) {
     let range = |(start, lines): (usize, usize)| {
-        if lines == 1 { start.to_string() } else { format!("{start},{lines}") }
+        if lines == 1 {
+            start.to_string()
+        } else {
+            format!("{start},{lines}")
+        }
     };
     let head = format!("@@ -{} +{} @@", range(hunk.old), range(hunk.new));
     let _ = writeln!(text, "{}", paint.text(Colour::Cyan, &head));
@@ -297,11 +405,23 @@ fn owner(difference: &Compared, file: &FileDifference) -> OfPackage {
     let (side, ownership) = match (&file.account.old, &file.account.new) {
         (_, Some(new)) => (1, new),
         (Some(old), None) => (0, old),
-        (None, None) => return OfPackage { text: String::new(), deviates: false },
+        (None, None) => {
+            return OfPackage {
+                text: String::new(),
+                deviates: false,
+            };
+        }
     };
     let package = &difference.installed[side][ownership.package].package;
     let mut text = printable(package.name.as_bytes());
-    let Ownership { is_config, is_ghost, deviations, is_missing, has_digest, .. } = *ownership;
+    let Ownership {
+        is_config,
+        is_ghost,
+        deviations,
+        is_missing,
+        has_digest,
+        ..
+    } = *ownership;
     if is_config {
         text.push_str(" %config");
     }

@@ -26,15 +26,31 @@ pub(super) fn verify(outcome: &verify::Outcome) -> String {
     );
     let read = match outcome.blobs_read {
         0 => String::new(),
-        blobs => format!(", {} read ({})", counted(blobs, "blob", "blobs"), size(outcome.bytes_read)),
+        blobs => format!(
+            ", {} read ({})",
+            counted(blobs, "blob", "blobs"),
+            size(outcome.bytes_read)
+        ),
     };
     let _ = match outcome.findings.len() as u64 {
         0 => writeln!(text, "sound: {looked}{read}"),
-        wrong => writeln!(text, "{}: {looked}{read}", counted(wrong, "thing is wrong", "things are wrong")),
+        wrong => writeln!(
+            text,
+            "{}: {looked}{read}",
+            counted(wrong, "thing is wrong", "things are wrong")
+        ),
     };
     if let Some((blobs, bytes)) = outcome.dead.filter(|dead| dead.0 > 0) {
-        let dead = counted(blobs, "blob that no snapshot needs", "blobs that no snapshot needs");
-        let _ = writeln!(text, "{dead} ({}): rootstrata prune removes them", size(bytes));
+        let dead = counted(
+            blobs,
+            "blob that no snapshot needs",
+            "blobs that no snapshot needs",
+        );
+        let _ = writeln!(
+            text,
+            "{dead} ({}): rootstrata prune removes them",
+            size(bytes)
+        );
     }
     text
 }
@@ -59,21 +75,41 @@ pub(super) fn prune(outcome: &prune::Outcome, is_dry_run: bool, lists_kept: bool
             why,
         ]
     };
-    let has_rules = outcome.kept.iter().any(|(_, reasons)| !reasons.contains(&Reason::Unasked));
+    let has_rules = outcome
+        .kept
+        .iter()
+        .any(|(_, reasons)| !reasons.contains(&Reason::Unasked));
     if lists_kept || is_dry_run && has_rules {
         for (snapshot, reasons) in &outcome.kept {
             let names: Vec<&str> = reasons.iter().map(|reason| reason.name()).collect();
             rows.push(row("keep", snapshot, names.join(", ")));
         }
     }
-    let verb = if is_dry_run { "would remove" } else { "removed" };
-    rows.extend(outcome.removed.iter().map(|snapshot| row(verb, snapshot, String::new())));
-    let mut text = if rows.is_empty() { String::new() } else { table(&rows) };
+    let verb = if is_dry_run {
+        "would remove"
+    } else {
+        "removed"
+    };
+    rows.extend(
+        outcome
+            .removed
+            .iter()
+            .map(|snapshot| row(verb, snapshot, String::new())),
+    );
+    let mut text = if rows.is_empty() {
+        String::new()
+    } else {
+        table(&rows)
+    };
     let _ = writeln!(
         text,
         "{verb} {} of {}, {} ({})",
         outcome.removed.len(),
-        counted((outcome.removed.len() + outcome.kept.len()) as u64, "snapshot", "snapshots"),
+        counted(
+            (outcome.removed.len() + outcome.kept.len()) as u64,
+            "snapshot",
+            "snapshots"
+        ),
         counted(outcome.blobs, "blob", "blobs"),
         size(outcome.blob_bytes),
     );
@@ -87,25 +123,58 @@ pub(super) fn prune(outcome: &prune::Outcome, is_dry_run: bool, lists_kept: bool
 
 /// The row of a series, which says more than that of its only stage.
 fn whole_series(of: &SeriesUsage) -> Option<[String; 9]> {
-    let SeriesUsage { series, snapshots, size_bytes, unique_bytes, .. } = of;
+    let SeriesUsage {
+        series,
+        snapshots,
+        size_bytes,
+        unique_bytes,
+        ..
+    } = of;
     let shared = size(size_bytes - unique_bytes);
     let none = String::new;
     (of.stages > 1).then(|| {
         let stage = "(all of it)".to_owned();
         let (size, unique) = (size(*size_bytes), size(*unique_bytes));
-        [series.clone(), stage, snapshots.to_string(), size, unique, shared, none(), none(), none()]
+        [
+            series.clone(),
+            stage,
+            snapshots.to_string(),
+            size,
+            unique,
+            shared,
+            none(),
+            none(),
+            none(),
+        ]
     })
 }
 
 pub(super) fn usage(usage: &Usage, lists_layers: bool) -> String {
     let mut rows = vec![
-        ["SERIES", "STAGE", "SNAPSHOTS", "SIZE", "UNIQUE", "SHARED", "LAYERS", "UPDATE", "DEAD"]
-            .map(str::to_owned),
+        [
+            "SERIES",
+            "STAGE",
+            "SNAPSHOTS",
+            "SIZE",
+            "UNIQUE",
+            "SHARED",
+            "LAYERS",
+            "UPDATE",
+            "DEAD",
+        ]
+        .map(str::to_owned),
     ];
     for (at, stage) in usage.stages.iter().enumerate() {
-        let StageUsage { size_bytes, unique_bytes, weight, .. } = stage;
+        let StageUsage {
+            size_bytes,
+            unique_bytes,
+            weight,
+            ..
+        } = stage;
         let share = |part: fn(&crate::model::plan::Weight) -> u64| {
-            weight.as_ref().map_or(String::new(), |weight| percent(part(weight), weight.base_bytes))
+            weight.as_ref().map_or(String::new(), |weight| {
+                percent(part(weight), weight.base_bytes)
+            })
         };
         rows.push([
             stage.series.clone(),
@@ -118,13 +187,24 @@ pub(super) fn usage(usage: &Usage, lists_layers: bool) -> String {
             share(|weight| weight.update_bytes),
             share(|weight| weight.dead_bytes),
         ]);
-        if usage.stages.get(at + 1).is_none_or(|next| next.series != stage.series) {
-            rows.extend(usage.series.iter().find(|one| one.series == stage.series).and_then(whole_series));
+        if usage
+            .stages
+            .get(at + 1)
+            .is_none_or(|next| next.series != stage.series)
+        {
+            rows.extend(
+                usage
+                    .series
+                    .iter()
+                    .find(|one| one.series == stage.series)
+                    .and_then(whole_series),
+            );
         }
     }
     let mut text = table(&rows);
     if lists_layers {
-        let mut rows = vec![["LAYER", "ROLE", "SIZE", "SNAPSHOTS", "FIRST", "LAST", "OF"].map(str::to_owned)];
+        let mut rows =
+            vec![["LAYER", "ROLE", "SIZE", "SNAPSHOTS", "FIRST", "LAST", "OF"].map(str::to_owned)];
         for layer in &usage.layers {
             let (count, first, last) = layer.snapshots;
             rows.push([
@@ -148,11 +228,23 @@ pub(super) fn usage(usage: &Usage, lists_layers: bool) -> String {
     };
     let dead = match dead {
         0 => String::new(),
-        dead => format!(", {} of it dead in {}", size(dead_bytes), counted(dead, "blob", "blobs")),
+        dead => format!(
+            ", {} of it dead in {}",
+            size(dead_bytes),
+            counted(dead, "blob", "blobs")
+        ),
     };
     let (blobs, database) = (counted(blobs, "blob", "blobs"), size(usage.database_bytes));
-    let _ = writeln!(text, "\n{} in {blobs}{dead}; database {database}{free}", size(blob_bytes));
-    let Limits { update_percent, dead_percent, .. } = Limits::default();
+    let _ = writeln!(
+        text,
+        "\n{} in {blobs}{dead}; database {database}{free}",
+        size(blob_bytes)
+    );
+    let Limits {
+        update_percent,
+        dead_percent,
+        ..
+    } = Limits::default();
     let _ = writeln!(
         text,
         "a base or delta is made anew when its updates are more than {update_percent} % of it, more than {dead_percent} % of it is dead, \
@@ -163,11 +255,32 @@ pub(super) fn usage(usage: &Usage, lists_layers: bool) -> String {
 
 pub(super) fn import(outcome: &import::Outcome, verbose: bool) -> String {
     let mut text = String::new();
-    for import::Imported { snapshot, layers, was_there } in &outcome.images {
-        let Snapshot { id, series, stage, run, entries, .. } = snapshot;
-        let is = if *was_there { "is there already as" } else { "is" };
-        let _ = writeln!(text, "{series}@{stage} {is} snapshot {id} (run {run}): {entries} entries");
-        layers.iter().for_each(|layer| push_layer(&mut text, layer, verbose));
+    for import::Imported {
+        snapshot,
+        layers,
+        was_there,
+    } in &outcome.images
+    {
+        let Snapshot {
+            id,
+            series,
+            stage,
+            run,
+            entries,
+            ..
+        } = snapshot;
+        let is = if *was_there {
+            "is there already as"
+        } else {
+            "is"
+        };
+        let _ = writeln!(
+            text,
+            "{series}@{stage} {is} snapshot {id} (run {run}): {entries} entries"
+        );
+        layers
+            .iter()
+            .for_each(|layer| push_layer(&mut text, layer, verbose));
     }
     let _ = writeln!(
         text,
@@ -180,17 +293,23 @@ pub(super) fn import(outcome: &import::Outcome, verbose: bool) -> String {
 
 pub(super) fn squash(outcome: &squash::Outcome, verbose: bool) -> String {
     let (of, old) = &outcome.of;
-    let Snapshot { id, series, stage, .. } = &outcome.snapshot;
+    let Snapshot {
+        id, series, stage, ..
+    } = &outcome.snapshot;
     if *id == of.id {
         return format!("snapshot {id} has one layer already: nothing to squash\n");
     }
-    let bytes = |layers: &[crate::store::LayerUse]| layers.iter().map(|layer| layer.blob.size_bytes).sum();
+    let bytes =
+        |layers: &[crate::store::LayerUse]| layers.iter().map(|layer| layer.blob.size_bytes).sum();
     let mut text = format!(
         "{series}@{stage} is snapshot {id}: {} of snapshot {} with {} are one now, the tree is the same\n",
         counted(old.len() as u64, "layer", "layers"),
         of.id,
         size(bytes(old)),
     );
-    outcome.layers.iter().for_each(|layer| push_layer(&mut text, layer, verbose));
+    outcome
+        .layers
+        .iter()
+        .for_each(|layer| push_layer(&mut text, layer, verbose));
     text
 }

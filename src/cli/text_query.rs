@@ -19,13 +19,23 @@ use std::fmt::Write as _;
 const FEW_PACKAGES: usize = 12;
 
 pub(super) fn explain(explained: &Explained, lists_all: bool, paint: Paint) -> String {
-    let mut text = format!("{}\n", paint.text(Colour::Bold, &about(&explained.snapshot)));
+    let mut text = format!(
+        "{}\n",
+        paint.text(Colour::Bold, &about(&explained.snapshot))
+    );
     for ExplainedLayer { layer, reason } in &explained.layers {
         let state = if layer.reused { "reused" } else { "new" };
         let digest = &layer.blob.digest.to_string()[..19];
         let (role, bytes) = (layer.role.name(), size(layer.blob.size_bytes));
-        let head = format!("{role:<6}  {state:<6}  {digest}  {bytes:>9}  {} entries", layer.layer.entries);
-        let colour = if layer.reused { Colour::Green } else { Colour::Yellow };
+        let head = format!(
+            "{role:<6}  {state:<6}  {digest}  {bytes:>9}  {} entries",
+            layer.layer.entries
+        );
+        let colour = if layer.reused {
+            Colour::Green
+        } else {
+            Colour::Yellow
+        };
         let _ = writeln!(text, "\n{}", paint.text(colour, &head));
         match reason {
             Reason::Reused(first) if first.id == explained.snapshot.id => {
@@ -35,7 +45,11 @@ pub(super) fn explain(explained: &Explained, lists_all: bool, paint: Paint) -> S
                 let _ = writeln!(text, "  written for {}", about(first));
             }
             Reason::New(novelty) => {
-                let Novelty { rule, against, cause } = &**novelty;
+                let Novelty {
+                    rule,
+                    against,
+                    cause,
+                } = &**novelty;
                 if let Some(rule) = rule {
                     let _ = writeln!(text, "  {}", rule_text(rule, layer.role));
                 }
@@ -49,28 +63,46 @@ pub(super) fn explain(explained: &Explained, lists_all: bool, paint: Paint) -> S
 }
 
 fn about(snapshot: &Snapshot) -> String {
-    let Snapshot { id, series, stage, run, created_s, .. } = snapshot;
-    format!("snapshot {id}, {series}@{stage} of {} (run {run})", rfc3339(*created_s))
+    let Snapshot {
+        id,
+        series,
+        stage,
+        run,
+        created_s,
+        ..
+    } = snapshot;
+    format!(
+        "snapshot {id}, {series}@{stage} of {} (run {run})",
+        rfc3339(*created_s)
+    )
 }
 
 fn rule_text(rule: &Rule, role: Role) -> String {
     let why = match rule {
         Rule::First => "there was none before".to_owned(),
         Rule::OtherPolicy(other) => format!("what there was has another policy: {}", about(other)),
-        Rule::LargeUpdate { update_bytes, base_bytes } => format!(
+        Rule::LargeUpdate {
+            update_bytes,
+            base_bytes,
+        } => format!(
             "an update would have had {}, {} of the last one's {}",
             size(*update_bytes),
             percent(*update_bytes, *base_bytes),
             size(*base_bytes)
         ),
-        Rule::DeadBase { dead_bytes, base_bytes } => format!(
+        Rule::DeadBase {
+            dead_bytes,
+            base_bytes,
+        } => format!(
             "{} of the last one's {} are no longer used, {}",
             size(*dead_bytes),
             size(*base_bytes),
             percent(*dead_bytes, *base_bytes)
         ),
         Rule::Squashed(of) => return format!("a base, squashed from the layers of {}", about(of)),
-        Rule::IdleWhiteout(path) => format!("the last one removes {path}, which is no longer below it"),
+        Rule::IdleWhiteout(path) => {
+            format!("the last one removes {path}, which is no longer below it")
+        }
         Rule::ManyLayers => "the image would have had too many layers".to_owned(),
         Rule::LostBlob => "a blob of what lies below was lost".to_owned(),
     };
@@ -79,7 +111,12 @@ fn rule_text(rule: &Rule, role: Role) -> String {
 
 fn against_text(against: &Against, cause: &Cause) -> String {
     let count = cause.files.len() as u64;
-    let others = |than: String| format!("{} as in {than}", counted(count, "path is not", "paths are not"));
+    let others = |than: String| {
+        format!(
+            "{} as in {than}",
+            counted(count, "path is not", "paths are not")
+        )
+    };
     match against {
         Against::Nothing => counted(count, "path", "paths"),
         Against::Below(None) => others("the layers below".to_owned()),
@@ -92,10 +129,22 @@ fn push_cause(text: &mut String, cause: &Cause, is_brief: bool, lists_all: bool,
     let compared = &cause.compared();
     let mut part = String::new();
     if is_brief && compared.packages.len() > FEW_PACKAGES {
-        let files: u64 = compared.packages.iter().map(|package| package.files()).sum();
-        let bytes: u64 = compared.packages.iter().map(|package| package.new_bytes).sum();
+        let files: u64 = compared
+            .packages
+            .iter()
+            .map(|package| package.files())
+            .sum();
+        let bytes: u64 = compared
+            .packages
+            .iter()
+            .map(|package| package.new_bytes)
+            .sum();
         let packages = compared.packages.len();
-        let _ = writeln!(part, "\n{files} files of {packages} packages, {}", size(bytes));
+        let _ = writeln!(
+            part,
+            "\n{files} files of {packages} packages, {}",
+            size(bytes)
+        );
     } else {
         push_packages(&mut part, compared, paint);
     }
@@ -104,22 +153,39 @@ fn push_cause(text: &mut String, cause: &Cause, is_brief: bool, lists_all: bool,
     if lists_all {
         push_files(&mut part, FILES, compared, paint, |_| true);
     } else if is_brief && left > FEW_PACKAGES {
-        let _ = writeln!(part, "\n{left} files that no package accounts for, {}", size(bytes_of(compared)));
+        let _ = writeln!(
+            part,
+            "\n{left} files that no package accounts for, {}",
+            size(bytes_of(compared))
+        );
     } else {
         push_files(&mut part, LEFT, compared, paint, is_left);
     }
     if cause.carried > 0 {
-        let entries = counted(cause.carried, "entry that is as it was", "entries that are as they were");
+        let entries = counted(
+            cause.carried,
+            "entry that is as it was",
+            "entries that are as they were",
+        );
         let _ = writeln!(part, "\n{entries}: above others, or linked to them");
     }
     for line in part.lines() {
-        let _ = if line.is_empty() { writeln!(text) } else { writeln!(text, "  {line}") };
+        let _ = if line.is_empty() {
+            writeln!(text)
+        } else {
+            writeln!(text, "  {line}")
+        };
     }
 }
 
 fn bytes_of(compared: &Compared) -> u64 {
-    let left = compared.files.iter().filter(|file| file.account.package_change.is_none());
-    left.filter_map(|file| compared.new_entry(file)).map(Entry::size_bytes).sum()
+    let left = compared
+        .files
+        .iter()
+        .filter(|file| file.account.package_change.is_none());
+    left.filter_map(|file| compared.new_entry(file))
+        .map(Entry::size_bytes)
+        .sum()
 }
 
 pub(super) fn which(which: &Which) -> String {
@@ -128,20 +194,32 @@ pub(super) fn which(which: &Which) -> String {
         let _ = writeln!(text, "{name:<8} {value}");
     };
     if which.owners.is_empty() {
-        let nobody =
-            if which.owners_are_known { "none" } else { "unknown: it was recorded before that was kept" };
+        let nobody = if which.owners_are_known {
+            "none"
+        } else {
+            "unknown: it was recorded before that was kept"
+        };
         field("package", nobody.to_owned());
     }
-    which.owners.iter().for_each(|owner| field("package", owner_text(owner)));
+    which
+        .owners
+        .iter()
+        .for_each(|owner| field("package", owner_text(owner)));
     field("entry", entry_text(&which.entry));
     let layer = &which.layer;
     let state = if layer.reused { "reused" } else { "new" };
-    field("layer", format!("{} {state} {}", layer.role.name(), layer.blob.digest));
+    field(
+        "layer",
+        format!("{} {state} {}", layer.role.name(), layer.blob.digest),
+    );
     let before = match &which.before {
         None => "the first of its stage".to_owned(),
         Some(Before::Nothing) => "before, it was not there".to_owned(),
         Some(Before::Another(what)) => {
-            format!("before, it differed in {}", what.names().collect::<Vec<_>>().join(", "))
+            format!(
+                "before, it differed in {}",
+                what.names().collect::<Vec<_>>().join(", ")
+            )
         }
     };
     field("since", format!("{}: {before}", about(&which.since)));
@@ -166,10 +244,18 @@ fn owner_text(owner: &OwnedBy) -> String {
 }
 
 fn entry_text(entry: &Entry) -> String {
-    let mut text =
-        format!("{} {}/{} {}", mode(entry).trim_end(), entry.uid, entry.gid, rfc3339(entry.mtime_s));
+    let mut text = format!(
+        "{} {}/{} {}",
+        mode(entry).trim_end(),
+        entry.uid,
+        entry.gid,
+        rfc3339(entry.mtime_s)
+    );
     match &entry.kind {
-        Kind::File { size_bytes, content } => {
+        Kind::File {
+            size_bytes,
+            content,
+        } => {
             let _ = write!(text, " {} blake3:{content}", size(*size_bytes));
         }
         Kind::Symlink(target) => {
@@ -187,7 +273,12 @@ pub(super) fn find(found: &Found) -> String {
     let head = |last: &str| ["ID", "SNAPSHOT", "TIME", last].map(str::to_owned);
     let row = |snapshot: &Snapshot, last: String| {
         let name = format!("{}@{}", snapshot.series, snapshot.stage);
-        [snapshot.id.to_string(), name, rfc3339(snapshot.created_s), last]
+        [
+            snapshot.id.to_string(),
+            name,
+            rfc3339(snapshot.created_s),
+            last,
+        ]
     };
     let mut rows = Vec::new();
     match found {
@@ -203,8 +294,14 @@ pub(super) fn find(found: &Found) -> String {
         }
         Found::Packages(packages) => {
             rows.push(head("PACKAGE"));
-            let name = |package: &crate::model::package::Package| printable(package.to_string().as_bytes());
-            rows.extend(packages.iter().map(|(snapshot, package)| row(snapshot, name(package))));
+            let name = |package: &crate::model::package::Package| {
+                printable(package.to_string().as_bytes())
+            };
+            rows.extend(
+                packages
+                    .iter()
+                    .map(|(snapshot, package)| row(snapshot, name(package))),
+            );
         }
     }
     table(&rows)

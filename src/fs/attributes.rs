@@ -75,7 +75,9 @@ impl Inode<'_> {
         let mode = Mode::from_raw_mode(u32::from(mode));
         match self {
             Self::Open(fd) => rustix::fs::fchmod(fd, mode),
-            Self::Named(handle) => rustix::fs::chmodat(CWD, handle_path(handle), mode, AtFlags::empty()),
+            Self::Named(handle) => {
+                rustix::fs::chmodat(CWD, handle_path(handle), mode, AtFlags::empty())
+            }
         }
     }
 
@@ -100,7 +102,9 @@ fn is_done(done: rustix::io::Result<()>) -> rustix::io::Result<bool> {
     match done {
         Ok(()) => Ok(true),
         // A number that the user namespace does not map is invalid (user_namespaces(7)).
-        Err(Errno::PERM | Errno::ACCESS | Errno::NOTSUP | Errno::INVAL | Errno::OVERFLOW) => Ok(false),
+        Err(Errno::PERM | Errno::ACCESS | Errno::NOTSUP | Errno::INVAL | Errno::OVERFLOW) => {
+            Ok(false)
+        }
         Err(e) => Err(e),
     }
 }
@@ -135,7 +139,9 @@ impl Writer<'_> {
             mode &= 0o700;
         }
         if is_chowned {
-            is_own = self.chown(inode, entry).map_err(failed("change the owner of"))?;
+            is_own = self
+                .chown(inode, entry)
+                .map_err(failed("change the owner of"))?;
         }
         let mut has_all = true;
         for name in removed {
@@ -154,7 +160,9 @@ impl Writer<'_> {
         let mut stat = self.stat(&inode.fd(), &entry.path)?;
         if is_own && (stat.uid, stat.gid) != (entry.uid, entry.gid) {
             // In a setgid directory, what is new has the directory's group.
-            is_own = self.chown(inode, entry).map_err(failed("change the owner of"))?;
+            is_own = self
+                .chown(inode, entry)
+                .map_err(failed("change the owner of"))?;
             has_all &= self.set_xattrs(inode, entry)?;
             wanted = wanted_mode(entry, is_own);
             stat = self.stat(&inode.fd(), &entry.path)?;
@@ -191,17 +199,37 @@ impl Writer<'_> {
 
     fn chown(&self, inode: &Inode, entry: &Entry) -> rustix::io::Result<bool> {
         let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
-        is_done(rustix::fs::chownat(inode.fd(), c"", Some(uid), Some(gid), AtFlags::EMPTY_PATH))
+        is_done(rustix::fs::chownat(
+            inode.fd(),
+            c"",
+            Some(uid),
+            Some(gid),
+            AtFlags::EMPTY_PATH,
+        ))
     }
 
     /// Tells whether it was set.
     pub(super) fn set_time(&self, inode: &Inode, entry: &Entry) -> Result<bool> {
         let times = Timestamps {
-            last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
-            last_modification: Timespec { tv_sec: entry.mtime_s, tv_nsec: 0 },
+            last_access: Timespec {
+                tv_sec: 0,
+                tv_nsec: UTIME_OMIT,
+            },
+            last_modification: Timespec {
+                tv_sec: entry.mtime_s,
+                tv_nsec: 0,
+            },
         };
-        is_done(rustix::fs::utimensat(inode.fd(), c"", &times, AtFlags::EMPTY_PATH))
-            .map_err(Error::io("set the time of", self.root.full_path(&entry.path)))
+        is_done(rustix::fs::utimensat(
+            inode.fd(),
+            c"",
+            &times,
+            AtFlags::EMPTY_PATH,
+        ))
+        .map_err(Error::io(
+            "set the time of",
+            self.root.full_path(&entry.path),
+        ))
     }
 
     /// Tells whether anything was changed.
@@ -222,15 +250,20 @@ impl Writer<'_> {
                 done => done,
             };
             let done = is_done(done);
-            is_bare &=
-                done.map_err(Error::io("remove an extended attribute of", self.root.full_path(path)))?;
+            is_bare &= done.map_err(Error::io(
+                "remove an extended attribute of",
+                self.root.full_path(path),
+            ))?;
         }
         Ok(is_bare)
     }
 
     pub(super) fn stat(&self, handle: &impl AsFd, path: &EntryPath) -> Result<Stat> {
-        let placed = place_of(handle.as_fd()).map_err(Error::io("stat", self.root.full_path(path)))?;
-        placed.stat.ok_or_else(|| Error::Changed(self.root.full_path(path)))
+        let placed =
+            place_of(handle.as_fd()).map_err(Error::io("stat", self.root.full_path(path)))?;
+        placed
+            .stat
+            .ok_or_else(|| Error::Changed(self.root.full_path(path)))
     }
 }
 
@@ -240,5 +273,9 @@ fn is_link(entry: &Entry) -> bool {
 
 /// A program that was to run with its owner's rights must not run with those of somebody else.
 fn wanted_mode(entry: &Entry, is_own: bool) -> u16 {
-    if is_own { entry.mode } else { entry.mode & !SET_IDS }
+    if is_own {
+        entry.mode
+    } else {
+        entry.mode & !SET_IDS
+    }
 }

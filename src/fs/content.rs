@@ -29,23 +29,52 @@ impl Root {
     }
 
     /// Opens a regular file that had `stat` when it was found. Fails with [`Error::Changed`] where it has another now.
-    pub fn open_unchanged<'r>(&'r self, path: &'r EntryPath, stat: &'r Stat) -> Result<Unchanged<'r>> {
+    pub fn open_unchanged<'r>(
+        &'r self,
+        path: &'r EntryPath,
+        stat: &'r Stat,
+    ) -> Result<Unchanged<'r>> {
         let handle = self.open_handle(path)?;
         if stat_of(self, &handle, path)? != *stat {
             return Err(Error::Changed(self.full_path(path)));
         }
         let content = self.content(self.reopen(&handle, path)?, stat.size_bytes, path)?;
-        Ok(Unchanged { root: self, path, stat, content })
+        Ok(Unchanged {
+            root: self,
+            path,
+            stat,
+            content,
+        })
     }
 
     /// Reads an open file that has this length. Fails where no file may be as long.
-    pub(super) fn content(&self, file: File, size_bytes: u64, path: &EntryPath) -> Result<Content<'_>> {
+    pub(super) fn content(
+        &self,
+        file: File,
+        size_bytes: u64,
+        path: &EntryPath,
+    ) -> Result<Content<'_>> {
         if size_bytes > LONGEST_FILE_BYTES {
             let reason = "it is longer than 1 TiB";
-            return Err(Error::Unrecordable { path: self.full_path(path), reason });
+            return Err(Error::Unrecordable {
+                path: self.full_path(path),
+                reason,
+            });
         }
-        let data_end = if size_bytes < SHORTEST_WITH_HOLES { size_bytes } else { 0 };
-        Ok(Content { root: self, file, size_bytes, position: 0, hole_end: 0, data_end, hole_bytes: 0 })
+        let data_end = if size_bytes < SHORTEST_WITH_HOLES {
+            size_bytes
+        } else {
+            0
+        };
+        Ok(Content {
+            root: self,
+            file,
+            size_bytes,
+            position: 0,
+            hole_end: 0,
+            data_end,
+            hole_bytes: 0,
+        })
     }
 }
 
@@ -75,7 +104,8 @@ impl Content<'_> {
 
     /// Finds the hole or the data at the present position.
     fn look_ahead(&mut self) -> io::Result<()> {
-        let end = |found: rustix::io::Result<u64>| found.unwrap_or(self.size_bytes).min(self.size_bytes);
+        let end =
+            |found: rustix::io::Result<u64>| found.unwrap_or(self.size_bytes).min(self.size_bytes);
         let data = match rustix::fs::seek(&self.file, SeekFrom::Data(self.position)) {
             Ok(data) => data.min(self.size_bytes),
             Err(Errno::NXIO) => self.size_bytes, // nothing but a hole
@@ -84,12 +114,18 @@ impl Content<'_> {
         if data > self.position {
             let bytes = data - self.position;
             self.hole_bytes += bytes;
-            let sum = self.root.hole_bytes.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
+            let sum = self
+                .root
+                .hole_bytes
+                .fetch_add(bytes, Ordering::Relaxed)
+                .saturating_add(bytes);
             if self.hole_bytes > LARGEST_HOLES_BYTES {
                 return Err(io::Error::other("its holes are longer than 64 GiB"));
             }
             if sum > LARGEST_HOLES_SUM_BYTES {
-                return Err(io::Error::other("the holes of all files are longer than 256 GiB"));
+                return Err(io::Error::other(
+                    "the holes of all files are longer than 256 GiB",
+                ));
             }
             self.hole_end = data;
             self.data_end = data;
@@ -104,7 +140,9 @@ impl Content<'_> {
     fn read_data(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let to_end = self.data_end - self.position;
         let is_last = self.data_end == self.size_bytes;
-        let most = usize::try_from(to_end + u64::from(is_last)).unwrap_or(usize::MAX).min(buffer.len());
+        let most = usize::try_from(to_end + u64::from(is_last))
+            .unwrap_or(usize::MAX)
+            .min(buffer.len());
         let count = self.file.read_at(&mut buffer[..most], self.position)?;
         if count as u64 > to_end {
             return Err(other_length());
@@ -137,7 +175,9 @@ impl Read for Content<'_> {
         if self.position >= self.hole_end {
             return self.read_data(buffer);
         }
-        let count = usize::try_from(self.hole_end - self.position).unwrap_or(usize::MAX).min(buffer.len());
+        let count = usize::try_from(self.hole_end - self.position)
+            .unwrap_or(usize::MAX)
+            .min(buffer.len());
         buffer[..count].fill(0);
         self.position += count as u64;
         if self.position == self.size_bytes {
@@ -154,7 +194,9 @@ pub(super) fn other_length() -> io::Error {
 
 /// Tells whether this is that error.
 pub(super) fn is_other_length(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(|inner| inner.is::<OtherLength>())
+    error
+        .get_ref()
+        .is_some_and(|inner| inner.is::<OtherLength>())
 }
 
 #[derive(Debug)]
@@ -226,9 +268,13 @@ mod tests {
     #[test]
     fn a_file_with_holes_reads_as_it_is_whatever_the_buffer() {
         let mebibyte = 1 << 20;
-        for data in
-            [&[][..], &[(0, 1)], &[(mebibyte, 5000)], &[(3 * mebibyte - 1, 1)], &[(0, 9), (70_000, 70_000)]]
-        {
+        for data in [
+            &[][..],
+            &[(0, 1)],
+            &[(mebibyte, 5000)],
+            &[(3 * mebibyte - 1, 1)],
+            &[(0, 9), (70_000, 70_000)],
+        ] {
             let (_directory, root, bytes) = holey(3 * mebibyte, data);
             for buffer_bytes in [1 << 12, 65_537, 8 << 20] {
                 let mut content = root.open_file(&path()).unwrap();

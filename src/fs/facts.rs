@@ -75,17 +75,27 @@ pub fn read_facts(
         }
         keep(number, facts);
     };
-    let mut cost = read_each(root, found, positions, &firsts, threads, read, &mut keep_each)?;
-    let (alike, unlike): (Vec<_>, Vec<_>) = others
-        .into_iter()
-        .partition(|(number, first)| found[positions[*number]].stat == found[positions[*first]].stat);
+    let mut cost = read_each(
+        root,
+        found,
+        positions,
+        &firsts,
+        threads,
+        read,
+        &mut keep_each,
+    )?;
+    let (alike, unlike): (Vec<_>, Vec<_>) = others.into_iter().partition(|(number, first)| {
+        found[positions[*number]].stat == found[positions[*first]].stat
+    });
     for (number, first) in alike {
         read(found[positions[number]].stat.size_bytes);
         keep(number, of_inodes.get(&first).cloned().unwrap_or_default());
     }
     // What has changed since is perhaps no longer the same inode.
     let unlike: Vec<usize> = unlike.into_iter().map(|(number, _)| number).collect();
-    cost.add(read_each(root, found, positions, &unlike, threads, read, &mut keep)?);
+    cost.add(read_each(
+        root, found, positions, &unlike, threads, read, &mut keep,
+    )?);
     Ok(cost)
 }
 
@@ -96,7 +106,11 @@ fn by_inode(found: &Paths, positions: &[usize]) -> (Vec<usize>, Vec<(usize, usiz
     for (number, position) in positions.iter().enumerate() {
         let Found { stat, covered, .. } = &found[*position];
         let may_be_known = stat.kind == StatKind::File && stat.nlink > 1 && covered.is_none();
-        let first = may_be_known.then(|| *first_names.entry((stat.device, stat.inode)).or_insert(number));
+        let first = may_be_known.then(|| {
+            *first_names
+                .entry((stat.device, stat.inode))
+                .or_insert(number)
+        });
         match first.filter(|first| *first != number) {
             Some(first) => others.push((number, first)),
             None => firsts.push(number),
@@ -127,10 +141,13 @@ fn read_each(
                 return Ok(done);
             };
             let one = &shared[positions[number]];
-            let (stat, facts) =
-                facts_of(root, one, &mut buffer).inspect_err(|_| failed.store(true, Ordering::Relaxed))?;
+            let (stat, facts) = facts_of(root, one, &mut buffer)
+                .inspect_err(|_| failed.store(true, Ordering::Relaxed))?;
             if facts.content.is_some() && stat.size_bytes > 0 {
-                done.cost.add(Cost { files: 1, bytes: stat.size_bytes });
+                done.cost.add(Cost {
+                    files: 1,
+                    bytes: stat.size_bytes,
+                });
                 read(stat.size_bytes);
             }
             done.facts.push((number, facts));
@@ -144,14 +161,25 @@ fn read_each(
         let handles: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
         handles
             .into_iter()
-            .map(|h| h.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .map(|h| {
+                h.join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            })
             .collect()
     });
     let mut cost = Cost::default();
     for done in all {
-        let Done { facts, changed, cost: read } = done?;
-        facts.into_iter().for_each(|(number, facts)| keep(number, facts));
-        changed.into_iter().for_each(|(position, stat)| found[position].stat = stat);
+        let Done {
+            facts,
+            changed,
+            cost: read,
+        } = done?;
+        facts
+            .into_iter()
+            .for_each(|(number, facts)| keep(number, facts));
+        changed
+            .into_iter()
+            .for_each(|(position, stat)| found[position].stat = stat);
         cost.add(read);
     }
     Ok(cost)
@@ -160,12 +188,19 @@ fn read_each(
 fn facts_of(root: &Root, found: &Found, buffer: &mut [u8]) -> Result<(Stat, Facts)> {
     if found.covered.is_some() {
         let content = (found.stat.kind == StatKind::File).then(|| hash_of(&blake3::Hasher::new()));
-        return Ok((found.stat.clone(), Facts { content, ..Facts::default() }));
+        return Ok((
+            found.stat.clone(),
+            Facts {
+                content,
+                ..Facts::default()
+            },
+        ));
     }
     for _ in 0..MOST_READS {
         let handle = root.open_handle(&found.path)?;
         let before = stat_of(root, &handle, &found.path)?;
-        let is_same_kind = std::mem::discriminant(&before.kind) == std::mem::discriminant(&found.stat.kind);
+        let is_same_kind =
+            std::mem::discriminant(&before.kind) == std::mem::discriminant(&found.stat.kind);
         if !is_same_kind || before.kind == StatKind::Directory && before != found.stat {
             break; // this needs another walk
         }
@@ -178,19 +213,34 @@ fn facts_of(root: &Root, found: &Found, buffer: &mut [u8]) -> Result<(Stat, Fact
                 let content = hash_content(root, content, &found.path, buffer)?;
                 is_of_its_length = content.is_some();
                 let content = content.unwrap_or(ContentHash::UNREAD);
-                Facts { content: Some(content), xattrs, ..Facts::default() }
+                Facts {
+                    content: Some(content),
+                    xattrs,
+                    ..Facts::default()
+                }
             }
             StatKind::Symlink => {
                 let target = rustix::fs::readlinkat(&handle, c"", Vec::new())
                     .map_err(|e| root.failed("read the link", &found.path, e))?;
                 let xattrs = handle_xattrs(root, &handle, &found.path)?;
-                Facts { target: target.into_bytes().into(), xattrs, ..Facts::default() }
+                Facts {
+                    target: target.into_bytes().into(),
+                    xattrs,
+                    ..Facts::default()
+                }
             }
-            _ => Facts { xattrs: handle_xattrs(root, &handle, &found.path)?, ..Facts::default() },
+            _ => Facts {
+                xattrs: handle_xattrs(root, &handle, &found.path)?,
+                ..Facts::default()
+            },
         };
         match stat_of(root, &handle, &found.path)? == before {
             true if is_of_its_length => return Ok((before, facts)),
-            true => return Err(Error::io("read", root.full_path(&found.path))(other_length())),
+            true => {
+                return Err(Error::io("read", root.full_path(&found.path))(
+                    other_length(),
+                ));
+            }
             false => {}
         }
     }
@@ -200,28 +250,36 @@ fn facts_of(root: &Root, found: &Found, buffer: &mut [u8]) -> Result<(Stat, Fact
 /// Asks about every directory once more. Fails with [`Error::Changed`] where one is not what it was when it was found:
 /// names may have come or gone since.
 pub fn check_directories(root: &Root, found: &Paths, threads: NonZeroUsize) -> Result<()> {
-    let is_entered = |found: &&Found| found.stat.kind == StatKind::Directory && found.covered.is_none();
-    let check =
-        |found: &Found| match stat_of(root, &root.open_handle(&found.path)?, &found.path)? == found.stat {
-            true => Ok(()),
-            false => Err(Error::Changed(root.full_path(&found.path))),
-        };
-    let check_all = |places: Range<usize>| found.range(places).filter(is_entered).try_for_each(check);
+    let is_entered =
+        |found: &&Found| found.stat.kind == StatKind::Directory && found.covered.is_none();
+    let check = |found: &Found| match stat_of(root, &root.open_handle(&found.path)?, &found.path)?
+        == found.stat
+    {
+        true => Ok(()),
+        false => Err(Error::Changed(root.full_path(&found.path))),
+    };
+    let check_all =
+        |places: Range<usize>| found.range(places).filter(is_entered).try_for_each(check);
     let part = found.len().div_ceil(threads.get()).max(1024);
     let check_all = &check_all;
     std::thread::scope(|scope| {
         let starts = (0..found.len()).step_by(part);
         let parts = starts.map(|start| start..found.len().min(start + part));
-        let parts: Vec<_> = parts.map(|part| scope.spawn(move || check_all(part))).collect();
-        parts
-            .into_iter()
-            .try_for_each(|part| part.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        let parts: Vec<_> = parts
+            .map(|part| scope.spawn(move || check_all(part)))
+            .collect();
+        parts.into_iter().try_for_each(|part| {
+            part.join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
     })
 }
 
 pub(super) fn stat_of(root: &Root, handle: &impl AsFd, path: &EntryPath) -> Result<Stat> {
     let placed = place_of(handle.as_fd()).map_err(|e| root.failed("stat", path, e))?;
-    placed.stat.ok_or_else(|| Error::Changed(root.full_path(path)))
+    placed
+        .stat
+        .ok_or_else(|| Error::Changed(root.full_path(path)))
 }
 
 /// Reads as much as the file had, so that one who keeps appending cannot keep us; `None` where it has more or less.
@@ -275,14 +333,20 @@ pub(super) fn hands_on_attributes(root: &Root, handle: &OwnedFd, path: &EntryPat
 
 /// Returns the names of the attributes of a handle that a tree can have and that may go from a directory to what is made in
 /// it. Those of users and of file capabilities never do (xattr(7), capabilities(7)).
-pub(super) fn inherited(root: &Root, handle: &impl AsFd, path: &EntryPath) -> Result<Vec<Box<[u8]>>> {
+pub(super) fn inherited(
+    root: &Root,
+    handle: &impl AsFd,
+    path: &EntryPath,
+) -> Result<Vec<Box<[u8]>>> {
     let link = handle_path(handle);
     let names = match grown(|buffer| rustix::fs::listxattr(&link, buffer)) {
         Err(Errno::NOTSUP) => return Ok(Vec::new()),
         names => names.map_err(|e| root.failed(READING_XATTRS, path, e))?,
     };
     let stays = |name: &[u8]| name.starts_with(b"user.") || name == b"security.capability";
-    let names = names.split(|b| *b == 0).filter(|name| !name.is_empty() && keeps_xattr(name) && !stays(name));
+    let names = names
+        .split(|b| *b == 0)
+        .filter(|name| !name.is_empty() && keeps_xattr(name) && !stays(name));
     Ok(names.map(Into::into).collect())
 }
 
@@ -295,7 +359,10 @@ fn xattrs(
         names => names?,
     };
     let mut pairs = Vec::new();
-    for name in names.split(|b| *b == 0).filter(|name| !name.is_empty() && keeps_xattr(name)) {
+    for name in names
+        .split(|b| *b == 0)
+        .filter(|name| !name.is_empty() && keeps_xattr(name))
+    {
         match grown(|buffer| get(name, buffer)) {
             Err(Errno::NODATA) => {} // removed meanwhile: the ctime tells
             value => pairs.push((name.into(), value?.into())),

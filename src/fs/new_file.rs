@@ -37,7 +37,9 @@ impl Writer<'_> {
     pub fn create(&mut self, entry: &Entry) -> Result<Option<NewFile>> {
         self.enter(&entry.path)?;
         let mode = self.first_mode(entry);
-        let Some(file) = self.make_file(&entry.path, mode)? else { return Ok(None) };
+        let Some(file) = self.make_file(&entry.path, mode)? else {
+            return Ok(None);
+        };
         self.begun(File::from(file), entry, mode, true).map(Some)
     }
 
@@ -48,7 +50,12 @@ impl Writer<'_> {
         if self.makes_unnamed {
             let mode = self.first_mode(entry);
             let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
-            match rustix::fs::openat(self.entered(), c".", flags, Mode::from_raw_mode(u32::from(mode))) {
+            match rustix::fs::openat(
+                self.entered(),
+                c".",
+                flags,
+                Mode::from_raw_mode(u32::from(mode)),
+            ) {
                 Ok(file) => return self.begun(File::from(file), entry, mode, false).map(Some),
                 Err(Errno::NOTSUP | Errno::ISDIR | Errno::INVAL | Errno::NOENT | Errno::NOSYS) => {
                     self.makes_unnamed = false;
@@ -60,9 +67,17 @@ impl Writer<'_> {
     }
 
     fn begun(&self, file: File, entry: &Entry, mode: u16, has_name: bool) -> Result<NewFile> {
-        let is_bare = !self.hands_on_attributes() || self.strip(&Inode::Open(file.as_fd()), &entry.path)?;
+        let is_bare =
+            !self.hands_on_attributes() || self.strip(&Inode::Open(file.as_fd()), &entry.path)?;
         let has_holes = entry.size_bytes() >= SHORTEST_WITH_HOLES;
-        Ok(NewFile { file, mode, written: 0, has_holes, has_name, is_bare })
+        Ok(NewFile {
+            file,
+            mode,
+            written: 0,
+            has_holes,
+            has_name,
+            is_bare,
+        })
     }
 
     /// Appends to a new file, and leaves holes where it is long and empty. `entry` is for errors. Tells whether the
@@ -111,7 +126,12 @@ impl Writer<'_> {
         for other in &names[1..] {
             has_names &= self.link(&new.file, other)?;
         }
-        let mut made = self.give(&Inode::Open(new.file.as_fd()), entry, &self.of_new(new.mode), &[])?;
+        let mut made = self.give(
+            &Inode::Open(new.file.as_fd()),
+            entry,
+            &self.of_new(new.mode),
+            &[],
+        )?;
         made.lack_if(!has_names, Lack::Names);
         made.lack_if(!new.is_bare, Lack::Xattr);
         Ok(Some(made))

@@ -16,7 +16,11 @@ impl Writer<'_> {
         let mut left = vec![(path.clone(), false)];
         while let Some((path, is_emptied)) = left.pop() {
             self.enter(&path)?;
-            let flags = if is_emptied { AtFlags::REMOVEDIR } else { AtFlags::empty() };
+            let flags = if is_emptied {
+                AtFlags::REMOVEDIR
+            } else {
+                AtFlags::empty()
+            };
             match rustix::fs::unlinkat(self.entered(), path.name(), flags) {
                 Ok(()) | Err(Errno::NOENT) => {}
                 Err(Errno::ISDIR) if !is_emptied => {
@@ -37,8 +41,9 @@ fn names_in(root: &Root, path: &EntryPath) -> Result<Vec<Vec<u8>>> {
         Errno::XDEV => Error::MountPoint(root.full_path(path)),
         e => Error::io("list", root.full_path(path))(e),
     };
-    let handle =
-        root.open_raw(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK).map_err(failed)?;
+    let handle = root
+        .open_raw(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK)
+        .map_err(failed)?;
     let mut buffer = [MaybeUninit::uninit(); 32 * 1024];
     let mut listing = RawDir::new(&handle, &mut buffer);
     let mut names = Vec::new();

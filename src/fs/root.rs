@@ -69,12 +69,24 @@ impl Root {
             Errno::NOTDIR => Error::NotADirectory(path.clone()),
             e => Error::io("open", &path)(e),
         })?;
-        let mount = place_of(handle.as_fd()).map_err(Error::io("stat", &path))?.mount;
+        let mount = place_of(handle.as_fd())
+            .map_err(Error::io("stat", &path))?
+            .mount;
         if mount == 0 {
-            return Err(Error::OldKernel { what: "the mount id in statx", since: "5.8" });
+            return Err(Error::OldKernel {
+                what: "the mount id in statx",
+                since: "5.8",
+            });
         }
-        let numbers = rustix::fs::open(NUMBERS, flags, Mode::empty()).map_err(Error::io("open", NUMBERS))?;
-        Ok(Self { path, handle, mount, numbers, hole_bytes: AtomicU64::new(0) })
+        let numbers =
+            rustix::fs::open(NUMBERS, flags, Mode::empty()).map_err(Error::io("open", NUMBERS))?;
+        Ok(Self {
+            path,
+            handle,
+            mount,
+            numbers,
+            hole_bytes: AtomicU64::new(0),
+        })
     }
 
     /// Returns the absolute path, without symlinks, by which the root was opened.
@@ -84,12 +96,19 @@ impl Root {
 
     /// Returns the path of an entry as the user knows it.
     pub fn full_path(&self, path: &EntryPath) -> PathBuf {
-        if path.is_root() { self.path.clone() } else { self.path.join(OsString::from_vec(path.slashed())) }
+        if path.is_root() {
+            self.path.clone()
+        } else {
+            self.path.join(OsString::from_vec(path.slashed()))
+        }
     }
 
     /// Tells whether something other than a directory is at `path`, reached without a symlink.
     pub fn has_file(&self, path: &EntryPath) -> bool {
-        let place = self.open_handle(path).ok().and_then(|handle| place_of(handle.as_fd()).ok());
+        let place = self
+            .open_handle(path)
+            .ok()
+            .and_then(|handle| place_of(handle.as_fd()).ok());
         place.is_some_and(|place| !place.is_directory)
     }
 
@@ -99,7 +118,10 @@ impl Root {
         let now = rustix::time::clock_gettime(ClockId::RealtimeCoarse);
         let is_remote = self.is_remote().map_err(Error::io("statfs", &self.path))?;
         let slack = if is_remote { REMOTE_SLACK_S } else { 0 };
-        Ok(Time { seconds: now.tv_sec - slack, nanos: now.tv_nsec as u32 })
+        Ok(Time {
+            seconds: now.tv_sec - slack,
+            nanos: now.tv_nsec as u32,
+        })
     }
 
     /// Tells whether the kernel writes to the root's disk by itself; where that is not known, another does.
@@ -130,31 +152,48 @@ impl Root {
     pub(super) fn reopen(&self, handle: &OwnedFd, path: &EntryPath) -> Result<File> {
         let number = DecInt::from_fd(handle);
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let open = |flags| rustix::fs::openat(&self.numbers, number.as_c_str(), flags, Mode::empty());
+        let open =
+            |flags| rustix::fs::openat(&self.numbers, number.as_c_str(), flags, Mode::empty());
         let opened = match open(flags | OFlags::NOATIME) {
             Err(Errno::PERM) => open(flags), // not its owner
             opened => opened,
         };
-        opened.map(File::from).map_err(|e| self.failed("open", path, e))
+        opened
+            .map(File::from)
+            .map_err(|e| self.failed("open", path, e))
     }
 
     fn open_beneath(&self, path: &EntryPath, flags: OFlags) -> Result<OwnedFd> {
         self.open_raw(path, flags).map_err(|e| match e {
-            Errno::NOSYS => Error::OldKernel { what: "openat2", since: "5.6" },
+            Errno::NOSYS => Error::OldKernel {
+                what: "openat2",
+                since: "5.6",
+            },
             e => self.failed("open", path, e),
         })
     }
 
     /// Opens a path that no link and no mount point is part of.
     pub(super) fn open_raw(&self, path: &EntryPath, flags: OFlags) -> rustix::io::Result<OwnedFd> {
-        let name = if path.is_root() { b".".to_vec() } else { path.slashed() };
+        let name = if path.is_root() {
+            b".".to_vec()
+        } else {
+            path.slashed()
+        };
         let mut above: Option<OwnedFd> = None;
         let mut rest = name.as_slice();
         // A system call takes no longer path, but one more from the handle of a directory on the way.
         while rest.len() >= PATH_MAX {
-            let end = rest[..PATH_MAX].iter().rposition(|b| *b == b'/').ok_or(Errno::NAMETOOLONG)?;
+            let end = rest[..PATH_MAX]
+                .iter()
+                .rposition(|b| *b == b'/')
+                .ok_or(Errno::NAMETOOLONG)?;
             let from = above.as_ref().unwrap_or(&self.handle).as_fd();
-            above = Some(open_part(from, &rest[..end], OFlags::PATH | OFlags::DIRECTORY)?);
+            above = Some(open_part(
+                from,
+                &rest[..end],
+                OFlags::PATH | OFlags::DIRECTORY,
+            )?);
             rest = &rest[end + 1..];
         }
         open_part(above.as_ref().unwrap_or(&self.handle).as_fd(), rest, flags)
@@ -165,9 +204,12 @@ impl Root {
     pub(super) fn failed(&self, action: &'static str, path: &EntryPath, errno: Errno) -> Error {
         let full = self.full_path(path);
         match errno {
-            Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV | Errno::AGAIN | Errno::STALE => {
-                Error::Changed(full)
-            }
+            Errno::NOENT
+            | Errno::NOTDIR
+            | Errno::LOOP
+            | Errno::XDEV
+            | Errno::AGAIN
+            | Errno::STALE => Error::Changed(full),
             errno => Error::io(action, full)(errno),
         }
     }
@@ -196,12 +238,24 @@ const WANTED: StatxFlags = StatxFlags::BASIC_STATS.union(StatxFlags::MNT_ID);
 
 /// Asks about an open handle.
 pub(super) fn place_of(handle: BorrowedFd) -> rustix::io::Result<Placed> {
-    rustix::fs::statx(handle, c"", AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW, WANTED).map(placed)
+    rustix::fs::statx(
+        handle,
+        c"",
+        AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW,
+        WANTED,
+    )
+    .map(placed)
 }
 
 /// Asks about a name in an open directory; a link is not followed and nothing is mounted for it.
 pub(super) fn place_in(directory: BorrowedFd, name: &std::ffi::CStr) -> rustix::io::Result<Placed> {
-    rustix::fs::statx(directory, name, AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT, WANTED).map(placed)
+    rustix::fs::statx(
+        directory,
+        name,
+        AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT,
+        WANTED,
+    )
+    .map(placed)
 }
 
 /// A socket has no stat: it is passed over.
@@ -211,7 +265,10 @@ fn placed(statx: Statx) -> Placed {
     } else {
         0
     };
-    let device = Device { major: statx.stx_rdev_major, minor: statx.stx_rdev_minor };
+    let device = Device {
+        major: statx.stx_rdev_major,
+        minor: statx.stx_rdev_minor,
+    };
     let kind = match rustix::fs::FileType::from_raw_mode(u32::from(statx.stx_mode)) {
         rustix::fs::FileType::Directory => Some(StatKind::Directory),
         rustix::fs::FileType::RegularFile => Some(StatKind::File),
@@ -221,7 +278,10 @@ fn placed(statx: Statx) -> Placed {
         rustix::fs::FileType::BlockDevice => Some(StatKind::BlockDevice(device)),
         _ => None,
     };
-    let time = |t: rustix::fs::StatxTimestamp| Time { seconds: t.tv_sec, nanos: t.tv_nsec };
+    let time = |t: rustix::fs::StatxTimestamp| Time {
+        seconds: t.tv_sec,
+        nanos: t.tv_nsec,
+    };
     let stat = kind.map(|kind| Stat {
         kind,
         mode: statx.stx_mode & 0o7777,
@@ -234,5 +294,9 @@ fn placed(statx: Statx) -> Placed {
         mtime: time(statx.stx_mtime),
         ctime: time(statx.stx_ctime),
     });
-    Placed { stat, mount, is_directory: kind == Some(StatKind::Directory) }
+    Placed {
+        stat,
+        mount,
+        is_directory: kind == Some(StatKind::Directory),
+    }
 }

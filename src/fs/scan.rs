@@ -81,7 +81,9 @@ impl Paths {
 
     /// Returns some of them in order.
     pub fn range(&self, places: Range<usize>) -> impl ExactSizeIterator<Item = &Found> + Clone {
-        self.order[places].iter().map(|(thread, at)| &self.found[*thread as usize][*at as usize])
+        self.order[places]
+            .iter()
+            .map(|(thread, at)| &self.found[*thread as usize][*at as usize])
     }
 
     /// Returns the place of the directory that holds the path at `at`; `None` for the root.
@@ -117,10 +119,16 @@ impl Paths {
         })
     }
 
-    fn position_among(&self, places: Range<usize>, key: &[u8]) -> std::result::Result<usize, usize> {
+    fn position_among(
+        &self,
+        places: Range<usize>,
+        key: &[u8],
+    ) -> std::result::Result<usize, usize> {
         let found = |&(thread, at): &(u32, u32)| &self.found[thread as usize][at as usize];
         let among = self.order[places.clone()].binary_search_by(|at| found(at).path.key().cmp(key));
-        among.map(|among| places.start + among).map_err(|among| places.start + among)
+        among
+            .map(|among| places.start + among)
+            .map_err(|among| places.start + among)
     }
 
     /// Returns the place of `path` in the order.
@@ -148,7 +156,10 @@ impl IndexMut<usize> for Paths {
 /// Takes paths in order.
 impl From<Vec<Found>> for Paths {
     fn from(found: Vec<Found>) -> Self {
-        Self { order: (0..found.len() as u32).map(|at| (0, at)).collect(), found: vec![found] }
+        Self {
+            order: (0..found.len() as u32).map(|at| (0, at)).collect(),
+            found: vec![found],
+        }
     }
 }
 
@@ -157,22 +168,36 @@ pub fn scan(root: &Root, rules: &Rules, threads: NonZeroUsize) -> Result<Scan> {
     let start = root.now()?;
     let handle = root.open_directory(&EntryPath::root())?;
     let top = place_of(handle.as_fd()).map_err(|e| root.failed("stat", &EntryPath::root(), e))?;
-    let stat = top.stat.ok_or_else(|| Error::NotADirectory(root.path().to_owned()))?;
-    let top = Found { path: EntryPath::root(), stat, covered: None };
+    let stat = top
+        .stat
+        .ok_or_else(|| Error::NotADirectory(root.path().to_owned()))?;
+    let top = Found {
+        path: EntryPath::root(),
+        stat,
+        covered: None,
+    };
 
     let (numbers, memory_bytes) = (AtomicUsize::new(1), AtomicUsize::new(0));
-    let queue = Queue::new(Directory { number: 0, path: EntryPath::root() });
+    let queue = Queue::new(Directory {
+        number: 0,
+        path: EntryPath::root(),
+    });
     let workers: Vec<Result<Walker>> = std::thread::scope(|scope| {
         let spawn = |_| {
             scope.spawn(|| {
                 let mut walker = Walker::new(root, rules, &numbers, &memory_bytes);
-                queue.work(|directory| walker.list(directory)).map(|()| walker)
+                queue
+                    .work(|directory| walker.list(directory))
+                    .map(|()| walker)
             })
         };
         let handles: Vec<_> = (0..threads.get()).map(spawn).collect();
         handles
             .into_iter()
-            .map(|h| h.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .map(|h| {
+                h.join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            })
             .collect()
     });
     let (mut sockets, mut found, mut listings) = (0, Vec::new(), Vec::new());
@@ -180,10 +205,19 @@ pub fn scan(root: &Root, rules: &Rules, threads: NonZeroUsize) -> Result<Scan> {
         let worker = worker?;
         sockets += worker.sockets;
         found.push(worker.found);
-        listings.extend(worker.listings.into_iter().map(|listing| (thread as u32, listing)));
+        listings.extend(
+            worker
+                .listings
+                .into_iter()
+                .map(|listing| (thread as u32, listing)),
+        );
     }
     listings.sort_unstable_by_key(|(_, listing)| listing.number);
-    Ok(Scan { found: in_path_order(top, found, &listings), sockets, start })
+    Ok(Scan {
+        found: in_path_order(top, found, &listings),
+        sockets,
+        start,
+    })
 }
 
 /// Puts in order what each directory holds: what is beneath a directory comes right after it. `listings`, each with the thread
@@ -192,7 +226,12 @@ fn in_path_order(top: Found, mut found: Vec<Vec<Found>>, listings: &[(u32, Listi
     let mut order = Vec::with_capacity(1 + found.iter().map(Vec::len).sum::<usize>());
     order.push((found.len() as u32, 0));
     let open = |number: usize| {
-        let (thread, Listing { found, first_below, .. }) = listings.get(number)?;
+        let (
+            thread,
+            Listing {
+                found, first_below, ..
+            },
+        ) = listings.get(number)?;
         Some((*thread, found.clone(), *first_below))
     };
     let mut opened: Vec<_> = open(0).into_iter().collect();
@@ -255,7 +294,16 @@ impl<'a> Walker<'a> {
         memory_bytes: &'a AtomicUsize,
     ) -> Self {
         let (found, listings, spare) = Default::default();
-        Self { root, rules, numbers, memory_bytes, found, listings, sockets: 0, spare }
+        Self {
+            root,
+            rules,
+            numbers,
+            memory_bytes,
+            found,
+            listings,
+            sockets: 0,
+            spare,
+        }
     }
 
     /// Lists a directory and returns those in it that are to be listed.
@@ -277,24 +325,38 @@ impl<'a> Walker<'a> {
 
     /// Fails where the root has more names than a tree may have: their memory would have no bound.
     fn weigh(&self, directory: &Directory, found: &[Found]) -> Result<()> {
-        let bytes = found.iter().map(|found| Entry::path_memory_bytes(&found.path)).sum();
+        let bytes = found
+            .iter()
+            .map(|found| Entry::path_memory_bytes(&found.path))
+            .sum();
         if self.memory_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > LARGEST_ENTRIES_BYTES {
             let reason = "the root has more names than a tree may have";
-            return Err(Error::Unrecordable { path: self.root.full_path(&directory.path), reason });
+            return Err(Error::Unrecordable {
+                path: self.root.full_path(&directory.path),
+                reason,
+            });
         }
         Ok(())
     }
 
     fn keep(&mut self, number: usize, mut found: Vec<Found>) -> Vec<Directory> {
         let entered = found.iter().filter(|found| found.is_entered());
-        let first_below = self.numbers.fetch_add(entered.clone().count(), Ordering::Relaxed);
-        let below =
-            entered.zip(first_below..).map(|(found, number)| Directory { number, path: found.path.clone() });
+        let first_below = self
+            .numbers
+            .fetch_add(entered.clone().count(), Ordering::Relaxed);
+        let below = entered.zip(first_below..).map(|(found, number)| Directory {
+            number,
+            path: found.path.clone(),
+        });
         let below = below.collect();
         let start = self.found.len() as u32;
         self.found.append(&mut found);
         self.spare = found;
-        self.listings.push(Listing { number, found: start..self.found.len() as u32, first_below });
+        self.listings.push(Listing {
+            number,
+            found: start..self.found.len() as u32,
+            first_below,
+        });
         below
     }
 
@@ -317,7 +379,10 @@ impl<'a> Walker<'a> {
             }
             if path.key().len() > LONGEST_PATH_BYTES {
                 let reason = "its path is longer than 16 KiB";
-                return Err(Error::Unrecordable { path: self.root.full_path(&path), reason });
+                return Err(Error::Unrecordable {
+                    path: self.root.full_path(&path),
+                    reason,
+                });
             }
             match place_in(handle.as_fd(), name) {
                 Err(Errno::NOENT) => return Ok(None),
@@ -338,10 +403,18 @@ impl<'a> Walker<'a> {
             false => (!self.root.is_own_mount(placed.mount)).then_some(Cover::Mount),
         };
         let stat = match covered {
-            Some(_) => covered_stat(if placed.is_directory { StatKind::Directory } else { StatKind::File }),
+            Some(_) => covered_stat(if placed.is_directory {
+                StatKind::Directory
+            } else {
+                StatKind::File
+            }),
             None => placed.stat?,
         };
-        Some(Found { path, stat, covered })
+        Some(Found {
+            path,
+            stat,
+            covered,
+        })
     }
 }
 
@@ -349,7 +422,11 @@ impl<'a> Walker<'a> {
 pub fn covered_stat(kind: StatKind) -> Stat {
     Stat {
         kind,
-        mode: if kind == StatKind::Directory { 0o755 } else { 0o644 },
+        mode: if kind == StatKind::Directory {
+            0o755
+        } else {
+            0o644
+        },
         uid: 0,
         gid: 0,
         nlink: 1,
@@ -375,8 +452,15 @@ struct State {
 
 impl Queue {
     fn new(first: Directory) -> Self {
-        let state = State { waiting: vec![first], working: 0, failed: false };
-        Self { state: Mutex::new(state), changed: Condvar::new() }
+        let state = State {
+            waiting: vec![first],
+            working: 0,
+            failed: false,
+        };
+        Self {
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+        }
     }
 
     /// Takes directories until none is left and nobody could add one, or until a thread failed.
@@ -387,12 +471,16 @@ impl Queue {
                 return Ok(());
             }
             let Some(directory) = state.waiting.pop() else {
-                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state = self
+                    .changed
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner);
                 continue;
             };
             state.working += 1;
             drop(state);
-            let listed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| list(&directory)));
+            let listed =
+                std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| list(&directory)));
             state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
             state.working -= 1;
             let listed = match listed {

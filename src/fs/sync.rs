@@ -12,7 +12,8 @@ const MOST_DIRTY_KIB: u64 = 64 << 10;
 /// Syncs the root's filesystem, unless much waits to be written or the disk is another machine's. Tells whether all that was
 /// written before is on the disk.
 pub fn sync_if_quick(root: &Root) -> bool {
-    let is_quick = || dirty_kib(&std::fs::read_to_string(MEMORY).ok()?).map(|kib| kib <= MOST_DIRTY_KIB);
+    let is_quick =
+        || dirty_kib(&std::fs::read_to_string(MEMORY).ok()?).map(|kib| kib <= MOST_DIRTY_KIB);
     let sync = || rustix::fs::syncfs(root.open_directory(&EntryPath::root()).ok()?).ok();
     root.is_local() && is_quick() == Some(true) && sync().is_some()
 }
@@ -32,9 +33,15 @@ mod tests {
 
     #[test]
     fn what_waits_to_be_written_is_read_from_what_the_kernel_tells() {
-        let told = "MemTotal:  8 kB\nDirty:     1200 kB\nWriteback:     34 kB\nWritebackTmp:   5 kB\n";
+        let told =
+            "MemTotal:  8 kB\nDirty:     1200 kB\nWriteback:     34 kB\nWritebackTmp:   5 kB\n";
         assert_eq!(dirty_kib(told), Some(1234));
-        for less in ["", "Dirty: 1 kB\n", "Dirty: x kB\nWriteback: 1 kB\n", "Dirty:\nWriteback: 1 kB\n"] {
+        for less in [
+            "",
+            "Dirty: 1 kB\n",
+            "Dirty: x kB\nWriteback: 1 kB\n",
+            "Dirty:\nWriteback: 1 kB\n",
+        ] {
             assert_eq!(dirty_kib(less), None, "{less:?}");
         }
     }

@@ -20,8 +20,14 @@ use std::path::Path;
 const UNFINISHED: Mode = Mode::RWXU;
 
 /// What a filesystem says of a name that it cannot have.
-const BAD_NAMES: &[Errno] =
-    &[Errno::NAMETOOLONG, Errno::INVAL, Errno::ILSEQ, Errno::NOTSUP, Errno::NOSYS, Errno::MLINK];
+const BAD_NAMES: &[Errno] = &[
+    Errno::NAMETOOLONG,
+    Errno::INVAL,
+    Errno::ILSEQ,
+    Errno::NOTSUP,
+    Errno::NOSYS,
+    Errno::MLINK,
+];
 
 /// One thread's way into a root: it knows the directory in which it was last.
 #[derive(Debug)]
@@ -56,13 +62,22 @@ pub(super) struct Before {
 impl<'r> Writer<'r> {
     /// Begins at no directory.
     pub fn new(root: &'r Root) -> Self {
-        let own = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-        Self { root, own, directory: None, makes_unnamed: true }
+        let own = (
+            rustix::process::geteuid().as_raw(),
+            rustix::process::getegid().as_raw(),
+        );
+        Self {
+            root,
+            own,
+            directory: None,
+            makes_unnamed: true,
+        }
     }
 
     /// Makes a directory that only its owner may enter, until it is finished. Tells whether the filesystem can have it.
     pub fn make_directory(&mut self, path: &EntryPath) -> Result<bool> {
-        let call = |directory: BorrowedFd, name: &[u8]| rustix::fs::mkdirat(directory, name, UNFINISHED);
+        let call =
+            |directory: BorrowedFd, name: &[u8]| rustix::fs::mkdirat(directory, name, UNFINISHED);
         if self.make("create", path, BAD_NAMES, call)?.is_none() {
             return Ok(false);
         }
@@ -76,19 +91,28 @@ impl<'r> Writer<'r> {
     /// Takes from the root itself, which was made just now, what the directory above handed on.
     pub fn strip_root(&self) -> Result<()> {
         let handle = self.handle(&EntryPath::root())?;
-        self.strip(&Inode::Named(&handle), &EntryPath::root()).map(drop)
+        self.strip(&Inode::Named(&handle), &EntryPath::root())
+            .map(drop)
     }
 
     /// The mode with which an inode is made, so that nobody may use it as long as it has another owner than it is to have, or
     /// what its directory hands on.
     pub(super) fn first_mode(&self, entry: &Entry) -> u16 {
-        let is_handed_on =
-            self.directory.as_ref().is_none_or(|at| at.hands_on_attributes || at.hands_on_group);
-        if is_handed_on || (entry.uid, entry.gid) != self.own { 0o600 } else { entry.mode & 0o777 }
+        let is_handed_on = self
+            .directory
+            .as_ref()
+            .is_none_or(|at| at.hands_on_attributes || at.hands_on_group);
+        if is_handed_on || (entry.uid, entry.gid) != self.own {
+            0o600
+        } else {
+            entry.mode & 0o777
+        }
     }
 
     pub(super) fn hands_on_attributes(&self) -> bool {
-        self.directory.as_ref().is_some_and(|at| at.hands_on_attributes)
+        self.directory
+            .as_ref()
+            .is_some_and(|at| at.hands_on_attributes)
     }
 
     /// Makes a symlink, FIFO or device with all of its names; `None` for one that this process may not make, or that the
@@ -100,12 +124,14 @@ impl<'r> Writer<'r> {
         let mode = Mode::from_raw_mode(u32::from(first_mode));
         let (file_type, device) = match &entry.kind {
             Kind::Symlink(_) => (FileType::Symlink, 0),
-            Kind::CharDevice(device) => {
-                (FileType::CharacterDevice, rustix::fs::makedev(device.major, device.minor))
-            }
-            Kind::BlockDevice(device) => {
-                (FileType::BlockDevice, rustix::fs::makedev(device.major, device.minor))
-            }
+            Kind::CharDevice(device) => (
+                FileType::CharacterDevice,
+                rustix::fs::makedev(device.major, device.minor),
+            ),
+            Kind::BlockDevice(device) => (
+                FileType::BlockDevice,
+                rustix::fs::makedev(device.major, device.minor),
+            ),
             _ => (FileType::Fifo, 0),
         };
         let call = |directory: BorrowedFd, name: &[u8]| match &entry.kind {
@@ -140,7 +166,11 @@ impl<'r> Writer<'r> {
     }
 
     pub(super) fn of_new(&self, mode: u16) -> Before {
-        Before { owner: self.own, mode, has_list: false }
+        Before {
+            owner: self.own,
+            mode,
+            has_list: false,
+        }
     }
 
     /// Gives what is at the path of `entry`, of the same type, its metadata. Extended attributes that it has too many go,
@@ -155,11 +185,16 @@ impl<'r> Writer<'r> {
         let is_kept = |name: &[u8]| entry.xattrs.get(name).is_some();
         let names = has.iter().map(|(name, _)| name);
         // A list that is to be another one goes first: with a new mask, the old one would say something else.
-        let is_replaced = |name: &[u8]| name == ACCESS_ACL && has.get(name) != entry.xattrs.get(name);
+        let is_replaced =
+            |name: &[u8]| name == ACCESS_ACL && has.get(name) != entry.xattrs.get(name);
         let is_gone = |name: &&[u8]| of_tree(name) && !is_kept(name) || is_replaced(name);
         let removed: Vec<&[u8]> = names.filter(is_gone).collect();
         let has_list = removed.contains(&ACCESS_ACL);
-        let before = Before { owner: (was.uid, was.gid), mode: was.mode, has_list };
+        let before = Before {
+            owner: (was.uid, was.gid),
+            mode: was.mode,
+            has_list,
+        };
         self.give(&Inode::Named(&handle), entry, &before, &removed)
     }
 
@@ -191,7 +226,8 @@ impl<'r> Writer<'r> {
 
     /// Makes a regular file; `None` where the filesystem cannot have its name.
     pub(super) fn make_file(&mut self, path: &EntryPath, mode: u16) -> Result<Option<OwnedFd>> {
-        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags =
+            OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mode = Mode::from_raw_mode(u32::from(mode));
         self.make("create", path, BAD_NAMES, |directory, name| {
             rustix::fs::openat(directory, name, flags, mode)
@@ -226,19 +262,32 @@ impl<'r> Writer<'r> {
     /// Opens the directory that holds `path`, unless it is open, and finds out what it hands on.
     pub(super) fn enter(&mut self, path: &EntryPath) -> Result<()> {
         let parent = path.parent_key().unwrap_or_default();
-        if self.directory.as_ref().is_none_or(|open| open.path.key() != parent) {
+        if self
+            .directory
+            .as_ref()
+            .is_none_or(|open| open.path.key() != parent)
+        {
             let parent = path.parent().unwrap_or_default();
-            let handle = self.root.open_raw(&parent, OFlags::PATH | OFlags::DIRECTORY);
+            let handle = self
+                .root
+                .open_raw(&parent, OFlags::PATH | OFlags::DIRECTORY);
             let handle = handle.map_err(|e| self.unreachable(&parent, e))?;
             let hands_on_attributes = hands_on_attributes(self.root, &handle, &parent)?;
             let hands_on_group = self.stat(&handle, &parent)?.mode & 0o2000 != 0;
-            self.directory = Some(Entered { path: parent, handle, hands_on_attributes, hands_on_group });
+            self.directory = Some(Entered {
+                path: parent,
+                handle,
+                hands_on_attributes,
+                hands_on_group,
+            });
         }
         Ok(())
     }
 
     pub(super) fn entered(&self) -> BorrowedFd<'_> {
-        self.directory.as_ref().map_or(CWD, |entered| entered.handle.as_fd())
+        self.directory
+            .as_ref()
+            .map_or(CWD, |entered| entered.handle.as_fd())
     }
 
     pub(super) fn unreachable(&self, path: &EntryPath, errno: Errno) -> Error {
@@ -251,7 +300,9 @@ impl<'r> Writer<'r> {
     }
 
     pub(super) fn handle(&self, path: &EntryPath) -> Result<OwnedFd> {
-        self.root.open_raw(path, OFlags::PATH).map_err(|e| self.unreachable(path, e))
+        self.root
+            .open_raw(path, OFlags::PATH)
+            .map_err(|e| self.unreachable(path, e))
     }
 }
 

@@ -93,7 +93,9 @@ impl Codec {
 
     /// Reads a layer's media type back.
     pub fn of_media_type(media_type: &str) -> Option<Self> {
-        Self::ALL.into_iter().find_map(|(codec, name)| (name == media_type).then_some(codec))
+        Self::ALL
+            .into_iter()
+            .find_map(|(codec, name)| (name == media_type).then_some(codec))
     }
 
     /// Tells by the first bytes of a blob how it is compressed (RFC 1952, RFC 8878); what is neither is taken as it is.
@@ -108,11 +110,17 @@ impl Codec {
     }
 
     /// Wraps `input` so that it gives the uncompressed bytes. `path` is for errors.
-    pub fn decoder<'r>(self, input: impl Read + Send + 'r, path: &Path) -> Result<Box<dyn Read + Send + 'r>> {
+    pub fn decoder<'r>(
+        self,
+        input: impl Read + Send + 'r,
+        path: &Path,
+    ) -> Result<Box<dyn Read + Send + 'r>> {
         Ok(match self {
             Self::None => Box::new(input),
             Self::Gzip => Box::new(MultiGzDecoder::new(input)),
-            Self::Zstd => Box::new(zstd::Decoder::new(input).map_err(Error::io("decompress", path))?),
+            Self::Zstd => {
+                Box::new(zstd::Decoder::new(input).map_err(Error::io("decompress", path))?)
+            }
         })
     }
 }
@@ -121,7 +129,9 @@ impl Codec {
 pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut compressed = Vec::new();
     let mut encoder = GzEncoder::new(bytes, flate2::Compression::default());
-    encoder.read_to_end(&mut compressed).expect("reading from memory cannot fail");
+    encoder
+        .read_to_end(&mut compressed)
+        .expect("reading from memory cannot fail");
     compressed
 }
 
@@ -136,7 +146,9 @@ mod tests {
         }
         assert_eq!(Compression::parse("gzip"), Ok(Compression::Gzip(6)));
         assert_eq!(Compression::parse("zstd"), Ok(Compression::default()));
-        for text in ["", "xz", "gzip:", "gzip:0", "gzip:10", "zstd:20", "none:1", "zstd:x"] {
+        for text in [
+            "", "xz", "gzip:", "gzip:0", "gzip:10", "zstd:20", "none:1", "zstd:x",
+        ] {
             assert!(Compression::parse(text).is_err(), "{text}");
         }
     }

@@ -24,11 +24,16 @@ pub fn read_files(
     let path = blob.path.to_owned();
     let result = with_members(blob, |reader| {
         while let Some(found) = reader.next_member().map_err(|e| unreadable(&path, e))? {
-            let FoundKind::File(size) = found.kind else { continue };
+            let FoundKind::File(size) = found.kind else {
+                continue;
+            };
             let Some(at) = EntryPath::from_slashed(&found.path).filter(|at| wants(at, size)) else {
                 continue;
             };
-            let mut content = Content { reader, failure: None };
+            let mut content = Content {
+                reader,
+                failure: None,
+            };
             let goes_on = take(&at, size, &mut content);
             if let Some(failure) = content.failure {
                 return Err(unreadable(&path, failure));
@@ -66,7 +71,9 @@ pub fn read_by_hash(
     mut take: impl FnMut(&mut Held) -> Result<bool>,
 ) -> Result<()> {
     let wants = |_: &EntryPath, size_bytes| wants(size_bytes);
-    read_files(blob, wants, |_, size_bytes, content| take(&mut Held::take(content, size_bytes)?))
+    read_files(blob, wants, |_, size_bytes, content| {
+        take(&mut Held::take(content, size_bytes)?)
+    })
 }
 
 /// A content that was put aside, so that its hash is known before it is used.
@@ -100,7 +107,9 @@ impl Held {
                 Ok(count) => {
                     hasher.update(&buffer[..count]);
                     match &mut place {
-                        HeldIn::Memory(bytes) => bytes.get_mut().extend_from_slice(&buffer[..count]),
+                        HeldIn::Memory(bytes) => {
+                            bytes.get_mut().extend_from_slice(&buffer[..count])
+                        }
                         HeldIn::File(file) => file.write_all(&buffer[..count]).map_err(scratch)?,
                     }
                 }
@@ -108,7 +117,11 @@ impl Held {
                 Err(_) => break,
             }
         }
-        Ok(Self { hash: ContentHash(*hasher.finalize().as_bytes()), size_bytes, place })
+        Ok(Self {
+            hash: ContentHash(*hasher.finalize().as_bytes()),
+            size_bytes,
+            place,
+        })
     }
 
     /// Returns the content from its beginning.
@@ -119,7 +132,8 @@ impl Held {
                 Ok(bytes)
             }
             HeldIn::File(file) => {
-                file.rewind().map_err(Error::io("read in", std::env::temp_dir()))?;
+                file.rewind()
+                    .map_err(Error::io("read in", std::env::temp_dir()))?;
                 Ok(file)
             }
         }

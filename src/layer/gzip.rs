@@ -29,7 +29,10 @@ impl Deflater {
         // One call must take all of the block: level 1 gives up to nine bits a byte, and the flush wants room.
         out.reserve(block.len() + (block.len() >> 3) + 1024);
         self.0.reset();
-        let status = self.0.compress_vec(block, out, FlushCompress::Sync).map_err(io::Error::other)?;
+        let status = self
+            .0
+            .compress_vec(block, out, FlushCompress::Sync)
+            .map_err(io::Error::other)?;
         let took_all = self.0.total_in() == block.len() as u64 && out.len() < out.capacity();
         match status {
             Status::Ok if took_all => Ok(crc),
@@ -50,6 +53,11 @@ impl Member {
 
     /// Returns the last bytes.
     pub(super) fn trailer(&self) -> Vec<u8> {
-        [&LAST_BLOCK[..], &self.0.sum().to_le_bytes(), &self.0.amount().to_le_bytes()].concat()
+        [
+            &LAST_BLOCK[..],
+            &self.0.sum().to_le_bytes(),
+            &self.0.amount().to_le_bytes(),
+        ]
+        .concat()
     }
 }

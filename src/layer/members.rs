@@ -21,11 +21,18 @@ impl Members {
     /// Tells whether the content of `entry` must follow its header.
     pub(super) fn has_content(&self, entry: &Entry) -> bool {
         matches!(entry.kind, Kind::File { .. })
-            && entry.group.is_none_or(|group| !self.first_names.contains_key(&group))
+            && entry
+                .group
+                .is_none_or(|group| !self.first_names.contains_key(&group))
     }
 
     /// Appends the header of `entry`, which has `xattrs`, to `out`.
-    pub(super) fn write_entry(&mut self, entry: &Entry, xattrs: &Xattrs, out: &mut Vec<u8>) -> Result<()> {
+    pub(super) fn write_entry(
+        &mut self,
+        entry: &Entry,
+        xattrs: &Xattrs,
+        out: &mut Vec<u8>,
+    ) -> Result<()> {
         let path = member_path(entry);
         let mut linked_to = None;
         if let Some(group) = entry.group {
@@ -41,12 +48,32 @@ impl Members {
             (None, Kind::Symlink(target)) => MemberKind::Symlink(target),
             (None, Kind::Fifo) => MemberKind::Fifo,
             (None, Kind::CharDevice(device)) => MemberKind::CharDevice(device.major, device.minor),
-            (None, Kind::BlockDevice(device)) => MemberKind::BlockDevice(device.major, device.minor),
+            (None, Kind::BlockDevice(device)) => {
+                MemberKind::BlockDevice(device.major, device.minor)
+            }
         };
-        let records =
-            if matches!(kind, MemberKind::Link(_)) { Vec::new() } else { xattr_records(entry, xattrs)? };
-        let Entry { mode, uid, gid, mtime_s, .. } = *entry;
-        Member { path: &path, kind, mode, uid, gid, mtime_s, records }.write_header(out)
+        let records = if matches!(kind, MemberKind::Link(_)) {
+            Vec::new()
+        } else {
+            xattr_records(entry, xattrs)?
+        };
+        let Entry {
+            mode,
+            uid,
+            gid,
+            mtime_s,
+            ..
+        } = *entry;
+        Member {
+            path: &path,
+            kind,
+            mode,
+            uid,
+            gid,
+            mtime_s,
+            records,
+        }
+        .write_header(out)
     }
 }
 
@@ -73,7 +100,10 @@ fn xattr_records(entry: &Entry, xattrs: &Xattrs) -> Result<Vec<(Vec<u8>, Vec<u8>
     let record = |(name, value): (&[u8], &[u8])| {
         if name.contains(&b'=') {
             let reason = "the name of an extended attribute holds =";
-            return Err(Error::Unpackable { path: shown_path(&entry.path), reason });
+            return Err(Error::Unpackable {
+                path: shown_path(&entry.path),
+                reason,
+            });
         }
         Ok(([b"SCHILY.xattr.", name].concat(), value.to_vec()))
     };

@@ -67,10 +67,17 @@ pub fn pack(
                     blocks.push(&header)?;
                 }
                 Item::Entry(entry) => match &entry.kind {
-                    Kind::File { size_bytes, content } if members.has_content(entry) => {
+                    Kind::File {
+                        size_bytes,
+                        content,
+                    } if members.has_content(entry) => {
                         let file = Open::of(entry, content, contents)?;
                         members.write_entry(entry, file.xattrs(entry), &mut header)?;
-                        weight.add(&entry.path, entry.memory_bytes() + file.late_bytes(), &header)?;
+                        weight.add(
+                            &entry.path,
+                            entry.memory_bytes() + file.late_bytes(),
+                            &header,
+                        )?;
                         blocks.push(&header)?;
                         push_content(blocks, file, entry, *size_bytes, contents)?;
                     }
@@ -97,9 +104,14 @@ impl Weight {
     fn add(&mut self, path: &EntryPath, memory_bytes: usize, header: &[u8]) -> Result<()> {
         self.memory_bytes = self.memory_bytes.saturating_add(memory_bytes);
         self.extended_bytes += header.len() as u64;
-        if self.memory_bytes > LARGEST_ENTRIES_BYTES || self.extended_bytes > LARGEST_EXTENDED_SUM_BYTES {
+        if self.memory_bytes > LARGEST_ENTRIES_BYTES
+            || self.extended_bytes > LARGEST_EXTENDED_SUM_BYTES
+        {
             let reason = "what comes before has all the names and attributes that a layer may have";
-            return Err(Error::Unpackable { path: shown_path(path), reason });
+            return Err(Error::Unpackable {
+                path: shown_path(path),
+                reason,
+            });
         }
         Ok(())
     }
@@ -201,8 +213,16 @@ pub fn repack(
     out: &mut (impl Write + Send),
     out_path: &Path,
 ) -> Result<Compressed> {
-    let Source { input, path, codec, diff_id, tar_bytes } = source;
-    let mut input = codec.decoder(input, path)?.take(tar_bytes.saturating_add(1));
+    let Source {
+        input,
+        path,
+        codec,
+        diff_id,
+        tar_bytes,
+    } = source;
+    let mut input = codec
+        .decoder(input, path)?
+        .take(tar_bytes.saturating_add(1));
     let packed = stream::compress(compression, threads, out, out_path, |blocks| {
         loop {
             match input.read(blocks.free()) {
@@ -218,7 +238,10 @@ pub fn repack(
         }
     })?;
     if packed.diff_id != diff_id {
-        return Err(Error::damaged(path, format!("its content is {} and not {diff_id}", packed.diff_id)));
+        return Err(Error::damaged(
+            path,
+            format!("its content is {} and not {diff_id}", packed.diff_id),
+        ));
     }
     Ok(packed)
 }
@@ -230,11 +253,20 @@ mod tests {
     #[test]
     fn a_layer_has_no_more_names_and_attributes_than_readers_take() {
         let path = EntryPath::from_slashed(b"d/f").unwrap();
-        let mut weight = Weight { memory_bytes: LARGEST_ENTRIES_BYTES - 10, extended_bytes: 0 };
+        let mut weight = Weight {
+            memory_bytes: LARGEST_ENTRIES_BYTES - 10,
+            extended_bytes: 0,
+        };
         weight.add(&path, 10, &[]).unwrap();
         let error = weight.add(&path, 1, &[]).unwrap_err().to_string();
-        assert!(error.starts_with("/d/f cannot be put into a layer"), "{error}");
-        let mut weight = Weight { memory_bytes: 0, extended_bytes: LARGEST_EXTENDED_SUM_BYTES - 512 };
+        assert!(
+            error.starts_with("/d/f cannot be put into a layer"),
+            "{error}"
+        );
+        let mut weight = Weight {
+            memory_bytes: 0,
+            extended_bytes: LARGEST_EXTENDED_SUM_BYTES - 512,
+        };
         weight.add(&path, 1, &[0; 512]).unwrap();
         assert!(weight.add(&path, 1, &[0; 512]).is_err());
     }
@@ -247,13 +279,32 @@ mod tests {
         let bomb = bomb.finish().unwrap();
         let repacked = |tar_bytes, diff_id| {
             let path = Path::new("/store/blob");
-            let source = Source { input: Box::new(&bomb[..]), path, codec: Codec::Zstd, diff_id, tar_bytes };
+            let source = Source {
+                input: Box::new(&bomb[..]),
+                path,
+                codec: Codec::Zstd,
+                diff_id,
+                tar_bytes,
+            };
             let mut out = Vec::new();
-            let done = repack(source, Compression::None, NonZeroUsize::MIN, &mut out, Path::new("out"));
-            (done.map(|packed| packed.tar_bytes).map_err(|e| e.to_string()), out.len())
+            let done = repack(
+                source,
+                Compression::None,
+                NonZeroUsize::MIN,
+                &mut out,
+                Path::new("out"),
+            );
+            (
+                done.map(|packed| packed.tar_bytes)
+                    .map_err(|e| e.to_string()),
+                out.len(),
+            )
         };
         let (error, written) = repacked(2, DiffId([0; 32]));
-        assert_eq!(error.unwrap_err(), "/store/blob is damaged: it unpacks to more than 2 bytes");
+        assert_eq!(
+            error.unwrap_err(),
+            "/store/blob is damaged: it unpacks to more than 2 bytes"
+        );
         assert!(written <= 2 << 20, "{written}");
     }
 }

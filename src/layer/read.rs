@@ -48,7 +48,10 @@ pub fn read_exactly(blob: Blob, expected: Unpacked, keep: &mut Keep) -> Result<(
 fn read_as(blob: Blob, expected: Option<Unpacked>, keep: &mut Keep) -> Result<(LayerItems, u64)> {
     let path = blob.path.to_owned();
     with_members_of(blob, expected, |reader| {
-        let mut gathering = Gathering { most_bytes: LARGEST_ENTRIES_BYTES, ..Gathering::default() };
+        let mut gathering = Gathering {
+            most_bytes: LARGEST_ENTRIES_BYTES,
+            ..Gathering::default()
+        };
         let mut buffer = vec![0; BUFFER_BYTES];
         while let Some(found) = reader.next_member().map_err(|e| unreadable(&path, e))? {
             let bad = |what: &'static str| Error::BadLayer {
@@ -56,7 +59,8 @@ fn read_as(blob: Blob, expected: Option<Unpacked>, keep: &mut Keep) -> Result<(L
                 member: shown(&found.path),
                 what: what.to_owned(),
             };
-            let at = EntryPath::from_slashed(&found.path).ok_or_else(|| bad("leads out of the root"))?;
+            let at =
+                EntryPath::from_slashed(&found.path).ok_or_else(|| bad("leads out of the root"))?;
             let content = match found.kind {
                 FoundKind::File(size) if !is_whiteout(&at) => {
                     let mut out = keep(&at, size)?;
@@ -86,9 +90,11 @@ impl Whole for LayerItems {
 pub(super) fn unreadable(path: &Path, error: TarError) -> Error {
     match error {
         TarError::Io(source) => Error::damaged(path, source.to_string()),
-        TarError::Malformed { what, path: member } => {
-            Error::BadLayer { path: path.to_owned(), member: shown(&member), what: what.to_owned() }
-        }
+        TarError::Malformed { what, path: member } => Error::BadLayer {
+            path: path.to_owned(),
+            member: shown(&member),
+            what: what.to_owned(),
+        },
     }
 }
 
@@ -155,7 +161,12 @@ impl Gathering {
             _ => b"",
         };
         // A whiteout has more than the path that it is about.
-        let longest = LONGEST_PATH_BYTES + if is_whiteout(&path) { WHITEOUT.len() } else { 0 };
+        let longest = LONGEST_PATH_BYTES
+            + if is_whiteout(&path) {
+                WHITEOUT.len()
+            } else {
+                0
+            };
         if path.key().len() > longest || target.len() > LONGEST_PATH_BYTES {
             return Err("is too long");
         }
@@ -168,7 +179,9 @@ impl Gathering {
             return self.add_whiteout(&path);
         }
         self.follow(&path);
-        let Some(entry) = self.entry(path, found, content)? else { return self.weigh(name_bytes) };
+        let Some(entry) = self.entry(path, found, content)? else {
+            return self.weigh(name_bytes);
+        };
         self.weigh(entry.memory_bytes())?;
         if !entry.is_directory() {
             self.remove_beneath(&entry.path);
@@ -185,7 +198,11 @@ impl Gathering {
 
     fn weigh(&mut self, bytes: usize) -> std::result::Result<(), &'static str> {
         self.memory_bytes += bytes;
-        if self.memory_bytes > self.most_bytes { Err("is one more than any root has") } else { Ok(()) }
+        if self.memory_bytes > self.most_bytes {
+            Err("is one more than any root has")
+        } else {
+            Ok(())
+        }
     }
 
     fn add_whiteout(&mut self, path: &EntryPath) -> std::result::Result<(), &'static str> {
@@ -213,25 +230,34 @@ impl Gathering {
         content: Option<ContentHash>,
     ) -> std::result::Result<Option<Entry>, &'static str> {
         let kind = match &found.kind {
-            FoundKind::File(size_bytes) => {
-                Kind::File { size_bytes: *size_bytes, content: content.ok_or("has no content")? }
-            }
+            FoundKind::File(size_bytes) => Kind::File {
+                size_bytes: *size_bytes,
+                content: content.ok_or("has no content")?,
+            },
             FoundKind::Symlink(target) => Kind::Symlink(target.as_slice().into()),
             FoundKind::Directory => Kind::Directory,
             FoundKind::Fifo => Kind::Fifo,
             FoundKind::CharDevice(0, 0) => {
                 return Err("is the character device 0:0, a whiteout of overlayfs");
             }
-            FoundKind::CharDevice(major, minor) => Kind::CharDevice(Device { major: *major, minor: *minor }),
-            FoundKind::BlockDevice(major, minor) => {
-                Kind::BlockDevice(Device { major: *major, minor: *minor })
-            }
+            FoundKind::CharDevice(major, minor) => Kind::CharDevice(Device {
+                major: *major,
+                minor: *minor,
+            }),
+            FoundKind::BlockDevice(major, minor) => Kind::BlockDevice(Device {
+                major: *major,
+                minor: *minor,
+            }),
             FoundKind::Link(target) => return self.link(path, target),
         };
         let xattrs = found.xattrs.iter().filter(|(name, _)| keeps_xattr(name));
         let xattrs = xattrs.map(|(name, value)| (name.as_slice().into(), value.as_slice().into()));
         Ok(Some(Entry {
-            mode: if matches!(kind, Kind::Symlink(_)) { 0o777 } else { found.mode },
+            mode: if matches!(kind, Kind::Symlink(_)) {
+                0o777
+            } else {
+                found.mode
+            },
             uid: found.uid,
             gid: found.gid,
             mtime_s: found.mtime_s,
@@ -243,8 +269,13 @@ impl Gathering {
     }
 
     /// A link is the inode of the name that came before it.
-    fn link(&mut self, path: EntryPath, target: &[u8]) -> std::result::Result<Option<Entry>, &'static str> {
-        let target = EntryPath::from_slashed(target).ok_or("is a link that leads out of the root")?;
+    fn link(
+        &mut self,
+        path: EntryPath,
+        target: &[u8],
+    ) -> std::result::Result<Option<Entry>, &'static str> {
+        let target =
+            EntryPath::from_slashed(target).ok_or("is a link that leads out of the root")?;
         if target == path {
             return Err("is a link to itself");
         }
@@ -257,19 +288,31 @@ impl Gathering {
         if inode.is_directory() {
             return Err("is a link to a directory");
         }
-        self.is_out_of_order |= inode.group.is_some_and(|group| self.firsts.get(&group) != Some(&target));
+        self.is_out_of_order |= inode
+            .group
+            .is_some_and(|group| self.firsts.get(&group) != Some(&target));
         let group = *inode.group.get_or_insert_with(|| {
             self.groups += 1;
             Group(self.groups - 1)
         });
         self.firsts.entry(group).or_insert(target);
-        Ok(Some(Entry { path, group: Some(group), ..inode.clone() }))
+        Ok(Some(Entry {
+            path,
+            group: Some(group),
+            ..inode.clone()
+        }))
     }
 
     fn remove_beneath(&mut self, path: &EntryPath) {
-        let beneath = self.entries.range(path.clone()..).skip_while(|(at, _)| *at == path);
-        let beneath: Vec<EntryPath> =
-            beneath.map(|(at, _)| at).take_while(|at| at.is_beneath(path)).cloned().collect();
+        let beneath = self
+            .entries
+            .range(path.clone()..)
+            .skip_while(|(at, _)| *at == path);
+        let beneath: Vec<EntryPath> = beneath
+            .map(|(at, _)| at)
+            .take_while(|at| at.is_beneath(path))
+            .cloned()
+            .collect();
         for at in beneath {
             self.entries.remove(&at);
         }
@@ -277,7 +320,14 @@ impl Gathering {
 
     /// Fails with the path where something lies beneath what is no directory.
     fn finish(self) -> std::result::Result<LayerItems, (EntryPath, &'static str)> {
-        let Self { entries, whiteouts, opaque, links_below, is_out_of_order, .. } = self;
+        let Self {
+            entries,
+            whiteouts,
+            opaque,
+            links_below,
+            is_out_of_order,
+            ..
+        } = self;
         let mut above: Option<&Entry> = None;
         for entry in entries.values() {
             match above {
@@ -288,7 +338,8 @@ impl Gathering {
                 _ => {}
             }
         }
-        let mut items: Vec<Laid> = Vec::with_capacity(entries.len() + whiteouts.len() + opaque.len());
+        let mut items: Vec<Laid> =
+            Vec::with_capacity(entries.len() + whiteouts.len() + opaque.len());
         items.extend(whiteouts.into_iter().map(Laid::Whiteout));
         items.extend(opaque.into_iter().map(Laid::Opaque));
         items.extend(entries.into_values().map(Laid::Entry));
@@ -311,7 +362,10 @@ mod tests {
     fn archive(members: &[(&str, MemberKind)]) -> Vec<u8> {
         let mut bytes = Vec::new();
         for (path, kind) in members {
-            let member = Member { kind: *kind, ..Member::file(path.as_bytes(), 0) };
+            let member = Member {
+                kind: *kind,
+                ..Member::file(path.as_bytes(), 0)
+            };
             member.write_header(&mut bytes).unwrap();
             if let MemberKind::File(size) = kind {
                 bytes.extend(vec![b'x'; *size as usize]);
@@ -324,7 +378,11 @@ mod tests {
 
     fn items_of(bytes: &[u8]) -> Result<LayerItems> {
         let digest = Digest(Sha256::digest(bytes).into());
-        let blob = Blob { input: Box::new(bytes), path: Path::new("blob"), digest };
+        let blob = Blob {
+            input: Box::new(bytes),
+            path: Path::new("blob"),
+            digest,
+        };
         read(blob, &mut |_, _| Ok(None))
     }
 
@@ -333,10 +391,19 @@ mod tests {
             Laid::Whiteout(path) => format!("-{path}"),
             Laid::Opaque(path) => format!("={path}"),
             Laid::Entry(entry) => {
-                format!("{}{}", entry.path, entry.group.map_or(String::new(), |g| format!(" #{}", g.0)))
+                format!(
+                    "{}{}",
+                    entry.path,
+                    entry.group.map_or(String::new(), |g| format!(" #{}", g.0))
+                )
             }
         };
-        items_of(&archive(members)).unwrap().items.iter().map(show).collect()
+        items_of(&archive(members))
+            .unwrap()
+            .items
+            .iter()
+            .map(show)
+            .collect()
     }
 
     fn error_of(members: &[(&str, MemberKind)]) -> String {
@@ -356,36 +423,74 @@ mod tests {
             ("d/.wh..wh.plnk", File(0)),
             ("", Directory),
         ];
-        let members: Vec<_> = members.into_iter().filter(|(path, _)| !path.is_empty()).collect();
+        let members: Vec<_> = members
+            .into_iter()
+            .filter(|(path, _)| !path.is_empty())
+            .collect();
         assert_eq!(shown_items(&members), ["=/d", "/d", "-/d/x", "/d/x", "/z"]);
     }
 
     #[test]
     fn links_are_one_inode_and_a_link_to_nothing_here_is_to_a_layer_below() {
-        let members = [("a", File(1)), ("b", Link(b"./a")), ("c", Link(b"b")), ("d", Link(b"/below/x"))];
+        let members = [
+            ("a", File(1)),
+            ("b", Link(b"./a")),
+            ("c", Link(b"b")),
+            ("d", Link(b"/below/x")),
+        ];
         assert_eq!(shown_items(&members), ["/a #0", "/b #0", "/c #0"]);
         let items = items_of(&archive(&members)).unwrap();
-        let links: Vec<_> = items.links_below.iter().map(|(at, to)| format!("{at} {to}")).collect();
+        let links: Vec<_> = items
+            .links_below
+            .iter()
+            .map(|(at, to)| format!("{at} {to}"))
+            .collect();
         assert_eq!(links, ["/d /below/x"]);
     }
 
     #[test]
     fn of_two_members_with_one_path_the_later_counts() {
-        assert_eq!(shown_items(&[("a/", Directory), ("a/x", File(1)), ("a", File(1))]), ["/a"]);
-        let items = items_of(&archive(&[("a", File(1)), ("a", Symlink(b"t"))])).unwrap().items;
-        assert!(matches!(&items[..], [Laid::Entry(Entry { kind: Kind::Symlink(_), .. })]));
+        assert_eq!(
+            shown_items(&[("a/", Directory), ("a/x", File(1)), ("a", File(1))]),
+            ["/a"]
+        );
+        let items = items_of(&archive(&[("a", File(1)), ("a", Symlink(b"t"))]))
+            .unwrap()
+            .items;
+        assert!(matches!(
+            &items[..],
+            [Laid::Entry(Entry {
+                kind: Kind::Symlink(_),
+                ..
+            })]
+        ));
     }
 
     #[test]
     fn what_no_layer_may_hold_is_refused_with_its_path() {
         for (members, text) in [
-            (vec![("a/../../x", File(0))], "a/../../x: leads out of the root"),
+            (
+                vec![("a/../../x", File(0))],
+                "a/../../x: leads out of the root",
+            ),
             (vec![("a", Link(b"../x"))], "a: is a link that leads out"),
             (vec![("a", Link(b"a"))], "a: is a link to itself"),
-            (vec![("d/", Directory), ("a", Link(b"d"))], "a: is a link to a directory"),
-            (vec![("a", File(0)), ("a/b", File(0))], "/a/b: lies beneath what is no directory"),
-            (vec![("d/.wh.", File(0))], "d/.wh.: is a whiteout of nothing"),
-            (vec![("n", MemberKind::CharDevice(0, 0))], "n: is the character device 0:0"),
+            (
+                vec![("d/", Directory), ("a", Link(b"d"))],
+                "a: is a link to a directory",
+            ),
+            (
+                vec![("a", File(0)), ("a/b", File(0))],
+                "/a/b: lies beneath what is no directory",
+            ),
+            (
+                vec![("d/.wh.", File(0))],
+                "d/.wh.: is a whiteout of nothing",
+            ),
+            (
+                vec![("n", MemberKind::CharDevice(0, 0))],
+                "n: is the character device 0:0",
+            ),
         ] {
             let error = error_of(&members);
             assert!(error.contains(text) && error.contains("blob"), "{error}");
@@ -405,12 +510,20 @@ mod tests {
             mtime_s: 0,
             xattrs: vec![(b"user.a".to_vec(), vec![0; 100_000])],
         };
-        let mut gathering = Gathering { most_bytes: 1 << 20, ..Gathering::default() };
+        let mut gathering = Gathering {
+            most_bytes: 1 << 20,
+            ..Gathering::default()
+        };
         let at = |path: &str| EntryPath::from_slashed(path.as_bytes()).unwrap();
-        gathering.add(at("a"), &found("a", FoundKind::Fifo), None).unwrap();
+        gathering
+            .add(at("a"), &found("a", FoundKind::Fifo), None)
+            .unwrap();
         let mut link = |place: usize| {
             let path = format!("b{place}");
-            let link = Found { xattrs: Vec::new(), ..found(&path, FoundKind::Link(b"a".to_vec())) };
+            let link = Found {
+                xattrs: Vec::new(),
+                ..found(&path, FoundKind::Link(b"a".to_vec()))
+            };
             gathering.add(at(&path), &link, None)
         };
         let taken = (0..20).take_while(|place| link(*place).is_ok()).count();
@@ -421,9 +534,16 @@ mod tests {
     fn a_blob_with_another_digest_is_refused_also_in_what_follows_the_archive() {
         let bytes = [archive(&[("a", File(1))]), b"rest".to_vec()].concat();
         assert_eq!(items_of(&bytes).unwrap().items.len(), 1);
-        let blob = |digest| Blob { input: Box::new(&bytes[..]), path: Path::new("blob"), digest };
+        let blob = |digest| Blob {
+            input: Box::new(&bytes[..]),
+            path: Path::new("blob"),
+            digest,
+        };
         assert!(
-            read(blob(Digest([0; 32])), &mut |_, _| Ok(None)).unwrap_err().to_string().contains("digest")
+            read(blob(Digest([0; 32])), &mut |_, _| Ok(None))
+                .unwrap_err()
+                .to_string()
+                .contains("digest")
         );
         assert!(check(blob(Digest([0; 32]))).is_err());
         assert!(check(blob(Digest(Sha256::digest(&bytes).into()))).is_ok());
@@ -438,7 +558,9 @@ mod tests {
         let mut second = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(1));
         second.write_all(&plain[700..]).unwrap();
         gzip.extend(second.finish().unwrap()); // two members
-        let zstd = [&plain[..99], &plain[99..]].map(|part| zstd::encode_all(part, 3).unwrap()).concat(); // two frames
+        let zstd = [&plain[..99], &plain[99..]]
+            .map(|part| zstd::encode_all(part, 3).unwrap())
+            .concat(); // two frames
         for bytes in [&plain, &gzip, &zstd] {
             assert_eq!(items_of(bytes).unwrap().items.len(), 2);
             let cut = &bytes[..bytes.len() / 2];
@@ -451,7 +573,11 @@ mod tests {
         let bytes = archive(&[("a", File(3)), ("b", File(4)), ("c", File(5))]);
         let digest = Digest(Sha256::digest(&bytes).into());
         let mut seen = Vec::new();
-        let blob = Blob { input: Box::new(&bytes[..]), path: Path::new("blob"), digest };
+        let blob = Blob {
+            input: Box::new(&bytes[..]),
+            path: Path::new("blob"),
+            digest,
+        };
         read_files(
             blob,
             |path, _| path.name() != b"a",

@@ -47,7 +47,11 @@ pub fn places(items: &[Laid], is_wanted: impl Fn(&EntryPath) -> bool) -> Result<
             Laid::Whiteout(path) => write_whiteout(path, &mut header)?,
             Laid::Opaque(_) => {}
             Laid::Entry(entry) => {
-                let size_bytes = if members.has_content(entry) { entry.size_bytes() } else { 0 };
+                let size_bytes = if members.has_content(entry) {
+                    entry.size_bytes()
+                } else {
+                    0
+                };
                 if is_plain(entry) {
                     at += BLOCK_BYTES as u64;
                 } else {
@@ -55,7 +59,11 @@ pub fn places(items: &[Laid], is_wanted: impl Fn(&EntryPath) -> bool) -> Result<
                 }
                 let start = at + header.len() as u64;
                 if size_bytes > 0 && is_wanted(&entry.path) {
-                    places.push(Place { name: entry.path.clone(), start, size_bytes });
+                    places.push(Place {
+                        name: entry.path.clone(),
+                        start,
+                        size_bytes,
+                    });
                 }
                 at += size_bytes + padding(size_bytes) as u64;
             }
@@ -96,7 +104,10 @@ pub struct Decompressor {
 
 impl Default for Decompressor {
     fn default() -> Self {
-        Self { context: DCtx::create(), buffer: vec![0; BUFFER_BYTES] }
+        Self {
+            context: DCtx::create(),
+            buffer: vec![0; BUFFER_BYTES],
+        }
     }
 }
 
@@ -132,12 +143,23 @@ impl Frames {
     pub fn open(file: &File, path: &Path, tar_bytes: u64) -> Result<Option<Self>> {
         let length = file.metadata().map_err(Error::io("stat", path))?.len();
         let first = FrameHeader::read(file, 0, length).map_err(Error::io("read", path))?;
-        let is_block = |bytes| [1, 9, 16].iter().any(|level| block_bytes(*level) as u64 == bytes);
-        if first.is_none_or(|first| first.content_bytes != tar_bytes && !is_block(first.content_bytes)) {
+        let is_block = |bytes| {
+            [1, 9, 16]
+                .iter()
+                .any(|level| block_bytes(*level) as u64 == bytes)
+        };
+        if first
+            .is_none_or(|first| first.content_bytes != tar_bytes && !is_block(first.content_bytes))
+        {
             return Ok(None);
         }
         let file = file.try_clone().map_err(Error::io("open", path))?;
-        Ok(Some(Self { file, path: path.to_owned(), length, walk: Mutex::default() }))
+        Ok(Some(Self {
+            file,
+            path: path.to_owned(),
+            length,
+            walk: Mutex::default(),
+        }))
     }
 
     /// Gives `take` the contents at `places`, which are in order, until it returns `false`.
@@ -152,8 +174,13 @@ impl Frames {
         let mut rest = places.iter().peekable();
         while let Some(first) = rest.peek() {
             let frame = self.holding(first.start).map_err(failed)?;
-            let input =
-                BufReader::with_capacity(BUFFER_BYTES, At { file: &self.file, position: frame.position });
+            let input = BufReader::with_capacity(
+                BUFFER_BYTES,
+                At {
+                    file: &self.file,
+                    position: frame.position,
+                },
+            );
             let mut decoder = zstd::Decoder::with_context(input, context);
             let mut at = frame.start;
             while let Some(place) = rest.peek() {
@@ -181,7 +208,10 @@ impl Frames {
             walk.frames.push(frame);
         }
         let behind = walk.frames.partition_point(|frame| frame.start <= at);
-        behind.checked_sub(1).map(|place| walk.frames[place]).ok_or_else(|| io::ErrorKind::InvalidData.into())
+        behind
+            .checked_sub(1)
+            .map(|place| walk.frames[place])
+            .ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
 
     /// Finds the end of a frame by its header and those of its blocks (RFC 8878, "Zstandard Frames").
@@ -196,13 +226,23 @@ impl Frames {
             let mut block = [0; 4];
             self.file.read_exact_at(&mut block[..3], position)?;
             let block = u32::from_le_bytes(block);
-            position += 3 + if block >> 1 & 3 == 1 { 1 } else { u64::from(block >> 3) };
+            position += 3 + if block >> 1 & 3 == 1 {
+                1
+            } else {
+                u64::from(block >> 3)
+            };
             if block & 1 == 1 {
                 break;
             }
         }
-        let start = frame.start.checked_add(header.content_bytes).ok_or(io::ErrorKind::InvalidData)?;
-        Ok(Frame { position: position + header.checksum_bytes, start })
+        let start = frame
+            .start
+            .checked_add(header.content_bytes)
+            .ok_or(io::ErrorKind::InvalidData)?;
+        Ok(Frame {
+            position: position + header.checksum_bytes,
+            start,
+        })
     }
 }
 
@@ -230,7 +270,10 @@ impl FrameHeader {
             3 => (8, 0),
             _ => return Ok(None),
         };
-        let Some(field) = header.get(at..at + bytes).filter(|_| header[..4] == FRAME_MAGIC) else {
+        let Some(field) = header
+            .get(at..at + bytes)
+            .filter(|_| header[..4] == FRAME_MAGIC)
+        else {
             return Ok(None);
         };
         let mut size = [0; 8];
@@ -285,7 +328,11 @@ mod tests {
         for item in items {
             let mut out = Vec::new();
             if let Laid::Entry(entry) = item {
-                let size_bytes = if members.has_content(entry) { entry.size_bytes() } else { 0 };
+                let size_bytes = if members.has_content(entry) {
+                    entry.size_bytes()
+                } else {
+                    0
+                };
                 members.write_entry(entry, &entry.xattrs, &mut out).unwrap();
                 bytes += out.len() as u64 + size_bytes + padding(size_bytes) as u64;
             }

@@ -50,7 +50,10 @@ struct Buffer<'p> {
 impl Pool {
     fn take(&self) -> Buffer<'_> {
         let free = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        Buffer { bytes: free.unwrap_or_default(), pool: self }
+        Buffer {
+            bytes: free.unwrap_or_default(),
+            pool: self,
+        }
     }
 
     /// Returns a buffer of this length; what it holds is of no meaning.
@@ -64,7 +67,11 @@ impl Pool {
 impl Drop for Buffer<'_> {
     fn drop(&mut self) {
         let bytes = std::mem::take(&mut self.bytes);
-        self.pool.0.lock().unwrap_or_else(PoisonError::into_inner).push(bytes);
+        self.pool
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(bytes);
     }
 }
 
@@ -112,7 +119,11 @@ impl BlockWriter<'_> {
     pub(super) fn advance(&mut self, count: usize) -> Result<(), Stopped> {
         self.filled += count;
         self.total += count as u64;
-        if self.filled == self.block_bytes { self.hand_on() } else { Ok(()) }
+        if self.filled == self.block_bytes {
+            self.hand_on()
+        } else {
+            Ok(())
+        }
     }
 
     /// Copies `bytes` into the stream.
@@ -140,7 +151,11 @@ impl BlockWriter<'_> {
     }
 
     fn hand_on_rest(&mut self) -> Result<(), Stopped> {
-        if self.filled > 0 { self.hand_on() } else { Ok(()) }
+        if self.filled > 0 {
+            self.hand_on()
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -180,7 +195,9 @@ pub(super) fn compress(
     let queue = Arc::new(Mutex::new(queue));
     std::thread::scope(|scope| {
         let hasher = scope.spawn(move || {
-            to_hash.into_iter().fold(Sha256::new(), |hasher, block| hasher.chain_update(&block.bytes))
+            to_hash.into_iter().fold(Sha256::new(), |hasher, block| {
+                hasher.chain_update(&block.bytes)
+            })
         });
         for _ in 0..workers {
             let (queue, pieces) = (Arc::clone(&queue), &pieces);
@@ -197,16 +214,26 @@ pub(super) fn compress(
             order,
             jobs,
         };
-        let filled = fill(&mut writer_of_blocks).and_then(|()| Ok(writer_of_blocks.hand_on_rest()?));
+        let filled =
+            fill(&mut writer_of_blocks).and_then(|()| Ok(writer_of_blocks.hand_on_rest()?));
         let tar_bytes = writer_of_blocks.total;
         drop(writer_of_blocks); // the queues end here
-        let hasher = hasher.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        let written = writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let hasher = hasher
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let written = writer
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         if let Err(Failure::Error(error)) = filled {
             return Err(error);
         }
         let (digest, size_bytes) = written.map_err(Error::io("write", out_path))?;
-        Ok(Compressed { diff_id: DiffId(hasher.finalize().into()), digest, tar_bytes, size_bytes })
+        Ok(Compressed {
+            diff_id: DiffId(hasher.finalize().into()),
+            digest,
+            tar_bytes,
+            size_bytes,
+        })
     })
 }
 
@@ -263,13 +290,20 @@ fn write_in_order(
     pieces: Receiver<Promised>,
     out: &mut impl Write,
 ) -> io::Result<(Digest, u64)> {
-    let mut out = HashingWriter { out, hasher: Sha256::new(), written: 0 };
+    let mut out = HashingWriter {
+        out,
+        hasher: Sha256::new(),
+        written: 0,
+    };
     let mut member = matches!(compression, Compression::Gzip(_)).then(gzip::Member::default);
     if member.is_some() {
         out.write_all(&gzip::HEADER)?;
     }
     for piece in pieces {
-        match piece.recv().map_err(|_| io::Error::other("a compressing thread ended early"))?? {
+        match piece
+            .recv()
+            .map_err(|_| io::Error::other("a compressing thread ended early"))??
+        {
             Piece::Stored(block) => out.write_all(&block.bytes)?,
             Piece::Zstd(frame) => out.write_all(&frame.bytes)?,
             Piece::Gzip(deflated, crc) => {
@@ -334,9 +368,12 @@ mod tests {
     #[test]
     fn the_bytes_do_not_depend_on_the_number_of_threads() {
         let bytes = sample();
-        for compression in
-            [Compression::None, Compression::Gzip(6), Compression::Zstd(3), Compression::Zstd(9)]
-        {
+        for compression in [
+            Compression::None,
+            Compression::Gzip(6),
+            Compression::Zstd(3),
+            Compression::Zstd(9),
+        ] {
             let one = compressed(compression, 1, &bytes);
             for threads in [2, 3, 8, 40] {
                 assert_eq!(
@@ -350,10 +387,18 @@ mod tests {
 
     #[test]
     fn what_is_compressed_reads_back_and_has_the_digests_it_says() {
-        for bytes in [sample(), Vec::new(), vec![7; 4 << 20], vec![7; (4 << 20) + 1]] {
-            for compression in
-                [Compression::None, Compression::Gzip(1), Compression::Gzip(9), Compression::Zstd(3)]
-            {
+        for bytes in [
+            sample(),
+            Vec::new(),
+            vec![7; 4 << 20],
+            vec![7; (4 << 20) + 1],
+        ] {
+            for compression in [
+                Compression::None,
+                Compression::Gzip(1),
+                Compression::Gzip(9),
+                Compression::Zstd(3),
+            ] {
                 let (result, out) = compressed(compression, 2, &bytes);
                 let mut back = Vec::new();
                 compression
@@ -365,7 +410,10 @@ mod tests {
                 assert!(back == bytes, "{compression}");
                 assert_eq!(result.diff_id.0, <[u8; 32]>::from(Sha256::digest(&bytes)));
                 assert_eq!(result.digest.0, <[u8; 32]>::from(Sha256::digest(&out)));
-                assert_eq!((result.tar_bytes, result.size_bytes), (bytes.len() as u64, out.len() as u64));
+                assert_eq!(
+                    (result.tar_bytes, result.size_bytes),
+                    (bytes.len() as u64, out.len() as u64)
+                );
             }
         }
     }
@@ -375,9 +423,14 @@ mod tests {
         let bytes = sample();
         let (_, out) = compressed(Compression::Gzip(6), 3, &bytes);
         let mut back = Vec::new();
-        flate2::bufread::GzDecoder::new(&out[..]).read_to_end(&mut back).unwrap();
+        flate2::bufread::GzDecoder::new(&out[..])
+            .read_to_end(&mut back)
+            .unwrap();
         assert!(back == bytes);
-        assert_eq!(Codec::of_media_type(Codec::Gzip.media_type()), Some(Codec::Gzip));
+        assert_eq!(
+            Codec::of_media_type(Codec::Gzip.media_type()),
+            Some(Codec::Gzip)
+        );
     }
 
     #[test]
@@ -385,7 +438,10 @@ mod tests {
         struct Full(usize);
         impl Write for Full {
             fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-                self.0 = self.0.checked_sub(bytes.len()).ok_or(io::ErrorKind::StorageFull)?;
+                self.0 = self
+                    .0
+                    .checked_sub(bytes.len())
+                    .ok_or(io::ErrorKind::StorageFull)?;
                 Ok(bytes.len())
             }
             fn flush(&mut self) -> io::Result<()> {
@@ -393,10 +449,20 @@ mod tests {
             }
         }
         let bytes: Vec<u8> = sample().repeat(8);
-        for compression in [Compression::None, Compression::Gzip(1), Compression::Zstd(1)] {
+        for compression in [
+            Compression::None,
+            Compression::Gzip(1),
+            Compression::Zstd(1),
+        ] {
             let fill = |blocks: &mut BlockWriter| Ok(blocks.push(&bytes)?);
             let threads = NonZeroUsize::new(2).unwrap();
-            let error = compress(compression, threads, &mut Full(1 << 20), Path::new("/store/tmp/x"), fill);
+            let error = compress(
+                compression,
+                threads,
+                &mut Full(1 << 20),
+                Path::new("/store/tmp/x"),
+                fill,
+            );
             assert!(error.unwrap_err().to_string().contains("/store/tmp/x"));
         }
     }

@@ -68,11 +68,21 @@ fn with_members_within<T: Whole>(
     blob: Blob,
     work: impl FnOnce(&mut Reader<Pipe>) -> Result<T>,
 ) -> Result<(T, u64)> {
-    let Blob { input, path, digest } = blob;
+    let Blob {
+        input,
+        path,
+        digest,
+    } = blob;
     let (blocks, queue) = sync_channel(QUEUED_BLOCKS);
     std::thread::scope(|scope| {
-        let decompressor = scope.spawn(move || decompress(input, path, limit_bytes, expected, &blocks));
-        let mut reader = Reader::new(Pipe { queue, block: Vec::new(), taken: 0, given_bytes: 0 });
+        let decompressor =
+            scope.spawn(move || decompress(input, path, limit_bytes, expected, &blocks));
+        let mut reader = Reader::new(Pipe {
+            queue,
+            block: Vec::new(),
+            taken: 0,
+            given_bytes: 0,
+        });
         let done = work(&mut reader);
         let is_whole = done.as_ref().is_ok_and(Whole::is_whole);
         let mut pipe = reader.into_inner();
@@ -83,11 +93,16 @@ fn with_members_within<T: Whole>(
         }
         let unpacked_bytes = pipe.given_bytes;
         drop(pipe);
-        let found = decompressor.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let found = decompressor
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         if is_whole {
             let found = found?.ok_or_else(|| Error::damaged(path, "it was not read to its end"))?;
             if found != digest {
-                return Err(Error::damaged(path, format!("its digest is {found} and not {digest}")));
+                return Err(Error::damaged(
+                    path,
+                    format!("its digest is {found} and not {digest}"),
+                ));
             }
         }
         done.map(|done| (done, unpacked_bytes))
@@ -96,14 +111,25 @@ fn with_members_within<T: Whole>(
 
 /// Hashes a blob without a look at what it holds. Fails where its digest is another.
 pub fn check(blob: Blob) -> Result<()> {
-    let Blob { input, path, digest } = blob;
+    let Blob {
+        input,
+        path,
+        digest,
+    } = blob;
     let taken = AtomicU64::new(0);
-    let mut input = Hashing { input, hasher: Sha256::new(), taken: &taken };
+    let mut input = Hashing {
+        input,
+        hasher: Sha256::new(),
+        taken: &taken,
+    };
     io::copy(&mut input, &mut io::sink()).map_err(Error::io("read", path))?;
     let found = Digest(input.hasher.finalize().into());
     match found == digest {
         true => Ok(()),
-        false => Err(Error::damaged(path, format!("its digest is {found} and not {digest}"))),
+        false => Err(Error::damaged(
+            path,
+            format!("its digest is {found} and not {digest}"),
+        )),
     }
 }
 
@@ -117,11 +143,18 @@ fn decompress(
 ) -> Result<Option<Digest>> {
     let mut tar = expected.map(|expected| (expected, Sha256::new()));
     let (taken, mut given) = (AtomicU64::new(0), 0);
-    let mut input = Hashing { input, hasher: Sha256::new(), taken: &taken };
+    let mut input = Hashing {
+        input,
+        hasher: Sha256::new(),
+        taken: &taken,
+    };
     let mut start = vec![0; 8];
     let mut known = 0;
     while known < start.len() {
-        match input.read(&mut start[known..]).map_err(Error::io("read", path))? {
+        match input
+            .read(&mut start[known..])
+            .map_err(Error::io("read", path))?
+        {
             0 => break,
             count => known += count,
         }
@@ -150,7 +183,9 @@ fn decompress(
             if let Some((Unpacked { most_bytes, .. }, hasher)) = &mut tar {
                 hasher.update(&block);
                 if given > *most_bytes {
-                    failure = Some(io::Error::other(format!("it unpacks to more than {most_bytes} bytes")));
+                    failure = Some(io::Error::other(format!(
+                        "it unpacks to more than {most_bytes} bytes"
+                    )));
                 }
             }
             let is_last = filled < BUFFER_BYTES;
@@ -170,7 +205,10 @@ fn decompress(
     if let Some((Unpacked { diff_id, .. }, hasher)) = tar {
         let found = DiffId(hasher.finalize().into());
         if found != diff_id {
-            return Err(Error::damaged(path, format!("its content is {found} and not {diff_id}")));
+            return Err(Error::damaged(
+                path,
+                format!("its content is {found} and not {diff_id}"),
+            ));
         }
     }
     Ok(Some(Digest(input.hasher.finalize().into())))
@@ -224,7 +262,9 @@ mod tests {
     /// A layer with a file of that many zeros.
     fn zeros(count: usize) -> Vec<u8> {
         let mut tar = Vec::new();
-        Member::file(b"zeros", count as u64).write_header(&mut tar).unwrap();
+        Member::file(b"zeros", count as u64)
+            .write_header(&mut tar)
+            .unwrap();
         tar.resize(tar.len() + count + padding(count as u64), 0);
         tar.extend_from_slice(&END);
         tar
@@ -233,10 +273,18 @@ mod tests {
     /// How many members a blob has.
     fn members(limit_bytes: u64, bytes: &[u8]) -> Result<usize> {
         let path = Path::new("blob");
-        let blob = Blob { input: Box::new(bytes), path, digest: Digest(Sha256::digest(bytes).into()) };
+        let blob = Blob {
+            input: Box::new(bytes),
+            path,
+            digest: Digest(Sha256::digest(bytes).into()),
+        };
         let mut count = 0;
         with_members_within(limit_bytes, None, blob, |reader| {
-            while reader.next_member().map_err(|e| Error::damaged(path, e.to_string()))?.is_some() {
+            while reader
+                .next_member()
+                .map_err(|e| Error::damaged(path, e.to_string()))?
+                .is_some()
+            {
                 count += 1;
             }
             Ok(true)
@@ -251,7 +299,10 @@ mod tests {
         assert!(packed.len() < 16 << 10, "{}", packed.len());
         assert_eq!(members(tar.len() as u64, &packed).unwrap(), 1);
         let error = members(32 << 20, &packed).unwrap_err().to_string();
-        assert!(error.contains("blob") && error.contains("unpacks to more than any layer has"), "{error}");
+        assert!(
+            error.contains("blob") && error.contains("unpacks to more than any layer has"),
+            "{error}"
+        );
         // What a blob of this length can well hold passes whatever the limit is.
         assert_eq!(members(0, &tar).unwrap(), 1);
         let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(9));

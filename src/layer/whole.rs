@@ -25,22 +25,38 @@ pub fn uncompressed(file: File, path: &Path) -> Result<File> {
 
 fn uncompressed_within(limit_bytes: u64, mut file: File, path: &Path) -> Result<File> {
     let mut start = Vec::new();
-    (&file).take(6).read_to_end(&mut start).map_err(Error::io("read", path))?;
+    (&file)
+        .take(6)
+        .read_to_end(&mut start)
+        .map_err(Error::io("read", path))?;
     file.rewind().map_err(Error::io("read", path))?;
     let taken = AtomicU64::new(0);
-    let counted = BufReader::with_capacity(BUFFER_BYTES, Counted { file: &file, taken: &taken });
-    let bad = |what: String| Error::BadImage { path: path.to_owned(), what };
+    let counted = BufReader::with_capacity(
+        BUFFER_BYTES,
+        Counted {
+            file: &file,
+            taken: &taken,
+        },
+    );
+    let bad = |what: String| Error::BadImage {
+        path: path.to_owned(),
+        what,
+    };
     let (name, mut decoder): (&str, Box<dyn Read + '_>) = match start.as_slice() {
         [0x1f, 0x8b, ..] => ("gzip", Box::new(MultiGzDecoder::new(counted))),
         [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => {
-            let decoder = zstd::Decoder::with_buffer(counted).map_err(Error::io("decompress", path))?;
+            let decoder =
+                zstd::Decoder::with_buffer(counted).map_err(Error::io("decompress", path))?;
             ("zstd", Box::new(decoder))
         }
-        [0xfd, b'7', b'z', b'X', b'Z', 0] => {
-            ("xz", Box::new(XzReader::new_mem_limit(counted, true, XZ_MEMORY_KIB)))
-        }
+        [0xfd, b'7', b'z', b'X', b'Z', 0] => (
+            "xz",
+            Box::new(XzReader::new_mem_limit(counted, true, XZ_MEMORY_KIB)),
+        ),
         [b'B', b'Z', b'h', ..] => {
-            return Err(bad("it is compressed with bzip2: unpack it with bzip2 -d first".to_owned()));
+            return Err(bad(
+                "it is compressed with bzip2: unpack it with bzip2 -d first".to_owned(),
+            ));
         }
         _ => {
             drop(counted);
@@ -56,7 +72,9 @@ fn uncompressed_within(limit_bytes: u64, mut file: File, path: &Path) -> Result<
             Ok(count) => {
                 given += count as u64;
                 if given > limit_bytes.max(LARGEST_RATIO.saturating_mul(taken.load(Relaxed))) {
-                    return Err(bad(format!("its {name} unpacks to more than any image has")));
+                    return Err(bad(format!(
+                        "its {name} unpacks to more than any image has"
+                    )));
                 }
                 out.write_all(&buffer[..count]).map_err(scratch)?;
             }
@@ -91,7 +109,9 @@ mod tests {
         file.write_all(bytes).unwrap();
         file.rewind().unwrap();
         let mut out = Vec::new();
-        uncompressed_within(limit_bytes, file, Path::new("image.tar"))?.read_to_end(&mut out).unwrap();
+        uncompressed_within(limit_bytes, file, Path::new("image.tar"))?
+            .read_to_end(&mut out)
+            .unwrap();
         Ok(out)
     }
 
@@ -100,7 +120,12 @@ mod tests {
         for bytes in [&b""[..], b"x", b"index.json and more"] {
             assert_eq!(unpacked(0, bytes).unwrap(), bytes);
         }
-        assert!(unpacked(0, b"BZh91AY").unwrap_err().to_string().contains("bzip2 -d first"));
+        assert!(
+            unpacked(0, b"BZh91AY")
+                .unwrap_err()
+                .to_string()
+                .contains("bzip2 -d first")
+        );
     }
 
     #[test]
@@ -108,10 +133,16 @@ mod tests {
         let zeros = vec![0; 8 << 20];
         let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(9));
         gzip.write_all(&zeros).unwrap();
-        for bytes in [gzip.finish().unwrap(), zstd::encode_all(&zeros[..], 3).unwrap()] {
+        for bytes in [
+            gzip.finish().unwrap(),
+            zstd::encode_all(&zeros[..], 3).unwrap(),
+        ] {
             assert_eq!(unpacked(8 << 20, &bytes).unwrap().len(), zeros.len());
             let error = unpacked(1 << 20, &bytes).unwrap_err().to_string();
-            assert!(error.contains("image.tar") && error.contains("more than any image has"), "{error}");
+            assert!(
+                error.contains("image.tar") && error.contains("more than any image has"),
+                "{error}"
+            );
         }
     }
 }

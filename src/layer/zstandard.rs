@@ -30,7 +30,10 @@ impl Framer {
 
     /// Puts the compressed form of `block` into `out`.
     pub(super) fn frame(&mut self, block: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
-        let compressor = self.0.as_mut().map_err(|e| io::Error::new(e.kind(), e.to_string()))?;
+        let compressor = self
+            .0
+            .as_mut()
+            .map_err(|e| io::Error::new(e.kind(), e.to_string()))?;
         out.clear();
         out.reserve(compress_bound(block.len()));
         compressor.compress_to_buffer(block, out).map(drop)

@@ -68,23 +68,40 @@ pub struct Account {
 }
 
 /// Returns the account of each change, in their order.
-pub fn account(old: &Ground, new: &Ground, changes: &[Change], packages: &[PackageChange]) -> Vec<Account> {
+pub fn account(
+    old: &Ground,
+    new: &Ground,
+    changes: &[Change],
+    packages: &[PackageChange],
+) -> Vec<Account> {
     let entry = |change: &Change| {
         let new = change.new.map(|at| &new.tree.entries()[at]);
-        new.or_else(|| change.old.map(|at| &old.tree.entries()[at])).expect("a change has a side")
+        new.or_else(|| change.old.map(|at| &old.tree.entries()[at]))
+            .expect("a change has a side")
     };
     let paths: Vec<_> = changes.iter().map(|change| &entry(change).path).collect();
     let (old_owners, new_owners) = (owners_of(old, &paths), owners_of(new, &paths));
     let change_of = |side: fn(&PackageChange) -> Option<usize>| -> HashMap<usize, usize> {
-        packages.iter().enumerate().filter_map(|(at, change)| Some((side(change)?, at))).collect()
+        packages
+            .iter()
+            .enumerate()
+            .filter_map(|(at, change)| Some((side(change)?, at)))
+            .collect()
     };
-    let (change_of_old, change_of_new) = (change_of(|change| change.old), change_of(|change| change.new));
+    let (change_of_old, change_of_new) = (
+        change_of(|change| change.old),
+        change_of(|change| change.new),
+    );
     let changes = changes.iter().zip(old_owners).zip(new_owners);
     let account = |((change, old_owners), new_owners): ((&Change, Vec<Owner>), Vec<Owner>)| {
         let was = change.old.map(|at| &old.tree.entries()[at]);
-        let was = ownership(was, &old_owners, old.times, |package| change_of_old.contains_key(&package));
+        let was = ownership(was, &old_owners, old.times, |package| {
+            change_of_old.contains_key(&package)
+        });
         let is = change.new.map(|at| &new.tree.entries()[at]);
-        let is = ownership(is, &new_owners, new.times, |package| change_of_new.contains_key(&package));
+        let is = ownership(is, &new_owners, new.times, |package| {
+            change_of_new.contains_key(&package)
+        });
         let package_change = match (change.new, was, is) {
             (Some(_), _, Some(is)) if !is.is_ghost && is.deviations.is_empty() => {
                 change_of_new.get(&is.package).copied()
@@ -99,7 +116,11 @@ pub fn account(old: &Ground, new: &Ground, changes: &[Change], packages: &[Packa
             }
             _ => None,
         };
-        Account { old: was, new: is, package_change }
+        Account {
+            old: was,
+            new: is,
+            package_change,
+        }
     };
     changes.map(account).collect()
 }
@@ -128,5 +149,11 @@ fn ownership(
         },
         has_digest: None,
     });
-    all.min_by_key(|one| (one.is_ghost, one.deviations.names().count(), !has_changed(one.package)))
+    all.min_by_key(|one| {
+        (
+            one.is_ghost,
+            one.deviations.names().count(),
+            !has_changed(one.package),
+        )
+    })
 }

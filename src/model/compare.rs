@@ -52,7 +52,10 @@ impl Aspects {
 
     /// Returns the names of what is in the set.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
-        Self::NAMES.into_iter().filter(move |(aspect, _)| self.has(*aspect)).map(|(_, name)| name)
+        Self::NAMES
+            .into_iter()
+            .filter(move |(aspect, _)| self.has(*aspect))
+            .map(|(_, name)| name)
     }
 
     /// Tells whether any of `other` is in the set.
@@ -106,10 +109,17 @@ pub fn compare(old: &Tree, new: &Tree, ignored: Aspects) -> Vec<Change> {
             (None, Some(_)) => Ordering::Greater,
             (Some(was), Some(is)) => was.path.cmp(&is.path),
         };
-        let (was, is) = (order.is_le().then_some(at_old), order.is_ge().then_some(at_new));
+        let (was, is) = (
+            order.is_le().then_some(at_old),
+            order.is_ge().then_some(at_new),
+        );
         at_old += usize::from(was.is_some());
         at_new += usize::from(is.is_some());
-        let mut change = Change { old: was, new: is, what: Aspects::NONE };
+        let mut change = Change {
+            old: was,
+            new: is,
+            what: Aspects::NONE,
+        };
         if let (Some(was), Some(is)) = (was.map(|at| &old[at]), is.map(|at| &new[at])) {
             change.what = aspects(was, is).without(ignored);
             if change.what.is_empty() {
@@ -124,7 +134,8 @@ pub fn compare(old: &Tree, new: &Tree, ignored: Aspects) -> Vec<Change> {
     if !ignored.has(Aspects::LINKS) {
         mark_links(&kept, &mut changes);
     }
-    changes.retain(|change| change.old.is_none() || change.new.is_none() || !change.what.is_empty());
+    changes
+        .retain(|change| change.old.is_none() || change.new.is_none() || !change.what.is_empty());
     changes
 }
 
@@ -135,8 +146,9 @@ type Kept = (Option<Group>, Option<Group>, usize);
 /// or has another content, says that by itself.
 fn mark_links(kept: &[Kept], changes: &mut [Change]) {
     // A name that is alone stands for a group of its own.
-    let groups =
-        |side: fn(&Kept) -> Option<Group>| group_by(kept.iter().map(|one| (side(one).ok_or(one.2), one.2)));
+    let groups = |side: fn(&Kept) -> Option<Group>| {
+        group_by(kept.iter().map(|one| (side(one).ok_or(one.2), one.2)))
+    };
     let (before, after) = (groups(|one| one.0), groups(|one| one.1));
     for (was, is, at) in kept {
         if before[&was.ok_or(*at)] != after[&is.ok_or(*at)] {
@@ -159,12 +171,14 @@ pub fn aspects(was: &Entry, is: &Entry) -> Aspects {
         (a, b) if a == b => Aspects::NONE,
         (Kind::File { .. }, Kind::File { .. }) => Aspects::CONTENT,
         (Kind::Symlink(_), Kind::Symlink(_)) => Aspects::TARGET,
-        (Kind::CharDevice(_), Kind::CharDevice(_)) | (Kind::BlockDevice(_), Kind::BlockDevice(_)) => {
-            Aspects::DEVICE
-        }
+        (Kind::CharDevice(_), Kind::CharDevice(_))
+        | (Kind::BlockDevice(_), Kind::BlockDevice(_)) => Aspects::DEVICE,
         _ => Aspects::TYPE,
     };
-    let is_link = matches!((&was.kind, &is.kind), (Kind::Symlink(_), _) | (_, Kind::Symlink(_)));
+    let is_link = matches!(
+        (&was.kind, &is.kind),
+        (Kind::Symlink(_), _) | (_, Kind::Symlink(_))
+    );
     of_kind
         .with(Aspects::MODE.when(was.mode != is.mode && !is_link)) // a symlink has no mode of its own
         .with(Aspects::OWNER.when((was.uid, was.gid) != (is.uid, is.gid)))
@@ -178,13 +192,20 @@ fn xattr_aspects(was: &Xattrs, is: &Xattrs) -> Aspects {
         return Aspects::NONE;
     }
     let caps = |xattrs: &Xattrs| {
-        xattrs.iter().find(|(name, _)| *name == CAPABILITY).map(|(_, value)| value.to_vec())
+        xattrs
+            .iter()
+            .find(|(name, _)| *name == CAPABILITY)
+            .map(|(_, value)| value.to_vec())
     };
     let others = |xattrs: &Xattrs| {
         let others = xattrs.iter().filter(|(name, _)| *name != CAPABILITY);
-        others.map(|(name, value)| (name.to_vec(), value.to_vec())).collect::<Vec<_>>()
+        others
+            .map(|(name, value)| (name.to_vec(), value.to_vec()))
+            .collect::<Vec<_>>()
     };
-    Aspects::CAPS.when(caps(was) != caps(is)).with(Aspects::XATTRS.when(others(was) != others(is)))
+    Aspects::CAPS
+        .when(caps(was) != caps(is))
+        .with(Aspects::XATTRS.when(others(was) != others(is)))
 }
 
 #[cfg(test)]
@@ -201,26 +222,62 @@ mod tests {
                 (_, None) => "-",
                 _ => "",
             };
-            let entry = change.new.map(|at| &new.entries()[at]).or(change.old.map(|at| &old.entries()[at]));
+            let entry = change
+                .new
+                .map(|at| &new.entries()[at])
+                .or(change.old.map(|at| &old.entries()[at]));
             let what: Vec<_> = change.what.names().collect();
-            format!("{sign}{} {}", entry.unwrap().path, what.join(",")).trim_end().to_owned()
+            format!("{sign}{} {}", entry.unwrap().path, what.join(","))
+                .trim_end()
+                .to_owned()
         };
-        compare(&old, &new, Aspects::NONE).iter().map(show).collect()
+        compare(&old, &new, Aspects::NONE)
+            .iter()
+            .map(show)
+            .collect()
     }
 
     #[test]
     fn each_path_is_told_with_what_differs() {
-        let changed = Entry { mode: 0o4755, uid: 1, mtime_s: 9, ..file("b", 2) };
+        let changed = Entry {
+            mode: 0o4755,
+            uid: 1,
+            mtime_s: 9,
+            ..file("b", 2)
+        };
         let capable = Entry {
-            xattrs: Xattrs::new(vec![(b"security.capability".as_slice().into(), b"x".as_slice().into())]),
+            xattrs: Xattrs::new(vec![(
+                b"security.capability".as_slice().into(),
+                b"x".as_slice().into(),
+            )]),
             ..file("c", 1)
         };
-        let old =
-            [directory("a"), file("a/x", 1), file("b", 1), file("c", 1), symlink("d", "x"), file("e", 1)];
-        let new = [changed, capable, symlink("d", "y"), directory("e"), file("f", 1)];
+        let old = [
+            directory("a"),
+            file("a/x", 1),
+            file("b", 1),
+            file("c", 1),
+            symlink("d", "x"),
+            file("e", 1),
+        ];
+        let new = [
+            changed,
+            capable,
+            symlink("d", "y"),
+            directory("e"),
+            file("f", 1),
+        ];
         assert_eq!(
             shown(&old, &new),
-            ["-/a", "-/a/x", "/b content,mode,owner,mtime", "/c caps", "/d target", "/e type,mode", "+/f"]
+            [
+                "-/a",
+                "-/a/x",
+                "/b content,mode,owner,mtime",
+                "/c caps",
+                "/d target",
+                "/e type,mode",
+                "+/f"
+            ]
         );
     }
 
@@ -228,8 +285,14 @@ mod tests {
     fn links_differ_where_equal_names_are_linked_to_others() {
         let three = [linked("a", 1), linked("b", 1), linked("c", 1)];
         assert_eq!(shown(&three, &three[..2]), ["-/c"]);
-        assert_eq!(shown(&three, &[linked("a", 1), linked("b", 1), file("c", 3)]), ["/c content"]);
-        assert_eq!(shown(&three[..2], &[file("a", 10), file("b", 10)]), ["/a links", "/b links"]);
+        assert_eq!(
+            shown(&three, &[linked("a", 1), linked("b", 1), file("c", 3)]),
+            ["/c content"]
+        );
+        assert_eq!(
+            shown(&three[..2], &[file("a", 10), file("b", 10)]),
+            ["/a links", "/b links"]
+        );
         assert_eq!(
             shown(&three, &[linked("a", 1), linked("b", 1), file("c", 10)]),
             ["/a links", "/b links", "/c links"]
@@ -239,8 +302,13 @@ mod tests {
 
     #[test]
     fn what_is_ignored_is_no_difference() {
-        let (old, new) =
-            (Tree::new(vec![file("a", 1)]), Tree::new(vec![Entry { mtime_s: 8, ..file("a", 1) }]));
+        let (old, new) = (
+            Tree::new(vec![file("a", 1)]),
+            Tree::new(vec![Entry {
+                mtime_s: 8,
+                ..file("a", 1)
+            }]),
+        );
         assert_eq!(compare(&old, &new, Aspects::MTIME), []);
         assert_eq!(compare(&old, &new, Aspects::NONE).len(), 1);
     }

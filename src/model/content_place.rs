@@ -27,7 +27,8 @@ pub fn content_places(
     layers: &[Vec<Laid>],
     is_wanted: impl Fn(usize, &Entry) -> bool,
 ) -> Vec<(usize, ContentPlace)> {
-    let firsts: Vec<HashMap<Group, &EntryPath>> = layers.iter().map(|layer| first_names(layer)).collect();
+    let firsts: Vec<HashMap<Group, &EntryPath>> =
+        layers.iter().map(|layer| first_names(layer)).collect();
     let mut at: Vec<usize> = vec![0; layers.len()];
     let mut found = Vec::new();
     for (place, entry) in tree.entries().iter().enumerate() {
@@ -38,7 +39,9 @@ pub fn content_places(
                 *at += 1;
             }
             // A whiteout of the path may stand before its entry.
-            let here = items[*at..].iter().take_while(|item| item.path() == &entry.path);
+            let here = items[*at..]
+                .iter()
+                .take_while(|item| item.path() == &entry.path);
             let given = here.filter_map(|item| match item {
                 Laid::Entry(given) => Some(given),
                 _ => None,
@@ -46,9 +49,18 @@ pub fn content_places(
             topmost = given.last().map(|given| (layer, given)).or(topmost);
         }
         if let Some((layer, given)) = topmost.filter(|_| is_wanted(place, entry)) {
-            let first = given.group.and_then(|group| firsts[layer].get(&group).copied());
+            let first = given
+                .group
+                .and_then(|group| firsts[layer].get(&group).copied());
             let name = first.unwrap_or(&given.path).clone();
-            found.push((place, ContentPlace { layer, name, group: given.group }));
+            found.push((
+                place,
+                ContentPlace {
+                    layer,
+                    name,
+                    group: given.group,
+                },
+            ));
         }
     }
     found
@@ -57,7 +69,12 @@ pub fn content_places(
 fn first_names(layer: &[Laid]) -> HashMap<Group, &EntryPath> {
     let mut firsts = HashMap::new();
     for item in layer {
-        if let Laid::Entry(Entry { path, group: Some(group), .. }) = item {
+        if let Laid::Entry(Entry {
+            path,
+            group: Some(group),
+            ..
+        }) = item
+        {
             firsts.entry(*group).or_insert(path);
         }
     }
@@ -72,11 +89,18 @@ mod tests {
 
     fn shown(layers: &[Vec<Laid>]) -> Vec<String> {
         let mut overlay = Overlay::new();
-        layers.iter().for_each(|layer| overlay.lay(layer.iter().cloned()));
+        layers
+            .iter()
+            .for_each(|layer| overlay.lay(layer.iter().cloned()));
         let tree = overlay.into_tree();
         let found = content_places(&tree, layers, |_, entry| !entry.is_directory());
         let show = |(at, place): &(usize, ContentPlace)| {
-            format!("{} of {} in {}", tree.entries()[*at].path, place.name, place.layer)
+            format!(
+                "{} of {} in {}",
+                tree.entries()[*at].path,
+                place.name,
+                place.layer
+            )
         };
         found.iter().map(show).collect()
     }
@@ -88,8 +112,15 @@ mod tests {
     #[test]
     fn the_topmost_layer_that_has_a_path_gives_it() {
         let base = entries(&[directory("d"), file("d/a", 1), file("d/b", 1), file("x", 1)]);
-        let upper = vec![Laid::Entry(directory("d")), Laid::Entry(file("d/b", 2)), Laid::Whiteout(path("x"))];
-        assert_eq!(shown(&[base, upper]), ["/d/a of /d/a in 0", "/d/b of /d/b in 1"]);
+        let upper = vec![
+            Laid::Entry(directory("d")),
+            Laid::Entry(file("d/b", 2)),
+            Laid::Whiteout(path("x")),
+        ];
+        assert_eq!(
+            shown(&[base, upper]),
+            ["/d/a of /d/a in 0", "/d/b of /d/b in 1"]
+        );
     }
 
     #[test]
@@ -105,6 +136,9 @@ mod tests {
     fn a_link_has_its_content_under_the_first_name_of_its_layer_even_where_that_is_hidden() {
         let base = entries(&[linked("a", 0), linked("b", 0), linked("c", 0)]);
         let upper = entries(&[file("a", 9)]);
-        assert_eq!(shown(&[base, upper]), ["/a of /a in 1", "/b of /a in 0", "/c of /a in 0"]);
+        assert_eq!(
+            shown(&[base, upper]),
+            ["/a of /a in 1", "/b of /a in 0", "/c of /a in 0"]
+        );
     }
 }

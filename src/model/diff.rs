@@ -81,7 +81,9 @@ fn changed(old: &[impl Piece], new: &[Entry], kept: &[Option<NonZeroU32>]) -> Ve
     let mut part_that_stays: HashMap<Group, Result<Group, usize>> = HashMap::new();
     for (at, entry) in new.iter().enumerate() {
         let unchanged = kept[at].filter(|_| !changed[at]);
-        let Some(was) = before(old, unchanged).and_then(Piece::group) else { continue };
+        let Some(was) = before(old, unchanged).and_then(Piece::group) else {
+            continue;
+        };
         let part = entry.group.ok_or(at);
         if *part_that_stays.entry(was).or_insert(part) != part {
             changed[at] = true;
@@ -125,20 +127,35 @@ mod tests {
 
     #[test]
     fn a_removed_directory_is_one_whiteout() {
-        let old =
-            [directory("a"), directory("a/d"), file("a/d/x", 1), directory("a/d/e"), file("a/d/e/y", 1)];
+        let old = [
+            directory("a"),
+            directory("a/d"),
+            file("a/d/x", 1),
+            directory("a/d/e"),
+            file("a/d/e/y", 1),
+        ];
         assert_eq!(shown(&old, &old[..1]), ["/", "/a", "-/a/d"]);
     }
 
     #[test]
     fn an_emptied_directory_gets_a_whiteout_a_child() {
-        let old = [directory("d"), file("d/x", 1), directory("d/y"), file("d/y/z", 1)];
+        let old = [
+            directory("d"),
+            file("d/x", 1),
+            directory("d/y"),
+            file("d/y/z", 1),
+        ];
         assert_eq!(shown(&old, &old[..1]), ["/", "/d", "-/d/x", "-/d/y"]);
     }
 
     #[test]
     fn a_file_in_the_place_of_a_directory_needs_no_whiteout() {
-        let old = [directory("d"), directory("d/e"), file("d/e/x", 1), file("e", 1)];
+        let old = [
+            directory("d"),
+            directory("d/e"),
+            file("d/e/x", 1),
+            file("e", 1),
+        ];
         assert_eq!(shown(&old, &[file("d", 1), file("e", 1)]), ["/", "/d"]);
         assert_eq!(shown(&old, &[symlink("d", "e"), file("e", 1)]), ["/", "/d"]);
     }
@@ -159,8 +176,14 @@ mod tests {
     #[test]
     fn a_name_replaced_by_rename_comes_alone() {
         let old = [linked("a", 1), linked("b", 1), linked("c", 1)];
-        assert_eq!(shown(&old, &[linked("a", 1), file("b", 3), linked("c", 1)]), ["/", "/b"]);
-        assert_eq!(shown(&old[..2], &[file("a", 10), file("b", 3)]), ["/", "/b"]);
+        assert_eq!(
+            shown(&old, &[linked("a", 1), file("b", 3), linked("c", 1)]),
+            ["/", "/b"]
+        );
+        assert_eq!(
+            shown(&old[..2], &[file("a", 10), file("b", 3)]),
+            ["/", "/b"]
+        );
     }
 
     #[test]
@@ -172,9 +195,22 @@ mod tests {
 
     #[test]
     fn names_that_are_no_longer_linked_are_written_apart() {
-        let old = [linked("a", 1), linked("b", 1), linked("c", 1), linked("d", 1)];
-        assert_eq!(shown(&old[..2], &[file("a", 10), file("b", 10)]), ["/", "/b"]);
-        let parted = [linked("a", 1), linked("b", 2), linked("c", 1), linked("d", 2)];
+        let old = [
+            linked("a", 1),
+            linked("b", 1),
+            linked("c", 1),
+            linked("d", 1),
+        ];
+        assert_eq!(
+            shown(&old[..2], &[file("a", 10), file("b", 10)]),
+            ["/", "/b"]
+        );
+        let parted = [
+            linked("a", 1),
+            linked("b", 2),
+            linked("c", 1),
+            linked("d", 2),
+        ];
         assert_eq!(shown(&old, &parted), ["/", "/b", "/d"]);
     }
 

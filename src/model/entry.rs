@@ -85,7 +85,9 @@ impl Xattrs {
 
     /// Returns the value of one.
     pub fn get(&self, name: &[u8]) -> Option<&[u8]> {
-        self.iter().find(|(known, _)| *known == name).map(|(_, value)| value)
+        self.iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, value)| value)
     }
 
     /// Returns them as a column of the database has them: name and value of each in order of names, each after its length as
@@ -119,12 +121,19 @@ impl Xattrs {
         if !self.0.iter().any(|(name, _)| is_dropped(name)) {
             return self;
         }
-        Self(self.0.into_iter().filter(|(name, _)| !is_dropped(name)).collect())
+        Self(
+            self.0
+                .into_iter()
+                .filter(|(name, _)| !is_dropped(name))
+                .collect(),
+        )
     }
 
     /// Returns about how many bytes of memory they take.
     pub fn memory_bytes(&self) -> usize {
-        self.iter().map(|(name, value)| size_of::<Xattr>() + name.len() + value.len()).sum()
+        self.iter()
+            .map(|(name, value)| size_of::<Xattr>() + name.len() + value.len())
+            .sum()
     }
 
     /// Tells whether there is none.
@@ -188,7 +197,11 @@ mod tests {
         let bytes = xattrs.to_bytes();
         assert_eq!(Xattrs::from_bytes(&bytes), Some(xattrs.clone()));
         for cut in 1..bytes.len() {
-            assert_ne!(Xattrs::from_bytes(&bytes[..cut]), Some(xattrs.clone()), "{cut}");
+            assert_ne!(
+                Xattrs::from_bytes(&bytes[..cut]),
+                Some(xattrs.clone()),
+                "{cut}"
+            );
         }
     }
 }

@@ -18,7 +18,10 @@ impl Globs {
     pub fn new<'a>(globs: impl Iterator<Item = &'a str>) -> Result<Self> {
         let mut set = GlobSetBuilder::new();
         for glob in globs {
-            let bad = |reason: String| Error::BadGlob { glob: glob.to_owned(), reason };
+            let bad = |reason: String| Error::BadGlob {
+                glob: glob.to_owned(),
+                reason,
+            };
             let trimmed = glob.trim_end_matches('/');
             if trimmed.is_empty() {
                 return Err(bad("it names no path below the root".to_owned()));
@@ -28,7 +31,10 @@ impl Globs {
                 None if trimmed.contains('/') => trimmed.to_owned(),
                 None => format!("**/{trimmed}"),
             };
-            let compiled = GlobBuilder::new(&anchored).literal_separator(true).backslash_escape(true).build();
+            let compiled = GlobBuilder::new(&anchored)
+                .literal_separator(true)
+                .backslash_escape(true)
+                .build();
             set.add(compiled.map_err(|e| bad(e.kind().to_string()))?);
         }
         let set = set.build().map_err(|e| Error::BadGlob {
@@ -59,8 +65,14 @@ impl Pathspec {
         let paths: Vec<EntryPath> = bytes().filter_map(EntryPath::from_slashed).collect();
         let texts = bytes().filter_map(|spec| std::str::from_utf8(spec).ok());
         // The root itself is no glob, but chooses everything as a path.
-        let texts: Vec<&str> = texts.filter(|text| !text.trim_matches(['/', '.']).is_empty()).collect();
-        let globs = if texts.is_empty() { None } else { Some(Globs::new(texts.into_iter())?) };
+        let texts: Vec<&str> = texts
+            .filter(|text| !text.trim_matches(['/', '.']).is_empty())
+            .collect();
+        let globs = if texts.is_empty() {
+            None
+        } else {
+            Some(Globs::new(texts.into_iter())?)
+        };
         Ok(Self { paths, globs })
     }
 
@@ -72,7 +84,10 @@ impl Pathspec {
     /// Tells whether it chooses the path.
     pub fn chooses(&self, path: &EntryPath) -> bool {
         self.is_empty()
-            || self.paths.iter().any(|at| path == at || path.is_beneath(at))
+            || self
+                .paths
+                .iter()
+                .any(|at| path == at || path.is_beneath(at))
             || self.globs.as_ref().is_some_and(|globs| {
                 let mut at = Some(path.clone());
                 while let Some(here) = at {
@@ -99,12 +114,28 @@ mod tests {
 
     #[test]
     fn a_pathspec_chooses_paths_globs_and_what_is_beneath_them() {
-        let paths = ["", "etc", "etc/passwd", "usr/etc", "usr/lib/a.py", "usr/lib/d/b.py"];
+        let paths = [
+            "",
+            "etc",
+            "etc/passwd",
+            "usr/etc",
+            "usr/lib/a.py",
+            "usr/lib/d/b.py",
+        ];
         assert_eq!(chosen(&[], &paths), paths);
         assert_eq!(chosen(&["/etc"], &paths), ["etc", "etc/passwd"]);
-        assert_eq!(chosen(&["*.py"], &paths), ["usr/lib/a.py", "usr/lib/d/b.py"]);
-        assert_eq!(chosen(&["/usr/*"], &paths), ["usr/etc", "usr/lib/a.py", "usr/lib/d/b.py"]);
-        assert_eq!(chosen(&["/etc/passwd", "/usr/lib/*.py"], &paths), ["etc/passwd", "usr/lib/a.py"]);
+        assert_eq!(
+            chosen(&["*.py"], &paths),
+            ["usr/lib/a.py", "usr/lib/d/b.py"]
+        );
+        assert_eq!(
+            chosen(&["/usr/*"], &paths),
+            ["usr/etc", "usr/lib/a.py", "usr/lib/d/b.py"]
+        );
+        assert_eq!(
+            chosen(&["/etc/passwd", "/usr/lib/*.py"], &paths),
+            ["etc/passwd", "usr/lib/a.py"]
+        );
         assert_eq!(chosen(&["/"], &paths), paths);
         assert_eq!(chosen(&["/none"], &paths), [""; 0]);
     }

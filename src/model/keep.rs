@@ -78,7 +78,10 @@ pub fn kept(rules: &Rules, snapshots: &[Dated], now_s: i64) -> Vec<Vec<Reason>> 
     }
     for mut of_stage in stages.into_values() {
         of_stage.sort_by_key(|at| std::cmp::Reverse(snapshots[*at].id)); // the clock may have gone back
-        for at in of_stage.iter().take(rules.last.map_or(0, NonZeroUsize::get)) {
+        for at in of_stage
+            .iter()
+            .take(rules.last.map_or(0, NonZeroUsize::get))
+        {
             reasons[*at].push(Reason::Last);
         }
         let claimed: Vec<i64> = of_stage.iter().map(|at| snapshots[*at].created_s).collect();
@@ -91,7 +94,10 @@ pub fn kept(rules: &Rules, snapshots: &[Dated], now_s: i64) -> Vec<Vec<Reason>> 
                 days.push(day);
                 reasons[*at].push(Reason::Daily);
             }
-            if rules.within_s.is_some_and(|within| newest.saturating_sub(*time) <= within) {
+            if rules
+                .within_s
+                .is_some_and(|within| newest.saturating_sub(*time) <= within)
+            {
                 reasons[*at].push(Reason::Within);
             }
         }
@@ -109,7 +115,10 @@ fn times(claimed: &[i64], now_s: i64) -> Vec<i64> {
     if !followed.contains(&true) {
         followed = in_order(claimed, |_| true); // of a clock that is behind by now
     }
-    let first = claimed.iter().zip(&followed).find(|(_, is_followed)| **is_followed);
+    let first = claimed
+        .iter()
+        .zip(&followed)
+        .find(|(_, is_followed)| **is_followed);
     let mut last = first.map_or(now_s, |(time, _)| *time);
     let count = |(time, is_followed): (&i64, bool)| {
         if is_followed {
@@ -125,7 +134,12 @@ fn in_order(times: &[i64], counts: impl Fn(i64) -> bool) -> Vec<bool> {
     // From the oldest on: how a part of each length ends at the least, and what comes before each time in its part.
     let mut ends: Vec<usize> = Vec::new();
     let mut before: Vec<Option<usize>> = vec![None; times.len()];
-    for (at, time) in times.iter().enumerate().rev().filter(|(_, time)| counts(**time)) {
+    for (at, time) in times
+        .iter()
+        .enumerate()
+        .rev()
+        .filter(|(_, time)| counts(**time))
+    {
         let length = ends.partition_point(|end| times[*end] <= *time);
         before[at] = length.checked_sub(1).map(|last| ends[last]);
         match ends.get_mut(length) {
@@ -144,7 +158,12 @@ fn in_order(times: &[i64], counts: impl Fn(i64) -> bool) -> Vec<bool> {
 
 /// Reads a duration such as `14d`, `6m` or `1y6m`: years of 365 days, months of 31, weeks, days, hours. Returns seconds.
 pub fn parse_duration(text: &str) -> Result<i64, String> {
-    let bad = || format!("expected such as 12h, 14d, 2w, 6m or 1y6m, not {}", printable(text.as_bytes()));
+    let bad = || {
+        format!(
+            "expected such as 12h, 14d, 2w, 6m or 1y6m, not {}",
+            printable(text.as_bytes())
+        )
+    };
     let mut sum: i64 = 0;
     let mut rest = text;
     while !rest.is_empty() {
@@ -158,7 +177,10 @@ pub fn parse_duration(text: &str) -> Result<i64, String> {
             Some('h') => 3_600,
             _ => return Err(bad()),
         };
-        sum = number.checked_mul(unit).and_then(|part| sum.checked_add(part)).ok_or_else(bad)?;
+        sum = number
+            .checked_mul(unit)
+            .and_then(|part| sum.checked_add(part))
+            .ok_or_else(bad)?;
         rest = &rest[digits + 1..];
     }
     if sum > 0 { Ok(sum) } else { Err(bad()) }
@@ -171,7 +193,11 @@ mod tests {
     const NOW_S: i64 = 10_000 * 3_600;
 
     fn rules(last: usize, daily: usize, within_s: Option<i64>) -> Rules {
-        Rules { last: NonZeroUsize::new(last), daily: NonZeroUsize::new(daily), within_s }
+        Rules {
+            last: NonZeroUsize::new(last),
+            daily: NonZeroUsize::new(daily),
+            within_s,
+        }
     }
 
     /// The places that stay, of snapshots of one stage at these hours, the oldest first.
@@ -202,11 +228,23 @@ mod tests {
 
     #[test]
     fn the_newest_of_each_stage_stays_however_old_it_is() {
-        let of = |stage, id, created_s| Dated { id, of: ("s", stage), created_s };
-        let all = [of("built", 1, 0), of("bootstrap", 2, 9_000_000), of("bootstrap", 3, 9_500_000)];
+        let of = |stage, id, created_s| Dated {
+            id,
+            of: ("s", stage),
+            created_s,
+        };
+        let all = [
+            of("built", 1, 0),
+            of("bootstrap", 2, 9_000_000),
+            of("bootstrap", 3, 9_500_000),
+        ];
         let kept = kept(&rules(0, 0, Some(3_600)), &all, NOW_S);
         assert_eq!(kept, [vec![Reason::Within], vec![], vec![Reason::Within]]);
-        assert_eq!(stay(rules(1, 0, None), &[50, 40]), [1], "by number, where the clock has gone back");
+        assert_eq!(
+            stay(rules(1, 0, None), &[50, 40]),
+            [1],
+            "by number, where the clock has gone back"
+        );
     }
 
     #[test]
@@ -219,8 +257,14 @@ mod tests {
         // One that was ahead, but not of now.
         assert_eq!(stay(within(2), &[0, 24, 9_000, 48, 72]), [1, 2, 3, 4]);
         // One that was behind.
-        assert_eq!(stay(within(2), &[9_000, 9_024, -500_000, 9_048, 9_072]), [1, 2, 3, 4]);
-        assert_eq!(stay(within(2), &[9_000, 9_024, 9_048, 9_072, -500_000]), [1, 2, 3, 4]);
+        assert_eq!(
+            stay(within(2), &[9_000, 9_024, -500_000, 9_048, 9_072]),
+            [1, 2, 3, 4]
+        );
+        assert_eq!(
+            stay(within(2), &[9_000, 9_024, 9_048, 9_072, -500_000]),
+            [1, 2, 3, 4]
+        );
         // One of two is wrong: the one that was recorded later is believed.
         assert_eq!(stay(within(18), &[72, 24, 480]), [2]);
     }
@@ -234,15 +278,35 @@ mod tests {
 
     #[test]
     fn days_are_those_that_count() {
-        assert_eq!(stay(rules(0, 3, None), &[0, 24, 900_000, 48, 72]), [1, 3, 4]);
-        assert_eq!(stay(rules(0, 9, None), &[0, 24, 900_000, 48, 72]), [0, 1, 3, 4]);
+        assert_eq!(
+            stay(rules(0, 3, None), &[0, 24, 900_000, 48, 72]),
+            [1, 3, 4]
+        );
+        assert_eq!(
+            stay(rules(0, 9, None), &[0, 24, 900_000, 48, 72]),
+            [0, 1, 3, 4]
+        );
     }
 
     #[test]
     fn durations_are_read_and_nonsense_is_refused() {
         assert_eq!(parse_duration("14d"), Ok(14 * DAY_S));
-        assert_eq!(parse_duration("1y6m2w3d4h"), Ok((365 + 186 + 14 + 3) * DAY_S + 4 * 3_600));
-        for text in ["", "14", "d", "14 d", "-1d", "0d", "1d1", "999999999999999999y", "1x", "1ä"] {
+        assert_eq!(
+            parse_duration("1y6m2w3d4h"),
+            Ok((365 + 186 + 14 + 3) * DAY_S + 4 * 3_600)
+        );
+        for text in [
+            "",
+            "14",
+            "d",
+            "14 d",
+            "-1d",
+            "0d",
+            "1d1",
+            "999999999999999999y",
+            "1x",
+            "1ä",
+        ] {
             assert!(parse_duration(text).is_err(), "{text}");
         }
     }

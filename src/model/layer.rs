@@ -37,7 +37,9 @@ impl Role {
 
     /// Reads a name back.
     pub fn parse(name: &str) -> Option<Self> {
-        [Self::Base, Self::Update, Self::Delta, Self::State].into_iter().find(|role| role.name() == name)
+        [Self::Base, Self::Update, Self::Delta, Self::State]
+            .into_iter()
+            .find(|role| role.name() == name)
     }
 }
 
@@ -60,7 +62,10 @@ pub struct Outline {
 impl Outline {
     /// Takes a whole tree.
     pub fn whole() -> Self {
-        Self { places: None, whiteouts: Vec::new() }
+        Self {
+            places: None,
+            whiteouts: Vec::new(),
+        }
     }
 
     /// Takes the entries of `tree` that are `chosen` and the directories above them and above the whiteouts.
@@ -72,7 +77,9 @@ impl Outline {
         let mut choose_above = |path: &EntryPath| {
             let mut next = path.parent();
             while let Some(directory) = next {
-                let Some(at) = tree.position(&directory).filter(|at| !is_closed[*at]) else { break };
+                let Some(at) = tree.position(&directory).filter(|at| !is_closed[*at]) else {
+                    break;
+                };
                 is_closed[at] = true;
                 above.push(at as u32);
                 next = directory.parent();
@@ -85,8 +92,14 @@ impl Outline {
             .for_each(|(entry, _)| choose_above(&entry.path));
         whiteouts.iter().for_each(choose_above);
         above.into_iter().for_each(|at| chosen[at as usize] = true);
-        let places = chosen.iter().enumerate().filter_map(|(at, chosen)| chosen.then_some(at as u32));
-        Self { places: Some(places.collect()), whiteouts }
+        let places = chosen
+            .iter()
+            .enumerate()
+            .filter_map(|(at, chosen)| chosen.then_some(at as u32));
+        Self {
+            places: Some(places.collect()),
+            whiteouts,
+        }
     }
 
     /// Returns the layer.
@@ -96,7 +109,10 @@ impl Outline {
             None => entries.iter().collect(),
             Some(places) => places.iter().map(|at| &entries[*at as usize]).collect(),
         };
-        LayerContent { entries, whiteouts: self.whiteouts.clone() }
+        LayerContent {
+            entries,
+            whiteouts: self.whiteouts.clone(),
+        }
     }
 }
 
@@ -127,7 +143,10 @@ impl<'t> LayerContent<'t> {
 
     /// Takes a whole tree and whiteouts, which are sorted and not in it.
     pub fn all(tree: &'t Tree, whiteouts: Vec<EntryPath>) -> Self {
-        Self { whiteouts, ..Self::whole(tree) }
+        Self {
+            whiteouts,
+            ..Self::whole(tree)
+        }
     }
 
     /// Takes all of `upper` and the directories of `lower` above it; empty where `upper` is. No path is in both.
@@ -146,7 +165,10 @@ impl<'t> LayerContent<'t> {
         let of_lower = |path: &EntryPath| lower.position(path).map(|at| &lower.entries()[at]);
         entries.extend(parents.iter().filter_map(of_lower));
         entries.sort_by(|a, b| a.path.cmp(&b.path));
-        Self { entries, whiteouts: Vec::new() }
+        Self {
+            entries,
+            whiteouts: Vec::new(),
+        }
     }
 
     /// Tells whether the layer would change nothing.
@@ -171,7 +193,15 @@ impl<'t> LayerContent<'t> {
 
     /// Tells whether it holds a file that nobody has read yet, so that it has no key yet.
     pub fn has_unread(&self) -> bool {
-        let is_unread = |entry: &Entry| matches!(entry.kind, Kind::File { content: ContentHash::UNREAD, .. });
+        let is_unread = |entry: &Entry| {
+            matches!(
+                entry.kind,
+                Kind::File {
+                    content: ContentHash::UNREAD,
+                    ..
+                }
+            )
+        };
         self.entries.iter().any(|entry| is_unread(entry))
     }
 
@@ -185,7 +215,9 @@ impl<'t> LayerContent<'t> {
         let mut entries = self.entries.iter().peekable();
         let mut whiteouts = self.whiteouts.iter().peekable();
         std::iter::from_fn(move || match (entries.peek(), whiteouts.peek()) {
-            (Some(entry), Some(gone)) if entry.path > **gone => whiteouts.next().map(Item::Whiteout),
+            (Some(entry), Some(gone)) if entry.path > **gone => {
+                whiteouts.next().map(Item::Whiteout)
+            }
             (None, _) => whiteouts.next().map(Item::Whiteout),
             _ => entries.next().map(|entry| Item::Entry(entry)),
         })
@@ -214,7 +246,9 @@ pub fn key_of<'a>(policy: &PolicyKey, items: impl Iterator<Item = Item<'a>>) -> 
                 push_bytes(&mut records, path.key());
             }
             Item::Entry(entry) => {
-                let first = entry.group.map(|group| *first_names.entry(group).or_insert(&entry.path));
+                let first = entry
+                    .group
+                    .map(|group| *first_names.entry(group).or_insert(&entry.path));
                 push_entry(&mut records, entry, first);
             }
         }
@@ -236,7 +270,10 @@ fn push_entry(record: &mut Vec<u8>, entry: &Entry, first_name: Option<&EntryPath
     record.extend_from_slice(&entry.mtime_s.to_le_bytes());
     match &entry.kind {
         Kind::Directory => record.push(b'd'),
-        Kind::File { size_bytes, content } => {
+        Kind::File {
+            size_bytes,
+            content,
+        } => {
             record.push(b'f');
             record.extend_from_slice(&size_bytes.to_le_bytes());
             record.extend_from_slice(&content.0);
@@ -281,18 +318,31 @@ mod tests {
 
     fn key(entries: Vec<Entry>, whiteouts: Vec<EntryPath>) -> LayerKey {
         let tree = Tree::new(entries);
-        LayerContent { entries: tree.entries().iter().collect(), whiteouts }.key(&Policy::plain())
+        LayerContent {
+            entries: tree.entries().iter().collect(),
+            whiteouts,
+        }
+        .key(&Policy::plain())
     }
 
     #[test]
     fn names_and_targets_that_concatenate_alike_have_different_keys() {
-        assert_ne!(key(vec![symlink("ab", "c")], vec![]), key(vec![symlink("a", "bc")], vec![]));
-        assert_ne!(key(vec![], vec![path("a"), path("b")]), key(vec![], vec![path("a/b")]));
+        assert_ne!(
+            key(vec![symlink("ab", "c")], vec![]),
+            key(vec![symlink("a", "bc")], vec![])
+        );
+        assert_ne!(
+            key(vec![], vec![path("a"), path("b")]),
+            key(vec![], vec![path("a/b")])
+        );
     }
 
     #[test]
     fn a_whiteout_is_no_entry() {
-        assert_ne!(key(vec![file("a", 0)], vec![]), key(vec![], vec![path("a")]));
+        assert_ne!(
+            key(vec![file("a", 0)], vec![]),
+            key(vec![], vec![path("a")])
+        );
     }
 
     #[test]
@@ -312,11 +362,19 @@ mod tests {
 
     #[test]
     fn parents_come_once_and_before_the_child_also_for_a_whiteout() {
-        let tree =
-            Tree::new(vec![directory(""), directory("a"), directory("a/b"), file("a/b/c", 1), file("z", 1)]);
+        let tree = Tree::new(vec![
+            directory(""),
+            directory("a"),
+            directory("a/b"),
+            file("a/b/c", 1),
+            file("z", 1),
+        ]);
         let chosen = [false, false, false, true, false].to_vec();
         let content = Outline::closed(&tree, chosen, vec![path("a/b/a"), path("a/x")]).of(&tree);
-        let paths: Vec<_> = content.items().map(|item| item.path().to_string()).collect();
+        let paths: Vec<_> = content
+            .items()
+            .map(|item| item.path().to_string())
+            .collect();
         assert_eq!(paths, ["/", "/a", "/a/b", "/a/b/a", "/a/b/c", "/a/x"]);
     }
 }

@@ -47,15 +47,21 @@ pub fn check_name(what: &'static str, name: &str) -> Result<()> {
     match name.len() {
         0 => Err(bad(what, name, "it is empty")),
         length if length > LONGEST_NAME => Err(bad(what, name, "it is too long, beyond 128 bytes")),
-        length if !(0..length).all(sound) => {
-            Err(bad(what, name, "use letters, digits and single . _ - + between them"))
-        }
+        length if !(0..length).all(sound) => Err(bad(
+            what,
+            name,
+            "use letters, digits and single . _ - + between them",
+        )),
         _ => Ok(()),
     }
 }
 
 fn bad(what: &'static str, name: &str, rule: &'static str) -> Error {
-    Error::BadName { what, name: name.to_owned(), rule }
+    Error::BadName {
+        what,
+        name: name.to_owned(),
+        rule,
+    }
 }
 
 /// Makes a series' name out of a directory's: what a name cannot hold becomes `-`. `None` where nothing is left.
@@ -66,10 +72,16 @@ pub fn series_from(directory: &str) -> Option<String> {
         if !is_separator {
             name.push(c);
         } else if name.ends_with(|last: char| last.is_ascii_alphanumeric()) {
-            name.push(if matches!(c, '.' | '_' | '-' | '+') { c } else { '-' });
+            name.push(if matches!(c, '.' | '_' | '-' | '+') {
+                c
+            } else {
+                '-'
+            });
         }
     }
-    let name = name.trim_end_matches(|c: char| !c.is_ascii_alphanumeric()).to_owned();
+    let name = name
+        .trim_end_matches(|c: char| !c.is_ascii_alphanumeric())
+        .to_owned();
     check_series(&name).is_ok().then_some(name)
 }
 
@@ -99,9 +111,15 @@ pub enum SnapshotRef {
 impl SnapshotRef {
     /// Reads a reference. Fails where it is none.
     pub fn parse(text: &str) -> Result<Self> {
-        let unknown = || Error::BadReference { text: text.to_owned() };
+        let unknown = || Error::BadReference {
+            text: text.to_owned(),
+        };
         if let Ok(id) = text.parse::<i64>() {
-            return if id > 0 { Ok(Self::Id(id)) } else { Err(unknown()) };
+            return if id > 0 {
+                Ok(Self::Id(id))
+            } else {
+                Err(unknown())
+            };
         }
         let (name, back) = match text.rsplit_once('~') {
             Some((name, "")) => (name, 1),
@@ -112,12 +130,16 @@ impl SnapshotRef {
             Some((series, stage)) => (series, Some(stage)),
             None => (name, None),
         };
-        let sound =
-            check_series(series).is_ok() && stage.is_none_or(|stage| check_name("stage", stage).is_ok());
+        let sound = check_series(series).is_ok()
+            && stage.is_none_or(|stage| check_name("stage", stage).is_ok());
         if !sound {
             return Err(unknown());
         }
-        Ok(Self::Latest { series: series.to_owned(), stage: stage.map(str::to_owned), back })
+        Ok(Self::Latest {
+            series: series.to_owned(),
+            stage: stage.map(str::to_owned),
+            back,
+        })
     }
 }
 
@@ -125,10 +147,20 @@ impl fmt::Display for SnapshotRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Id(id) => write!(f, "{id}"),
-            Self::Latest { series, stage, back } => {
+            Self::Latest {
+                series,
+                stage,
+                back,
+            } => {
                 f.write_str(series)?;
-                stage.as_ref().map_or(Ok(()), |stage| write!(f, "@{stage}"))?;
-                if *back > 0 { write!(f, "~{back}") } else { Ok(()) }
+                stage
+                    .as_ref()
+                    .map_or(Ok(()), |stage| write!(f, "@{stage}"))?;
+                if *back > 0 {
+                    write!(f, "~{back}")
+                } else {
+                    Ok(())
+                }
             }
         }
     }
@@ -139,15 +171,25 @@ mod tests {
     use super::*;
 
     fn latest(series: &str, stage: Option<&str>, back: u32) -> SnapshotRef {
-        SnapshotRef::Latest { series: series.to_owned(), stage: stage.map(str::to_owned), back }
+        SnapshotRef::Latest {
+            series: series.to_owned(),
+            stage: stage.map(str::to_owned),
+            back,
+        }
     }
 
     #[test]
     fn references_are_read_as_they_are_shown() {
         for (text, reference) in [
             ("12", SnapshotRef::Id(12)),
-            ("fedora-rawhide-x86_64", latest("fedora-rawhide-x86_64", None, 0)),
-            ("f44@deps-installed~2", latest("f44", Some("deps-installed"), 2)),
+            (
+                "fedora-rawhide-x86_64",
+                latest("fedora-rawhide-x86_64", None, 0),
+            ),
+            (
+                "f44@deps-installed~2",
+                latest("f44", Some("deps-installed"), 2),
+            ),
             ("f44~1", latest("f44", None, 1)),
         ] {
             assert_eq!(SnapshotRef::parse(text).unwrap(), reference);
@@ -158,7 +200,9 @@ mod tests {
 
     #[test]
     fn what_is_no_reference_is_refused() {
-        for text in ["", "0", "-3", "a@", "@b", "a@b@c", "a~x", "a b", "a/b", "a~~", "a\n"] {
+        for text in [
+            "", "0", "-3", "a@", "@b", "a@b@c", "a~x", "a b", "a/b", "a~~", "a\n",
+        ] {
             assert!(SnapshotRef::parse(text).is_err(), "{text:?}");
         }
     }
@@ -168,34 +212,67 @@ mod tests {
         for name in ["fedora-rawhide-x86_64", "a", "rhel+epel-9"] {
             assert!(check_series(name).is_ok(), "{name}");
         }
-        for name in ["", "12", "-a", "a-", "a--b", "a/b", "a:b", "a@b", "a~b", "ä", &"x".repeat(200)] {
+        for name in [
+            "",
+            "12",
+            "-a",
+            "a-",
+            "a--b",
+            "a/b",
+            "a:b",
+            "a@b",
+            "a~b",
+            "ä",
+            &"x".repeat(200),
+        ] {
             assert!(check_series(name).is_err(), "{name}");
         }
     }
 
     #[test]
     fn a_name_that_is_empty_or_too_long_is_called_so() {
-        for (name, said) in
-            [("", "empty"), (&"1".repeat(200), "digits alone"), (&"x".repeat(129), "too long")]
-        {
-            assert!(check_series(name).unwrap_err().to_string().contains(said), "{name}");
+        for (name, said) in [
+            ("", "empty"),
+            (&"1".repeat(200), "digits alone"),
+            (&"x".repeat(129), "too long"),
+        ] {
+            assert!(
+                check_series(name).unwrap_err().to_string().contains(said),
+                "{name}"
+            );
         }
         for what in ["stage", "run"] {
-            assert!(check_name(what, "").unwrap_err().to_string().ends_with("it is empty"));
-            assert!(check_name(what, &"1".repeat(129)).unwrap_err().to_string().contains("too long"));
+            assert!(
+                check_name(what, "")
+                    .unwrap_err()
+                    .to_string()
+                    .ends_with("it is empty")
+            );
+            assert!(
+                check_name(what, &"1".repeat(129))
+                    .unwrap_err()
+                    .to_string()
+                    .contains("too long")
+            );
             assert!(check_name(what, &"1".repeat(128)).is_ok());
         }
     }
 
     #[test]
     fn an_image_name_is_a_repository_and_a_tag() {
-        assert_eq!(image_name("fedora-44-x86_64", "deps-installed"), "fedora-44-x86_64:deps-installed");
+        assert_eq!(
+            image_name("fedora-44-x86_64", "deps-installed"),
+            "fedora-44-x86_64:deps-installed"
+        );
         assert_eq!(image_name("rhel+EPEL-9", "A+b"), "rhel--epel-9:A--b");
     }
 
     #[test]
     fn a_directory_gives_a_series_name() {
-        assert_eq!(series_from("fedora-rawhide-x86_64").as_deref(), Some("fedora-rawhide-x86_64"));
+        assert_eq!(
+            series_from("fedora-rawhide-x86_64").as_deref(),
+            Some("fedora-rawhide-x86_64")
+        );
         assert_eq!(series_from("--my root (2)").as_deref(), Some("my-root-2"));
         assert_eq!(series_from("12"), None);
         assert_eq!(series_from("/"), None);

@@ -67,7 +67,10 @@ pub struct Context<'a> {
 
 /// Turns `seen`, in path order, into the entries of both sides. Names of one inode that lie on both sides become
 /// two groups, since links never cross layers.
-pub fn normalise<'a>(seen: impl ExactSizeIterator<Item = Seen<'a>>, context: &Context) -> Result<Sides> {
+pub fn normalise<'a>(
+    seen: impl ExactSizeIterator<Item = Seen<'a>>,
+    context: &Context,
+) -> Result<Sides> {
     let mut groups = Groups::default();
     let (mut stable, mut volatile) = (Vec::with_capacity(seen.len()), Vec::new());
     let mut mounts = Vec::new();
@@ -75,8 +78,17 @@ pub fn normalise<'a>(seen: impl ExactSizeIterator<Item = Seen<'a>>, context: &Co
     let home = context.home.filter(|_| context.rules.leaves_build());
     let build = home.map(|home| home.path.join(b"build"));
     let mut memory_bytes = 0_usize;
-    for Seen { path, stat, facts, is_mount } in seen {
-        if build.as_ref().is_some_and(|build| path == build || path.is_beneath(build)) {
+    for Seen {
+        path,
+        stat,
+        facts,
+        is_mount,
+    } in seen
+    {
+        if build
+            .as_ref()
+            .is_some_and(|build| path == build || path.is_beneath(build))
+        {
             continue;
         }
         refuse_unrecordable(path, stat)?;
@@ -87,18 +99,36 @@ pub fn normalise<'a>(seen: impl ExactSizeIterator<Item = Seen<'a>>, context: &Co
         let mut entry = entry_of(path, stat, facts, groups.of(stat), context);
         if path.is_root() && context.policy.profile == Profile::Mock {
             // A chroot's own root is as the directory was made, setgid from the one above or not.
-            entry = Entry { mode: 0o755, uid: 0, gid: 0, xattrs: Xattrs::default(), ..entry };
+            entry = Entry {
+                mode: 0o755,
+                uid: 0,
+                gid: 0,
+                xattrs: Xattrs::default(),
+                ..entry
+            };
         }
         memory_bytes = memory_bytes.saturating_add(entry.memory_bytes());
         if memory_bytes > LARGEST_ENTRIES_BYTES {
             let reason = "what comes before has all the names and attributes that a tree may have";
-            return Err(Error::Unpackable { path: shown_path(path), reason });
+            return Err(Error::Unpackable {
+                path: shown_path(path),
+                reason,
+            });
         }
-        if is_volatile { &mut volatile } else { &mut stable }.push(entry);
+        if is_volatile {
+            &mut volatile
+        } else {
+            &mut stable
+        }
+        .push(entry);
     }
     unify_groups(&mut stable);
     unify_groups(&mut volatile);
-    Ok(Sides { stable: Tree::new(stable), volatile: Tree::new(volatile), mounts })
+    Ok(Sides {
+        stable: Tree::new(stable),
+        volatile: Tree::new(volatile),
+        mounts,
+    })
 }
 
 /// Gives all names of an inode the owner and time that the first one has: what a policy says of paths, an inode cannot
@@ -107,7 +137,9 @@ fn unify_groups(entries: &mut [Entry]) {
     let mut of_group: HashMap<Group, (u32, u32, i64)> = HashMap::new();
     for entry in entries {
         if let Some(group) = entry.group {
-            let first = *of_group.entry(group).or_insert((entry.uid, entry.gid, entry.mtime_s));
+            let first = *of_group
+                .entry(group)
+                .or_insert((entry.uid, entry.gid, entry.mtime_s));
             (entry.uid, entry.gid, entry.mtime_s) = first;
         }
     }
@@ -115,7 +147,11 @@ fn unify_groups(entries: &mut [Entry]) {
 
 impl Sides {
     /// Gives the stable files that were unread what was found out since. `facts` come in path order.
-    pub fn learn<'f>(&mut self, facts: impl Iterator<Item = (&'f EntryPath, &'f Facts)>, profile: Profile) {
+    pub fn learn<'f>(
+        &mut self,
+        facts: impl Iterator<Item = (&'f EntryPath, &'f Facts)>,
+        profile: Profile,
+    ) {
         let mut entries = self.stable.entries_mut().iter_mut().peekable();
         for (path, facts) in facts {
             while entries.next_if(|entry| entry.path < *path).is_some() {}
@@ -138,12 +174,21 @@ impl Sides {
         }
         let mut entries = std::mem::take(&mut self.stable).into_entries();
         entries.retain(|entry| kept.binary_search(&&entry.path).is_err());
-        let next_group = entries.iter().filter_map(|entry| entry.group).map(|Group(number)| number + 1).max();
+        let next_group = entries
+            .iter()
+            .filter_map(|entry| entry.group)
+            .map(|Group(number)| number + 1)
+            .max();
         for mount in kept {
-            let hidden =
-                below.entries().iter().filter(|entry| entry.path == *mount || entry.path.is_beneath(mount));
+            let hidden = below
+                .entries()
+                .iter()
+                .filter(|entry| entry.path == *mount || entry.path.is_beneath(mount));
             let regroup = |Group(number): Group| Group(number + next_group.unwrap_or(0));
-            entries.extend(hidden.map(|entry| Entry { group: entry.group.map(regroup), ..entry.clone() }));
+            entries.extend(hidden.map(|entry| Entry {
+                group: entry.group.map(regroup),
+                ..entry.clone()
+            }));
         }
         self.stable = Tree::new(entries);
     }
@@ -154,26 +199,41 @@ fn refuse_unrecordable(path: &EntryPath, stat: &Stat) -> Result<()> {
         return Err(Error::ReservedName(shown_path(path)));
     }
     match stat.kind {
-        StatKind::CharDevice(Device { major: 0, minor: 0 }) => Err(Error::WhiteoutDevice(shown_path(path))),
+        StatKind::CharDevice(Device { major: 0, minor: 0 }) => {
+            Err(Error::WhiteoutDevice(shown_path(path)))
+        }
         _ => Ok(()),
     }
 }
 
-fn entry_of(path: &EntryPath, stat: &Stat, facts: &Facts, group: Option<Group>, context: &Context) -> Entry {
+fn entry_of(
+    path: &EntryPath,
+    stat: &Stat,
+    facts: &Facts,
+    group: Option<Group>,
+    context: &Context,
+) -> Entry {
     let kind = match stat.kind {
         StatKind::Directory => Kind::Directory,
-        StatKind::File => {
-            Kind::File { size_bytes: stat.size_bytes, content: facts.content.unwrap_or(ContentHash::UNREAD) }
-        }
+        StatKind::File => Kind::File {
+            size_bytes: stat.size_bytes,
+            content: facts.content.unwrap_or(ContentHash::UNREAD),
+        },
         StatKind::Symlink => Kind::Symlink(facts.target.clone()),
         StatKind::Fifo => Kind::Fifo,
         StatKind::CharDevice(device) => Kind::CharDevice(device),
         StatKind::BlockDevice(device) => Kind::BlockDevice(device),
     };
-    let at_home = context.home.filter(|home| *path == home.path || path.is_beneath(&home.path));
+    let at_home = context
+        .home
+        .filter(|home| *path == home.path || path.is_beneath(&home.path));
     let mtime_s = mtime_of(path, stat, context);
     Entry {
-        mode: if stat.kind == StatKind::Symlink { 0o777 } else { stat.mode },
+        mode: if stat.kind == StatKind::Symlink {
+            0o777
+        } else {
+            stat.mode
+        },
         uid: at_home.map_or(stat.uid, |home| home.uid),
         gid: at_home.map_or(stat.gid, |home| home.gid),
         mtime_s,
@@ -193,7 +253,9 @@ fn mtime_of(path: &EntryPath, stat: &Stat, context: &Context) -> i64 {
     let own = stat.mtime.seconds;
     let keeps = match context.policy.mtime {
         MtimeRule::Keep => return context.policy.epoch_s.map_or(own, |epoch| own.min(epoch)),
-        MtimeRule::Package => stat.kind != StatKind::Directory && context.vouched.vouches_for(path, own),
+        MtimeRule::Package => {
+            stat.kind != StatKind::Directory && context.vouched.vouches_for(path, own)
+        }
         MtimeRule::Fixed => stat.kind == StatKind::File && path.name().ends_with(b".py"),
     };
     if keeps { own } else { context.policy.epoch_s() }
@@ -209,7 +271,9 @@ impl Groups {
             return None;
         }
         let next = self.0.len() as u32;
-        Some(Group(*self.0.entry((stat.device, stat.inode)).or_insert(next)))
+        Some(Group(
+            *self.0.entry((stat.device, stat.inode)).or_insert(next),
+        ))
     }
 }
 
@@ -246,19 +310,55 @@ mod tests {
             device: 1,
             inode: 0,
             size_bytes: 0,
-            mtime: Time { seconds: mtime_s, nanos: 999_999_999 },
+            mtime: Time {
+                seconds: mtime_s,
+                nanos: 999_999_999,
+            },
             ctime: Time::default(),
         };
         let content = (kind == StatKind::File).then_some(ContentHash([0; 32]));
-        Owned { path: path(at), stat, facts: Facts { content, ..Facts::default() }, is_mount: false }
+        Owned {
+            path: path(at),
+            stat,
+            facts: Facts {
+                content,
+                ..Facts::default()
+            },
+            is_mount: false,
+        }
     }
 
-    fn sides(seen: Vec<Owned>, policy: &Policy, home: Option<&Home>, vouched: &Vouched) -> Result<Sides> {
-        let seen = seen.iter().map(|Owned { path, stat, facts, is_mount }| {
-            let is_mount = *is_mount;
-            Seen { path, stat, facts, is_mount }
-        });
-        normalise(seen, &Context { policy, rules: &policy.rules("bootstrap")?, home, vouched })
+    fn sides(
+        seen: Vec<Owned>,
+        policy: &Policy,
+        home: Option<&Home>,
+        vouched: &Vouched,
+    ) -> Result<Sides> {
+        let seen = seen.iter().map(
+            |Owned {
+                 path,
+                 stat,
+                 facts,
+                 is_mount,
+             }| {
+                let is_mount = *is_mount;
+                Seen {
+                    path,
+                    stat,
+                    facts,
+                    is_mount,
+                }
+            },
+        );
+        normalise(
+            seen,
+            &Context {
+                policy,
+                rules: &policy.rules("bootstrap")?,
+                home,
+                vouched,
+            },
+        )
     }
 
     fn mtimes(policy: &Policy, seen: Vec<Owned>) -> Vec<i64> {
@@ -267,7 +367,12 @@ mod tests {
         gathering.add(&[b"/"], [(0, &b"v"[..], 500)].into_iter(), |_, _| true);
         let vouched = gathering.finish();
         let sides = sides(seen, policy, None, &vouched).unwrap();
-        sides.stable.entries().iter().map(|entry| entry.mtime_s).collect()
+        sides
+            .stable
+            .entries()
+            .iter()
+            .map(|entry| entry.mtime_s)
+            .collect()
     }
 
     fn four() -> Vec<Owned> {
@@ -287,14 +392,21 @@ mod tests {
 
     #[test]
     fn fixed_keeps_the_times_of_python_sources() {
-        let policy = Policy { mtime: MtimeRule::Fixed, epoch_s: Some(9), ..Policy::mock() };
+        let policy = Policy {
+            mtime: MtimeRule::Fixed,
+            epoch_s: Some(9),
+            ..Policy::mock()
+        };
         assert_eq!(mtimes(&policy, four()), [9, -1, 9, 9]);
     }
 
     #[test]
     fn keep_cuts_to_the_second_and_an_epoch_clamps_what_is_newer() {
         assert_eq!(mtimes(&Policy::plain(), four()), [500, -1, 500, 500]);
-        let policy = Policy { epoch_s: Some(100), ..Policy::plain() };
+        let policy = Policy {
+            epoch_s: Some(100),
+            ..Policy::plain()
+        };
         assert_eq!(mtimes(&policy, four()), [100, -1, 100, 100]);
     }
 
@@ -304,8 +416,13 @@ mod tests {
     fn whiteout_names_and_whiteout_devices_are_refused_with_their_path() {
         let none = Vouched::default();
         for name in ["d/.wh.x", ".wh.", ".wh..wh..opq"] {
-            let error =
-                sides(vec![seen(name, StatKind::File, 0)], &Policy::plain(), None, &none).unwrap_err();
+            let error = sides(
+                vec![seen(name, StatKind::File, 0)],
+                &Policy::plain(),
+                None,
+                &none,
+            )
+            .unwrap_err();
             assert!(error.to_string().contains(name), "{error}");
         }
         let device = StatKind::CharDevice(Device { major: 0, minor: 0 });
@@ -314,7 +431,11 @@ mod tests {
 
     #[test]
     fn the_home_goes_to_the_build_user_and_its_build_directory_is_left_out() {
-        let home = Home { path: path("home/b"), uid: 1000, gid: 135 };
+        let home = Home {
+            path: path("home/b"),
+            uid: 1000,
+            gid: 135,
+        };
         let all = vec![
             seen("home", StatKind::Directory, 0),
             seen("home/b", StatKind::Directory, 0),
@@ -323,18 +444,35 @@ mod tests {
             seen("home/b/x", StatKind::File, 0),
         ];
         let sides = sides(all, &Policy::mock(), Some(&home), &Vouched::default()).unwrap();
-        let owners: Vec<_> = sides.stable.entries().iter().map(|e| (e.path.to_string(), e.uid)).collect();
-        assert_eq!(owners, [("/home".into(), 1), ("/home/b".into(), 1000), ("/home/b/x".into(), 1000)]);
+        let owners: Vec<_> = sides
+            .stable
+            .entries()
+            .iter()
+            .map(|e| (e.path.to_string(), e.uid))
+            .collect();
+        assert_eq!(
+            owners,
+            [
+                ("/home".into(), 1),
+                ("/home/b".into(), 1000),
+                ("/home/b/x".into(), 1000)
+            ]
+        );
     }
 
     #[test]
     fn what_the_package_manager_notes_on_its_files_is_left_out_under_mock() {
         let pair = |name: &str| (name.as_bytes().into(), b"v".as_slice().into());
         let mut fetched = seen("f", StatKind::File, 0);
-        fetched.facts.xattrs = Xattrs::new(vec![pair("user.Librepo.checksum.mtime"), pair("user.mine")]);
+        fetched.facts.xattrs =
+            Xattrs::new(vec![pair("user.Librepo.checksum.mtime"), pair("user.mine")]);
         let names = |policy: &Policy| -> Vec<Vec<u8>> {
             let sides = sides(vec![fetched.clone()], policy, None, &Vouched::default()).unwrap();
-            sides.stable.entries()[0].xattrs.iter().map(|(name, _)| name.to_vec()).collect()
+            sides.stable.entries()[0]
+                .xattrs
+                .iter()
+                .map(|(name, _)| name.to_vec())
+                .collect()
         };
         assert_eq!(names(&Policy::mock()), [b"user.mine"]);
         assert_eq!(names(&Policy::plain()).len(), 2);
@@ -342,16 +480,28 @@ mod tests {
 
     #[test]
     fn all_names_of_an_inode_have_the_owner_and_time_of_the_first() {
-        let home = Home { path: path("home/b"), uid: 1000, gid: 135 };
+        let home = Home {
+            path: path("home/b"),
+            uid: 1000,
+            gid: 135,
+        };
         let mut all = vec![
             seen("a", StatKind::File, 500),
             seen("b.py", StatKind::File, 500),
             seen("home/b/x", StatKind::File, 500),
         ];
         all.iter_mut().for_each(|seen| seen.stat.nlink = 3);
-        let policy = Policy { mtime: MtimeRule::Fixed, ..Policy::mock() };
+        let policy = Policy {
+            mtime: MtimeRule::Fixed,
+            ..Policy::mock()
+        };
         let sides = sides(all, &policy, Some(&home), &Vouched::default()).unwrap();
-        let shown: Vec<_> = sides.stable.entries().iter().map(|e| (e.uid, e.gid, e.mtime_s)).collect();
+        let shown: Vec<_> = sides
+            .stable
+            .entries()
+            .iter()
+            .map(|e| (e.uid, e.gid, e.mtime_s))
+            .collect();
         assert_eq!(shown, [(1, 2, DEFAULT); 3]);
     }
 
@@ -362,10 +512,15 @@ mod tests {
             seen("b", StatKind::File, 0),
             seen("n", StatKind::Directory, 0),
         ];
-        all.iter_mut().filter(|seen| seen.path != path("b")).for_each(|seen| seen.is_mount = true);
+        all.iter_mut()
+            .filter(|seen| seen.path != path("b"))
+            .for_each(|seen| seen.is_mount = true);
         let mut sides = sides(all, &Policy::plain(), None, &Vouched::default()).unwrap();
         let below = Tree::new(vec![
-            Entry { mode: 0o1777, ..directory("a") },
+            Entry {
+                mode: 0o1777,
+                ..directory("a")
+            },
             linked("a/x", 3),
             linked("a/y", 3),
             file("b", 7),
@@ -387,7 +542,10 @@ mod tests {
 
     #[test]
     fn what_is_beneath_a_volatile_path_is_volatile_and_links_do_not_cross() {
-        let policy = Policy { volatile: vec!["/log".to_owned()], ..Policy::plain() };
+        let policy = Policy {
+            volatile: vec!["/log".to_owned()],
+            ..Policy::plain()
+        };
         let mut all = vec![
             seen("log", StatKind::Directory, 0),
             seen("log/a", StatKind::File, 0),
@@ -397,7 +555,10 @@ mod tests {
         all[1..].iter_mut().for_each(|seen| seen.stat.nlink = 3);
         let sides = sides(all, &policy, None, &Vouched::default()).unwrap();
         let groups = |tree: &Tree| tree.entries().iter().map(|e| e.group).collect::<Vec<_>>();
-        assert_eq!(groups(&sides.volatile), [None, Some(Group(0)), Some(Group(0))]);
+        assert_eq!(
+            groups(&sides.volatile),
+            [None, Some(Group(0)), Some(Group(0))]
+        );
         assert_eq!(groups(&sides.stable), [None]);
     }
 }

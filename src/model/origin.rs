@@ -38,10 +38,23 @@ pub struct Recorded {
 impl Origin {
     /// Returns it as annotations.
     pub fn annotations(&self) -> Vec<(&'static str, String)> {
-        let Self { series, stage, policy, recorded } = self;
-        let mut all = vec![(SERIES, series.clone()), (STAGE, stage.clone()), (POLICY, policy.clone())];
+        let Self {
+            series,
+            stage,
+            policy,
+            recorded,
+        } = self;
+        let mut all = vec![
+            (SERIES, series.clone()),
+            (STAGE, stage.clone()),
+            (POLICY, policy.clone()),
+        ];
         if let Some(Recorded { id, run, created_s }) = recorded {
-            all.extend([(SNAPSHOT, id.to_string()), (RUN, run.clone()), (CREATED, created_s.to_string())]);
+            all.extend([
+                (SNAPSHOT, id.to_string()),
+                (RUN, run.clone()),
+                (CREATED, created_s.to_string()),
+            ]);
         }
         all
     }
@@ -50,9 +63,19 @@ impl Origin {
     pub fn of(annotations: &HashMap<String, String>) -> Option<Self> {
         let get = |name: &str| annotations.get(name).cloned();
         let number = |name: &str| get(name)?.parse().ok();
-        let recorded =
-            || Some(Recorded { id: number(SNAPSHOT)?, run: get(RUN)?, created_s: number(CREATED)? });
-        Some(Self { series: get(SERIES)?, stage: get(STAGE)?, policy: get(POLICY)?, recorded: recorded() })
+        let recorded = || {
+            Some(Recorded {
+                id: number(SNAPSHOT)?,
+                run: get(RUN)?,
+                created_s: number(CREATED)?,
+            })
+        };
+        Some(Self {
+            series: get(SERIES)?,
+            stage: get(STAGE)?,
+            policy: get(POLICY)?,
+            recorded: recorded(),
+        })
     }
 }
 
@@ -62,11 +85,25 @@ mod tests {
 
     #[test]
     fn what_is_written_reads_back() {
-        let mut origin =
-            Origin { series: "S+1".into(), stage: "built".into(), policy: "{}".into(), recorded: None };
-        for recorded in [None, Some(Recorded { id: 7, run: "r7".to_owned(), created_s: -5 })] {
+        let mut origin = Origin {
+            series: "S+1".into(),
+            stage: "built".into(),
+            policy: "{}".into(),
+            recorded: None,
+        };
+        for recorded in [
+            None,
+            Some(Recorded {
+                id: 7,
+                run: "r7".to_owned(),
+                created_s: -5,
+            }),
+        ] {
             origin.recorded = recorded;
-            let all = origin.annotations().into_iter().map(|(name, value)| (name.to_owned(), value));
+            let all = origin
+                .annotations()
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value));
             assert_eq!(Origin::of(&all.collect()), Some(origin.clone()));
         }
         assert_eq!(Origin::of(&HashMap::new()), None);

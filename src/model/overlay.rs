@@ -81,7 +81,10 @@ impl Laid {
     /// Returns the same without its entry.
     pub fn borrowed(&self) -> Laid<Borrowed<'_>> {
         match self {
-            Self::Entry(entry) => Laid::Entry(Borrowed { entry, group: entry.group }),
+            Self::Entry(entry) => Laid::Entry(Borrowed {
+                entry,
+                group: entry.group,
+            }),
             Self::Whiteout(path) => Laid::Whiteout(path.clone()),
             Self::Opaque(path) => Laid::Opaque(path.clone()),
         }
@@ -123,7 +126,10 @@ pub struct Overlay<E = Entry> {
 
 impl<E> Default for Overlay<E> {
     fn default() -> Self {
-        Self { entries: Vec::new(), groups: 0 }
+        Self {
+            entries: Vec::new(),
+            groups: 0,
+        }
     }
 }
 
@@ -140,13 +146,18 @@ impl<E: Piece> Overlay<E> {
 
     /// Returns what the layers so far have at `path`.
     pub fn at(&self, path: &EntryPath) -> Option<&Entry> {
-        let at = self.entries.binary_search_by(|piece| piece.entry().path.cmp(path));
+        let at = self
+            .entries
+            .binary_search_by(|piece| piece.entry().path.cmp(path));
         at.ok().map(|at| self.entries[at].entry())
     }
 
     /// Returns about how many bytes of memory it takes.
     pub fn memory_bytes(&self) -> usize {
-        self.entries.iter().map(|piece| piece.entry().memory_bytes()).sum()
+        self.entries
+            .iter()
+            .map(|piece| piece.entry().memory_bytes())
+            .sum()
     }
 
     /// Lays a layer over what is there. `items` come in path order, an entry after the whiteout of its path.
@@ -161,7 +172,8 @@ impl<E: Piece> Overlay<E> {
         let mut below = std::mem::take(&mut self.entries).into_iter().peekable();
         let mut gone: Option<EntryPath> = None; // what is below at this path or beneath it is hidden
         let is_hidden = |path: &EntryPath, gone: &Option<EntryPath>| {
-            gone.as_ref().is_some_and(|top| path == top || path.is_beneath(top))
+            gone.as_ref()
+                .is_some_and(|top| path == top || path.is_beneath(top))
         };
         for item in items {
             let at = item.path();
@@ -170,10 +182,14 @@ impl<E: Piece> Overlay<E> {
                     self.entries.push(entry);
                 }
             }
-            let there = below.next_if(|piece| piece.entry().path == *at).filter(|_| !is_hidden(at, &gone));
+            let there = below
+                .next_if(|piece| piece.entry().path == *at)
+                .filter(|_| !is_hidden(at, &gone));
             // Beneath what is hidden already, all that is below stays hidden.
             let hides = !matches!(&item, Laid::Entry(piece) if piece.entry().is_directory())
-                && below.peek().is_some_and(|next| next.entry().path.is_beneath(at))
+                && below
+                    .peek()
+                    .is_some_and(|next| next.entry().path.is_beneath(at))
                 && !is_hidden(at, &gone);
             if hides {
                 gone = Some(at.clone());
@@ -186,16 +202,23 @@ impl<E: Piece> Overlay<E> {
                     }
                 }
                 Laid::Entry(entry) => {
-                    let group = entry.group().map(|Group(number)| Group(first_group + number));
+                    let group = entry
+                        .group()
+                        .map(|Group(number)| Group(first_group + number));
                     self.groups = self.groups.max(group.map_or(0, |Group(number)| number + 1));
-                    if self.entries.last().is_some_and(|last| last.entry().path == entry.entry().path) {
+                    if self
+                        .entries
+                        .last()
+                        .is_some_and(|last| last.entry().path == entry.entry().path)
+                    {
                         self.entries.pop(); // it was kept when its directory was made opaque
                     }
                     self.entries.push(entry.regrouped(group));
                 }
             }
         }
-        self.entries.extend(below.filter(|piece| !is_hidden(&piece.entry().path, &gone)));
+        self.entries
+            .extend(below.filter(|piece| !is_hidden(&piece.entry().path, &gone)));
         idle
     }
 }
@@ -229,34 +252,72 @@ mod tests {
             let tree = Tree::new(entries.to_vec());
             let whiteouts = whiteouts.iter().map(|at| path(at)).collect();
             let all = vec![true; tree.entries().len()];
-            overlay.lay(Outline::closed(&tree, all, whiteouts).of(&tree).items().map(Laid::from));
+            overlay.lay(
+                Outline::closed(&tree, all, whiteouts)
+                    .of(&tree)
+                    .items()
+                    .map(Laid::from),
+            );
         }
-        let shown =
-            |e: &Entry| format!("{}{}", e.path, e.group.map_or(String::new(), |g| format!(" #{}", g.0)));
+        let shown = |e: &Entry| {
+            format!(
+                "{}{}",
+                e.path,
+                e.group.map_or(String::new(), |g| format!(" #{}", g.0))
+            )
+        };
         overlay.into_tree().entries().iter().map(shown).collect()
     }
 
     #[test]
     fn a_whiteout_hides_all_that_is_beneath_it() {
-        let base = [directory("d"), directory("d/e"), file("d/e/f", 1), file("d/g", 1)];
-        assert_eq!(laid(&[(&base, &[]), (&[directory("d")], &["d/e"])]), ["/d", "/d/g"]);
+        let base = [
+            directory("d"),
+            directory("d/e"),
+            file("d/e/f", 1),
+            file("d/g", 1),
+        ];
+        assert_eq!(
+            laid(&[(&base, &[]), (&[directory("d")], &["d/e"])]),
+            ["/d", "/d/g"]
+        );
     }
 
     #[test]
     fn an_opaque_directory_hides_what_was_in_it_and_stays() {
-        let base = [directory("d"), directory("d/e"), file("d/e/f", 1), file("d/g", 1), file("x", 1)];
+        let base = [
+            directory("d"),
+            directory("d/e"),
+            file("d/e/f", 1),
+            file("d/g", 1),
+            file("x", 1),
+        ];
         let laid = |upper: Vec<Laid>| {
             let mut overlay = Overlay::new();
             overlay.lay(base.iter().cloned().map(Laid::Entry));
             overlay.lay(upper.into_iter());
             let tree = overlay.into_tree();
-            tree.entries().iter().map(|e| format!("{} {:o}", e.path, e.mode)).collect::<Vec<_>>()
+            tree.entries()
+                .iter()
+                .map(|e| format!("{} {:o}", e.path, e.mode))
+                .collect::<Vec<_>>()
         };
         assert_eq!(laid(vec![Laid::Opaque(path("d"))]), ["/d 755", "/x 644"]);
-        let other = Entry { mode: 0o700, ..directory("d") };
-        let upper = vec![Laid::Opaque(path("d")), Laid::Entry(other), Laid::Entry(file("d/g", 2))];
+        let other = Entry {
+            mode: 0o700,
+            ..directory("d")
+        };
+        let upper = vec![
+            Laid::Opaque(path("d")),
+            Laid::Entry(other),
+            Laid::Entry(file("d/g", 2)),
+        ];
         assert_eq!(laid(upper), ["/d 700", "/d/g 644", "/x 644"]);
-        let new = vec![Laid::Whiteout(path("d")), Laid::Entry(directory("d")), Laid::Entry(file("d/a", 1))];
+        let new = vec![
+            Laid::Whiteout(path("d")),
+            Laid::Entry(directory("d")),
+            Laid::Entry(file("d/a", 1)),
+        ];
         assert_eq!(laid(new), ["/d 755", "/d/a 644", "/x 644"]);
         let new = vec![Laid::Whiteout(path("d")), Laid::Entry(directory("d"))];
         assert_eq!(laid(new), ["/d 755", "/x 644"]);
@@ -265,13 +326,19 @@ mod tests {
     #[test]
     fn a_file_hides_the_directory_that_was_there() {
         let base = [directory("d"), file("d/e", 1), file("d.x", 1)];
-        assert_eq!(laid(&[(&base, &[]), (&[file("d", 1)], &[])]), ["/d", "/d.x"]);
+        assert_eq!(
+            laid(&[(&base, &[]), (&[file("d", 1)], &[])]),
+            ["/d", "/d.x"]
+        );
     }
 
     #[test]
     fn groups_of_two_layers_stay_apart() {
         let base = [linked("a", 0), linked("b", 0), linked("c", 0)];
         let upper = [linked("b", 0), linked("d", 0)];
-        assert_eq!(laid(&[(&base, &[]), (&upper, &[])]), ["/a #0", "/b #1", "/c #0", "/d #1"]);
+        assert_eq!(
+            laid(&[(&base, &[]), (&upper, &[])]),
+            ["/a #0", "/b #1", "/c #0", "/d #1"]
+        );
     }
 }

@@ -107,8 +107,12 @@ impl Builder {
 
     /// Returns the list.
     pub fn finish(mut self) -> FileList {
-        self.bytes[self.files_at..self.files_at + 4].copy_from_slice(&(self.files as u32).to_le_bytes());
-        FileList { bytes: self.bytes.into(), files_at: self.files_at }
+        self.bytes[self.files_at..self.files_at + 4]
+            .copy_from_slice(&(self.files as u32).to_le_bytes());
+        FileList {
+            bytes: self.bytes.into(),
+            files_at: self.files_at,
+        }
     }
 }
 
@@ -124,10 +128,16 @@ impl FileList {
     pub fn builder(algorithm: DigestAlgorithm, directories: &[&[u8]]) -> Builder {
         let mut bytes = vec![algorithm.0];
         push_number(&mut bytes, directories.len());
-        directories.iter().for_each(|directory| push_bytes(&mut bytes, directory));
+        directories
+            .iter()
+            .for_each(|directory| push_bytes(&mut bytes, directory));
         let files_at = bytes.len();
         push_number(&mut bytes, 0);
-        Builder { bytes, files_at, files: 0 }
+        Builder {
+            bytes,
+            files_at,
+            files: 0,
+        }
     }
 
     /// Takes a list back; `None` where the bytes are none.
@@ -143,7 +153,10 @@ impl FileList {
                 return None;
             }
         }
-        rest.is_empty().then(|| Self { bytes: bytes.into(), files_at })
+        rest.is_empty().then(|| Self {
+            bytes: bytes.into(),
+            files_at,
+        })
     }
 
     /// Returns the bytes that the list consists of.
@@ -241,7 +254,9 @@ mod tests {
             target: b"",
         };
         let mut list = FileList::builder(DigestAlgorithm::SHA256, &[b"/etc/", b"/usr/bin/"]);
-        [file(1, b"a"), file(0, b"")].iter().for_each(|file| list.push(file));
+        [file(1, b"a"), file(0, b"")]
+            .iter()
+            .for_each(|file| list.push(file));
         list.finish()
     }
 
@@ -250,18 +265,31 @@ mod tests {
         let made = list();
         let read = FileList::from_bytes(made.bytes().to_vec()).unwrap();
         assert_eq!((&read, read.key(), read.len()), (&made, made.key(), 2));
-        assert_eq!(read.directories().collect::<Vec<_>>(), [&b"/etc/"[..], b"/usr/bin/"]);
+        assert_eq!(
+            read.directories().collect::<Vec<_>>(),
+            [&b"/etc/"[..], b"/usr/bin/"]
+        );
         let files: Vec<_> = read.files().collect();
-        assert_eq!((files[0].directory, files[0].name, files[0].size_bytes), (1, &b"a"[..], 1 << 40));
+        assert_eq!(
+            (files[0].directory, files[0].name, files[0].size_bytes),
+            (1, &b"a"[..], 1 << 40)
+        );
         assert!(files[0].is_config() && files[0].is_ghost());
-        assert_eq!((read.algorithm().name(), files[1].digest), ("SHA-256", &[9; 32][..]));
+        assert_eq!(
+            (read.algorithm().name(), files[1].digest),
+            ("SHA-256", &[9; 32][..])
+        );
     }
 
     #[test]
     fn a_cut_or_lying_list_is_none() {
         let bytes = list().bytes().to_vec();
         for length in 0..bytes.len() {
-            assert_eq!(FileList::from_bytes(bytes[..length].to_vec()), None, "{length}");
+            assert_eq!(
+                FileList::from_bytes(bytes[..length].to_vec()),
+                None,
+                "{length}"
+            );
         }
         assert_eq!(FileList::from_bytes([&bytes[..], b"x"].concat()), None);
         let mut lying = bytes.clone();

@@ -46,21 +46,29 @@ impl<'p> Owners<'p> {
             Kind::Symlink(target) => Some((entry.path.clone(), target.clone())),
             _ => None,
         };
-        Self { packages, links: entries.filter_map(link).collect() }
+        Self {
+            packages,
+            links: entries.filter_map(link).collect(),
+        }
     }
 
     /// Returns the owners of each of `paths`, those that brought it before those that own it as a ghost. A path that is
     /// given twice has owners once.
     pub fn of(&self, paths: &[&EntryPath]) -> Vec<Vec<Owner<'p>>> {
         let mut owners = vec![Vec::new(); paths.len()];
-        let places: HashMap<&[u8], usize> =
-            paths.iter().enumerate().map(|(at, path)| (path.key(), at)).collect();
+        let places: HashMap<&[u8], usize> = paths
+            .iter()
+            .enumerate()
+            .map(|(at, path)| (path.key(), at))
+            .collect();
         self.each(|path, owner| {
             if let Some(at) = places.get(path) {
                 owners[*at].push(owner);
             }
         });
-        owners.iter_mut().for_each(|all| all.sort_by_key(|owner| (owner.file.is_ghost(), owner.package)));
+        owners
+            .iter_mut()
+            .for_each(|all| all.sort_by_key(|owner| (owner.file.is_ghost(), owner.package)));
         owners
     }
 
@@ -70,23 +78,36 @@ impl<'p> Owners<'p> {
         let mut steps_left = MOST_STEPS_IN_ALL;
         let mut path = Vec::new();
         for (package, installed) in self.packages.iter().enumerate() {
-            let Some(list) = &installed.files else { continue };
+            let Some(list) = &installed.files else {
+                continue;
+            };
             let directories: Vec<&[u8]> = list.directories().collect();
             for directory in &directories {
                 let resolve = || resolve(directory, &self.links, &mut steps_left);
                 resolved.entry(directory).or_insert_with(resolve);
             }
-            let directories: Vec<Option<&EntryPath>> =
-                directories.iter().map(|directory| resolved[directory].as_ref()).collect();
+            let directories: Vec<Option<&EntryPath>> = directories
+                .iter()
+                .map(|directory| resolved[directory].as_ref())
+                .collect();
             for file in list.files() {
-                let Some(directory) = directories[file.directory] else { continue };
+                let Some(directory) = directories[file.directory] else {
+                    continue;
+                };
                 path.clear();
                 path.extend_from_slice(directory.key());
                 if !path.is_empty() && !file.name.is_empty() {
                     path.push(0);
                 }
                 path.extend_from_slice(file.name); // empty for the root itself, which a package may own
-                found(&path, Owner { package, file, algorithm: list.algorithm() });
+                found(
+                    &path,
+                    Owner {
+                        package,
+                        file,
+                        algorithm: list.algorithm(),
+                    },
+                );
             }
         }
     }
@@ -144,7 +165,16 @@ mod tests {
 
     fn owned(name: &'static [u8]) -> OwnedFile<'static> {
         let mode = 0o100_644;
-        OwnedFile { directory: 0, name, mode, flags: 0, mtime_s: 7, size_bytes: 5, digest: b"", target: b"" }
+        OwnedFile {
+            directory: 0,
+            name,
+            mode,
+            flags: 0,
+            mtime_s: 7,
+            size_bytes: 5,
+            digest: b"",
+            target: b"",
+        }
     }
 
     fn installed(name: &str, directory: &[u8], files: &[OwnedFile]) -> Installed {
@@ -160,18 +190,38 @@ mod tests {
             source_rpm: text(),
             build_time_s: 0,
         };
-        Installed { package, files: Some(Arc::new(list.finish())) }
+        Installed {
+            package,
+            files: Some(Arc::new(list.finish())),
+        }
     }
 
     #[test]
     fn a_path_is_owned_as_the_links_of_the_tree_lead() {
-        let ghost = OwnedFile { flags: 1 << 6, ..owned(b"x") };
-        let packages = [installed("a", b"/lib/", &[ghost]), installed("b", b"/usr/lib/", &[owned(b"x")])];
-        let tree = [symlink("lib", "usr/lib"), directory("usr"), directory("usr/lib"), file("usr/lib/x", 5)];
+        let ghost = OwnedFile {
+            flags: 1 << 6,
+            ..owned(b"x")
+        };
+        let packages = [
+            installed("a", b"/lib/", &[ghost]),
+            installed("b", b"/usr/lib/", &[owned(b"x")]),
+        ];
+        let tree = [
+            symlink("lib", "usr/lib"),
+            directory("usr"),
+            directory("usr/lib"),
+            file("usr/lib/x", 5),
+        ];
         let owners = Owners::new(&packages, tree.iter());
         let (x, y) = (path("usr/lib/x"), path("lib/x"));
         let found = owners.of(&[&x, &y]);
-        assert_eq!(found[0].iter().map(|owner| owner.package).collect::<Vec<_>>(), [1, 0]); // the ghost is last
+        assert_eq!(
+            found[0]
+                .iter()
+                .map(|owner| owner.package)
+                .collect::<Vec<_>>(),
+            [1, 0]
+        ); // the ghost is last
         assert_eq!(found[1], []);
     }
 
@@ -188,15 +238,55 @@ mod tests {
         let names = |aspects: Aspects| aspects.names().collect::<Vec<_>>().join(",");
         let of = |file: OwnedFile, times| names(deviations(&entry, &file, times));
         assert_eq!(of(owned(b"x"), Times::Kept), "");
-        let other = OwnedFile { size_bytes: 6, mtime_s: 8, mode: 0o100_755, ..owned(b"x") };
+        let other = OwnedFile {
+            size_bytes: 6,
+            mtime_s: 8,
+            mode: 0o100_755,
+            ..owned(b"x")
+        };
         assert_eq!(of(other, Times::Kept), "content,mode,mtime");
-        assert_eq!(of(OwnedFile { mtime_s: 8, ..owned(b"x") }, Times::Lost), "");
-        assert_eq!(of(OwnedFile { mode: 0o120_777, ..owned(b"x") }, Times::Kept), "type");
-        assert_eq!(of(OwnedFile { flags: 1 << 6, ..other }, Times::Kept), "");
+        assert_eq!(
+            of(
+                OwnedFile {
+                    mtime_s: 8,
+                    ..owned(b"x")
+                },
+                Times::Lost
+            ),
+            ""
+        );
+        assert_eq!(
+            of(
+                OwnedFile {
+                    mode: 0o120_777,
+                    ..owned(b"x")
+                },
+                Times::Kept
+            ),
+            "type"
+        );
+        assert_eq!(
+            of(
+                OwnedFile {
+                    flags: 1 << 6,
+                    ..other
+                },
+                Times::Kept
+            ),
+            ""
+        );
         let link = symlink("x", "y");
-        let file = OwnedFile { mode: 0o120_777, target: b"z", ..owned(b"x") };
+        let file = OwnedFile {
+            mode: 0o120_777,
+            target: b"z",
+            ..owned(b"x")
+        };
         assert_eq!(names(deviations(&link, &file, Times::Kept)), "target");
-        let touched = OwnedFile { mtime_s: 8, target: b"y", ..file };
+        let touched = OwnedFile {
+            mtime_s: 8,
+            target: b"y",
+            ..file
+        };
         assert_eq!(names(deviations(&link, &touched, Times::Kept)), "");
     }
 }

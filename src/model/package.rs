@@ -24,7 +24,9 @@ pub struct Package {
 impl Package {
     /// Returns `[EPOCH:]VERSION[-RELEASE]`.
     pub fn evr(&self) -> String {
-        let mut text = self.epoch.map_or(String::new(), |epoch| format!("{epoch}:"));
+        let mut text = self
+            .epoch
+            .map_or(String::new(), |epoch| format!("{epoch}:"));
         text.push_str(&self.version);
         if !self.release.is_empty() {
             text.push('-');
@@ -38,6 +40,10 @@ impl fmt::Display for Package {
     /// Writes `NAME-[EPOCH:]VERSION-RELEASE[.ARCH]`, as `rpm -q` does.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}", self.name, self.evr())?;
-        if self.arch.is_empty() { Ok(()) } else { write!(f, ".{}", self.arch) }
+        if self.arch.is_empty() {
+            Ok(())
+        } else {
+            write!(f, ".{}", self.arch)
+        }
     }
 }

@@ -22,7 +22,9 @@ impl EntryPath {
     /// Takes the ordered form (components joined by NUL), as the database keeps it; `None` where a component is
     /// empty, `.`, `..` or holds a slash.
     pub fn from_key(key: &[u8]) -> Option<Self> {
-        let sound = |name: &[u8]| !name.is_empty() && name != b"." && name != b".." && !name.contains(&b'/');
+        let sound = |name: &[u8]| {
+            !name.is_empty() && name != b"." && name != b".." && !name.contains(&b'/')
+        };
         (key.is_empty() || key.split(|b| *b == 0).all(sound)).then(|| Self(key.into()))
     }
 
@@ -30,7 +32,10 @@ impl EntryPath {
     /// `None` where a component is `..` or the path holds a NUL.
     pub fn from_slashed(path: &[u8]) -> Option<Self> {
         let mut key = Vec::with_capacity(path.len());
-        for name in path.split(|b| *b == b'/').filter(|name| !name.is_empty() && *name != b".") {
+        for name in path
+            .split(|b| *b == b'/')
+            .filter(|name| !name.is_empty() && *name != b".")
+        {
             if name == b".." || name.contains(&0) {
                 return None;
             }
@@ -70,7 +75,10 @@ impl EntryPath {
     /// Returns the path with slashes and without a leading one, as a tar header or a system call takes it;
     /// empty for the root.
     pub fn slashed(&self) -> Vec<u8> {
-        self.0.iter().map(|b| if *b == 0 { b'/' } else { *b }).collect()
+        self.0
+            .iter()
+            .map(|b| if *b == 0 { b'/' } else { *b })
+            .collect()
     }
 
     /// Returns the last component; empty for the root.
@@ -133,7 +141,10 @@ mod tests {
     fn a_directory_sorts_right_before_what_is_beneath_it() {
         let mut paths = ["a.b", "a/b/c", "a-b", "", "a", "ab", "a/b"].map(path);
         paths.sort();
-        assert_eq!(paths, ["", "a", "a/b", "a/b/c", "a-b", "a.b", "ab"].map(path));
+        assert_eq!(
+            paths,
+            ["", "a", "a/b", "a/b/c", "a-b", "a.b", "ab"].map(path)
+        );
     }
 
     #[test]

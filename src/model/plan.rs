@@ -41,7 +41,11 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { update_percent: 30, dead_percent: 25, most_layers: MOST_LAYERS }
+        Self {
+            update_percent: 30,
+            dead_percent: 25,
+            most_layers: MOST_LAYERS,
+        }
     }
 }
 
@@ -81,7 +85,9 @@ impl Known {
     }
 
     fn position(&self, path: &EntryPath) -> Option<usize> {
-        self.items.binary_search_by(|item| item.path().cmp(path)).ok()
+        self.items
+            .binary_search_by(|item| item.path().cmp(path))
+            .ok()
     }
 
     /// Returns the entries that it has, in path order.
@@ -93,7 +99,8 @@ impl Known {
     fn carries(&self, update: &LayerContent) -> bool {
         let own = self.content_bytes + MEMBER_BYTES * self.items.len() as u64;
         let members = update.entries_len() + update.whiteouts_len();
-        own >= SMALL_BYTES && 2 * own >= 3 * (update.content_bytes() + MEMBER_BYTES * members as u64)
+        own >= SMALL_BYTES
+            && 2 * own >= 3 * (update.content_bytes() + MEMBER_BYTES * members as u64)
     }
 }
 
@@ -105,7 +112,11 @@ impl Below {
 
     /// Takes layers with all of their paths.
     pub fn new(inherited: Vec<Known>, own: Vec<Known>) -> Self {
-        Self { inherited, own, dead_elsewhere_bytes: 0 }
+        Self {
+            inherited,
+            own,
+            dead_elsewhere_bytes: 0,
+        }
     }
 
     fn ground(&self) -> Overlay<Borrowed<'_>> {
@@ -119,15 +130,19 @@ impl Below {
     /// Lays all of its layers over one another.
     pub fn overlay(&self) -> Overlay {
         let mut overlay = Overlay::new();
-        self.layers().for_each(|layer| overlay.lay(layer.items.iter().cloned()));
+        self.layers()
+            .for_each(|layer| overlay.lay(layer.items.iter().cloned()));
         overlay
     }
 
     /// Notes that some paths are left out of it, where `dead_bytes` of the own base or delta are dead in all. `tree` is what
     /// its layers give at the others. Tells whether that can be.
     pub fn leave_out(&mut self, dead_bytes: u64, tree: &Tree) -> bool {
-        let Some(whole) = self.own.first() else { return true };
-        let elsewhere = dead_bytes.checked_sub(self.dead_bytes(whole, self.ground().entries(), tree));
+        let Some(whole) = self.own.first() else {
+            return true;
+        };
+        let elsewhere =
+            dead_bytes.checked_sub(self.dead_bytes(whole, self.ground().entries(), tree));
         self.dead_elsewhere_bytes = elsewhere.unwrap_or_default();
         elsewhere.is_some()
     }
@@ -197,7 +212,11 @@ impl<'t> Planned<'t> {
 impl Plan {
     /// Finds the layers that give `now`, the stable side of a tree.
     pub fn new(now: &Tree, below: &Below, limits: &Limits) -> Self {
-        let below = if has_room(below, limits) { below } else { &Below::default() };
+        let below = if has_room(below, limits) {
+            below
+        } else {
+            &Below::default()
+        };
         Self::upon_own(now, below, limits).unwrap_or_else(|| Self::anew(now, below))
     }
 
@@ -214,22 +233,44 @@ impl Plan {
     }
 
     fn upon_own(now: &Tree, below: &Below, limits: &Limits) -> Option<Self> {
-        let Upon::Own { kept, update, weight } = build_upon(below, now, limits) else { return None };
+        let Upon::Own {
+            kept,
+            update,
+            weight,
+        } = build_upon(below, now, limits)
+        else {
+            return None;
+        };
         let (inherited, own) = (names(&below.inherited), names(&below.own[..kept]));
-        Some(Self { inherited, own, made: (Role::Update, update), dead_bytes: weight.dead_bytes })
+        Some(Self {
+            inherited,
+            own,
+            made: (Role::Update, update),
+            dead_bytes: weight.dead_bytes,
+        })
     }
 
     fn anew(now: &Tree, below: &Below) -> Self {
         let (inherited, own) = (names(&below.inherited), Vec::new());
         if inherited.is_empty() {
-            return Self { inherited, own, made: (Role::Base, Outline::whole()), dead_bytes: 0 };
+            return Self {
+                inherited,
+                own,
+                made: (Role::Base, Outline::whole()),
+                dead_bytes: 0,
+            };
         }
         let ground = below.ground();
         let outline = diff::outline(ground.entries(), now);
         let entries = outline.of(now);
         // Of a hardlink group, which comes whole, some names may lie below as they are.
         let dead_bytes = dead_bytes(entries.entries(), ground.entries(), now);
-        Self { inherited, own, made: (Role::Delta, outline), dead_bytes }
+        Self {
+            inherited,
+            own,
+            made: (Role::Delta, outline),
+            dead_bytes,
+        }
     }
 
     /// Returns how many bytes of the stage's base or delta are dead.
@@ -251,11 +292,14 @@ impl Plan {
         let (role, outline) = &self.made;
         let state = LayerContent::above(&sides.stable, &sides.volatile);
         let made = [(*role, outline.of(&sides.stable)), (Role::State, state)].into_iter();
-        layers.extend(made.filter(|(_, content)| !content.is_empty()).map(|(role, content)| Planned {
-            role,
-            layer: PlannedLayer::Made(content),
-            is_inherited: false,
-        }));
+        layers.extend(
+            made.filter(|(_, content)| !content.is_empty())
+                .map(|(role, content)| Planned {
+                    role,
+                    layer: PlannedLayer::Made(content),
+                    is_inherited: false,
+                }),
+        );
         layers
     }
 }
@@ -297,7 +341,9 @@ pub enum Unfit {
 
 /// Decides which of its own layers a stage keeps.
 pub fn build_upon(below: &Below, now: &Tree, limits: &Limits) -> Upon {
-    let Some(whole) = below.own.first() else { return Upon::Nothing };
+    let Some(whole) = below.own.first() else {
+        return Upon::Nothing;
+    };
     let ground = below.ground();
     let mut weight = Weight {
         base_bytes: whole.content_bytes,
@@ -309,7 +355,8 @@ pub fn build_upon(below: &Below, now: &Tree, limits: &Limits) -> Upon {
         let mut overlay = ground.clone();
         let mut laid = below.own[..kept].iter().enumerate();
         // Engines need not take a whiteout of nothing.
-        if let Some((at, path)) = laid.find_map(|(at, layer)| Some((at, lay(layer, &mut overlay)?))) {
+        if let Some((at, path)) = laid.find_map(|(at, layer)| Some((at, lay(layer, &mut overlay)?)))
+        {
             if at == 0 {
                 return Upon::Anew(Unfit::Whiteout(path));
             }
@@ -318,13 +365,20 @@ pub fn build_upon(below: &Below, now: &Tree, limits: &Limits) -> Upon {
         }
         let outline = diff::outline(overlay.entries(), now);
         let update = outline.of(now);
-        let kept_bytes: u64 = below.own[1..kept].iter().map(|layer| layer.content_bytes).sum();
+        let kept_bytes: u64 = below.own[1..kept]
+            .iter()
+            .map(|layer| layer.content_bytes)
+            .sum();
         weight.update_bytes = kept_bytes + update.content_bytes();
         // With the update and the state.
         let layers = below.inherited.len() + kept + usize::from(!update.is_empty()) + 1;
         let is_on_top = kept == 1 || update.is_empty() || below.own[kept - 1].carries(&update);
         if layers <= limits.most_layers && weight.is_worth_keeping(limits) && is_on_top {
-            return Upon::Own { kept, update: outline, weight };
+            return Upon::Own {
+                kept,
+                update: outline,
+                weight,
+            };
         }
         if kept == 1 || weight.is_dead(limits) {
             return Upon::Anew(Unfit::Weight(weight));
@@ -347,12 +401,14 @@ pub struct Weight {
 impl Weight {
     /// Tells whether the updates are too large.
     pub fn is_large(&self, limits: &Limits) -> bool {
-        u128::from(self.update_bytes) * 100 > u128::from(self.base_bytes) * u128::from(limits.update_percent)
+        u128::from(self.update_bytes) * 100
+            > u128::from(self.base_bytes) * u128::from(limits.update_percent)
     }
 
     /// Tells whether too much of the base or delta is dead.
     pub fn is_dead(&self, limits: &Limits) -> bool {
-        u128::from(self.dead_bytes) * 100 > u128::from(self.base_bytes) * u128::from(limits.dead_percent)
+        u128::from(self.dead_bytes) * 100
+            > u128::from(self.base_bytes) * u128::from(limits.dead_percent)
     }
 
     /// What has no content is made anew at no cost.
@@ -380,14 +436,17 @@ fn dead_bytes<'a>(whole: impl Iterator<Item = &'a Entry>, ground: &[Borrowed], n
     for entry in whole {
         if entry.size_bytes() > 0 {
             let there = seek(&mut above, &entry.path).map(|there| &there.kind);
-            let has_length =
-                matches!(there, Some(Kind::File { size_bytes, .. }) if *size_bytes == entry.size_bytes());
-            let lies_below = seek(&mut below, &entry.path).is_some_and(|below| below.same_but_group(entry));
+            let has_length = matches!(there, Some(Kind::File { size_bytes, .. }) if *size_bytes == entry.size_bytes());
+            let lies_below =
+                seek(&mut below, &entry.path).is_some_and(|below| below.same_but_group(entry));
             files.push((entry, has_length && !lies_below));
         }
     }
-    let alive: HashSet<Group> =
-        files.iter().filter(|(_, is_alive)| *is_alive).filter_map(|(entry, _)| entry.group).collect();
+    let alive: HashSet<Group> = files
+        .iter()
+        .filter(|(_, is_alive)| *is_alive)
+        .filter_map(|(entry, _)| entry.group)
+        .collect();
     let is_dead = |(entry, is_alive): &&(&Entry, bool)| match entry.group {
         Some(group) => !alive.contains(&group),
         None => !is_alive,
@@ -397,9 +456,14 @@ fn dead_bytes<'a>(whole: impl Iterator<Item = &'a Entry>, ground: &[Borrowed], n
 
 /// Goes on to `path`, and returns the entry there. Paths are asked for in order.
 fn seek<'a>(rest: &mut &'a [impl Piece], path: &EntryPath) -> Option<&'a Entry> {
-    let before = rest.iter().take_while(|piece| piece.entry().path < *path).count();
+    let before = rest
+        .iter()
+        .take_while(|piece| piece.entry().path < *path)
+        .count();
     *rest = &rest[before..];
-    rest.first().map(Piece::entry).filter(|entry| entry.path == *path)
+    rest.first()
+        .map(Piece::entry)
+        .filter(|entry| entry.path == *path)
 }
 
 #[cfg(test)]

@@ -25,8 +25,15 @@ pub const MOCK_GROUP: &str = "mock";
 
 /// Directories that the `mock` profile keeps empty, whatever is mounted on them: kernel interfaces, and caches of
 /// the package manager.
-const MOCK_HOLLOW: &[&str] =
-    &["proc", "sys", "dev", "var/cache/dnf", "var/cache/yum", "var/cache/libdnf5", "var/cache/PackageKit"];
+const MOCK_HOLLOW: &[&str] = &[
+    "proc",
+    "sys",
+    "dev",
+    "var/cache/dnf",
+    "var/cache/yum",
+    "var/cache/libdnf5",
+    "var/cache/PackageKit",
+];
 
 /// What the `mock` profile leaves out: the build itself, until it is over.
 const MOCK_EXCLUDED: &[&str] = &["/builddir/build"];
@@ -124,7 +131,13 @@ impl Policy {
     }
 
     fn of(profile: Profile, mtime: MtimeRule) -> Self {
-        Self { profile, exclude: Vec::new(), volatile: Vec::new(), mtime, epoch_s: None }
+        Self {
+            profile,
+            exclude: Vec::new(),
+            volatile: Vec::new(),
+            mtime,
+            epoch_s: None,
+        }
     }
 
     /// Returns the time in seconds that files without one of their own get, and images as `created`.
@@ -157,10 +170,13 @@ impl Policy {
         let is = |field: &str, name: &str| value[field].as_str() == Some(name);
         let globs = |field: &str| {
             let all = value[field].as_array()?.iter();
-            all.map(|glob| glob.as_str().map(str::to_owned)).collect::<Option<Vec<_>>>()
+            all.map(|glob| glob.as_str().map(str::to_owned))
+                .collect::<Option<Vec<_>>>()
         };
         let policy = Self {
-            profile: [Profile::Mock, Profile::Plain].into_iter().find(|p| is("profile", p.name()))?,
+            profile: [Profile::Mock, Profile::Plain]
+                .into_iter()
+                .find(|p| is("profile", p.name()))?,
             exclude: globs("exclude")?,
             volatile: globs("volatile")?,
             mtime: [MtimeRule::Package, MtimeRule::Fixed, MtimeRule::Keep]
@@ -187,7 +203,10 @@ impl Policy {
             Globs::new(own.iter().copied().chain(added.iter().map(String::as_str)))
         };
         Ok(Rules {
-            hollow: hollow.iter().filter_map(|path| EntryPath::from_slashed(path.as_bytes())).collect(),
+            hollow: hollow
+                .iter()
+                .filter_map(|path| EntryPath::from_slashed(path.as_bytes()))
+                .collect(),
             excluded: all(excluded, &self.exclude)?,
             volatile: all(volatile, &self.volatile)?,
             leaves_build: stage != BUILT,
@@ -234,7 +253,10 @@ impl Rules {
 
     /// Returns what tells of paths, one after another in order, whether they are volatile.
     pub fn volatility(&self) -> Volatility<'_> {
-        Volatility { rules: self, top: None }
+        Volatility {
+            rules: self,
+            top: None,
+        }
     }
 }
 
@@ -266,7 +288,10 @@ impl Volatility<'_> {
 pub fn keeps_xattr(name: &[u8]) -> bool {
     const DROPPED: &[&[u8]] = &[b"security.selinux", b"security.ima", b"security.evm"];
     const DROPPED_PREFIXES: &[&[u8]] = &[b"trusted.", b"user.overlay."];
-    !DROPPED.contains(&name) && !DROPPED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+    !DROPPED.contains(&name)
+        && !DROPPED_PREFIXES
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
 }
 
 impl Profile {
@@ -283,7 +308,12 @@ mod tests {
     use crate::model::testing::path;
 
     fn excluding(glob: &str) -> Rules {
-        Policy { exclude: vec![glob.to_owned()], ..Policy::plain() }.rules("x").unwrap()
+        Policy {
+            exclude: vec![glob.to_owned()],
+            ..Policy::plain()
+        }
+        .rules("x")
+        .unwrap()
     }
 
     #[test]
@@ -299,9 +329,21 @@ mod tests {
 
     #[test]
     fn a_glob_that_does_not_parse_is_named() {
-        let error = Policy { exclude: vec!["a[".to_owned()], ..Policy::plain() }.rules("x").unwrap_err();
+        let error = Policy {
+            exclude: vec!["a[".to_owned()],
+            ..Policy::plain()
+        }
+        .rules("x")
+        .unwrap_err();
         assert!(error.to_string().contains("a["), "{error}");
-        assert!(Policy { volatile: vec!["/".to_owned()], ..Policy::plain() }.rules("x").is_err());
+        assert!(
+            Policy {
+                volatile: vec!["/".to_owned()],
+                ..Policy::plain()
+            }
+            .rules("x")
+            .is_err()
+        );
     }
 
     #[test]
@@ -323,8 +365,13 @@ mod tests {
             ..Policy::mock()
         };
         assert_eq!(Policy::from_canonical(&policy.canonical()), Some(policy));
-        assert_eq!(Policy::from_canonical(&Policy::plain().canonical()), Some(Policy::plain()));
-        let newer = Policy::plain().canonical().replace("\"version\":1", "\"version\":2");
+        assert_eq!(
+            Policy::from_canonical(&Policy::plain().canonical()),
+            Some(Policy::plain())
+        );
+        let newer = Policy::plain()
+            .canonical()
+            .replace("\"version\":1", "\"version\":2");
         assert_eq!(Policy::from_canonical(&newer), None);
         assert_eq!(Policy::from_canonical("{"), None);
     }

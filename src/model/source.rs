@@ -40,7 +40,9 @@ impl Source {
     /// Reads what a user wrote. Fails where it is none of these.
     pub fn parse(text: &OsStr) -> Result<Self> {
         let bytes = text.as_bytes();
-        let bad = || Error::BadSource { text: printable(bytes) };
+        let bad = || Error::BadSource {
+            text: printable(bytes),
+        };
         let path = |bytes: &[u8]| match bytes.is_empty() {
             true => Err(bad()),
             false => Ok(PathBuf::from(OsString::from_vec(bytes.to_vec()))),
@@ -71,7 +73,9 @@ impl Source {
             return image(rest).map(|(path, name)| Self::Layout(path, name));
         }
         let text = std::str::from_utf8(bytes).map_err(|_| bad())?;
-        SnapshotRef::parse(text).map(Self::Snapshot).map_err(|_| bad())
+        SnapshotRef::parse(text)
+            .map(Self::Snapshot)
+            .map_err(|_| bad())
     }
 }
 
@@ -118,7 +122,10 @@ mod tests {
         ] {
             assert_eq!(Source::parse(OsStr::new(text)).unwrap().to_string(), text);
         }
-        let (path, name) = (PathBuf::from("x.tar"), ImageRef::Name("f44:deps".to_owned()));
+        let (path, name) = (
+            PathBuf::from("x.tar"),
+            ImageRef::Name("f44:deps".to_owned()),
+        );
         assert_eq!(
             Source::parse(OsStr::new("oci-archive:x.tar:f44:deps")).unwrap(),
             Source::Archive(path, name)
@@ -127,9 +134,17 @@ mod tests {
 
     #[test]
     fn what_is_none_is_refused() {
-        for text in
-            ["", "dir:", "oci:", "oci-archive::x", "docker-archive:", "docker://x", "./x", "oci:x:@y", "a\n"]
-        {
+        for text in [
+            "",
+            "dir:",
+            "oci:",
+            "oci-archive::x",
+            "docker-archive:",
+            "docker://x",
+            "./x",
+            "oci:x:@y",
+            "a\n",
+        ] {
             assert!(Source::parse(OsStr::new(text)).is_err(), "{text:?}");
         }
         assert!(Source::parse(OsStr::from_bytes(b"\xff")).is_err());

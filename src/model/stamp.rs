@@ -106,7 +106,10 @@ impl Stamp {
     /// Makes the stamp of a path whose facts were read at or after `scan_start`; `None` where a later write could
     /// leave its times as they are, so that no stamp may vouch for it.
     pub fn new(stat: &Stat, scan_start: Time, facts: &Facts) -> Option<Self> {
-        is_settled(stat, scan_start).then(|| Self { mark: Mark::of(stat), facts: facts.clone() })
+        is_settled(stat, scan_start).then(|| Self {
+            mark: Mark::of(stat),
+            facts: facts.clone(),
+        })
     }
 }
 
@@ -160,7 +163,8 @@ impl Lasting {
 
     /// Tells whether what has this ctime is on the disk.
     pub fn is_durable(&self, ctime: Time) -> bool {
-        self.durable_until.is_some_and(|until| is_before_tick(ctime, until))
+        self.durable_until
+            .is_some_and(|until| is_before_tick(ctime, until))
     }
 
     /// Tells whether the root's filesystem is to be synced at `now`, if the youngest ctime in it is `youngest`: something is not
@@ -174,7 +178,9 @@ impl Lasting {
 /// before the tick of the filesystem's clock in which the scan began. Times in the future never are. A time
 /// without nanoseconds may come from a filesystem that keeps whole seconds, whose tick is the second.
 pub fn is_settled(stat: &Stat, scan_start: Time) -> bool {
-    [stat.mtime, stat.ctime].into_iter().all(|time| is_before_tick(time, scan_start))
+    [stat.mtime, stat.ctime]
+        .into_iter()
+        .all(|time| is_before_tick(time, scan_start))
 }
 
 fn is_before_tick(time: Time, start: Time) -> bool {
@@ -188,11 +194,25 @@ fn is_before_tick(time: Time, start: Time) -> bool {
 mod tests {
     use super::*;
 
-    const START: Time = Time { seconds: 1000, nanos: 500 };
+    const START: Time = Time {
+        seconds: 1000,
+        nanos: 500,
+    };
 
     fn stat(mtime: Time, ctime: Time) -> Stat {
         let kind = StatKind::File;
-        Stat { kind, mode: 0o644, uid: 0, gid: 0, nlink: 1, device: 1, inode: 7, size_bytes: 3, mtime, ctime }
+        Stat {
+            kind,
+            mode: 0o644,
+            uid: 0,
+            gid: 0,
+            nlink: 1,
+            device: 1,
+            inode: 7,
+            size_bytes: 3,
+            mtime,
+            ctime,
+        }
     }
 
     fn at(seconds: i64, nanos: u32) -> Time {
@@ -200,7 +220,14 @@ mod tests {
     }
 
     fn stamp(stat: &Stat) -> Option<Stamp> {
-        Stamp::new(stat, START, &Facts { content: Some(ContentHash([1; 32])), ..Facts::default() })
+        Stamp::new(
+            stat,
+            START,
+            &Facts {
+                content: Some(ContentHash([1; 32])),
+                ..Facts::default()
+            },
+        )
     }
 
     #[test]
@@ -209,13 +236,34 @@ mod tests {
         let stamp = stamp(&before).unwrap();
         assert!(stamp.mark.vouches_for(&before));
         for now in [
-            Stat { inode: 8, ..before.clone() },
-            Stat { size_bytes: 4, ..before.clone() },
-            Stat { mtime: at(10, 2), ..before.clone() },
-            Stat { ctime: at(20, 3), ..before.clone() },
-            Stat { kind: StatKind::Directory, ..before.clone() },
-            Stat { uid: 1, ..before.clone() },
-            Stat { mode: 0o4755, ..before.clone() },
+            Stat {
+                inode: 8,
+                ..before.clone()
+            },
+            Stat {
+                size_bytes: 4,
+                ..before.clone()
+            },
+            Stat {
+                mtime: at(10, 2),
+                ..before.clone()
+            },
+            Stat {
+                ctime: at(20, 3),
+                ..before.clone()
+            },
+            Stat {
+                kind: StatKind::Directory,
+                ..before.clone()
+            },
+            Stat {
+                uid: 1,
+                ..before.clone()
+            },
+            Stat {
+                mode: 0o4755,
+                ..before.clone()
+            },
         ] {
             assert!(!stamp.mark.vouches_for(&now), "{now:?}");
         }
@@ -235,8 +283,17 @@ mod tests {
 
     #[test]
     fn in_another_boot_a_stamp_holds_only_for_what_was_on_the_disk() {
-        let (this_boot, until) = (Lasting { is_this_boot: true, durable_until: None }, Some(START));
-        let covered = Lasting { is_this_boot: false, durable_until: until };
+        let (this_boot, until) = (
+            Lasting {
+                is_this_boot: true,
+                durable_until: None,
+            },
+            Some(START),
+        );
+        let covered = Lasting {
+            is_this_boot: false,
+            durable_until: until,
+        };
         for (ctime, is_covered) in [
             (at(1000, 499), true),
             (START, false),
@@ -251,12 +308,24 @@ mod tests {
 
     #[test]
     fn a_sync_is_wanted_once_and_when_the_kernel_has_written_by_itself() {
-        let none = Lasting { is_this_boot: true, durable_until: None };
+        let none = Lasting {
+            is_this_boot: true,
+            durable_until: None,
+        };
         assert!(!none.wants_sync(at(999, 0), START) && !none.wants_sync(at(940, 1), START));
         assert!(none.wants_sync(at(939, 1), START));
-        let synced = Lasting { durable_until: Some(at(950, 0)), ..none };
+        let synced = Lasting {
+            durable_until: Some(at(950, 0)),
+            ..none
+        };
         assert!(!synced.wants_sync(at(939, 1), START));
-        assert!(Lasting { durable_until: Some(at(900, 0)), ..none }.wants_sync(at(939, 1), START));
+        assert!(
+            Lasting {
+                durable_until: Some(at(900, 0)),
+                ..none
+            }
+            .wants_sync(at(939, 1), START)
+        );
     }
 
     #[test]

@@ -12,8 +12,21 @@ pub(crate) fn path(text: &str) -> EntryPath {
 }
 
 pub(crate) fn entry(at: &str, kind: Kind) -> Entry {
-    let mode = if kind == Kind::Directory { 0o755 } else { 0o644 };
-    Entry { path: path(at), kind, mode, uid: 0, gid: 0, mtime_s: 7, xattrs: Xattrs::default(), group: None }
+    let mode = if kind == Kind::Directory {
+        0o755
+    } else {
+        0o644
+    };
+    Entry {
+        path: path(at),
+        kind,
+        mode,
+        uid: 0,
+        gid: 0,
+        mtime_s: 7,
+        xattrs: Xattrs::default(),
+        group: None,
+    }
 }
 
 pub(crate) fn directory(at: &str) -> Entry {
@@ -23,7 +36,13 @@ pub(crate) fn directory(at: &str) -> Entry {
 /// A file of `size_bytes` whose content hash depends on the size alone.
 pub(crate) fn file(at: &str, size_bytes: u64) -> Entry {
     let content = ContentHash(*blake3::hash(&size_bytes.to_le_bytes()).as_bytes());
-    entry(at, Kind::File { size_bytes, content })
+    entry(
+        at,
+        Kind::File {
+            size_bytes,
+            content,
+        },
+    )
 }
 
 pub(crate) fn symlink(at: &str, target: &str) -> Entry {
@@ -32,7 +51,10 @@ pub(crate) fn symlink(at: &str, target: &str) -> Entry {
 
 /// A file of 10 bytes in a hardlink group.
 pub(crate) fn linked(at: &str, group: u32) -> Entry {
-    Entry { group: Some(Group(group)), ..file(at, 10) }
+    Entry {
+        group: Some(Group(group)),
+        ..file(at, 10)
+    }
 }
 
 /// Any tree of few names, three levels deep, with many types, hardlinks and metadata that collide.
@@ -63,7 +85,11 @@ pub(crate) fn any_tree() -> impl Strategy<Value = Tree> {
             let has_children = entries.keys().any(|other| other.is_beneath(&made.path));
             if is_free && (made.is_directory() || !has_children) {
                 // All names of an inode have its metadata.
-                let mode = if made.group.is_some() { made.mode } else { made.mode + mode };
+                let mode = if made.group.is_some() {
+                    made.mode
+                } else {
+                    made.mode + mode
+                };
                 entries.insert(made.path.clone(), Entry { mode, ..made });
             }
         }
@@ -83,5 +109,9 @@ fn consistent(entries: BTreeMap<EntryPath, Entry>) -> Vec<Entry> {
         }
         true
     };
-    entries.iter().filter(|(path, _)| is_sound(path)).map(|(_, entry)| entry.clone()).collect()
+    entries
+        .iter()
+        .filter(|(path, _)| is_sound(path))
+        .map(|(_, entry)| entry.clone())
+        .collect()
 }

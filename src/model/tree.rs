@@ -48,7 +48,9 @@ impl Tree {
 
     /// Returns the place of `path` among the entries.
     pub fn position(&self, path: &EntryPath) -> Option<usize> {
-        self.entries.binary_search_by(|entry| entry.path.cmp(path)).ok()
+        self.entries
+            .binary_search_by(|entry| entry.path.cmp(path))
+            .ok()
     }
 
     /// Returns the sum of the files' lengths in bytes, a hardlinked inode once.
@@ -60,7 +62,11 @@ impl Tree {
 /// Returns the sum of the files' lengths in bytes; of a hardlink group, one name counts.
 pub fn content_bytes<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> u64 {
     let mut seen = std::collections::HashSet::new();
-    entries.into_iter().filter(|e| e.group.is_none_or(|g| seen.insert(g))).map(Entry::size_bytes).sum()
+    entries
+        .into_iter()
+        .filter(|e| e.group.is_none_or(|g| seen.insert(g)))
+        .map(Entry::size_bytes)
+        .sum()
 }
 
 /// Drops groups with one name and numbers the others in the order of their first names.
@@ -93,14 +99,26 @@ mod tests {
 
     #[test]
     fn groups_are_numbered_by_first_name_and_single_names_have_none() {
-        let tree =
-            Tree::new(vec![linked("c", 9), linked("b", 4), linked("a", 9), linked("d", 4), linked("z", 1)]);
-        let groups: Vec<_> = tree.entries().iter().map(|e| e.group.map(|g| g.0)).collect();
+        let tree = Tree::new(vec![
+            linked("c", 9),
+            linked("b", 4),
+            linked("a", 9),
+            linked("d", 4),
+            linked("z", 1),
+        ]);
+        let groups: Vec<_> = tree
+            .entries()
+            .iter()
+            .map(|e| e.group.map(|g| g.0))
+            .collect();
         assert_eq!(groups, [Some(0), Some(1), Some(0), Some(1), None]);
     }
 
     #[test]
     fn a_hardlinked_inode_counts_once() {
-        assert_eq!(Tree::new(vec![linked("a", 1), linked("b", 1), file("c", 5)]).content_bytes(), 15);
+        assert_eq!(
+            Tree::new(vec![linked("a", 1), linked("b", 1), file("c", 5)]).content_bytes(),
+            15
+        );
     }
 }

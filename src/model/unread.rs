@@ -51,7 +51,9 @@ impl Expected<'_> {
     fn has_other_time(&self, entry: &Entry, stat: &Stat) -> bool {
         let own = stat.mtime.seconds;
         match self.policy.mtime {
-            MtimeRule::Keep => self.policy.epoch_s.map_or(own, |epoch| own.min(epoch)) != entry.mtime_s,
+            MtimeRule::Keep => {
+                self.policy.epoch_s.map_or(own, |epoch| own.min(epoch)) != entry.mtime_s
+            }
             MtimeRule::Package => entry.mtime_s != self.policy.epoch_s() && entry.mtime_s != own,
             MtimeRule::Fixed => false,
         }
@@ -64,7 +66,10 @@ mod tests {
     use crate::model::testing::{file, path};
 
     fn stat(size_bytes: u64, mtime_s: i64) -> Stat {
-        let mtime = Time { seconds: mtime_s, nanos: 1 };
+        let mtime = Time {
+            seconds: mtime_s,
+            nanos: 1,
+        };
         let (kind, nlink) = (StatKind::File, 1);
         Stat {
             kind,
@@ -81,15 +86,30 @@ mod tests {
     }
 
     fn expected<'a>(policy: &'a Policy, rules: &'a Rules) -> Expected<'a> {
-        Expected { policy, rules, scan_start: Time { seconds: 1_000, nanos: 0 } }
+        Expected {
+            policy,
+            rules,
+            scan_start: Time {
+                seconds: 1_000,
+                nanos: 0,
+            },
+        }
     }
 
     fn candidates(policy: &Policy) -> Vec<usize> {
-        let files = [("a", stat(2, 5)), ("now", stat(2, 1_000)), ("var/log/x", stat(2, 5))];
+        let files = [
+            ("a", stat(2, 5)),
+            ("now", stat(2, 1_000)),
+            ("var/log/x", stat(2, 5)),
+        ];
         let files = files.map(|(at, stat)| (path(at), stat));
         let rules = policy.rules("bootstrap").unwrap();
-        expected(policy, &rules)
-            .candidates(files.iter().enumerate().map(|(at, (path, stat))| (at, path, stat, true)))
+        expected(policy, &rules).candidates(
+            files
+                .iter()
+                .enumerate()
+                .map(|(at, (path, stat))| (at, path, stat, true)),
+        )
     }
 
     #[test]
@@ -101,7 +121,10 @@ mod tests {
     /// Tells whether a file of 2 bytes with time 5 differs from what is recorded with these.
     fn differs(policy: &Policy, size_bytes: u64, mtime_s: i64) -> bool {
         let rules = policy.rules("bootstrap").unwrap();
-        let recorded = Entry { mtime_s, ..file("a", size_bytes) };
+        let recorded = Entry {
+            mtime_s,
+            ..file("a", size_bytes)
+        };
         expected(policy, &rules).differs(Some(&recorded), &stat(2, 5))
     }
 

@@ -26,7 +26,13 @@ pub enum Fate {
 
 impl Fate {
     /// All of them, in order.
-    pub const ALL: [Self; 5] = [Self::Added, Self::Removed, Self::Upgraded, Self::Downgraded, Self::Rebuilt];
+    pub const ALL: [Self; 5] = [
+        Self::Added,
+        Self::Removed,
+        Self::Upgraded,
+        Self::Downgraded,
+        Self::Rebuilt,
+    ];
 
     /// Returns the name that JSON and text use.
     pub fn name(self) -> &'static str {
@@ -55,7 +61,11 @@ pub struct PackageChange {
 const KEYS: &str = "gpg-pubkey";
 
 /// Returns the packages that differ, in order of fate, name and architecture. Both sides are sorted.
-pub fn compare_packages(manager: Manager, old: &[Installed], new: &[Installed]) -> Vec<PackageChange> {
+pub fn compare_packages(
+    manager: Manager,
+    old: &[Installed],
+    new: &[Installed],
+) -> Vec<PackageChange> {
     let mut left: BTreeMap<&str, Remaining> = BTreeMap::new();
     let (mut at_old, mut at_new) = (0, 0);
     loop {
@@ -68,13 +78,19 @@ pub fn compare_packages(manager: Manager, old: &[Installed], new: &[Installed]) 
         let is_same = order.is_eq() && has_same_files(&old[at_old], &new[at_new]);
         if order.is_le() {
             if !is_same {
-                left.entry(&old[at_old].package.name).or_default().old.push(at_old);
+                left.entry(&old[at_old].package.name)
+                    .or_default()
+                    .old
+                    .push(at_old);
             }
             at_old += 1;
         }
         if order.is_ge() {
             if !is_same {
-                left.entry(&new[at_new].package.name).or_default().new.push(at_new);
+                left.entry(&new[at_new].package.name)
+                    .or_default()
+                    .new
+                    .push(at_new);
             }
             at_new += 1;
         }
@@ -83,7 +99,9 @@ pub fn compare_packages(manager: Manager, old: &[Installed], new: &[Installed]) 
     for (name, mut remaining) in left {
         if name != KEYS {
             // Those of one architecture first; then one that is left may have changed its architecture.
-            remaining.pair(&mut changes, |was, is| old[was].package.arch == new[is].package.arch);
+            remaining.pair(&mut changes, |was, is| {
+                old[was].package.arch == new[is].package.arch
+            });
             remaining.pair(&mut changes, |_, _| true);
         }
         changes.extend(remaining.old.into_iter().map(|at| (Some(at), None)));
@@ -92,16 +110,27 @@ pub fn compare_packages(manager: Manager, old: &[Installed], new: &[Installed]) 
     let mut changes: Vec<PackageChange> = changes
         .into_iter()
         .map(|(was, is)| PackageChange {
-            fate: fate(manager, was.map(|at| &old[at].package), is.map(|at| &new[at].package)),
+            fate: fate(
+                manager,
+                was.map(|at| &old[at].package),
+                is.map(|at| &new[at].package),
+            ),
             old: was,
             new: is,
         })
         .collect();
     let package = |change: &PackageChange| {
-        let installed = change.new.map(|at| &new[at]).or_else(|| change.old.map(|at| &old[at]));
+        let installed = change
+            .new
+            .map(|at| &new[at])
+            .or_else(|| change.old.map(|at| &old[at]));
         installed.map(|installed| (&installed.package.name, &installed.package.arch))
     };
-    changes.sort_by(|a, b| a.fate.cmp(&b.fate).then_with(|| package(a).cmp(&package(b))));
+    changes.sort_by(|a, b| {
+        a.fate
+            .cmp(&b.fate)
+            .then_with(|| package(a).cmp(&package(b)))
+    });
     changes
 }
 
@@ -121,7 +150,12 @@ impl Remaining {
     ) {
         let all = std::mem::take(&mut self.old);
         for was in all.iter().copied() {
-            let partners: Vec<usize> = self.new.iter().copied().filter(|is| fits(was, *is)).collect();
+            let partners: Vec<usize> = self
+                .new
+                .iter()
+                .copied()
+                .filter(|is| fits(was, *is))
+                .collect();
             match partners[..] {
                 [is] if all.iter().filter(|other| fits(**other, is)).count() == 1 => {
                     self.new.retain(|other| *other != is);
@@ -169,17 +203,24 @@ mod tests {
             source_rpm: String::new(),
             build_time_s,
         };
-        Installed { package, files: None }
+        Installed {
+            package,
+            files: None,
+        }
     }
 
     fn shown(mut old: Vec<Installed>, mut new: Vec<Installed>) -> Vec<String> {
         old.sort_by(|a, b| a.package.cmp(&b.package));
         new.sort_by(|a, b| a.package.cmp(&b.package));
-        let name = |side: &[Installed], at: Option<usize>| at.map(|at| side[at].package.to_string());
+        let name =
+            |side: &[Installed], at: Option<usize>| at.map(|at| side[at].package.to_string());
         compare_packages(Manager::Rpm, &old, &new)
             .into_iter()
             .map(|c| {
-                let names = [name(&old, c.old), name(&new, c.new)].into_iter().flatten().collect::<Vec<_>>();
+                let names = [name(&old, c.old), name(&new, c.new)]
+                    .into_iter()
+                    .flatten()
+                    .collect::<Vec<_>>();
                 format!("{} {}", c.fate.name(), names.join(" "))
             })
             .collect()
@@ -215,10 +256,16 @@ mod tests {
 
     #[test]
     fn architectures_are_followed_apart_and_one_that_changed_is_found() {
-        let old =
-            vec![one("glibc", "1", "i686", 0), one("glibc", "1", "x86_64", 0), one("doc", "1", "noarch", 0)];
-        let new =
-            vec![one("glibc", "2", "i686", 0), one("glibc", "2", "x86_64", 0), one("doc", "2", "x86_64", 0)];
+        let old = vec![
+            one("glibc", "1", "i686", 0),
+            one("glibc", "1", "x86_64", 0),
+            one("doc", "1", "noarch", 0),
+        ];
+        let new = vec![
+            one("glibc", "2", "i686", 0),
+            one("glibc", "2", "x86_64", 0),
+            one("doc", "2", "x86_64", 0),
+        ];
         assert_eq!(
             shown(old, new),
             [
@@ -231,26 +278,53 @@ mod tests {
 
     #[test]
     fn versions_that_are_installed_side_by_side_and_keys_come_and_go() {
-        let kernels =
-            |versions: &[&str]| versions.iter().map(|v| one("kernel", v, "x", 0)).collect::<Vec<_>>();
-        assert_eq!(shown(kernels(&["1", "2"]), kernels(&["2", "3"])), ["upgraded kernel-1-1.x kernel-3-1.x"]);
+        let kernels = |versions: &[&str]| {
+            versions
+                .iter()
+                .map(|v| one("kernel", v, "x", 0))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            shown(kernels(&["1", "2"]), kernels(&["2", "3"])),
+            ["upgraded kernel-1-1.x kernel-3-1.x"]
+        );
         assert_eq!(
             shown(kernels(&["1"]), kernels(&["2", "3"])),
-            ["added kernel-2-1.x", "added kernel-3-1.x", "removed kernel-1-1.x"]
+            [
+                "added kernel-2-1.x",
+                "added kernel-3-1.x",
+                "removed kernel-1-1.x"
+            ]
         );
         assert_eq!(
             shown(kernels(&["1", "2"]), kernels(&["3"])),
-            ["added kernel-3-1.x", "removed kernel-1-1.x", "removed kernel-2-1.x"]
+            [
+                "added kernel-3-1.x",
+                "removed kernel-1-1.x",
+                "removed kernel-2-1.x"
+            ]
         );
         let key = |id: &str| vec![one("gpg-pubkey", id, "", 0)];
-        assert_eq!(shown(key("a1"), key("b2")), ["added gpg-pubkey-b2-1", "removed gpg-pubkey-a1-1"]);
+        assert_eq!(
+            shown(key("a1"), key("b2")),
+            ["added gpg-pubkey-b2-1", "removed gpg-pubkey-a1-1"]
+        );
     }
 
     #[test]
     fn a_build_with_other_files_is_another_build_also_at_the_same_time() {
-        let list = |name: &[u8]| Arc::new(FileList::builder(DigestAlgorithm::SHA256, &[name]).finish());
-        let with = |files| vec![Installed { files, ..one("a", "1", "x", 0) }];
-        assert_eq!(shown(with(Some(list(b"/a/"))), with(Some(list(b"/b/")))), ["rebuilt a-1-1.x a-1-1.x"]);
+        let list =
+            |name: &[u8]| Arc::new(FileList::builder(DigestAlgorithm::SHA256, &[name]).finish());
+        let with = |files| {
+            vec![Installed {
+                files,
+                ..one("a", "1", "x", 0)
+            }]
+        };
+        assert_eq!(
+            shown(with(Some(list(b"/a/"))), with(Some(list(b"/b/")))),
+            ["rebuilt a-1-1.x a-1-1.x"]
+        );
         assert_eq!(shown(with(Some(list(b"/a/"))), with(None)), [""; 0]);
     }
 }

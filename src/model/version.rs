@@ -46,7 +46,8 @@ impl Manager {
 /// anything, `^` after the end but before anything else. All other characters only separate.
 pub fn rpm(mut a: &[u8], mut b: &[u8]) -> Ordering {
     let is_kept = |c: &u8| c.is_ascii_alphanumeric() || matches!(c, b'~' | b'^');
-    let skip = |text: &mut &[u8]| *text = &text[text.iter().position(is_kept).unwrap_or(text.len())..];
+    let skip =
+        |text: &mut &[u8]| *text = &text[text.iter().position(is_kept).unwrap_or(text.len())..];
     loop {
         skip(&mut a);
         skip(&mut b);
@@ -63,10 +64,12 @@ pub fn rpm(mut a: &[u8], mut b: &[u8]) -> Ordering {
                 let order = match (first.is_ascii_digit(), second.is_ascii_digit()) {
                     (true, false) => return Ordering::Greater, // a number is newer than a word
                     (false, true) => return Ordering::Less,
-                    (true, true) => numbers(run(&mut a, u8::is_ascii_digit), run(&mut b, u8::is_ascii_digit)),
-                    (false, false) => {
-                        run(&mut a, u8::is_ascii_alphabetic).cmp(run(&mut b, u8::is_ascii_alphabetic))
-                    }
+                    (true, true) => numbers(
+                        run(&mut a, u8::is_ascii_digit),
+                        run(&mut b, u8::is_ascii_digit),
+                    ),
+                    (false, false) => run(&mut a, u8::is_ascii_alphabetic)
+                        .cmp(run(&mut b, u8::is_ascii_alphabetic)),
                 };
                 if order.is_ne() {
                     return order;
@@ -94,7 +97,10 @@ pub fn dpkg(mut a: &[u8], mut b: &[u8]) -> Ordering {
             }
             (a, b) = (&a[1..], &b[1..]); // of equal weight, and one is a word: so both are
         }
-        let order = numbers(run(&mut a, u8::is_ascii_digit), run(&mut b, u8::is_ascii_digit));
+        let order = numbers(
+            run(&mut a, u8::is_ascii_digit),
+            run(&mut b, u8::is_ascii_digit),
+        );
         if order.is_ne() {
             return order;
         }
@@ -128,7 +134,9 @@ enum ApkPart {
     Number(u64),
 }
 
-const APK_SUFFIXES: [&[u8]; 9] = [b"alpha", b"beta", b"pre", b"rc", b"cvs", b"svn", b"git", b"hg", b"p"];
+const APK_SUFFIXES: [&[u8]; 9] = [
+    b"alpha", b"beta", b"pre", b"rc", b"cvs", b"svn", b"git", b"hg", b"p",
+];
 /// Suffixes before this one come before the version without one.
 const APK_RELEASED: usize = 4;
 
@@ -163,13 +171,21 @@ fn run<'t>(text: &mut &'t [u8], is_in: fn(&u8) -> bool) -> &'t [u8] {
 
 /// Compares digits as numbers of any length.
 fn numbers(a: &[u8], b: &[u8]) -> Ordering {
-    let significant = |digits: &'_ [u8]| digits.iter().position(|d| *d != b'0').unwrap_or(digits.len());
+    let significant = |digits: &'_ [u8]| {
+        digits
+            .iter()
+            .position(|d| *d != b'0')
+            .unwrap_or(digits.len())
+    };
     let (a, b) = (&a[significant(a)..], &b[significant(b)..]);
     a.len().cmp(&b.len()).then_with(|| a.cmp(b))
 }
 
 fn value(digits: &[u8]) -> u64 {
-    digits.iter().fold(0, |sum: u64, digit| sum.saturating_mul(10).saturating_add(u64::from(digit - b'0')))
+    digits.iter().fold(0, |sum: u64, digit| {
+        sum.saturating_mul(10)
+            .saturating_add(u64::from(digit - b'0'))
+    })
 }
 
 #[cfg(test)]
@@ -184,7 +200,11 @@ mod tests {
                 _ => Ordering::Equal,
             };
             assert_eq!(compare(a.as_bytes(), b.as_bytes()), order, "{a} {sign} {b}");
-            assert_eq!(compare(b.as_bytes(), a.as_bytes()), order.reverse(), "{b} and {a}");
+            assert_eq!(
+                compare(b.as_bytes(), a.as_bytes()),
+                order.reverse(),
+                "{b} and {a}"
+            );
         }
     }
 
@@ -297,8 +317,14 @@ mod tests {
         let order = |a: (Option<u32>, &str, &str), b| {
             Manager::Rpm.compare(&package(a.0, a.1, a.2), &package_of(b, package))
         };
-        assert_eq!(order((None, "1", "1"), (Some(0), "1", "1")), Ordering::Equal);
-        assert_eq!(order((Some(1), "1", "1"), (None, "2", "1")), Ordering::Greater);
+        assert_eq!(
+            order((None, "1", "1"), (Some(0), "1", "1")),
+            Ordering::Equal
+        );
+        assert_eq!(
+            order((Some(1), "1", "1"), (None, "2", "1")),
+            Ordering::Greater
+        );
         assert_eq!(order((None, "1", "2"), (None, "1", "10")), Ordering::Less);
     }
 

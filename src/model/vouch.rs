@@ -41,7 +41,11 @@ pub struct Gathering<'a> {
 impl<'a> Gathering<'a> {
     /// Starts with nothing, over a root with these symlinks.
     pub fn new(links: &'a Links) -> Self {
-        Self { links, steps_left: MOST_STEPS_IN_ALL, times: Vec::new() }
+        Self {
+            links,
+            steps_left: MOST_STEPS_IN_ALL,
+            times: Vec::new(),
+        }
     }
 
     /// Adds the files of one package: place of the directory (absolute, with slashes), name, mtime in seconds. Keeps what
@@ -54,10 +58,14 @@ impl<'a> Gathering<'a> {
     ) {
         let mut resolved: Vec<Option<Option<EntryPath>>> = vec![None; directories.len()];
         for (directory, name, mtime_s) in files {
-            let Some(known) = resolved.get_mut(directory) else { continue };
-            let real = known
-                .get_or_insert_with(|| resolve(directories[directory], self.links, &mut self.steps_left));
-            let is_component = !name.is_empty() && name != b"." && name != b".." && !name.contains(&b'/');
+            let Some(known) = resolved.get_mut(directory) else {
+                continue;
+            };
+            let real = known.get_or_insert_with(|| {
+                resolve(directories[directory], self.links, &mut self.steps_left)
+            });
+            let is_component =
+                !name.is_empty() && name != b"." && name != b".." && !name.contains(&b'/');
             if let Some(directory) = real.as_ref().filter(|_| is_component && !name.contains(&0)) {
                 let path = directory.join(name);
                 if self.times.len() < MOST_FILES && is_wanted(&path, mtime_s) {
@@ -78,12 +86,18 @@ impl<'a> Gathering<'a> {
 impl Vouched {
     /// Tells whether a package gives `path` this time.
     pub fn vouches_for(&self, path: &EntryPath, mtime_s: i64) -> bool {
-        self.times.binary_search_by(|(at, time)| at.cmp(path).then(time.cmp(&mtime_s))).is_ok()
+        self.times
+            .binary_search_by(|(at, time)| at.cmp(path).then(time.cmp(&mtime_s)))
+            .is_ok()
     }
 }
 
 /// Follows the links in `directory`; `None` where they lead nowhere, as a path above the root does not.
-pub(super) fn resolve(directory: &[u8], links: &Links, steps_left: &mut usize) -> Option<EntryPath> {
+pub(super) fn resolve(
+    directory: &[u8],
+    links: &Links,
+    steps_left: &mut usize,
+) -> Option<EntryPath> {
     let mut ahead: VecDeque<&[u8]> = components(directory).collect();
     let mut at = EntryPath::root();
     let (mut followed, mut steps) = (0, 0);
@@ -112,13 +126,16 @@ pub(super) fn resolve(directory: &[u8], links: &Links, steps_left: &mut usize) -
         if target.starts_with(b"/") {
             at = EntryPath::root();
         }
-        components(target).rev().for_each(|name| ahead.push_front(name));
+        components(target)
+            .rev()
+            .for_each(|name| ahead.push_front(name));
     }
     Some(at)
 }
 
 fn components(path: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
-    path.split(|b| *b == b'/').filter(|name| !name.is_empty() && *name != b".")
+    path.split(|b| *b == b'/')
+        .filter(|name| !name.is_empty() && *name != b".")
 }
 
 #[cfg(test)]
@@ -127,14 +144,20 @@ mod tests {
     use crate::model::testing::path;
 
     fn links(pairs: &[(&str, &str)]) -> Links {
-        pairs.iter().map(|(at, target)| (path(at), target.as_bytes().into())).collect()
+        pairs
+            .iter()
+            .map(|(at, target)| (path(at), target.as_bytes().into()))
+            .collect()
     }
 
     fn vouched(directory: &str, links: &Links) -> Vouched {
         let mut gathering = Gathering::new(links);
         let directories = [directory.as_bytes()];
-        gathering
-            .add(&directories, [(0, &b"x"[..], 5), (7, b"x", 5), (0, b"..", 5)].into_iter(), |_, _| true);
+        gathering.add(
+            &directories,
+            [(0, &b"x"[..], 5), (7, b"x", 5), (0, b"..", 5)].into_iter(),
+            |_, _| true,
+        );
         gathering.finish()
     }
 
@@ -148,8 +171,12 @@ mod tests {
 
     #[test]
     fn paths_go_through_the_links_of_the_root() {
-        let merged =
-            links(&[("lib", "usr/lib"), ("usr/sbin", "bin"), ("a", "/b/../lib"), ("up", "../../usr")]);
+        let merged = links(&[
+            ("lib", "usr/lib"),
+            ("usr/sbin", "bin"),
+            ("a", "/b/../lib"),
+            ("up", "../../usr"),
+        ]);
         assert!(vouched("/lib/", &merged).vouches_for(&path("usr/lib/x"), 5));
         assert!(vouched("/usr/sbin/", &merged).vouches_for(&path("usr/bin/x"), 5));
         assert!(vouched("/a/", &merged).vouches_for(&path("usr/lib/x"), 5));
@@ -159,20 +186,31 @@ mod tests {
     #[test]
     fn a_path_that_grows_through_links_vouches_for_nothing() {
         let long = "x/../".repeat(800) + "a";
-        let growing: Vec<(String, String)> =
-            (0..39).map(|n| (format!("a{n}"), format!("{long}{}", n + 1))).collect();
-        let pairs: Vec<(&str, &str)> =
-            growing.iter().map(|(at, target)| (at.as_str(), target.as_str())).collect();
+        let growing: Vec<(String, String)> = (0..39)
+            .map(|n| (format!("a{n}"), format!("{long}{}", n + 1)))
+            .collect();
+        let pairs: Vec<(&str, &str)> = growing
+            .iter()
+            .map(|(at, target)| (at.as_str(), target.as_str()))
+            .collect();
         assert!(vouched("/a0", &links(&pairs)).times.is_empty());
     }
 
     #[test]
     fn what_is_no_path_of_the_kernel_vouches_for_nothing() {
         let none = Links::new();
-        for directory in ["/a\0b/".to_owned(), format!("/{}/", "n".repeat(256)), "/longer/".repeat(700)] {
+        for directory in [
+            "/a\0b/".to_owned(),
+            format!("/{}/", "n".repeat(256)),
+            "/longer/".repeat(700),
+        ] {
             assert!(vouched(&directory, &none).times.is_empty(), "{directory}");
         }
-        assert!(!vouched(&format!("/{}/", "n".repeat(255)), &none).times.is_empty());
+        assert!(
+            !vouched(&format!("/{}/", "n".repeat(255)), &none)
+                .times
+                .is_empty()
+        );
     }
 
     #[test]

@@ -37,7 +37,10 @@ enum Part {
 impl Archive {
     /// Lays out an archive of the images in `index`, which consist of `blobs`.
     pub fn new(index: &[u8], blobs: &[Blob]) -> Result<Self> {
-        let mut archive = Self { parts: Vec::new(), size_bytes: 0 };
+        let mut archive = Self {
+            parts: Vec::new(),
+            size_bytes: 0,
+        };
         for (name, content) in [("oci-layout", OCI_LAYOUT), ("index.json", index)] {
             archive.push_header(name, content.len() as u64, false)?;
             archive.push_bytes(content.to_vec());
@@ -63,12 +66,16 @@ impl Archive {
     pub fn is_at(&self, path: &Path) -> bool {
         let same = || -> io::Result<bool> {
             let mut file = std::fs::File::open(path)?;
-            if file.metadata()?.len() != self.size_bytes || !output::has_no_hole(&file, self.size_bytes)? {
+            if file.metadata()?.len() != self.size_bytes
+                || !output::has_no_hole(&file, self.size_bytes)?
+            {
                 return Ok(false);
             }
             for part in &self.parts {
                 match part {
-                    Part::Blob(blob) => drop(file.seek(SeekFrom::Current(blob.size_bytes.cast_signed()))?),
+                    Part::Blob(blob) => {
+                        drop(file.seek(SeekFrom::Current(blob.size_bytes.cast_signed()))?)
+                    }
                     Part::Bytes(expected) => {
                         let mut found = vec![0; expected.len()];
                         file.read_exact(&mut found)?;
@@ -96,7 +103,9 @@ impl Archive {
         for part in &self.parts {
             match part {
                 Part::Bytes(bytes) => {
-                    out.file().write_all(bytes).map_err(Error::io("write", out_path))?;
+                    out.file()
+                        .write_all(bytes)
+                        .map_err(Error::io("write", out_path))?;
                     written(bytes.len() as u64);
                 }
                 Part::Blob(blob) => copy(blobs, blob, out, out_path, written)?,
@@ -108,7 +117,9 @@ impl Archive {
     fn push_header(&mut self, name: &str, size_bytes: u64, is_aligned: bool) -> Result<()> {
         let mut member = Member::file(name.as_bytes(), size_bytes);
         if is_aligned {
-            member.records.extend(tarball::aligning_record(self.size_bytes, BLOCK_BYTES));
+            member
+                .records
+                .extend(tarball::aligning_record(self.size_bytes, BLOCK_BYTES));
         }
         let mut header = Vec::new();
         member.write_header(&mut header)?;
@@ -140,7 +151,10 @@ pub(super) fn copy(
     let copied = copy_file(&blobs.open(blob)?, blob.size_bytes, out, written);
     let copied = copied.map_err(Error::io("write", out_path))?;
     if copied != blob.size_bytes {
-        return Err(Error::damaged(out_path, format!("blob {} changed while it was copied", blob.digest)));
+        return Err(Error::damaged(
+            out_path,
+            format!("blob {} changed while it was copied", blob.digest),
+        ));
     }
     Ok(())
 }
@@ -151,7 +165,12 @@ pub(super) fn copy(
 /// that begin at a multiple of their size take a sixth less time; so a first copy goes up to one. The rest of a block is
 /// written: whoever wrote behind it in a block that is shared would wait until it is read from the disk. Between long
 /// copies, `out` has what there is synced.
-fn copy_file(input: &File, size_bytes: u64, out: &mut dyn Out, written: &dyn Fn(u64)) -> io::Result<u64> {
+fn copy_file(
+    input: &File,
+    size_bytes: u64,
+    out: &mut dyn Out,
+    written: &dyn Fn(u64),
+) -> io::Result<u64> {
     let in_blocks = size_bytes - size_bytes % BLOCK_BYTES;
     let stands_at = out.file().stream_position().unwrap_or(0); // pipes have none
     let mut next = in_blocks.min(stands_at.wrapping_neg() % PIECE_BYTES);

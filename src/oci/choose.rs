@@ -57,7 +57,10 @@ impl Opened {
         let (images, passed_over) = self.sift(&index)?;
         let (chosen, passed_over) = match reference {
             ImageRef::Only => (images, passed_over),
-            _ => (vec![self.choose(&index, images, passed_over.as_deref(), reference)?], None),
+            _ => (
+                vec![self.choose(&index, images, passed_over.as_deref(), reference)?],
+                None,
+            ),
         };
         let listed = chosen.into_iter().map(|(_, descriptor, manifest)| {
             let annotations = descriptor.annotations().clone().unwrap_or_default();
@@ -67,7 +70,10 @@ impl Opened {
                 origin: Origin::of(&annotations),
             }
         });
-        Ok(Listing { images: listed.collect(), passed_over })
+        Ok(Listing {
+            images: listed.collect(),
+            passed_over,
+        })
     }
 
     /// The images of an index, each with its place, and what else is there, as a sentence.
@@ -86,7 +92,11 @@ impl Opened {
     }
 
     /// Finds out what a descriptor means, and follows indexes to a manifest.
-    fn listed(&self, descriptor: &Descriptor, known: &mut HashMap<String, Option<String>>) -> Result<Listed> {
+    fn listed(
+        &self,
+        descriptor: &Descriptor,
+        known: &mut HashMap<String, Option<String>>,
+    ) -> Result<Listed> {
         let mut descriptor = descriptor.clone();
         for _ in 0..MOST_INDEXES {
             if let Some(what) = of_no_image(&descriptor) {
@@ -96,7 +106,9 @@ impl Opened {
                 let blob = self.blob(&descriptor)?;
                 // What cannot be read is an error for whoever wants that image.
                 let what = known.entry(blob.digest.hex()).or_insert_with(|| {
-                    self.manifest(&blob).ok().and_then(|manifest| other_than_image(&manifest))
+                    self.manifest(&blob)
+                        .ok()
+                        .and_then(|manifest| other_than_image(&manifest))
                 });
                 return Ok(what.clone().map_or(Listed::Image(blob), Listed::Other));
             }
@@ -136,7 +148,10 @@ impl Opened {
             let others = passed_over.map_or(String::new(), |others| format!("; {others}"));
             return Err(self.bad(format!("it lists no image{others}")));
         }
-        let all: Vec<String> = images.iter().map(|(place, one, _)| shown(*place, one)).collect();
+        let all: Vec<String> = images
+            .iter()
+            .map(|(place, one, _)| shown(*place, one))
+            .collect();
         let wanted = match reference {
             ImageRef::Only => "name one of its".to_owned(),
             ImageRef::Name(name) => format!("no image {} among its", printable(name.as_bytes())),
@@ -162,16 +177,28 @@ fn named(all: &[String]) -> String {
 }
 
 fn name(descriptor: &Descriptor) -> Option<&String> {
-    descriptor.annotations().as_ref().and_then(|all| all.get(REF_NAME))
+    descriptor
+        .annotations()
+        .as_ref()
+        .and_then(|all| all.get(REF_NAME))
 }
 
 /// Tells whether an image has a name. Docker leaves out its own registry and the tag `latest`.
 fn is_named(descriptor: &Descriptor, wanted: &str) -> bool {
-    let all = descriptor.annotations().as_ref().and_then(|all| all.get(ALL_NAMES));
+    let all = descriptor
+        .annotations()
+        .as_ref()
+        .and_then(|all| all.get(ALL_NAMES));
     let is = |name: &str| name == wanted;
     let is_docker = |name: &str| {
-        let tagged = if wanted.contains(':') { wanted.to_owned() } else { format!("{wanted}:latest") };
-        ["", "docker.io/", "docker.io/library/"].iter().any(|registry| name == format!("{registry}{tagged}"))
+        let tagged = if wanted.contains(':') {
+            wanted.to_owned()
+        } else {
+            format!("{wanted}:latest")
+        };
+        ["", "docker.io/", "docker.io/library/"]
+            .iter()
+            .any(|registry| name == format!("{registry}{tagged}"))
     };
     name(descriptor).is_some_and(|name| is(name))
         || all.is_some_and(|all| all.lines().any(|name| is(name) || is_docker(name)))
@@ -184,7 +211,11 @@ fn is_index(media_type: &MediaType) -> bool {
 
 /// What a descriptor says that it is, where that is no image.
 fn of_no_image(descriptor: &Descriptor) -> Option<String> {
-    if descriptor.annotations().as_ref().is_some_and(|all| all.contains_key(ATTESTATION)) {
+    if descriptor
+        .annotations()
+        .as_ref()
+        .is_some_and(|all| all.contains_key(ATTESTATION))
+    {
         return Some("an attestation".to_owned());
     }
     let is_unknown = |platform: &oci_spec::image::Platform| {
@@ -201,21 +232,34 @@ fn of_no_image(descriptor: &Descriptor) -> Option<String> {
 
 /// What a manifest is, where that is no image (image-spec, manifest.md, "Guidelines for Artifact Usage").
 fn other_than_image(manifest: &ImageManifest) -> Option<String> {
-    if manifest.annotations().as_ref().is_some_and(|all| all.contains_key(ATTESTATION)) {
+    if manifest
+        .annotations()
+        .as_ref()
+        .is_some_and(|all| all.contains_key(ATTESTATION))
+    {
         return Some("an attestation".to_owned());
     }
     let config = manifest.config().media_type().to_string();
     let is_image = *manifest.config().media_type() == MediaType::ImageConfig
         || config == "application/vnd.docker.container.image.v1+json";
     if !is_image {
-        let kind = manifest.artifact_type().as_ref().map_or(config, ToString::to_string);
-        return Some(format!("an artifact of type {}", printable(kind.as_bytes())));
+        let kind = manifest
+            .artifact_type()
+            .as_ref()
+            .map_or(config, ToString::to_string);
+        return Some(format!(
+            "an artifact of type {}",
+            printable(kind.as_bytes())
+        ));
     }
     let is_tar = |media_type: &str| {
         media_type.starts_with("application/vnd.oci.image.layer.")
             || media_type.starts_with("application/vnd.docker.image.rootfs.")
     };
-    let layers = manifest.layers().iter().map(|layer| layer.media_type().to_string());
+    let layers = manifest
+        .layers()
+        .iter()
+        .map(|layer| layer.media_type().to_string());
     let other = layers.into_iter().find(|media_type| !is_tar(media_type))?;
     Some(format!("its layers are {}", printable(other.as_bytes())))
 }
@@ -225,9 +269,22 @@ fn choose_platform(index: &ImageIndex) -> Option<Descriptor> {
     let here = Arch::from(goarch(std::env::consts::ARCH));
     let is_here = |one: &&&Descriptor| {
         let platform = one.platform().as_ref();
-        platform.is_some_and(|platform| *platform.architecture() == here && *platform.os() == Os::Linux)
+        platform
+            .is_some_and(|platform| *platform.architecture() == here && *platform.os() == Os::Linux)
     };
-    let all: Vec<&Descriptor> = index.manifests().iter().filter(|one| of_no_image(one).is_none()).collect();
+    let all: Vec<&Descriptor> = index
+        .manifests()
+        .iter()
+        .filter(|one| of_no_image(one).is_none())
+        .collect();
     let found = all.iter().find(is_here).copied();
-    found.or_else(|| if let [only] = all[..] { Some(only) } else { None }).cloned()
+    found
+        .or_else(|| {
+            if let [only] = all[..] {
+                Some(only)
+            } else {
+                None
+            }
+        })
+        .cloned()
 }

@@ -43,9 +43,13 @@ impl Opened {
     /// Reads manifest.json and the configurations. A layer has the digest that its diff_id is, which is compared when it is
     /// read; one that is compressed is read for it.
     pub(super) fn docker_images(&self) -> Result<Layout> {
-        let items: Vec<Item> = self.parse("manifest.json", &self.read_small("manifest.json", None)?)?;
+        let items: Vec<Item> =
+            self.parse("manifest.json", &self.read_small("manifest.json", None)?)?;
         if items.len() > MOST_IMAGES {
-            return Err(self.bad(format!("it has {} images, more than any archive", items.len())));
+            return Err(self.bad(format!(
+                "it has {} images, more than any archive",
+                items.len()
+            )));
         }
         let mut layout = Layout::default();
         let mut known: HashMap<(u64, u64), Value> = HashMap::new();
@@ -59,14 +63,22 @@ impl Opened {
                 "size": manifest.len(),
             });
             if let Some([first, ..]) = item.repo_tags.as_deref() {
-                let names = item.repo_tags.iter().flatten().cloned().collect::<Vec<_>>().join("\n");
+                let names = item
+                    .repo_tags
+                    .iter()
+                    .flatten()
+                    .cloned()
+                    .collect::<Vec<_>>()
+                    .join("\n");
                 listed["annotations"] = json!({ REF_NAME: first, ALL_NAMES: names });
             }
             manifests.push(listed);
             layout.made.insert(blob_name(&digest), manifest);
         }
         let index = json!({ "schemaVersion": 2, "manifests": manifests });
-        layout.made.insert("index.json".to_owned(), to_sorted_json(&index));
+        layout
+            .made
+            .insert("index.json".to_owned(), to_sorted_json(&index));
         Ok(layout)
     }
 
@@ -87,10 +99,15 @@ impl Opened {
         }
         layout.files.insert(blob_name(&digest), place);
         let config: Value = self.parse("the configuration", &bytes)?;
-        let diff_ids = config["rootfs"]["diff_ids"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let diff_ids = config["rootfs"]["diff_ids"]
+            .as_array()
+            .map(Vec::as_slice)
+            .unwrap_or_default();
         let names = item.layers.as_deref().unwrap_or_default();
         if diff_ids.len() != names.len() {
-            return Err(self.bad("a configuration names another number of layers than manifest.json"));
+            return Err(
+                self.bad("a configuration names another number of layers than manifest.json")
+            );
         }
         let mut layers = Vec::new();
         for (name, diff_id) in names.iter().zip(diff_ids) {
@@ -103,7 +120,9 @@ impl Opened {
                 None => self.docker_layer(&name, place.1, diff_id)?,
             };
             let digest = layer["digest"].as_str().and_then(Digest::parse);
-            layout.files.extend(digest.map(|digest| (blob_name(&digest), place)));
+            layout
+                .files
+                .extend(digest.map(|digest| (blob_name(&digest), place)));
             known.insert(place, layer.clone());
             layers.push(layer);
         }
@@ -123,7 +142,11 @@ impl Opened {
     fn docker_layer(&self, name: &str, size_bytes: u64, diff_id: DiffId) -> Result<Value> {
         let (mut input, _) = self.open_member(name)?;
         let mut start = Vec::new();
-        input.by_ref().take(4).read_to_end(&mut start).map_err(Error::io("read", self.path()))?;
+        input
+            .by_ref()
+            .take(4)
+            .read_to_end(&mut start)
+            .map_err(Error::io("read", self.path()))?;
         let suffix = match start.as_slice() {
             [0x1f, 0x8b, ..] => "+gzip",
             [0x28, 0xb5, 0x2f, 0xfd] => "+zstd",
@@ -146,7 +169,12 @@ impl Opened {
 
     /// Follows links to a member, whose name, offset and length it returns.
     fn docker_member(&self, name: &str) -> Result<(String, (u64, u64))> {
-        let missing = || Error::damaged(self.path(), format!("{} is missing", printable(name.as_bytes())));
+        let missing = || {
+            Error::damaged(
+                self.path(),
+                format!("{} is missing", printable(name.as_bytes())),
+            )
+        };
         let members = self.members().ok_or_else(missing)?;
         let mut at = plain(name);
         for _ in 0..MOST_LINKS {
@@ -157,7 +185,8 @@ impl Opened {
             let above = at.rsplit_once('/').map_or("", |(above, _)| above);
             // A symlink is relative to its directory, a hardlink to the archive.
             let relative = plain(&format!("{above}/{target}"));
-            let is_there = members.files.contains_key(&relative) || members.links.contains_key(&relative);
+            let is_there =
+                members.files.contains_key(&relative) || members.links.contains_key(&relative);
             at = if is_there { relative } else { plain(target) };
         }
         Err(missing())

@@ -56,27 +56,43 @@ pub fn config(settings: &Settings, layers: &[ImageLayer]) -> Result<Vec<u8>> {
     }
     let history = layers.iter().map(|layer| {
         let by = format!("rootstrata: {}", layer.role.name());
-        HistoryBuilder::default().created(created.clone()).created_by(by).build()
+        HistoryBuilder::default()
+            .created(created.clone())
+            .created_by(by)
+            .build()
     });
-    let diff_ids: Vec<String> = layers.iter().map(|layer| layer.diff_id.to_string()).collect();
+    let diff_ids: Vec<String> = layers
+        .iter()
+        .map(|layer| layer.diff_id.to_string())
+        .collect();
     let built = || -> oci_spec::Result<_> {
         ImageConfigurationBuilder::default()
             .architecture(Arch::from(settings.architecture.as_str()))
             .os(Os::Linux)
             .created(created.clone())
             .config(process.build()?)
-            .rootfs(RootFsBuilder::default().typ("layers").diff_ids(diff_ids).build()?)
+            .rootfs(
+                RootFsBuilder::default()
+                    .typ("layers")
+                    .diff_ids(diff_ids)
+                    .build()?,
+            )
             .history(history.collect::<oci_spec::Result<Vec<_>>>()?)
             .build()
     };
-    built().map(|config| to_sorted_json(&config)).map_err(unbuildable)
+    built()
+        .map(|config| to_sorted_json(&config))
+        .map_err(unbuildable)
 }
 
 /// Returns the bytes of a configuration that says what `there` says, of an image with these layers.
 pub fn with_layers(there: &[u8], layers: &[ImageLayer]) -> Result<Vec<u8>> {
     let unreadable = |e: serde_json::Error| Error::Image(e.to_string());
     let mut config: serde_json::Value = serde_json::from_slice(there).map_err(unreadable)?;
-    let diff_ids: Vec<String> = layers.iter().map(|layer| layer.diff_id.to_string()).collect();
+    let diff_ids: Vec<String> = layers
+        .iter()
+        .map(|layer| layer.diff_id.to_string())
+        .collect();
     config["rootfs"] = serde_json::json!({ "diff_ids": diff_ids, "type": "layers" });
     let created = config["created"].clone();
     let history = layers.iter().map(|layer| {
@@ -112,10 +128,15 @@ pub fn manifest(config: &Blob, layers: &[ImageLayer]) -> Result<Vec<u8>> {
             .layers(layers?)
             .build()
     };
-    built().map(|manifest| to_sorted_json(&manifest)).map_err(unbuildable)
+    built()
+        .map(|manifest| to_sorted_json(&manifest))
+        .map_err(unbuildable)
 }
 
-pub(super) fn descriptor(blob: &Blob, media_type: MediaType) -> oci_spec::Result<DescriptorBuilder> {
+pub(super) fn descriptor(
+    blob: &Blob,
+    media_type: MediaType,
+) -> oci_spec::Result<DescriptorBuilder> {
     Ok(DescriptorBuilder::default()
         .media_type(media_type)
         .digest(sha256(&blob.digest)?)
@@ -158,7 +179,10 @@ mod tests {
             role: Role::Base,
             key: LayerKey([1; 32]),
             diff_id: DiffId([2; 32]),
-            blob: Blob { digest: Digest([3; 32]), size_bytes: 9 },
+            blob: Blob {
+                digest: Digest([3; 32]),
+                size_bytes: 9,
+            },
             media_type: "application/vnd.oci.image.layer.v1.tar+zstd".to_owned(),
         };
         (settings, layer)
@@ -168,14 +192,23 @@ mod tests {
     fn equal_images_are_equal_bytes() {
         let (settings, layer) = sample();
         let layers = [layer.clone(), layer];
-        let blob = Blob { digest: Digest([5; 32]), size_bytes: 7 };
+        let blob = Blob {
+            digest: Digest([5; 32]),
+            size_bytes: 7,
+        };
         let first = manifest(&blob, &layers).unwrap();
         for _ in 0..20 {
             assert_eq!(manifest(&blob, &layers).unwrap(), first);
-            assert_eq!(config(&settings, &layers).unwrap(), config(&settings, &layers).unwrap());
+            assert_eq!(
+                config(&settings, &layers).unwrap(),
+                config(&settings, &layers).unwrap()
+            );
         }
         let text = String::from_utf8(first).unwrap();
-        assert!(text.starts_with(r#"{"config":{"digest":"sha256:0505"#), "{text}");
+        assert!(
+            text.starts_with(r#"{"config":{"digest":"sha256:0505"#),
+            "{text}"
+        );
         assert!(!text.contains("docker"), "{text}");
     }
 

@@ -21,22 +21,38 @@ pub struct Image {
 
 /// Returns the bytes of an index of these images, in this order.
 pub fn render(images: &[Image]) -> Result<Vec<u8>> {
-    of_descriptors(images.iter().map(descriptor_of).collect::<oci_spec::Result<_>>().map_err(unbuildable)?)
+    of_descriptors(
+        images
+            .iter()
+            .map(descriptor_of)
+            .collect::<oci_spec::Result<_>>()
+            .map_err(unbuildable)?,
+    )
 }
 
 /// Returns the bytes of the index `there` with these images in the place of those of the same names. `path` names
 /// it in errors.
 pub fn merge(there: &[u8], images: &[Image], path: &Path) -> Result<Vec<u8>> {
-    let there: ImageIndex = serde_json::from_slice(there).map_err(|e| Error::damaged(path, e.to_string()))?;
+    let there: ImageIndex =
+        serde_json::from_slice(there).map_err(|e| Error::damaged(path, e.to_string()))?;
     let name_of = |descriptor: &Descriptor| {
-        descriptor.annotations().as_ref().and_then(|all| all.get(REF_NAME).cloned())
+        descriptor
+            .annotations()
+            .as_ref()
+            .and_then(|all| all.get(REF_NAME).cloned())
     };
     let is_replaced = |other: &Descriptor| {
         let name = name_of(other);
-        images.iter().any(|image| image.name == name && name.is_some())
+        images
+            .iter()
+            .any(|image| image.name == name && name.is_some())
     };
-    let mut all: Vec<Descriptor> =
-        there.manifests().iter().filter(|other| !is_replaced(other)).cloned().collect();
+    let mut all: Vec<Descriptor> = there
+        .manifests()
+        .iter()
+        .filter(|other| !is_replaced(other))
+        .cloned()
+        .collect();
     for image in images {
         all.push(descriptor_of(image).map_err(unbuildable)?);
     }
@@ -46,7 +62,10 @@ pub fn merge(there: &[u8], images: &[Image], path: &Path) -> Result<Vec<u8>> {
 
 /// Tells whether these are the first bytes of an index at most: what a power cut leaves of one that was not synced.
 pub fn is_cut(bytes: &[u8]) -> bool {
-    let written = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    let written = bytes
+        .iter()
+        .rposition(|byte| *byte != 0)
+        .map_or(0, |last| last + 1);
     serde_json::from_slice::<serde::de::IgnoredAny>(&bytes[..written]).is_err_and(|e| e.is_eof())
 }
 
@@ -56,7 +75,9 @@ fn of_descriptors(descriptors: Vec<Descriptor>) -> Result<Vec<u8>> {
         .media_type(MediaType::ImageIndex)
         .manifests(descriptors)
         .build();
-    index.map(|index| to_sorted_json(&index)).map_err(unbuildable)
+    index
+        .map(|index| to_sorted_json(&index))
+        .map_err(unbuildable)
 }
 
 fn descriptor_of(image: &Image) -> oci_spec::Result<Descriptor> {
@@ -77,8 +98,15 @@ mod tests {
     use crate::model::digest::Digest;
 
     fn image(byte: u8, name: Option<&str>) -> Image {
-        let manifest = Blob { digest: Digest([byte; 32]), size_bytes: 1 };
-        Image { manifest, name: name.map(str::to_owned), origin: None }
+        let manifest = Blob {
+            digest: Digest([byte; 32]),
+            size_bytes: 1,
+        };
+        Image {
+            manifest,
+            name: name.map(str::to_owned),
+            origin: None,
+        }
     }
 
     #[test]
@@ -91,7 +119,10 @@ mod tests {
         let there = render(&[image(1, Some("a")), image(2, Some("b")), image(3, None)]).unwrap();
         let merged = merge(&there, &[image(4, Some("b"))], Path::new("index.json")).unwrap();
         let expected = render(&[image(3, None), image(1, Some("a")), image(4, Some("b"))]).unwrap();
-        assert_eq!(String::from_utf8(merged).unwrap(), String::from_utf8(expected).unwrap());
+        assert_eq!(
+            String::from_utf8(merged).unwrap(),
+            String::from_utf8(expected).unwrap()
+        );
         assert!(merge(b"{", &[], Path::new("index.json")).is_err());
     }
 

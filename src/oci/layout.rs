@@ -101,7 +101,9 @@ fn merged_index(directory: &Path, images: &[Image], note: &dyn Fn(&str)) -> Resu
     };
     if index::is_cut(&there) {
         let path = crate::error::show(&path);
-        note(&format!("{path} was cut short and is made anew: it no longer names what it named before"));
+        note(&format!(
+            "{path} was cut short and is made anew: it no longer names what it named before"
+        ));
         return index::merge(EMPTY_INDEX, images, directory);
     }
     index::merge(&there, images, &path)
@@ -116,7 +118,9 @@ fn add_to(directory: &Path, added: &Added) -> Result<Option<u64>> {
         let _ = std::fs::remove_dir_all(&unfinished); // what was begun has been done by others
     }
     let bytes = fill(directory, added)?;
-    let Some(_lock) = locked(directory, PATIENCE)? else { return Ok(None) };
+    let Some(_lock) = locked(directory, PATIENCE)? else {
+        return Ok(None);
+    };
     Ok(Some(bytes + name_images(directory, added)?))
 }
 
@@ -128,7 +132,9 @@ fn create(directory: &Path, added: &Added) -> Result<Option<u64>> {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
         made => made.map_err(Error::io("write in", beside))?,
     }
-    let Some(_lock) = locked(&unfinished, PATIENCE_WITH_MAKER)? else { return Ok(None) };
+    let Some(_lock) = locked(&unfinished, PATIENCE_WITH_MAKER)? else {
+        return Ok(None);
+    };
     if std::fs::symlink_metadata(directory).is_ok() {
         remove(&unfinished)?;
         return Ok(None);
@@ -148,7 +154,12 @@ fn create(directory: &Path, added: &Added) -> Result<Option<u64>> {
 /// Returns whether `target` was free.
 fn rename(unfinished: &Path, target: &Path) -> Result<bool> {
     match std::fs::rename(unfinished, target) {
-        Err(e) if matches!(e.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists) => {
+        Err(e)
+            if matches!(
+                e.kind(),
+                io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists
+            ) =>
+        {
             Ok(false)
         }
         renamed => renamed.map(|()| true).map_err(Error::io("write", target)),
@@ -166,7 +177,9 @@ fn locked(directory: &Path, patience: Duration) -> Result<Option<File>> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         opened => opened.map(Some).map_err(Error::io("open", directory)),
     };
-    let Some(opened) = open()? else { return Ok(None) };
+    let Some(opened) = open()? else {
+        return Ok(None);
+    };
     let lock = match lock::wait(opened, Hold::Alone, directory, directory, patience) {
         Err(Error::Io { source, .. }) if has_no_locks(&source) => open()?,
         lock => Some(lock?),
@@ -174,13 +187,23 @@ fn locked(directory: &Path, patience: Duration) -> Result<Option<File>> {
     let Some(lock) = lock else { return Ok(None) };
     let own = lock.metadata().map_err(Error::io("open", directory))?;
     let is_same = |there: std::fs::Metadata| (there.dev(), there.ino()) == (own.dev(), own.ino());
-    Ok(std::fs::metadata(directory).is_ok_and(is_same).then_some(lock))
+    Ok(std::fs::metadata(directory)
+        .is_ok_and(is_same)
+        .then_some(lock))
 }
 
 fn has_no_locks(error: &io::Error) -> bool {
     use rustix::io::Errno;
-    let missing = [Errno::BADF, Errno::NOLCK, Errno::OPNOTSUPP, Errno::NOSYS, Errno::INVAL];
-    missing.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+    let missing = [
+        Errno::BADF,
+        Errno::NOLCK,
+        Errno::OPNOTSUPP,
+        Errno::NOSYS,
+        Errno::INVAL,
+    ];
+    missing
+        .iter()
+        .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
 /// Removes from a layout that was begun before all but the blobs that this one has.
@@ -191,7 +214,10 @@ fn keep_only(unfinished: &Path, blobs: &[Blob]) -> Result<()> {
         removed => removed.map_err(Error::io("remove", &index))?,
     }
     let kept: HashSet<String> = blobs.iter().map(|blob| blob.digest.hex()).collect();
-    let there = std::fs::read_dir(unfinished.join("blobs/sha256")).into_iter().flatten().flatten();
+    let there = std::fs::read_dir(unfinished.join("blobs/sha256"))
+        .into_iter()
+        .flatten()
+        .flatten();
     for entry in there.filter(|entry| !kept.contains(&*entry.file_name().to_string_lossy())) {
         std::fs::remove_file(entry.path()).map_err(Error::io("remove", entry.path()))?;
     }
@@ -208,7 +234,11 @@ fn fill(directory: &Path, added: &Added) -> Result<u64> {
     let (mut bytes, mut unnamed) = (0, Vec::new());
     for blob in added.blobs {
         let target = directory.join(blob_name(&blob.digest));
-        if is_there(&target, blob, || named.get_or_init(|| named_blobs(directory)).contains(&blob.digest)) {
+        if is_there(&target, blob, || {
+            named
+                .get_or_init(|| named_blobs(directory))
+                .contains(&blob.digest)
+        }) {
             continue;
         }
         let mut file = NewFile::create(&target)?;
@@ -221,7 +251,9 @@ fn fill(directory: &Path, added: &Added) -> Result<u64> {
         }
     }
     unnamed.into_iter().try_for_each(NewFile::name)?;
-    [of_blobs, directory.join("blobs")].iter().try_for_each(|directory| output::sync_directory(directory))?;
+    [of_blobs, directory.join("blobs")]
+        .iter()
+        .try_for_each(|directory| output::sync_directory(directory))?;
     Ok(bytes)
 }
 
@@ -261,8 +293,13 @@ fn named_blobs(directory: &Path) -> HashSet<Digest> {
     let mut named = HashSet::new();
     for manifest in digests_in(&index) {
         let path = directory.join(blob_name(&manifest));
-        let is_small = std::fs::metadata(&path).is_ok_and(|there| there.len() <= MOST_MANIFEST_BYTES);
-        let bytes = if is_small { std::fs::read(&path).unwrap_or_default() } else { Vec::new() };
+        let is_small =
+            std::fs::metadata(&path).is_ok_and(|there| there.len() <= MOST_MANIFEST_BYTES);
+        let bytes = if is_small {
+            std::fs::read(&path).unwrap_or_default()
+        } else {
+            Vec::new()
+        };
         if Digest(Sha256::digest(&bytes).into()) == manifest {
             named.insert(manifest);
             named.extend(digests_in(&bytes));
@@ -291,7 +328,11 @@ fn name_images(directory: &Path, added: &Added) -> Result<u64> {
         if there == content || name == "oci-layout" && !index::is_cut(&there) {
             continue;
         }
-        output::replace(&target, |file| file.file().write_all(content).map_err(Error::io("write", &target)))?;
+        output::replace(&target, |file| {
+            file.file()
+                .write_all(content)
+                .map_err(Error::io("write", &target))
+        })?;
         bytes += content.len() as u64;
     }
     output::sync_directory(directory)?;

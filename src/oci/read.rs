@@ -66,7 +66,9 @@ pub struct FoundImage {
 impl FoundImage {
     /// Returns the length of all of its layers' blobs, as its manifest says.
     pub fn blobs_bytes(&self) -> u64 {
-        self.layers.iter().fold(0, |sum, layer| sum.saturating_add(layer.blob.size_bytes))
+        self.layers
+            .iter()
+            .fold(0, |sum, layer| sum.saturating_add(layer.blob.size_bytes))
     }
 }
 
@@ -101,20 +103,28 @@ impl Opened {
     pub fn layout(path: &Path) -> Result<Self> {
         match std::fs::metadata(path) {
             Ok(there) if !there.is_dir() => Err(Error::NotADirectory(path.to_owned())),
-            there => there
-                .map_err(Error::io("open", path))
-                .map(|_| Self { path: path.to_owned(), place: Place::Directory }),
+            there => there.map_err(Error::io("open", path)).map(|_| Self {
+                path: path.to_owned(),
+                place: Place::Directory,
+            }),
         }
     }
 
     /// Finds the members of an archive, without reading what they hold. `path` is where it is, for errors.
     pub fn archive(file: File, path: &Path) -> Result<Self> {
         let members = Members::of(&file, path)?;
-        if !members.files.contains_key("index.json") && members.files.contains_key("manifest.json") {
+        if !members.files.contains_key("index.json") && members.files.contains_key("manifest.json")
+        {
             let what = "it is a docker-archive: write docker-archive:PATH in the place of oci-archive:PATH";
-            return Err(Error::BadImage { path: path.to_owned(), what: what.to_owned() });
+            return Err(Error::BadImage {
+                path: path.to_owned(),
+                what: what.to_owned(),
+            });
         }
-        Ok(Self { path: path.to_owned(), place: Place::Archive(file, members) })
+        Ok(Self {
+            path: path.to_owned(),
+            place: Place::Archive(file, members),
+        })
     }
 
     /// Takes an archive of Docker's for an OCI layout, with manifests and an index that say the same.
@@ -122,12 +132,20 @@ impl Opened {
         let members = Members::of(&file, path)?;
         if !members.files.contains_key("manifest.json") {
             let what = match members.files.contains_key("index.json") {
-                true => "it is an oci-archive: write oci-archive:PATH in the place of docker-archive:PATH",
+                true => {
+                    "it is an oci-archive: write oci-archive:PATH in the place of docker-archive:PATH"
+                }
                 false => "it has no manifest.json",
             };
-            return Err(Error::BadImage { path: path.to_owned(), what: what.to_owned() });
+            return Err(Error::BadImage {
+                path: path.to_owned(),
+                what: what.to_owned(),
+            });
         }
-        let mut opened = Self { path: path.to_owned(), place: Place::Archive(file, members) };
+        let mut opened = Self {
+            path: path.to_owned(),
+            place: Place::Archive(file, members),
+        };
         let found = opened.docker_images()?;
         if let Place::Archive(_, members) = &mut opened.place {
             members.files.extend(found.files);
@@ -170,42 +188,65 @@ impl Opened {
         match found == blob.size_bytes {
             true => Ok(input),
             false => {
-                let what = format!("blob {} has {found} bytes, not {}", blob.digest, blob.size_bytes);
+                let what = format!(
+                    "blob {} has {found} bytes, not {}",
+                    blob.digest, blob.size_bytes
+                );
                 Err(Error::damaged(&self.path, what))
             }
         }
     }
 
     pub(super) fn bad(&self, what: impl Into<String>) -> Error {
-        Error::BadImage { path: self.path.clone(), what: what.into() }
+        Error::BadImage {
+            path: self.path.clone(),
+            what: what.into(),
+        }
     }
 
     /// Reads the image with this manifest.
     pub fn image_of(&self, blob: Blob) -> Result<FoundImage> {
         let manifest = self.manifest(&blob)?;
         if manifest.layers().len() > MOST_LAYERS {
-            return Err(self.bad(format!("it has {} layers, more than any image", manifest.layers().len())));
+            return Err(self.bad(format!(
+                "it has {} layers, more than any image",
+                manifest.layers().len()
+            )));
         }
         let config = self.blob(manifest.config())?;
         let content: Value = self.parse("the configuration", &self.read_blob(&config)?)?; // of the rest, makers leave out much
-        let diff_ids = content["rootfs"]["diff_ids"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let diff_ids = content["rootfs"]["diff_ids"]
+            .as_array()
+            .map(Vec::as_slice)
+            .unwrap_or_default();
         if diff_ids.len() != manifest.layers().len() {
-            return Err(self.bad("its configuration names another number of layers than its manifest"));
+            return Err(
+                self.bad("its configuration names another number of layers than its manifest")
+            );
         }
-        let layers = manifest.layers().iter().zip(diff_ids).map(|(layer, diff_id)| {
-            let annotation = |name: &str| layer.annotations().as_ref().and_then(|all| all.get(name));
-            Ok(FoundLayer {
-                blob: self.blob(layer)?,
-                media_type: layer.media_type().to_string(),
-                diff_id: diff_id
-                    .as_str()
-                    .and_then(DiffId::parse)
-                    .ok_or_else(|| self.bad("a diff_id of it is no SHA-256"))?,
-                role: annotation(LAYER_ROLE).and_then(|role| Role::parse(role)),
-                key: annotation(LAYER_KEY).and_then(|key| LayerKey::parse(key)),
-            })
-        });
-        Ok(FoundImage { layers: layers.collect::<Result<_>>()?, manifest: blob, config })
+        let layers = manifest
+            .layers()
+            .iter()
+            .zip(diff_ids)
+            .map(|(layer, diff_id)| {
+                let annotation =
+                    |name: &str| layer.annotations().as_ref().and_then(|all| all.get(name));
+                Ok(FoundLayer {
+                    blob: self.blob(layer)?,
+                    media_type: layer.media_type().to_string(),
+                    diff_id: diff_id
+                        .as_str()
+                        .and_then(DiffId::parse)
+                        .ok_or_else(|| self.bad("a diff_id of it is no SHA-256"))?,
+                    role: annotation(LAYER_ROLE).and_then(|role| Role::parse(role)),
+                    key: annotation(LAYER_KEY).and_then(|key| LayerKey::parse(key)),
+                })
+            });
+        Ok(FoundImage {
+            layers: layers.collect::<Result<_>>()?,
+            manifest: blob,
+            config,
+        })
     }
 
     pub(super) fn manifest(&self, blob: &Blob) -> Result<ImageManifest> {
@@ -215,7 +256,10 @@ impl Opened {
     pub(super) fn blob(&self, descriptor: &Descriptor) -> Result<Blob> {
         let digest = Digest::parse(descriptor.digest().as_ref());
         let digest = digest.ok_or_else(|| self.bad("a digest in it is no SHA-256"))?;
-        Ok(Blob { digest, size_bytes: descriptor.size() })
+        Ok(Blob {
+            digest,
+            size_bytes: descriptor.size(),
+        })
     }
 
     pub(super) fn parse<T: DeserializeOwned>(&self, what: &str, bytes: &[u8]) -> Result<T> {
@@ -233,11 +277,17 @@ impl Opened {
         }
         let mut bytes = Vec::new();
         let limit = LARGEST_JSON_BYTES + 1;
-        input.take(limit).read_to_end(&mut bytes).map_err(Error::io("read", &self.path))?;
+        input
+            .take(limit)
+            .read_to_end(&mut bytes)
+            .map_err(Error::io("read", &self.path))?;
         if let Some(blob) = blob
             && Digest(Sha256::digest(&bytes).into()) != blob.digest
         {
-            return Err(Error::damaged(&self.path, format!("blob {} has another digest", blob.digest)));
+            return Err(Error::damaged(
+                &self.path,
+                format!("blob {} has another digest", blob.digest),
+            ));
         }
         Ok(bytes)
     }
@@ -261,7 +311,12 @@ impl Opened {
                     return Ok((Box::new(bytes.as_slice()), bytes.len() as u64));
                 }
                 let (offset, size) = *members.files.get(name).ok_or_else(missing)?;
-                let slice = Slice { file, at: offset, left: size, path: &self.path };
+                let slice = Slice {
+                    file,
+                    at: offset,
+                    left: size,
+                    path: &self.path,
+                };
                 Ok((Box::new(slice), size))
             }
             Place::Directory => {
@@ -284,7 +339,10 @@ impl Opened {
 
 impl Members {
     fn of(file: &File, path: &Path) -> Result<Self> {
-        let bad = |what: String| Error::BadImage { path: path.to_owned(), what };
+        let bad = |what: String| Error::BadImage {
+            path: path.to_owned(),
+            what,
+        };
         let failed = |error: TarError| match error {
             TarError::Io(source) => Error::io("read", path)(source),
             TarError::Malformed { what, path } if path.is_empty() => bad(format!("it {what}")),
@@ -296,7 +354,9 @@ impl Members {
             if members.files.len() + members.links.len() == MOST_MEMBERS {
                 return Err(bad("it has more members than any image".to_owned()));
             }
-            let Ok(name) = String::from_utf8(found.path) else { continue };
+            let Ok(name) = String::from_utf8(found.path) else {
+                continue;
+            };
             let name = name.trim_start_matches("./").to_owned();
             match found.kind {
                 FoundKind::File(size) => {
@@ -304,7 +364,9 @@ impl Members {
                     reader.seek_past_content().map_err(failed)?;
                 }
                 FoundKind::Symlink(target) | FoundKind::Link(target) => {
-                    members.links.extend(String::from_utf8(target).ok().map(|target| (name, target)));
+                    members
+                        .links
+                        .extend(String::from_utf8(target).ok().map(|target| (name, target)));
                 }
                 _ => {}
             }
@@ -324,7 +386,9 @@ struct Slice<'f> {
 impl Read for Slice<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         use std::os::unix::fs::FileExt;
-        let most = buffer.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
+        let most = buffer
+            .len()
+            .min(usize::try_from(self.left).unwrap_or(usize::MAX));
         let count = self.file.read_at(&mut buffer[..most], self.at)?;
         if count == 0 && most > 0 {
             return Err(io::Error::other(format!("{} is cut", show(self.path))));

@@ -46,15 +46,23 @@ impl Place {
 
     /// Tells whether `snapshot` is of this stage, recorded under this policy.
     pub(super) fn is_of(&self, snapshot: &Snapshot, policy: &PolicyKey) -> bool {
-        snapshot.policy_key == *policy && snapshot.series == self.series && snapshot.stage == self.stage
+        snapshot.policy_key == *policy
+            && snapshot.series == self.series
+            && snapshot.stage == self.stage
     }
 }
 
 /// Checks the names that were given before anything is opened.
 pub(super) fn check_names(options: &Options) -> Result<()> {
     options.series.as_deref().map_or(Ok(()), check_series)?;
-    options.stage.as_deref().map_or(Ok(()), |stage| check_name("stage", stage))?;
-    options.run.as_deref().map_or(Ok(()), |run| check_name("run", run))
+    options
+        .stage
+        .as_deref()
+        .map_or(Ok(()), |stage| check_name("stage", stage))?;
+    options
+        .run
+        .as_deref()
+        .map_or(Ok(()), |run| check_name("run", run))
 }
 
 /// Returns the series that was asked for, or the one that the root is named after: Mock's chroots are at `…/CONFIGURATION/root`.
@@ -63,8 +71,14 @@ pub(super) fn series_of(root: &Root, options: &Options) -> Result<String> {
         return Ok(series.clone());
     }
     let path = root.path();
-    let named = if path.file_name().is_some_and(|name| name == "root") { path.parent() } else { Some(path) };
-    let name = named.and_then(|path| path.file_name()).and_then(|name| series_from(&name.to_string_lossy()));
+    let named = if path.file_name().is_some_and(|name| name == "root") {
+        path.parent()
+    } else {
+        Some(path)
+    };
+    let name = named
+        .and_then(|path| path.file_name())
+        .and_then(|name| series_from(&name.to_string_lossy()));
     name.ok_or_else(|| Error::NoSeriesName(path.to_owned()))
 }
 
@@ -80,20 +94,30 @@ fn next_stage(series: &str, run: Option<&str>, of_run: &[Snapshot]) -> Result<St
 
 /// The newest run of the series, where it does not have this stage yet.
 fn open_run(store: &Store, series: &str, stage: &str) -> Result<Option<String>> {
-    let Some(newest) = store.latest(series)? else { return Ok(None) };
-    let has_stage =
-        store.snapshots_of_run(series, &newest.run)?.iter().any(|snapshot| snapshot.stage == stage);
+    let Some(newest) = store.latest(series)? else {
+        return Ok(None);
+    };
+    let has_stage = store
+        .snapshots_of_run(series, &newest.run)?
+        .iter()
+        .any(|snapshot| snapshot.stage == stage);
     Ok((!has_stage).then_some(newest.run))
 }
 
 /// The newest snapshot of the stage that came right before `stage` when the run first had each. `of_run` has the newest
 /// first.
 fn stage_before<'s>(of_run: &'s [Snapshot], stage: &str) -> Option<&'s Snapshot> {
-    let first_id =
-        |stage: &str| of_run.iter().rev().find(|snapshot| snapshot.stage == stage).map(|first| first.id);
+    let first_id = |stage: &str| {
+        of_run
+            .iter()
+            .rev()
+            .find(|snapshot| snapshot.stage == stage)
+            .map(|first| first.id)
+    };
     let limit = first_id(stage).unwrap_or(i64::MAX);
-    let earlier =
-        of_run.iter().filter(|snapshot| first_id(&snapshot.stage).is_some_and(|first| first < limit));
+    let earlier = of_run
+        .iter()
+        .filter(|snapshot| first_id(&snapshot.stage).is_some_and(|first| first < limit));
     earlier.max_by_key(|snapshot| (first_id(&snapshot.stage), snapshot.id))
 }
 
@@ -112,13 +136,21 @@ impl Ground {
     /// Finds it: the stage before in the same run, else the newest first stage of the series; and what the stage itself had
     /// when it was recorded last. What was recorded under another policy is of no use, since the same files are other
     /// entries there.
-    pub(super) fn find(store: &Store, place: &Place, options: &Options, policy: &PolicyKey) -> Result<Self> {
+    pub(super) fn find(
+        store: &Store,
+        place: &Place,
+        options: &Options,
+        policy: &PolicyKey,
+    ) -> Result<Self> {
         let mut ground = match &options.parent {
             Some(reference) => {
                 let parent = store.find(reference)?;
                 if parent.policy_key != *policy {
                     let reason = "it was recorded under another policy";
-                    return Err(Error::UnfitParent { parent: parent.id, reason });
+                    return Err(Error::UnfitParent {
+                        parent: parent.id,
+                        reason,
+                    });
                 }
                 Self::over(store, parent)?
             }
@@ -150,7 +182,9 @@ impl Ground {
             None => store.latest_first_stage(&place.series, &place.stage)?,
             before => before.cloned(),
         };
-        let Some(parent) = before.filter(|parent| parent.policy_key == *policy) else { return Ok(None) };
+        let Some(parent) = before.filter(|parent| parent.policy_key == *policy) else {
+            return Ok(None);
+        };
         let ground = Self::over(store, parent)?;
         for layer in &ground.inherited {
             if !store.has_layer(layer.layer.id)? {
@@ -163,7 +197,11 @@ impl Ground {
     fn over(store: &Store, parent: Snapshot) -> Result<Self> {
         let mut inherited = store.layers(parent.id)?;
         inherited.retain(|layer| layer.role != Role::State);
-        Ok(Self { parent: Some(parent), inherited, own: Vec::new() })
+        Ok(Self {
+            parent: Some(parent),
+            inherited,
+            own: Vec::new(),
+        })
     }
 
     /// Returns the snapshot that the new one is planned over.
@@ -201,7 +239,11 @@ impl Ground {
 
     /// Returns the updates of the stage's base or delta, if that is the first of `own`, none where there is none, and lies over
     /// `inherited`.
-    pub(super) fn updates_over(&self, inherited: &[LayerUse], own: &[LayerUse]) -> Option<&[LayerUse]> {
+    pub(super) fn updates_over(
+        &self,
+        inherited: &[LayerUse],
+        own: &[LayerUse],
+    ) -> Option<&[LayerUse]> {
         let first = |own: &[LayerUse]| own.first().map(|first| first.layer.key);
         let is_same = have_same_keys(&self.inherited, inherited) && first(&self.own) == first(own);
         is_same.then(|| self.own.get(1..).unwrap_or_default())
@@ -209,12 +251,18 @@ impl Ground {
 
     /// Reads what the layers hold.
     pub(super) fn load(&self, store: &Store) -> Result<Below> {
-        Ok(Below::new(known_of(store, &self.inherited)?, known_of(store, &self.own)?))
+        Ok(Below::new(
+            known_of(store, &self.inherited)?,
+            known_of(store, &self.own)?,
+        ))
     }
 
     /// Tells whether to read all that the layers hold costs no more than to look up so many paths.
     pub(super) fn is_read_sooner_than(&self, paths: usize) -> bool {
-        let items: u64 = self.layers().map(|layer| layer.layer.entries + layer.layer.whiteouts).sum();
+        let items: u64 = self
+            .layers()
+            .map(|layer| layer.layer.entries + layer.layer.whiteouts)
+            .sum();
         paths as u64 * self.layers().count() as u64 > items / 8
     }
 
@@ -249,7 +297,9 @@ impl<'scope> Loading<'scope> {
     pub(super) fn wait(&mut self, store: &Store, ground: &Ground) -> Result<&Below> {
         let below = match (self.done.take(), self.begun.take()) {
             (Some(below), _) => below,
-            (None, Some(begun)) => begun.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?,
+            (None, Some(begun)) => begun
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?,
             (None, None) => ground.load(store)?,
         };
         Ok(self.done.insert(below))
@@ -264,13 +314,20 @@ impl<'scope> Loading<'scope> {
 
 /// Tells whether these are the same layers.
 pub(super) fn have_same_keys(a: &[LayerUse], b: &[LayerUse]) -> bool {
-    a.iter().map(|layer| layer.layer.key).eq(b.iter().map(|layer| layer.layer.key))
+    a.iter()
+        .map(|layer| layer.layer.key)
+        .eq(b.iter().map(|layer| layer.layer.key))
 }
 
 /// Of the layers of a snapshot its own base or delta, and the updates of that.
 pub(super) fn own_layers(layers: Vec<LayerUse>, of: &Snapshot) -> Vec<LayerUse> {
-    let own = layers.into_iter().skip(of.inherited_layers).filter(|layer| layer.role != Role::State);
-    let own = own.enumerate().take_while(|(at, layer)| *at == 0 || layer.role == Role::Update);
+    let own = layers
+        .into_iter()
+        .skip(of.inherited_layers)
+        .filter(|layer| layer.role != Role::State);
+    let own = own
+        .enumerate()
+        .take_while(|(at, layer)| *at == 0 || layer.role == Role::Update);
     own.map(|(_, layer)| layer).collect()
 }
 
@@ -282,5 +339,10 @@ pub(super) fn known_of(store: &Store, layers: &[LayerUse]) -> Result<Vec<Known>>
 /// Reads what a layer holds.
 fn known(store: &Store, LayerUse { role, layer, .. }: &LayerUse) -> Result<Known> {
     let items = store.items(layer.id)?;
-    Ok(Known { role: *role, key: layer.key, content_bytes: layer.content_bytes, items })
+    Ok(Known {
+        role: *role,
+        key: layer.key,
+        content_bytes: layer.content_bytes,
+        items,
+    })
 }

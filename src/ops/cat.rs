@@ -17,17 +17,32 @@ const BUFFER_BYTES: usize = 256 * 1024;
 
 /// Writes the content of `path` to `out` as it comes. Fails where it is no file, and at the end where what was written is
 /// not what was recorded.
-pub fn cat(store_path: &Path, reference: &SnapshotRef, path: &EntryPath, out: &mut dyn Write) -> Result<()> {
+pub fn cat(
+    store_path: &Path,
+    reference: &SnapshotRef,
+    path: &EntryPath,
+    out: &mut dyn Write,
+) -> Result<()> {
     let store = Store::open(store_path)?;
     let snapshot = store.find(reference)?;
     let found = entry_of(&store, &snapshot, path)?;
-    let not_a_file = |what: String| Error::NoContent { path: path.to_string(), what };
+    let not_a_file = |what: String| Error::NoContent {
+        path: path.to_string(),
+        what,
+    };
     let (size_bytes, content) = match &found.entry.kind {
-        Kind::File { size_bytes, content } => (*size_bytes, *content),
-        Kind::Symlink(target) => return Err(not_a_file(format!("a symlink to {}", printable(target)))),
+        Kind::File {
+            size_bytes,
+            content,
+        } => (*size_bytes, *content),
+        Kind::Symlink(target) => {
+            return Err(not_a_file(format!("a symlink to {}", printable(target))));
+        }
         Kind::Directory => return Err(not_a_file("a directory".to_owned())),
         Kind::Fifo => return Err(not_a_file("a FIFO".to_owned())),
-        Kind::CharDevice(_) | Kind::BlockDevice(_) => return Err(not_a_file("a device".to_owned())),
+        Kind::CharDevice(_) | Kind::BlockDevice(_) => {
+            return Err(not_a_file("a device".to_owned()));
+        }
     };
     // One of ours has the content under the first name of the inode, one of others under any.
     let layer = &found.layer.layer;
@@ -38,11 +53,14 @@ pub fn cat(store_path: &Path, reference: &SnapshotRef, path: &EntryPath, out: &m
     names.push(found.entry.path.clone());
     let kept = store.blobs_of(layer.id)?;
     let chosen = [&found.layer.blob].into_iter().chain(&kept);
-    let open = |blob: &crate::store::Blob| Ok((blob.digest, store.open_blob(&blob.digest, blob.size_bytes)?));
+    let open = |blob: &crate::store::Blob| {
+        Ok((blob.digest, store.open_blob(&blob.digest, blob.size_bytes)?))
+    };
     // Where none is sound, what is wrong with the snapshot's own is the error.
     let opened = chosen.into_iter().find_map(|blob| open(blob).ok());
     let (digest, input) = opened.map_or_else(|| open(&found.layer.blob), Ok)?;
-    let is_ours = Policy::from_canonical(&store.policy(&store.policy_of_layer(layer.id)?)?).is_some();
+    let is_ours =
+        Policy::from_canonical(&store.policy(&store.policy_of_layer(layer.id)?)?).is_some();
     let path = store.blob_path(&digest);
     let blob = || {
         Ok(Blob {
@@ -60,9 +78,10 @@ pub fn cat(store_path: &Path, reference: &SnapshotRef, path: &EntryPath, out: &m
                 written = true;
                 return match copy(input, out)? == content {
                     true => Ok(false),
-                    false => {
-                        Err(Error::damaged(&path, format!("the content of {at} is not what was recorded")))
-                    }
+                    false => Err(Error::damaged(
+                        &path,
+                        format!("the content of {at} is not what was recorded"),
+                    )),
                 };
             }
             // A later member may have the same name: what is printed cannot be taken back.
@@ -90,7 +109,10 @@ pub fn cat(store_path: &Path, reference: &SnapshotRef, path: &EntryPath, out: &m
     }
     match written {
         true => out.flush().map_err(Error::Output),
-        false => Err(Error::damaged(&path, format!("it does not hold the content of {}", found.entry.path))),
+        false => Err(Error::damaged(
+            &path,
+            format!("it does not hold the content of {}", found.entry.path),
+        )),
     }
 }
 

@@ -75,7 +75,8 @@ impl<'a> Compared<'a> {
 
     /// Returns the package on the old side and on the new one.
     pub fn packages_of(&self, of: &PackageDifference) -> [Option<&'a Package>; 2] {
-        let package = |side: usize, at: Option<usize>| at.map(|at| &self.installed[side][at].package);
+        let package =
+            |side: usize, at: Option<usize>| at.map(|at| &self.installed[side][at].package);
         [package(0, of.change.old), package(1, of.change.new)]
     }
 }
@@ -96,8 +97,13 @@ pub(super) fn count(
 ) -> Vec<PackageDifference> {
     let mut of_package: Vec<[Vec<&Entry>; 2]> = vec![[Vec::new(), Vec::new()]; changes.len()];
     let mut counts = vec![[0u64; 3]; changes.len()];
-    for FileDifference { change, account, .. } in files {
-        let Some(at) = account.package_change else { continue };
+    for FileDifference {
+        change, account, ..
+    } in files
+    {
+        let Some(at) = account.package_change else {
+            continue;
+        };
         let kind = match (change.old, change.new) {
             (None, _) => 0,
             (_, None) => 1,
@@ -108,14 +114,16 @@ pub(super) fn count(
         of_package[at][1].extend(change.new.map(|at| &trees[1].entries()[at]));
     }
     let all = changes.iter().zip(of_package).zip(counts);
-    all.map(|((change, [old, new]), [added, removed, changed])| PackageDifference {
-        change: *change,
-        added,
-        removed,
-        changed,
-        old_bytes: content_bytes(old),
-        new_bytes: content_bytes(new),
-    })
+    all.map(
+        |((change, [old, new]), [added, removed, changed])| PackageDifference {
+            change: *change,
+            added,
+            removed,
+            changed,
+            old_bytes: content_bytes(old),
+            new_bytes: content_bytes(new),
+        },
+    )
     .collect()
 }
 

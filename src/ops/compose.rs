@@ -15,7 +15,9 @@ use crate::model::plan::Planned;
 use crate::model::policy::{Policy, Profile};
 use crate::oci;
 use crate::oci::image::{ImageLayer, Settings};
-use crate::store::{Blob, BlobRef, Layer, LayerUse, NewBlob, NewLayer, Snapshot, SnapshotLayer, Store};
+use crate::store::{
+    Blob, BlobRef, Layer, LayerUse, NewBlob, NewLayer, Snapshot, SnapshotLayer, Store,
+};
 use std::cell::Cell;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -63,9 +65,25 @@ pub(super) struct MadeLayer<'p> {
 impl<'p> MadeLayer<'p> {
     /// Returns what the store is to record.
     pub(super) fn as_recorded(&self) -> SnapshotLayer<'p> {
-        let Self { role, key, diff_id, tar_bytes, .. } = *self;
-        let new = self.new.map(|content| NewLayer { content, diff_id, tar_bytes, under: None });
-        SnapshotLayer { role, key, blob: self.blob.clone(), new }
+        let Self {
+            role,
+            key,
+            diff_id,
+            tar_bytes,
+            ..
+        } = *self;
+        let new = self.new.map(|content| NewLayer {
+            content,
+            diff_id,
+            tar_bytes,
+            under: None,
+        });
+        SnapshotLayer {
+            role,
+            key,
+            blob: self.blob.clone(),
+            new,
+        }
     }
 
     fn in_image(&self) -> ImageLayer {
@@ -73,7 +91,10 @@ impl<'p> MadeLayer<'p> {
             role: self.role,
             key: self.key,
             diff_id: self.diff_id,
-            blob: oci::Blob { digest: self.blob.digest, size_bytes: self.blob.size_bytes },
+            blob: oci::Blob {
+                digest: self.blob.digest,
+                size_bytes: self.blob.size_bytes,
+            },
             media_type: self.blob.media_type.clone(),
         }
     }
@@ -87,24 +108,66 @@ impl<'a> Composer<'a> {
         policy: &'a Policy,
         phases: &'a Phases,
     ) -> Self {
-        Self { store, root, compression: options.compression, threads: options.threads, policy, phases }
+        Self {
+            store,
+            root,
+            compression: options.compression,
+            threads: options.threads,
+            policy,
+            phases,
+        }
     }
 
     /// Makes what `known` is once more, under the compression that is asked for now.
     pub(super) fn reuse(&self, known: &Snapshot, layers: &[LayerUse]) -> Result<Made<'static>> {
         let media_type = self.compression.codec().media_type();
         let mut made = Vec::with_capacity(layers.len());
-        for (position, LayerUse { role, layer, blob, .. }) in layers.iter().enumerate() {
-            let blob = if blob.media_type == media_type { blob.clone() } else { self.blob_of(layer)? };
+        for (
+            position,
+            LayerUse {
+                role, layer, blob, ..
+            },
+        ) in layers.iter().enumerate()
+        {
+            let blob = if blob.media_type == media_type {
+                blob.clone()
+            } else {
+                self.blob_of(layer)?
+            };
             let is_inherited = position < known.inherited_layers;
-            let Layer { key, diff_id, tar_bytes, .. } = *layer;
-            made.push(MadeLayer { role: *role, key, diff_id, tar_bytes, blob, is_inherited, new: None });
+            let Layer {
+                key,
+                diff_id,
+                tar_bytes,
+                ..
+            } = *layer;
+            made.push(MadeLayer {
+                role: *role,
+                key,
+                diff_id,
+                tar_bytes,
+                blob,
+                is_inherited,
+                new: None,
+            });
         }
-        let is_same = made.iter().zip(layers).all(|(made, layer)| made.blob == layer.blob);
-        let manifest = if is_same { self.kept(known.manifest)? } else { None };
+        let is_same = made
+            .iter()
+            .zip(layers)
+            .all(|(made, layer)| made.blob == layer.blob);
+        let manifest = if is_same {
+            self.kept(known.manifest)?
+        } else {
+            None
+        };
         let config = known.config;
         let manifest = manifest.map_or_else(|| self.keep_manifest(&config, &made), Ok)?;
-        Ok(Made { layers: made, manifest, config, cost: Cost::default() })
+        Ok(Made {
+            layers: made,
+            manifest,
+            config,
+            cost: Cost::default(),
+        })
     }
 
     /// Packs those layers of a plan that hold files that nobody has read yet, which `late` learns. Returns a place for
@@ -114,14 +177,24 @@ impl<'a> Composer<'a> {
         planned: &[Planned],
         late: &Late,
     ) -> Result<(Vec<Option<Packed>>, Cost)> {
-        let unread: Vec<Option<&LayerContent>> =
-            planned.iter().map(|layer| layer.content().filter(|content| content.has_unread())).collect();
-        let total = unread.iter().flatten().map(|content| content.content_bytes()).sum();
+        let unread: Vec<Option<&LayerContent>> = planned
+            .iter()
+            .map(|layer| layer.content().filter(|content| content.has_unread()))
+            .collect();
+        let total = unread
+            .iter()
+            .flatten()
+            .map(|content| content.content_bytes())
+            .sum();
         let contents = self.contents(late);
         let packed: Result<Vec<_>> = self.phases.run(Phase::Pack, Some(total), || {
             unread
                 .iter()
-                .map(|layer| layer.map(|content| self.pack_and_sync(content, &contents)).transpose())
+                .map(|layer| {
+                    layer
+                        .map(|content| self.pack_and_sync(content, &contents))
+                        .transpose()
+                })
                 .collect()
         });
         packed.map(|packed| (packed, contents.cost()))
@@ -136,8 +209,10 @@ impl<'a> Composer<'a> {
     ) -> Result<Made<'p>> {
         packed.resize_with(planned.len(), || None);
         let keys: Vec<LayerKey> = planned.iter().map(|layer| layer.key(self.policy)).collect();
-        let known: Vec<Option<Layer>> =
-            keys.iter().map(|key| self.store.layer_by_key(key)).collect::<Result<_>>()?;
+        let known: Vec<Option<Layer>> = keys
+            .iter()
+            .map(|key| self.store.layer_by_key(key))
+            .collect::<Result<_>>()?;
         let is_unpacked = |at: &usize| known[*at].is_none() && packed[*at].is_none();
         let bytes = |at: usize| planned[at].content().map_or(0, LayerContent::content_bytes);
         let total = (0..planned.len()).filter(is_unpacked).map(bytes).sum();
@@ -146,13 +221,22 @@ impl<'a> Composer<'a> {
         let layers: Vec<MadeLayer> = self.phases.run(Phase::Pack, Some(total), || {
             let layers = planned.iter().zip(keys).zip(known).zip(packed);
             layers
-                .map(|(((layer, key), known), packed)| self.make_layer(layer, key, known, packed, &contents))
+                .map(|(((layer, key), known), packed)| {
+                    self.make_layer(layer, key, known, packed, &contents)
+                })
                 .collect::<Result<_>>()
         })?;
         let image: Vec<ImageLayer> = layers.iter().map(MadeLayer::in_image).collect();
-        let config = self.store.keep_bytes(&oci::image::config(settings, &image)?)?;
+        let config = self
+            .store
+            .keep_bytes(&oci::image::config(settings, &image)?)?;
         let manifest = self.keep_manifest(&config, &layers)?;
-        Ok(Made { layers, manifest, config, cost: contents.cost() })
+        Ok(Made {
+            layers,
+            manifest,
+            config,
+            cost: contents.cost(),
+        })
     }
 
     fn make_layer<'p>(
@@ -163,7 +247,9 @@ impl<'a> Composer<'a> {
         packed: Option<Packed>,
         contents: &RootContents,
     ) -> Result<MadeLayer<'p>> {
-        let Planned { role, is_inherited, .. } = *planned;
+        let Planned {
+            role, is_inherited, ..
+        } = *planned;
         match (known, planned.content()) {
             (Some(layer), content) => {
                 let blob = match (self.blob_of(&layer), content) {
@@ -174,16 +260,39 @@ impl<'a> Composer<'a> {
                     }
                     (blob, _) => blob?,
                 };
-                let Layer { diff_id, tar_bytes, .. } = layer;
-                Ok(MadeLayer { role, key, diff_id, tar_bytes, blob, is_inherited, new: None })
+                let Layer {
+                    diff_id, tar_bytes, ..
+                } = layer;
+                Ok(MadeLayer {
+                    role,
+                    key,
+                    diff_id,
+                    tar_bytes,
+                    blob,
+                    is_inherited,
+                    new: None,
+                })
             }
             (None, Some(content)) => {
                 let packed = packed.map_or_else(|| self.pack(content, contents), Ok)?;
-                let Compressed { diff_id, tar_bytes, .. } = packed.compressed;
+                let Compressed {
+                    diff_id, tar_bytes, ..
+                } = packed.compressed;
                 let blob = self.keep(packed)?;
-                Ok(MadeLayer { role, key, diff_id, tar_bytes, blob, is_inherited, new: Some(content) })
+                Ok(MadeLayer {
+                    role,
+                    key,
+                    diff_id,
+                    tar_bytes,
+                    blob,
+                    is_inherited,
+                    new: Some(content),
+                })
             }
-            (None, None) => Err(Error::damaged(self.store.path(), format!("layer {key} is gone"))),
+            (None, None) => Err(Error::damaged(
+                self.store.path(),
+                format!("layer {key} is gone"),
+            )),
         }
     }
 
@@ -217,20 +326,34 @@ impl<'a> Composer<'a> {
         if let Some(at) = kept.iter().position(|blob| blob.media_type == media_type) {
             return Ok(kept.swap_remove(at));
         }
-        let Some((blob, codec)) =
-            kept.first().and_then(|blob| Some((blob, Codec::of_media_type(&blob.media_type)?)))
+        let Some((blob, codec)) = kept
+            .first()
+            .and_then(|blob| Some((blob, Codec::of_media_type(&blob.media_type)?)))
         else {
             let path = lost.unwrap_or_else(|| self.store.path().to_owned());
             return Err(Error::damaged(path, "the blob of a layer is missing"));
         };
         let input = self.store.open_blob(&blob.digest, blob.size_bytes)?;
         let input_path = self.store.blob_path(&blob.digest);
-        let Layer { diff_id, tar_bytes, .. } = *layer;
-        let source = Source { input: Box::new(input), path: &input_path, codec, diff_id, tar_bytes };
-        self.keep(self.write(|out, path| repack(source, self.compression, self.threads, out, path))?)
+        let Layer {
+            diff_id, tar_bytes, ..
+        } = *layer;
+        let source = Source {
+            input: Box::new(input),
+            path: &input_path,
+            codec,
+            diff_id,
+            tar_bytes,
+        };
+        self.keep(
+            self.write(|out, path| repack(source, self.compression, self.threads, out, path))?,
+        )
     }
 
-    fn write(&self, write: impl FnOnce(&mut NewBlob, &Path) -> Result<Compressed>) -> Result<Packed> {
+    fn write(
+        &self,
+        write: impl FnOnce(&mut NewBlob, &Path) -> Result<Compressed>,
+    ) -> Result<Packed> {
         let mut blob = self.store.new_blob()?;
         let path = blob.path().to_owned();
         let compressed = write(&mut blob, &path)?;
@@ -239,7 +362,12 @@ impl<'a> Composer<'a> {
 
     /// Makes a blob durable.
     fn keep(&self, packed: Packed) -> Result<Blob> {
-        keep_packed(self.store, packed.blob, &packed.compressed, self.compression)
+        keep_packed(
+            self.store,
+            packed.blob,
+            &packed.compressed,
+            self.compression,
+        )
     }
 
     fn contents<'c>(&'c self, late: &'c Late) -> RootContents<'c> {
@@ -256,13 +384,20 @@ impl<'a> Composer<'a> {
 
     fn keep_manifest(&self, config: &BlobRef, layers: &[MadeLayer]) -> Result<BlobRef> {
         let image: Vec<ImageLayer> = layers.iter().map(MadeLayer::in_image).collect();
-        let config = oci::Blob { digest: config.digest, size_bytes: config.size_bytes };
-        self.store.keep_bytes(&oci::image::manifest(&config, &image)?)
+        let config = oci::Blob {
+            digest: config.digest,
+            size_bytes: config.size_bytes,
+        };
+        self.store
+            .keep_bytes(&oci::image::manifest(&config, &image)?)
     }
 
     /// `None` where the file has gone: it can be made again.
     fn kept(&self, blob: BlobRef) -> Result<Option<BlobRef>> {
-        Ok(self.store.has_blob(&blob.digest, blob.size_bytes).then_some(blob))
+        Ok(self
+            .store
+            .has_blob(&blob.digest, blob.size_bytes)
+            .then_some(blob))
     }
 }
 
@@ -273,9 +408,15 @@ pub(super) fn keep_packed(
     packed: &Compressed,
     compression: Compression,
 ) -> Result<Blob> {
-    let Compressed { digest, size_bytes, .. } = *packed;
+    let Compressed {
+        digest, size_bytes, ..
+    } = *packed;
     store.keep_blob(blob, &digest, size_bytes)?;
-    Ok(Blob { digest, media_type: compression.codec().media_type().to_owned(), size_bytes })
+    Ok(Blob {
+        digest,
+        media_type: compression.codec().media_type().to_owned(),
+        size_bytes,
+    })
 }
 
 /// The files of a root, counted as they are read.
@@ -290,7 +431,10 @@ struct RootContents<'a> {
 
 impl RootContents<'_> {
     fn cost(&self) -> Cost {
-        Cost { files: self.files.get(), bytes: self.bytes.get() }
+        Cost {
+            files: self.files.get(),
+            bytes: self.bytes.get(),
+        }
     }
 }
 

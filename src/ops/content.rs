@@ -44,7 +44,10 @@ pub(super) fn compare_files(
     }
     let mut found = Vec::new();
     for side in [0, 1] {
-        let places = files.iter().enumerate().filter_map(|(at, file)| Some((at, place(file, side)?)));
+        let places = files
+            .iter()
+            .enumerate()
+            .filter_map(|(at, file)| Some((at, place(file, side)?)));
         let places: Vec<(usize, usize)> = places.filter(|(at, _)| is_held[*at]).collect();
         let gists = read(store_path, &sides[side], places)?;
         for (at, file) in files.iter_mut().enumerate() {
@@ -59,22 +62,36 @@ pub(super) fn compare_files(
             let entry = place(file, side).map(|place| &sides[side].tree.entries()[place]);
             entry.filter(|entry| matches!(entry.kind, crate::model::entry::Kind::File { .. }))
         });
-        if sides.iter().all(Option::is_none) || sides[0].map(|e| &e.kind) == sides[1].map(|e| &e.kind) {
+        if sides.iter().all(Option::is_none)
+            || sides[0].map(|e| &e.kind) == sides[1].map(|e| &e.kind)
+        {
             return None; // no file, or nothing in it differs
         }
         let bytes = |side: usize| found[side].get(&at).and_then(|gist| gist.bytes.as_deref());
-        let bytes = [0, 1].map(|side| if sides[side].is_some() { bytes(side) } else { Some(&b""[..]) });
+        let bytes = [0, 1].map(|side| {
+            if sides[side].is_some() {
+                bytes(side)
+            } else {
+                Some(&b""[..])
+            }
+        });
         Some(match bytes {
             [Some(old), Some(new)] => FileContents::Compared(compare_contents(old, new)),
             _ => FileContents::TooLarge,
         })
     };
     let all = files.iter().enumerate();
-    Ok(all.filter_map(|(at, file)| Some((at, compared(at, file)?))).collect())
+    Ok(all
+        .filter_map(|(at, file)| Some((at, compared(at, file)?)))
+        .collect())
 }
 
 /// Reads the files of packages that no package accounts for, and compares them with the package's digest.
-pub(super) fn verify(store_path: &Path, sides: &[Side; 2], files: &mut [FileDifference]) -> Result<()> {
+pub(super) fn verify(
+    store_path: &Path,
+    sides: &[Side; 2],
+    files: &mut [FileDifference],
+) -> Result<()> {
     for side in [0, 1] {
         let mut places = Vec::new();
         for (at, file) in files.iter_mut().enumerate() {
@@ -97,20 +114,41 @@ pub(super) fn verify(store_path: &Path, sides: &[Side; 2], files: &mut [FileDiff
     Ok(())
 }
 
-fn read(store_path: &Path, side: &Side, places: Vec<(usize, usize)>) -> Result<HashMap<usize, Gist>> {
+fn read(
+    store_path: &Path,
+    side: &Side,
+    places: Vec<(usize, usize)>,
+) -> Result<HashMap<usize, Gist>> {
     let wanted = Wanted::of(&side.tree, places.into_iter());
-    read_contents(side, open_store(store_path)?.as_ref(), wanted, LARGEST_BYTES)
+    read_contents(
+        side,
+        open_store(store_path)?.as_ref(),
+        wanted,
+        LARGEST_BYTES,
+    )
 }
 
-fn read_digests(store_path: &Path, side: &Side, places: Vec<(usize, usize)>) -> Result<HashMap<usize, Gist>> {
+fn read_digests(
+    store_path: &Path,
+    side: &Side,
+    places: Vec<(usize, usize)>,
+) -> Result<HashMap<usize, Gist>> {
     let wanted = Wanted::of(&side.tree, places.into_iter());
     read_contents(side, open_store(store_path)?.as_ref(), wanted, 0)
 }
 
 fn place(file: &FileDifference, side: usize) -> Option<usize> {
-    if side == 0 { file.change.old } else { file.change.new }
+    if side == 0 {
+        file.change.old
+    } else {
+        file.change.new
+    }
 }
 
 fn owner(file: &mut FileDifference, side: usize) -> Option<&mut crate::model::account::Ownership> {
-    if side == 0 { file.account.old.as_mut() } else { file.account.new.as_mut() }
+    if side == 0 {
+        file.account.old.as_mut()
+    } else {
+        file.account.new.as_mut()
+    }
 }

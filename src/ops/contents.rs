@@ -44,7 +44,11 @@ pub(super) struct Gist {
 
 impl Wanted {
     fn is(&self, kind: &Kind) -> bool {
-        *kind == Kind::File { size_bytes: self.size_bytes, content: self.content }
+        *kind
+            == Kind::File {
+                size_bytes: self.size_bytes,
+                content: self.content,
+            }
     }
 
     /// Takes files of a tree by key and place, an inode once; what is no file is passed over.
@@ -58,7 +62,16 @@ impl Wanted {
         let mut all: Vec<Self> = Vec::new();
         let mut linked: HashMap<Group, usize> = HashMap::new();
         for (key, place) in files {
-            let Entry { kind: Kind::File { size_bytes, content }, path, group, .. } = &tree.entries()[place]
+            let Entry {
+                kind:
+                    Kind::File {
+                        size_bytes,
+                        content,
+                    },
+                path,
+                group,
+                ..
+            } = &tree.entries()[place]
             else {
                 continue;
             };
@@ -71,7 +84,12 @@ impl Wanted {
                 names.remove(&group)
             });
             let names = names.unwrap_or_else(|| vec![path.clone()]);
-            all.push(Self { keys: vec![key], names, size_bytes: *size_bytes, content: *content });
+            all.push(Self {
+                keys: vec![key],
+                names,
+                size_bytes: *size_bytes,
+                content: *content,
+            });
         }
         all
     }
@@ -96,7 +114,11 @@ pub(super) fn read_contents(
                     let path = store.blob_path(&layer.blob.digest);
                     let open = || -> Result<Blob> {
                         let input = store.open_blob(&layer.blob.digest, layer.blob.size_bytes)?;
-                        Ok(Blob { input: Box::new(input), path: &path, digest: layer.blob.digest })
+                        Ok(Blob {
+                            input: Box::new(input),
+                            path: &path,
+                            digest: layer.blob.digest,
+                        })
                     };
                     search.in_blob(open()?)?;
                     if search.must_be_in(store, layer.layer.id)? {
@@ -109,7 +131,11 @@ pub(super) fn read_contents(
         (Access::Image(opened, image), _) => {
             let blob = |layer: &FoundLayer| -> Result<Blob> {
                 let input = opened.open(&layer.blob)?;
-                Ok(Blob { input, path: opened.path(), digest: layer.blob.digest })
+                Ok(Blob {
+                    input,
+                    path: opened.path(),
+                    digest: layer.blob.digest,
+                })
             };
             for layer in image.layers.iter().rev() {
                 if search.is_over() {
@@ -130,7 +156,9 @@ pub(super) fn read_contents(
         Some(path) => Err(match &side.access {
             Access::Root(root) => Error::Changed(root.full_path(path)),
             Access::Image(opened, _) => Error::damaged(opened.path(), lost(path)),
-            Access::Store(_) => Error::damaged(store.map(Store::path).unwrap_or(Path::new("")), lost(path)),
+            Access::Store(_) => {
+                Error::damaged(store.map(Store::path).unwrap_or(Path::new("")), lost(path))
+            }
         }),
     }
 }
@@ -152,9 +180,17 @@ impl Search {
     fn new(wanted: Vec<Wanted>, largest_bytes: u64) -> Self {
         let mut by_name: HashMap<EntryPath, Vec<usize>> = HashMap::new();
         for (at, wanted) in wanted.iter().enumerate() {
-            wanted.names.iter().for_each(|name| by_name.entry(name.clone()).or_default().push(at));
+            wanted
+                .names
+                .iter()
+                .for_each(|name| by_name.entry(name.clone()).or_default().push(at));
         }
-        Self { wanted, by_name, found: HashMap::new(), largest_bytes }
+        Self {
+            wanted,
+            by_name,
+            found: HashMap::new(),
+            largest_bytes,
+        }
     }
 
     fn is_over(&self) -> bool {
@@ -162,14 +198,20 @@ impl Search {
     }
 
     fn missing(&self) -> Option<&EntryPath> {
-        let missing = self.wanted.iter().enumerate().find(|(at, _)| !self.found.contains_key(at));
+        let missing = self
+            .wanted
+            .iter()
+            .enumerate()
+            .find(|(at, _)| !self.found.contains_key(at));
         missing.and_then(|(_, one)| one.names.first())
     }
 
     fn by_key(mut self) -> HashMap<usize, Gist> {
         let mut all = HashMap::new();
         for (at, wanted) in self.wanted.iter().enumerate() {
-            let Some(gist) = self.found.remove(&at) else { continue };
+            let Some(gist) = self.found.remove(&at) else {
+                continue;
+            };
             all.extend(wanted.keys.iter().map(|key| (*key, gist.clone())));
         }
         all
@@ -178,7 +220,9 @@ impl Search {
     /// The places of those that are not found yet and may have this name and length.
     fn left(&self, name: &EntryPath, size_bytes: u64) -> impl Iterator<Item = usize> {
         let all = self.by_name.get(name).into_iter().flatten().copied();
-        all.filter(move |at| self.wanted[*at].size_bytes == size_bytes && !self.found.contains_key(at))
+        all.filter(move |at| {
+            self.wanted[*at].size_bytes == size_bytes && !self.found.contains_key(at)
+        })
     }
 
     /// Tells whether a layer has one of those that are not found yet, and notes all names that it has for them.
@@ -189,7 +233,9 @@ impl Search {
                 continue;
             }
             for name in self.wanted[at].names.clone() {
-                let Some(item) = store.item_at(layer_id, &name)? else { continue };
+                let Some(item) = store.item_at(layer_id, &name)? else {
+                    continue;
+                };
                 is_there = true;
                 if let Some(group) = item.entry().and_then(|entry| entry.group) {
                     for other in store.names_of(layer_id, group)? {
@@ -204,10 +250,19 @@ impl Search {
 
     /// Tells whether a layer has one of those that are not found yet as it is recorded.
     fn must_be_in(&self, store: &Store, layer_id: i64) -> Result<bool> {
-        for (_, wanted) in self.wanted.iter().enumerate().filter(|(at, _)| !self.found.contains_key(at)) {
+        for (_, wanted) in self
+            .wanted
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| !self.found.contains_key(at))
+        {
             for name in &wanted.names {
                 let item = store.item_at(layer_id, name)?;
-                if item.as_ref().and_then(Laid::entry).is_some_and(|entry| wanted.is(&entry.kind)) {
+                if item
+                    .as_ref()
+                    .and_then(Laid::entry)
+                    .is_some_and(|entry| wanted.is(&entry.kind))
+                {
                     return Ok(true);
                 }
             }
@@ -219,7 +274,11 @@ impl Search {
         let search = RefCell::new(self);
         let wants = |size: u64| {
             let search = search.borrow();
-            let mut left = search.wanted.iter().enumerate().filter(|(at, _)| !search.found.contains_key(at));
+            let mut left = search
+                .wanted
+                .iter()
+                .enumerate()
+                .filter(|(at, _)| !search.found.contains_key(at));
             left.any(|(_, wanted)| wanted.size_bytes == size)
         };
         read_by_hash(blob, wants, |held| {
@@ -232,7 +291,9 @@ impl Search {
             if !given.is_empty() {
                 let gist = search.gist(held.size_bytes, held.read()?);
                 let (_, gist) = gist.map_err(Error::io("read in", std::env::temp_dir()))?;
-                search.found.extend(given.into_iter().map(|at| (at, gist.clone())));
+                search
+                    .found
+                    .extend(given.into_iter().map(|at| (at, gist.clone())));
             }
             Ok(!search.is_over())
         })
@@ -250,7 +311,9 @@ impl Search {
 
     fn in_root(&mut self, root: &Root) -> Result<()> {
         for at in 0..self.wanted.len() {
-            let Some(name) = self.wanted[at].names.first().cloned() else { continue };
+            let Some(name) = self.wanted[at].names.first().cloned() else {
+                continue;
+            };
             let size_bytes = self.wanted[at].size_bytes;
             if self.left(&name, size_bytes).next().is_some() {
                 self.take(&name, size_bytes, &mut root.open_file(&name)?)?;
@@ -260,10 +323,15 @@ impl Search {
     }
 
     fn take(&mut self, name: &EntryPath, size_bytes: u64, content: &mut dyn Read) -> Result<()> {
-        let (hash, gist) = self.gist(size_bytes, content).map_err(Error::io("read", shown_path(name)))?;
-        let given: Vec<usize> =
-            self.left(name, size_bytes).filter(|at| self.wanted[*at].content == hash).collect();
-        self.found.extend(given.into_iter().map(|at| (at, gist.clone())));
+        let (hash, gist) = self
+            .gist(size_bytes, content)
+            .map_err(Error::io("read", shown_path(name)))?;
+        let given: Vec<usize> = self
+            .left(name, size_bytes)
+            .filter(|at| self.wanted[*at].content == hash)
+            .collect();
+        self.found
+            .extend(given.into_iter().map(|at| (at, gist.clone())));
         Ok(())
     }
 
@@ -277,7 +345,10 @@ impl Search {
                 Ok(count) => {
                     blake3.update(&buffer[..count]);
                     sha256.update(&buffer[..count]);
-                    if let Some(bytes) = bytes.as_mut().filter(|bytes| bytes.len() as u64 <= size_bytes) {
+                    if let Some(bytes) = bytes
+                        .as_mut()
+                        .filter(|bytes| bytes.len() as u64 <= size_bytes)
+                    {
                         bytes.extend_from_slice(&buffer[..count]);
                     }
                 }
@@ -285,7 +356,10 @@ impl Search {
                 Err(e) => return Err(e),
             }
         }
-        let gist = Gist { bytes, sha256: sha256.finalize().into() };
+        let gist = Gist {
+            bytes,
+            sha256: sha256.finalize().into(),
+        };
         Ok((ContentHash(*blake3.finalize().as_bytes()), gist))
     }
 }

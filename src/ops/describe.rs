@@ -22,7 +22,11 @@ pub(super) struct BuildUser {
 }
 
 /// Looks Mock's user up in the root's own passwd and group, under the `mock` profile.
-pub(super) fn build_user(root: &Root, observed: &Observation, policy: &Policy) -> Result<Option<BuildUser>> {
+pub(super) fn build_user(
+    root: &Root,
+    observed: &Observation,
+    policy: &Policy,
+) -> Result<Option<BuildUser>> {
     if policy.profile != Profile::Mock {
         return Ok(None);
     }
@@ -35,15 +39,22 @@ pub(super) fn build_user(root: &Root, observed: &Observation, policy: &Policy) -
 pub(super) fn build_user_in(passwd: &[u8], group: Option<&[u8]>) -> Option<BuildUser> {
     let user = line_of(passwd, MOCK_USER)?;
     let group = group.and_then(|group| line_of(group, MOCK_GROUP));
-    let number = |line: &[&[u8]], at: usize| std::str::from_utf8(line.get(at)?).ok()?.parse::<u32>().ok();
+    let number =
+        |line: &[&[u8]], at: usize| std::str::from_utf8(line.get(at)?).ok()?.parse::<u32>().ok();
     let home = || {
         Some(Home {
             path: EntryPath::from_slashed(user.get(5)?).filter(|home| !home.is_root())?,
             uid: number(&user, 2)?,
-            gid: group.as_deref().and_then(|group| number(group, 2)).or_else(|| number(&user, 3))?,
+            gid: group
+                .as_deref()
+                .and_then(|group| number(group, 2))
+                .or_else(|| number(&user, 3))?,
         })
     };
-    Some(BuildUser { home: home(), has_group: group.is_some() })
+    Some(BuildUser {
+        home: home(),
+        has_group: group.is_some(),
+    })
 }
 
 /// Returns where the files are that are read here.
@@ -57,17 +68,29 @@ fn path(at: &str) -> EntryPath {
 
 /// The fields of the line that begins with `name:` (passwd(5), group(5)).
 fn line_of<'a>(file: &'a [u8], name: &str) -> Option<Vec<&'a [u8]>> {
-    let lines = file.split(|b| *b == b'\n').map(|line| line.split(|b| *b == b':').collect::<Vec<_>>());
-    lines.into_iter().find(|fields| fields.len() > 1 && fields[0] == name.as_bytes())
+    let lines = file
+        .split(|b| *b == b'\n')
+        .map(|line| line.split(|b| *b == b':').collect::<Vec<_>>());
+    lines
+        .into_iter()
+        .find(|fields| fields.len() > 1 && fields[0] == name.as_bytes())
 }
 
 /// Returns what the image's configuration says.
-pub(super) fn settings(user: Option<&BuildUser>, packages: Option<&[Package]>, policy: &Policy) -> Settings {
+pub(super) fn settings(
+    user: Option<&BuildUser>,
+    packages: Option<&[Package]>,
+    policy: &Policy,
+) -> Settings {
     let shell = (policy.profile == Profile::Mock).then(|| SHELL.to_owned());
     Settings {
         architecture: architecture(packages.unwrap_or_default()).to_owned(),
         user: user.map(|user| {
-            if user.has_group { format!("{MOCK_USER}:{MOCK_GROUP}") } else { MOCK_USER.to_owned() }
+            if user.has_group {
+                format!("{MOCK_USER}:{MOCK_GROUP}")
+            } else {
+                MOCK_USER.to_owned()
+            }
         }),
         command: shell.into_iter().collect(),
         created_s: policy.epoch_s(),
@@ -77,10 +100,15 @@ pub(super) fn settings(user: Option<&BuildUser>, packages: Option<&[Package]>, p
 /// The architecture that most packages have, in GOARCH's terms; where there are none, that of this machine.
 fn architecture(packages: &[Package]) -> &str {
     let mut counts: HashMap<&str, usize> = HashMap::new();
-    for package in packages.iter().filter(|package| !matches!(package.arch.as_str(), "" | "noarch")) {
+    for package in packages
+        .iter()
+        .filter(|package| !matches!(package.arch.as_str(), "" | "noarch"))
+    {
         *counts.entry(goarch(&package.arch)).or_default() += 1;
     }
-    let most = counts.into_iter().max_by_key(|(arch, count)| (*count, *arch));
+    let most = counts
+        .into_iter()
+        .max_by_key(|(arch, count)| (*count, *arch));
     most.map_or(goarch(std::env::consts::ARCH), |(arch, _)| arch)
 }
 
@@ -102,7 +130,10 @@ mod tests {
 
     #[test]
     fn an_image_has_the_architecture_of_most_packages() {
-        let packages = ["noarch", "noarch", "noarch", "i686", "aarch64", "aarch64", ""].map(package);
+        let packages = [
+            "noarch", "noarch", "noarch", "i686", "aarch64", "aarch64", "",
+        ]
+        .map(package);
         assert_eq!(architecture(&packages), "arm64");
     }
 

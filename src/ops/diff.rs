@@ -106,40 +106,76 @@ impl Difference {
 
 /// Compares.
 pub fn diff(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Result<Difference> {
-    let chosen = if request.contents.is_empty() { &request.pathspec } else { &request.contents };
+    let chosen = if request.contents.is_empty() {
+        &request.pathspec
+    } else {
+        &request.contents
+    };
     let pathspec = Pathspec::new(chosen)?;
     let phases = Phases::new(monitor);
     let with_trees = request.files == Files::Compared;
-    let mut sides = open_sides(store_path, [&request.a, &request.b], with_trees, request.threads, &phases)?;
-    if let Some(side) = sides.iter().find(|side| !with_trees && side.packages.is_none()) {
-        return Err(Error::UnknownPackages { of: side.source.to_string() });
+    let mut sides = open_sides(
+        store_path,
+        [&request.a, &request.b],
+        with_trees,
+        request.threads,
+        &phases,
+    )?;
+    if let Some(side) = sides
+        .iter()
+        .find(|side| !with_trees && side.packages.is_none())
+    {
+        return Err(Error::UnknownPackages {
+            of: side.source.to_string(),
+        });
     }
     if with_trees {
         refuse_unknown(&sides, chosen)?;
     }
     let notes = notes(&sides);
     if !with_trees {
-        sides.iter_mut().for_each(|side| side.tree = Tree::default());
+        sides
+            .iter_mut()
+            .for_each(|side| side.tree = Tree::default());
     }
-    let (packages, mut files) =
-        phases.run(Phase::Compare, None, || differences(&sides, &pathspec, request.mtimes))?;
+    let (packages, mut files) = phases.run(Phase::Compare, None, || {
+        differences(&sides, &pathspec, request.mtimes)
+    })?;
     let mut contents = Vec::new();
     if request.digests == Digests::Verified {
         phases.run(Phase::Read, None, || verify(store_path, &sides, &mut files))?;
     }
     if !request.contents.is_empty() {
-        contents = phases.run(Phase::Read, None, || compare_files(store_path, &sides, &mut files))?;
+        contents = phases.run(Phase::Read, None, || {
+            compare_files(store_path, &sides, &mut files)
+        })?;
     }
-    Ok(Difference { sides, packages, files, contents, notes, seconds: phases.spent() })
+    Ok(Difference {
+        sides,
+        packages,
+        files,
+        contents,
+        notes,
+        seconds: phases.spent(),
+    })
 }
 
 /// What was asked for must be on a side: that nothing differs in a path which is misspelt says nothing.
 fn refuse_unknown(sides: &[Side; 2], specs: &[OsString]) -> Result<()> {
     for spec in specs {
         let one = Pathspec::new(std::slice::from_ref(spec))?;
-        if !sides.iter().any(|side| side.tree.entries().iter().any(|entry| one.chooses(&entry.path))) {
+        if !sides.iter().any(|side| {
+            side.tree
+                .entries()
+                .iter()
+                .any(|entry| one.chooses(&entry.path))
+        }) {
             let [a, b] = [0, 1].map(|at: usize| sides[at].source.to_string());
-            return Err(Error::InNeither { path: printable(spec.as_encoded_bytes()), a, b });
+            return Err(Error::InNeither {
+                path: printable(spec.as_encoded_bytes()),
+                a,
+                b,
+            });
         }
     }
     Ok(())
@@ -158,13 +194,24 @@ fn differences(sides: &[Side; 2], pathspec: &Pathspec, mtimes: Mtimes) -> Result
         changes.retain(|change| pathspec.chooses(path_of(trees, change)));
     }
     let known = match sides {
-        [Side { packages: Some(a), .. }, Side { packages: Some(b), .. }] => Some((a, b)),
+        [
+            Side {
+                packages: Some(a), ..
+            },
+            Side {
+                packages: Some(b), ..
+            },
+        ] => Some((a, b)),
         _ => None,
     };
     let package_changes = known.map(|(a, b)| compare_packages(b.manager, &a.all, &b.all));
     let grounds = [0, 1].map(|at: usize| {
         let side = &sides[at];
-        Ground { tree: &side.tree, packages: side.installed(), times: side.times() }
+        Ground {
+            tree: &side.tree,
+            packages: side.installed(),
+            times: side.times(),
+        }
     });
     let known = package_changes.as_deref().unwrap_or_default();
     let accounts = account(&grounds[0], &grounds[1], &changes, known);
@@ -174,7 +221,11 @@ fn differences(sides: &[Side; 2], pathspec: &Pathspec, mtimes: Mtimes) -> Result
         .zip(accounts)
         .map(|(change, account)| {
             let is_volatile = volatile.has(path_of(trees, &change));
-            FileDifference { change, account, is_volatile }
+            FileDifference {
+                change,
+                account,
+                is_volatile,
+            }
         })
         .collect();
     let mut packages = package_changes.map(|changes| count(trees, &changes, &files));
@@ -186,15 +237,22 @@ fn differences(sides: &[Side; 2], pathspec: &Pathspec, mtimes: Mtimes) -> Result
 
 fn notes(sides: &[Side; 2]) -> Vec<String> {
     let names = |is_meant: &dyn Fn(&Side) -> bool| {
-        let names: Vec<String> =
-            sides.iter().filter(|side| is_meant(side)).map(|side| side.source.to_string()).collect();
+        let names: Vec<String> = sides
+            .iter()
+            .filter(|side| is_meant(side))
+            .map(|side| side.source.to_string())
+            .collect();
         (!names.is_empty()).then(|| names.join(" and "))
     };
     let mut notes = Vec::new();
     if let Some(names) = names(&|side| side.packages.is_none()) {
-        notes.push(format!("files alone are compared: the packages of {names} are unknown"));
+        notes.push(format!(
+            "files alone are compared: the packages of {names} are unknown"
+        ));
     } else if let Some(names) = names(&|side| !side.installed().is_empty() && !side.has_owners()) {
-        notes.push(format!("whose files differ is unknown: {names} was recorded before that was kept"));
+        notes.push(format!(
+            "whose files differ is unknown: {names} was recorded before that was kept"
+        ));
     }
     notes
 }
@@ -204,9 +262,16 @@ struct Volatile(Vec<Rules>);
 
 impl Volatile {
     fn of(sides: &[Side; 2]) -> Result<Self> {
-        let mut policies: Vec<_> = sides.iter().filter_map(|side| side.policy.as_ref()).collect();
+        let mut policies: Vec<_> = sides
+            .iter()
+            .filter_map(|side| side.policy.as_ref())
+            .collect();
         policies.dedup();
-        policies.into_iter().map(|policy| policy.rules("")).collect::<Result<_>>().map(Self)
+        policies
+            .into_iter()
+            .map(|policy| policy.rules(""))
+            .collect::<Result<_>>()
+            .map(Self)
     }
 
     fn has(&self, path: &EntryPath) -> bool {

@@ -38,9 +38,14 @@ pub(super) fn dress(
         .map(|seen| (seen.path.clone(), seen.facts.target.clone()))
         .collect();
     let mut gathering = Gathering::new(&links);
-    for files in packages.iter().filter_map(|installed| installed.files.as_ref()) {
+    for files in packages
+        .iter()
+        .filter_map(|installed| installed.files.as_ref())
+    {
         let directories: Vec<&[u8]> = files.directories().collect();
-        let all = files.files().map(|file| (file.directory, file.name, i64::from(file.mtime_s)));
+        let all = files
+            .files()
+            .map(|file| (file.directory, file.name, i64::from(file.mtime_s)));
         gathering.add(&directories, all, |at, mtime_s| {
             let place = seen.binary_search_by(|seen| seen.path.cmp(at));
             place.is_ok_and(|place| seen[place].stat.mtime.seconds == mtime_s)
@@ -48,7 +53,15 @@ pub(super) fn dress(
     }
     let vouched = gathering.finish();
     let home = user.as_ref().and_then(|user| user.home.as_ref());
-    let mut sides = normalise(seen.iter().copied(), &Context { policy, rules, home, vouched: &vouched })?;
+    let mut sides = normalise(
+        seen.iter().copied(),
+        &Context {
+            policy,
+            rules,
+            home,
+            vouched: &vouched,
+        },
+    )?;
     if let Some(other) = other {
         sides.keep_below_mounts(other);
     }
@@ -72,7 +85,9 @@ impl Lookup for [Seen<'_>] {
 
     fn names_in(&self, directory: &EntryPath) -> Vec<Vec<u8>> {
         let from = self.partition_point(|seen| seen.path <= directory);
-        let beneath = self[from..].iter().take_while(|seen| seen.path.is_beneath(directory));
+        let beneath = self[from..]
+            .iter()
+            .take_while(|seen| seen.path.is_beneath(directory));
         let files = beneath.filter(|seen| seen.path.parent().as_ref() == Some(directory));
         files.map(|seen| seen.path.name().to_vec()).collect()
     }
@@ -87,18 +102,29 @@ pub(super) struct Member {
 
 impl Member {
     pub(super) fn seen(&self) -> Seen<'_> {
-        Seen { path: &self.path, stat: &self.stat, facts: &self.facts, is_mount: false }
+        Seen {
+            path: &self.path,
+            stat: &self.stat,
+            facts: &self.facts,
+            is_mount: false,
+        }
     }
 }
 
 /// Entries of an image in the form of what a scan sees: without what `rules` leave out or keep empty.
 pub(super) fn as_seen(entries: Vec<Entry>, rules: &Rules) -> Vec<Member> {
     let mut names: HashMap<Group, u32> = HashMap::new();
-    entries.iter().filter_map(|entry| entry.group).for_each(|group| *names.entry(group).or_default() += 1);
+    entries
+        .iter()
+        .filter_map(|entry| entry.group)
+        .for_each(|group| *names.entry(group).or_default() += 1);
     let mut left_out: Option<EntryPath> = None;
     let mut all = Vec::with_capacity(entries.len());
     for (place, entry) in entries.into_iter().enumerate() {
-        if left_out.as_ref().is_some_and(|top| entry.path.is_beneath(top)) {
+        if left_out
+            .as_ref()
+            .is_some_and(|top| entry.path.is_beneath(top))
+        {
             continue;
         }
         if rules.excludes(&entry.path) {
@@ -116,8 +142,20 @@ pub(super) fn as_seen(entries: Vec<Entry>, rules: &Rules) -> Vec<Member> {
 
 fn seen(entry: Entry, place: usize, names: &HashMap<Group, u32>, is_hollow: bool) -> Member {
     let size_bytes = entry.size_bytes();
-    let Entry { path, kind, mode, uid, gid, mtime_s, xattrs, group } = entry;
-    let mut facts = Facts { xattrs, ..Facts::default() };
+    let Entry {
+        path,
+        kind,
+        mode,
+        uid,
+        gid,
+        mtime_s,
+        xattrs,
+        group,
+    } = entry;
+    let mut facts = Facts {
+        xattrs,
+        ..Facts::default()
+    };
     let kind = match kind {
         Kind::Directory => StatKind::Directory,
         Kind::File { content, .. } => {
@@ -132,15 +170,31 @@ fn seen(entry: Entry, place: usize, names: &HashMap<Group, u32>, is_hollow: bool
         Kind::CharDevice(device) => StatKind::CharDevice(device),
         Kind::BlockDevice(device) => StatKind::BlockDevice(device),
     };
-    let time = Time { seconds: mtime_s, nanos: 0 };
+    let time = Time {
+        seconds: mtime_s,
+        nanos: 0,
+    };
     // An inode with several names has the number of its group; no other has one below that of its place.
     let inode = group.map_or((1 << 32) + place as u64, |Group(number)| u64::from(number));
-    let nlink = group.and_then(|group| names.get(&group).copied()).unwrap_or(1);
-    let mut stat =
-        Stat { kind, mode, uid, gid, nlink, device: 0, inode, size_bytes, mtime: time, ctime: time };
+    let nlink = group
+        .and_then(|group| names.get(&group).copied())
+        .unwrap_or(1);
+    let mut stat = Stat {
+        kind,
+        mode,
+        uid,
+        gid,
+        nlink,
+        device: 0,
+        inode,
+        size_bytes,
+        mtime: time,
+        ctime: time,
+    };
     if is_hollow {
         // As a scan has it, whatever the directory itself is like.
-        (stat.mode, stat.uid, stat.gid, stat.mtime, facts) = (0o755, 0, 0, Time::default(), Facts::default());
+        (stat.mode, stat.uid, stat.gid, stat.mtime, facts) =
+            (0o755, 0, 0, Time::default(), Facts::default());
     }
     Member { path, stat, facts }
 }

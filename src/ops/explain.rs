@@ -153,9 +153,15 @@ pub fn explain(store_path: &Path, reference: &SnapshotRef) -> Result<Explained> 
             }
             false => new_layer(&store, &snapshot, before.as_ref(), &layers, place)?,
         };
-        explained.push(ExplainedLayer { layer: layer.clone(), reason });
+        explained.push(ExplainedLayer {
+            layer: layer.clone(),
+            reason,
+        });
     }
-    Ok(Explained { snapshot, layers: explained })
+    Ok(Explained {
+        snapshot,
+        layers: explained,
+    })
 }
 
 /// The series' last snapshot of the stage under the same policy.
@@ -186,29 +192,64 @@ fn new_layer(
     let mut changes = compare(&was.tree, &new, Aspects::NONE);
     let trees = [&was.tree, &new];
     changes.retain(|change| concerned.has(path_of(trees, change)));
-    let changed: HashSet<&EntryPath> = changes.iter().map(|change| path_of(trees, change)).collect();
-    let carried = concerned.paths.iter().filter(|path| !changed.contains(**path)).count() as u64;
+    let changed: HashSet<&EntryPath> = changes
+        .iter()
+        .map(|change| path_of(trees, change))
+        .collect();
+    let carried = concerned
+        .paths
+        .iter()
+        .filter(|path| !changed.contains(**path))
+        .count() as u64;
     let mut lists = FileLists::default();
     let mut installed = |set: Option<i64>| -> Result<Vec<Installed>> {
         set.map_or(Ok(Vec::new()), |set| store.installed(set, &mut lists))
     };
-    let (old_packages, new_packages) = (installed(was.package_set_id)?, installed(snapshot.package_set_id)?);
+    let (old_packages, new_packages) = (
+        installed(was.package_set_id)?,
+        installed(snapshot.package_set_id)?,
+    );
     let packages = compare_packages(Manager::Rpm, &old_packages, &new_packages);
     let times = times(store, snapshot)?;
     let accounts = account(
-        &Ground { tree: &was.tree, packages: &old_packages, times },
-        &Ground { tree: &new, packages: &new_packages, times },
+        &Ground {
+            tree: &was.tree,
+            packages: &old_packages,
+            times,
+        },
+        &Ground {
+            tree: &new,
+            packages: &new_packages,
+            times,
+        },
         &changes,
         &packages,
     );
     let is_volatile = layer.role == Role::State;
     let all = changes.into_iter().zip(accounts);
-    let mut files: Vec<FileDifference> =
-        all.map(|(change, account)| FileDifference { change, account, is_volatile }).collect();
+    let mut files: Vec<FileDifference> = all
+        .map(|(change, account)| FileDifference {
+            change,
+            account,
+            is_volatile,
+        })
+        .collect();
     let mut packages = count([&was.tree, &new], &packages, &files);
     keep_concerned(&mut packages, &mut files);
-    let cause = Cause { old: was.tree, new, old_packages, new_packages, packages, files, carried };
-    Ok(Reason::New(Box::new(Novelty { rule, against: was.against, cause })))
+    let cause = Cause {
+        old: was.tree,
+        new,
+        old_packages,
+        new_packages,
+        packages,
+        files,
+        carried,
+    };
+    Ok(Reason::New(Box::new(Novelty {
+        rule,
+        against: was.against,
+        cause,
+    })))
 }
 
 /// What a layer is compared with.
@@ -233,11 +274,17 @@ fn was(
         let is_state = layers[place].role == Role::State;
         let is_kept = |layer: &LayerUse| layers.iter().any(|now| now.layer.id == layer.layer.id);
         let own = earlier.into_iter().skip(before.inherited_layers);
-        let replaced = own.filter(|layer| (layer.role == Role::State) == is_state && !is_kept(layer));
+        let replaced =
+            own.filter(|layer| (layer.role == Role::State) == is_state && !is_kept(layer));
         // What the upper ones have counts.
         let mut items: BTreeMap<EntryPath, Laid> = BTreeMap::new();
         for layer in replaced {
-            items.extend(store.items(layer.layer.id)?.into_iter().map(|item| (item.path().clone(), item)));
+            items.extend(
+                store
+                    .items(layer.layer.id)?
+                    .into_iter()
+                    .map(|item| (item.path().clone(), item)),
+            );
         }
         return Ok(Was {
             against: Against::Before(before.clone()),
@@ -254,7 +301,11 @@ fn was(
             items: Vec::new(),
         });
     }
-    let parent = snapshot.parent_id.map(|id| store.snapshot(id)).transpose()?.flatten();
+    let parent = snapshot
+        .parent_id
+        .map(|id| store.snapshot(id))
+        .transpose()?
+        .flatten();
     Ok(Was {
         package_set_id: parent.as_ref().and_then(|parent| parent.package_set_id),
         against: Against::Below(parent),
@@ -276,14 +327,18 @@ struct Concerned<'a> {
 
 impl<'a> Concerned<'a> {
     fn of(now: &'a [Laid], before: &'a [Laid]) -> Self {
-        let mut at_path: HashMap<&EntryPath, &Laid> = before.iter().map(|item| (item.path(), item)).collect();
+        let mut at_path: HashMap<&EntryPath, &Laid> =
+            before.iter().map(|item| (item.path(), item)).collect();
         let is_same = |a: &Laid, b: &Laid| match (a, b) {
             (Laid::Entry(a), Laid::Entry(b)) => a.same_but_group(b),
             (a, b) => a == b,
         };
         let mut differing = Vec::new();
         for item in now {
-            if at_path.remove(item.path()).is_none_or(|was| !is_same(item, was)) {
+            if at_path
+                .remove(item.path())
+                .is_none_or(|was| !is_same(item, was))
+            {
                 differing.push(item);
             }
         }
@@ -291,7 +346,11 @@ impl<'a> Concerned<'a> {
         let is_top = |item: &&&Laid| !matches!(item, Laid::Entry(entry) if entry.is_directory());
         Self {
             paths: differing.iter().map(|item| item.path()).collect(),
-            tops: differing.iter().filter(is_top).map(|item| item.path()).collect(),
+            tops: differing
+                .iter()
+                .filter(is_top)
+                .map(|item| item.path())
+                .collect(),
         }
     }
 
@@ -325,9 +384,17 @@ fn base_rule(store: &Store, snapshot: &Snapshot, layers: &[LayerUse]) -> Result<
         if let Some(of) = of.filter(|of| (&of.run, &of.stage) == (&snapshot.run, &snapshot.stage)) {
             return Ok(Rule::Squashed(Box::new(of)));
         }
-        let inherited = store.layers(parent)?.iter().filter(|layer| layer.role != Role::State).count();
+        let inherited = store
+            .layers(parent)?
+            .iter()
+            .filter(|layer| layer.role != Role::State)
+            .count();
         let is_full = inherited + 2 > Limits::default().most_layers;
-        return Ok(if is_full { Rule::ManyLayers } else { Rule::LostBlob });
+        return Ok(if is_full {
+            Rule::ManyLayers
+        } else {
+            Rule::LostBlob
+        });
     }
     let all = store.snapshots(Some(&snapshot.series))?;
     let earlier: Vec<Snapshot> = all.into_iter().filter(|one| one.id < snapshot.id).collect();
@@ -343,11 +410,17 @@ fn base_rule(store: &Store, snapshot: &Snapshot, layers: &[LayerUse]) -> Result<
             false => Rule::OtherPolicy(Box::new(below.clone())),
         });
     }
-    let mut of_stage = earlier.iter().filter(|one| one.stage == snapshot.stage && one.inherited_layers == 0);
-    let same_policy = of_stage.clone().find(|one| one.policy_key == snapshot.policy_key);
+    let mut of_stage = earlier
+        .iter()
+        .filter(|one| one.stage == snapshot.stage && one.inherited_layers == 0);
+    let same_policy = of_stage
+        .clone()
+        .find(|one| one.policy_key == snapshot.policy_key);
     match same_policy {
         Some(last) => Ok(made_anew(store, snapshot, layers, last)?.unwrap_or(Rule::First)),
-        None => Ok(of_stage.next().map_or(Rule::First, |last| Rule::OtherPolicy(Box::new(last.clone())))),
+        None => Ok(of_stage.next().map_or(Rule::First, |last| {
+            Rule::OtherPolicy(Box::new(last.clone()))
+        })),
     }
 }
 
@@ -370,21 +443,46 @@ fn made_anew(
     last: &Snapshot,
 ) -> Result<Option<Rule>> {
     let own = own_layers(store.layers(last.id)?, last);
-    let Some(whole) = own.first() else { return Ok(None) };
-    let inherited = known_of(store, &layers[..snapshot.inherited_layers.min(layers.len())])?;
+    let Some(whole) = own.first() else {
+        return Ok(None);
+    };
+    let inherited = known_of(
+        store,
+        &layers[..snapshot.inherited_layers.min(layers.len())],
+    )?;
     let below = Below::new(inherited, known_of(store, &own[..1])?);
-    let stable: Vec<LayerUse> = layers.iter().filter(|layer| layer.role != Role::State).cloned().collect();
+    let stable: Vec<LayerUse> = layers
+        .iter()
+        .filter(|layer| layer.role != Role::State)
+        .cloned()
+        .collect();
     let now = tree_of(store, &ids(&stable))?;
     // What a single update would have weighed, whatever the limits were.
-    let none = Limits { update_percent: 0, dead_percent: 0, ..Limits::default() };
+    let none = Limits {
+        update_percent: 0,
+        dead_percent: 0,
+        ..Limits::default()
+    };
     let weight = match build_upon(&below, &now, &none) {
         Upon::Anew(Unfit::Weight(weight)) => weight,
         Upon::Anew(Unfit::Whiteout(path)) => return Ok(Some(Rule::IdleWhiteout(path))),
         Upon::Own { .. } | Upon::Nothing => return Ok(Some(Rule::LostBlob)),
     };
-    let Weight { base_bytes, update_bytes, dead_bytes } = weight;
-    let (large, dead) =
-        (Rule::LargeUpdate { update_bytes, base_bytes }, Rule::DeadBase { dead_bytes, base_bytes });
+    let Weight {
+        base_bytes,
+        update_bytes,
+        dead_bytes,
+    } = weight;
+    let (large, dead) = (
+        Rule::LargeUpdate {
+            update_bytes,
+            base_bytes,
+        },
+        Rule::DeadBase {
+            dead_bytes,
+            base_bytes,
+        },
+    );
     let limits = Limits::default();
     Ok(Some(if weight.is_large(&limits) {
         large

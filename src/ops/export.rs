@@ -68,7 +68,9 @@ pub struct Outcome {
 pub fn prepare(store_path: &Path, request: &Request) -> Result<Option<SnapshotRef>> {
     check(store_path, request)?;
     let since = request.since.as_ref();
-    since.map(|since| Ok(SnapshotRef::Id(Store::open(store_path)?.find(since)?.id))).transpose()
+    since
+        .map(|since| Ok(SnapshotRef::Id(Store::open(store_path)?.find(since)?.id)))
+        .transpose()
 }
 
 /// Fails where nothing could be written.
@@ -90,9 +92,15 @@ pub fn export(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Re
     if request.stream.is_none() {
         refuse_store(store_path, &request.path)?;
     }
-    let snapshots = if request.all_stages { stages_of(&store, &chosen)? } else { vec![chosen.clone()] };
-    let images: Vec<Image> =
-        snapshots.iter().map(|snapshot| image_of(&store, snapshot)).collect::<Result<_>>()?;
+    let snapshots = if request.all_stages {
+        stages_of(&store, &chosen)?
+    } else {
+        vec![chosen.clone()]
+    };
+    let images: Vec<Image> = snapshots
+        .iter()
+        .map(|snapshot| image_of(&store, snapshot))
+        .collect::<Result<_>>()?;
     let blobs = blobs_of(&store, &snapshots, request.since.as_ref())?;
     let source = store.into_blobs(blobs.iter().map(|blob| blob.digest));
     let phases = Phases::new(monitor);
@@ -104,8 +112,13 @@ pub fn export(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Re
         Format::OciDir => phases.run(Phase::Export, None, || {
             let written = |bytes| monitor.advance(bytes);
             let note = |text: &str| monitor.note(text);
-            let added =
-                Added { images: &images, blobs: &blobs, source: &source, written: &written, note: &note };
+            let added = Added {
+                images: &images,
+                blobs: &blobs,
+                source: &source,
+                written: &written,
+                note: &note,
+            };
             layout::add(&request.path, &added)
         })?,
     };
@@ -115,7 +128,12 @@ pub fn export(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Re
         manifest_digest: chosen.manifest.digest,
         images: images
             .iter()
-            .map(|image| (image.name.clone().unwrap_or_default(), image.manifest.digest))
+            .map(|image| {
+                (
+                    image.name.clone().unwrap_or_default(),
+                    image.manifest.digest,
+                )
+            })
             .collect(),
         bytes_written,
         seconds: phases.spent(),
@@ -137,21 +155,42 @@ fn stages_of(store: &Store, chosen: &Snapshot) -> Result<Vec<Snapshot>> {
 fn image_of(store: &Store, snapshot: &Snapshot) -> Result<Image> {
     let (series, stage) = (snapshot.series.clone(), snapshot.stage.clone());
     let name = Some(image_name(&series, &stage));
-    let origin = Origin { series, stage, policy: store.policy(&snapshot.policy_key)?, recorded: None };
-    Ok(Image { manifest: blob(snapshot.manifest), name, origin: Some(origin) })
+    let origin = Origin {
+        series,
+        stage,
+        policy: store.policy(&snapshot.policy_key)?,
+        recorded: None,
+    };
+    Ok(Image {
+        manifest: blob(snapshot.manifest),
+        name,
+        origin: Some(origin),
+    })
 }
 
 fn blob(blob: BlobRef) -> oci::Blob {
-    oci::Blob { digest: blob.digest, size_bytes: blob.size_bytes }
+    oci::Blob {
+        digest: blob.digest,
+        size_bytes: blob.size_bytes,
+    }
 }
 
 /// What the images consist of: each blob once, manifests and configurations first.
-fn blobs_of(store: &Store, snapshots: &[Snapshot], since: Option<&SnapshotRef>) -> Result<Vec<oci::Blob>> {
+fn blobs_of(
+    store: &Store,
+    snapshots: &[Snapshot],
+    since: Option<&SnapshotRef>,
+) -> Result<Vec<oci::Blob>> {
     let parts = |snapshot: &Snapshot| -> Result<(Vec<oci::Blob>, Vec<oci::Blob>)> {
         let layers = store.layers(snapshot.id)?;
-        let layers =
-            layers.into_iter().map(|l| oci::Blob { digest: l.blob.digest, size_bytes: l.blob.size_bytes });
-        Ok((vec![blob(snapshot.manifest), blob(snapshot.config)], layers.collect()))
+        let layers = layers.into_iter().map(|l| oci::Blob {
+            digest: l.blob.digest,
+            size_bytes: l.blob.size_bytes,
+        });
+        Ok((
+            vec![blob(snapshot.manifest), blob(snapshot.config)],
+            layers.collect(),
+        ))
     };
     let mut seen: HashSet<Digest> = HashSet::new();
     if let Some(reference) = since {
@@ -188,7 +227,8 @@ fn write_archive(
             output::sync_directory(output::beside(&target)).map(|()| 0)
         }
         Place::Name(target) => phases.run(Phase::Export, Some(total), || {
-            output::replace(&target, |file| archive.write(source, file, path, &written)).map(|()| total)
+            output::replace(&target, |file| archive.write(source, file, path, &written))
+                .map(|()| total)
         }),
         Place::Stream => {
             let file = match &request.stream {
@@ -199,7 +239,10 @@ fn write_archive(
             phases.run(Phase::Export, Some(total), || {
                 let mut stream = Stream(file);
                 archive.write(source, &mut stream, path, &written)?;
-                stream.finish().map_err(Error::io("write", path)).map(|()| total)
+                stream
+                    .finish()
+                    .map_err(Error::io("write", path))
+                    .map(|()| total)
             })
         }
     }
@@ -219,13 +262,21 @@ pub fn check_file(store_path: &Path, path: &Path) -> Result<()> {
 
 /// Nobody wants an archive on the screen.
 fn refuse_terminal(file: &File, path: &Path) -> Result<()> {
-    if file.is_terminal() { Err(Error::Terminal(path.to_owned())) } else { Ok(()) }
+    if file.is_terminal() {
+        Err(Error::Terminal(path.to_owned()))
+    } else {
+        Ok(())
+    }
 }
 
 /// What is in a store belongs to the store. `path` need not be there yet.
 fn refuse_store(store_path: &Path, path: &Path) -> Result<()> {
     let name = output::name_of(path)?;
-    let place = if name.is_dir() { &name } else { output::beside(&name) };
+    let place = if name.is_dir() {
+        &name
+    } else {
+        output::beside(&name)
+    };
     match store::is_in_store(place, store_path) {
         Ok(false) => Ok(()),
         Ok(true) => Err(Error::InsideStore(path.to_owned())),
@@ -241,10 +292,18 @@ pub(super) fn update_index(store: &Store) -> Result<()> {
 /// Returns the bytes of the store's index.json.
 pub(super) fn render_index(listed: &[Listed]) -> Result<Vec<u8>> {
     let mut taken = HashSet::new();
-    let image = |Listed { manifest, origin, is_newest }: &Listed| {
+    let image = |Listed {
+                     manifest,
+                     origin,
+                     is_newest,
+                 }: &Listed| {
         let name = is_newest.then(|| image_name(&origin.series, &origin.stage));
         let name = name.filter(|name| taken.insert(name.clone()));
-        Image { manifest: blob(*manifest), name, origin: Some(origin.clone()) }
+        Image {
+            manifest: blob(*manifest),
+            name,
+            origin: Some(origin.clone()),
+        }
     };
     index::render(&listed.iter().map(image).collect::<Vec<_>>())
 }

@@ -71,11 +71,17 @@ pub fn find(store_path: &Path, query: &Query) -> Result<Found> {
     let snapshots = store.snapshots(None)?;
     match query {
         Query::Blake3(content) => of_contents(&store, snapshots, &HashSet::from([*content])),
-        Query::Sha256 { digest, within: Within::Layers } => {
+        Query::Sha256 {
+            digest,
+            within: Within::Layers,
+        } => {
             let contents = read_layers(&store, &snapshots, digest)?;
             of_contents(&store, snapshots, &contents)
         }
-        Query::Sha256 { digest, within: Within::Packages } => {
+        Query::Sha256 {
+            digest,
+            within: Within::Packages,
+        } => {
             let contents = of_packages(&store, &snapshots, digest)?;
             of_contents(&store, snapshots, &contents)
         }
@@ -88,14 +94,17 @@ pub fn find(store_path: &Path, query: &Query) -> Result<Found> {
     }
 }
 
-fn of_contents(store: &Store, snapshots: Vec<Snapshot>, contents: &HashSet<ContentHash>) -> Result<Found> {
-    let is_one =
-        |entry: &Entry| matches!(&entry.kind, Kind::File { content, .. } if contents.contains(content));
+fn of_contents(
+    store: &Store,
+    snapshots: Vec<Snapshot>,
+    contents: &HashSet<ContentHash>,
+) -> Result<Found> {
+    let is_one = |entry: &Entry| matches!(&entry.kind, Kind::File { content, .. } if contents.contains(content));
     let places = match contents.is_empty() {
         true => HashMap::new(),
-        false => {
-            store.places_where(|_, content| content.is_some_and(|content| contents.contains(&content)))?
-        }
+        false => store.places_where(|_, content| {
+            content.is_some_and(|content| contents.contains(&content))
+        })?,
     };
     visible(store, snapshots, &places, is_one)
 }
@@ -109,10 +118,21 @@ fn visible(
 ) -> Result<Found> {
     let mut found = Vec::new();
     for snapshot in snapshots {
-        let ids: Vec<i64> = store.layers(snapshot.id)?.iter().map(|layer| layer.layer.id).collect();
-        let paths: BTreeSet<&EntryPath> = ids.iter().filter_map(|id| places.get(id)).flatten().collect();
+        let ids: Vec<i64> = store
+            .layers(snapshot.id)?
+            .iter()
+            .map(|layer| layer.layer.id)
+            .collect();
+        let paths: BTreeSet<&EntryPath> = ids
+            .iter()
+            .filter_map(|id| places.get(id))
+            .flatten()
+            .collect();
         for path in paths {
-            if let Some((_, entry)) = store.entry_at(&ids, path)?.filter(|(_, entry)| wanted(entry)) {
+            if let Some((_, entry)) = store
+                .entry_at(&ids, path)?
+                .filter(|(_, entry)| wanted(entry))
+            {
                 found.push((snapshot.clone(), entry));
             }
         }
@@ -121,13 +141,24 @@ fn visible(
 }
 
 /// The contents of files that their packages say have this digest, and that are otherwise as the package says.
-fn of_packages(store: &Store, snapshots: &[Snapshot], digest: &[u8; 32]) -> Result<HashSet<ContentHash>> {
+fn of_packages(
+    store: &Store,
+    snapshots: &[Snapshot],
+    digest: &[u8; 32],
+) -> Result<HashSet<ContentHash>> {
     let mut lists = FileLists::default();
     let mut contents = HashSet::new();
     let mut done = HashSet::new();
     for snapshot in snapshots {
-        let ids: Vec<i64> = store.layers(snapshot.id)?.iter().map(|layer| layer.layer.id).collect();
-        let Some(set) = snapshot.package_set_id.filter(|set| done.insert((*set, ids.clone()))) else {
+        let ids: Vec<i64> = store
+            .layers(snapshot.id)?
+            .iter()
+            .map(|layer| layer.layer.id)
+            .collect();
+        let Some(set) = snapshot
+            .package_set_id
+            .filter(|set| done.insert((*set, ids.clone())))
+        else {
             continue;
         };
         let mut installed = store.installed(set, &mut lists)?;
@@ -169,7 +200,11 @@ fn of_packages(store: &Store, snapshots: &[Snapshot], digest: &[u8; 32]) -> Resu
 }
 
 /// The contents with this digest, of all layers, each of which is read.
-fn read_layers(store: &Store, snapshots: &[Snapshot], digest: &[u8; 32]) -> Result<HashSet<ContentHash>> {
+fn read_layers(
+    store: &Store,
+    snapshots: &[Snapshot],
+    digest: &[u8; 32],
+) -> Result<HashSet<ContentHash>> {
     let mut contents = HashSet::new();
     let mut done = HashSet::new();
     for snapshot in snapshots {
@@ -179,12 +214,19 @@ fn read_layers(store: &Store, snapshots: &[Snapshot], digest: &[u8; 32]) -> Resu
             }
             let path = store.blob_path(&layer.blob.digest);
             let input = store.open_blob(&layer.blob.digest, layer.blob.size_bytes)?;
-            let blob = Blob { input: Box::new(input), path: &path, digest: layer.blob.digest };
+            let blob = Blob {
+                input: Box::new(input),
+                path: &path,
+                digest: layer.blob.digest,
+            };
             read_files(
                 blob,
                 |_, _| true,
                 |_, _, content| {
-                    let mut both = Both { blake3: blake3::Hasher::new(), sha256: Sha256::new() };
+                    let mut both = Both {
+                        blake3: blake3::Hasher::new(),
+                        sha256: Sha256::new(),
+                    };
                     io::copy(content, &mut both).map_err(crate::error::Error::io("read", &path))?;
                     if both.sha256.finalize()[..] == digest[..] {
                         contents.insert(ContentHash(*both.blake3.finalize().as_bytes()));
@@ -217,12 +259,15 @@ impl io::Write for Both {
 fn packages(store: &Store, snapshots: Vec<Snapshot>, name: &str) -> Result<Found> {
     // A name is matched as the one component of a path; the names of packages hold no slash.
     let globs = Globs::new([name].into_iter())?;
-    let matches =
-        |text: &str| EntryPath::from_slashed(text.as_bytes()).is_some_and(|path| globs.matches(&path));
+    let matches = |text: &str| {
+        EntryPath::from_slashed(text.as_bytes()).is_some_and(|path| globs.matches(&path))
+    };
     let mut known: HashMap<i64, Vec<Package>> = HashMap::new();
     let mut found = Vec::new();
     for snapshot in snapshots {
-        let Some(set) = snapshot.package_set_id else { continue };
+        let Some(set) = snapshot.package_set_id else {
+            continue;
+        };
         let packages = match known.entry(set) {
             hash_map::Entry::Occupied(known) => known.into_mut(),
             hash_map::Entry::Vacant(unknown) => {
@@ -231,7 +276,11 @@ fn packages(store: &Store, snapshots: Vec<Snapshot>, name: &str) -> Result<Found
                 unknown.insert(packages)
             }
         };
-        found.extend(packages.iter().map(|package| (snapshot.clone(), package.clone())));
+        found.extend(
+            packages
+                .iter()
+                .map(|package| (snapshot.clone(), package.clone())),
+        );
     }
     Ok(Found::Packages(found))
 }

@@ -32,7 +32,12 @@ impl TakenLayer {
         self.content().items().map(Laid::from).collect()
     }
 
-    fn of<'i>(items: impl Iterator<Item = Item<'i>>, key: LayerKey, tar_bytes: u64, under: String) -> Self {
+    fn of<'i>(
+        items: impl Iterator<Item = Item<'i>>,
+        key: LayerKey,
+        tar_bytes: u64,
+        under: String,
+    ) -> Self {
         let (mut entries, mut whiteouts) = (Vec::new(), Vec::new());
         for item in items {
             match item {
@@ -40,7 +45,13 @@ impl TakenLayer {
                 Item::Whiteout(path) => whiteouts.push(path.clone()),
             }
         }
-        Self { key, tar_bytes, under, tree: Tree::new(entries), whiteouts }
+        Self {
+            key,
+            tar_bytes,
+            under,
+            tree: Tree::new(entries),
+            whiteouts,
+        }
     }
 }
 
@@ -61,7 +72,11 @@ pub(super) fn as_it_is(
         _ => None,
     };
     let directories: HashSet<EntryPath> = plain().filter_map(directory).collect();
-    let is_closed = |item: Item| item.path().parent().is_none_or(|parent| directories.contains(&parent));
+    let is_closed = |item: Item| {
+        item.path()
+            .parent()
+            .is_none_or(|parent| directories.contains(&parent))
+    };
     let paths: Vec<&EntryPath> = items.iter().map(Laid::path).collect();
     if !plain().all(is_closed) || !paths.is_sorted_by(|a, b| a < b) {
         return None; // with the key of one of ours, but nothing that we would write
@@ -71,8 +86,14 @@ pub(super) fn as_it_is(
 
 /// Takes a layer of others by what it does: `below` was there, `after` is there with it. Its key is under its diff_id, so that no
 /// other layer has the same.
-pub(super) fn as_it_acts(below: &Overlay, after: &Tree, diff_id: DiffId, tar_bytes: u64) -> TakenLayer {
-    let under = serde_json::json!({ "diff_id": diff_id.to_string(), "profile": "foreign" }).to_string();
+pub(super) fn as_it_acts(
+    below: &Overlay,
+    after: &Tree,
+    diff_id: DiffId,
+    tar_bytes: u64,
+) -> TakenLayer {
+    let under =
+        serde_json::json!({ "diff_id": diff_id.to_string(), "profile": "foreign" }).to_string();
     let policy = PolicyKey(*blake3::hash(under.as_bytes()).as_bytes());
     let content = delta(below.entries(), after);
     let key = key_of(&policy, content.items());

@@ -29,10 +29,15 @@ pub(super) fn read_image(
     let mut overlay = Overlay::new();
     let mut layers = Vec::new();
     for layer in &image.layers {
-        let known = store.map(|store| store.layer_of_blob(&layer.blob.digest)).transpose()?.flatten();
+        let known = store
+            .map(|store| store.layer_of_blob(&layer.blob.digest))
+            .transpose()?
+            .flatten();
         let items = match (store, known) {
             (Some(store), Some(known)) => read_known(opened, layer, store, &known, spool)?,
-            _ => read(blob(opened, layer)?, &mut |path, size| spool.keep(path, size))?,
+            _ => read(blob(opened, layer)?, &mut |path, size| {
+                spool.keep(path, size)
+            })?,
         };
         spool.keep_linked(&items.items, || blob(opened, layer))?;
         let items = with_links(items, &overlay, opened.path())?;
@@ -48,11 +53,18 @@ pub(super) fn read_image(
 }
 
 fn too_many(path: &Path) -> Error {
-    Error::BadImage { path: path.to_owned(), what: "its layers have more entries than any root".to_owned() }
+    Error::BadImage {
+        path: path.to_owned(),
+        what: "its layers have more entries than any root".to_owned(),
+    }
 }
 
 fn blob<'a>(opened: &'a Opened, layer: &FoundLayer) -> Result<Blob<'a>> {
-    Ok(Blob { input: opened.open(&layer.blob)?, path: opened.path(), digest: layer.blob.digest })
+    Ok(Blob {
+        input: opened.open(&layer.blob)?,
+        path: opened.path(),
+        digest: layer.blob.digest,
+    })
 }
 
 fn read_known(
@@ -65,22 +77,31 @@ fn read_known(
     check(blob(opened, layer)?)?;
     let items = store.items(known.id)?;
     let is_wanted = |item: &&Laid| match item {
-        Laid::Entry(Entry { path, kind: Kind::File { size_bytes, .. }, .. }) => {
-            spool::is_wanted(path, *size_bytes)
-        }
+        Laid::Entry(Entry {
+            path,
+            kind: Kind::File { size_bytes, .. },
+            ..
+        }) => spool::is_wanted(path, *size_bytes),
         _ => false,
     };
     let mut left: HashSet<&EntryPath> = items.iter().filter(is_wanted).map(Laid::path).collect();
     if !left.is_empty() {
-        read_files(blob(opened, layer)?, spool::is_wanted, |path, size, content| {
-            if let Some(mut out) = spool.keep(path, size)? {
-                io::copy(content, &mut out).map_err(Error::io("read", opened.path()))?;
-            }
-            left.remove(path);
-            Ok(!left.is_empty())
-        })?;
+        read_files(
+            blob(opened, layer)?,
+            spool::is_wanted,
+            |path, size, content| {
+                if let Some(mut out) = spool.keep(path, size)? {
+                    io::copy(content, &mut out).map_err(Error::io("read", opened.path()))?;
+                }
+                left.remove(path);
+                Ok(!left.is_empty())
+            },
+        )?;
     }
-    Ok(LayerItems { items, ..LayerItems::default() })
+    Ok(LayerItems {
+        items,
+        ..LayerItems::default()
+    })
 }
 
 /// Returns the tree that a layer of others, which errors call `path`, makes of what is below it.
@@ -97,7 +118,11 @@ pub(super) fn laid_over(below: &Overlay, items: LayerItems, path: &Path) -> Resu
 
 /// A link to a file of a layer below counts as a copy of it: links do not cross layers.
 fn with_links(items: LayerItems, below: &Overlay, path: &Path) -> Result<Vec<Laid>> {
-    let LayerItems { mut items, links_below, .. } = items;
+    let LayerItems {
+        mut items,
+        links_below,
+        ..
+    } = items;
     if links_below.is_empty() {
         return Ok(items);
     }
@@ -113,7 +138,11 @@ fn with_links(items: LayerItems, below: &Overlay, path: &Path) -> Result<Vec<Lai
         if memory_bytes > LARGEST_ENTRIES_BYTES {
             return Err(too_many(path));
         }
-        items.push(Laid::Entry(Entry { path: name, group: None, ..inode.clone() }));
+        items.push(Laid::Entry(Entry {
+            path: name,
+            group: None,
+            ..inode.clone()
+        }));
     }
     items.sort_by(|a, b| a.path().cmp(b.path()));
     Ok(items)
@@ -146,7 +175,10 @@ fn complete(entries: Vec<Entry>, most_bytes: usize) -> Option<Vec<Entry>> {
     let mut above: Vec<EntryPath> = Vec::new(); // the directories that the last entry is in, and itself if it is one
     let mut added_bytes = 0;
     for entry in entries {
-        while above.last().is_some_and(|directory| !entry.path.is_beneath(directory)) {
+        while above
+            .last()
+            .is_some_and(|directory| !entry.path.is_beneath(directory))
+        {
             above.pop();
         }
         let mut missing = Vec::new();
@@ -204,16 +236,32 @@ mod tests {
     #[test]
     fn directories_that_nobody_has_named_are_there() {
         let entries = vec![file("a/b/c", 1), file("a/b/d", 1), file("x", 1)];
-        assert_eq!(paths(entries), ["//", "/a/", "/a/b/", "/a/b/c", "/a/b/d", "/x"]);
-        let entries = vec![directory(""), directory("a"), file("a/x", 1), directory("b"), file("b/c/y", 1)];
-        assert_eq!(paths(entries), ["//", "/a/", "/a/x", "/b/", "/b/c/", "/b/c/y"]);
+        assert_eq!(
+            paths(entries),
+            ["//", "/a/", "/a/b/", "/a/b/c", "/a/b/d", "/x"]
+        );
+        let entries = vec![
+            directory(""),
+            directory("a"),
+            file("a/x", 1),
+            directory("b"),
+            file("b/c/y", 1),
+        ];
+        assert_eq!(
+            paths(entries),
+            ["//", "/a/", "/a/x", "/b/", "/b/c/", "/b/c/y"]
+        );
     }
 
     #[test]
     fn directories_that_nobody_has_named_are_limited_too() {
         let deep = |name: &str| file(&format!("{name}/{}", "d/".repeat(1000)), 1);
         let entries = || vec![deep("a"), deep("b"), deep("c")];
-        let bytes: usize = complete(entries(), usize::MAX).unwrap().iter().map(Entry::memory_bytes).sum();
+        let bytes: usize = complete(entries(), usize::MAX)
+            .unwrap()
+            .iter()
+            .map(Entry::memory_bytes)
+            .sum();
         assert!(bytes > 3 << 20, "{bytes}");
         assert!(complete(entries(), bytes).is_some());
         assert!(complete(entries(), bytes / 2).is_none());
@@ -221,7 +269,12 @@ mod tests {
 
     #[test]
     fn a_link_below_is_hidden_by_what_is_put_beneath_its_name() {
-        let entries = vec![directory(""), symlink("lib", "usr/lib"), file("lib/x", 1), file("z", 1)];
+        let entries = vec![
+            directory(""),
+            symlink("lib", "usr/lib"),
+            file("lib/x", 1),
+            file("z", 1),
+        ];
         assert_eq!(paths(entries), ["//", "/lib/", "/lib/x", "/z"]);
     }
 }

@@ -34,7 +34,8 @@ use crate::oci::choose::Listing;
 use crate::oci::read::{FoundImage, FoundLayer, ListedImage, Opened};
 use crate::printable::printable;
 use crate::store::{
-    Blob, BlobRef, LayerUse, NewLayer, NewSnapshot, PackagesOf, Snapshot, SnapshotLayer, StampState, Store,
+    Blob, BlobRef, LayerUse, NewLayer, NewSnapshot, PackagesOf, Snapshot, SnapshotLayer,
+    StampState, Store,
 };
 use sha2::{Digest as _, Sha256};
 use std::io::{self, Read, Write};
@@ -85,7 +86,10 @@ pub struct Outcome {
 /// database lacks is recorded again.
 pub fn import(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Result<Outcome> {
     request.series.as_deref().map_or(Ok(()), check_series)?;
-    request.stage.as_deref().map_or(Ok(()), |stage| check_name("stage", stage))?;
+    request
+        .stage
+        .as_deref()
+        .map_or(Ok(()), |stage| check_name("stage", stage))?;
     let (opened, reference) = open_images(&request.source)?;
     let path = opened.path().to_owned();
     let is_own = is_same_directory(&path, store_path);
@@ -94,17 +98,35 @@ pub fn import(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Re
         false => Store::open_or_create(store_path)?,
     };
     let phases = Phases::new(monitor);
-    let Listing { images: listed, passed_over } = opened.images(reference)?;
+    let Listing {
+        images: listed,
+        passed_over,
+    } = opened.images(reference)?;
     if listed.is_empty() && !is_own {
         let others = passed_over.map_or(String::new(), |others| format!("; {others}"));
-        return Err(Error::BadImage { path, what: format!("it lists no image{others}") });
+        return Err(Error::BadImage {
+            path,
+            what: format!("it lists no image{others}"),
+        });
     }
-    passed_over.iter().for_each(|what| monitor.note(&format!("{}: {what}", request.source)));
+    passed_over
+        .iter()
+        .for_each(|what| monitor.note(&format!("{}: {what}", request.source)));
     if listed.len() > 1 && request.stage.is_some() {
-        let what = format!("it has {} images: name the one that is of this stage", listed.len());
+        let what = format!(
+            "it has {} images: name the one that is of this stage",
+            listed.len()
+        );
         return Err(Error::BadImage { path, what });
     }
-    let mut import = Import { store: &mut store, opened, path, is_own, phases: &phases, bytes_written: 0 };
+    let mut import = Import {
+        store: &mut store,
+        opened,
+        path,
+        is_own,
+        phases: &phases,
+        bytes_written: 0,
+    };
     let (mut images, mut failed) = (Vec::new(), Vec::new());
     let mut found = Vec::new();
     for one in listed {
@@ -115,20 +137,31 @@ pub fn import(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Re
     }
     // As they were recorded; a later stage of a run has more layers.
     found.sort_by_key(|one| {
-        (one.origin.recorded.as_ref().map(|recorded| recorded.id), one.image.layers.len())
+        (
+            one.origin.recorded.as_ref().map(|recorded| recorded.id),
+            one.image.layers.len(),
+        )
     });
     for one in found {
         match import.take(&one, &images) {
             Err(error) if is_own && is_damage(&error) => {
                 failed.push(format!("{}: {}", one.shown(), said(&error)))
             }
-            taken => images.push(Taken { image: taken?, claimed: one.origin.recorded }),
+            taken => images.push(Taken {
+                image: taken?,
+                claimed: one.origin.recorded,
+            }),
         }
     }
     let images = images.into_iter().map(|taken| taken.image).collect();
     let bytes_written = import.bytes_written;
     phases.run(Phase::Record, None, || update_index(&store))?;
-    Ok(Outcome { images, failed, bytes_written, seconds: phases.spent() })
+    Ok(Outcome {
+        images,
+        failed,
+        bytes_written,
+        seconds: phases.spent(),
+    })
 }
 
 fn is_same_directory(a: &Path, b: &Path) -> bool {
@@ -172,7 +205,10 @@ struct Import<'a> {
 
 impl Import<'_> {
     fn bad(&self, what: impl Into<String>) -> Error {
-        Error::BadImage { path: self.path.clone(), what: what.into() }
+        Error::BadImage {
+            path: self.path.clone(),
+            what: what.into(),
+        }
     }
 
     /// Finds out what an image is, before anything of it is taken. Of an index of others, what is no image is passed over.
@@ -183,10 +219,15 @@ impl Import<'_> {
             return Ok(None);
         }
         if image.layers.len() > MOST_LAYERS {
-            return Err(self.bad(format!("it has {} layers, more than {MOST_LAYERS}", image.layers.len())));
+            return Err(self.bad(format!(
+                "it has {} layers, more than {MOST_LAYERS}",
+                image.layers.len()
+            )));
         }
-        if let Some(layer) =
-            image.layers.iter().find(|layer| Codec::of_media_type(&layer.media_type).is_none())
+        if let Some(layer) = image
+            .layers
+            .iter()
+            .find(|layer| Codec::of_media_type(&layer.media_type).is_none())
         {
             let media_type = printable(layer.media_type.as_bytes());
             return Err(self.bad(format!(
@@ -194,20 +235,39 @@ impl Import<'_> {
             )));
         }
         let policy = self.policy(listed.origin.as_ref());
-        let named = listed.name.as_deref().and_then(|name| name.rsplit_once(':'));
-        let said =
-            listed.origin.as_ref().map(|origin| (origin.series.as_str(), origin.stage.as_str())).or(named);
+        let named = listed
+            .name
+            .as_deref()
+            .and_then(|name| name.rsplit_once(':'));
+        let said = listed
+            .origin
+            .as_ref()
+            .map(|origin| (origin.series.as_str(), origin.stage.as_str()))
+            .or(named);
         // A name of others need not be one of ours; what claims to be ours must have such names.
         if listed.origin.is_some()
             && let Some((series, stage)) = said
         {
-            request.series.as_ref().map_or_else(|| check_series(series), |_| Ok(()))?;
-            request.stage.as_ref().map_or_else(|| check_name("stage", stage), |_| Ok(()))?;
+            request
+                .series
+                .as_ref()
+                .map_or_else(|| check_series(series), |_| Ok(()))?;
+            request
+                .stage
+                .as_ref()
+                .map_or_else(|| check_name("stage", stage), |_| Ok(()))?;
         }
-        let said =
-            said.filter(|(series, stage)| check_series(series).is_ok() && check_name("stage", stage).is_ok());
-        let series = request.series.clone().or(said.map(|(series, _)| series.to_owned()));
-        let stage = request.stage.clone().or(said.map(|(_, stage)| stage.to_owned()));
+        let said = said.filter(|(series, stage)| {
+            check_series(series).is_ok() && check_name("stage", stage).is_ok()
+        });
+        let series = request
+            .series
+            .clone()
+            .or(said.map(|(series, _)| series.to_owned()));
+        let stage = request
+            .stage
+            .clone()
+            .or(said.map(|(_, stage)| stage.to_owned()));
         let Some(series) = series else {
             return Err(self.bad("nothing says which series it is of: give --series and --stage"));
         };
@@ -216,7 +276,12 @@ impl Import<'_> {
         let recorded = recorded.filter(|recorded| check_name("run", &recorded.run).is_ok());
         Ok(Some(Found {
             image,
-            origin: Origin { series, stage, policy: policy.canonical(), recorded },
+            origin: Origin {
+                series,
+                stage,
+                policy: policy.canonical(),
+                recorded,
+            },
             policy,
             is_ours,
         }))
@@ -224,12 +289,17 @@ impl Import<'_> {
 
     /// The policy that an image claims, if that is one.
     fn policy(&self, origin: Option<&Origin>) -> Policy {
-        let Some(origin) = origin else { return Policy::plain() };
-        let claimed = Policy::from_canonical(&origin.policy).filter(|policy| policy.rules("").is_ok());
+        let Some(origin) = origin else {
+            return Policy::plain();
+        };
+        let claimed =
+            Policy::from_canonical(&origin.policy).filter(|policy| policy.rules("").is_ok());
         claimed.unwrap_or_else(|| {
             let image = printable(format!("{}@{}", origin.series, origin.stage).as_bytes());
             let what = "a policy that this rootstrata does not know: it is recorded as plain";
-            self.phases.monitor.note(&format!("{}: {image} claims {what}", show(&self.path)));
+            self.phases
+                .monitor
+                .note(&format!("{}: {image} claims {what}", show(&self.path)));
             Policy::plain()
         })
     }
@@ -237,28 +307,43 @@ impl Import<'_> {
     /// Takes an image; `before` are those that were taken.
     fn take(&mut self, found: &Found, before: &[Taken]) -> Result<Imported> {
         if let Some(known) = self.known(found)? {
-            return Ok(Imported { layers: self.store.layers(known.id)?, snapshot: known, was_there: true });
+            return Ok(Imported {
+                layers: self.store.layers(known.id)?,
+                snapshot: known,
+                was_there: true,
+            });
         }
         let total = found.image.blobs_bytes();
         let mut spool = Spool::new()?;
         let phases = self.phases;
-        let (layers, entries) = phases.run(Phase::Read, Some(total), || self.layers(found, &mut spool))?;
+        let (layers, entries) =
+            phases.run(Phase::Read, Some(total), || self.layers(found, &mut spool))?;
         let packages = spool.packages(entries.as_slice(), &self.path, self.phases.monitor)?;
         let id = self.record(found, &layers, &entries, packages, before)?;
         let snapshot = self.store.find(&crate::model::names::SnapshotRef::Id(id))?;
-        Ok(Imported { layers: self.store.layers(id)?, snapshot, was_there: false })
+        Ok(Imported {
+            layers: self.store.layers(id)?,
+            snapshot,
+            was_there: false,
+        })
     }
 
     /// The same image as the same stage.
     fn known(&self, found: &Found) -> Result<Option<Snapshot>> {
         let Origin { series, stage, .. } = &found.origin;
         let all = self.store.snapshots(None)?;
-        let mut of_stage = all.into_iter().filter(|one| one.series == *series && one.stage == *stage);
+        let mut of_stage = all
+            .into_iter()
+            .filter(|one| one.series == *series && one.stage == *stage);
         Ok(of_stage.find(|one| one.manifest.digest == found.image.manifest.digest))
     }
 
     /// Takes the layers, and returns also the entries of the tree that they give.
-    fn layers(&mut self, found: &Found, spool: &mut Spool) -> Result<(Vec<TakenLayer>, Vec<Entry>)> {
+    fn layers(
+        &mut self,
+        found: &Found,
+        spool: &mut Spool,
+    ) -> Result<(Vec<TakenLayer>, Vec<Entry>)> {
         let mut overlay = Overlay::new();
         let mut taken: Vec<TakenLayer> = Vec::new();
         for layer in &found.image.layers {
@@ -276,15 +361,22 @@ impl Import<'_> {
     /// A layer that the store has: its blob needs not be in the archive. One that others made is known by what lies below,
     /// and is read again.
     fn known_layer(&self, layer: &FoundLayer, spool: &mut Spool) -> Result<Option<TakenLayer>> {
-        let Some(known) = self.store.layer_of_blob(&layer.blob.digest)? else { return Ok(None) };
+        let Some(known) = self.store.layer_of_blob(&layer.blob.digest)? else {
+            return Ok(None);
+        };
         let policy = self.store.policy(&self.store.policy_of_layer(known.id)?)?;
-        let (Some(policy), true) =
-            (Policy::from_canonical(&policy), self.store.has_blob(&layer.blob.digest, layer.blob.size_bytes))
-        else {
+        let (Some(policy), true) = (
+            Policy::from_canonical(&policy),
+            self.store
+                .has_blob(&layer.blob.digest, layer.blob.size_bytes),
+        ) else {
             return Ok(None);
         };
         if known.diff_id != layer.diff_id {
-            return Err(self.bad(format!("layer {} has not the diff_id that it claims", layer.blob.digest)));
+            return Err(self.bad(format!(
+                "layer {} has not the diff_id that it claims",
+                layer.blob.digest
+            )));
         }
         let items = self.store.items(known.id)?;
         let path = self.store.blob_path(&layer.blob.digest);
@@ -318,9 +410,14 @@ impl Import<'_> {
         }
         // What is wrong with a layer is wrong with the image, not with the store.
         let path = self.opened.path_of(&layer.blob);
-        let expected = Unpacked { diff_id: layer.diff_id, most_bytes: LARGEST_TAR_BYTES };
+        let expected = Unpacked {
+            diff_id: layer.diff_id,
+            most_bytes: LARGEST_TAR_BYTES,
+        };
         let (items, tar_bytes) =
-            read_exactly(self.open(layer, &path)?, expected, &mut |at, size| spool.keep(at, size))?;
+            read_exactly(self.open(layer, &path)?, expected, &mut |at, size| {
+                spool.keep(at, size)
+            })?;
         spool.keep_linked(&items.items, || self.open(layer, &path))?;
         if let Some((name, _)) = items.links_below.first() {
             // Its content is not in the layer that has the name, where everyone looks for it.
@@ -360,7 +457,8 @@ impl Import<'_> {
                 Ok(0) => break,
                 Ok(count) => {
                     hasher.update(&buffer[..count]);
-                    new.write_all(&buffer[..count]).map_err(Error::io("write", &place))?;
+                    new.write_all(&buffer[..count])
+                        .map_err(Error::io("write", &place))?;
                 }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => return Err(Error::io("read", &self.path)(e)),
@@ -380,7 +478,11 @@ impl Import<'_> {
     fn open<'b>(&self, layer: &FoundLayer, path: &'b Path) -> Result<LayerBlob<'b>> {
         let place = self.store.blob_path(&layer.blob.digest);
         let input = std::fs::File::open(&place).map_err(Error::io("open", &place))?;
-        Ok(LayerBlob { input: Box::new(input), path, digest: layer.blob.digest })
+        Ok(LayerBlob {
+            input: Box::new(input),
+            path,
+            digest: layer.blob.digest,
+        })
     }
 
     fn record(
@@ -391,7 +493,12 @@ impl Import<'_> {
         packages: Option<super::side::SidePackages>,
         before: &[Taken],
     ) -> Result<i64> {
-        let Found { image, origin, policy, is_ours } = found;
+        let Found {
+            image,
+            origin,
+            policy,
+            is_ours,
+        } = found;
         let [manifest, config] = [&image.manifest, &image.config].map(|blob| {
             let bytes = self.opened.bytes(blob)?;
             self.store.keep_bytes(&bytes)
@@ -419,14 +526,21 @@ impl Import<'_> {
                 }),
             })
             .collect();
-        let (parent, inherited_layers) = if *is_ours { parent(&recorded, origin, before) } else { (None, 0) };
+        let (parent, inherited_layers) = if *is_ours {
+            parent(&recorded, origin, before)
+        } else {
+            (None, 0)
+        };
         let recorded_as = origin.recorded.as_ref().filter(|_| self.is_own);
         let run = match (recorded_as, parent) {
             (Some(recorded), _) => Some(recorded.run.as_str()),
             (None, Some(parent)) => Some(parent.run.as_str()),
             (None, None) => None,
         };
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() as i64;
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_secs() as i64;
         let (known, lists) = rpm_packages(packages);
         self.store.record(&NewSnapshot {
             series: &origin.series,
@@ -436,7 +550,9 @@ impl Import<'_> {
             policy,
             created_s: recorded_as.map_or(now, |recorded| recorded.created_s),
             inherited_layers,
-            packages: known.as_deref().map_or(PackagesOf::Unknown, |all| PackagesOf::These(all, &lists)),
+            packages: known
+                .as_deref()
+                .map_or(PackagesOf::Unknown, |all| PackagesOf::These(all, &lists)),
             manifest,
             config,
             entries: entries.len() as u64,
@@ -464,8 +580,11 @@ fn parent<'b>(
     let shared = |one: &Imported| {
         let stable = one.layers.iter().filter(|layer| layer.role != Role::State);
         let keys: Vec<LayerKey> = stable.map(|layer| layer.layer.key).collect();
-        let is_below =
-            layers.len() >= keys.len() && keys.iter().zip(layers).all(|(key, layer)| *key == layer.key);
+        let is_below = layers.len() >= keys.len()
+            && keys
+                .iter()
+                .zip(layers)
+                .all(|(key, layer)| *key == layer.key);
         is_below.then_some(keys.len())
     };
     let run = |claimed: &Option<Recorded>| claimed.as_ref().map(|claimed| claimed.run.clone());
@@ -482,7 +601,16 @@ fn parent<'b>(
 
 /// The packages of an rpm database, with their lists where all have one.
 fn rpm_packages(found: Option<super::side::SidePackages>) -> (Option<Vec<Package>>, Vec<FileList>) {
-    let Some(found) = found.filter(|found| found.manager == Manager::Rpm) else { return (None, Vec::new()) };
-    let lists: Option<Vec<FileList>> = found.all.iter().map(|one| one.files.as_deref().cloned()).collect();
-    (Some(found.all.into_iter().map(|one| one.package).collect()), lists.unwrap_or_default())
+    let Some(found) = found.filter(|found| found.manager == Manager::Rpm) else {
+        return (None, Vec::new());
+    };
+    let lists: Option<Vec<FileList>> = found
+        .all
+        .iter()
+        .map(|one| one.files.as_deref().cloned())
+        .collect();
+    (
+        Some(found.all.into_iter().map(|one| one.package).collect()),
+        lists.unwrap_or_default(),
+    )
 }

@@ -22,7 +22,14 @@ pub struct Logged {
 pub fn log(store_path: &Path, series: Option<&str>) -> Result<Vec<Logged>> {
     let store = Store::open(store_path)?;
     let snapshots = store.snapshots(series)?.into_iter();
-    snapshots.map(|snapshot| Ok(Logged { layers: store.layers(snapshot.id)?, snapshot })).collect()
+    snapshots
+        .map(|snapshot| {
+            Ok(Logged {
+                layers: store.layers(snapshot.id)?,
+                snapshot,
+            })
+        })
+        .collect()
 }
 
 /// All that is known of one snapshot but its entries.
@@ -45,11 +52,18 @@ pub fn show(store_path: &Path, reference: &SnapshotRef) -> Result<Shown> {
     let store = Store::open(store_path)?;
     let snapshot = store.find(reference)?;
     let (series, stage) = (snapshot.series.clone(), Some(snapshot.stage.clone()));
-    let newest = store.find(&SnapshotRef::Latest { series, stage, back: 0 })?;
+    let newest = store.find(&SnapshotRef::Latest {
+        series,
+        stage,
+        back: 0,
+    })?;
     let is_named = newest.manifest == snapshot.manifest;
     Ok(Shown {
         layers: store.layers(snapshot.id)?,
-        packages: snapshot.package_set_id.map(|set| store.packages(set)).transpose()?,
+        packages: snapshot
+            .package_set_id
+            .map(|set| store.packages(set))
+            .transpose()?,
         policy: store.policy(&snapshot.policy_key)?,
         image_name: is_named.then(|| image_name(&snapshot.series, &snapshot.stage)),
         snapshot,
@@ -58,7 +72,11 @@ pub fn show(store_path: &Path, reference: &SnapshotRef) -> Result<Shown> {
 
 /// Returns the entries of a snapshot at `path` and beneath it, in path order, and the snapshot's number. Fails where
 /// `path` is not in it.
-pub fn ls(store_path: &Path, reference: &SnapshotRef, path: &EntryPath) -> Result<(i64, Vec<Entry>)> {
+pub fn ls(
+    store_path: &Path,
+    reference: &SnapshotRef,
+    path: &EntryPath,
+) -> Result<(i64, Vec<Entry>)> {
     let store = Store::open(store_path)?;
     let snapshot = store.find(reference)?;
     let mut overlay = Overlay::new();
@@ -68,7 +86,10 @@ pub fn ls(store_path: &Path, reference: &SnapshotRef, path: &EntryPath) -> Resul
     let mut entries = overlay.into_tree().into_entries();
     entries.retain(|entry| entry.path == *path || entry.path.is_beneath(path));
     if entries.is_empty() {
-        return Err(Error::UnknownPath { path: path.to_string(), snapshot: snapshot.id });
+        return Err(Error::UnknownPath {
+            path: path.to_string(),
+            snapshot: snapshot.id,
+        });
     }
     Ok((snapshot.id, entries))
 }

@@ -63,13 +63,19 @@ pub(super) fn choose(
         None => expected.candidates(looked.paths(0..looked.found().len())),
     };
     let is_needed = below.done.is_some() || ground.is_read_sooner_than(candidates.len());
-    let below = if is_needed { Some(below.wait(store, ground)?) } else { None };
+    let below = if is_needed {
+        Some(below.wait(store, ground)?)
+    } else {
+        None
+    };
     let mut sure = Vec::new();
     for at in candidates {
         let (path, stat) = looked.at(at);
         // Which of the layers below stay is not known yet: none may have it.
         let differs = match below {
-            Some(below) => below.layers().all(|layer| expected.differs(layer.at(path), stat)),
+            Some(below) => below
+                .layers()
+                .all(|layer| expected.differs(layer.at(path), stat)),
             None => ground.differs(store, (path, stat), expected)?,
         };
         if differs && !is_read_early(path) {
@@ -95,14 +101,25 @@ fn ids(layers: &[LayerUse]) -> impl Iterator<Item = i64> {
 
 /// Tells whether the file's content counts before a layer is planned.
 fn is_read_early(path: &EntryPath) -> bool {
-    packages::database_files().chain(describe::configuration_files()).any(|early| early == *path)
+    packages::database_files()
+        .chain(describe::configuration_files())
+        .any(|early| early == *path)
 }
 
 impl<'o> Late<'o> {
     /// Takes files that nobody has read, as they were found.
     pub(super) fn new(found: impl Iterator<Item = &'o Found>, scan_start: Time) -> Self {
-        let files = found.map(|found| LateFile { found, facts: OnceLock::new() }).collect();
-        Self { files, scan_start, next: AtomicUsize::new(0) }
+        let files = found
+            .map(|found| LateFile {
+                found,
+                facts: OnceLock::new(),
+            })
+            .collect();
+        Self {
+            files,
+            scan_start,
+            next: AtomicUsize::new(0),
+        }
     }
 
     /// Opens one of them to pack it.
@@ -118,14 +135,22 @@ impl<'o> Late<'o> {
         let file = root.open_unchanged(&late.found.path, &late.found.stat)?;
         let all_xattrs = file.xattrs()?;
         let xattrs = recorded_xattrs(all_xattrs.clone(), profile);
-        Ok(Box::new(OpenLate { late, file, xattrs, all_xattrs }))
+        Ok(Box::new(OpenLate {
+            late,
+            file,
+            xattrs,
+            all_xattrs,
+        }))
     }
 
     fn position(&self, path: &EntryPath) -> Option<usize> {
         let next = self.next.load(Ordering::Relaxed);
         let at = match self.files.get(next).filter(|file| file.found.path == *path) {
             Some(_) => next,
-            None => self.files.binary_search_by(|file| file.found.path.cmp(path)).ok()?,
+            None => self
+                .files
+                .binary_search_by(|file| file.found.path.cmp(path))
+                .ok()?,
         };
         self.next.store(at + 1, Ordering::Relaxed);
         Some(at)
@@ -140,19 +165,34 @@ impl<'o> Late<'o> {
     ) -> Result<Cost> {
         let inode = |file: &LateFile| (file.found.stat.device, file.found.stat.inode);
         let linked = self.files.iter().filter(|file| file.found.stat.nlink > 1);
-        let packed: HashMap<(u64, u64), (&Stat, &Facts)> =
-            linked.filter_map(|file| Some((inode(file), (&file.found.stat, file.facts.get()?)))).collect();
+        let packed: HashMap<(u64, u64), (&Stat, &Facts)> = linked
+            .filter_map(|file| Some((inode(file), (&file.found.stat, file.facts.get()?))))
+            .collect();
         let mut rest = Vec::new();
         for file in self.files.iter().filter(|file| file.facts.get().is_none()) {
-            match packed.get(&inode(file)).filter(|(stat, _)| **stat == file.found.stat) {
+            match packed
+                .get(&inode(file))
+                .filter(|(stat, _)| **stat == file.found.stat)
+            {
                 Some((_, facts)) => file.learn((*facts).clone()),
                 None => rest.push(file),
             }
         }
-        let mut found = Paths::from(rest.iter().map(|file| file.found.clone()).collect::<Vec<_>>());
+        let mut found = Paths::from(
+            rest.iter()
+                .map(|file| file.found.clone())
+                .collect::<Vec<_>>(),
+        );
         let all: Vec<usize> = (0..found.len()).collect();
         let learn = |number: usize, facts| rest[number].learn(facts);
-        let cost = read_facts(root, &mut found, &all, threads, &|bytes| monitor.advance(bytes), learn)?;
+        let cost = read_facts(
+            root,
+            &mut found,
+            &all,
+            threads,
+            &|bytes| monitor.advance(bytes),
+            learn,
+        )?;
         let mut seen = rest.iter().zip(found.iter());
         match seen.find(|(file, found)| found.stat != file.found.stat) {
             Some((file, _)) => Err(Error::Changed(root.full_path(&file.found.path))),
@@ -162,13 +202,18 @@ impl<'o> Late<'o> {
 
     /// Returns what was read, in path order.
     pub(super) fn facts(&self) -> impl Iterator<Item = (&EntryPath, &Facts)> {
-        self.files.iter().filter_map(|file| Some((&file.found.path, file.facts.get()?)))
+        self.files
+            .iter()
+            .filter_map(|file| Some((&file.found.path, file.facts.get()?)))
     }
 
     /// Returns the stamps of those that were read.
     pub(super) fn stamps(&self) -> impl Iterator<Item = (&[u8], Option<Stamp>)> {
-        let stamp = |file: &LateFile| Stamp::new(&file.found.stat, self.scan_start, file.facts.get()?);
-        self.files.iter().map(move |file| (file.found.path.key(), stamp(file)))
+        let stamp =
+            |file: &LateFile| Stamp::new(&file.found.stat, self.scan_start, file.facts.get()?);
+        self.files
+            .iter()
+            .map(move |file| (file.found.path.key(), stamp(file)))
     }
 }
 
@@ -201,7 +246,11 @@ impl Unread for OpenLate<'_> {
 
     fn was_read(self: Box<Self>, content: ContentHash) -> Result<()> {
         self.file.check()?;
-        let facts = Facts { content: Some(content), xattrs: self.all_xattrs, ..Facts::default() };
+        let facts = Facts {
+            content: Some(content),
+            xattrs: self.all_xattrs,
+            ..Facts::default()
+        };
         self.late.learn(facts);
         Ok(())
     }

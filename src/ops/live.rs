@@ -35,7 +35,15 @@ pub(super) fn look<T>(
 ) -> Result<Live<T>> {
     let mut attempt = 1;
     loop {
-        match try_look(root, store.as_mut(), rules, threads, spool, phases, &mut recorded) {
+        match try_look(
+            root,
+            store.as_mut(),
+            rules,
+            threads,
+            spool,
+            phases,
+            &mut recorded,
+        ) {
             Err(Error::Changed(_)) if attempt < MOST_ATTEMPTS => attempt += 1,
             seen => return seen,
         }
@@ -65,12 +73,16 @@ fn try_look<T>(
     }
     let observed = look.read(root, None, &[], threads, phases)?;
     observed.check(root, threads)?;
-    for seen in observed.seen().filter(|seen| seen.stat.kind == StatKind::File && !seen.is_mount) {
+    for seen in observed
+        .seen()
+        .filter(|seen| seen.stat.kind == StatKind::File && !seen.is_mount)
+    {
         let size_bytes = seen.stat.size_bytes;
         if size_bytes > 0 && is_wanted(seen.path, size_bytes) {
             let mut input = root.open_file(seen.path)?;
             if let Some(mut out) = spool.keep(seen.path, size_bytes)? {
-                io::copy(&mut input, &mut out).map_err(Error::io("read", root.full_path(seen.path)))?;
+                io::copy(&mut input, &mut out)
+                    .map_err(Error::io("read", root.full_path(seen.path)))?;
             }
         }
     }

@@ -83,11 +83,19 @@ pub(super) struct Phases<'m> {
 
 impl<'m> Phases<'m> {
     pub(super) fn new(monitor: &'m dyn Monitor) -> Self {
-        Self { monitor, spent: RefCell::default() }
+        Self {
+            monitor,
+            spent: RefCell::default(),
+        }
     }
 
     /// Runs one phase.
-    pub(super) fn run<T>(&self, phase: Phase, total_bytes: Option<u64>, work: impl FnOnce() -> T) -> T {
+    pub(super) fn run<T>(
+        &self,
+        phase: Phase,
+        total_bytes: Option<u64>,
+        work: impl FnOnce() -> T,
+    ) -> T {
         self.monitor.begin(phase, total_bytes);
         let start = Instant::now();
         let done = work();

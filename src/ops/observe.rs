@@ -73,9 +73,15 @@ pub(super) fn look(
                 Ok((stamps, state, loaded))
             });
             let scan = scan(root, rules, threads);
-            let read = read.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            let read = read
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             let (scan, (stamps, state, loaded)) = (scan?, read?);
-            Ok(Look { joined: join(stamps, state, &scan), scan, loaded })
+            Ok(Look {
+                joined: join(stamps, state, &scan),
+                scan,
+                loaded,
+            })
         })
     })
 }
@@ -90,14 +96,23 @@ pub(super) fn free_aside(unneeded: impl Send + 'static) {
 impl Look {
     /// Merges a scan with stamps.
     pub(super) fn new(scan: Scan, stamps: Stamps, state: StampState) -> Self {
-        Self { joined: join(stamps, state, &scan), scan, loaded: None }
+        Self {
+            joined: join(stamps, state, &scan),
+            scan,
+            loaded: None,
+        }
     }
 
     /// Returns the snapshot that the stamps are of and how many bytes of its base or delta are dead, where no path of it can be
     /// gone, or hidden by a mount, without being among the [`Look::gone`].
     pub(super) fn known_tree(&self) -> Option<(i64, u64)> {
-        let Joined { state, has_mounts, .. } = &self.joined;
-        state.snapshot_id.zip(state.dead_bytes).filter(|_| !has_mounts)
+        let Joined {
+            state, has_mounts, ..
+        } = &self.joined;
+        state
+            .snapshot_id
+            .zip(state.dead_bytes)
+            .filter(|_| !has_mounts)
     }
 
     /// Returns all that was found.
@@ -122,7 +137,10 @@ impl Look {
 
     /// Tells whether the path had a stamp and is gone.
     pub(super) fn is_gone(&self, path: &EntryPath) -> bool {
-        self.joined.gone.binary_search_by(|gone| gone.as_slice().cmp(path.key())).is_ok()
+        self.joined
+            .gone
+            .binary_search_by(|gone| gone.as_slice().cmp(path.key()))
+            .is_ok()
     }
 
     /// Returns the stamped paths that are gone, in order, in their ordered form.
@@ -132,14 +150,21 @@ impl Look {
 
     /// Returns the snapshot whose tree this is, where every stamp vouched and none is left over, and the stamps of it.
     pub(super) fn same_as(&self) -> Option<(i64, StampState)> {
-        let Joined { unknown, gone, state, .. } = &self.joined;
+        let Joined {
+            unknown,
+            gone,
+            state,
+            ..
+        } = &self.joined;
         let is_same = unknown.is_empty() && gone.is_empty();
         state.snapshot_id.filter(|_| is_same).map(|id| (id, *state))
     }
 
     /// Tells whether the root's filesystem is to be synced, so that what the stamps say holds after a power cut as well.
     pub(super) fn wants_sync(&self) -> bool {
-        let Joined { state, youngest, .. } = &self.joined;
+        let Joined {
+            state, youngest, ..
+        } = &self.joined;
         youngest.is_some_and(|youngest| state.lasting.wants_sync(youngest, self.scan.start))
     }
 
@@ -155,7 +180,11 @@ impl Look {
 
     /// Returns the sum of the files' lengths for which no stamp vouches.
     pub(super) fn unread_bytes(&self) -> u64 {
-        self.joined.unknown.iter().map(|at| file_bytes(&self.scan.found[*at])).sum()
+        self.joined
+            .unknown
+            .iter()
+            .map(|at| file_bytes(&self.scan.found[*at]))
+            .sum()
     }
 
     /// Returns the paths at `places`, each with its place and whether it is unread: no stamp vouches for it, and nothing is
@@ -187,10 +216,24 @@ impl Look {
         threads: NonZeroUsize,
         phases: &Phases,
     ) -> Result<Observation> {
-        let Joined { stamps, vouched, unknown: mut fresh, gone, has_mounts, state, .. } = self.joined;
-        let Scan { mut found, sockets, start } = self.scan;
+        let Joined {
+            stamps,
+            vouched,
+            unknown: mut fresh,
+            gone,
+            has_mounts,
+            state,
+            ..
+        } = self.joined;
+        let Scan {
+            mut found,
+            sockets,
+            start,
+        } = self.scan;
         let mut facts = match &places {
-            Some(places) => vouched_facts(&stamps, places.iter().map(|at| (&found[*at], vouched[*at]))),
+            Some(places) => {
+                vouched_facts(&stamps, places.iter().map(|at| (&found[*at], vouched[*at])))
+            }
             None => vouched_facts(&stamps, found.iter().zip(vouched.iter().copied())),
         };
         drop((stamps, vouched));
@@ -202,7 +245,14 @@ impl Look {
             }
         };
         let cost = phases.run(Phase::Hash, Some(bytes), || {
-            read_facts(root, &mut found, &fresh, threads, &|bytes| phases.monitor.advance(bytes), keep)
+            read_facts(
+                root,
+                &mut found,
+                &fresh,
+                threads,
+                &|bytes| phases.monitor.advance(bytes),
+                keep,
+            )
         })?;
         let late = late_positions.to_vec();
         let (scan_start, stamps) = (start, state);
@@ -274,11 +324,23 @@ fn join(stamps: Stamps, state: StampState, scan: &Scan) -> Joined {
         }
     }
     rest.for_each(|found| look(found, None));
-    Joined { stamps, vouched, unknown, unstamped, has_mounts, gone, youngest, state }
+    Joined {
+        stamps,
+        vouched,
+        unknown,
+        unstamped,
+        has_mounts,
+        gone,
+        youngest,
+        state,
+    }
 }
 
 /// Returns the facts of each path that a stamp vouches for, as `found` says, which comes in order; of the others, none.
-fn vouched_facts<'f>(stamps: &Stamps, found: impl Iterator<Item = (&'f Found, bool)>) -> Vec<Facts> {
+fn vouched_facts<'f>(
+    stamps: &Stamps,
+    found: impl Iterator<Item = (&'f Found, bool)>,
+) -> Vec<Facts> {
     let mut stamps = stamps.read();
     let facts_of = |(found, is_vouched): (&Found, bool)| {
         while is_vouched && let Some(stamp) = stamps.next() {
@@ -297,21 +359,32 @@ fn place_among(places: Option<&[usize]>, at: usize) -> Option<usize> {
 }
 
 fn file_bytes(found: &Found) -> u64 {
-    if found.stat.kind == StatKind::File { found.stat.size_bytes } else { 0 }
+    if found.stat.kind == StatKind::File {
+        found.stat.size_bytes
+    } else {
+        0
+    }
 }
 
 impl Observation {
     /// Returns the paths that the stamps do not know as they are now, in order: with a stamp where there can be one. What is
     /// read later is among them, without one, if its stamp may be as it is and still not hold: that of another boot.
     pub(super) fn changes(&self) -> impl Iterator<Item = (&[u8], Option<Stamp>)> {
-        let late: &[usize] = if self.stamps.lasting.is_this_boot { &[] } else { &self.late };
+        let late: &[usize] = if self.stamps.lasting.is_this_boot {
+            &[]
+        } else {
+            &self.late
+        };
         let stamp = move |at: usize| match late.binary_search(&at) {
             Ok(_) => None,
             Err(_) => Stamp::new(&self.found[at].stat, self.scan_start, self.facts_at(at)?),
         };
         let mut places = [&self.fresh, late].concat();
         places.sort_unstable();
-        let mut fresh = places.into_iter().map(move |at| (self.found[at].path.key(), at)).peekable();
+        let mut fresh = places
+            .into_iter()
+            .map(move |at| (self.found[at].path.key(), at))
+            .peekable();
         let mut gone = self.gone.iter().map(Vec::as_slice).peekable();
         std::iter::from_fn(move || {
             if let Some(key) = gone.next_if(|gone| fresh.peek().is_none_or(|(key, _)| gone < key)) {
@@ -327,7 +400,11 @@ impl Observation {
 
     /// Tells whether every path has a stamp once all that was read is stamped, and nothing is mounted on any.
     pub(super) fn is_known_whole(&self) -> bool {
-        !self.has_mounts && self.fresh.iter().all(|at| is_settled(&self.found[*at].stat, self.scan_start))
+        !self.has_mounts
+            && self
+                .fresh
+                .iter()
+                .all(|at| is_settled(&self.found[*at].stat, self.scan_start))
     }
 
     /// Frees what there is to know of the paths, which all else can do without.
@@ -350,7 +427,12 @@ impl Observation {
         self.facts.iter().enumerate().map(|(among, facts)| {
             let found = &self.found[self.places.as_ref().map_or(among, |places| places[among])];
             let is_mount = found.covered.is_some_and(|why| why == Cover::Mount);
-            Seen { path: &found.path, stat: &found.stat, facts, is_mount }
+            Seen {
+                path: &found.path,
+                stat: &found.stat,
+                facts,
+                is_mount,
+            }
         })
     }
 
@@ -367,8 +449,14 @@ impl Observation {
 
     /// Returns the content of a small file as it was seen; `None` where there is no such file. Fails where it is
     /// another by now.
-    pub(super) fn read_configuration(&self, root: &Root, path: &EntryPath) -> Result<Option<Vec<u8>>> {
-        let Some((stat, content)) = self.at(path).and_then(|(stat, facts)| Some((stat, facts.content?)))
+    pub(super) fn read_configuration(
+        &self,
+        root: &Root,
+        path: &EntryPath,
+    ) -> Result<Option<Vec<u8>>> {
+        let Some((stat, content)) = self
+            .at(path)
+            .and_then(|(stat, facts)| Some((stat, facts.content?)))
         else {
             return Ok(None);
         };
@@ -378,7 +466,9 @@ impl Observation {
         let full = root.full_path(path);
         let mut bytes = Vec::new();
         let mut input = root.open_file(path)?.take(LARGEST_CONFIGURATION_BYTES + 1);
-        input.read_to_end(&mut bytes).map_err(Error::io("read", &full))?;
+        input
+            .read_to_end(&mut bytes)
+            .map_err(Error::io("read", &full))?;
         if blake3::hash(&bytes).as_bytes() != &content.0 {
             return Err(Error::Changed(full));
         }

@@ -11,10 +11,14 @@ use std::path::Path;
 pub(super) fn open_images(source: &Source) -> Result<(Opened, &ImageRef)> {
     Ok(match source {
         Source::Archive(path, reference) => (Opened::archive(open(path)?, path)?, reference),
-        Source::DockerArchive(path, reference) => (Opened::docker_archive(open(path)?, path)?, reference),
+        Source::DockerArchive(path, reference) => {
+            (Opened::docker_archive(open(path)?, path)?, reference)
+        }
         Source::Layout(path, reference) => (Opened::layout(path)?, reference),
         Source::Snapshot(_) | Source::Directory(_) => {
-            return Err(Error::BadSource { text: source.to_string() });
+            return Err(Error::BadSource {
+                text: source.to_string(),
+            });
         }
     })
 }

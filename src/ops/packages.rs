@@ -48,7 +48,11 @@ pub(super) fn read(
     wants_times: bool,
     monitor: &dyn Monitor,
 ) -> Result<Installed> {
-    let is_file = |path: &EntryPath| observed.stat(path).is_some_and(|stat| stat.kind == StatKind::File);
+    let is_file = |path: &EntryPath| {
+        observed
+            .stat(path)
+            .is_some_and(|stat| stat.kind == StatKind::File)
+    };
     for place in places() {
         if is_file(&place.join(rpm::SQLITE.as_bytes())) {
             return match read_sqlite(scratch, root, observed, &place, wants_times) {
@@ -63,7 +67,10 @@ pub(super) fn read(
             let path = place.join(name.as_bytes());
             if is_file(&path) {
                 let at = root.full_path(&path);
-                monitor.note(&format!("{} is not of the SQLite backend; packages are unknown", at.display()));
+                monitor.note(&format!(
+                    "{} is not of the SQLite backend; packages are unknown",
+                    at.display()
+                ));
                 return Ok(Installed::default());
             }
         }
@@ -73,11 +80,14 @@ pub(super) fn read(
 
 /// Returns where the files may be that are read here.
 pub(super) fn database_files() -> impl Iterator<Item = EntryPath> {
-    places().flat_map(|place| [rpm::SQLITE, rpm::SQLITE_WAL].map(|name| place.join(name.as_bytes())))
+    places()
+        .flat_map(|place| [rpm::SQLITE, rpm::SQLITE_WAL].map(|name| place.join(name.as_bytes())))
 }
 
 fn places() -> impl Iterator<Item = EntryPath> {
-    rpm::PLACES.iter().filter_map(|place| EntryPath::from_slashed(place.as_bytes()))
+    rpm::PLACES
+        .iter()
+        .filter_map(|place| EntryPath::from_slashed(place.as_bytes()))
 }
 
 /// SQLite opens files by path and makes others beside them, so it gets a private copy.
@@ -90,10 +100,16 @@ fn read_sqlite(
 ) -> Result<Installed> {
     for name in [rpm::SQLITE, rpm::SQLITE_WAL] {
         let path = place.join(name.as_bytes());
-        if let Some(stat) = observed.stat(&path).filter(|stat| stat.kind == StatKind::File) {
+        if let Some(stat) = observed
+            .stat(&path)
+            .filter(|stat| stat.kind == StatKind::File)
+        {
             if stat.size_bytes > LARGEST_DATABASE_BYTES {
                 let reason = format!("{} bytes are more than any has", stat.size_bytes);
-                return Err(Error::RpmDatabase { path: root.full_path(&path), reason });
+                return Err(Error::RpmDatabase {
+                    path: root.full_path(&path),
+                    reason,
+                });
             }
             copy(root, observed, &path, scratch, name)?;
         }
@@ -105,30 +121,56 @@ fn read_sqlite(
         .collect();
     let mut gathering = Gathering::new(&links);
     let is_seen = |path: &EntryPath, mtime_s: i64| {
-        observed.stat(path).is_some_and(|stat| stat.mtime.seconds == mtime_s)
+        observed
+            .stat(path)
+            .is_some_and(|stat| stat.mtime.seconds == mtime_s)
     };
     let mut packages: Vec<(Package, FileList)> = Vec::new();
     let mut lists_bytes = 0;
-    rpm::read(scratch.path(), &root.full_path(&place.join(rpm::SQLITE.as_bytes())), |header| {
-        if wants_times {
-            let directories: Vec<&[u8]> = header.files.directories().collect();
-            let files = header.files.files().map(|file| (file.directory, file.name, i64::from(file.mtime_s)));
-            gathering.add(&directories, files, is_seen);
-        }
-        lists_bytes += header.files.bytes().len();
-        let is_kept = lists_bytes <= LARGEST_LISTS_BYTES;
-        packages.push((header.package, if is_kept { header.files } else { FileList::default() }));
-    })?;
+    rpm::read(
+        scratch.path(),
+        &root.full_path(&place.join(rpm::SQLITE.as_bytes())),
+        |header| {
+            if wants_times {
+                let directories: Vec<&[u8]> = header.files.directories().collect();
+                let files = header
+                    .files
+                    .files()
+                    .map(|file| (file.directory, file.name, i64::from(file.mtime_s)));
+                gathering.add(&directories, files, is_seen);
+            }
+            lists_bytes += header.files.bytes().len();
+            let is_kept = lists_bytes <= LARGEST_LISTS_BYTES;
+            packages.push((
+                header.package,
+                if is_kept {
+                    header.files
+                } else {
+                    FileList::default()
+                },
+            ));
+        },
+    )?;
     packages.sort_by(|a, b| a.0.cmp(&b.0));
     let (packages, mut files): (_, Vec<FileList>) = packages.into_iter().unzip();
     if lists_bytes > LARGEST_LISTS_BYTES {
         files.clear();
     }
-    Ok(Installed { packages: Some(packages), files, vouched: gathering.finish() })
+    Ok(Installed {
+        packages: Some(packages),
+        files,
+        vouched: gathering.finish(),
+    })
 }
 
 /// Copies a file as it was seen; another content is a change of the root.
-fn copy(root: &Root, observed: &Observation, path: &EntryPath, scratch: &Scratch, name: &str) -> Result<()> {
+fn copy(
+    root: &Root,
+    observed: &Observation,
+    path: &EntryPath,
+    scratch: &Scratch,
+    name: &str,
+) -> Result<()> {
     let full = root.full_path(path);
     let target = scratch.path().join(name);
     let mut input = root.open_file(path)?;
@@ -141,7 +183,9 @@ fn copy(root: &Root, observed: &Observation, path: &EntryPath, scratch: &Scratch
             break;
         }
         hasher.update(&buffer[..count]);
-        output.write_all(&buffer[..count]).map_err(Error::io("write", &target))?;
+        output
+            .write_all(&buffer[..count])
+            .map_err(Error::io("write", &target))?;
     }
     let recorded = observed.at(path).and_then(|(_, facts)| facts.content);
     if recorded.is_none_or(|content| content.0 != *hasher.finalize().as_bytes()) {

@@ -66,7 +66,10 @@ impl Totals {
 
     fn without(self, other: Self) -> Option<Self> {
         let entries = self.entries.checked_sub(other.entries)?;
-        Some(Self { entries, content_bytes: self.content_bytes.checked_sub(other.content_bytes)? })
+        Some(Self {
+            entries,
+            content_bytes: self.content_bytes.checked_sub(other.content_bytes)?,
+        })
     }
 }
 
@@ -84,10 +87,18 @@ impl Part {
         if changes * LARGEST_SHARE > looked.found().len() || matters_elsewhere(looked, policy) {
             return Ok(None);
         }
-        let Some(last) = Last::find(store, looked, ground, place, policy)? else { return Ok(None) };
-        let Some(differing) = last.differing(looked).filter(|_| !last.hides(looked)) else { return Ok(None) };
+        let Some(last) = Last::find(store, looked, ground, place, policy)? else {
+            return Ok(None);
+        };
+        let Some(differing) = last.differing(looked).filter(|_| !last.hides(looked)) else {
+            return Ok(None);
+        };
         let (all, dead_bytes) = (last.totals(), last.dead_bytes);
-        let (mut below, state, updates) = last.read(&Lookups { store, paths: &differing, threads })?;
+        let (mut below, state, updates) = last.read(&Lookups {
+            store,
+            paths: &differing,
+            threads,
+        })?;
         let found: Vec<Option<usize>> = looked.found().positions(differing.iter()).collect();
         if have_names_elsewhere(looked, &found) {
             return Ok(None);
@@ -109,7 +120,8 @@ impl Part {
             // The rows of the layers are not compared with their keys here, but with what the stamps say.
             let is_stamped = found.map_or_else(|| looked.is_gone(path), |at| looked.is_stamped(at));
             let has_changed = found.is_none_or(|at| !looked.is_vouched(at));
-            let was_link = has_changed && was.is_some_and(|was| matches!(was.kind, Kind::Symlink(_)));
+            let was_link =
+                has_changed && was.is_some_and(|was| matches!(was.kind, Kind::Symlink(_)));
             if was.is_some() != is_stamped || was_link && policy.mtime == MtimeRule::Package {
                 return Ok(None);
             }
@@ -125,21 +137,45 @@ impl Part {
                 return Ok(None);
             }
         }
-        let Some(rest) = all.without(totals) else { return Ok(None) };
-        let places = places(looked, found.into_iter().flatten().collect(), &state, policy);
-        Ok(Some((Self { places, differing, rest }, below)))
+        let Some(rest) = all.without(totals) else {
+            return Ok(None);
+        };
+        let places = places(
+            looked,
+            found.into_iter().flatten().collect(),
+            &state,
+            policy,
+        );
+        Ok(Some((
+            Self {
+                places,
+                differing,
+                rest,
+            },
+            below,
+        )))
     }
 
     /// Adds what lies below at the other paths, which is what is there now. `below` is what the part had.
     pub(super) fn complete(&self, below: &mut Below, sides: &Sides) {
-        let own = if below.own.is_empty() { below.inherited.last_mut() } else { below.own.first_mut() };
+        let own = if below.own.is_empty() {
+            below.inherited.last_mut()
+        } else {
+            below.own.first_mut()
+        };
         let Some(layer) = own else { return };
         let is_other = |entry: &&Entry| self.differing.binary_search(&entry.path).is_err();
         let others = sides.stable.entries().iter().filter(is_other);
-        let next_group =
-            layer.entries().filter_map(|entry| entry.group).map(|Group(number)| number + 1).max();
+        let next_group = layer
+            .entries()
+            .filter_map(|entry| entry.group)
+            .map(|Group(number)| number + 1)
+            .max();
         let regroup = |Group(number): Group| Group(number + next_group.unwrap_or(0));
-        let others = others.map(|entry| Entry { group: entry.group.map(regroup), ..entry.clone() });
+        let others = others.map(|entry| Entry {
+            group: entry.group.map(regroup),
+            ..entry.clone()
+        });
         layer.items.extend(others.map(Laid::Entry));
         layer.items.sort_by(|a, b| a.path().cmp(b.path()));
     }
@@ -149,7 +185,10 @@ impl Part {
         let among = |entry: &&Entry| self.differing.binary_search(&entry.path).is_ok();
         let [stable, volatile] =
             [&sides.stable, &sides.volatile].map(|side| side.entries().iter().filter(among));
-        let Totals { entries, content_bytes } = Totals::of(stable, volatile);
+        let Totals {
+            entries,
+            content_bytes,
+        } = Totals::of(stable, volatile);
         Totals {
             entries: self.rest.entries + entries,
             content_bytes: self.rest.content_bytes + content_bytes,
@@ -180,27 +219,46 @@ impl Last {
         place: &Place,
         policy: &Policy,
     ) -> Result<Option<Self>> {
-        let Some((id, dead_bytes)) = looked.known_tree() else { return Ok(None) };
-        let snapshot = store.snapshot(id)?.filter(|snapshot| place.is_of(snapshot, &policy.key()));
-        let Some(snapshot) = snapshot else { return Ok(None) };
+        let Some((id, dead_bytes)) = looked.known_tree() else {
+            return Ok(None);
+        };
+        let snapshot = store
+            .snapshot(id)?
+            .filter(|snapshot| place.is_of(snapshot, &policy.key()));
+        let Some(snapshot) = snapshot else {
+            return Ok(None);
+        };
         let mut inherited = store.layers(id)?;
         let state = inherited.pop_if(|top| top.role == Role::State);
         let mut whole = inherited.split_off(inherited.len().min(snapshot.inherited_layers));
         if whole.is_empty() && inherited.is_empty() {
             return Ok(None);
         }
-        let Some(others) = ground.updates_over(&inherited, &whole) else { return Ok(None) };
+        let Some(others) = ground.updates_over(&inherited, &whole) else {
+            return Ok(None);
+        };
         let updates = whole.split_off(whole.len().min(1));
         let others = match have_same_keys(&updates, others) {
             true => None,
             false => Some(known_of(store, others)?),
         };
         let updates = known_of(store, &updates)?;
-        Ok(Some(Self { snapshot, dead_bytes, inherited, whole, updates, state, others }))
+        Ok(Some(Self {
+            snapshot,
+            dead_bytes,
+            inherited,
+            whole,
+            updates,
+            state,
+            others,
+        }))
     }
 
     fn totals(&self) -> Totals {
-        Totals { entries: self.snapshot.entries, content_bytes: self.snapshot.content_bytes }
+        Totals {
+            entries: self.snapshot.entries,
+            content_bytes: self.snapshot.content_bytes,
+        }
     }
 
     fn all_updates(&self) -> impl Iterator<Item = &Known> {
@@ -209,10 +267,22 @@ impl Last {
 
     /// The paths that may differ from what one of the layers has, in order.
     fn differing(&self, looked: &Look) -> Option<Vec<EntryPath>> {
-        let mut paths: Vec<EntryPath> =
-            looked.gone().iter().map(|key| EntryPath::from_key(key)).collect::<Option<_>>()?;
-        paths.extend(looked.unknown().iter().map(|at| looked.found()[*at].path.clone()));
-        paths.extend(self.all_updates().flat_map(|update| &update.items).map(|item| item.path().clone()));
+        let mut paths: Vec<EntryPath> = looked
+            .gone()
+            .iter()
+            .map(|key| EntryPath::from_key(key))
+            .collect::<Option<_>>()?;
+        paths.extend(
+            looked
+                .unknown()
+                .iter()
+                .map(|at| looked.found()[*at].path.clone()),
+        );
+        paths.extend(
+            self.all_updates()
+                .flat_map(|update| &update.items)
+                .map(|item| item.path().clone()),
+        );
         if self.inherited.len() + self.whole.len() > 1 {
             // What is above a path in one of them may hide what another has there.
             let above: Vec<EntryPath> = paths.iter().flat_map(EntryPath::ancestors).collect();
@@ -229,9 +299,14 @@ impl Last {
         let found = looked.found();
         let is_directory = |at: usize| found[at].stat.kind == StatKind::Directory;
         self.all_updates().any(|update| {
-            let not_directories =
-                update.items.iter().filter(|item| !item.entry().is_some_and(Entry::is_directory));
-            found.positions(not_directories.map(Laid::path)).flatten().any(is_directory)
+            let not_directories = update
+                .items
+                .iter()
+                .filter(|item| !item.entry().is_some_and(Entry::is_directory));
+            found
+                .positions(not_directories.map(Laid::path))
+                .flatten()
+                .any(is_directory)
         })
     }
 
@@ -241,7 +316,10 @@ impl Last {
         let mut own = lookups.known(&self.whole)?;
         own.extend(self.updates);
         let below = Below::new(lookups.known(&self.inherited)?, own);
-        let state = self.state.as_ref().map(|state| lookups.store.items(state.layer.id));
+        let state = self
+            .state
+            .as_ref()
+            .map(|state| lookups.store.items(state.layer.id));
         Ok((below, state.transpose()?.unwrap_or_default(), self.others))
     }
 }
@@ -276,8 +354,14 @@ fn have_names_elsewhere(looked: &Look, places: &[Option<usize>]) -> bool {
 /// Tells whether an update takes a name out of a hardlink group: the group's other names would have to be known. The names of
 /// an inode that has changed have all changed, since they have its ctime.
 fn parts_links(below: &Below) -> bool {
-    let Some((whole, updates)) = below.own.split_first() else { return false };
-    let lower = below.inherited.iter().chain([whole]).flat_map(Known::entries);
+    let Some((whole, updates)) = below.own.split_first() else {
+        return false;
+    };
+    let lower = below
+        .inherited
+        .iter()
+        .chain([whole])
+        .flat_map(Known::entries);
     let mut linked = lower.filter(|entry| entry.group.is_some());
     linked.any(|entry| updates.iter().any(|update| update.has(&entry.path)))
 }
@@ -290,7 +374,10 @@ fn places(looked: &Look, mut places: Vec<usize>, state: &[Laid], policy: &Policy
     let sources = packages::database_files().chain(describe::configuration_files());
     places.extend(sources.filter_map(|path| found.position(&path)));
     if policy.mtime == MtimeRule::Package {
-        let links = found.iter().enumerate().filter(|(_, found)| found.stat.kind == StatKind::Symlink);
+        let links = found
+            .iter()
+            .enumerate()
+            .filter(|(_, found)| found.stat.kind == StatKind::Symlink);
         places.extend(links.map(|(at, _)| at));
     }
     with_directories(found, &places)
@@ -306,7 +393,11 @@ fn with_directories(found: &Paths, places: &[usize]) -> Vec<usize> {
             next = found.above(at);
         }
     }
-    counts.iter().enumerate().filter_map(|(at, counts)| counts.then_some(at)).collect()
+    counts
+        .iter()
+        .enumerate()
+        .filter_map(|(at, counts)| counts.then_some(at))
+        .collect()
 }
 
 /// Looks paths up in layers.
@@ -320,7 +411,12 @@ impl Lookups<'_> {
     fn known(&self, layers: &[LayerUse]) -> Result<Vec<Known>> {
         let known = |LayerUse { role, layer, .. }: &LayerUse| {
             let items = self.items(layer)?;
-            Ok(Known { role: *role, key: layer.key, content_bytes: layer.content_bytes, items })
+            Ok(Known {
+                role: *role,
+                key: layer.key,
+                content_bytes: layer.content_bytes,
+                items,
+            })
         };
         layers.iter().map(known).collect()
     }
@@ -333,15 +429,22 @@ impl Lookups<'_> {
         };
         let part = self.paths.len().div_ceil(self.threads.get()).max(FEW_PATHS);
         let mut parts = self.paths.chunks(part);
-        let Some(first) = parts.next() else { return Ok(Vec::new()) };
+        let Some(first) = parts.next() else {
+            return Ok(Vec::new());
+        };
         let store = self.store.path();
         std::thread::scope(|scope| {
             // A connection is of one thread.
-            let others = parts.map(|paths| scope.spawn(move || look(&Store::open_unchecked(store)?, paths)));
+            let others =
+                parts.map(|paths| scope.spawn(move || look(&Store::open_unchecked(store)?, paths)));
             let others: Vec<_> = others.collect();
             let mut items = look(self.store, first)?;
             for other in others {
-                items.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
+                items.extend(
+                    other
+                        .join()
+                        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?,
+                );
             }
             Ok(items)
         })

@@ -65,9 +65,16 @@ pub fn prune(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Res
     let keys: Vec<_> = snapshots.iter().map(dated).collect();
     let dated: Vec<Dated> = keys
         .iter()
-        .map(|(series, stage, created_s, id)| Dated { id: *id, of: (series, stage), created_s: *created_s })
+        .map(|(series, stage, created_s, id)| Dated {
+            id: *id,
+            of: (series, stage),
+            created_s: *created_s,
+        })
         .collect();
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs();
     let reasons = kept(&request.rules, &dated, now as i64);
     let (mut staying, mut removed) = (Vec::new(), Vec::new());
     for (snapshot, reasons) in snapshots.into_iter().zip(reasons) {
@@ -83,13 +90,21 @@ pub fn prune(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Res
     left.retain(|snapshot| !ids.contains(&snapshot.id));
     let needed = store.needed_by(&left)?;
     let dead = dead_blobs(&store, &needed)?;
-    let roots: Vec<PathBuf> = store.roots()?.into_iter().filter(|root| is_gone(root)).collect();
+    let roots: Vec<PathBuf> = store
+        .roots()?
+        .into_iter()
+        .filter(|root| is_gone(root))
+        .collect();
     let (before, _) = store.database_bytes()?;
     if !request.dry_run {
         if store.release_reserve()? {
-            phases.run(Phase::Record, None, || remove_one_by_one(&mut store, &ids, &roots))?;
+            phases.run(Phase::Record, None, || {
+                remove_one_by_one(&mut store, &ids, &roots)
+            })?;
         }
-        phases.run(Phase::Record, None, || store.remove_snapshots(&ids, &roots, render_index))?;
+        phases.run(Phase::Record, None, || {
+            store.remove_snapshots(&ids, &roots, render_index)
+        })?;
         phases.run(Phase::Remove, None, || remove_blobs(&store, &needed))?;
         if let Err(error) = phases.run(Phase::Record, None, || store.shrink_database()) {
             monitor.note(&format!("{error}; the database keeps its length"));
@@ -121,7 +136,9 @@ fn remove_one_by_one(store: &mut Store, ids: &[i64], roots: &[PathBuf]) -> Resul
 }
 
 fn remove_blobs(store: &Store, needed: &HashMap<Digest, u64>) -> Result<()> {
-    dead_blobs(store, needed)?.iter().try_for_each(|blob| store.remove_blob(&blob.digest))
+    dead_blobs(store, needed)?
+        .iter()
+        .try_for_each(|blob| store.remove_blob(&blob.digest))
 }
 
 /// The blobs that are there and not needed, by digest.

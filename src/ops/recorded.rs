@@ -24,14 +24,23 @@ pub(super) fn entry_of(store: &Store, snapshot: &Snapshot, path: &EntryPath) -> 
         Some(real) => store.entry_at(&ids, &real)?,
         None => None,
     };
-    let unknown = || Error::UnknownPath { path: path.to_string(), snapshot: snapshot.id };
+    let unknown = || Error::UnknownPath {
+        path: path.to_string(),
+        snapshot: snapshot.id,
+    };
     let (place, entry) = found.ok_or_else(unknown)?;
-    Ok(Recorded { entry, layer: layers.swap_remove(place) })
+    Ok(Recorded {
+        entry,
+        layer: layers.swap_remove(place),
+    })
 }
 
 /// Follows the links in the directories of `path`; `None` where they lead nowhere.
 fn resolve(store: &Store, layer_ids: &[i64], path: &EntryPath) -> Result<Option<EntryPath>> {
-    let mut ahead: Vec<Vec<u8>> = components(&path.slashed()).rev().map(<[u8]>::to_vec).collect();
+    let mut ahead: Vec<Vec<u8>> = components(&path.slashed())
+        .rev()
+        .map(<[u8]>::to_vec)
+        .collect();
     let mut at = EntryPath::root();
     let mut followed = 0;
     while let Some(name) = ahead.pop() {
@@ -43,7 +52,10 @@ fn resolve(store: &Store, layer_ids: &[i64], path: &EntryPath) -> Result<Option<
         if ahead.is_empty() {
             return Ok(Some(next));
         }
-        match store.entry_at(layer_ids, &next)?.map(|(_, entry)| entry.kind) {
+        match store
+            .entry_at(layer_ids, &next)?
+            .map(|(_, entry)| entry.kind)
+        {
             Some(Kind::Symlink(target)) => {
                 followed += 1;
                 if followed > MOST_LINKS {
@@ -62,5 +74,6 @@ fn resolve(store: &Store, layer_ids: &[i64], path: &EntryPath) -> Result<Option<
 }
 
 fn components(path: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
-    path.split(|b| *b == b'/').filter(|name| !name.is_empty() && *name != b".")
+    path.split(|b| *b == b'/')
+        .filter(|name| !name.is_empty() && *name != b".")
 }

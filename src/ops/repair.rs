@@ -22,9 +22,13 @@ use std::num::NonZeroUsize;
 
 /// Repairs what was found. For one who has the store alone.
 pub(super) fn repair(store: &mut Store, findings: &[Finding], monitor: &dyn Monitor) -> Result<()> {
-    let rows_are_sound = !findings.iter().any(|finding| finding.part == Part::Database);
+    let rows_are_sound = !findings
+        .iter()
+        .any(|finding| finding.part == Part::Database);
     if !rows_are_sound {
-        store.renew_derived().or_else(|error| unrepaired(error, monitor))?;
+        store
+            .renew_derived()
+            .or_else(|error| unrepaired(error, monitor))?;
     }
     for finding in findings {
         let done = match &finding.part {
@@ -50,7 +54,10 @@ pub(super) fn repair(store: &mut Store, findings: &[Finding], monitor: &dyn Moni
 fn unrepaired(error: crate::error::Error, monitor: &dyn Monitor) -> Result<()> {
     match is_damage(&error) {
         true => {
-            monitor.note(&format!("{}; it cannot be repaired from what the store has", said(&error)));
+            monitor.note(&format!(
+                "{}; it cannot be repaired from what the store has",
+                said(&error)
+            ));
             Ok(())
         }
         false => Err(error),
@@ -59,16 +66,42 @@ fn unrepaired(error: crate::error::Error, monitor: &dyn Monitor) -> Result<()> {
 
 /// Makes manifest and configuration from the rows.
 fn repair_image(store: &Store, snapshot: &Snapshot) -> Result<()> {
-    let layers: Vec<ImageLayer> = store.layers(snapshot.id)?.into_iter().map(image_layer).collect();
-    let of_config = oci::Blob { digest: snapshot.config.digest, size_bytes: snapshot.config.size_bytes };
+    let layers: Vec<ImageLayer> = store
+        .layers(snapshot.id)?
+        .into_iter()
+        .map(image_layer)
+        .collect();
+    let of_config = oci::Blob {
+        digest: snapshot.config.digest,
+        size_bytes: snapshot.config.size_bytes,
+    };
     keep_if(store, &manifest(&of_config, &layers)?, &snapshot.manifest)?;
-    let Some(policy) = Policy::from_canonical(&store.policy(&snapshot.policy_key)?) else { return Ok(()) };
-    let packages = snapshot.package_set_id.map(|set| store.packages(set)).transpose()?;
+    let Some(policy) = Policy::from_canonical(&store.policy(&snapshot.policy_key)?) else {
+        return Ok(());
+    };
+    let packages = snapshot
+        .package_set_id
+        .map(|set| store.packages(set))
+        .transpose()?;
     let settings = super::describe::settings(None, packages.as_deref(), &policy);
     // Who the build user is stands in a layer; it is one of these.
-    let users = [None, Some(MOCK_USER.to_owned()), Some(format!("{MOCK_USER}:{MOCK_GROUP}"))];
+    let users = [
+        None,
+        Some(MOCK_USER.to_owned()),
+        Some(format!("{MOCK_USER}:{MOCK_GROUP}")),
+    ];
     for user in users {
-        keep_if(store, &config(&Settings { user, ..settings.clone() }, &layers)?, &snapshot.config)?;
+        keep_if(
+            store,
+            &config(
+                &Settings {
+                    user,
+                    ..settings.clone()
+                },
+                &layers,
+            )?,
+            &snapshot.config,
+        )?;
     }
     Ok(())
 }
@@ -78,7 +111,10 @@ fn image_layer(layer: LayerUse) -> ImageLayer {
         role: layer.role,
         key: layer.layer.key,
         diff_id: layer.layer.diff_id,
-        blob: oci::Blob { digest: layer.blob.digest, size_bytes: layer.blob.size_bytes },
+        blob: oci::Blob {
+            digest: layer.blob.digest,
+            size_bytes: layer.blob.size_bytes,
+        },
         media_type: layer.blob.media_type,
     }
 }
@@ -91,13 +127,16 @@ fn keep_if(store: &Store, bytes: &[u8], recorded: &BlobRef) -> Result<()> {
     store.forget_blob(recorded)?;
     let mut blob = store.new_blob()?;
     let path = blob.path().to_owned();
-    blob.write_all(bytes).map_err(crate::error::Error::io("write", path))?;
+    blob.write_all(bytes)
+        .map_err(crate::error::Error::io("write", path))?;
     store.keep_blob(blob, &recorded.digest, recorded.size_bytes)
 }
 
 /// Packs another form of the layer again, as it was packed by default.
 fn repair_blob(store: &Store, layer: &LayerUse) -> Result<()> {
-    let LayerUse { layer, blob: lost, .. } = layer;
+    let LayerUse {
+        layer, blob: lost, ..
+    } = layer;
     let compressions = match Codec::of_media_type(&lost.media_type) {
         Some(Codec::None) => vec![Compression::None],
         Some(Codec::Gzip) => (1..=9).map(Compression::Gzip).collect(),
@@ -107,18 +146,36 @@ fn repair_blob(store: &Store, layer: &LayerUse) -> Result<()> {
     // The level is not recorded: the default first, then the others.
     let (defaults, others): (Vec<Compression>, Vec<Compression>) =
         compressions.into_iter().partition(|one| {
-            matches!(one, Compression::None | Compression::Gzip(6)) || *one == Compression::default()
+            matches!(one, Compression::None | Compression::Gzip(6))
+                || *one == Compression::default()
         });
-    store.forget_blob(&BlobRef { digest: lost.digest, size_bytes: lost.size_bytes })?;
-    for Blob { digest, media_type, size_bytes } in store.blobs_of(layer.id)? {
-        let Some(codec) = Codec::of_media_type(&media_type).filter(|_| digest != lost.digest) else {
+    store.forget_blob(&BlobRef {
+        digest: lost.digest,
+        size_bytes: lost.size_bytes,
+    })?;
+    for Blob {
+        digest,
+        media_type,
+        size_bytes,
+    } in store.blobs_of(layer.id)?
+    {
+        let Some(codec) = Codec::of_media_type(&media_type).filter(|_| digest != lost.digest)
+        else {
             continue;
         };
         let path = store.blob_path(&digest);
         for compression in defaults.iter().chain(&others) {
-            let Ok(input) = store.open_blob(&digest, size_bytes) else { break };
+            let Ok(input) = store.open_blob(&digest, size_bytes) else {
+                break;
+            };
             let (diff_id, tar_bytes) = (layer.diff_id, layer.tar_bytes);
-            let source = Source { input: Box::new(input), path: &path, codec, diff_id, tar_bytes };
+            let source = Source {
+                input: Box::new(input),
+                path: &path,
+                codec,
+                diff_id,
+                tar_bytes,
+            };
             let mut blob = store.new_blob()?;
             let place = blob.path().to_owned();
             let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);

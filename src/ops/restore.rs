@@ -125,14 +125,23 @@ pub fn restore(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> R
     let spec = Pathspec::new(&request.pathspec)?;
     let snapshot = store.find(&request.snapshot)?;
     let is_new_root = request.writes == Writes::Done && make_root(&request.directory)?;
-    let policy = Policy::from_canonical(&store.policy(&snapshot.policy_key)?).unwrap_or_else(Policy::plain);
+    let policy =
+        Policy::from_canonical(&store.policy(&snapshot.policy_key)?).unwrap_or_else(Policy::plain);
     if request.writes == Writes::Planned && !request.directory.exists() {
         let recorded = phases.run(Phase::Plan, None, || load(&store, snapshot, policy))?;
         refuse_unknown(&recorded, request)?;
         let directory = std::path::absolute(&request.directory);
         let directory = directory.map_err(Error::io("find", &request.directory))?;
-        let outcome = outcome(&recorded, &plan_anew(&recorded.tree, &spec), &spec, &directory);
-        return Ok(Outcome { seconds: phases.spent(), ..outcome });
+        let outcome = outcome(
+            &recorded,
+            &plan_anew(&recorded.tree, &spec),
+            &spec,
+            &directory,
+        );
+        return Ok(Outcome {
+            seconds: phases.spent(),
+            ..outcome
+        });
     }
     let root = Root::open(&request.directory)?;
     if is_new_root {
@@ -141,14 +150,24 @@ pub fn restore(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> R
     refuse_store(&store, &root, &policy)?;
     let rules = policy.rules(&snapshot.stage)?;
     let (recorded, mut look) = if is_empty(&root)? {
-        (phases.run(Phase::Plan, None, || load(&store, snapshot, policy))?, None)
+        (
+            phases.run(Phase::Plan, None, || load(&store, snapshot, policy))?,
+            None,
+        )
     } else {
         let load = |store: &Store| load(store, snapshot, policy);
-        let (look, recorded) = look_beside(&mut store, &root, &rules, request.threads, &phases, load)?;
+        let (look, recorded) =
+            look_beside(&mut store, &root, &rules, request.threads, &phases, load)?;
         (recorded, Some(look))
     };
     refuse_unknown(&recorded, request)?;
-    let job = Job { root: &root, recorded: &recorded, rules: &rules, spec: &spec, request };
+    let job = Job {
+        root: &root,
+        recorded: &recorded,
+        rules: &rules,
+        spec: &spec,
+        request,
+    };
     let mut attempt = 1;
     let prepared = loop {
         match prepare(&mut store, &job, look.take(), &phases) {
@@ -156,7 +175,11 @@ pub fn restore(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> R
             prepared => break prepared?,
         }
     };
-    let Prepared { mut plan, observed, stamps } = prepared;
+    let Prepared {
+        mut plan,
+        observed,
+        stamps,
+    } = prepared;
     let mut outcome = outcome(&recorded, &plan, &spec, root.path());
     if is_new_root && let Some(at) = recorded.tree.position(&EntryPath::root()) {
         plan.acts[at] = Act::Adjust; // as any directory that is missing above what was asked for
@@ -165,19 +188,35 @@ pub fn restore(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> R
         let sources = sources(&store, &recorded, &plan)?;
         outcome.layers_read = sources.chunk_by(|a, b| a.path == b.path).count() as u64;
         let removed = plan.removed.clone();
-        let work = Work { root: &root, tree: &recorded.tree, plan, profile: recorded.policy.profile };
+        let work = Work {
+            root: &root,
+            tree: &recorded.tree,
+            plan,
+            profile: recorded.policy.profile,
+        };
         let done = write(work, sources, request.threads, &phases)?;
         outcome.files_written = done.files;
         outcome.bytes_written = done.bytes;
         outcome.lacks = summarise(&recorded.tree, &done);
-        let written = Written { observed: observed.as_ref(), stamps, done, removed };
+        let written = Written {
+            observed: observed.as_ref(),
+            stamps,
+            done,
+            removed,
+        };
         let is_all = spec.is_empty() && outcome.is_complete() && outcome.extra == 0;
         let stamped = phases.run(Phase::Record, None, || {
             let state = stamp(&mut store, &root, &recorded, &rules, &written)?;
-            if is_all { store.claim_stamps(root.path(), state, recorded.snapshot.id) } else { Ok(()) }
+            if is_all {
+                store.claim_stamps(root.path(), state, recorded.snapshot.id)
+            } else {
+                Ok(())
+            }
         });
         if let Err(error) = stamped {
-            monitor.note(&format!("{error}; the next snapshot will read the directory again"));
+            monitor.note(&format!(
+                "{error}; the next snapshot will read the directory again"
+            ));
         }
     }
     outcome.seconds = phases.spent();
@@ -188,7 +227,12 @@ pub fn restore(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> R
 fn outcome(recorded: &Recorded, plan: &Plan, spec: &Pathspec, directory: &Path) -> Outcome {
     let count = |act: Act| plan.acts.iter().filter(|found| **found == act).count() as u64;
     let (made, adjusted) = (count(Act::Make), count(Act::Adjust));
-    let chosen = recorded.tree.entries().iter().filter(|entry| spec.chooses(&entry.path)).count() as u64;
+    let chosen = recorded
+        .tree
+        .entries()
+        .iter()
+        .filter(|entry| spec.chooses(&entry.path))
+        .count() as u64;
     Outcome {
         snapshot: recorded.snapshot.clone(),
         directory: directory.to_owned(),
@@ -208,19 +252,36 @@ fn outcome(recorded: &Recorded, plan: &Plan, spec: &Pathspec, directory: &Path) 
 
 fn load(store: &Store, snapshot: Snapshot, policy: Policy) -> Result<Recorded> {
     let layers = store.layers(snapshot.id)?;
-    let items = layers.iter().map(|layer| store.items(layer.layer.id)).collect::<Result<Vec<_>>>()?;
+    let items = layers
+        .iter()
+        .map(|layer| store.items(layer.layer.id))
+        .collect::<Result<Vec<_>>>()?;
     let mut overlay = Overlay::new();
-    items.iter().for_each(|layer| overlay.lay(layer.iter().cloned()));
-    let installed = match snapshot.package_set_id.filter(|_| policy.mtime == MtimeRule::Package) {
+    items
+        .iter()
+        .for_each(|layer| overlay.lay(layer.iter().cloned()));
+    let installed = match snapshot
+        .package_set_id
+        .filter(|_| policy.mtime == MtimeRule::Package)
+    {
         Some(set) => store.installed(set, &mut FileLists::default())?,
         None => Vec::new(),
     };
-    Ok(Recorded { policy, layers, items, tree: overlay.into_tree(), installed, snapshot })
+    Ok(Recorded {
+        policy,
+        layers,
+        items,
+        tree: overlay.into_tree(),
+        installed,
+        snapshot,
+    })
 }
 
 fn refuse_store(store: &Store, root: &Root, policy: &Policy) -> Result<()> {
     let is_in_store = crate::store::is_in_store(root.path(), store.path());
-    if root.path().starts_with(store.path()) || is_in_store.map_err(Error::io("open", root.path()))? {
+    if root.path().starts_with(store.path())
+        || is_in_store.map_err(Error::io("open", root.path()))?
+    {
         return Err(Error::InsideStore(root.path().to_owned()));
     }
     refuse_store_inside(store.path(), root, policy)
@@ -228,11 +289,23 @@ fn refuse_store(store: &Store, root: &Root, policy: &Policy) -> Result<()> {
 
 /// What was asked for by its path must be there, unless it is to be removed.
 fn refuse_unknown(recorded: &Recorded, request: &Request) -> Result<()> {
-    for spec in request.pathspec.iter().filter(|_| request.extra == Extra::Kept) {
+    for spec in request
+        .pathspec
+        .iter()
+        .filter(|_| request.extra == Extra::Kept)
+    {
         let one = Pathspec::new(std::slice::from_ref(spec))?;
-        if !recorded.tree.entries().iter().any(|entry| one.chooses(&entry.path)) {
+        if !recorded
+            .tree
+            .entries()
+            .iter()
+            .any(|entry| one.chooses(&entry.path))
+        {
             let path = crate::printable::printable(spec.as_encoded_bytes());
-            return Err(Error::UnknownPath { path, snapshot: recorded.snapshot.id });
+            return Err(Error::UnknownPath {
+                path,
+                snapshot: recorded.snapshot.id,
+            });
         }
     }
     Ok(())
@@ -262,9 +335,12 @@ fn look_beside<T: Send>(
 ) -> Result<(Result<Look>, T)> {
     phases.run(Phase::Scan, None, || {
         std::thread::scope(|scope| {
-            let read = scope.spawn(|| -> Result<_> { Ok((store.stamps(root.path())?, load(store)?)) });
+            let read =
+                scope.spawn(|| -> Result<_> { Ok((store.stamps(root.path())?, load(store)?)) });
             let scan = scan(root, rules, threads);
-            let read = read.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            let read = read
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             let ((stamps, state), loaded): ((Stamps, StampState), T) = read?;
             Ok((scan.map(|scan| Look::new(scan, stamps, state)), loaded))
         })
@@ -281,8 +357,19 @@ struct Job<'a> {
 }
 
 /// Finds out what is to be done; `look` is what was seen just now, if anything was.
-fn prepare(store: &mut Store, job: &Job, look: Option<Result<Look>>, phases: &Phases) -> Result<Prepared> {
-    let Job { root, recorded, rules, spec, request } = *job;
+fn prepare(
+    store: &mut Store,
+    job: &Job,
+    look: Option<Result<Look>>,
+    phases: &Phases,
+) -> Result<Prepared> {
+    let Job {
+        root,
+        recorded,
+        rules,
+        spec,
+        request,
+    } = *job;
     let look = match look {
         Some(look) => look?,
         None if is_empty(root)? => {
@@ -290,7 +377,11 @@ fn prepare(store: &mut Store, job: &Job, look: Option<Result<Look>>, phases: &Ph
                 Writes::Done => store.forget_stamps(root.path())?,
                 Writes::Planned => StampState::default(),
             };
-            return Ok(Prepared { plan: plan_anew(&recorded.tree, spec), observed: None, stamps });
+            return Ok(Prepared {
+                plan: plan_anew(&recorded.tree, spec),
+                observed: None,
+                stamps,
+            });
         }
         None => look_beside(store, root, rules, request.threads, phases, |_| Ok(()))?.0?,
     };
@@ -301,20 +392,42 @@ fn prepare(store: &mut Store, job: &Job, look: Option<Result<Look>>, phases: &Ph
         stamps = store.update_stamps(root.path(), stamps, observed.changes())?;
     }
     let plan = phases.run(Phase::Compare, None, || compare_present(job, &observed))?;
-    Ok(Prepared { plan, observed: Some(observed), stamps })
+    Ok(Prepared {
+        plan,
+        observed: Some(observed),
+        stamps,
+    })
 }
 
 fn compare_present(job: &Job, observed: &Observation) -> Result<Plan> {
-    let Job { root, recorded, rules, spec, request } = *job;
+    let Job {
+        root,
+        recorded,
+        rules,
+        spec,
+        request,
+    } = *job;
     let (seen, unrecordable): (Vec<Seen>, Vec<Seen>) = observed.seen().partition(is_recordable);
     let tree = dress(root, recorded, rules, observed, &seen)?;
     let is_hollow = |seen: &Seen| seen.stat.kind == StatKind::Directory && rules.hollows(seen.path);
     let is_covered = |seen: &&Seen| seen.is_mount || is_hollow(seen);
-    let covered: Vec<EntryPath> = seen.iter().filter(is_covered).map(|seen| seen.path.clone()).collect();
-    let mounts: Vec<EntryPath> =
-        seen.iter().filter(|seen| seen.is_mount).map(|seen| seen.path.clone()).collect();
+    let covered: Vec<EntryPath> = seen
+        .iter()
+        .filter(is_covered)
+        .map(|seen| seen.path.clone())
+        .collect();
+    let mounts: Vec<EntryPath> = seen
+        .iter()
+        .filter(|seen| seen.is_mount)
+        .map(|seen| seen.path.clone())
+        .collect();
     let unrecordable: Vec<EntryPath> = unrecordable.iter().map(|seen| seen.path.clone()).collect();
-    let present = Present { tree: &tree, covered: &covered, mounts: &mounts, unrecordable: &unrecordable };
+    let present = Present {
+        tree: &tree,
+        covered: &covered,
+        mounts: &mounts,
+        unrecordable: &unrecordable,
+    };
     let links = |path: &EntryPath| observed.stat(path).map_or(1, |stat| stat.nlink);
     plan(&recorded.tree, &present, spec, request.extra, links).map_err(|obstacle| match obstacle {
         Obstacle::NotADirectory(path) => Error::NotADirectory(root.full_path(&path)),
@@ -346,24 +459,42 @@ fn dress(
         })
         .collect();
     let mut gathering = Gathering::new(&links);
-    for files in recorded.installed.iter().filter_map(|installed| installed.files.as_ref()) {
+    for files in recorded
+        .installed
+        .iter()
+        .filter_map(|installed| installed.files.as_ref())
+    {
         let directories: Vec<&[u8]> = files.directories().collect();
-        let all = files.files().map(|file| (file.directory, file.name, i64::from(file.mtime_s)));
+        let all = files
+            .files()
+            .map(|file| (file.directory, file.name, i64::from(file.mtime_s)));
         gathering.add(&directories, all, |at, mtime_s| {
-            observed.stat(at).is_some_and(|stat| stat.mtime.seconds == mtime_s)
+            observed
+                .stat(at)
+                .is_some_and(|stat| stat.mtime.seconds == mtime_s)
         });
     }
     let vouched = gathering.finish();
     // Without the packages' files nobody knows whose times count, so all do.
-    let knows_times = recorded.installed.iter().any(|installed| installed.files.is_some());
+    let knows_times = recorded
+        .installed
+        .iter()
+        .any(|installed| installed.files.is_some());
     let policy = match recorded.policy.mtime {
-        MtimeRule::Package if !knows_times => {
-            &Policy { mtime: MtimeRule::Keep, epoch_s: None, ..recorded.policy.clone() }
-        }
+        MtimeRule::Package if !knows_times => &Policy {
+            mtime: MtimeRule::Keep,
+            epoch_s: None,
+            ..recorded.policy.clone()
+        },
         _ => &recorded.policy,
     };
     let home = home(root, recorded, observed)?;
-    let context = Context { policy, rules, home: home.as_ref(), vouched: &vouched };
+    let context = Context {
+        policy,
+        rules,
+        home: home.as_ref(),
+        vouched: &vouched,
+    };
     let mut sides = normalise(seen.iter().copied(), &context)?;
     sides.keep_below_mounts(&recorded.tree);
     Ok(united(sides))
@@ -377,7 +508,11 @@ fn home(root: &Root, recorded: &Recorded, observed: &Observation) -> Result<Opti
     let mut contents = Vec::new();
     for at in super::describe::configuration_files() {
         let now = observed.at(&at).and_then(|(_, facts)| facts.content);
-        let then = match recorded.tree.position(&at).map(|at| &recorded.tree.entries()[at].kind) {
+        let then = match recorded
+            .tree
+            .position(&at)
+            .map(|at| &recorded.tree.entries()[at].kind)
+        {
             Some(Kind::File { content, .. }) => Some(*content),
             _ => None,
         };
@@ -386,7 +521,9 @@ fn home(root: &Root, recorded: &Recorded, observed: &Observation) -> Result<Opti
         }
         contents.push(observed.read_configuration(root, &at)?);
     }
-    let user = contents[0].as_ref().and_then(|passwd| build_user_in(passwd, contents[1].as_deref()));
+    let user = contents[0]
+        .as_ref()
+        .and_then(|passwd| build_user_in(passwd, contents[1].as_deref()));
     Ok(user.and_then(|user| user.home))
 }
 
@@ -394,7 +531,15 @@ fn summarise(tree: &Tree, done: &Done) -> Vec<(Lack, u64, EntryPath)> {
     let mut lacks: Vec<(Lack, usize)> = done.lacks.iter().map(|(at, lack)| (*lack, *at)).collect();
     lacks.sort_unstable();
     let of_kind = lacks.chunk_by(|a, b| a.0 == b.0);
-    of_kind.map(|all| (all[0].0, all.len() as u64, tree.entries()[all[0].1].path.clone())).collect()
+    of_kind
+        .map(|all| {
+            (
+                all[0].0,
+                all.len() as u64,
+                tree.entries()[all[0].1].path.clone(),
+            )
+        })
+        .collect()
 }
 
 /// What was there before, and what was done to it.
@@ -413,10 +558,19 @@ fn stamp(
     rules: &Rules,
     written: &Written,
 ) -> Result<StampState> {
-    let Written { observed, stamps, done, removed } = written;
+    let Written {
+        observed,
+        stamps,
+        done,
+        removed,
+    } = written;
     let now = passed(root, done.made.iter().map(|(_, stat)| stat.ctime).max())?;
-    let lacking: std::collections::HashSet<usize> =
-        done.lacks.iter().filter(|(_, lack)| *lack == Lack::Xattr).map(|(at, _)| *at).collect();
+    let lacking: std::collections::HashSet<usize> = done
+        .lacks
+        .iter()
+        .filter(|(_, lack)| *lack == Lack::Xattr)
+        .map(|(at, _)| *at)
+        .collect();
     let mut made: Vec<&(usize, Stat)> = done.made.iter().collect();
     made.sort_unstable_by_key(|(at, _)| *at);
     let stamp = |(at, stat): &(usize, Stat)| {
@@ -429,22 +583,36 @@ fn stamp(
             recorded_xattrs(facts.xattrs.clone(), recorded.policy.profile) != facts.xattrs
         });
         // All names of an inode that lacks an attribute lack it; such groups are rare enough to be read again.
-        let is_known = !has_more && (lacking.is_empty() || !lacking.contains(at) && entry.group.is_none());
-        if is_known { Stamp::new(stat, now, &facts_of(entry)) } else { None }
+        let is_known =
+            !has_more && (lacking.is_empty() || !lacking.contains(at) && entry.group.is_none());
+        if is_known {
+            Stamp::new(stat, now, &facts_of(entry))
+        } else {
+            None
+        }
     };
-    let gone = observed.iter().flat_map(|observed| observed.seen()).filter(|seen| {
-        let from = removed.partition_point(|path| path <= seen.path);
-        from.checked_sub(1).is_some_and(|at| removed[at] == *seen.path || seen.path.is_beneath(&removed[at]))
-    });
+    let gone = observed
+        .iter()
+        .flat_map(|observed| observed.seen())
+        .filter(|seen| {
+            let from = removed.partition_point(|path| path <= seen.path);
+            from.checked_sub(1)
+                .is_some_and(|at| removed[at] == *seen.path || seen.path.is_beneath(&removed[at]))
+        });
     let gone: Vec<EntryPath> = gone.map(|seen| seen.path.clone()).collect();
     let changes = gone.iter().map(|path| (path.key(), None));
-    let changes =
-        changes.chain(made.iter().map(|one| (recorded.tree.entries()[one.0].path.key(), stamp(one))));
+    let changes = changes.chain(
+        made.iter()
+            .map(|one| (recorded.tree.entries()[one.0].path.key(), stamp(one))),
+    );
     store.update_stamps(root.path(), *stamps, changes)
 }
 
 fn facts_of(entry: &Entry) -> Facts {
-    let mut facts = Facts { xattrs: entry.xattrs.clone(), ..Facts::default() };
+    let mut facts = Facts {
+        xattrs: entry.xattrs.clone(),
+        ..Facts::default()
+    };
     match &entry.kind {
         Kind::File { content, .. } => facts.content = Some(*content),
         Kind::Symlink(target) => facts.target = target.clone(),
@@ -455,7 +623,11 @@ fn facts_of(entry: &Entry) -> Facts {
 
 /// Waits until the filesystem's clock has passed `last`, so that whatever is written from now on shows, but not long.
 fn passed(root: &Root, last: Option<Time>) -> Result<Time> {
-    let ns = |time: Time| time.seconds.saturating_mul(1_000_000_000).saturating_add(i64::from(time.nanos));
+    let ns = |time: Time| {
+        time.seconds
+            .saturating_mul(1_000_000_000)
+            .saturating_add(i64::from(time.nanos))
+    };
     let start = root.now()?;
     let mut now = start;
     while last.is_some_and(|last| last >= now) && ns(now) - ns(start) < LONGEST_TICK_NS {

@@ -88,9 +88,16 @@ pub(super) fn plan_anew(tree: &Tree, spec: &Pathspec) -> Plan {
         }
     }
     if let Some(root) = tree.position(&EntryPath::root()) {
-        acts[root] = if spec.chooses(&EntryPath::root()) { Act::Adjust } else { Act::Leave };
+        acts[root] = if spec.chooses(&EntryPath::root()) {
+            Act::Adjust
+        } else {
+            Act::Leave
+        };
     }
-    Plan { acts, ..Plan::default() }
+    Plan {
+        acts,
+        ..Plan::default()
+    }
 }
 
 /// Plans for a directory that holds something. `links` tells how many names the inode at a path has.
@@ -105,25 +112,38 @@ pub(super) fn plan(
         tree,
         parents: parents(tree),
         absent: vec![None; tree.entries().len()],
-        plan: Plan { acts: vec![Act::Leave; tree.entries().len()], ..Plan::default() },
+        plan: Plan {
+            acts: vec![Act::Leave; tree.entries().len()],
+            ..Plan::default()
+        },
     };
-    let mut extras: Vec<EntryPath> =
-        present.unrecordable.iter().filter(|path| spec.chooses(path)).cloned().collect();
+    let mut extras: Vec<EntryPath> = present
+        .unrecordable
+        .iter()
+        .filter(|path| spec.chooses(path))
+        .cloned()
+        .collect();
     let mut replaced = Vec::new();
     for change in compare(present.tree, tree, Aspects::NONE) {
         let was = change.old.map(|at| &present.tree.entries()[at]);
         let Some(new) = change.new else {
-            extras.extend(was.filter(|was| spec.chooses(&was.path)).map(|was| was.path.clone()));
+            extras.extend(
+                was.filter(|was| spec.chooses(&was.path))
+                    .map(|was| was.path.clone()),
+            );
             continue;
         };
         let entry = &tree.entries()[new];
         match was {
             None => planning.absent[new] = Some(Absence::Nothing),
-            Some(_) if change.what.has(Aspects::TYPE) => planning.absent[new] = Some(Absence::Other),
+            Some(_) if change.what.has(Aspects::TYPE) => {
+                planning.absent[new] = Some(Absence::Other)
+            }
             _ => {}
         }
         // What covers a path is what is seen of it.
-        let is_covered = planning.absent[new].is_none() && present.covered.binary_search(&entry.path).is_ok();
+        let is_covered =
+            planning.absent[new].is_none() && present.covered.binary_search(&entry.path).is_ok();
         if spec.chooses(&entry.path) && !is_covered {
             planning.plan.acts[new] = act(&change, entry, &links);
             if change.what.has(Aspects::TYPE) && was.is_some_and(Entry::is_directory) {
@@ -140,7 +160,10 @@ pub(super) fn plan(
         Extra::Removed => {
             let is_held = |path: &EntryPath| {
                 let from = present.covered.partition_point(|covered| covered < path);
-                present.covered.get(from).is_some_and(|covered| covered == path || covered.is_beneath(path))
+                present
+                    .covered
+                    .get(from)
+                    .is_some_and(|covered| covered == path || covered.is_beneath(path))
             };
             let (held, removable): (Vec<_>, Vec<_>) = extras.into_iter().partition(is_held);
             planning.plan.extra = held.len() as u64;
@@ -155,7 +178,11 @@ pub(super) fn plan(
     planning.complete_parents()?;
     planning.note_opened();
     let is_hidden = |entry: &&Entry| {
-        present.mounts.iter().any(|mount| entry.path.is_beneath(mount)) && spec.chooses(&entry.path)
+        present
+            .mounts
+            .iter()
+            .any(|mount| entry.path.is_beneath(mount))
+            && spec.chooses(&entry.path)
     };
     planning.plan.hidden = match present.mounts {
         [] => 0,
@@ -165,7 +192,13 @@ pub(super) fn plan(
 }
 
 fn act(change: &Change, entry: &Entry, links: impl Fn(&EntryPath) -> u32) -> Act {
-    let of_inode = [Aspects::TYPE, Aspects::CONTENT, Aspects::TARGET, Aspects::DEVICE, Aspects::LINKS];
+    let of_inode = [
+        Aspects::TYPE,
+        Aspects::CONTENT,
+        Aspects::TARGET,
+        Aspects::DEVICE,
+        Aspects::LINKS,
+    ];
     let is_new = change.old.is_none() || of_inode.into_iter().any(|aspect| change.what.has(aspect));
     match is_new || entry.group.is_some() || !entry.is_directory() && links(&entry.path) > 1 {
         true => Act::Make,
@@ -175,7 +208,11 @@ fn act(change: &Change, entry: &Entry, links: impl Fn(&EntryPath) -> u32) -> Act
 
 /// The first mount that lies at or beneath one of the paths.
 fn first_beneath(paths: &[EntryPath], mounts: &[EntryPath]) -> Option<EntryPath> {
-    let is_beneath = |mount: &&EntryPath| paths.iter().any(|path| *mount == path || mount.is_beneath(path));
+    let is_beneath = |mount: &&EntryPath| {
+        paths
+            .iter()
+            .any(|path| *mount == path || mount.is_beneath(path))
+    };
     mounts.iter().find(is_beneath).cloned()
 }
 
@@ -206,7 +243,10 @@ impl Planning<'_> {
         }
         for names in groups.into_values() {
             if names.iter().any(|at| self.plan.acts[*at] == Act::Make) {
-                for at in names.into_iter().filter(|at| spec.chooses(&self.tree.entries()[*at].path)) {
+                for at in names
+                    .into_iter()
+                    .filter(|at| spec.chooses(&self.tree.entries()[*at].path))
+                {
                     self.plan.acts[at] = Act::Make;
                 }
             }
@@ -222,7 +262,9 @@ impl Planning<'_> {
                     None => break,
                     Some(Absence::Nothing) => self.plan.acts[parent] = Act::Make,
                     Some(Absence::Other) => {
-                        return Err(Obstacle::NotADirectory(self.tree.entries()[parent].path.clone()));
+                        return Err(Obstacle::NotADirectory(
+                            self.tree.entries()[parent].path.clone(),
+                        ));
                     }
                 }
                 above = self.parents[parent];
@@ -258,7 +300,10 @@ fn parents(tree: &Tree) -> Vec<Option<usize>> {
     let mut above: Vec<usize> = Vec::new();
     let mut parents = Vec::with_capacity(entries.len());
     for (at, entry) in entries.iter().enumerate() {
-        while above.last().is_some_and(|top| !entry.path.is_beneath(&entries[*top].path)) {
+        while above
+            .last()
+            .is_some_and(|top| !entry.path.is_beneath(&entries[*top].path))
+        {
             above.pop();
         }
         parents.push(above.last().copied());
@@ -284,7 +329,13 @@ mod tests {
 
     impl Default for Case<'_> {
         fn default() -> Self {
-            Self { now: &[], then: &[], specs: &[], extra: Extra::Kept, mounts: &[] }
+            Self {
+                now: &[],
+                then: &[],
+                specs: &[],
+                extra: Extra::Kept,
+                mounts: &[],
+            }
         }
     }
 
@@ -293,42 +344,99 @@ mod tests {
         let now = Tree::new([root(), case.now.to_vec()].concat());
         let then = Tree::new([root(), case.then.to_vec()].concat());
         let mounts: Vec<EntryPath> = case.mounts.iter().map(|at| path(at)).collect();
-        let present = Present { tree: &now, covered: &mounts, mounts: &mounts, unrecordable: &[] };
+        let present = Present {
+            tree: &now,
+            covered: &mounts,
+            mounts: &mounts,
+            unrecordable: &[],
+        };
         let links = |at: &EntryPath| {
             let group = now.position(at).and_then(|at| now.entries()[at].group);
-            now.entries().iter().filter(|entry| group.is_some() && entry.group == group).count() as u32
+            now.entries()
+                .iter()
+                .filter(|entry| group.is_some() && entry.group == group)
+                .count() as u32
         };
-        let plan = plan(&then, &present, &Pathspec::new(case.specs).unwrap(), case.extra, links)?;
+        let plan = plan(
+            &then,
+            &present,
+            &Pathspec::new(case.specs).unwrap(),
+            case.extra,
+            links,
+        )?;
         let removed = plan.removed.iter().map(|path| format!("-{path}"));
-        let acts = then.entries().iter().zip(&plan.acts).filter_map(|(entry, act)| match act {
-            Act::Leave => None,
-            Act::Make => Some(format!("+{}", entry.path)),
-            Act::Adjust => Some(format!("~{}", entry.path)),
-            Act::Date => Some(format!("@{}", entry.path)),
-        });
+        let acts = then
+            .entries()
+            .iter()
+            .zip(&plan.acts)
+            .filter_map(|(entry, act)| match act {
+                Act::Leave => None,
+                Act::Make => Some(format!("+{}", entry.path)),
+                Act::Adjust => Some(format!("~{}", entry.path)),
+                Act::Date => Some(format!("@{}", entry.path)),
+            });
         Ok(removed.chain(acts).collect())
     }
 
     #[test]
     fn only_what_differs_is_touched_and_its_directory_is_dated() {
-        let now = [directory("d"), file("d/a", 1), file("d/b", 1), directory("e"), file("e/x", 1)];
-        let changed = Entry { mode: 0o600, ..file("d/b", 1) };
-        let then = [directory("d"), file("d/a", 2), changed, directory("e"), file("e/x", 1)];
-        let case = Case { now: &now, then: &then, ..Case::default() };
+        let now = [
+            directory("d"),
+            file("d/a", 1),
+            file("d/b", 1),
+            directory("e"),
+            file("e/x", 1),
+        ];
+        let changed = Entry {
+            mode: 0o600,
+            ..file("d/b", 1)
+        };
+        let then = [
+            directory("d"),
+            file("d/a", 2),
+            changed,
+            directory("e"),
+            file("e/x", 1),
+        ];
+        let case = Case {
+            now: &now,
+            then: &then,
+            ..Case::default()
+        };
         assert_eq!(planned(&case).unwrap(), ["@/d", "+/d/a", "~/d/b"]);
     }
 
     #[test]
     fn what_the_snapshot_lacks_goes_only_where_that_was_asked_for() {
-        let now = [directory("d"), file("d/a", 1), directory("x"), directory("x/y"), file("x/y/z", 1)];
+        let now = [
+            directory("d"),
+            file("d/a", 1),
+            directory("x"),
+            directory("x/y"),
+            file("x/y/z", 1),
+        ];
         let then = [directory("d")];
-        let case = Case { now: &now, then: &then, ..Case::default() };
+        let case = Case {
+            now: &now,
+            then: &then,
+            ..Case::default()
+        };
         assert_eq!(planned(&case).unwrap(), [""; 0]);
-        let case = Case { extra: Extra::Removed, ..case };
+        let case = Case {
+            extra: Extra::Removed,
+            ..case
+        };
         assert_eq!(planned(&case).unwrap(), ["-/d/a", "-/x", "@/", "@/d"]);
-        let case = Case { specs: &["/d"], ..case };
+        let case = Case {
+            specs: &["/d"],
+            ..case
+        };
         assert_eq!(planned(&case).unwrap(), ["-/d/a", "@/d"]);
-        let case = Case { specs: &[], mounts: &["x/y"], ..case };
+        let case = Case {
+            specs: &[],
+            mounts: &["x/y"],
+            ..case
+        };
         assert_eq!(planned(&case).unwrap(), ["-/d/a", "-/x/y/z", "@/d"]);
     }
 
@@ -336,44 +444,105 @@ mod tests {
     fn an_inode_with_several_names_is_made_anew_with_all_of_them() {
         let two = [linked("a", 1), linked("b", 1), file("c", 1)];
         let then = [linked("a", 1), linked("b", 1), linked("c", 1)];
-        let case = Case { now: &two, then: &then, ..Case::default() };
+        let case = Case {
+            now: &two,
+            then: &then,
+            ..Case::default()
+        };
         assert_eq!(planned(&case).unwrap(), ["@/", "+/a", "+/b", "+/c"]);
-        let changed = [Entry { mode: 0o600, ..linked("a", 1) }, Entry { mode: 0o600, ..linked("b", 1) }];
-        let case = Case { now: &two[..2], then: &changed, ..Case::default() };
+        let changed = [
+            Entry {
+                mode: 0o600,
+                ..linked("a", 1)
+            },
+            Entry {
+                mode: 0o600,
+                ..linked("b", 1)
+            },
+        ];
+        let case = Case {
+            now: &two[..2],
+            then: &changed,
+            ..Case::default()
+        };
         assert_eq!(planned(&case).unwrap(), ["@/", "+/a", "+/b"]);
         let alone = [file("a", 1), file("b", 1)];
-        let case = Case { now: &alone, then: &changed, ..Case::default() };
+        let case = Case {
+            now: &alone,
+            then: &changed,
+            ..Case::default()
+        };
         assert_eq!(planned(&case).unwrap(), ["@/", "+/a", "+/b"]);
-        let apart = [Entry { mode: 0o600, ..file("a", 10) }, file("b", 10)];
-        let case = Case { now: &[linked("a", 1), linked("b", 1)], then: &apart, ..Case::default() };
+        let apart = [
+            Entry {
+                mode: 0o600,
+                ..file("a", 10)
+            },
+            file("b", 10),
+        ];
+        let case = Case {
+            now: &[linked("a", 1), linked("b", 1)],
+            then: &apart,
+            ..Case::default()
+        };
         assert!(planned(&case).unwrap().contains(&"+/a".to_owned()));
     }
 
     #[test]
     fn a_directory_that_is_replaced_goes_as_a_whole_but_never_with_a_mount() {
         let now = [directory("d"), directory("d/e"), file("d/e/f", 1)];
-        let case = Case { now: &now, then: &[symlink("d", "x")], ..Case::default() };
+        let case = Case {
+            now: &now,
+            then: &[symlink("d", "x")],
+            ..Case::default()
+        };
         assert_eq!(planned(&case).unwrap(), ["-/d", "@/", "+/d"]);
-        let case = Case { mounts: &["d/e"], ..case };
+        let case = Case {
+            mounts: &["d/e"],
+            ..case
+        };
         assert_eq!(planned(&case), Err(Obstacle::Mount(path("d/e"))));
     }
 
     #[test]
     fn the_directories_above_a_chosen_path_are_made_but_none_that_is_something_else() {
-        let then = [directory("d"), directory("d/e"), file("d/e/f", 1), file("d/x", 1)];
-        let case = Case { then: &then, specs: &["/d/e/f"], ..Case::default() };
+        let then = [
+            directory("d"),
+            directory("d/e"),
+            file("d/e/f", 1),
+            file("d/x", 1),
+        ];
+        let case = Case {
+            then: &then,
+            specs: &["/d/e/f"],
+            ..Case::default()
+        };
         assert_eq!(planned(&case).unwrap(), ["@/", "+/d", "+/d/e", "+/d/e/f"]);
-        let case = Case { now: &[symlink("d", "elsewhere")], ..case };
+        let case = Case {
+            now: &[symlink("d", "elsewhere")],
+            ..case
+        };
         assert_eq!(planned(&case), Err(Obstacle::NotADirectory(path("d"))));
         let case = Case { specs: &[], ..case };
-        assert_eq!(planned(&case).unwrap(), ["@/", "+/d", "+/d/e", "+/d/e/f", "+/d/x"]);
+        assert_eq!(
+            planned(&case).unwrap(),
+            ["@/", "+/d", "+/d/e", "+/d/e/f", "+/d/x"]
+        );
     }
 
     #[test]
     fn into_an_empty_directory_all_that_was_asked_for_is_made() {
-        let tree = Tree::new(vec![directory(""), directory("d"), file("d/a", 1), file("x", 1)]);
+        let tree = Tree::new(vec![
+            directory(""),
+            directory("d"),
+            file("d/a", 1),
+            file("x", 1),
+        ]);
         let acts = |specs: &[&str]| plan_anew(&tree, &Pathspec::new(specs).unwrap()).acts;
         assert_eq!(acts(&[]), [Act::Adjust, Act::Make, Act::Make, Act::Make]);
-        assert_eq!(acts(&["/d/a"]), [Act::Leave, Act::Make, Act::Make, Act::Leave]);
+        assert_eq!(
+            acts(&["/d/a"]),
+            [Act::Leave, Act::Make, Act::Make, Act::Leave]
+        );
     }
 }

@@ -34,7 +34,11 @@ pub(super) struct Source {
 impl Source {
     /// Returns the layer's blob, which `input` gives.
     pub(super) fn blob<'b>(&'b self, input: Box<dyn Read + Send + 'b>) -> LayerBlob<'b> {
-        LayerBlob { input, path: &self.path, digest: self.blob.digest }
+        LayerBlob {
+            input,
+            path: &self.path,
+            digest: self.blob.digest,
+        }
     }
 }
 
@@ -49,45 +53,76 @@ pub(super) enum Reading {
 /// The layers that have a content which is to be written; those in parts come last, each in its order.
 pub(super) fn sources(store: &Store, recorded: &Recorded, plan: &Plan) -> Result<Vec<Source>> {
     let is_wanted = |at: usize, entry: &Entry| plan.acts[at] == Act::Make && entry.size_bytes() > 0;
-    let mut wanted: Vec<HashMap<EntryPath, Vec<usize>>> = vec![HashMap::new(); recorded.layers.len()];
+    let mut wanted: Vec<HashMap<EntryPath, Vec<usize>>> =
+        vec![HashMap::new(); recorded.layers.len()];
     let mut groups: Vec<HashMap<Group, EntryPath>> = vec![HashMap::new(); recorded.layers.len()];
     for (place, content) in content_places(&recorded.tree, &recorded.items, is_wanted) {
         if let Some(group) = content.group {
-            groups[content.layer].entry(group).or_insert_with(|| content.name.clone());
+            groups[content.layer]
+                .entry(group)
+                .or_insert_with(|| content.name.clone());
         }
-        wanted[content.layer].entry(content.name).or_default().push(place);
+        wanted[content.layer]
+            .entry(content.name)
+            .or_default()
+            .push(place);
     }
     let size = |at: usize| recorded.tree.entries()[at].size_bytes();
     let (mut whole, mut in_parts) = (Vec::new(), Vec::new());
-    let layers = recorded.layers.iter().zip(&recorded.items).zip(wanted.into_iter().zip(groups));
-    for ((layer, items), (mut wanted, groups)) in layers.filter(|(_, (wanted, _))| !wanted.is_empty()) {
+    let layers = recorded
+        .layers
+        .iter()
+        .zip(&recorded.items)
+        .zip(wanted.into_iter().zip(groups));
+    for ((layer, items), (mut wanted, groups)) in
+        layers.filter(|(_, (wanted, _))| !wanted.is_empty())
+    {
         let kept = store.blobs_of(layer.layer.id)?;
         let sound = [&layer.blob].into_iter().chain(&kept);
-        let blob = sound.clone().find(|blob| store.has_blob(&blob.digest, blob.size_bytes));
+        let blob = sound
+            .clone()
+            .find(|blob| store.has_blob(&blob.digest, blob.size_bytes));
         let blob = blob.unwrap_or(&layer.blob).clone(); // its absence is the error
         let file = store.open_blob(&blob.digest, blob.size_bytes)?;
         let path = store.blob_path(&blob.digest);
         let is_ours =
-            Policy::from_canonical(&store.policy(&store.policy_of_layer(layer.layer.id)?)?).is_some();
+            Policy::from_canonical(&store.policy(&store.policy_of_layer(layer.layer.id)?)?)
+                .is_some();
         if is_ours && Codec::of_media_type(&blob.media_type) == Some(Codec::Zstd) {
             let (places, tar_bytes) = places(items, |name| wanted.contains_key(name))?;
             let is_as_ours = tar_bytes == layer.layer.tar_bytes && places.len() == wanted.len();
             if is_as_ours && let Some(frames) = Frames::open(&file, &path, tar_bytes)? {
                 let frames = Arc::new(frames);
-                in_parts.extend(parts(&places).map(|places| Source {
-                    blob: blob.clone(),
-                    path: path.clone(),
-                    reading: Reading::Places(Arc::clone(&frames), places.to_vec()),
-                    wanted: places.iter().filter_map(|place| wanted.remove_entry(&place.name)).collect(),
-                    aliases: HashMap::new(),
-                    bytes: places.iter().map(|place| place.size_bytes).sum(),
+                in_parts.extend(parts(&places).map(|places| {
+                    Source {
+                        blob: blob.clone(),
+                        path: path.clone(),
+                        reading: Reading::Places(Arc::clone(&frames), places.to_vec()),
+                        wanted: places
+                            .iter()
+                            .filter_map(|place| wanted.remove_entry(&place.name))
+                            .collect(),
+                        aliases: HashMap::new(),
+                        bytes: places.iter().map(|place| place.size_bytes).sum(),
+                    }
                 }));
                 continue;
             }
         }
         let bytes = wanted.values().map(|places| size(places[0])).sum();
-        let aliases = if is_ours { HashMap::new() } else { aliases(items, &groups) };
-        whole.push(Source { blob, path, reading: Reading::Whole(file), wanted, aliases, bytes });
+        let aliases = if is_ours {
+            HashMap::new()
+        } else {
+            aliases(items, &groups)
+        };
+        whole.push(Source {
+            blob,
+            path,
+            reading: Reading::Whole(file),
+            wanted,
+            aliases,
+            bytes,
+        });
     }
     whole.sort_by_key(|source| std::cmp::Reverse(source.bytes));
     whole.extend(in_parts);

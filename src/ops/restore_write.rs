@@ -48,8 +48,10 @@ pub(super) struct Work<'a> {
 
 impl Done {
     fn take(&mut self, names: &[usize], made: Made) {
-        self.lacks.extend(made.lacks.into_iter().map(|lack| (names[0], lack)));
-        self.made.extend(names.iter().map(|at| (*at, made.stat.clone())));
+        self.lacks
+            .extend(made.lacks.into_iter().map(|lack| (names[0], lack)));
+        self.made
+            .extend(names.iter().map(|at| (*at, made.stat.clone())));
     }
 
     fn add(&mut self, other: Self) {
@@ -117,7 +119,12 @@ impl Work<'_> {
     }
 
     /// Makes all that is no directory.
-    fn fill(&self, sources: Vec<Source>, threads: NonZeroUsize, monitor: &dyn Monitor) -> Result<Done> {
+    fn fill(
+        &self,
+        sources: Vec<Source>,
+        threads: NonZeroUsize,
+        monitor: &dyn Monitor,
+    ) -> Result<Done> {
         let next = AtomicUsize::new(0);
         let failed = AtomicBool::new(false);
         let work = || -> Result<Done> {
@@ -130,7 +137,9 @@ impl Work<'_> {
                 }
                 let did = match task.checked_sub(1).map(|at| sources.get(at)) {
                     None => self.make_empty(&mut done),
-                    Some(Some(source)) => self.unpack(source, &mut decompressor, &mut done, &failed, monitor),
+                    Some(Some(source)) => {
+                        self.unpack(source, &mut decompressor, &mut done, &failed, monitor)
+                    }
                     Some(None) => return Ok(done),
                 };
                 did.inspect_err(|_| failed.store(true, Ordering::Relaxed))?;
@@ -170,7 +179,9 @@ impl Work<'_> {
             let made = match names[0].kind {
                 Kind::File { .. } => {
                     let new = writer.create(names[0])?;
-                    new.map(|new| writer.finish(new, &names)).transpose()?.flatten()
+                    new.map(|new| writer.finish(new, &names))
+                        .transpose()?
+                        .flatten()
                 }
                 _ => writer.make_node(&names)?,
             };
@@ -209,15 +220,20 @@ impl Work<'_> {
             failed,
             monitor,
         }); // closures look at it in turns
-        let wants = |path: &EntryPath, size_bytes: u64| filling.borrow().wanted(path, size_bytes).is_some();
+        let wants =
+            |path: &EntryPath, size_bytes: u64| filling.borrow().wanted(path, size_bytes).is_some();
         let take = |path: &EntryPath, size_bytes: u64, content: &mut dyn Read| {
             filling.borrow_mut().take(path, size_bytes, content)
         };
         match &source.reading {
             Reading::Whole(file) => read_files(source.blob(Box::new(file)), wants, take)?,
-            Reading::Places(frames, places) => frames.read(places, decompressor, |place, content| {
-                filling.borrow_mut().take(&place.name, place.size_bytes, content)
-            })?,
+            Reading::Places(frames, places) => {
+                frames.read(places, decompressor, |place, content| {
+                    filling
+                        .borrow_mut()
+                        .take(&place.name, place.size_bytes, content)
+                })?
+            }
         }
         filling.into_inner().finish()
     }
@@ -231,7 +247,9 @@ impl Work<'_> {
                     let is_recorded = |name: &[u8]| !self.profile.is_cache_xattr(name);
                     done.take(&[at], writer.adjust(entry, is_recorded)?);
                 }
-                Act::Make if entry.is_directory() => done.take(&[at], writer.finish_directory(entry)?),
+                Act::Make if entry.is_directory() => {
+                    done.take(&[at], writer.finish_directory(entry)?)
+                }
                 Act::Date => done.made.push((at, writer.date(entry)?)),
                 Act::Make | Act::Leave => {}
             }
@@ -281,7 +299,13 @@ impl<'w> Filling<'w> {
         let places: Vec<usize> = self.left[name].iter().copied().filter(is_made).collect();
         if let Some(first) = places.first() {
             let names: Vec<&Entry> = places.iter().map(|at| work.entry(*at)).collect();
-            match make_file(&mut self.writer, &names, content, &mut self.buffer, self.source)? {
+            match make_file(
+                &mut self.writer,
+                &names,
+                content,
+                &mut self.buffer,
+                self.source,
+            )? {
                 Filled::Unlike => {
                     self.unlike = Some(name.clone());
                     return Ok(());
@@ -294,7 +318,8 @@ impl<'w> Filling<'w> {
                 }
             }
         }
-        self.monitor.advance(work.entry(self.left[name][0]).size_bytes());
+        self.monitor
+            .advance(work.entry(self.left[name][0]).size_bytes());
         self.left.remove(name);
         Ok(())
     }
@@ -306,16 +331,20 @@ impl<'w> Filling<'w> {
         }
         let source = self.source;
         let file = File::open(&source.path).map_err(Error::io("open", &source.path))?;
-        let sizes: HashSet<u64> =
-            self.left.values().map(|places| self.work.entry(places[0]).size_bytes()).collect();
+        let sizes: HashSet<u64> = self
+            .left
+            .values()
+            .map(|places| self.work.entry(places[0]).size_bytes())
+            .collect();
         read_by_hash(
             source.blob(Box::new(file)),
             |size_bytes| sizes.contains(&size_bytes),
             |held| {
                 let is_held = |places: &[usize]| match self.work.entry(places[0]).kind {
-                    Kind::File { size_bytes, content } => {
-                        size_bytes == held.size_bytes && content == held.hash
-                    }
+                    Kind::File {
+                        size_bytes,
+                        content,
+                    } => size_bytes == held.size_bytes && content == held.hash,
                     _ => false,
                 };
                 let alike = self.left.iter().filter(|(_, places)| is_held(places));
@@ -331,7 +360,10 @@ impl<'w> Filling<'w> {
         let what = match self.unlike.filter(|name| self.left.contains_key(name)) {
             Some(name) => format!("the content of {name} is not what was recorded"),
             None => {
-                format!("it does not hold {}", self.left.keys().min().copied().cloned().unwrap_or_default())
+                format!(
+                    "it does not hold {}",
+                    self.left.keys().min().copied().cloned().unwrap_or_default()
+                )
             }
         };
         Err(Error::damaged(&source.path, what))
@@ -364,8 +396,14 @@ fn make_file(
         return Ok(Filled::Unlike);
     }
     // What is written at once is made in its place: there is but a moment in which it is cut.
-    let new = if is_whole { writer.create(entry)? } else { writer.create_unnamed(entry)? };
-    let Some(mut new) = new else { return Ok(Filled::Unfit) };
+    let new = if is_whole {
+        writer.create(entry)?
+    } else {
+        writer.create_unnamed(entry)?
+    };
+    let Some(mut new) = new else {
+        return Ok(Filled::Unfit);
+    };
     let mut is_like = true;
     let mut copy = |new: &mut NewFile| -> Result<bool> {
         while filled > 0 {
@@ -382,10 +420,16 @@ fn make_file(
         Ok(is_like)
     };
     match copy(&mut new) {
-        Ok(true) => Ok(writer.finish(new, names)?.map_or(Filled::Unfit, Filled::Made)),
+        Ok(true) => Ok(writer
+            .finish(new, names)?
+            .map_or(Filled::Unfit, Filled::Made)),
         Ok(false) => {
             writer.discard(&new, entry)?;
-            Ok(if is_like { Filled::Unfit } else { Filled::Unlike })
+            Ok(if is_like {
+                Filled::Unfit
+            } else {
+                Filled::Unlike
+            })
         }
         Err(error) => writer.discard(&new, entry).and(Err(error)),
     }

@@ -97,13 +97,19 @@ impl Side {
         snapshot: Snapshot,
         lists: &mut FileLists,
     ) -> Result<Self> {
-        let packages = snapshot.package_set_id.map(|set| store.installed(set, lists)).transpose()?;
+        let packages = snapshot
+            .package_set_id
+            .map(|set| store.installed(set, lists))
+            .transpose()?;
         let layers = store.layers(snapshot.id)?;
         Ok(Self {
             source: source.clone(),
             layers: layers.iter().map(SideLayer::from).collect(),
             tree: Tree::default(),
-            packages: packages.map(|all| SidePackages { manager: Manager::Rpm, all }),
+            packages: packages.map(|all| SidePackages {
+                manager: Manager::Rpm,
+                all,
+            }),
             policy: Policy::from_canonical(&store.policy(&snapshot.policy_key)?),
             snapshot: Some(snapshot),
             access: Access::Store(layers),
@@ -119,7 +125,15 @@ impl Side {
         policy: Option<Policy>,
     ) -> Self {
         let (source, access) = (source.clone(), Access::Root(root));
-        Self { source, snapshot: None, layers: Vec::new(), tree, packages, policy, access }
+        Self {
+            source,
+            snapshot: None,
+            layers: Vec::new(),
+            tree,
+            packages,
+            policy,
+            access,
+        }
     }
 
     pub(super) fn layer_ids(&self) -> Vec<i64> {
@@ -131,12 +145,19 @@ impl Side {
 
     /// Tells whether it is known whose its files are.
     pub fn has_owners(&self) -> bool {
-        let all = self.packages.as_ref().map(|packages| packages.all.as_slice()).unwrap_or_default();
+        let all = self
+            .packages
+            .as_ref()
+            .map(|packages| packages.all.as_slice())
+            .unwrap_or_default();
         all.iter().any(|installed| installed.files.is_some())
     }
 
     pub(super) fn installed(&self) -> &[Installed] {
-        self.packages.as_ref().map(|packages| packages.all.as_slice()).unwrap_or_default()
+        self.packages
+            .as_ref()
+            .map(|packages| packages.all.as_slice())
+            .unwrap_or_default()
     }
 
     pub(super) fn times(&self) -> Times {

@@ -45,8 +45,13 @@ pub(super) fn open_sides(
     threads: NonZeroUsize,
     phases: &Phases,
 ) -> Result<[Side; 2]> {
-    let mut opening =
-        Opening { store: open_store(store_path)?, store_path, lists: FileLists::default(), threads, phases };
+    let mut opening = Opening {
+        store: open_store(store_path)?,
+        store_path,
+        lists: FileLists::default(),
+        threads,
+        phases,
+    };
     let meant = sources.map(|source| opening.meant(source));
     let sources = meant.each_ref();
     let snapshots = [opening.snapshot(sources[0])?, opening.snapshot(sources[1])?];
@@ -90,41 +95,61 @@ struct Opening<'a> {
 
 impl Opening<'_> {
     fn store(&self) -> Result<&Store> {
-        self.store.as_ref().ok_or_else(|| Error::NoStore(self.store_path.to_owned()))
+        self.store
+            .as_ref()
+            .ok_or_else(|| Error::NoStore(self.store_path.to_owned()))
     }
 
     /// What a source means: a name of no series is that of a directory, if there is one.
     fn meant(&self, source: &Source) -> Source {
-        let Source::Snapshot(SnapshotRef::Latest { series, stage: None, back: 0 }) = source else {
+        let Source::Snapshot(SnapshotRef::Latest {
+            series,
+            stage: None,
+            back: 0,
+        }) = source
+        else {
             return source.clone();
         };
         let is_series = || {
             let of = |store: &Store| store.snapshots(Some(series));
-            self.store.as_ref().is_some_and(|store| !matches!(of(store), Err(Error::UnknownSeries { .. })))
+            self.store
+                .as_ref()
+                .is_some_and(|store| !matches!(of(store), Err(Error::UnknownSeries { .. })))
         };
         if !Path::new(series).is_dir() || is_series() {
             return source.clone();
         }
         let directory = Source::Directory(series.into());
         let store = show(self.store_path);
-        self.phases.monitor.note(&format!("no snapshot {series} in {store}: {directory} is compared"));
+        self.phases.monitor.note(&format!(
+            "no snapshot {series} in {store}: {directory} is compared"
+        ));
         directory
     }
 
     /// A snapshot without its tree; `None` where the source is none.
     fn snapshot(&mut self, source: &Source) -> Result<Option<Side>> {
-        let Source::Snapshot(reference) = source else { return Ok(None) };
-        let store = self.store.as_ref().ok_or_else(|| Error::NoStore(self.store_path.to_owned()))?;
+        let Source::Snapshot(reference) = source else {
+            return Ok(None);
+        };
+        let store = self
+            .store
+            .as_ref()
+            .ok_or_else(|| Error::NoStore(self.store_path.to_owned()))?;
         let snapshot = store.find(reference)?;
         Side::of_snapshot(store, source, snapshot, &mut self.lists).map(Some)
     }
 
     fn tree(&self, side: &Side) -> Result<Tree> {
-        self.phases.run(Phase::Compare, None, || tree_of(self.store()?, &side.layer_ids()))
+        self.phases.run(Phase::Compare, None, || {
+            tree_of(self.store()?, &side.layer_ids())
+        })
     }
 
     fn trees(&self, a: &[i64], b: &[i64]) -> Result<(Tree, Tree)> {
-        self.phases.run(Phase::Compare, None, || trees_of(self.store()?, a, b, self.threads))
+        self.phases.run(Phase::Compare, None, || {
+            trees_of(self.store()?, a, b, self.threads)
+        })
     }
 
     /// A snapshot, which has no tree yet, and a directory or an image beside it.
@@ -134,7 +159,8 @@ impl Opening<'_> {
             let other = self.other(source, Some(&snapshot))?;
             return Ok((snapshot, other));
         };
-        let (root, spool, live) = self.look(path, Some(&snapshot), |id| self.recorded(id, &snapshot))?;
+        let (root, spool, live) =
+            self.look(path, Some(&snapshot), |id| self.recorded(id, &snapshot))?;
         let other = match live {
             Live::Observed(seen) => {
                 snapshot.tree = self.tree(&snapshot)?;
@@ -152,25 +178,46 @@ impl Opening<'_> {
 
     /// The snapshot with this number, where a directory with its tree can be compared with `counterpart` as if it were that.
     fn recorded(&self, id: i64, counterpart: &Side) -> Result<Option<Snapshot>> {
-        let alike = counterpart.snapshot.as_ref().map(|other| (other.policy_key, other.stage.as_str()));
+        let alike = counterpart
+            .snapshot
+            .as_ref()
+            .map(|other| (other.policy_key, other.stage.as_str()));
         let found = self.store()?.snapshot(id)?;
         // Without packages of rpm, there may be others.
-        Ok(found.filter(|it| alike == Some((it.policy_key, &it.stage)) && it.package_set_id.is_some()))
+        Ok(found
+            .filter(|it| alike == Some((it.policy_key, &it.stage)) && it.package_set_id.is_some()))
     }
 
     /// The layers of a snapshot, and its packages.
     fn known(&mut self, snapshot: Snapshot) -> Result<(Vec<i64>, Option<SidePackages>)> {
-        let store = self.store.as_ref().ok_or_else(|| Error::NoStore(self.store_path.to_owned()))?;
-        let layers = store.layers(snapshot.id)?.iter().map(|layer| layer.layer.id).collect();
-        let all = snapshot.package_set_id.map(|set| store.installed(set, &mut self.lists)).transpose()?;
-        Ok((layers, all.map(|all| SidePackages { manager: Manager::Rpm, all })))
+        let store = self
+            .store
+            .as_ref()
+            .ok_or_else(|| Error::NoStore(self.store_path.to_owned()))?;
+        let layers = store
+            .layers(snapshot.id)?
+            .iter()
+            .map(|layer| layer.layer.id)
+            .collect();
+        let all = snapshot
+            .package_set_id
+            .map(|set| store.installed(set, &mut self.lists))
+            .transpose()?;
+        Ok((
+            layers,
+            all.map(|all| SidePackages {
+                manager: Manager::Rpm,
+                all,
+            }),
+        ))
     }
 
     /// A directory or an image.
     fn other(&self, source: &Source, counterpart: Option<&Side>) -> Result<Side> {
         match source {
             Source::Directory(path) => {
-                let (root, spool, live) = self.look::<Infallible>(path, counterpart, |_| Ok(None))?;
+                let (root, spool, live) =
+                    self.look::<Infallible>(path, counterpart, |_| Ok(None))?;
                 match live {
                     Live::Observed(seen) => self.dressed(source, root, &seen, &spool, counterpart),
                     Live::Recorded(never) => match never {},
@@ -195,7 +242,15 @@ impl Opening<'_> {
         let rules = policy.cloned().unwrap_or_else(Policy::plain).rules(stage)?;
         let mut spool = Spool::new()?;
         let store = open_store(self.store_path)?; // another, since reading stamps takes it for itself
-        let live = look(&root, store, &rules, self.threads, &mut spool, self.phases, recorded)?;
+        let live = look(
+            &root,
+            store,
+            &rules,
+            self.threads,
+            &mut spool,
+            self.phases,
+            recorded,
+        )?;
         Ok((root, spool, live))
     }
 
@@ -211,10 +266,26 @@ impl Opening<'_> {
         let dressed_as = policy.cloned().unwrap_or_else(Policy::plain);
         let seen: Vec<Seen> = observed.seen().collect();
         let packages = self.packages(spool, seen.as_slice(), root.path())?;
-        let installed = packages.as_ref().map(|packages| packages.all.as_slice()).unwrap_or_default();
+        let installed = packages
+            .as_ref()
+            .map(|packages| packages.all.as_slice())
+            .unwrap_or_default();
         let other = counterpart.map(|side| &side.tree);
-        let tree = dress(&seen, &dressed_as, &dressed_as.rules(stage)?, installed, spool, other)?;
-        Ok(Side::of_directory(source, root, tree, packages, policy.cloned()))
+        let tree = dress(
+            &seen,
+            &dressed_as,
+            &dressed_as.rules(stage)?,
+            installed,
+            spool,
+            other,
+        )?;
+        Ok(Side::of_directory(
+            source,
+            root,
+            tree,
+            packages,
+            policy.cloned(),
+        ))
     }
 
     fn image(
@@ -226,7 +297,9 @@ impl Opening<'_> {
     ) -> Result<Side> {
         let (policy, stage) = manner(counterpart);
         let (image, passed_over) = opened.image(reference)?;
-        passed_over.iter().for_each(|what| self.phases.monitor.note(&format!("{source}: {what}")));
+        passed_over
+            .iter()
+            .for_each(|what| self.phases.monitor.note(&format!("{source}: {what}")));
         let mut spool = Spool::new()?;
         let total = image.blobs_bytes();
         let advance = |bytes| self.phases.monitor.advance(bytes);
@@ -234,7 +307,10 @@ impl Opening<'_> {
             read_image(&opened, &image, self.store.as_ref(), &mut spool, &advance)
         })?;
         let packages = self.packages(&spool, entries.as_slice(), opened.path())?;
-        let installed = packages.as_ref().map(|packages| packages.all.as_slice()).unwrap_or_default();
+        let installed = packages
+            .as_ref()
+            .map(|packages| packages.all.as_slice())
+            .unwrap_or_default();
         let tree = match policy {
             None => Tree::new(entries),
             Some(policy) => {
@@ -261,12 +337,16 @@ impl Opening<'_> {
         tree: &(impl super::spool::Lookup + ?Sized),
         shown: &Path,
     ) -> Result<Option<SidePackages>> {
-        self.phases.run(Phase::Packages, None, || spool.packages(tree, shown, self.phases.monitor))
+        self.phases.run(Phase::Packages, None, || {
+            spool.packages(tree, shown, self.phases.monitor)
+        })
     }
 
     /// A snapshot of a root without an rpm database may have one of another kind, which its layers hold.
     fn with_packages(&self, mut side: Side) -> Result<Side> {
-        let (Access::Store(layers), None) = (&side.access, &side.packages) else { return Ok(side) };
+        let (Access::Store(layers), None) = (&side.access, &side.packages) else {
+            return Ok(side);
+        };
         let is_database = |entry: &Entry| match entry.kind {
             Kind::File { size_bytes, .. } => {
                 is_wanted(&entry.path, size_bytes) && !super::spool::is_user_file(&entry.path)
@@ -282,7 +362,11 @@ impl Opening<'_> {
             let path = store.blob_path(&layer.blob.digest);
             let open = || -> Result<Blob> {
                 let input = store.open_blob(&layer.blob.digest, layer.blob.size_bytes)?;
-                Ok(Blob { input: Box::new(input), path: &path, digest: layer.blob.digest })
+                Ok(Blob {
+                    input: Box::new(input),
+                    path: &path,
+                    digest: layer.blob.digest,
+                })
             };
             read_files(open()?, is_wanted, |at, size, content| {
                 if let Some(mut out) = spool.keep(at, size)? {
@@ -301,7 +385,11 @@ impl Opening<'_> {
 /// The policy and the stage as which a side is seen beside `counterpart`, if that is a snapshot.
 fn manner(counterpart: Option<&Side>) -> (Option<&Policy>, &str) {
     match counterpart {
-        Some(Side { snapshot: Some(snapshot), policy, .. }) => (policy.as_ref(), &snapshot.stage),
+        Some(Side {
+            snapshot: Some(snapshot),
+            policy,
+            ..
+        }) => (policy.as_ref(), &snapshot.stage),
         _ => (None, ""),
     }
 }

@@ -22,7 +22,9 @@ use crate::model::plan::{Below, Limits, Plan, Planned};
 use crate::model::policy::{MtimeRule, Policy, Profile, Rules};
 use crate::model::tree::Tree;
 use crate::model::unread::Expected;
-use crate::store::{InUse, LayerUse, NewSnapshot, PackagesOf, Scratch, Snapshot, StampState, Store};
+use crate::store::{
+    InUse, LayerUse, NewSnapshot, PackagesOf, Scratch, Snapshot, StampState, Store,
+};
 use std::num::NonZeroUsize;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -105,13 +107,21 @@ pub struct Outcome {
 
 /// Records `root` in the store at `store_path`, which is made where it is missing. Nothing is recorded where any of it
 /// fails.
-pub fn snapshot(store_path: &Path, root: &Path, options: &Options, monitor: &dyn Monitor) -> Result<Outcome> {
+pub fn snapshot(
+    store_path: &Path,
+    root: &Path,
+    options: &Options,
+    monitor: &dyn Monitor,
+) -> Result<Outcome> {
     check_names(options)?;
     let root = Root::open(root)?;
     let series = series_of(&root, options)?;
     let policy = policy(&root, options);
     refuse_store_inside(store_path, &root, &policy)?;
-    let options = &Options { threads: options.threads.min(MOST_THREADS), ..options.clone() };
+    let options = &Options {
+        threads: options.threads.min(MOST_THREADS),
+        ..options.clone()
+    };
     let mut store = Store::open_or_create(store_path)?;
     for finding in store.findings() {
         monitor.note(&format!("{finding}; it is made anew"));
@@ -121,7 +131,10 @@ pub fn snapshot(store_path: &Path, root: &Path, options: &Options, monitor: &dyn
     let mut may_plan_part = true;
     let (id, paths_planned) = loop {
         // What is read late must be as it was when it was found. In a root that does not hold still, less time may pass.
-        let how = How { may_read_late: attempt == 1, may_plan_part };
+        let how = How {
+            may_read_late: attempt == 1,
+            may_plan_part,
+        };
         match try_snapshot(&mut store, &root, &series, options, &policy, &phases, how) {
             Err(Error::Changed(path)) => {
                 // Its stamp may have said what is not so, and would say it again.
@@ -146,7 +159,10 @@ pub fn snapshot(store_path: &Path, root: &Path, options: &Options, monitor: &dyn
     let snapshot = store.find(&SnapshotRef::Id(id))?;
     Ok(Outcome {
         layers: store.layers(id)?,
-        packages: snapshot.package_set_id.map(|set| store.packages_len(set)).transpose()?,
+        packages: snapshot
+            .package_set_id
+            .map(|set| store.packages_len(set))
+            .transpose()?,
         snapshot,
         files_read: cost.files,
         bytes_read: cost.bytes,
@@ -165,7 +181,9 @@ pub(super) fn refuse_store_inside(store_path: &Path, root: &Root, policy: &Polic
     let rules = policy.rules(BOOTSTRAP)?;
     let absolute = std::path::absolute(store_path).map_err(Error::io("find", store_path))?;
     let resolved = std::fs::canonicalize(&absolute).unwrap_or(absolute);
-    let Ok(inside) = resolved.strip_prefix(root.path()) else { return Ok(()) };
+    let Ok(inside) = resolved.strip_prefix(root.path()) else {
+        return Ok(());
+    };
     let mut path = entry_path(inside);
     while let Some(at) = path.filter(|at| !at.is_root()) {
         path = at.parent();
@@ -173,12 +191,21 @@ pub(super) fn refuse_store_inside(store_path: &Path, root: &Root, policy: &Polic
             return Ok(());
         }
     }
-    Err(Error::StoreInside { store: resolved, root: root.path().to_owned() })
+    Err(Error::StoreInside {
+        store: resolved,
+        root: root.path().to_owned(),
+    })
 }
 
 fn policy(root: &Root, options: &Options) -> Policy {
     let is_mock = || packages::has_database(root);
-    let profile = options.profile.unwrap_or_else(|| if is_mock() { Profile::Mock } else { Profile::Plain });
+    let profile = options.profile.unwrap_or_else(|| {
+        if is_mock() {
+            Profile::Mock
+        } else {
+            Profile::Plain
+        }
+    });
     let defaults = match profile {
         Profile::Mock => Policy::mock(),
         Profile::Plain => Policy::plain(),
@@ -224,20 +251,41 @@ fn try_snapshot(
         && let Some((known, layers)) = same_snapshot(store, id, &place, &ground, policy)?
     {
         let made = std::thread::scope(|scope| {
-            let synced = looked.wants_sync().then(|| scope.spawn(|| sync_if_quick(root)));
+            let synced = looked
+                .wants_sync()
+                .then(|| scope.spawn(|| sync_if_quick(root)));
             let made = Composer::new(store, root, options, policy, phases).reuse(&known, &layers);
-            let synced = synced
-                .is_some_and(|synced| synced.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+            let synced = synced.is_some_and(|synced| {
+                synced
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            });
             stamps.synced_until = synced.then(|| looked.scan_start());
             made
         })?;
-        let packages = known.package_set_id.map_or(PackagesOf::Unknown, PackagesOf::Set);
+        let packages = known
+            .package_set_id
+            .map_or(PackagesOf::Unknown, PackagesOf::Set);
         let sockets = looked.sockets();
-        let totals = Totals { entries: known.entries, content_bytes: known.content_bytes };
-        let recording = Recording { place: &place, ground: &ground, policy, root, stamps, sockets };
+        let totals = Totals {
+            entries: known.entries,
+            content_bytes: known.content_bytes,
+        };
+        let recording = Recording {
+            place: &place,
+            ground: &ground,
+            policy,
+            root,
+            stamps,
+            sockets,
+        };
         free_aside(looked);
         let id = Some(record(store, &recording, packages, totals, &made, phases)?);
-        return Ok(Tried { id, cost: Cost::default(), paths_planned: 0 });
+        return Ok(Tried {
+            id,
+            cost: Cost::default(),
+            paths_planned: 0,
+        });
     }
     let part = match how.may_plan_part {
         true => phases.run(Phase::Plan, None, || {
@@ -249,30 +297,67 @@ fn try_snapshot(
         Some((part, below)) => (Some(part), Some(below)),
         None => (None, looked.loaded.take()),
     };
-    let (mut observed, understood, mut stamps, mut below) = std::thread::scope(|scope| -> Result<_> {
-        let mut below = Loading::begin(scope, loaded, store.path(), &ground, options.threads);
-        let places = part.as_ref().map(|part| part.places.as_slice());
-        let late = match how.may_read_late {
-            true => phases.run(Phase::Plan, None, || {
-                let expected = Expected { policy, rules, scan_start: looked.scan_start() };
-                let last = last_of(store, &place, policy)?;
-                late::choose(store, &looked, places, &expected, &ground, &mut below, last.as_ref())
-            })?,
-            false => Vec::new(),
-        };
-        let observed = looked.read(root, places.map(<[_]>::to_vec), &late, options.threads, phases)?;
-        let scratch = store.scratch()?;
-        // What was read is stamped at once, so that a run that fails later has not read in vain.
-        let (stamps, understood) = std::thread::scope(|scope| {
-            let stamped =
-                scope.spawn(|| store.update_stamps(root.path(), observed.stamps, observed.changes()));
-            let understood = understand(&observed, root, policy, rules, options.threads, &scratch, phases);
-            (stamped.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), understood)
-        });
-        let stamps = stamps?;
-        Ok((observed, understood?, stamps, below.finish(store, &ground)?))
-    })?;
-    let Understood { installed, user, mut sides } = understood;
+    let (mut observed, understood, mut stamps, mut below) =
+        std::thread::scope(|scope| -> Result<_> {
+            let mut below = Loading::begin(scope, loaded, store.path(), &ground, options.threads);
+            let places = part.as_ref().map(|part| part.places.as_slice());
+            let late = match how.may_read_late {
+                true => phases.run(Phase::Plan, None, || {
+                    let expected = Expected {
+                        policy,
+                        rules,
+                        scan_start: looked.scan_start(),
+                    };
+                    let last = last_of(store, &place, policy)?;
+                    late::choose(
+                        store,
+                        &looked,
+                        places,
+                        &expected,
+                        &ground,
+                        &mut below,
+                        last.as_ref(),
+                    )
+                })?,
+                false => Vec::new(),
+            };
+            let observed = looked.read(
+                root,
+                places.map(<[_]>::to_vec),
+                &late,
+                options.threads,
+                phases,
+            )?;
+            let scratch = store.scratch()?;
+            // What was read is stamped at once, so that a run that fails later has not read in vain.
+            let (stamps, understood) = std::thread::scope(|scope| {
+                let stamped = scope.spawn(|| {
+                    store.update_stamps(root.path(), observed.stamps, observed.changes())
+                });
+                let understood = understand(
+                    &observed,
+                    root,
+                    policy,
+                    rules,
+                    options.threads,
+                    &scratch,
+                    phases,
+                );
+                (
+                    stamped
+                        .join()
+                        .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+                    understood,
+                )
+            });
+            let stamps = stamps?;
+            Ok((observed, understood?, stamps, below.finish(store, &ground)?))
+        })?;
+    let Understood {
+        installed,
+        user,
+        mut sides,
+    } = understood;
     let (mut cost, paths_planned) = (observed.cost, observed.seen().len() as u64);
     observed.forget_facts();
     if let Some(before) = tree_before(store, &ground, &place, &below, policy, &sides)? {
@@ -291,7 +376,13 @@ fn try_snapshot(
         }
         None => Some(Plan::new(&sides.stable, &below, &options.limits)),
     });
-    let Some(plan) = plan else { return Ok(Tried { id: None, cost, paths_planned }) };
+    let Some(plan) = plan else {
+        return Ok(Tried {
+            id: None,
+            cost,
+            paths_planned,
+        });
+    };
     let mut packed = Vec::new();
     let late = observed.late();
     if !late.files.is_empty() {
@@ -305,7 +396,9 @@ fn try_snapshot(
         stamps = std::thread::scope(|scope| {
             let stamped = scope.spawn(|| store.update_stamps(root.path(), stamps, late.stamps()));
             sides.learn(late.facts(), policy.profile);
-            stamped.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            stamped
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })?;
     }
     let planned = plan.layers(&sides);
@@ -320,16 +413,30 @@ fn try_snapshot(
     };
     let totals = match &part {
         Some(part) => part.totals(&sides),
-        None => Totals::of(sides.stable.entries().iter(), sides.volatile.entries().iter()),
+        None => Totals::of(
+            sides.stable.entries().iter(),
+            sides.volatile.entries().iter(),
+        ),
     };
     stamps.dead_bytes = observed.is_known_whole().then(|| plan.dead_bytes());
     let sockets = observed.sockets;
-    let recording = Recording { place: &place, ground: &ground, policy, root, stamps, sockets };
+    let recording = Recording {
+        place: &place,
+        ground: &ground,
+        policy,
+        root,
+        stamps,
+        sockets,
+    };
     let id = record(store, &recording, packages, totals, &made, phases)?;
     drop(made);
     drop((planned, late));
     free_aside((observed, sides, below));
-    Ok(Tried { id: Some(id), cost, paths_planned })
+    Ok(Tried {
+        id: Some(id),
+        cost,
+        paths_planned,
+    })
 }
 
 /// What a root means under a policy.
@@ -356,10 +463,19 @@ fn understand(
     let user = build_user(root, observed, policy)?;
     let sides = phases.run(Phase::Plan, None, || {
         let home = user.as_ref().and_then(|user| user.home.as_ref());
-        let context = Context { policy, rules, home, vouched: &installed.vouched };
+        let context = Context {
+            policy,
+            rules,
+            home,
+            vouched: &installed.vouched,
+        };
         normalise(observed.seen(), &context).map_err(|error| below_root(error, root))
     })?;
-    Ok(Understood { installed, user, sides })
+    Ok(Understood {
+        installed,
+        user,
+        sides,
+    })
 }
 
 /// The tree that was there before, where something is mounted now: of the stage before, or for a first stage of the
@@ -377,11 +493,20 @@ fn tree_before(
     }
     let mut overlay = Overlay::new();
     if ground.parent_id().is_some() {
-        below.inherited.iter().for_each(|layer| overlay.lay(layer.items.iter().cloned()));
+        below
+            .inherited
+            .iter()
+            .for_each(|layer| overlay.lay(layer.items.iter().cloned()));
         return Ok(Some(overlay.into_tree()));
     }
-    let Some(last) = last_of(store, place, policy)? else { return Ok(None) };
-    for layer in store.layers(last.id)?.iter().filter(|layer| layer.role != Role::State) {
+    let Some(last) = last_of(store, place, policy)? else {
+        return Ok(None);
+    };
+    for layer in store
+        .layers(last.id)?
+        .iter()
+        .filter(|layer| layer.role != Role::State)
+    {
         store.lay(layer.layer.id, &mut overlay)?;
     }
     Ok(Some(overlay.into_tree()))
@@ -395,12 +520,18 @@ fn last_of(store: &Store, place: &Place, policy: &Policy) -> Result<Option<Snaps
 
 /// Tells whether a layer of the plan holds the content of a file that a mount hides.
 fn packs_hidden(planned: &[Planned], mounts: &[EntryPath]) -> bool {
-    let is_hidden = |path: &EntryPath| mounts.iter().any(|mount| path == mount || path.is_beneath(mount));
+    let is_hidden = |path: &EntryPath| {
+        mounts
+            .iter()
+            .any(|mount| path == mount || path.is_beneath(mount))
+    };
     let contents = planned.iter().filter_map(Planned::content);
-    contents.flat_map(LayerContent::items).any(|item| match item {
-        Item::Entry(entry) => entry.size_bytes() > 0 && is_hidden(&entry.path),
-        Item::Whiteout(_) => false,
-    })
+    contents
+        .flat_map(LayerContent::items)
+        .any(|item| match item {
+            Item::Entry(entry) => entry.size_bytes() > 0 && is_hidden(&entry.path),
+            Item::Whiteout(_) => false,
+        })
 }
 
 /// What does not depend on what was found.
@@ -421,11 +552,15 @@ fn same_snapshot(
     ground: &Ground,
     policy: &Policy,
 ) -> Result<Option<(Snapshot, Vec<LayerUse>)>> {
-    let known = store.snapshot(id)?.filter(|known| place.is_of(known, &policy.key()));
+    let known = store
+        .snapshot(id)?
+        .filter(|known| place.is_of(known, &policy.key()));
     let Some(known) = known else { return Ok(None) };
     let layers = store.layers(known.id)?;
     let is_same = ground.is_that_of(&known, &layers)
-        && layers.iter().all(|layer| store.has_blob(&layer.blob.digest, layer.blob.size_bytes))
+        && layers
+            .iter()
+            .all(|layer| store.has_blob(&layer.blob.digest, layer.blob.size_bytes))
         && store.has_blob(&known.config.digest, known.config.size_bytes);
     Ok(is_same.then_some((known, layers)))
 }
@@ -438,8 +573,17 @@ fn record(
     made: &Made,
     phases: &Phases,
 ) -> Result<i64> {
-    let Recording { place, ground, policy, root, stamps, sockets } = recording;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let Recording {
+        place,
+        ground,
+        policy,
+        root,
+        stamps,
+        sockets,
+    } = recording;
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     let snapshot = NewSnapshot {
         series: &place.series,
         stage: &place.stage,
@@ -447,14 +591,22 @@ fn record(
         parent_id: ground.parent_id(),
         policy,
         created_s: now.as_secs() as i64,
-        inherited_layers: made.layers.iter().filter(|layer| layer.is_inherited).count(),
+        inherited_layers: made
+            .layers
+            .iter()
+            .filter(|layer| layer.is_inherited)
+            .count(),
         packages,
         manifest: made.manifest,
         config: made.config,
         entries: totals.entries,
         content_bytes: totals.content_bytes,
         sockets: *sockets,
-        layers: &made.layers.iter().map(|layer| layer.as_recorded()).collect::<Vec<_>>(),
+        layers: &made
+            .layers
+            .iter()
+            .map(|layer| layer.as_recorded())
+            .collect::<Vec<_>>(),
         root_path: root.path(),
         stamps: *stamps,
     };
@@ -462,7 +614,9 @@ fn record(
         let id = store.record(&snapshot)?;
         // The snapshot is recorded now, whatever becomes of the index: the next one writes it again.
         if let Err(error) = super::export::update_index(store) {
-            phases.monitor.note(&format!("{error}; index.json does not name the snapshot"));
+            phases
+                .monitor
+                .note(&format!("{error}; index.json does not name the snapshot"));
         }
         Ok(id)
     })
@@ -474,7 +628,10 @@ fn below_root(error: Error, root: &Root) -> Error {
     match error {
         Error::ReservedName(path) => Error::ReservedName(full(&path)),
         Error::WhiteoutDevice(path) => Error::WhiteoutDevice(full(&path)),
-        Error::Unpackable { path, reason } => Error::Unpackable { path: full(&path), reason },
+        Error::Unpackable { path, reason } => Error::Unpackable {
+            path: full(&path),
+            reason,
+        },
         error => error,
     }
 }

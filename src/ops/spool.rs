@@ -67,7 +67,9 @@ impl Lookup for [Entry] {
 
     fn names_in(&self, directory: &EntryPath) -> Vec<Vec<u8>> {
         let from = self.partition_point(|entry| entry.path <= *directory);
-        let beneath = self[from..].iter().take_while(|entry| entry.path.is_beneath(directory));
+        let beneath = self[from..]
+            .iter()
+            .take_while(|entry| entry.path.is_beneath(directory));
         let files = beneath.filter(|entry| entry.path.parent().as_ref() == Some(directory));
         files.map(|entry| entry.path.name().to_vec()).collect()
     }
@@ -83,16 +85,24 @@ pub(super) fn is_wanted(at: &EntryPath, size_bytes: u64) -> bool {
         return size_bytes <= LARGEST_DATABASE_BYTES;
     }
     let parent = at.parent().unwrap_or_default();
-    let is_text = apk::INSTALLED.iter().chain(&[dpkg::STATUS, PASSWD, GROUP]).any(|known| *at == path(known))
+    let is_text = apk::INSTALLED
+        .iter()
+        .chain(&[dpkg::STATUS, PASSWD, GROUP])
+        .any(|known| *at == path(known))
         || parent == path(dpkg::STATUS_PARTS)
-        || parent == path(dpkg::INFO) && (at.name().ends_with(b".list") || at.name().ends_with(b".md5sums"));
+        || parent == path(dpkg::INFO)
+            && (at.name().ends_with(b".list") || at.name().ends_with(b".md5sums"));
     is_text && size_bytes <= LARGEST_TEXT_BYTES
 }
 
 /// Tells whether it is of rpm's.
 fn is_database(at: &EntryPath) -> bool {
-    [rpm::SQLITE, rpm::SQLITE_WAL].iter().any(|name| at.name() == name.as_bytes())
-        && rpm::PLACES.iter().any(|place| at.parent() == Some(path(place)))
+    [rpm::SQLITE, rpm::SQLITE_WAL]
+        .iter()
+        .any(|name| at.name() == name.as_bytes())
+        && rpm::PLACES
+            .iter()
+            .any(|place| at.parent() == Some(path(place)))
 }
 
 /// Tells whether it is wanted for the build user alone.
@@ -120,8 +130,16 @@ impl Spool {
     }
 
     /// Returns where the content of this file is to be put; `None` where it is not wanted.
-    pub(super) fn keep(&mut self, at: &EntryPath, size_bytes: u64) -> Result<Option<Box<dyn Write>>> {
-        let left = if is_database(at) { &mut self.bytes_left } else { &mut self.texts_bytes_left };
+    pub(super) fn keep(
+        &mut self,
+        at: &EntryPath,
+        size_bytes: u64,
+    ) -> Result<Option<Box<dyn Write>>> {
+        let left = if is_database(at) {
+            &mut self.bytes_left
+        } else {
+            &mut self.texts_bytes_left
+        };
         if !is_wanted(at, size_bytes) || size_bytes > *left || self.count == MOST_FILES {
             return Ok(None);
         }
@@ -143,9 +161,16 @@ impl Spool {
     ) -> Result<()> {
         let of_layer = std::mem::take(&mut self.of_layer);
         let linked = items.iter().filter_map(|item| match item.entry()? {
-            Entry { path, kind: Kind::File { size_bytes, content }, group: Some(_), .. }
-                if is_wanted(path, *size_bytes) && !of_layer.contains(path) =>
-            {
+            Entry {
+                path,
+                kind:
+                    Kind::File {
+                        size_bytes,
+                        content,
+                    },
+                group: Some(_),
+                ..
+            } if is_wanted(path, *size_bytes) && !of_layer.contains(path) => {
                 Some((path, *size_bytes, *content))
             }
             _ => None,
@@ -154,7 +179,10 @@ impl Spool {
         if linked.is_empty() {
             return Ok(());
         }
-        let sizes: HashSet<u64> = linked.iter().map(|(_, size_bytes, _)| *size_bytes).collect();
+        let sizes: HashSet<u64> = linked
+            .iter()
+            .map(|(_, size_bytes, _)| *size_bytes)
+            .collect();
         read_by_hash(
             open()?,
             |size_bytes| sizes.contains(&size_bytes),
@@ -183,7 +211,9 @@ impl Spool {
 
     /// Returns the file that has the content which the tree has at `at`.
     fn place(&self, tree: &(impl Lookup + ?Sized), at: &EntryPath) -> Result<Option<&Path>> {
-        let Some(wanted) = tree.content(at) else { return Ok(None) };
+        let Some(wanted) = tree.content(at) else {
+            return Ok(None);
+        };
         for place in self.files.get(at).into_iter().flatten().rev() {
             let mut hasher = blake3::Hasher::new();
             let mut file = File::open(place).map_err(Error::io("read", place))?;
@@ -196,11 +226,19 @@ impl Spool {
     }
 
     /// Returns the content that the tree has at `at`, where it was put aside.
-    pub(super) fn bytes(&self, tree: &(impl Lookup + ?Sized), at: &EntryPath) -> Result<Option<Vec<u8>>> {
-        let Some(place) = self.place(tree, at)? else { return Ok(None) };
+    pub(super) fn bytes(
+        &self,
+        tree: &(impl Lookup + ?Sized),
+        at: &EntryPath,
+    ) -> Result<Option<Vec<u8>>> {
+        let Some(place) = self.place(tree, at)? else {
+            return Ok(None);
+        };
         let mut bytes = Vec::new();
         let file = File::open(place).map_err(Error::io("read", place))?;
-        file.take(LARGEST_TEXT_BYTES).read_to_end(&mut bytes).map_err(Error::io("read", place))?;
+        file.take(LARGEST_TEXT_BYTES)
+            .read_to_end(&mut bytes)
+            .map_err(Error::io("read", place))?;
         Ok(Some(bytes))
     }
 
@@ -221,16 +259,27 @@ impl Spool {
                         monitor.note(&format!("{error}; packages are unknown"));
                         Ok(None)
                     }
-                    read => read.map(|all| Some(SidePackages { manager: Manager::Rpm, all })),
+                    read => read.map(|all| {
+                        Some(SidePackages {
+                            manager: Manager::Rpm,
+                            all,
+                        })
+                    }),
                 };
             }
         }
         if let Some(all) = self.dpkg_packages(tree)? {
-            return Ok(Some(SidePackages { manager: Manager::Dpkg, all }));
+            return Ok(Some(SidePackages {
+                manager: Manager::Dpkg,
+                all,
+            }));
         }
         for place in apk::INSTALLED {
             if let Some(installed) = self.bytes(tree, &path(place))? {
-                return Ok(Some(SidePackages { manager: Manager::Apk, all: apk::read(&installed) }));
+                return Ok(Some(SidePackages {
+                    manager: Manager::Apk,
+                    all: apk::read(&installed),
+                }));
             }
         }
         Ok(None)
@@ -249,7 +298,9 @@ impl Spool {
                 status.extend(part);
             }
         }
-        let Some(status) = status else { return Ok(None) };
+        let Some(status) = status else {
+            return Ok(None);
+        };
         let mut info = HashMap::new();
         let directory = path(dpkg::INFO);
         for name in tree.names_in(&directory) {
@@ -277,7 +328,10 @@ fn rpm_packages(database: &Path, log: Option<&Path>, shown: &Path) -> Result<Vec
     rpm::read(scratch.path(), shown, |header| {
         lists_bytes += header.files.bytes().len();
         let files = (lists_bytes <= LARGEST_LISTS_BYTES).then(|| Arc::new(header.files));
-        all.push(Installed { package: header.package, files });
+        all.push(Installed {
+            package: header.package,
+            files,
+        });
     })?;
     all.sort_by(|a, b| a.package.cmp(&b.package));
     Ok(all)

@@ -22,7 +22,9 @@ use crate::model::policy::Policy;
 use crate::model::tree::Tree;
 use crate::oci;
 use crate::oci::image::{ImageLayer, manifest, with_layers};
-use crate::store::{LayerUse, NewLayer, NewSnapshot, PackagesOf, Snapshot, SnapshotLayer, StampState, Store};
+use crate::store::{
+    LayerUse, NewLayer, NewSnapshot, PackagesOf, Snapshot, SnapshotLayer, StampState, Store,
+};
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -65,13 +67,22 @@ pub fn squash(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Re
         && only.role == Role::Base
     {
         let seconds = phases.spent();
-        return Ok(Outcome { snapshot: of.clone(), layers: layers.clone(), of: (of, layers), seconds });
+        return Ok(Outcome {
+            snapshot: of.clone(),
+            layers: layers.clone(),
+            of: (of, layers),
+            seconds,
+        });
     }
     let ids: Vec<i64> = layers.iter().map(|layer| layer.layer.id).collect();
     let tree = phases.run(Phase::Compare, None, || tree_of(&store, &ids))?;
     let policy = Policy::from_canonical(&store.policy(&of.policy_key)?);
-    let policy = policy
-        .ok_or_else(|| Error::damaged(store.path(), format!("policy {} is malformed", of.policy_key)))?;
+    let policy = policy.ok_or_else(|| {
+        Error::damaged(
+            store.path(),
+            format!("policy {} is malformed", of.policy_key),
+        )
+    })?;
     let content = LayerContent::whole(&tree);
     let key = content.key(&policy);
     let known = store.layer_by_key(&key)?;
@@ -91,12 +102,22 @@ pub fn squash(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Re
             let files = phases.run(Phase::Read, Some(total), || {
                 put_aside(&store, &layers, &tree, scratch.path(), monitor)
             })?;
-            let contents = Aside { files, tree: &tree, monitor };
+            let contents = Aside {
+                files,
+                tree: &tree,
+                monitor,
+            };
             let (blob, packed) = phases.run(Phase::Pack, Some(content.content_bytes()), || {
                 let mut blob = store.new_blob()?;
                 let path = blob.path().to_owned();
-                let packed =
-                    pack(&content, &contents, request.compression, request.threads, &mut blob, &path)?;
+                let packed = pack(
+                    &content,
+                    &contents,
+                    request.compression,
+                    request.threads,
+                    &mut blob,
+                    &path,
+                )?;
                 Ok::<_, Error>((blob, packed))
             })?;
             let kept = keep_packed(&store, blob, &packed, request.compression)?;
@@ -107,15 +128,28 @@ pub fn squash(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Re
         role: Role::Base,
         key,
         diff_id,
-        blob: oci::Blob { digest: blob.digest, size_bytes: blob.size_bytes },
+        blob: oci::Blob {
+            digest: blob.digest,
+            size_bytes: blob.size_bytes,
+        },
         media_type: blob.media_type.clone(),
     }];
     let old_config = store.read_blob(&of.config)?;
     let config = store.keep_bytes(&with_layers(&old_config, &image)?)?;
-    let of_config = oci::Blob { digest: config.digest, size_bytes: config.size_bytes };
+    let of_config = oci::Blob {
+        digest: config.digest,
+        size_bytes: config.size_bytes,
+    };
     let manifest = store.keep_bytes(&manifest(&of_config, &image)?)?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let new = is_new.then_some(NewLayer { content: &content, diff_id, tar_bytes, under: None });
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let new = is_new.then_some(NewLayer {
+        content: &content,
+        diff_id,
+        tar_bytes,
+        under: None,
+    });
     let id = phases.run(Phase::Record, None, || {
         let id = store.record(&NewSnapshot {
             series: &of.series,
@@ -125,20 +159,32 @@ pub fn squash(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Re
             policy: &policy,
             created_s: now.as_secs() as i64,
             inherited_layers: 0,
-            packages: of.package_set_id.map_or(PackagesOf::Unknown, PackagesOf::Set),
+            packages: of
+                .package_set_id
+                .map_or(PackagesOf::Unknown, PackagesOf::Set),
             manifest,
             config,
             entries: of.entries,
             content_bytes: of.content_bytes,
             sockets: of.sockets,
-            layers: &[SnapshotLayer { role: Role::Base, key, blob, new }],
+            layers: &[SnapshotLayer {
+                role: Role::Base,
+                key,
+                blob,
+                new,
+            }],
             root_path: Path::new(""), // of no root that is here
             stamps: StampState::default(),
         })?;
         update_index(&store).map(|()| id)
     })?;
     let snapshot = store.find(&SnapshotRef::Id(id))?;
-    Ok(Outcome { layers: store.layers(id)?, snapshot, of: (of, layers), seconds: phases.spent() })
+    Ok(Outcome {
+        layers: store.layers(id)?,
+        snapshot,
+        of: (of, layers),
+        seconds: phases.spent(),
+    })
 }
 
 /// Reads the contents that the tree has out of the layers, each once, into files of a private directory.
@@ -150,11 +196,17 @@ fn put_aside(
     monitor: &dyn Monitor,
 ) -> Result<HashMap<ContentHash, PathBuf>> {
     let content = |kind: &Kind| match kind {
-        Kind::File { size_bytes, content } if *size_bytes > 0 => Some((*content, *size_bytes)),
+        Kind::File {
+            size_bytes,
+            content,
+        } if *size_bytes > 0 => Some((*content, *size_bytes)),
         _ => None,
     };
-    let mut wanted: HashMap<ContentHash, Option<PathBuf>> =
-        tree.entries().iter().filter_map(|entry| Some((content(&entry.kind)?.0, None))).collect();
+    let mut wanted: HashMap<ContentHash, Option<PathBuf>> = tree
+        .entries()
+        .iter()
+        .filter_map(|entry| Some((content(&entry.kind)?.0, None)))
+        .collect();
     let mut count = 0;
     for LayerUse { layer, blob, .. } in layers {
         let mut of_path: HashMap<EntryPath, (ContentHash, u64)> = HashMap::new();
@@ -169,9 +221,14 @@ fn put_aside(
         let path = store.blob_path(&blob.digest);
         let open = || -> Result<LayerBlob> {
             let input = store.open_blob(&blob.digest, blob.size_bytes)?;
-            Ok(LayerBlob { input: Box::new(input), path: &path, digest: blob.digest })
+            Ok(LayerBlob {
+                input: Box::new(input),
+                path: &path,
+                digest: blob.digest,
+            })
         };
-        let mut keep = |wanted: &mut HashMap<ContentHash, Option<PathBuf>>, content: &mut dyn Read| {
+        let mut keep = |wanted: &mut HashMap<ContentHash, Option<PathBuf>>,
+                        content: &mut dyn Read| {
             let place = directory.join(count.to_string());
             let mut out = Hashing {
                 out: File::create(&place).map_err(Error::io("write", &place))?,
@@ -186,9 +243,15 @@ fn put_aside(
             }
             Ok(true)
         };
-        read_files(open()?, |at, _| of_path.contains_key(at), |_, _, content| keep(&mut wanted, content))?;
+        read_files(
+            open()?,
+            |at, _| of_path.contains_key(at),
+            |_, _, content| keep(&mut wanted, content),
+        )?;
         // Others may have a content under a name that another member has replaced.
-        let left = of_path.values().filter(|(content, _)| wanted[content].is_none());
+        let left = of_path
+            .values()
+            .filter(|(content, _)| wanted[content].is_none());
         let sizes: HashSet<u64> = left.map(|(_, size_bytes)| *size_bytes).collect();
         if !sizes.is_empty() {
             read_files(
@@ -200,8 +263,12 @@ fn put_aside(
         monitor.advance(blob.size_bytes);
     }
     let found = wanted.into_iter().map(|(hash, place)| {
-        let missing =
-            || Error::damaged(store.path(), format!("the content {hash} is in no layer of the snapshot"));
+        let missing = || {
+            Error::damaged(
+                store.path(),
+                format!("the content {hash} is in no layer of the snapshot"),
+            )
+        };
         Ok((hash, place.ok_or_else(missing)?))
     });
     found.collect()
@@ -240,7 +307,9 @@ impl Contents for Aside<'_> {
             _ => None,
         });
         let place = place.ok_or_else(|| Error::Changed(shown_path(path)))?;
-        Ok(Box::new(File::open(place).map_err(Error::io("open", place))?))
+        Ok(Box::new(
+            File::open(place).map_err(Error::io("open", place))?,
+        ))
     }
 
     fn open_unread(&self, path: &EntryPath) -> Result<Box<dyn Unread + '_>> {

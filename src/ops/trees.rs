@@ -14,7 +14,12 @@ pub(super) fn tree_of(store: &Store, layer_ids: &[i64]) -> Result<Tree> {
 }
 
 /// Returns two trees. What they share from the bottom on is read once, the rest side by side.
-pub(super) fn trees_of(store: &Store, a: &[i64], b: &[i64], threads: NonZeroUsize) -> Result<(Tree, Tree)> {
+pub(super) fn trees_of(
+    store: &Store,
+    a: &[i64],
+    b: &[i64],
+    threads: NonZeroUsize,
+) -> Result<(Tree, Tree)> {
     let shared = a.iter().zip(b).take_while(|(a, b)| a == b).count();
     let mut below = Overlay::new();
     lay(store, &a[..shared], &mut below)?;
@@ -37,7 +42,9 @@ pub(super) fn trees_of(store: &Store, a: &[i64], b: &[i64], threads: NonZeroUsiz
             Ok(below.into_tree())
         });
         let mine = lay(store, rest_b, &mut above).map(|()| above.into_tree());
-        let other = other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let other = other
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         Ok((other?, mine?))
     })
 }

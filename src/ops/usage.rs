@@ -82,14 +82,20 @@ pub fn usage(store_path: &Path, series: Option<&str>) -> Result<Usage> {
     let mut users: Users = HashMap::new();
     for snapshot in &all {
         for digest in store.needed_by(std::slice::from_ref(snapshot))?.into_keys() {
-            users.entry(digest).or_default().insert((snapshot.series.clone(), snapshot.stage.clone()));
+            users
+                .entry(digest)
+                .or_default()
+                .insert((snapshot.series.clone(), snapshot.stage.clone()));
         }
     }
     let dead = dead_blobs(&store, &store.needed_by(&all)?)?;
     let files = store.blob_files()?;
     let (database_bytes, database_free_bytes) = store.database_bytes()?;
     let sum = |blobs: &[crate::store::BlobRef]| {
-        (blobs.len() as u64, blobs.iter().map(|blob| blob.size_bytes).sum::<u64>())
+        (
+            blobs.len() as u64,
+            blobs.iter().map(|blob| blob.size_bytes).sum::<u64>(),
+        )
     };
     Ok(Usage {
         stages: stages(&store, &chosen, &users)?,
@@ -108,15 +114,22 @@ type Users = HashMap<Digest, BTreeSet<(String, String)>>;
 fn of_series(store: &Store, snapshots: &[Snapshot], users: &Users) -> Result<Vec<SeriesUsage>> {
     let mut all: BTreeMap<&str, Vec<Snapshot>> = BTreeMap::new();
     for snapshot in snapshots {
-        all.entry(&snapshot.series).or_default().push(snapshot.clone());
+        all.entry(&snapshot.series)
+            .or_default()
+            .push(snapshot.clone());
     }
     let usage = |(series, snapshots): (&str, Vec<Snapshot>)| {
         let needed = store.needed_by(&snapshots)?;
         let is_unique = |digest: &Digest| {
-            users.get(digest).is_some_and(|users| users.iter().all(|user| user.0 == series))
+            users
+                .get(digest)
+                .is_some_and(|users| users.iter().all(|user| user.0 == series))
         };
         let unique = needed.iter().filter(|(digest, _)| is_unique(digest));
-        let stages: BTreeSet<&str> = snapshots.iter().map(|snapshot| snapshot.stage.as_str()).collect();
+        let stages: BTreeSet<&str> = snapshots
+            .iter()
+            .map(|snapshot| snapshot.stage.as_str())
+            .collect();
         Ok(SeriesUsage {
             series: series.to_owned(),
             stages: stages.len() as u64,
@@ -131,7 +144,10 @@ fn of_series(store: &Store, snapshots: &[Snapshot], users: &Users) -> Result<Vec
 fn stages(store: &Store, snapshots: &[Snapshot], users: &Users) -> Result<Vec<StageUsage>> {
     let mut of_stage: BTreeMap<(&str, &str), Vec<Snapshot>> = BTreeMap::new();
     for snapshot in snapshots {
-        of_stage.entry((&snapshot.series, &snapshot.stage)).or_default().push(snapshot.clone());
+        of_stage
+            .entry((&snapshot.series, &snapshot.stage))
+            .or_default()
+            .push(snapshot.clone());
     }
     let mut stages = Vec::new();
     for ((series, stage), snapshots) in of_stage {
@@ -139,7 +155,11 @@ fn stages(store: &Store, snapshots: &[Snapshot], users: &Users) -> Result<Vec<St
         let is_unique = |digest: &Digest| users.get(digest).is_some_and(|users| users.len() == 1);
         let unique = needed.iter().filter(|(digest, _)| is_unique(digest));
         let layers = store.layers(snapshots[0].id)?; // the newest comes first
-        let first = snapshots.iter().map(|snapshot| snapshot.id).min().unwrap_or_default();
+        let first = snapshots
+            .iter()
+            .map(|snapshot| snapshot.id)
+            .min()
+            .unwrap_or_default();
         let usage = StageUsage {
             series: series.to_owned(),
             stage: stage.to_owned(),
@@ -157,12 +177,19 @@ fn stages(store: &Store, snapshots: &[Snapshot], users: &Users) -> Result<Vec<St
 
 /// Weighs the layers of its own that a snapshot has.
 fn weight(store: &Store, snapshot: &Snapshot, layers: &[LayerUse]) -> Result<Option<Weight>> {
-    let inherited = known_of(store, &layers[..snapshot.inherited_layers.min(layers.len())])?;
+    let inherited = known_of(
+        store,
+        &layers[..snapshot.inherited_layers.min(layers.len())],
+    )?;
     let own = known_of(store, &own_layers(layers.to_vec(), snapshot))?;
     let below = Below::new(inherited, own);
     let mut overlay = below.overlay();
     // One that came without its stage before has more.
-    for layer in layers.iter().skip(below.layers().count()).filter(|layer| layer.role != Role::State) {
+    for layer in layers
+        .iter()
+        .skip(below.layers().count())
+        .filter(|layer| layer.role != Role::State)
+    {
         store.lay(layer.layer.id, &mut overlay)?;
     }
     Ok(weigh(&below, &overlay.into_tree()))
@@ -172,16 +199,23 @@ fn layers(store: &Store, snapshots: &[Snapshot]) -> Result<Vec<LayerUsage>> {
     let mut of_blob: BTreeMap<(i64, Digest), LayerUsage> = BTreeMap::new();
     for snapshot in snapshots.iter().rev() {
         for layer in store.layers(snapshot.id)? {
-            let usage = of_blob.entry((layer.layer.id, layer.blob.digest)).or_insert_with(|| LayerUsage {
-                layer,
-                of: (snapshot.series.clone(), snapshot.stage.clone()),
-                snapshots: (0, snapshot.id, snapshot.id),
-            });
+            let usage = of_blob
+                .entry((layer.layer.id, layer.blob.digest))
+                .or_insert_with(|| LayerUsage {
+                    layer,
+                    of: (snapshot.series.clone(), snapshot.stage.clone()),
+                    snapshots: (0, snapshot.id, snapshot.id),
+                });
             usage.snapshots.0 += 1;
             usage.snapshots.2 = snapshot.id;
         }
     }
     let mut all: Vec<LayerUsage> = of_blob.into_values().collect();
-    all.sort_by_key(|usage| (std::cmp::Reverse(usage.layer.blob.size_bytes), usage.layer.layer.id));
+    all.sort_by_key(|usage| {
+        (
+            std::cmp::Reverse(usage.layer.blob.size_bytes),
+            usage.layer.layer.id,
+        )
+    });
     Ok(all)
 }

@@ -101,8 +101,15 @@ pub fn verify(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Re
     };
     let mut store = match opened {
         Err(error) if is_damage(&error) => {
-            let findings = vec![Finding { part: Part::Database, what: said(&error), snapshots: Vec::new() }];
-            return Ok(Outcome { findings, ..Outcome::default() });
+            let findings = vec![Finding {
+                part: Part::Database,
+                what: said(&error),
+                snapshots: Vec::new(),
+            }];
+            return Ok(Outcome {
+                findings,
+                ..Outcome::default()
+            });
         }
         opened => opened?,
     };
@@ -112,7 +119,10 @@ pub fn verify(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Re
         repair(&mut store, &outcome.findings, monitor)?;
         let before = std::mem::take(&mut outcome.findings);
         outcome = Check::of(&store, request, &phases)?;
-        outcome.repaired = before.into_iter().filter(|was| !outcome.findings.contains(was)).collect();
+        outcome.repaired = before
+            .into_iter()
+            .filter(|was| !outcome.findings.contains(was))
+            .collect();
     }
     outcome.seconds = phases.spent();
     Ok(outcome)
@@ -154,10 +164,17 @@ struct Check<'a> {
 
 impl<'a> Check<'a> {
     fn of(store: &'a Store, request: &Request, phases: &Phases) -> Result<Outcome> {
-        let mut check = Self { store, outcome: Outcome::default() };
+        let mut check = Self {
+            store,
+            outcome: Outcome::default(),
+        };
         let used = phases.run(Phase::Compare, None, || check.rows(request))?;
-        let Some(used) = used else { return Ok(check.outcome) };
-        let total = request.deep.then(|| used.iter().map(|used| used.layer.blob.size_bytes).sum());
+        let Some(used) = used else {
+            return Ok(check.outcome);
+        };
+        let total = request
+            .deep
+            .then(|| used.iter().map(|used| used.layer.blob.size_bytes).sum());
         phases.run(Phase::Read, total, || {
             for used in &used {
                 let found = match request.deep {
@@ -185,31 +202,51 @@ impl<'a> Check<'a> {
 
     fn add(&mut self, part: Part, snapshots: &[i64], what: String) {
         // One row may be wrong for many snapshots.
-        let known = self.outcome.findings.iter_mut().find(|finding| finding.what == what);
+        let known = self
+            .outcome
+            .findings
+            .iter_mut()
+            .find(|finding| finding.what == what);
         match known {
             Some(finding) => {
                 finding.snapshots.extend(snapshots);
                 finding.snapshots.sort_unstable();
                 finding.snapshots.dedup();
             }
-            None => self.outcome.findings.push(Finding { part, what, snapshots: snapshots.to_vec() }),
+            None => self.outcome.findings.push(Finding {
+                part,
+                what,
+                snapshots: snapshots.to_vec(),
+            }),
         }
     }
 
     /// All but the blobs of layers, which it returns; `None` where the database cannot be read.
     fn rows(&mut self, request: &Request) -> Result<Option<Vec<Used>>> {
         let store = self.store;
-        let Some(wrong) = self.note(Part::Database, &[], store.database_findings())? else { return Ok(None) };
+        let Some(wrong) = self.note(Part::Database, &[], store.database_findings())? else {
+            return Ok(None);
+        };
         let database = show(&store.path().join("rootstrata.sqlite"));
         for what in wrong {
-            self.add(Part::Database, &[], format!("{database} is damaged: {what}"));
+            self.add(
+                Part::Database,
+                &[],
+                format!("{database} is damaged: {what}"),
+            );
         }
         let chosen = match &request.of {
-            Some(SnapshotRef::Latest { series, stage: None, back: 0 }) => store.snapshots(Some(series)),
+            Some(SnapshotRef::Latest {
+                series,
+                stage: None,
+                back: 0,
+            }) => store.snapshots(Some(series)),
             Some(reference) => store.find(reference).map(|one| vec![one]),
             None => store.snapshots(None),
         };
-        let Some(mut snapshots) = self.note(Part::Database, &[], chosen)? else { return Ok(None) };
+        let Some(mut snapshots) = self.note(Part::Database, &[], chosen)? else {
+            return Ok(None);
+        };
         snapshots.reverse();
         self.outcome.snapshots = snapshots.len() as u64;
         if request.of.is_none() {
@@ -228,25 +265,45 @@ impl<'a> Check<'a> {
     fn layout(&mut self, snapshots: &[Snapshot]) -> Result<()> {
         let path = self.store.path();
         if !self.store.has_layout_file() {
-            let what = format!("{} is damaged: it is missing or another", show(&path.join("oci-layout")));
+            let what = format!(
+                "{} is damaged: it is missing or another",
+                show(&path.join("oci-layout"))
+            );
             self.add(Part::LayoutFile, &[], what);
         }
         if let Some(Some(what)) = self.note(Part::Database, &[], self.store.index_finding())? {
-            self.add(Part::Index, &[], format!("{} is damaged: {what}", show(&path.join("index.json"))));
+            self.add(
+                Part::Index,
+                &[],
+                format!("{} is damaged: {what}", show(&path.join("index.json"))),
+            );
         }
         let dead = match self.store.needed_by(snapshots) {
             Ok(needed) => dead_blobs(self.store, &needed)?,
             Err(_) => return Ok(()), // told where the snapshot is looked at
         };
-        self.outcome.dead = Some((dead.len() as u64, dead.iter().map(|blob| blob.size_bytes).sum()));
+        self.outcome.dead = Some((
+            dead.len() as u64,
+            dead.iter().map(|blob| blob.size_bytes).sum(),
+        ));
         Ok(())
     }
 
-    fn snapshot(&mut self, snapshot: &Snapshot, used: &mut BTreeMap<(i64, Digest), Used>) -> Result<()> {
+    fn snapshot(
+        &mut self,
+        snapshot: &Snapshot,
+        used: &mut BTreeMap<(i64, Digest), Used>,
+    ) -> Result<()> {
         let id = snapshot.id;
         let layers = self.store.layers(id);
-        let Some(layers) = self.note(Part::Database, &[id], layers)? else { return Ok(()) };
-        self.note(Part::Database, &[id], self.store.policy(&snapshot.policy_key))?;
+        let Some(layers) = self.note(Part::Database, &[id], layers)? else {
+            return Ok(());
+        };
+        self.note(
+            Part::Database,
+            &[id],
+            self.store.policy(&snapshot.policy_key),
+        )?;
         let part = || Part::Image(Box::new(snapshot.clone()));
         let image = image_finding(self.store, snapshot, &layers);
         if let Some(Some(what)) = self.note(part(), &[id], image)? {
@@ -256,7 +313,11 @@ impl<'a> Check<'a> {
         for layer in layers {
             let layer_id = layer.layer.id;
             let entry = used.entry((layer_id, layer.blob.digest));
-            let one = entry.or_insert_with(|| Used { layer, by: Vec::new(), below: below.clone() });
+            let one = entry.or_insert_with(|| Used {
+                layer,
+                by: Vec::new(),
+                below: below.clone(),
+            });
             one.by.push(id);
             below.push(layer_id);
         }
@@ -264,9 +325,18 @@ impl<'a> Check<'a> {
     }
 
     /// What layers hold, and the trees that they give.
-    fn layers(&mut self, snapshots: &[Snapshot], used: &BTreeMap<(i64, Digest), Used>) -> Result<()> {
+    fn layers(
+        &mut self,
+        snapshots: &[Snapshot],
+        used: &BTreeMap<(i64, Digest), Used>,
+    ) -> Result<()> {
         let mut wrong = Vec::new();
-        for Used { layer: LayerUse { layer, .. }, by, .. } in used.values() {
+        for Used {
+            layer: LayerUse { layer, .. },
+            by,
+            ..
+        } in used.values()
+        {
             let found = self.note(Part::Database, by, self.store.layer_finding(layer))?;
             match found {
                 Some(None) => continue,
@@ -284,14 +354,21 @@ impl<'a> Check<'a> {
         }
         // Snapshots with the same layers have the same tree.
         let mut known: HashMap<Vec<i64>, (u64, u64)> = HashMap::new();
-        for snapshot in snapshots.iter().filter(|snapshot| !wrong.contains(&snapshot.id)) {
-            let Ok(layers) = self.store.layers(snapshot.id) else { continue };
+        for snapshot in snapshots
+            .iter()
+            .filter(|snapshot| !wrong.contains(&snapshot.id))
+        {
+            let Ok(layers) = self.store.layers(snapshot.id) else {
+                continue;
+            };
             let ids: Vec<i64> = layers.iter().map(|layer| layer.layer.id).collect();
             let found = match known.get(&ids) {
                 Some(found) => *found,
                 None => {
                     let tree = tree_of(self.store, &ids)?;
-                    *known.entry(ids).or_insert((tree.entries().len() as u64, tree.content_bytes()))
+                    *known
+                        .entry(ids)
+                        .or_insert((tree.entries().len() as u64, tree.content_bytes()))
                 }
             };
             if found != (snapshot.entries, snapshot.content_bytes) {
@@ -316,7 +393,11 @@ impl<'a> Check<'a> {
             let found = self.note(Part::Database, &by, self.store.packages_finding(set))?;
             if let Some(Some(what)) = found {
                 let database = show(&self.store.path().join("rootstrata.sqlite"));
-                self.add(Part::Database, &by, format!("{database} is damaged: package set {set}: {what}"));
+                self.add(
+                    Part::Database,
+                    &by,
+                    format!("{database} is damaged: package set {set}: {what}"),
+                );
             }
         }
         Ok(())
@@ -324,7 +405,9 @@ impl<'a> Check<'a> {
 
     fn has_blob(&self, used: &Used) -> Result<()> {
         let blob = &used.layer.blob;
-        self.store.find_blob(&blob.digest, blob.size_bytes).map(drop)
+        self.store
+            .find_blob(&blob.digest, blob.size_bytes)
+            .map(drop)
     }
 
     /// Reads a blob whole: both digests, and what it holds.
@@ -332,22 +415,39 @@ impl<'a> Check<'a> {
         let LayerUse { layer, blob, .. } = &used.layer;
         let path = self.store.blob_path(&blob.digest);
         let input = self.store.find_blob(&blob.digest, blob.size_bytes)?;
-        let blob_read = Blob { input: Box::new(input), path: &path, digest: blob.digest };
-        let expected = Unpacked { diff_id: layer.diff_id, most_bytes: layer.tar_bytes };
+        let blob_read = Blob {
+            input: Box::new(input),
+            path: &path,
+            digest: blob.digest,
+        };
+        let expected = Unpacked {
+            diff_id: layer.diff_id,
+            most_bytes: layer.tar_bytes,
+        };
         let (items, _) = read_exactly(blob_read, expected, &mut |_, _| Ok(None))?;
         self.outcome.blobs_read += 1;
         self.outcome.bytes_read += blob.size_bytes;
         advance(blob.size_bytes);
         match gives_key(self.store, used, items, &path)? {
             true => Ok(()),
-            false => Err(Error::damaged(path, format!("it does not hold what layer {} has", layer.key))),
+            false => Err(Error::damaged(
+                path,
+                format!("it does not hold what layer {} has", layer.key),
+            )),
         }
     }
 }
 
 /// Compares the blobs of an image with the rows of its snapshot.
-fn image_finding(store: &Store, snapshot: &Snapshot, layers: &[LayerUse]) -> Result<Option<String>> {
-    let manifest = oci::Blob { digest: snapshot.manifest.digest, size_bytes: snapshot.manifest.size_bytes };
+fn image_finding(
+    store: &Store,
+    snapshot: &Snapshot,
+    layers: &[LayerUse],
+) -> Result<Option<String>> {
+    let manifest = oci::Blob {
+        digest: snapshot.manifest.digest,
+        size_bytes: snapshot.manifest.size_bytes,
+    };
     store.find_blob(&manifest.digest, manifest.size_bytes)?;
     store.find_blob(&snapshot.config.digest, snapshot.config.size_bytes)?;
     let image = Opened::layout(store.path())?.image_of(manifest)?;
@@ -358,7 +458,12 @@ fn image_finding(store: &Store, snapshot: &Snapshot, layers: &[LayerUse]) -> Res
                 && found.diff_id == recorded.layer.diff_id
         });
     let is_same = same_layers && image.config.digest == snapshot.config.digest;
-    Ok((!is_same).then(|| format!("the image of snapshot {} has other layers than its rows", snapshot.id)))
+    Ok((!is_same).then(|| {
+        format!(
+            "the image of snapshot {} has other layers than its rows",
+            snapshot.id
+        )
+    }))
 }
 
 /// Tells whether what a blob holds is what the layer's key names. What others wrote is known by what it does to the layers

@@ -61,14 +61,28 @@ pub fn which(store_path: &Path, reference: &SnapshotRef, path: &EntryPath) -> Re
     let found = entry_of(&store, &snapshot, path)?;
     let (owners, owners_are_known) = owners(&store, &snapshot, &found.entry)?;
     let (since, before) = since(&store, &snapshot, &found.entry)?;
-    Ok(Which { snapshot, entry: found.entry, owners, owners_are_known, layer: found.layer, since, before })
+    Ok(Which {
+        snapshot,
+        entry: found.entry,
+        owners,
+        owners_are_known,
+        layer: found.layer,
+        since,
+        before,
+    })
 }
 
 fn owners(store: &Store, snapshot: &Snapshot, entry: &Entry) -> Result<(Vec<OwnedBy>, bool)> {
-    let Some(set) = snapshot.package_set_id else { return Ok((Vec::new(), false)) };
+    let Some(set) = snapshot.package_set_id else {
+        return Ok((Vec::new(), false));
+    };
     let installed = store.installed(set, &mut FileLists::default())?;
     let are_known = installed.iter().any(|one| one.files.is_some());
-    let ids: Vec<i64> = store.layers(snapshot.id)?.iter().map(|layer| layer.layer.id).collect();
+    let ids: Vec<i64> = store
+        .layers(snapshot.id)?
+        .iter()
+        .map(|layer| layer.layer.id)
+        .collect();
     let tree = tree_of(store, &ids)?;
     let policy = Policy::from_canonical(&store.policy(&snapshot.policy_key)?);
     let times = match policy {
@@ -89,8 +103,15 @@ fn owners(store: &Store, snapshot: &Snapshot, entry: &Entry) -> Result<(Vec<Owne
 fn since(store: &Store, snapshot: &Snapshot, entry: &Entry) -> Result<(Snapshot, Option<Before>)> {
     let mut since = snapshot.clone();
     let all = store.snapshots(Some(&snapshot.series))?; // the newest first
-    for earlier in all.into_iter().filter(|one| one.stage == snapshot.stage && one.id < snapshot.id) {
-        let ids: Vec<i64> = store.layers(earlier.id)?.iter().map(|layer| layer.layer.id).collect();
+    for earlier in all
+        .into_iter()
+        .filter(|one| one.stage == snapshot.stage && one.id < snapshot.id)
+    {
+        let ids: Vec<i64> = store
+            .layers(earlier.id)?
+            .iter()
+            .map(|layer| layer.layer.id)
+            .collect();
         match store.entry_at(&ids, &entry.path)? {
             Some((_, was)) if was.same_but_group(entry) => since = earlier,
             Some((_, was)) => return Ok((since, Some(Before::Another(aspects(&was, entry))))),

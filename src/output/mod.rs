@@ -60,8 +60,15 @@ pub fn open(path: &Path) -> Result<File> {
         _ => None,
     };
     let no_tty = OFlags::NOCTTY.bits().cast_signed();
-    let by_name = || File::options().write(true).truncate(true).custom_flags(no_tty).open(path);
-    own.map_or_else(by_name, Ok).map_err(Error::io("open", path))
+    let by_name = || {
+        File::options()
+            .write(true)
+            .truncate(true)
+            .custom_flags(no_tty)
+            .open(path)
+    };
+    own.map_or_else(by_name, Ok)
+        .map_err(Error::io("open", path))
 }
 
 /// Where links lead.
@@ -95,8 +102,11 @@ fn own(link: &Path) -> Option<File> {
     if std::fs::canonicalize(beside(link)).ok()? != std::fs::canonicalize(OPEN_FILES).ok()? {
         return None;
     }
-    let process = rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty()).ok()?;
-    rustix::process::pidfd_getfd(process, number, PidfdGetfdFlags::empty()).ok().map(File::from)
+    let process =
+        rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty()).ok()?;
+    rustix::process::pidfd_getfd(process, number, PidfdGetfdFlags::empty())
+        .ok()
+        .map(File::from)
 }
 
 /// Returns the place that a new directory gets at `path`: where its links lead.
@@ -109,12 +119,17 @@ pub fn name_of(path: &Path) -> Result<PathBuf> {
 
 /// Returns the directory that has the name `target`.
 pub fn beside(target: &Path) -> &Path {
-    target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+    target
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
 }
 
 /// Makes the names in a directory durable.
 pub fn sync_directory(directory: &Path) -> Result<()> {
-    File::open(directory).and_then(|opened| opened.sync_all()).map_err(Error::io("sync", directory))
+    File::open(directory)
+        .and_then(|opened| opened.sync_all())
+        .map_err(Error::io("sync", directory))
 }
 
 /// Fails where no file could be put at `target`, which need not be there yet.
@@ -156,14 +171,22 @@ impl Stream {
     /// Makes durable what was written, where it is kept at all.
     pub fn finish(self) -> io::Result<()> {
         let kind = self.0.metadata()?.file_type();
-        if kind.is_file() || kind.is_block_device() { self.0.sync_all() } else { Ok(()) }
+        if kind.is_file() || kind.is_block_device() {
+            self.0.sync_all()
+        } else {
+            Ok(())
+        }
     }
 }
 
 /// Tells whether all of a file has been written, which nothing of ours leaves holes in: a file that was to be on the disk when the power
 /// was cut may have its length and not its content. Moves to the beginning.
 pub fn has_no_hole(file: &File, size_bytes: u64) -> io::Result<bool> {
-    let hole = if size_bytes == 0 { Ok(0) } else { rustix::fs::seek(file, SeekFrom::Hole(0)) };
+    let hole = if size_bytes == 0 {
+        Ok(0)
+    } else {
+        rustix::fs::seek(file, SeekFrom::Hole(0))
+    };
     rustix::fs::seek(file, SeekFrom::Start(0))?;
     Ok(hole.map_or(true, |hole| hole >= size_bytes)) // who cannot tell has none
 }

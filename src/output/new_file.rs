@@ -45,21 +45,29 @@ impl NewFile {
         let failed = || Error::io::<io::Error>("write in", directory);
         remove_dead(target);
         let unnamed = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
-        let (file, unfinished) = match rustix::fs::openat(CWD, directory, unnamed, Mode::from_raw_mode(0o666))
-        {
-            Ok(file) if Path::new(OPEN_FILES).is_dir() => (File::from(file), None),
-            Ok(_) | Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {
-                let (file, name) = create_named(target).map_err(failed())?;
-                (file, Some(name))
-            }
-            Err(e) => return Err(failed()(e.into())),
+        let (file, unfinished) =
+            match rustix::fs::openat(CWD, directory, unnamed, Mode::from_raw_mode(0o666)) {
+                Ok(file) if Path::new(OPEN_FILES).is_dir() => (File::from(file), None),
+                Ok(_) | Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {
+                    let (file, name) = create_named(target).map_err(failed())?;
+                    (file, Some(name))
+                }
+                Err(e) => return Err(failed()(e.into())),
+            };
+        let new = Self {
+            file,
+            target: target.to_owned(),
+            unfinished,
+            unsynced_bytes: 0,
+            syncing: None,
         };
-        let new = Self { file, target: target.to_owned(), unfinished, unsynced_bytes: 0, syncing: None };
         if let Ok(there) = std::fs::symlink_metadata(target) {
             let own = new.file.metadata().map_err(failed())?.mode() & 0o777;
             let both = own & there.mode();
             if both != own {
-                new.file.set_permissions(Permissions::from_mode(both)).map_err(failed())?;
+                new.file
+                    .set_permissions(Permissions::from_mode(both))
+                    .map_err(failed())?;
             }
         }
         Ok(new)
@@ -94,7 +102,10 @@ impl NewFile {
     /// Makes the file durable and gives it its name, which is not durable before its directory is synced.
     pub fn name(mut self) -> Result<()> {
         let failed = Error::io("write", self.target.clone());
-        self.end_sync().and_then(|()| self.file.sync_all()).and_then(|()| self.put()).map_err(failed)
+        self.end_sync()
+            .and_then(|()| self.file.sync_all())
+            .and_then(|()| self.put())
+            .map_err(failed)
     }
 
     fn put(&mut self) -> io::Result<()> {
@@ -104,8 +115,12 @@ impl NewFile {
                 linked => return Ok(linked?),
             }
             let _ = self.file.try_lock(); // nobody else can have it open
-            self.unfinished =
-                Some(free_slot(&self.target, |slot| self.link(slot).map_err(io::Error::from))?.1);
+            self.unfinished = Some(
+                free_slot(&self.target, |slot| {
+                    self.link(slot).map_err(io::Error::from)
+                })?
+                .1,
+            );
         }
         let unfinished = self.unfinished.as_deref().unwrap_or(&self.target);
         std::fs::rename(unfinished, &self.target)?;
@@ -127,7 +142,11 @@ impl Out for NewFile {
 
     fn wrote(&mut self, bytes: u64) -> io::Result<()> {
         self.unsynced_bytes += bytes;
-        if self.unsynced_bytes >= SYNC_BYTES { self.start_sync() } else { Ok(()) }
+        if self.unsynced_bytes >= SYNC_BYTES {
+            self.start_sync()
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -140,11 +159,18 @@ impl Drop for NewFile {
 
 /// What an unfinished `target` is called, for each who may write one.
 fn slots(target: &Path) -> impl Iterator<Item = PathBuf> {
-    let name = target.file_name().unwrap_or(OsStr::new("output")).as_bytes();
+    let name = target
+        .file_name()
+        .unwrap_or(OsStr::new("output"))
+        .as_bytes();
     let name = name[..name.len().min(LONGEST_NAME - UNFINISHED.len() - 2)].to_owned();
     let directory = beside(target).to_owned();
     (1..=SLOTS).map(move |slot| {
-        let suffix = if slot == 1 { String::new() } else { format!(".{slot}") };
+        let suffix = if slot == 1 {
+            String::new()
+        } else {
+            format!(".{slot}")
+        };
         let name = [UNFINISHED.as_bytes(), &name, suffix.as_bytes()].concat();
         directory.join(OsStr::from_bytes(&name))
     })
@@ -168,7 +194,11 @@ fn free_slot<T>(target: &Path, make: impl Fn(&Path) -> io::Result<T>) -> io::Res
 
 fn create_named(target: &Path) -> io::Result<(File, PathBuf)> {
     free_slot(target, |slot| {
-        let file = File::options().write(true).create_new(true).mode(0o666).open(slot)?; // less the umask
+        let file = File::options()
+            .write(true)
+            .create_new(true)
+            .mode(0o666)
+            .open(slot)?; // less the umask
         // Before it was locked, somebody may have taken it for a dead one.
         match file.try_lock() {
             Err(std::fs::TryLockError::WouldBlock) => Err(io::ErrorKind::AlreadyExists.into()),
@@ -187,7 +217,9 @@ pub fn remove_dead(target: &Path) {
 pub fn remove_all_dead(directory: &Path) {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     let is_unfinished = |name: &OsStr| name.as_bytes().starts_with(UNFINISHED.as_bytes());
-    entries.filter(|entry| is_unfinished(&entry.file_name())).for_each(|entry| remove_if_dead(&entry.path()));
+    entries
+        .filter(|entry| is_unfinished(&entry.file_name()))
+        .for_each(|entry| remove_if_dead(&entry.path()));
 }
 
 /// Removes an unfinished file that nobody has locked. What else has its name stays, and so do files on filesystems without
@@ -195,9 +227,16 @@ pub fn remove_all_dead(directory: &Path) {
 fn remove_if_dead(unfinished: &Path) {
     if std::fs::symlink_metadata(unfinished).is_ok_and(|there| there.is_file()) {
         let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
-        let Ok(file) = File::options().write(true).custom_flags(flags).open(unfinished) else { return };
+        let Ok(file) = File::options()
+            .write(true)
+            .custom_flags(flags)
+            .open(unfinished)
+        else {
+            return;
+        };
         let is_same = |there: std::fs::Metadata| {
-            file.metadata().is_ok_and(|own| (own.dev(), own.ino()) == (there.dev(), there.ino()))
+            file.metadata()
+                .is_ok_and(|own| (own.dev(), own.ino()) == (there.dev(), there.ino()))
         };
         if file.try_lock().is_ok() && std::fs::symlink_metadata(unfinished).is_ok_and(is_same) {
             let _ = std::fs::remove_file(unfinished);

@@ -69,38 +69,61 @@ impl Header {
             source_rpm: text(tag::SOURCE_RPM).unwrap_or_default(),
             build_time_s: number(tag::BUILD_TIME).map_or(0, i64::from),
         };
-        Some(Self { package, files: fields.files() })
+        Some(Self {
+            package,
+            files: fields.files(),
+        })
     }
 }
 
 impl Fields<'_> {
     /// What is missing for a file, as digests are in old packages, is empty or 0.
     fn files(&self) -> FileList {
-        let algorithm = self.numbers(tag::FILE_DIGEST_ALGORITHM).and_then(|mut all| all.next());
-        let algorithm = algorithm.map_or(DigestAlgorithm::MD5, |number| DigestAlgorithm(number as u8));
+        let algorithm = self
+            .numbers(tag::FILE_DIGEST_ALGORITHM)
+            .and_then(|mut all| all.next());
+        let algorithm =
+            algorithm.map_or(DigestAlgorithm::MD5, |number| DigestAlgorithm(number as u8));
         let directories: Vec<&[u8]> = self.strings(tag::DIR_NAMES).into_iter().flatten().collect();
-        let (Some(names), Some(indexes), Some(mtimes)) =
-            (self.strings(tag::BASE_NAMES), self.numbers(tag::DIR_INDEXES), self.numbers(tag::FILE_MTIMES))
-        else {
+        let (Some(names), Some(indexes), Some(mtimes)) = (
+            self.strings(tag::BASE_NAMES),
+            self.numbers(tag::DIR_INDEXES),
+            self.numbers(tag::FILE_MTIMES),
+        ) else {
             return FileList::builder(algorithm, &[]).finish();
         };
-        let mut modes = self.values(tag::FILE_MODES, kind::INT16).into_iter().flatten();
-        let mut sizes = self.values(tag::FILE_SIZES, kind::INT32).into_iter().flatten();
-        let mut long_sizes = self.values(tag::LONG_FILE_SIZES, kind::INT64).into_iter().flatten();
+        let mut modes = self
+            .values(tag::FILE_MODES, kind::INT16)
+            .into_iter()
+            .flatten();
+        let mut sizes = self
+            .values(tag::FILE_SIZES, kind::INT32)
+            .into_iter()
+            .flatten();
+        let mut long_sizes = self
+            .values(tag::LONG_FILE_SIZES, kind::INT64)
+            .into_iter()
+            .flatten();
         let mut flags = self.numbers(tag::FILE_FLAGS).into_iter().flatten();
         let mut digests = self.strings(tag::FILE_DIGESTS).into_iter().flatten();
         let mut targets = self.strings(tag::FILE_TARGETS).into_iter().flatten();
         let mut digest = [0; LONGEST_DIGEST];
-        let all = names.zip(indexes).zip(mtimes).map(|((name, index), mtime_s)| OwnedFile {
-            directory: index as usize,
-            name,
-            mode: modes.next().unwrap_or_default() as u16,
-            flags: flags.next().unwrap_or_default(),
-            mtime_s,
-            size_bytes: long_sizes.next().or_else(|| sizes.next()).unwrap_or_default(),
-            digest: digests.next().unwrap_or_default(), // in hexadecimal here
-            target: targets.next().unwrap_or_default(),
-        });
+        let all = names
+            .zip(indexes)
+            .zip(mtimes)
+            .map(|((name, index), mtime_s)| OwnedFile {
+                directory: index as usize,
+                name,
+                mode: modes.next().unwrap_or_default() as u16,
+                flags: flags.next().unwrap_or_default(),
+                mtime_s,
+                size_bytes: long_sizes
+                    .next()
+                    .or_else(|| sizes.next())
+                    .unwrap_or_default(),
+                digest: digests.next().unwrap_or_default(), // in hexadecimal here
+                target: targets.next().unwrap_or_default(),
+            });
         let mut list = FileList::builder(algorithm, &directories);
         for file in all.filter(|file| file.directory < directories.len()) {
             let digest = unhex(file.digest, &mut digest);
@@ -118,7 +141,9 @@ fn unhex<'b>(digits: &[u8], bytes: &'b mut [u8; LONGEST_DIGEST]) -> &'b [u8] {
         return &[];
     }
     for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-        let (Some(high), Some(low)) = (value(pair[0]), value(pair[1])) else { return &[] };
+        let (Some(high), Some(low)) = (value(pair[0]), value(pair[1])) else {
+            return &[];
+        };
         *byte = high << 4 | low;
     }
     &bytes[..length]
@@ -137,18 +162,32 @@ struct Fields<'a> {
 impl<'a> Fields<'a> {
     fn new(blob: &'a [u8]) -> Option<Self> {
         let (entries, length) = (be32(blob, 0)? as usize, be32(blob, 4)? as usize);
-        let (index, data) = blob.get(8..)?.split_at_checked(entries.checked_mul(ENTRY_BYTES)?)?;
-        Some(Self { index, data: data.get(..length)? })
+        let (index, data) = blob
+            .get(8..)?
+            .split_at_checked(entries.checked_mul(ENTRY_BYTES)?)?;
+        Some(Self {
+            index,
+            data: data.get(..length)?,
+        })
     }
 
     /// Type, count, and the data from the field's offset on.
     fn find(&self, tag: u32) -> Option<(u32, usize, &'a [u8])> {
-        let entry = self.index.chunks_exact(ENTRY_BYTES).find(|entry| be32(entry, 0) == Some(tag))?;
-        Some((be32(entry, 4)?, be32(entry, 12)? as usize, self.data.get(be32(entry, 8)? as usize..)?))
+        let entry = self
+            .index
+            .chunks_exact(ENTRY_BYTES)
+            .find(|entry| be32(entry, 0) == Some(tag))?;
+        Some((
+            be32(entry, 4)?,
+            be32(entry, 12)? as usize,
+            self.data.get(be32(entry, 8)? as usize..)?,
+        ))
     }
 
     fn strings(&self, tag: u32) -> Option<impl Iterator<Item = &'a [u8]> + use<'a>> {
-        let (kind, count, data) = self.find(tag).filter(|(_, count, _)| *count <= MOST_NAMES)?;
+        let (kind, count, data) = self
+            .find(tag)
+            .filter(|(_, count, _)| *count <= MOST_NAMES)?;
         let is_text = matches!(kind, kind::STRING | kind::STRING_ARRAY | kind::I18N_STRING);
         // The last part of a split has no NUL at its end, and so is no string.
         let ends = data.iter().rposition(|b| *b == 0)?;
@@ -156,7 +195,8 @@ impl<'a> Fields<'a> {
     }
 
     fn numbers(&self, tag: u32) -> Option<impl Iterator<Item = u32> + use<'a>> {
-        self.values(tag, kind::INT32).map(|values| values.map(|value| value as u32))
+        self.values(tag, kind::INT32)
+            .map(|values| values.map(|value| value as u32))
     }
 
     /// Numbers of one kind of integer.
@@ -167,14 +207,21 @@ impl<'a> Fields<'a> {
             kind::INT32 => 4,
             _ => 8,
         };
-        let number = |bytes: &[u8]| bytes.iter().fold(0, |value, byte| value << 8 | u64::from(*byte));
+        let number = |bytes: &[u8]| {
+            bytes
+                .iter()
+                .fold(0, |value, byte| value << 8 | u64::from(*byte))
+        };
         let values = data.chunks_exact(width).take(count).map(number);
         (kind == wanted && data.len() / width >= count).then_some(values)
     }
 }
 
 fn be32(bytes: &[u8], at: usize) -> Option<u32> {
-    bytes.get(at..)?.first_chunk().map(|four| u32::from_be_bytes(*four))
+    bytes
+        .get(at..)?
+        .first_chunk()
+        .map(|four| u32::from_be_bytes(*four))
 }
 
 #[cfg(test)]
@@ -206,10 +253,20 @@ pub(super) mod tests {
             (tag::DIR_INDEXES, kind::INT32, 2, &[0, 0, 0, 0, 0, 0, 0, 7]),
             (tag::BASE_NAMES, kind::STRING_ARRAY, 2, b"bash\0sh\0"),
             (tag::DIR_NAMES, kind::STRING_ARRAY, 1, b"/usr/bin/\0"),
-            (tag::FILE_MTIMES, kind::INT32, 2, &[0, 0, 1, 0, 0xff, 0, 0, 0]),
+            (
+                tag::FILE_MTIMES,
+                kind::INT32,
+                2,
+                &[0, 0, 1, 0, 0xff, 0, 0, 0],
+            ),
             (tag::FILE_MODES, kind::INT16, 2, &[0x81, 0xed, 0, 0]),
             (tag::FILE_FLAGS, kind::INT32, 2, &[0, 0, 0, 1, 0, 0, 0, 0]),
-            (tag::LONG_FILE_SIZES, kind::INT64, 2, &[[0, 0, 0, 2, 0, 0, 0, 0], [0; 8]].concat()),
+            (
+                tag::LONG_FILE_SIZES,
+                kind::INT64,
+                2,
+                &[[0, 0, 0, 2, 0, 0, 0, 0], [0; 8]].concat(),
+            ),
             (tag::FILE_DIGESTS, kind::STRING_ARRAY, 2, b"abCD\0\0"),
             (tag::FILE_DIGEST_ALGORITHM, kind::INT32, 1, &[0, 0, 0, 8]),
         ])
@@ -219,7 +276,10 @@ pub(super) mod tests {
     fn a_header_gives_the_package_and_its_files() {
         let header = Header::parse(&bash()).unwrap();
         assert_eq!(header.package.to_string(), "bash-2:5.3-1.fc44.x86_64");
-        assert_eq!(header.files.directories().collect::<Vec<_>>(), [b"/usr/bin/"]);
+        assert_eq!(
+            header.files.directories().collect::<Vec<_>>(),
+            [b"/usr/bin/"]
+        );
         let files: Vec<_> = header.files.files().collect();
         let file = OwnedFile {
             directory: 0,
@@ -231,7 +291,10 @@ pub(super) mod tests {
             digest: &[0xab, 0xcd],
             target: b"",
         };
-        assert_eq!((files, header.files.algorithm()), (vec![file], DigestAlgorithm::SHA256)); // the other has no directory
+        assert_eq!(
+            (files, header.files.algorithm()),
+            (vec![file], DigestAlgorithm::SHA256)
+        ); // the other has no directory
     }
 
     #[test]
@@ -248,8 +311,15 @@ pub(super) mod tests {
             (tag::FILE_DIGESTS, kind::STRING_ARRAY, 2, b"no digits\0\0"),
         ]))
         .unwrap();
-        let files: Vec<_> = header.files.files().map(|f| (f.size_bytes, f.mode, f.digest.len())).collect();
-        assert_eq!((files, header.files.algorithm()), (vec![(5, 0, 0), (6, 0, 0)], DigestAlgorithm::MD5));
+        let files: Vec<_> = header
+            .files
+            .files()
+            .map(|f| (f.size_bytes, f.mode, f.digest.len()))
+            .collect();
+        assert_eq!(
+            (files, header.files.algorithm()),
+            (vec![(5, 0, 0), (6, 0, 0)], DigestAlgorithm::MD5)
+        );
     }
 
     #[test]
@@ -259,6 +329,9 @@ pub(super) mod tests {
             assert_eq!(Header::parse(&whole[..length]), None, "{length}");
         }
         assert_eq!(Header::parse(&[0xff; 64]), None);
-        assert_eq!(Header::parse(&blob(&[(tag::NAME, kind::STRING, 1, b"no end")])), None);
+        assert_eq!(
+            Header::parse(&blob(&[(tag::NAME, kind::STRING, 1, b"no end")])),
+            None
+        );
     }
 }

@@ -17,15 +17,28 @@ const MOST_PACKAGES: usize = 1 << 16;
 /// Gives all packages of the database in `directory`, a private copy with its write-ahead log, to `each`, one at a
 /// time. `shown` is the path that errors name.
 pub fn read(directory: &Path, shown: &Path, mut each: impl FnMut(Header)) -> Result<()> {
-    let bad = |reason: String| Error::RpmDatabase { path: shown.to_owned(), reason };
-    let size = |name: &str| std::fs::metadata(directory.join(name)).map_or(0, |metadata| metadata.len());
+    let bad = |reason: String| Error::RpmDatabase {
+        path: shown.to_owned(),
+        reason,
+    };
+    let size =
+        |name: &str| std::fs::metadata(directory.join(name)).map_or(0, |metadata| metadata.len());
     let size_bytes = size(SQLITE) + size(SQLITE_WAL);
-    let are_sound = query(&directory.join(SQLITE), size_bytes, &mut each).map_err(|e| bad(e.to_string()))?;
-    if are_sound { Ok(()) } else { Err(bad("a package's header is malformed".to_owned())) }
+    let are_sound =
+        query(&directory.join(SQLITE), size_bytes, &mut each).map_err(|e| bad(e.to_string()))?;
+    if are_sound {
+        Ok(())
+    } else {
+        Err(bad("a package's header is malformed".to_owned()))
+    }
 }
 
 /// `false` where a row is no header, or the table is none that rpm makes.
-fn query(database: &Path, size_bytes: u64, each: &mut impl FnMut(Header)) -> rusqlite::Result<bool> {
+fn query(
+    database: &Path,
+    size_bytes: u64,
+    each: &mut impl FnMut(Header),
+) -> rusqlite::Result<bool> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(database, flags)?;
     for (setting, value) in [
@@ -50,7 +63,9 @@ fn query(database: &Path, size_bytes: u64, each: &mut impl FnMut(Header)) -> rus
     while let Some(row) = rows.next()? {
         let blob = row.get_ref(0)?.as_blob()?;
         // All rows together are no larger than the file, unless they share its pages.
-        let Some(left) = bytes_left.checked_sub(blob.len() as u64) else { return Ok(false) };
+        let Some(left) = bytes_left.checked_sub(blob.len() as u64) else {
+            return Ok(false);
+        };
         bytes_left = left;
         match Header::parse(blob) {
             Some(header) => each(header),
@@ -67,7 +82,10 @@ mod tests {
 
     fn database(sql: &str) -> tempfile::TempDir {
         let directory = tempfile::tempdir().unwrap();
-        Connection::open(directory.path().join(SQLITE)).unwrap().execute_batch(sql).unwrap();
+        Connection::open(directory.path().join(SQLITE))
+            .unwrap()
+            .execute_batch(sql)
+            .unwrap();
         directory
     }
 
@@ -78,13 +96,23 @@ mod tests {
         let directory = database(TABLE);
         let connection = Connection::open(directory.path().join(SQLITE)).unwrap();
         for (number, name) in [(2, b"b\0"), (1, b"a\0")] {
-            let header = blob(&[(1000, 6, 1, name), (1001, 6, 1, b"1\0"), (1002, 6, 1, b"1\0")]);
+            let header = blob(&[
+                (1000, 6, 1, name),
+                (1001, 6, 1, b"1\0"),
+                (1002, 6, 1, b"1\0"),
+            ]);
             connection
-                .execute("INSERT INTO Packages VALUES (?, ?)", rusqlite::params![number, header])
+                .execute(
+                    "INSERT INTO Packages VALUES (?, ?)",
+                    rusqlite::params![number, header],
+                )
                 .unwrap();
         }
         let mut names = Vec::new();
-        read(directory.path(), Path::new("x"), |header| names.push(header.package.name)).unwrap();
+        read(directory.path(), Path::new("x"), |header| {
+            names.push(header.package.name)
+        })
+        .unwrap();
         assert_eq!(names, ["a", "b"]);
     }
 
@@ -107,7 +135,12 @@ mod tests {
             "CREATE TABLE Packages (hnum INT, x INT, blob GENERATED ALWAYS AS (zeroblob(60000000)) VIRTUAL);
                    WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200)
                    INSERT INTO Packages (hnum, x) SELECT 200 - i, i FROM n";
-        assert!(read(database(sql).path(), Path::new("/r/rpmdb"), |_| panic!("no package")).is_err());
+        assert!(
+            read(database(sql).path(), Path::new("/r/rpmdb"), |_| panic!(
+                "no package"
+            ))
+            .is_err()
+        );
     }
 
     #[test]
@@ -120,7 +153,9 @@ mod tests {
                 .to_string()
                 .contains("/r/rpmdb")
         );
-        let directory = database(&format!("{TABLE}; INSERT INTO Packages VALUES (1, x'0000')"));
+        let directory = database(&format!(
+            "{TABLE}; INSERT INTO Packages VALUES (1, x'0000')"
+        ));
         assert!(
             read(directory.path(), Path::new("/r/rpmdb"), |_| ())
                 .unwrap_err()

@@ -42,7 +42,11 @@ impl NewBlob {
     }
 
     fn new(file: NamedTempFile) -> Self {
-        Self { file, unsynced_bytes: 0, syncing: None }
+        Self {
+            file,
+            unsynced_bytes: 0,
+            syncing: None,
+        }
     }
 
     /// Starts a sync on a thread of its own, unless one is going on. For one who has more to do before the blob is kept.
@@ -69,7 +73,10 @@ impl NewBlob {
     fn put(mut self, target: &Path) -> Result<()> {
         let failed = || Error::io::<io::Error>("write", target);
         self.end_sync().map_err(failed())?;
-        self.file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644)).map_err(failed())?;
+        self.file
+            .as_file()
+            .set_permissions(std::fs::Permissions::from_mode(0o644))
+            .map_err(failed())?;
         self.file.as_file().sync_all().map_err(failed())?;
         self.file.persist(target).map_err(|e| failed()(e.error))?;
         sync_directory(target.parent().unwrap_or(Path::new("/")))
@@ -125,7 +132,8 @@ impl Store {
         let size_bytes = bytes.len() as u64;
         if !self.has_blob(&digest, size_bytes) {
             let mut blob = self.new_blob()?;
-            blob.write_all(bytes).map_err(Error::io("write", blob.path()))?;
+            blob.write_all(bytes)
+                .map_err(Error::io("write", blob.path()))?;
             self.keep_blob(blob, &digest, size_bytes)?;
         }
         Ok(BlobRef { digest, size_bytes })
@@ -139,7 +147,8 @@ impl Store {
     /// Puts `bytes` in the place of a file in the store's own directory, whole.
     pub(super) fn replace_file(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let mut blob = self.new_blob()?;
-        blob.write_all(bytes).map_err(Error::io("write", blob.path()))?;
+        blob.write_all(bytes)
+            .map_err(Error::io("write", blob.path()))?;
         blob.put(&self.path.join(name))
     }
 
@@ -170,7 +179,10 @@ impl Store {
         let layout = self.path.join("oci-layout");
         if !self.has_layout_file() {
             if was_used {
-                self.findings.push(format!("{} is damaged: it is missing or another", show(&layout)));
+                self.findings.push(format!(
+                    "{} is damaged: it is missing or another",
+                    show(&layout)
+                ));
             }
             self.exclusively(|| match self.has_layout_file() {
                 true => Ok(()),
@@ -180,7 +192,11 @@ impl Store {
         let is_listed = || self.directory.has("index.json");
         if !is_listed() {
             self.exclusively(|| {
-                if is_listed() { Ok(()) } else { self.replace_file("index.json", EMPTY_INDEX) }
+                if is_listed() {
+                    Ok(())
+                } else {
+                    self.replace_file("index.json", EMPTY_INDEX)
+                }
             })?;
         }
         Ok(())

@@ -17,7 +17,12 @@ const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 /// Returns what tells this boot from others; empty where nothing does.
 pub(super) fn current() -> &'static [u8] {
     static BOOT: OnceLock<Vec<u8>> = OnceLock::new();
-    BOOT.get_or_init(|| std::fs::read(BOOT_ID).unwrap_or_default().trim_ascii().to_owned())
+    BOOT.get_or_init(|| {
+        std::fs::read(BOOT_ID)
+            .unwrap_or_default()
+            .trim_ascii()
+            .to_owned()
+    })
 }
 
 /// What a root's row says of it.
@@ -32,7 +37,10 @@ pub(super) struct Boot {
 impl Boot {
     /// Returns what is known of stamps that are changed in the boot `id`.
     pub(super) fn new(id: &[u8], durable_until: Option<Time>) -> Self {
-        Self { id: id.to_owned(), durable_until }
+        Self {
+            id: id.to_owned(),
+            durable_until,
+        }
     }
 
     /// Reads it from four columns, `at` the first. A row that is not as it was written tells nothing.
@@ -40,10 +48,15 @@ impl Boot {
         let id: Option<Vec<u8>> = row.get(at)?;
         let time: (Option<i64>, Option<i64>) = (row.get(at + 1)?, row.get(at + 2)?);
         let durable_until = match time {
-            (Some(seconds), Some(nanos)) => u32::try_from(nanos).ok().map(|nanos| Time { seconds, nanos }),
+            (Some(seconds), Some(nanos)) => u32::try_from(nanos)
+                .ok()
+                .map(|nanos| Time { seconds, nanos }),
             _ => None,
         };
-        let found = Self { id: id.unwrap_or_default(), durable_until };
+        let found = Self {
+            id: id.unwrap_or_default(),
+            durable_until,
+        };
         let is_sound = row.get::<_, Option<i64>>(at + 3)? == Some(found.sum(root_path));
         Ok(if is_sound { found } else { Self::default() })
     }
@@ -56,8 +69,12 @@ impl Boot {
         root_path: &Path,
     ) -> rusqlite::Result<()> {
         let Self { id, durable_until } = self;
-        let query = "UPDATE root SET boot = ?, durable_s = ?, durable_nanos = ?, boot_sum = ? WHERE id = ?";
-        let (seconds, nanos) = (durable_until.map(|time| time.seconds), durable_until.map(|time| time.nanos));
+        let query =
+            "UPDATE root SET boot = ?, durable_s = ?, durable_nanos = ?, boot_sum = ? WHERE id = ?";
+        let (seconds, nanos) = (
+            durable_until.map(|time| time.seconds),
+            durable_until.map(|time| time.nanos),
+        );
         connection
             .prepare_cached(query)?
             .execute(params![id, seconds, nanos, self.sum(root_path), root_id])
@@ -71,13 +88,16 @@ impl Boot {
 
     /// Returns which stamps hold in the boot `id`.
     pub(super) fn lasting(&self, id: &[u8]) -> Lasting {
-        Lasting { is_this_boot: self.is(id), durable_until: self.durable_until }
+        Lasting {
+            is_this_boot: self.is(id),
+            durable_until: self.durable_until,
+        }
     }
 
     fn sum(&self, root_path: &Path) -> i64 {
-        let time = self
-            .durable_until
-            .map(|Time { seconds, nanos }| [&seconds.to_le_bytes()[..], &nanos.to_le_bytes()].concat());
+        let time = self.durable_until.map(|Time { seconds, nanos }| {
+            [&seconds.to_le_bytes()[..], &nanos.to_le_bytes()].concat()
+        });
         let parts = [root_path.as_os_str().as_bytes(), self.id.as_slice()];
         sum(parts.into_iter().chain(time.as_deref()))
     }

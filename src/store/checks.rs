@@ -15,13 +15,16 @@ impl Store {
     pub fn database_findings(&self) -> Result<Vec<String>> {
         let run = || -> rusqlite::Result<Vec<String>> {
             let mut query = self.connection.prepare("PRAGMA integrity_check(20)")?;
-            let lines: Vec<String> =
-                query.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+            let lines: Vec<String> = query
+                .query_map([], |row| row.get(0))?
+                .collect::<rusqlite::Result<_>>()?;
             let mut found: Vec<String> = lines.into_iter().filter(|line| line != "ok").collect();
             let mut query = self.connection.prepare("PRAGMA foreign_key_check")?;
             let violations = query.query_map([], |row| {
                 let (table, parent): (String, String) = (row.get(0)?, row.get(2)?);
-                Ok(format!("a row of {table} refers to one of {parent} that is not there"))
+                Ok(format!(
+                    "a row of {table} refers to one of {parent} that is not there"
+                ))
             })?;
             for violation in violations {
                 let violation = violation?;
@@ -42,7 +45,9 @@ impl Store {
     /// Tells whether `oci-layout` is as it must be.
     pub fn has_layout_file(&self) -> bool {
         let most_bytes = OCI_LAYOUT.len() as u64;
-        self.directory.read("oci-layout", most_bytes).is_ok_and(|there| there.as_deref() == Some(OCI_LAYOUT))
+        self.directory
+            .read("oci-layout", most_bytes)
+            .is_ok_and(|there| there.as_deref() == Some(OCI_LAYOUT))
     }
 
     /// Compares a layer's row with what it holds. Fails where its rows do not give its key.
@@ -55,13 +60,15 @@ impl Store {
             })
         };
         let count = entries().count() as u64;
-        Ok(if (count, items.len() as u64 - count) != (layer.entries, layer.whiteouts) {
-            Some("it has another number of entries than its row says")
-        } else if content_bytes(entries()) != layer.content_bytes {
-            Some("its files are longer or shorter together than its row says")
-        } else {
-            None
-        })
+        Ok(
+            if (count, items.len() as u64 - count) != (layer.entries, layer.whiteouts) {
+                Some("it has another number of entries than its row says")
+            } else if content_bytes(entries()) != layer.content_bytes {
+                Some("its files are longer or shorter together than its row says")
+            } else {
+                None
+            },
+        )
     }
 
     /// Returns the policy that a layer's key is under.
@@ -77,7 +84,9 @@ impl Store {
     pub fn packages_finding(&self, package_set_id: i64) -> Result<Option<&'static str>> {
         let run = || -> rusqlite::Result<Option<&'static str>> {
             let query = "SELECT key FROM package_set WHERE id = ?";
-            let recorded = self.connection.query_row(query, [package_set_id], |row| hash(row, 0))?;
+            let recorded = self
+                .connection
+                .query_row(query, [package_set_id], |row| hash(row, 0))?;
             let mut query = self.connection.prepare_cached(
                 "SELECT name, epoch, version, release, arch, source_rpm, build_time_s, key, list
                  FROM package_set_member AS member JOIN package ON package.id = package_id
@@ -90,7 +99,9 @@ impl Store {
                 let key: Option<[u8; 32]> = row.get(7)?;
                 let list = row.get_ref(8)?.as_blob_or_null()?;
                 if list.map(|list| *blake3::hash(list).as_bytes()) != key {
-                    return Ok(Some("the files of a package are not those that were recorded"));
+                    return Ok(Some(
+                        "the files of a package are not those that were recorded",
+                    ));
                 }
                 all.push((packages::package(row)?, key));
             }
@@ -105,13 +116,19 @@ impl Store {
 
     /// Makes the indexes of the database anew, and empties the caches.
     pub fn renew_derived(&self) -> Result<()> {
-        let run = || self.connection.execute_batch("REINDEX; DELETE FROM root; DELETE FROM blob_stamp;");
+        let run = || {
+            self.connection
+                .execute_batch("REINDEX; DELETE FROM root; DELETE FROM blob_stamp;")
+        };
         run().map_err(|e| self.failed(e))
     }
 
     /// Forgets that a blob was sound.
     pub fn forget_blob(&self, blob: &BlobRef) -> Result<()> {
-        let done = self.connection.execute("DELETE FROM blob_stamp WHERE digest = ?", params![blob.digest.0]);
+        let done = self.connection.execute(
+            "DELETE FROM blob_stamp WHERE digest = ?",
+            params![blob.digest.0],
+        );
         done.map(drop).map_err(|e| self.failed(e))
     }
 

@@ -50,20 +50,28 @@ pub(super) enum Still {
 impl Database {
     pub(super) fn open(directory: &Directory, purpose: For) -> Result<Self> {
         match purpose {
-            For::Reading if directory.check_writable().is_err() => Self::open_still(directory, false),
+            For::Reading if directory.check_writable().is_err() => {
+                Self::open_still(directory, false)
+            }
             For::Reading if directory.is_full() => Self::open_still(directory, true),
             For::Reading => match Self::connect(directory, OpenFlags::empty(), false) {
                 Err(error) if needs_room(&error) => Self::open_still(directory, true),
-                Ok(opened) if is_read_still(directory)? => {
-                    Ok(Self { still: Some(Still::Locked { _lock: None }), ..opened })
-                }
+                Ok(opened) if is_read_still(directory)? => Ok(Self {
+                    still: Some(Still::Locked { _lock: None }),
+                    ..opened
+                }),
                 opened => opened,
             },
             For::Writing { create } => {
                 let opened = Self::connect(directory, flags(create), false)?;
                 // Whoever reads it as a file that nobody changes must be through.
                 if directory.has(LOCK) {
-                    locks::wait(directory.path(), directory.lock_file(LOCK)?, Hold::Alone, Patience::Usual)?;
+                    locks::wait(
+                        directory.path(),
+                        directory.lock_file(LOCK)?,
+                        Hold::Alone,
+                        Patience::Usual,
+                    )?;
                 }
                 Ok(opened)
             }
@@ -73,7 +81,8 @@ impl Database {
 
     /// Copies the database and its log, and opens the copy, which may be written to.
     pub(super) fn open_copy(directory: &Directory) -> Result<Self> {
-        let failed = |what: &'static str| Error::io::<std::io::Error>(what, directory.path().join(DATABASE));
+        let failed =
+            |what: &'static str| Error::io::<std::io::Error>(what, directory.path().join(DATABASE));
         let copy = tempfile::Builder::new().prefix("rootstrata-").tempdir();
         let copy = copy.map_err(Error::io("write in", std::env::temp_dir()))?;
         let lengths = || (directory.length(DATABASE), directory.length(LOG));
@@ -89,16 +98,26 @@ impl Database {
             return Err(Error::Locked(directory.path().to_owned()));
         }
         let path = std::fs::canonicalize(copy.path()).map_err(Error::io("open", copy.path()))?;
-        let connection = connect(&path.join(DATABASE), OpenFlags::SQLITE_OPEN_READ_WRITE, true);
+        let connection = connect(
+            &path.join(DATABASE),
+            OpenFlags::SQLITE_OPEN_READ_WRITE,
+            true,
+        );
         let connection = connection.map_err(|source| failed_at(directory, source))?;
-        Ok(Self { connection, still: Some(Still::Copied { _copy: copy }) })
+        Ok(Self {
+            connection,
+            still: Some(Still::Copied { _copy: copy }),
+        })
     }
 
     fn connect(directory: &Directory, create: OpenFlags, alone: bool) -> Result<Self> {
         let path = directory.path().join(DATABASE);
         let connection = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE | create, alone);
         let connection = connection.map_err(|source| failed_at(directory, source))?;
-        Ok(Self { connection, still: None })
+        Ok(Self {
+            connection,
+            still: None,
+        })
     }
 
     /// Opens it without writing anything beside it.
@@ -110,7 +129,10 @@ impl Database {
                 false => OpenFlags::SQLITE_OPEN_READ_ONLY,
             };
             if let Ok(connection) = connect(&directory.path().join(DATABASE), flags, false) {
-                return Ok(Self { connection, still: Some(Still::Locked { _lock: None }) });
+                return Ok(Self {
+                    connection,
+                    still: Some(Still::Locked { _lock: None }),
+                });
             }
         }
         if is_writable && directory.length(LOG) > 0 {
@@ -129,7 +151,9 @@ impl Database {
         let mut path = b"file:".to_vec();
         for byte in directory.path().join(DATABASE).as_os_str().as_bytes() {
             match byte {
-                b'/' | b'.' | b'-' | b'_' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => path.push(*byte),
+                b'/' | b'.' | b'-' | b'_' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => {
+                    path.push(*byte)
+                }
                 byte => path.extend(format!("%{byte:02X}").as_bytes()),
             }
         }
@@ -138,12 +162,19 @@ impl Database {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
         let connection = connect(Path::new(&path), flags, false);
         let connection = connection.map_err(|source| failed_at(directory, source))?;
-        Ok(Self { connection, still: Some(Still::Locked { _lock: lock }) })
+        Ok(Self {
+            connection,
+            still: Some(Still::Locked { _lock: lock }),
+        })
     }
 }
 
 fn flags(create: bool) -> OpenFlags {
-    if create { OpenFlags::SQLITE_OPEN_CREATE } else { OpenFlags::empty() }
+    if create {
+        OpenFlags::SQLITE_OPEN_CREATE
+    } else {
+        OpenFlags::empty()
+    }
 }
 
 /// Opens the database and reads its header, which makes what SQLite needs beside it.
@@ -167,20 +198,32 @@ fn failed_at(directory: &Directory, source: rusqlite::Error) -> Error {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
             Error::Locked(directory.path().to_owned())
         }
-        _ => Error::Database { path: directory.path().join(DATABASE), source },
+        _ => Error::Database {
+            path: directory.path().join(DATABASE),
+            source,
+        },
     }
 }
 
 /// Tells whether somebody reads the database as a file that nobody changes.
 fn is_read_still(directory: &Directory) -> Result<bool> {
-    Ok(directory.file(LOCK)?.is_some_and(|lock| matches!(lock.try_lock(), Err(TryLockError::WouldBlock))))
+    Ok(directory
+        .file(LOCK)?
+        .is_some_and(|lock| matches!(lock.try_lock(), Err(TryLockError::WouldBlock))))
 }
 
 /// Tells whether what SQLite has beside a database could not be made.
 fn needs_room(error: &Error) -> bool {
-    let Error::Database { source, .. } = error else { return false };
+    let Error::Database { source, .. } = error else {
+        return false;
+    };
     matches!(
         source.sqlite_error_code(),
-        Some(ErrorCode::CannotOpen | ErrorCode::SystemIoFailure | ErrorCode::DiskFull | ErrorCode::ReadOnly)
+        Some(
+            ErrorCode::CannotOpen
+                | ErrorCode::SystemIoFailure
+                | ErrorCode::DiskFull
+                | ErrorCode::ReadOnly
+        )
     )
 }

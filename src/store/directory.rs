@@ -68,12 +68,27 @@ impl Directory {
                 stat => stat.map_err(Error::io("stat", self.path.join(name)))?,
             };
             let mode = Mode::from_raw_mode(stat.st_mode);
-            let path = || if name == "." { self.path.clone() } else { self.path.join(name) };
+            let path = || {
+                if name == "." {
+                    self.path.clone()
+                } else {
+                    self.path.join(name)
+                }
+            };
             if entered.intersects(Mode::XGRP | Mode::XOTH) && !is_own_user(stat.st_uid) {
-                return Err(Error::OwnedByOther { path: path(), owner: stat.st_uid });
+                return Err(Error::OwnedByOther {
+                    path: path(),
+                    owner: stat.st_uid,
+                });
             }
             let is_link = FileType::from_raw_mode(stat.st_mode) == FileType::Symlink; // refused as one
-            let open_to = |who, mode| Err(Error::OpenToOthers { path: path(), who, mode });
+            let open_to = |who, mode| {
+                Err(Error::OpenToOthers {
+                    path: path(),
+                    who,
+                    mode,
+                })
+            };
             if entered.contains(Mode::XOTH) && mode.contains(Mode::WOTH) && !is_link {
                 return open_to("everybody", "o-w");
             }
@@ -112,17 +127,29 @@ impl Directory {
         }
         match self.open_beneath(name, OFlags::RDONLY, Mode::empty()) {
             Err(Errno::NOENT) => Ok(None),
-            opened => self.regular(name, opened.map_err(Error::io("open", self.path.join(name)))?).map(Some),
+            opened => self
+                .regular(
+                    name,
+                    opened.map_err(Error::io("open", self.path.join(name)))?,
+                )
+                .map(Some),
         }
     }
 
     /// Reads a regular file, as [`Directory::file`] opens it. Fails where it is longer than `most_bytes`.
     pub(super) fn read(&self, name: &str, most_bytes: u64) -> Result<Option<Vec<u8>>> {
-        let Some(file) = self.file(name)? else { return Ok(None) };
+        let Some(file) = self.file(name)? else {
+            return Ok(None);
+        };
         let (mut bytes, path) = (Vec::new(), self.path.join(name));
-        file.take(most_bytes + 1).read_to_end(&mut bytes).map_err(Error::io("read", &path))?;
+        file.take(most_bytes + 1)
+            .read_to_end(&mut bytes)
+            .map_err(Error::io("read", &path))?;
         match bytes.len() as u64 > most_bytes {
-            true => Err(Error::damaged(path, format!("it is longer than {most_bytes} bytes"))),
+            true => Err(Error::damaged(
+                path,
+                format!("it is longer than {most_bytes} bytes"),
+            )),
             false => Ok(Some(bytes)),
         }
     }
@@ -132,7 +159,10 @@ impl Directory {
         self.expect(name, FileType::RegularFile)?;
         let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE;
         let opened = self.open_beneath(name, flags, Mode::from_raw_mode(0o666)); // less the umask
-        self.regular(name, opened.map_err(Error::io("open", self.path.join(name)))?)
+        self.regular(
+            name,
+            opened.map_err(Error::io("open", self.path.join(name)))?,
+        )
     }
 
     /// Removes what is in a directory, without following anything.
@@ -152,13 +182,19 @@ impl Directory {
 
     /// Fails where this process may not write in it, with what the kernel says.
     pub(super) fn check_writable(&self) -> Result<()> {
-        rustix::fs::accessat(&self.handle, ".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS)
-            .map_err(Error::io("write in", &self.path))
+        rustix::fs::accessat(
+            &self.handle,
+            ".",
+            Access::WRITE_OK | Access::EXEC_OK,
+            AtFlags::EACCESS,
+        )
+        .map_err(Error::io("write in", &self.path))
     }
 
     /// Tells whether there is hardly any room left on its filesystem.
     pub(super) fn is_full(&self) -> bool {
-        let free = rustix::fs::fstatvfs(&self.handle).map(|all| all.f_bavail.saturating_mul(all.f_frsize));
+        let free =
+            rustix::fs::fstatvfs(&self.handle).map(|all| all.f_bavail.saturating_mul(all.f_frsize));
         free.is_ok_and(|free| free < LEAST_FREE_BYTES)
     }
 
@@ -197,7 +233,8 @@ impl Directory {
 
     fn open_beneath(&self, name: &str, flags: OFlags, mode: Mode) -> rustix::io::Result<OwnedFd> {
         let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        let resolve =
+            ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
         loop {
             match rustix::fs::openat2(&self.handle, name, flags, mode, resolve) {
                 Err(Errno::AGAIN | Errno::INTR) => {}
@@ -211,7 +248,10 @@ impl Directory {
         let stat = rustix::fs::fstat(&opened).map_err(Error::io("stat", self.path.join(name)))?;
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => Ok(File::from(opened)),
-            found => Err(Error::damaged(self.path.join(name), format!("it is {}", said(found)))),
+            found => Err(Error::damaged(
+                self.path.join(name),
+                format!("it is {}", said(found)),
+            )),
         }
     }
 }
@@ -228,7 +268,13 @@ fn empty(directory: OwnedFd) -> rustix::io::Result<()> {
         if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
-            empty(rustix::fs::openat2(directory.as_fd(), name, flags, Mode::empty(), resolve)?)?;
+            empty(rustix::fs::openat2(
+                directory.as_fd(),
+                name,
+                flags,
+                Mode::empty(),
+                resolve,
+            )?)?;
             rustix::fs::unlinkat(&directory, name, AtFlags::REMOVEDIR)?;
         } else {
             rustix::fs::unlinkat(&directory, name, AtFlags::empty())?;
@@ -244,7 +290,9 @@ fn is_own_user(user: u32) -> bool {
 
 /// Tells whether a group is root's, this process is in it, or this user namespace does not know it.
 fn is_own_group(group: u32) -> bool {
-    let own = || rustix::process::getgroups().is_ok_and(|all| all.iter().any(|one| one.as_raw() == group));
+    let own = || {
+        rustix::process::getgroups().is_ok_and(|all| all.iter().any(|one| one.as_raw() == group))
+    };
     group == 0 || group == OVERFLOW_GROUP || group == rustix::process::getegid().as_raw() || own()
 }
 

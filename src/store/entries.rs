@@ -19,12 +19,19 @@ pub(super) const COLUMNS: &str =
 impl Store {
     /// Returns the entry that the first of the layers, given from the topmost, has at `path`; `None` where none has one.
     /// Whiteouts above the path are not looked for.
-    pub fn topmost(&self, layer_ids: impl Iterator<Item = i64>, path: &EntryPath) -> Result<Option<Entry>> {
+    pub fn topmost(
+        &self,
+        layer_ids: impl Iterator<Item = i64>,
+        path: &EntryPath,
+    ) -> Result<Option<Entry>> {
         let run = || -> rusqlite::Result<Option<Entry>> {
             let sql = format!("SELECT {COLUMNS} FROM entry WHERE layer_id = ? AND path = ?");
             let mut query = self.connection.prepare_cached(&sql)?;
             for layer_id in layer_ids {
-                match query.query_row(params![layer_id, path.key()], laid).optional()? {
+                match query
+                    .query_row(params![layer_id, path.key()], laid)
+                    .optional()?
+                {
                     None => {}
                     Some(Laid::Entry(entry)) => return Ok(Some(entry)),
                     Some(_) => return Ok(None),
@@ -43,7 +50,11 @@ impl Store {
             let mut query = self.connection.prepare_cached(&sql)?;
             let mut items = Vec::new();
             for path in paths {
-                items.extend(query.query_row(params![layer_id, path.key()], laid).optional()?);
+                items.extend(
+                    query
+                        .query_row(params![layer_id, path.key()], laid)
+                        .optional()?,
+                );
             }
             Ok(items)
         };
@@ -53,7 +64,9 @@ impl Store {
     /// As [`Store::items_at`], for paths that are a large part of what the layer has between the first and the last: all of
     /// that is gone through.
     pub fn items_among(&self, layer_id: i64, paths: &[EntryPath]) -> Result<Vec<Laid>> {
-        let (Some(first), Some(last)) = (paths.first(), paths.last()) else { return Ok(Vec::new()) };
+        let (Some(first), Some(last)) = (paths.first(), paths.last()) else {
+            return Ok(Vec::new());
+        };
         let run = || -> rusqlite::Result<Vec<Laid>> {
             let sql = format!(
                 "SELECT {COLUMNS} FROM entry WHERE layer_id = ? AND path BETWEEN ? AND ? ORDER BY path"
@@ -83,26 +96,36 @@ impl Store {
     /// Returns what a recorded layer holds, in path order. Fails where its rows do not give its key.
     pub fn items(&self, layer_id: i64) -> Result<Vec<Laid>> {
         let run = || -> rusqlite::Result<(LayerKey, PolicyKey, Vec<Laid>)> {
-            let mut keys =
-                self.connection.prepare_cached("SELECT key, policy_key FROM layer WHERE id = ?")?;
-            let (key, policy) = keys.query_row([layer_id], |row| Ok((hash(row, 0)?, hash(row, 1)?)))?;
+            let mut keys = self
+                .connection
+                .prepare_cached("SELECT key, policy_key FROM layer WHERE id = ?")?;
+            let (key, policy) =
+                keys.query_row([layer_id], |row| Ok((hash(row, 0)?, hash(row, 1)?)))?;
             let sql = format!("SELECT {COLUMNS} FROM entry WHERE layer_id = ? ORDER BY path");
             let mut query = self.connection.prepare_cached(&sql)?;
-            let rows = query.query_map([layer_id], laid)?.collect::<rusqlite::Result<_>>()?;
+            let rows = query
+                .query_map([layer_id], laid)?
+                .collect::<rusqlite::Result<_>>()?;
             Ok((LayerKey(key), PolicyKey(policy), rows))
         };
         let (key, policy, rows) = run().map_err(|e| self.failed(e))?;
         if key_of(&policy, rows.iter().filter_map(Laid::as_item)) != key {
-            return Err(self.damaged(format!("the entries of layer {key} are not those that were recorded")));
+            return Err(self.damaged(format!(
+                "the entries of layer {key} are not those that were recorded"
+            )));
         }
         Ok(rows)
     }
 }
 
 /// Inserts all that `content` holds.
-pub(super) fn insert(connection: &Connection, layer_id: i64, content: &LayerContent) -> rusqlite::Result<()> {
-    let mut insert =
-        connection.prepare_cached("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")?;
+pub(super) fn insert(
+    connection: &Connection,
+    layer_id: i64,
+    content: &LayerContent,
+) -> rusqlite::Result<()> {
+    let mut insert = connection
+        .prepare_cached("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")?;
     for item in content.items() {
         match item {
             Item::Whiteout(path) => insert.execute(params![
@@ -159,27 +182,50 @@ impl<'a> KindColumns<'a> {
         let none = Self::default();
         match kind {
             Kind::Directory => Self { number: 1, ..none },
-            Kind::File { size_bytes, content } => Self {
+            Kind::File {
+                size_bytes,
+                content,
+            } => Self {
                 number: 2,
                 size_bytes: Some(size_bytes.cast_signed()),
                 content: Some(content.0),
                 ..none
             },
-            Kind::Symlink(target) => Self { number: 3, target: Some(target), ..none },
+            Kind::Symlink(target) => Self {
+                number: 3,
+                target: Some(target),
+                ..none
+            },
             Kind::Fifo => Self { number: 4, ..none },
-            Kind::CharDevice(device) => Self { number: 5, device: Some(*device), ..none },
-            Kind::BlockDevice(device) => Self { number: 6, device: Some(*device), ..none },
+            Kind::CharDevice(device) => Self {
+                number: 5,
+                device: Some(*device),
+                ..none
+            },
+            Kind::BlockDevice(device) => Self {
+                number: 6,
+                device: Some(*device),
+                ..none
+            },
         }
     }
 }
 
 pub(super) fn laid(row: &Row) -> rusqlite::Result<Laid> {
     let path = path(row, 0)?;
-    let device = || -> rusqlite::Result<Device> { Ok(Device { major: row.get(9)?, minor: row.get(10)? }) };
+    let device = || -> rusqlite::Result<Device> {
+        Ok(Device {
+            major: row.get(9)?,
+            minor: row.get(10)?,
+        })
+    };
     let kind = match row.get(1)? {
         WHITEOUT => return Ok(Laid::Whiteout(path)),
         1 => Kind::Directory,
-        2 => Kind::File { size_bytes: bits(row, 6)?, content: ContentHash(hash(row, 7)?) },
+        2 => Kind::File {
+            size_bytes: bits(row, 6)?,
+            content: ContentHash(hash(row, 7)?),
+        },
         3 => Kind::Symlink(bytes(row, 8)?),
         4 => Kind::Fifo,
         5 => Kind::CharDevice(device()?),

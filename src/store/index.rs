@@ -69,14 +69,17 @@ impl Store {
         let Some(Value::Array(manifests)) = index.remove("manifests") else {
             return Ok(Some("it has no list of images".to_owned()));
         };
-        let mut wrong = (Value::Object(index) != json!({"mediaType": INDEX_TYPE, "schemaVersion": 2}))
-            .then_some("it is no index of images");
+        let mut wrong = (Value::Object(index)
+            != json!({"mediaType": INDEX_TYPE, "schemaVersion": 2}))
+        .then_some("it is no index of images");
         for listed in manifests {
             let digest = listed["digest"].as_str().and_then(Digest::parse);
             match digest.and_then(|digest| Some((digest, recorded.get(&digest)?))) {
                 Some((digest, recorded)) if recorded.is_listed_as(&digest, &listed) => {}
                 None if digest.is_some_and(|digest| self.is_own_image(&digest)) => {
-                    let name = listed["annotations"][REF_NAME].as_str().unwrap_or("without a name");
+                    let name = listed["annotations"][REF_NAME]
+                        .as_str()
+                        .unwrap_or("without a name");
                     let digest = digest.map(|digest| digest.to_string()).unwrap_or_default();
                     let what = format!(
                         "it lacks the image {} ({digest}) that index.json lists: \
@@ -97,18 +100,31 @@ impl Store {
         let mut policies: HashMap<PolicyKey, String> = HashMap::new();
         let mut all: HashMap<Digest, Recorded> = HashMap::new();
         for one in self.snapshots_where("TRUE", [])? {
-            let Snapshot { id, series, stage, run, created_s, manifest, .. } = one;
+            let Snapshot {
+                id,
+                series,
+                stage,
+                run,
+                created_s,
+                manifest,
+                ..
+            } = one;
             let query = "SELECT canonical FROM policy WHERE key = ?";
             let policy = match policies.get(&one.policy_key) {
                 Some(known) => String::clone(known),
                 None => {
-                    let found: Option<String> = self.one(query, [one.policy_key.0], |row| row.get(0))?;
-                    policies.entry(one.policy_key).or_insert(found.unwrap_or_default()).clone()
+                    let found: Option<String> =
+                        self.one(query, [one.policy_key.0], |row| row.get(0))?;
+                    policies
+                        .entry(one.policy_key)
+                        .or_insert(found.unwrap_or_default())
+                        .clone()
                 }
             };
-            let recorded = all
-                .entry(manifest.digest)
-                .or_insert_with(|| Recorded { size_bytes: manifest.size_bytes, origins: Vec::new() });
+            let recorded = all.entry(manifest.digest).or_insert_with(|| Recorded {
+                size_bytes: manifest.size_bytes,
+                origins: Vec::new(),
+            });
             recorded.origins.push(Origin {
                 series,
                 stage,
@@ -122,7 +138,9 @@ impl Store {
     /// Tells whether this is the manifest of an image that a store of ours has made.
     fn is_own_image(&self, digest: &Digest) -> bool {
         let mut bytes = Vec::new();
-        let Ok(Some(file)) = self.directory.file(&blob_name(digest)) else { return false };
+        let Ok(Some(file)) = self.directory.file(&blob_name(digest)) else {
+            return false;
+        };
         let read = file.take(LONGEST_MANIFEST_BYTES).read_to_end(&mut bytes);
         read.is_ok() && String::from_utf8_lossy(&bytes).contains(OWN_ANNOTATION)
     }
@@ -147,11 +165,19 @@ pub(super) fn listed(connection: &Connection) -> rusqlite::Result<Vec<Listed>> {
          ORDER BY manifest_digest"
     ))?;
     let row = |row: &Row, is_newest: bool| -> rusqlite::Result<Listed> {
-        let origin = Origin { series: row.get(7)?, ..origin(row)? };
-        Ok(Listed { manifest: manifest(row)?, origin, is_newest })
+        let origin = Origin {
+            series: row.get(7)?,
+            ..origin(row)?
+        };
+        Ok(Listed {
+            manifest: manifest(row)?,
+            origin,
+            is_newest,
+        })
     };
-    let mut listed: Vec<Listed> =
-        named.query_map([], |one| row(one, true))?.collect::<rusqlite::Result<_>>()?;
+    let mut listed: Vec<Listed> = named
+        .query_map([], |one| row(one, true))?
+        .collect::<rusqlite::Result<_>>()?;
     for one in past.query_map([], |one| row(one, false))? {
         listed.push(one?);
     }
@@ -159,7 +185,10 @@ pub(super) fn listed(connection: &Connection) -> rusqlite::Result<Vec<Listed>> {
 }
 
 fn manifest(row: &Row) -> rusqlite::Result<BlobRef> {
-    Ok(BlobRef { digest: Digest(hash(row, 0)?), size_bytes: bits(row, 1)? })
+    Ok(BlobRef {
+        digest: Digest(hash(row, 0)?),
+        size_bytes: bits(row, 1)?,
+    })
 }
 
 /// All but the series, which a damaged database may not have.
@@ -168,7 +197,11 @@ fn origin(row: &Row) -> rusqlite::Result<Origin> {
         series: String::new(),
         stage: row.get(2)?,
         policy: row.get::<_, Option<String>>(3)?.unwrap_or_default(),
-        recorded: Some(RecordedAs { id: row.get(6)?, run: row.get(4)?, created_s: row.get(5)? }),
+        recorded: Some(RecordedAs {
+            id: row.get(6)?,
+            run: row.get(4)?,
+            created_s: row.get(5)?,
+        }),
     })
 }
 
@@ -182,20 +215,26 @@ struct Recorded {
 impl Recorded {
     /// Tells whether the index lists it as one of its snapshots; before there were origins in it, by a name alone.
     fn is_listed_as(&self, digest: &Digest, listed: &Value) -> bool {
-        let plain =
-            json!({"digest": digest.to_string(), "mediaType": MANIFEST_TYPE, "size": self.size_bytes});
+        let plain = json!({"digest": digest.to_string(), "mediaType": MANIFEST_TYPE, "size": self.size_bytes});
         let with = |annotations: Map<String, Value>| {
             let mut listed = plain.clone();
             listed["annotations"] = Value::Object(annotations);
             listed
         };
         let is_one = |origin: &Origin| {
-            let name =
-                Map::from_iter([(REF_NAME.to_owned(), json!(image_name(&origin.series, &origin.stage)))]);
-            let whole = origin.annotations().into_iter().map(|(name, value)| (name.to_owned(), json!(value)));
+            let name = Map::from_iter([(
+                REF_NAME.to_owned(),
+                json!(image_name(&origin.series, &origin.stage)),
+            )]);
+            let whole = origin
+                .annotations()
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), json!(value)));
             let whole = Map::from_iter(whole);
             let both = name.clone().into_iter().chain(whole.clone()).collect();
-            [name, whole, both].into_iter().any(|annotations| *listed == with(annotations))
+            [name, whole, both]
+                .into_iter()
+                .any(|annotations| *listed == with(annotations))
         };
         *listed == plain || self.origins.iter().any(is_one)
     }

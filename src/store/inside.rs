@@ -37,9 +37,11 @@ pub fn is_in_store(directory: &Path, own: &Path) -> io::Result<bool> {
 }
 
 fn inodes_of(store: &Path) -> HashSet<(u64, u64)> {
-    let is_own =
-        rustix::fs::openat(CWD, store, DIRECTORY, Mode::empty()).is_ok_and(|own| is_store(own.as_fd()));
-    let parts = ["", "blobs", "blobs/sha256", "tmp"].iter().filter(|_| is_own);
+    let is_own = rustix::fs::openat(CWD, store, DIRECTORY, Mode::empty())
+        .is_ok_and(|own| is_store(own.as_fd()));
+    let parts = ["", "blobs", "blobs/sha256", "tmp"]
+        .iter()
+        .filter(|_| is_own);
     parts
         .filter_map(|part| rustix::fs::stat(store.join(part)).ok())
         .map(|stat| (stat.st_dev, stat.st_ino))
@@ -48,6 +50,7 @@ fn inodes_of(store: &Path) -> HashSet<(u64, u64)> {
 
 /// Two of three are enough: one may be lost, and the oldest stores had no lock.
 fn is_store(directory: BorrowedFd) -> bool {
-    let has = |name: &&&str| rustix::fs::statat(directory, **name, AtFlags::SYMLINK_NOFOLLOW).is_ok();
+    let has =
+        |name: &&&str| rustix::fs::statat(directory, **name, AtFlags::SYMLINK_NOFOLLOW).is_ok();
     [DATABASE, TMP_LOCK, "blobs"].iter().filter(has).count() >= 2
 }

@@ -23,7 +23,11 @@ pub struct InUse {
 impl InUse {
     /// Works while nobody else has the store open, and has it shared again afterwards. Until then others may have it.
     pub(super) fn alone<T>(&self, store: &Path, work: impl FnOnce() -> Result<T>) -> Result<T> {
-        let lock = || self.lock.try_clone().map_err(Error::io("lock", store.join(TMP_LOCK)));
+        let lock = || {
+            self.lock
+                .try_clone()
+                .map_err(Error::io("lock", store.join(TMP_LOCK)))
+        };
         wait(store, lock()?, Hold::Alone, Patience::Usual)?;
         let done = work();
         wait(store, lock()?, Hold::Shared, Patience::Usual)?;
@@ -32,19 +36,26 @@ impl InUse {
 
     /// Lets others have it alone, until [`InUse::alone`] or [`InUse::resume`].
     pub(super) fn pause(&self, store: &Path) -> Result<()> {
-        self.lock.unlock().map_err(Error::io("unlock", store.join(TMP_LOCK)))
+        self.lock
+            .unlock()
+            .map_err(Error::io("unlock", store.join(TMP_LOCK)))
     }
 
     /// Takes it again.
     pub(super) fn resume(&self, store: &Path) -> Result<()> {
-        let lock = self.lock.try_clone().map_err(Error::io("lock", store.join(TMP_LOCK)))?;
+        let lock = self
+            .lock
+            .try_clone()
+            .map_err(Error::io("lock", store.join(TMP_LOCK)))?;
         wait(store, lock, Hold::Shared, Patience::Usual).map(drop)
     }
 }
 
 impl From<File> for InUse {
     fn from(lock: File) -> Self {
-        Self { lock: Arc::new(lock) }
+        Self {
+            lock: Arc::new(lock),
+        }
     }
 }
 
@@ -60,7 +71,9 @@ pub enum Patience {
 
 /// Takes the lock of a store for a reader; `None` where nobody has written to it yet.
 pub(super) fn share(store: &Directory) -> Result<Option<InUse>> {
-    let Some(lock) = store.file(TMP_LOCK)? else { return Ok(None) };
+    let Some(lock) = store.file(TMP_LOCK)? else {
+        return Ok(None);
+    };
     wait(store.path(), lock, Hold::Shared, Patience::Usual).map(|lock| Some(lock.into()))
 }
 
@@ -71,6 +84,10 @@ pub(super) fn open(store: &Directory) -> Result<File> {
 
 /// Waits for a lock. Fails with [`Error::Locked`] where others do not let go of it in time.
 pub(super) fn wait(store: &Path, lock: File, hold: Hold, patience: Patience) -> Result<File> {
-    let patience = if patience == Patience::None { Duration::ZERO } else { PATIENCE };
+    let patience = if patience == Patience::None {
+        Duration::ZERO
+    } else {
+        PATIENCE
+    };
     lock::wait(lock, hold, &store.join(TMP_LOCK), store, patience)
 }

@@ -16,7 +16,10 @@ impl Store {
     pub fn item_at(&self, layer_id: i64, path: &EntryPath) -> Result<Option<Laid>> {
         let run = || -> rusqlite::Result<Option<Laid>> {
             let query = format!("SELECT {COLUMNS} FROM entry WHERE layer_id = ? AND path = ?");
-            self.connection.prepare_cached(&query)?.query_row(params![layer_id, path.key()], laid).optional()
+            self.connection
+                .prepare_cached(&query)?
+                .query_row(params![layer_id, path.key()], laid)
+                .optional()
         };
         run().map_err(|e| self.failed(e))
     }
@@ -71,9 +74,12 @@ impl Store {
     /// Returns the names of an inode in one layer, in path order.
     pub fn names_of(&self, layer_id: i64, group: Group) -> Result<Vec<EntryPath>> {
         let run = || -> rusqlite::Result<Vec<EntryPath>> {
-            let query = "SELECT path FROM entry WHERE layer_id = ? AND link_group = ? ORDER BY path";
+            let query =
+                "SELECT path FROM entry WHERE layer_id = ? AND link_group = ? ORDER BY path";
             let mut query = self.connection.prepare_cached(query)?;
-            query.query_map(params![layer_id, group.0], |row| path(row, 0))?.collect()
+            query
+                .query_map(params![layer_id, group.0], |row| path(row, 0))?
+                .collect()
         };
         run().map_err(|e| self.failed(e))
     }

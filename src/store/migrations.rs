@@ -40,7 +40,10 @@ impl Store {
             return self.migrate_alone(known);
         }
         // Whoever has the store open reads the old format. One who waits for that, as we do, lets us pass.
-        let others = self.in_use.clone().filter(|_| !matches!(purpose, For::Alone { .. }));
+        let others = self
+            .in_use
+            .clone()
+            .filter(|_| !matches!(purpose, For::Alone { .. }));
         if let Some(others) = &others {
             others.pause(&self.path)?;
         }
@@ -58,12 +61,17 @@ impl Store {
 
     fn migrate_alone(&mut self, known: i64) -> Result<()> {
         if self.check_format(known)? == 0 {
-            self.connection.pragma_update(None, "journal_mode", "wal").map_err(|e| self.failed(e))?;
+            self.connection
+                .pragma_update(None, "journal_mode", "wal")
+                .map_err(|e| self.failed(e))?;
         }
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate);
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate);
         let migrated = transaction.and_then(|transaction| {
             // Another process may have been faster.
-            let found: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+            let found: i64 =
+                transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
             for migration in MIGRATIONS.get(found as usize..).unwrap_or_default() {
                 transaction.execute_batch(migration)?;
             }
@@ -79,11 +87,15 @@ impl Store {
     fn check_format(&self, known: i64) -> Result<i64> {
         let read = || -> rusqlite::Result<_> {
             let transaction = self.connection.unchecked_transaction()?; // another process may be changing it
-            let value = |pragma| transaction.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
+            let value =
+                |pragma| transaction.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
             let (found, application) = (value("user_version")?, value("application_id")?);
             let is_ours = found == 0 || application == i64::from(APPLICATION_ID);
-            let schema =
-                if is_ours && (0..=known).contains(&found) { schema(&transaction)? } else { Vec::new() };
+            let schema = if is_ours && (0..=known).contains(&found) {
+                schema(&transaction)?
+            } else {
+                Vec::new()
+            };
             Ok((found, is_ours, schema))
         };
         let (found, is_ours, schema) = read().map_err(|e| self.failed(e))?;
@@ -91,7 +103,11 @@ impl Store {
             return Err(Error::NotAStore(self.path.clone()));
         }
         if !(0..=known).contains(&found) {
-            return Err(Error::NewerStore { path: self.path.clone(), found, known });
+            return Err(Error::NewerStore {
+                path: self.path.clone(),
+                found,
+                known,
+            });
         }
         let expected = schema_of(found as usize).map_err(|e| self.failed(e))?;
         match schema

@@ -114,7 +114,12 @@ impl Store {
         directory.check_writable()?;
         drop(Self::open_unchecked(path)?); // there is one
         let lock = locks::wait(path, locks::open(&directory)?, Hold::Alone, patience)?;
-        Self::prepare_alone(Self::connect(directory, For::Alone { create: false }, true, Some(lock.into()))?)
+        Self::prepare_alone(Self::connect(
+            directory,
+            For::Alone { create: false },
+            true,
+            Some(lock.into()),
+        )?)
     }
 
     /// Opens a store whose database is missing or lacks something, alone, to record again what its layout has. Fails where
@@ -126,7 +131,12 @@ impl Store {
         }
         directory.check_writable()?;
         let lock = locks::wait(path, locks::open(&directory)?, Hold::Alone, Patience::Usual)?;
-        let connected = Self::connect(directory, For::Alone { create: true }, false, Some(lock.into()))?;
+        let connected = Self::connect(
+            directory,
+            For::Alone { create: true },
+            false,
+            Some(lock.into()),
+        )?;
         let mut store = Self::prepare_alone(connected)?;
         store.create_layout(false)?;
         Ok(store)
@@ -154,7 +164,11 @@ impl Store {
     pub fn open_or_create(path: &Path) -> Result<Self> {
         let mut builder = std::fs::DirBuilder::new();
         if !path.exists() {
-            builder.recursive(true).mode(0o700).create(path).map_err(Error::io("create", path))?;
+            builder
+                .recursive(true)
+                .mode(0o700)
+                .create(path)
+                .map_err(Error::io("create", path))?;
         }
         let directory = Directory::open(path)?;
         let was_store = was_store(&directory);
@@ -165,10 +179,12 @@ impl Store {
             // Another writer may be making the same store right now: its lock comes first, then the database.
             // What SQLite has beside the database may be all that a power cut has left of it.
             let others = || -> io::Result<bool> {
-                let is_other =
-                    |name: &OsStr| name != LOCK && !name.as_encoded_bytes().starts_with(DATABASE.as_bytes());
-                std::fs::read_dir(path)?
-                    .try_fold(false, |found, entry| Ok(found || is_other(&entry?.file_name())))
+                let is_other = |name: &OsStr| {
+                    name != LOCK && !name.as_encoded_bytes().starts_with(DATABASE.as_bytes())
+                };
+                std::fs::read_dir(path)?.try_fold(false, |found, entry| {
+                    Ok(found || is_other(&entry?.file_name()))
+                })
             };
             if others().map_err(Error::io("list", path))? && !directory.has(DATABASE) {
                 return Err(Error::NotAStore(path.to_owned()));
@@ -203,21 +219,39 @@ impl Store {
     }
 
     /// `was_store` is what the directory was before it was looked for the database.
-    fn connect(directory: Directory, purpose: For, was_store: bool, in_use: Option<InUse>) -> Result<Self> {
+    fn connect(
+        directory: Directory,
+        purpose: For,
+        was_store: bool,
+        in_use: Option<InUse>,
+    ) -> Result<Self> {
         let Database { connection, still } = Database::open(&directory, purpose)?;
         let path = directory.path().to_owned();
         let database = path.join(DATABASE);
-        let (boot, written, findings) = (boots::current().to_owned(), RefCell::default(), Vec::new());
+        let (boot, written, findings) =
+            (boots::current().to_owned(), RefCell::default(), Vec::new());
         let directory = Arc::new(directory);
-        let mut store =
-            Self { path, directory, database, connection, still, boot, written, findings, in_use };
+        let mut store = Self {
+            path,
+            directory,
+            database,
+            connection,
+            still,
+            boot,
+            written,
+            findings,
+            in_use,
+        };
         store.migrate(was_store, purpose)?;
         Ok(store)
     }
 
     fn look_at_index(&mut self) -> Result<()> {
         if let Some(wrong) = self.check_index()? {
-            self.findings.push(format!("{} is damaged: {wrong}", show(&self.path.join("index.json"))));
+            self.findings.push(format!(
+                "{} is damaged: {wrong}",
+                show(&self.path.join("index.json"))
+            ));
         }
         Ok(())
     }
@@ -225,7 +259,8 @@ impl Store {
     /// Waits for the store's lock, which is free again when the file is dropped.
     fn lock(&self) -> Result<File> {
         let lock = self.directory.lock_file(LOCK)?;
-        lock.lock().map_err(Error::io("lock", self.path.join(LOCK)))?;
+        lock.lock()
+            .map_err(Error::io("lock", self.path.join(LOCK)))?;
         Ok(lock)
     }
 
@@ -259,18 +294,28 @@ impl Store {
 
     /// Works while no other process writes to the database, and so to what is derived from it.
     fn exclusively<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
-        self.connection.execute_batch("BEGIN IMMEDIATE").map_err(|e| self.failed(e))?;
+        self.connection
+            .execute_batch("BEGIN IMMEDIATE")
+            .map_err(|e| self.failed(e))?;
         let done = work();
-        let ended = self.connection.execute_batch("ROLLBACK").map_err(|e| self.failed(e)); // nothing was written to it
+        let ended = self
+            .connection
+            .execute_batch("ROLLBACK")
+            .map_err(|e| self.failed(e)); // nothing was written to it
         done.and_then(|done| ended.map(|()| done))
     }
 
     /// Turns an error of the database into ours.
     fn failed(&self, source: rusqlite::Error) -> Error {
         match source.sqlite_error_code() {
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Error::Locked(self.path.clone()),
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+                Error::Locked(self.path.clone())
+            }
             None => self.damaged(format!("a row does not hold what it must ({source})")),
-            _ => Error::Database { path: self.database.clone(), source },
+            _ => Error::Database {
+                path: self.database.clone(),
+                source,
+            },
         }
     }
 

@@ -57,10 +57,15 @@ impl Store {
             let mut found = Vec::new();
             for entry in std::fs::read_dir(&directory)? {
                 let entry = entry?;
-                let digest =
-                    entry.file_name().to_str().and_then(|hex| Digest::parse(&format!("sha256:{hex}")));
+                let digest = entry
+                    .file_name()
+                    .to_str()
+                    .and_then(|hex| Digest::parse(&format!("sha256:{hex}")));
                 if let Some(digest) = digest {
-                    found.push(BlobRef { digest, size_bytes: entry.metadata()?.len() });
+                    found.push(BlobRef {
+                        digest,
+                        size_bytes: entry.metadata()?.len(),
+                    });
                 }
             }
             Ok(found)
@@ -82,20 +87,29 @@ impl Store {
         let (path, database) = (self.path.clone(), self.database.clone());
         let failed = move |source: rusqlite::Error| match source.sqlite_error_code() {
             Some(rusqlite::ErrorCode::DatabaseBusy) => Error::Locked(path.clone()),
-            _ => Error::Database { path: database.clone(), source },
+            _ => Error::Database {
+                path: database.clone(),
+                source,
+            },
         };
-        self.connection.pragma_update(None, "synchronous", "full").map_err(&failed)?;
+        self.connection
+            .pragma_update(None, "synchronous", "full")
+            .map_err(&failed)?;
         // What is rewritten within the transaction is a file of the store, not its rows.
         let transaction =
             rusqlite::Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)
                 .map_err(&failed)?;
         for id in ids {
-            transaction.execute("DELETE FROM snapshot WHERE id = ?", [id]).map_err(&failed)?;
+            transaction
+                .execute("DELETE FROM snapshot WHERE id = ?", [id])
+                .map_err(&failed)?;
         }
         transaction.execute_batch(SWEEP).map_err(&failed)?;
         for root in gone_roots {
             let path = root.as_os_str().as_bytes();
-            transaction.execute("DELETE FROM root WHERE path = ?", params![path]).map_err(&failed)?;
+            transaction
+                .execute("DELETE FROM root WHERE path = ?", params![path])
+                .map_err(&failed)?;
         }
         let listed = index::listed(&transaction).map_err(&failed)?;
         self.write_index(&render(&listed)?)?;
@@ -105,7 +119,9 @@ impl Store {
     /// Returns the roots that have stamps.
     pub fn roots(&self) -> Result<Vec<PathBuf>> {
         let run = || -> rusqlite::Result<Vec<PathBuf>> {
-            let mut query = self.connection.prepare("SELECT path FROM root ORDER BY path")?;
+            let mut query = self
+                .connection
+                .prepare("SELECT path FROM root ORDER BY path")?;
             let path = |row: &rusqlite::Row| Ok(std::ffi::OsString::from_vec(row.get(0)?).into());
             query.query_map([], path)?.collect()
         };
@@ -114,13 +130,19 @@ impl Store {
 
     /// Removes a blob that no row names. For one who has the store alone.
     pub fn remove_blob(&self, digest: &Digest) -> Result<()> {
-        self.directory.remove(&blob_name(digest)).map_err(Error::io("remove", self.blob_path(digest)))
+        self.directory
+            .remove(&blob_name(digest))
+            .map_err(Error::io("remove", self.blob_path(digest)))
     }
 
     /// Returns how long the database is, with its log, and how much of it nothing uses, in bytes.
     pub fn database_bytes(&self) -> Result<(u64, u64)> {
-        let value = |pragma| self.connection.pragma_query_value(None, pragma, |row| row.get::<_, u64>(0));
-        let run = || -> rusqlite::Result<u64> { Ok(value("freelist_count")? * value("page_size")?) };
+        let value = |pragma| {
+            self.connection
+                .pragma_query_value(None, pragma, |row| row.get::<_, u64>(0))
+        };
+        let run =
+            || -> rusqlite::Result<u64> { Ok(value("freelist_count")? * value("page_size")?) };
         let free = run().map_err(|e| self.failed(e))?;
         let length = |ending: &str| self.directory.length(&format!("{DATABASE}{ending}"));
         Ok((["", "-wal", "-shm"].into_iter().map(length).sum(), free))
@@ -129,8 +151,15 @@ impl Store {
     /// Gives space of the database back that nothing uses, where that is worthwhile. Needs the room for a copy of it.
     pub fn shrink_database(&self) -> Result<()> {
         let run = || -> rusqlite::Result<()> {
-            let value = |pragma| self.connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
-            let (free, all, page) = (value("freelist_count")?, value("page_count")?, value("page_size")?);
+            let value = |pragma| {
+                self.connection
+                    .pragma_query_value(None, pragma, |row| row.get::<_, i64>(0))
+            };
+            let (free, all, page) = (
+                value("freelist_count")?,
+                value("page_count")?,
+                value("page_size")?,
+            );
             if free * page > LARGEST_FREE_BYTES && free > all / LARGEST_FREE_SHARE {
                 self.connection.execute_batch("VACUUM")?;
             }
@@ -143,7 +172,10 @@ impl Store {
     /// Moves what the database's log holds into the database, and gives its room back.
     pub fn empty_log(&self) -> Result<()> {
         // Its answer says how far it came: as far as readers let it.
-        let run = || self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        let run = || {
+            self.connection
+                .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+        };
         run().map_err(|e| self.failed(e))
     }
 }

@@ -38,14 +38,21 @@ impl Store {
                  LEFT JOIN package_set_files AS files USING (package_set_id, package_id)
                  WHERE member.package_set_id = ?",
             )?;
-            query.query_map([package_set_id], |row| Ok((package(row)?, row.get(7)?)))?.collect()
+            query
+                .query_map([package_set_id], |row| Ok((package(row)?, row.get(7)?)))?
+                .collect()
         };
         let list = |id: i64| -> rusqlite::Result<([u8; 32], Vec<u8>)> {
-            let mut query = self.connection.prepare_cached("SELECT key, list FROM file_list WHERE id = ?")?;
+            let mut query = self
+                .connection
+                .prepare_cached("SELECT key, list FROM file_list WHERE id = ?")?;
             query.query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))
         };
         // One transaction, or each list would be locked by itself.
-        let reading = self.connection.unchecked_transaction().map_err(|e| self.failed(e))?;
+        let reading = self
+            .connection
+            .unchecked_transaction()
+            .map_err(|e| self.failed(e))?;
         let mut installed = Vec::new();
         for (package, list_id) in rows().map_err(|e| self.failed(e))? {
             let files = match list_id {
@@ -54,8 +61,9 @@ impl Store {
                 Some(id) => {
                     let (key, bytes) = list(id).map_err(|e| self.failed(e))?;
                     let files = FileList::from_bytes(bytes).filter(|files| files.key() == key);
-                    let files = files
-                        .ok_or_else(|| self.damaged(format!("file list {id} is not what was recorded")))?;
+                    let files = files.ok_or_else(|| {
+                        self.damaged(format!("file list {id} is not what was recorded"))
+                    })?;
                     Some(Arc::clone(lists.0.entry(id).or_insert(Arc::new(files))))
                 }
             };
@@ -69,7 +77,9 @@ impl Store {
     /// Returns how many packages a set has.
     pub fn packages_len(&self, package_set_id: i64) -> Result<u64> {
         let query = "SELECT count(*) FROM package_set_member WHERE package_set_id = ?";
-        self.connection.query_row(query, [package_set_id], |row| row.get(0)).map_err(|e| self.failed(e))
+        self.connection
+            .query_row(query, [package_set_id], |row| row.get(0))
+            .map_err(|e| self.failed(e))
     }
 }
 
@@ -88,10 +98,12 @@ pub(super) fn keep_set(
     if let Some(id) = known {
         return Ok(id);
     }
-    connection.prepare_cached("INSERT INTO package_set (key) VALUES (?)")?.execute([key])?;
+    connection
+        .prepare_cached("INSERT INTO package_set (key) VALUES (?)")?
+        .execute([key])?;
     let id = connection.last_insert_rowid();
-    let mut insert =
-        connection.prepare_cached("INSERT OR IGNORE INTO package VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)")?;
+    let mut insert = connection
+        .prepare_cached("INSERT OR IGNORE INTO package VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)")?;
     let mut join = connection.prepare_cached(
         "INSERT OR IGNORE INTO package_set_member SELECT ?, id FROM package
          WHERE (name, epoch, version, release, arch, source_rpm, build_time_s) = (?, ?, ?, ?, ?, ?, ?)
@@ -100,8 +112,25 @@ pub(super) fn keep_set(
     let mut own = connection.prepare_cached("INSERT INTO package_set_files VALUES (?, ?, ?)")?;
     for (at, p) in packages.iter().enumerate() {
         let epoch = p.epoch.map_or(-1, i64::from);
-        insert.execute(params![p.name, epoch, p.version, p.release, p.arch, p.source_rpm, p.build_time_s])?;
-        let values = params![id, p.name, epoch, p.version, p.release, p.arch, p.source_rpm, p.build_time_s];
+        insert.execute(params![
+            p.name,
+            epoch,
+            p.version,
+            p.release,
+            p.arch,
+            p.source_rpm,
+            p.build_time_s
+        ])?;
+        let values = params![
+            id,
+            p.name,
+            epoch,
+            p.version,
+            p.release,
+            p.arch,
+            p.source_rpm,
+            p.build_time_s
+        ];
         let package_id: Option<i64> = join.query_row(values, |row| row.get(0)).optional()?;
         if let (Some(package_id), Some(list)) = (package_id, files.get(at)) {
             own.execute([id, package_id, keep_list(connection, &list_keys[at], list)?])?;
@@ -130,9 +159,13 @@ pub(super) fn key(packages: &[Package], list_keys: &[[u8; 32]]) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new();
     for p in packages {
         for text in [&p.name, &p.version, &p.release, &p.arch, &p.source_rpm] {
-            hasher.update(&(text.len() as u64).to_le_bytes()).update(text.as_bytes());
+            hasher
+                .update(&(text.len() as u64).to_le_bytes())
+                .update(text.as_bytes());
         }
-        hasher.update(&p.epoch.map_or(-1, i64::from).to_le_bytes()).update(&p.build_time_s.to_le_bytes());
+        hasher
+            .update(&p.epoch.map_or(-1, i64::from).to_le_bytes())
+            .update(&p.build_time_s.to_le_bytes());
     }
     for key in list_keys {
         hasher.update(key);

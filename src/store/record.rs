@@ -95,10 +95,15 @@ impl Store {
         let (path, database) = (self.path.clone(), self.database.clone());
         let failed = |source: rusqlite::Error| match source.sqlite_error_code() {
             Some(rusqlite::ErrorCode::DatabaseBusy) => Error::Locked(path.clone()),
-            _ => Error::Database { path: database.clone(), source },
+            _ => Error::Database {
+                path: database.clone(),
+                source,
+            },
         };
-        let transaction =
-            self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(&failed)?;
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(&failed)?;
         for layer in snapshot.layers {
             if let Some(known) = diff_id_of(&transaction, &layer.key).map_err(&failed)?
                 && layer.new.as_ref().is_some_and(|new| new.diff_id.0 != known)
@@ -128,11 +133,15 @@ fn insert_all(transaction: &Transaction, new: &NewSnapshot) -> rusqlite::Result<
         .execute(params![policy_key, new.policy.canonical()])?;
     // Not by the index of names, which may be damaged by itself.
     transaction
-        .prepare_cached("INSERT INTO series (name) SELECT ?1 WHERE ?1 NOT IN (SELECT +name FROM series)")?
+        .prepare_cached(
+            "INSERT INTO series (name) SELECT ?1 WHERE ?1 NOT IN (SELECT +name FROM series)",
+        )?
         .execute([new.series])?;
     let package_set_id = match new.packages {
         PackagesOf::Unknown => None,
-        PackagesOf::These(packages, files) => Some(packages::keep_set(transaction, packages, files)?),
+        PackagesOf::These(packages, files) => {
+            Some(packages::keep_set(transaction, packages, files)?)
+        }
         PackagesOf::Set(id) => Some(id),
     };
     transaction
@@ -158,17 +167,17 @@ fn insert_all(transaction: &Transaction, new: &NewSnapshot) -> rusqlite::Result<
         ])?;
     let id = transaction.last_insert_rowid();
     if new.run.is_none() {
-        transaction.prepare_cached("UPDATE snapshot SET run = 'r' || id WHERE id = ?")?.execute([id])?;
+        transaction
+            .prepare_cached("UPDATE snapshot SET run = 'r' || id WHERE id = ?")?
+            .execute([id])?;
     }
     for (position, layer) in new.layers.iter().enumerate() {
         insert_layer(transaction, id, position, layer, &policy_key)?;
     }
     let rows = rows_of(transaction, id)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
-    transaction.prepare_cached("UPDATE snapshot SET seal = ?, sum = ? WHERE id = ?")?.execute(params![
-        rows.seal_now(),
-        rows.sum_now(),
-        id
-    ])?;
+    transaction
+        .prepare_cached("UPDATE snapshot SET seal = ?, sum = ? WHERE id = ?")?
+        .execute(params![rows.seal_now(), rows.sum_now(), id])?;
     stamps::claim(transaction, new.root_path, new.stamps, id)?;
     Ok(id)
 }
@@ -182,13 +191,17 @@ fn insert_layer(
 ) -> rusqlite::Result<()> {
     let known = diff_id_of(transaction, &layer.key)?.is_some();
     if let (false, Some(new)) = (known, &layer.new) {
-        let under = new.under.map(|canonical| (*blake3::hash(canonical.as_bytes()).as_bytes(), canonical));
+        let under = new
+            .under
+            .map(|canonical| (*blake3::hash(canonical.as_bytes()).as_bytes(), canonical));
         if let Some((key, canonical)) = under {
-            let mut insert = transaction.prepare_cached("INSERT OR IGNORE INTO policy VALUES (?, ?)")?;
+            let mut insert =
+                transaction.prepare_cached("INSERT OR IGNORE INTO policy VALUES (?, ?)")?;
             insert.execute(params![key, canonical])?;
         }
-        transaction.prepare_cached("INSERT INTO layer VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)")?.execute(
-            params![
+        transaction
+            .prepare_cached("INSERT INTO layer VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)")?
+            .execute(params![
                 layer.key.0,
                 under.map_or(*policy_key, |(key, _)| key),
                 new.diff_id.0,
@@ -196,24 +209,29 @@ fn insert_layer(
                 new.content.content_bytes(),
                 new.content.entries_len(),
                 new.content.whiteouts_len(),
-            ],
-        )?;
+            ])?;
         entries::insert(transaction, transaction.last_insert_rowid(), new.content)?;
     }
     let layer_id: i64 = transaction
         .prepare_cached("SELECT id FROM layer WHERE key = ?")?
         .query_row([layer.key.0], |row| row.get(0))?;
-    let Blob { digest, media_type, size_bytes } = &layer.blob;
+    let Blob {
+        digest,
+        media_type,
+        size_bytes,
+    } = &layer.blob;
     transaction
         .prepare_cached("INSERT OR IGNORE INTO blob VALUES (?, ?, ?, ?)")?
         .execute(params![digest.0, layer_id, media_type, size_bytes])?;
-    transaction.prepare_cached("INSERT INTO snapshot_layer VALUES (?, ?, ?, ?, ?, ?)")?.execute(params![
-        snapshot_id,
-        position,
-        layer_id,
-        digest.0,
-        layer.role.name(),
-        known || layer.new.is_none(),
-    ])?;
+    transaction
+        .prepare_cached("INSERT INTO snapshot_layer VALUES (?, ?, ?, ?, ?, ?)")?
+        .execute(params![
+            snapshot_id,
+            position,
+            layer_id,
+            digest.0,
+            layer.role.name(),
+            known || layer.new.is_none(),
+        ])?;
     Ok(())
 }

@@ -7,16 +7,31 @@
 use super::snapshots::{BlobRef, LayerUse, Snapshot};
 
 /// Hashes a snapshot, the key of its package set and its layers. Every field has a fixed length or is preceded by it.
-pub(super) fn seal(snapshot: &Snapshot, package_set_key: Option<[u8; 32]>, layers: &[LayerUse]) -> [u8; 32] {
+pub(super) fn seal(
+    snapshot: &Snapshot,
+    package_set_key: Option<[u8; 32]>,
+    layers: &[LayerUse],
+) -> [u8; 32] {
     let mut sealed = Sealed::row(snapshot);
     sealed.number(u64::from(package_set_key.is_some()));
     sealed.0.update(&package_set_key.unwrap_or_default());
     sealed.number(layers.len() as u64);
-    for LayerUse { role, layer, blob, reused } in layers {
+    for LayerUse {
+        role,
+        layer,
+        blob,
+        reused,
+    } in layers
+    {
         sealed.text(role.name());
         sealed.number(u64::from(*reused));
         sealed.0.update(&layer.key.0).update(&layer.diff_id.0);
-        for number in [layer.tar_bytes, layer.content_bytes, layer.entries, layer.whiteouts] {
+        for number in [
+            layer.tar_bytes,
+            layer.content_bytes,
+            layer.entries,
+            layer.whiteouts,
+        ] {
             sealed.number(number);
         }
         sealed.0.update(&blob.digest.0);
@@ -68,7 +83,9 @@ impl Sealed {
 pub(super) fn sum<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> i64 {
     let mut hasher = blake3::Hasher::new();
     for part in parts {
-        hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
+        hasher
+            .update(&(part.len() as u64).to_le_bytes())
+            .update(part);
     }
     first_bytes(&hasher)
 }

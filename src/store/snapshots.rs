@@ -110,8 +110,10 @@ impl Store {
                 params![series, stage, back],
             )?,
         };
-        let unknown =
-            || Error::UnknownSnapshot { reference: reference.to_string(), store: self.path.clone() };
+        let unknown = || Error::UnknownSnapshot {
+            reference: reference.to_string(),
+            store: self.path.clone(),
+        };
         found.ok_or_else(unknown)
     }
 
@@ -122,19 +124,25 @@ impl Store {
 
     /// Returns all snapshots, or those of one series, the newest first. Fails where there is no such series.
     pub fn snapshots(&self, series: Option<&str>) -> Result<Vec<Snapshot>> {
-        let found =
-            self.snapshots_where("?1 IS NULL OR +name = ?1 ORDER BY snapshot.id DESC", params![series])?;
+        let found = self.snapshots_where(
+            "?1 IS NULL OR +name = ?1 ORDER BY snapshot.id DESC",
+            params![series],
+        )?;
         match series {
-            Some(name) if found.is_empty() => {
-                Err(Error::UnknownSeries { series: name.to_owned(), store: self.path.clone() })
-            }
+            Some(name) if found.is_empty() => Err(Error::UnknownSeries {
+                series: name.to_owned(),
+                store: self.path.clone(),
+            }),
             _ => Ok(found),
         }
     }
 
     /// Returns the newest snapshot of a stage.
     pub fn latest_of_stage(&self, series: &str, stage: &str) -> Result<Option<Snapshot>> {
-        self.snapshot_where("+name = ? AND stage = ? ORDER BY snapshot.id DESC LIMIT 1", [series, stage])
+        self.snapshot_where(
+            "+name = ? AND stage = ? ORDER BY snapshot.id DESC LIMIT 1",
+            [series, stage],
+        )
     }
 
     /// Returns the newest snapshot of a series.
@@ -144,13 +152,17 @@ impl Store {
 
     /// Returns the snapshots of one run, the newest first.
     pub fn snapshots_of_run(&self, series: &str, run: &str) -> Result<Vec<Snapshot>> {
-        self.snapshots_where("+name = ? AND run = ? ORDER BY snapshot.id DESC", [series, run])
+        self.snapshots_where(
+            "+name = ? AND run = ? ORDER BY snapshot.id DESC",
+            [series, run],
+        )
     }
 
     /// Returns the newest snapshot of the series that was planned over no other and is of another stage than
     /// `stage`.
     pub fn latest_first_stage(&self, series: &str, stage: &str) -> Result<Option<Snapshot>> {
-        let clause = "+name = ? AND stage <> ? AND inherited_layers = 0 ORDER BY snapshot.id DESC LIMIT 1";
+        let clause =
+            "+name = ? AND stage <> ? AND inherited_layers = 0 ORDER BY snapshot.id DESC LIMIT 1";
         self.snapshot_where(clause, [series, stage])
     }
 
@@ -166,12 +178,18 @@ impl Store {
              SELECT 1 FROM snapshot_layer WHERE snapshot_id = snapshot.id AND position = inherited_layers AND role = ?5)
              ORDER BY snapshot.id DESC LIMIT 1";
         let role = if is_first { Role::Base } else { Role::Delta };
-        self.snapshot_where(clause, params![series, stage, policy.0, is_first, role.name()])
+        self.snapshot_where(
+            clause,
+            params![series, stage, policy.0, is_first, role.name()],
+        )
     }
 
     /// Tells whether any form of a layer is there; its content is not read.
     pub fn has_layer(&self, layer_id: i64) -> Result<bool> {
-        Ok(self.blobs_of(layer_id)?.iter().any(|blob| self.has_blob(&blob.digest, blob.size_bytes)))
+        Ok(self
+            .blobs_of(layer_id)?
+            .iter()
+            .any(|blob| self.has_blob(&blob.digest, blob.size_bytes)))
     }
 
     /// Returns the layers of a snapshot, the lowest first. Fails where its rows are not those that were recorded.
@@ -180,7 +198,8 @@ impl Store {
         let rows = rows.ok_or_else(|| self.damaged(format!("snapshot {snapshot_id} is gone")))?;
         match rows.seal {
             Some(recorded) if recorded != rows.seal_now() => {
-                let what = format!("the rows of snapshot {snapshot_id} are not those that were recorded");
+                let what =
+                    format!("the rows of snapshot {snapshot_id} are not those that were recorded");
                 Err(self.damaged(what))
             }
             _ => Ok(rows.layers),
@@ -189,23 +208,22 @@ impl Store {
 
     /// Returns the first snapshot that has a layer.
     pub fn first_with_layer(&self, layer_id: i64) -> Result<Option<Snapshot>> {
-        let clause = "snapshot.id = (SELECT min(snapshot_id) FROM snapshot_layer WHERE layer_id = ?)";
+        let clause =
+            "snapshot.id = (SELECT min(snapshot_id) FROM snapshot_layer WHERE layer_id = ?)";
         self.snapshot_where(clause, [layer_id])
     }
 
     /// Returns the layer with this key. Fails where its row, or another of a snapshot that has it, is not the one that was
     /// recorded.
     pub fn layer_by_key(&self, key: &LayerKey) -> Result<Option<Layer>> {
-        let query =
-            "SELECT id, key, diff_id, tar_bytes, content_bytes, entries, whiteouts FROM layer WHERE key = ?";
+        let query = "SELECT id, key, diff_id, tar_bytes, content_bytes, entries, whiteouts FROM layer WHERE key = ?";
         let found = self.one(query, [key.0], |row| layer(row, 0))?;
         found.map(|found| self.confirmed(found)).transpose()
     }
 
     /// Compares a layer with what the newest snapshot that has it was sealed with.
     fn confirmed(&self, found: Layer) -> Result<Layer> {
-        let query =
-            "SELECT snapshot_id FROM snapshot_layer WHERE layer_id = ? ORDER BY snapshot_id DESC LIMIT 1";
+        let query = "SELECT snapshot_id FROM snapshot_layer WHERE layer_id = ? ORDER BY snapshot_id DESC LIMIT 1";
         if let Some(id) = self.one(query, [found.id], |row| row.get(0))? {
             self.layers(id)?;
         }
@@ -227,12 +245,19 @@ impl Store {
              JOIN snapshot_layer ON (blob_digest, snapshot_layer.layer_id) = (digest, blob.layer_id)
              WHERE blob.layer_id = ? GROUP BY digest ORDER BY digest";
         let found = self.all(query, [layer_id], |row| Ok((blob(row, 0)?, row.get(3)?)))?;
-        found.into_iter().map(|(blob, snapshot_id)| self.layers(snapshot_id).map(|_| blob)).collect()
+        found
+            .into_iter()
+            .map(|(blob, snapshot_id)| self.layers(snapshot_id).map(|_| blob))
+            .collect()
     }
 
     /// Returns the canonical form of a policy.
     pub fn policy(&self, key: &PolicyKey) -> Result<String> {
-        let found = self.one("SELECT canonical FROM policy WHERE key = ?", [key.0], |row| row.get(0))?;
+        let found = self.one(
+            "SELECT canonical FROM policy WHERE key = ?",
+            [key.0],
+            |row| row.get(0),
+        )?;
         let found: String = found.ok_or_else(|| self.damaged(format!("policy {key} is gone")))?;
         match blake3::hash(found.as_bytes()).as_bytes() == &key.0 {
             true => Ok(found),
@@ -244,7 +269,11 @@ impl Store {
         self.one(&format!("{SNAPSHOT} WHERE {clause}"), values, snapshot)
     }
 
-    pub(super) fn snapshots_where(&self, clause: &str, values: impl Params) -> Result<Vec<Snapshot>> {
+    pub(super) fn snapshots_where(
+        &self,
+        clause: &str,
+        values: impl Params,
+    ) -> Result<Vec<Snapshot>> {
         self.all(&format!("{SNAPSHOT} WHERE {clause}"), values, snapshot)
     }
 
@@ -299,12 +328,15 @@ impl Rows {
 /// Reads the rows of a snapshot; `None` where it is not there.
 pub(super) fn rows_of(connection: &Connection, snapshot_id: i64) -> rusqlite::Result<Option<Rows>> {
     let mut one = connection.prepare_cached(&format!("{SNAPSHOT} WHERE snapshot.id = ?"))?;
-    let Some(snapshot) = one.query_row([snapshot_id], snapshot).optional()? else { return Ok(None) };
+    let Some(snapshot) = one.query_row([snapshot_id], snapshot).optional()? else {
+        return Ok(None);
+    };
     let mut sealed = connection.prepare_cached(
         "SELECT package_set.key, seal FROM snapshot LEFT JOIN package_set ON package_set.id = package_set_id
          WHERE snapshot.id = ?",
     )?;
-    let (package_set_key, seal) = sealed.query_row([snapshot_id], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let (package_set_key, seal) =
+        sealed.query_row([snapshot_id], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let mut layers = connection.prepare_cached(
         "SELECT layer.id, key, diff_id, tar_bytes, content_bytes, entries, whiteouts,
                 digest, media_type, size_bytes, role, reused
@@ -312,13 +344,25 @@ pub(super) fn rows_of(connection: &Connection, snapshot_id: i64) -> rusqlite::Re
          JOIN blob ON (digest, blob.layer_id) = (blob_digest, snapshot_layer.layer_id)
          WHERE snapshot_id = ? ORDER BY position",
     )?;
-    let layers = layers.query_map([snapshot_id], layer_use)?.collect::<rusqlite::Result<_>>()?;
-    Ok(Some(Rows { snapshot, package_set_key, layers, seal }))
+    let layers = layers
+        .query_map([snapshot_id], layer_use)?
+        .collect::<rusqlite::Result<_>>()?;
+    Ok(Some(Rows {
+        snapshot,
+        package_set_key,
+        layers,
+        seal,
+    }))
 }
 
 fn layer_use(row: &Row) -> rusqlite::Result<LayerUse> {
     let role = Role::parse(row.get_ref(10)?.as_str()?).ok_or_else(|| unfit(10))?;
-    Ok(LayerUse { role, layer: layer(row, 0)?, blob: blob(row, 7)?, reused: row.get(11)? })
+    Ok(LayerUse {
+        role,
+        layer: layer(row, 0)?,
+        blob: blob(row, 7)?,
+        reused: row.get(11)?,
+    })
 }
 
 /// Fails where the row is not the one that was recorded.
@@ -333,8 +377,14 @@ fn snapshot(row: &Row) -> rusqlite::Result<Snapshot> {
         created_s: row.get(6)?,
         inherited_layers: row.get(7)?,
         package_set_id: row.get(8)?,
-        manifest: BlobRef { digest: Digest(hash(row, 9)?), size_bytes: bits(row, 10)? },
-        config: BlobRef { digest: Digest(hash(row, 11)?), size_bytes: bits(row, 12)? },
+        manifest: BlobRef {
+            digest: Digest(hash(row, 9)?),
+            size_bytes: bits(row, 10)?,
+        },
+        config: BlobRef {
+            digest: Digest(hash(row, 11)?),
+            size_bytes: bits(row, 12)?,
+        },
         entries: bits(row, 13)?,
         content_bytes: bits(row, 14)?,
         sockets: bits(row, 15)?,
@@ -342,7 +392,11 @@ fn snapshot(row: &Row) -> rusqlite::Result<Snapshot> {
     match row.get::<_, Option<i64>>(16)? {
         Some(sum) if sum != row_sum(&snapshot) => {
             let what = format!("snapshot {} is not what was recorded", snapshot.id);
-            Err(rusqlite::Error::FromSqlConversionFailure(16, Type::Integer, what.into()))
+            Err(rusqlite::Error::FromSqlConversionFailure(
+                16,
+                Type::Integer,
+                what.into(),
+            ))
         }
         _ => Ok(snapshot),
     }

@@ -30,16 +30,44 @@ impl BlobStamp {
     pub(super) fn of(metadata: &Metadata) -> Self {
         let (inode, size_bytes) = (metadata.ino().cast_signed(), metadata.size().cast_signed());
         let mtime = [metadata.mtime(), metadata.mtime_nsec()];
-        Self([inode, size_bytes, mtime[0], mtime[1], metadata.ctime(), metadata.ctime_nsec()])
+        Self([
+            inode,
+            size_bytes,
+            mtime[0],
+            mtime[1],
+            metadata.ctime(),
+            metadata.ctime_nsec(),
+        ])
     }
 }
 
 /// Says what a blob was when it had its digest.
-pub(super) fn stamp(connection: &Connection, digest: &Digest, stamp: BlobStamp) -> rusqlite::Result<()> {
-    let BlobStamp([inode, size_bytes, mtime_s, mtime_nanos, ctime_s, ctime_nanos]) = stamp;
+pub(super) fn stamp(
+    connection: &Connection,
+    digest: &Digest,
+    stamp: BlobStamp,
+) -> rusqlite::Result<()> {
+    let BlobStamp(
+        [
+            inode,
+            size_bytes,
+            mtime_s,
+            mtime_nanos,
+            ctime_s,
+            ctime_nanos,
+        ],
+    ) = stamp;
     connection
         .prepare_cached("INSERT OR REPLACE INTO blob_stamp VALUES (?, ?, ?, ?, ?, ?, ?)")?
-        .execute(params![digest.0, inode, size_bytes, mtime_s, mtime_nanos, ctime_s, ctime_nanos])
+        .execute(params![
+            digest.0,
+            inode,
+            size_bytes,
+            mtime_s,
+            mtime_nanos,
+            ctime_s,
+            ctime_nanos
+        ])
         .map(drop)
 }
 
@@ -56,7 +84,9 @@ pub struct Blobs {
 impl Blobs {
     /// As [`Store::open_blob`]. The database is opened again only to remember that a blob was read.
     pub fn open(&self, digest: &Digest, size_bytes: u64) -> Result<File> {
-        let (file, new) = open(&self.store, digest, size_bytes, || self.stamps.get(digest).copied())?;
+        let (file, new) = open(&self.store, digest, size_bytes, || {
+            self.stamps.get(digest).copied()
+        })?;
         if let Some(new) = new
             && let Ok(store) = Store::open_unchecked(self.store.path())
         {
@@ -75,15 +105,23 @@ impl Store {
 
     /// Opens a blob that a row names. Fails with [`Error::Damaged`] where it is missing, or is not what its digest says.
     pub fn open_blob(&self, digest: &Digest, size_bytes: u64) -> Result<File> {
-        let (file, new) = open(&self.directory, digest, size_bytes, || self.blob_stamp(digest))?;
+        let (file, new) = open(&self.directory, digest, size_bytes, || {
+            self.blob_stamp(digest)
+        })?;
         new.iter().for_each(|new| self.keep_stamp(digest, *new));
         Ok(file)
     }
 
     /// Closes the database, and returns what opens the blobs with these digests as [`Store::open_blob`] does.
     pub fn into_blobs(self, digests: impl Iterator<Item = Digest>) -> Blobs {
-        let stamps = digests.filter_map(|digest| Some((digest, self.blob_stamp(&digest)?))).collect();
-        Blobs { store: self.directory, stamps, _in_use: self.in_use }
+        let stamps = digests
+            .filter_map(|digest| Some((digest, self.blob_stamp(&digest)?)))
+            .collect();
+        Blobs {
+            store: self.directory,
+            stamps,
+            _in_use: self.in_use,
+        }
     }
 
     /// Reads a small blob, such as a configuration.
@@ -94,7 +132,8 @@ impl Store {
         }
         let mut bytes = Vec::new();
         let mut file = self.open_blob(&blob.digest, blob.size_bytes)?;
-        file.read_to_end(&mut bytes).map_err(Error::io("read", self.blob_path(&blob.digest)))?;
+        file.read_to_end(&mut bytes)
+            .map_err(Error::io("read", self.blob_path(&blob.digest)))?;
         Ok(bytes)
     }
 
@@ -106,7 +145,9 @@ impl Store {
     /// Remembers a blob that was put in its place, for the next time that something is recorded.
     pub(super) fn note_written(&self, digest: &Digest, path: &Path) {
         if let Ok(metadata) = std::fs::symlink_metadata(path) {
-            self.written.borrow_mut().push((*digest, BlobStamp::of(&metadata)));
+            self.written
+                .borrow_mut()
+                .push((*digest, BlobStamp::of(&metadata)));
         }
     }
 
@@ -119,7 +160,14 @@ impl Store {
         let mut query = self.connection.prepare_cached(query).ok()?;
         let columns = |row: &rusqlite::Row| -> rusqlite::Result<BlobStamp> {
             let column = |at: usize| row.get(at);
-            Ok(BlobStamp([column(0)?, column(1)?, column(2)?, column(3)?, column(4)?, column(5)?]))
+            Ok(BlobStamp([
+                column(0)?,
+                column(1)?,
+                column(2)?,
+                column(3)?,
+                column(4)?,
+                column(5)?,
+            ]))
         };
         query.query_row([digest.0], columns).optional().ok()? // without one, the blob is read
     }

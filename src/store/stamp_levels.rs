@@ -20,15 +20,25 @@ const PART: u64 = 8;
 
 /// Returns the stamps of a root, and whether all of their rows are as they were written.
 pub(super) fn load(connection: &Connection, root_id: i64) -> rusqlite::Result<(Stamps, bool)> {
-    let (older, is_older_sound) = Level { connection, table: OLDER, root_id }.load()?;
-    let (newer, is_newer_sound) = Level { connection, table: NEWER, root_id }.load()?;
+    let (older, is_older_sound) = Level {
+        connection,
+        table: OLDER,
+        root_id,
+    }
+    .load()?;
+    let (newer, is_newer_sound) = Level {
+        connection,
+        table: NEWER,
+        root_id,
+    }
+    .load()?;
     Ok((Stamps { older, newer }, is_older_sound && is_newer_sound))
 }
 
 /// Returns the sums of a root's newer rows, as they stand there, in the order of paths.
 pub(super) fn newer_sums(connection: &Connection, root_id: i64) -> rusqlite::Result<Vec<i64>> {
-    let mut query =
-        connection.prepare_cached("SELECT sum FROM newer_stamp WHERE root_id = ? ORDER BY first")?;
+    let mut query = connection
+        .prepare_cached("SELECT sum FROM newer_stamp WHERE root_id = ? ORDER BY first")?;
     query.query_map([root_id], |row| row.get(0))?.collect()
 }
 
@@ -40,8 +50,16 @@ pub(super) fn change<'a>(
     changes: impl Iterator<Item = (&'a [u8], Option<Stamp>)>,
 ) -> rusqlite::Result<bool> {
     let mut changes = changes.map(change_of).peekable();
-    let older = Level { connection, table: OLDER, root_id };
-    let newer = Level { connection, table: NEWER, root_id };
+    let older = Level {
+        connection,
+        table: OLDER,
+        root_id,
+    };
+    let newer = Level {
+        connection,
+        table: NEWER,
+        root_id,
+    };
     let most_bytes = older.bytes()? / PART;
     let written = newer.write(&mut changes, newer.bytes()?, most_bytes)?;
     if changes.peek().is_some() || written.bytes > most_bytes {
@@ -56,8 +74,16 @@ pub(super) fn change_whole<'a>(
     root_id: i64,
     changes: impl Iterator<Item = (&'a [u8], Option<Stamp>)>,
 ) -> rusqlite::Result<bool> {
-    let level = |table| Level { connection, table, root_id };
-    unite(level(OLDER), level(NEWER), changes.map(change_of).peekable())
+    let level = |table| Level {
+        connection,
+        table,
+        root_id,
+    };
+    unite(
+        level(OLDER),
+        level(NEWER),
+        changes.map(change_of).peekable(),
+    )
 }
 
 fn change_of((key, stamp): (&[u8], Option<Stamp>)) -> (Cow<'_, [u8]>, Change<'_>) {
@@ -80,7 +106,11 @@ fn unite<'a>(
 /// Removes the stamps of a path, the older one as well.
 pub(super) fn forget(connection: &Connection, root_id: i64, key: &[u8]) -> rusqlite::Result<()> {
     for table in [OLDER, NEWER] {
-        let level = Level { connection, table, root_id };
+        let level = Level {
+            connection,
+            table,
+            root_id,
+        };
         let (rows, _, _) = level.take_row(key)?;
         let (mut rows, mut new) = (rows.read(), Writer::new(level, 0));
         while rows.find() {
@@ -96,12 +126,26 @@ pub(super) fn forget(connection: &Connection, root_id: i64, key: &[u8]) -> rusql
 
 /// Removes all stamps of a root.
 pub(super) fn clear(connection: &Connection, root_id: i64) -> rusqlite::Result<()> {
-    [OLDER, NEWER].into_iter().try_for_each(|table| Level { connection, table, root_id }.clear())
+    [OLDER, NEWER].into_iter().try_for_each(|table| {
+        Level {
+            connection,
+            table,
+            root_id,
+        }
+        .clear()
+    })
 }
 
 /// Removes the rows of a root that are not as they were written.
 pub(super) fn sweep(connection: &Connection, root_id: i64) -> rusqlite::Result<()> {
-    [OLDER, NEWER].into_iter().try_for_each(|table| Level { connection, table, root_id }.sweep())
+    [OLDER, NEWER].into_iter().try_for_each(|table| {
+        Level {
+            connection,
+            table,
+            root_id,
+        }
+        .sweep()
+    })
 }
 
 /// What becomes of the stamp of a path.
@@ -161,7 +205,8 @@ impl<'c> Level<'c> {
     /// Returns all rows that are as they were written, and whether these are all.
     fn load(self) -> rusqlite::Result<(Rows, bool)> {
         let Table(table) = self.table;
-        let query = format!("SELECT first, sum, stamps FROM {table} WHERE root_id = ? ORDER BY first");
+        let query =
+            format!("SELECT first, sum, stamps FROM {table} WHERE root_id = ? ORDER BY first");
         let mut query = self.connection.prepare_cached(&query)?;
         let mut found = query.query([self.root_id])?;
         let (mut rows, mut is_sound) = (Rows::default(), true);
@@ -176,8 +221,11 @@ impl<'c> Level<'c> {
 
     fn bytes(self) -> rusqlite::Result<u64> {
         let Table(table) = self.table;
-        let query = format!("SELECT coalesce(sum(length(stamps)), 0) FROM {table} WHERE root_id = ?");
-        self.connection.prepare_cached(&query)?.query_row([self.root_id], |row| row.get(0))
+        let query =
+            format!("SELECT coalesce(sum(length(stamps)), 0) FROM {table} WHERE root_id = ?");
+        self.connection
+            .prepare_cached(&query)?
+            .query_row([self.root_id], |row| row.get(0))
     }
 
     /// Writes each row that a change belongs to anew, with what it keeps, until there are `most_bytes`; there were `bytes`.
@@ -187,7 +235,10 @@ impl<'c> Level<'c> {
         bytes: u64,
         most_bytes: u64,
     ) -> rusqlite::Result<Written> {
-        let mut written = Written { bytes, is_sound: true };
+        let mut written = Written {
+            bytes,
+            is_sound: true,
+        };
         while written.bytes < most_bytes
             && let Some((first, _)) = changes.peek()
         {
@@ -200,7 +251,8 @@ impl<'c> Level<'c> {
                 last.is_none_or(|last| last < key) && end.as_deref().is_none_or(|end| key < end)
             };
             while new.bytes() < most_bytes
-                && let Some((key, change)) = changes.next_if(|(key, _)| follows(key, last.as_deref()))
+                && let Some((key, change)) =
+                    changes.next_if(|(key, _)| follows(key, last.as_deref()))
             {
                 while old.find() && old.key() < &*key {
                     new.keep(&mut old)?;
@@ -222,15 +274,24 @@ impl<'c> Level<'c> {
     /// Takes the row out that a path belongs to, and returns it with the place where the next begins, and whether it was as it had
     /// been written; if not, it is as good as empty.
     fn take_row(self, key: &[u8]) -> rusqlite::Result<(Rows, Option<Vec<u8>>, bool)> {
-        let (Table(table), Self { connection, root_id, .. }) = (self.table, self);
+        let (
+            Table(table),
+            Self {
+                connection,
+                root_id,
+                ..
+            },
+        ) = (self.table, self);
         let query = format!(
             "SELECT first, sum, stamps FROM {table} WHERE root_id = ? AND first <= ? ORDER BY first DESC LIMIT 1"
         );
-        let found = connection.prepare_cached(&query)?.query_row(params![root_id, key], |row| {
-            let (mut rows, sound) = (Rows::default(), sound(row)?);
-            sound.into_iter().for_each(|sound| rows.push(sound));
-            Ok((row.get::<_, Vec<u8>>(0)?, rows, sound.is_some()))
-        });
+        let found = connection
+            .prepare_cached(&query)?
+            .query_row(params![root_id, key], |row| {
+                let (mut rows, sound) = (Rows::default(), sound(row)?);
+                sound.into_iter().for_each(|sound| rows.push(sound));
+                Ok((row.get::<_, Vec<u8>>(0)?, rows, sound.is_some()))
+            });
         let (rows, is_sound) = match found.optional()? {
             None => (Rows::default(), true),
             Some((first, rows, is_sound)) => {
@@ -238,29 +299,41 @@ impl<'c> Level<'c> {
                 (rows, is_sound)
             }
         };
-        let query =
-            format!("SELECT first FROM {table} WHERE root_id = ? AND first > ? ORDER BY first LIMIT 1");
-        let end = connection.prepare_cached(&query)?.query_row(params![root_id, key], |row| row.get(0));
+        let query = format!(
+            "SELECT first FROM {table} WHERE root_id = ? AND first > ? ORDER BY first LIMIT 1"
+        );
+        let end = connection
+            .prepare_cached(&query)?
+            .query_row(params![root_id, key], |row| row.get(0));
         Ok((rows, end.optional()?, is_sound))
     }
 
     fn insert(self, first: &[u8], stamps: &[u8]) -> rusqlite::Result<()> {
         let Table(table) = self.table;
-        let mut insert =
-            self.connection.prepare_cached(&format!("INSERT INTO {table} VALUES (?, ?, ?, ?)"))?;
-        insert.execute(params![self.root_id, first, sum([first, stamps]), stamps]).map(drop)
+        let mut insert = self
+            .connection
+            .prepare_cached(&format!("INSERT INTO {table} VALUES (?, ?, ?, ?)"))?;
+        insert
+            .execute(params![self.root_id, first, sum([first, stamps]), stamps])
+            .map(drop)
     }
 
     fn delete(self, first: &[u8]) -> rusqlite::Result<()> {
         let Table(table) = self.table;
         let query = format!("DELETE FROM {table} WHERE root_id = ? AND first = ?");
-        self.connection.prepare_cached(&query)?.execute(params![self.root_id, first]).map(drop)
+        self.connection
+            .prepare_cached(&query)?
+            .execute(params![self.root_id, first])
+            .map(drop)
     }
 
     fn clear(self) -> rusqlite::Result<()> {
         let Table(table) = self.table;
         let query = format!("DELETE FROM {table} WHERE root_id = ?");
-        self.connection.prepare_cached(&query)?.execute([self.root_id]).map(drop)
+        self.connection
+            .prepare_cached(&query)?
+            .execute([self.root_id])
+            .map(drop)
     }
 
     fn sweep(self) -> rusqlite::Result<()> {
@@ -268,8 +341,13 @@ impl<'c> Level<'c> {
         let query = format!("SELECT first, sum, stamps FROM {table} WHERE root_id = ?");
         let mut query = self.connection.prepare_cached(&query)?;
         let first = |row: &Row| Ok(sound(row)?.is_none().then_some(row.get::<_, Vec<u8>>(0)?));
-        let damaged: Vec<_> = query.query_map([self.root_id], first)?.collect::<rusqlite::Result<_>>()?;
-        damaged.iter().flatten().try_for_each(|first| self.delete(first))
+        let damaged: Vec<_> = query
+            .query_map([self.root_id], first)?
+            .collect::<rusqlite::Result<_>>()?;
+        damaged
+            .iter()
+            .flatten()
+            .try_for_each(|first| self.delete(first))
     }
 }
 
@@ -284,7 +362,11 @@ struct Writer<'c> {
 impl<'c> Writer<'c> {
     /// `bytes` is what the level's rows have.
     fn new(level: Level<'c>, bytes: u64) -> Self {
-        Self { level, bytes, new: NewRow::default() }
+        Self {
+            level,
+            bytes,
+            new: NewRow::default(),
+        }
     }
 
     /// Returns what the level has with what is yet to be written.
@@ -317,7 +399,9 @@ impl<'c> Writer<'c> {
     }
 
     fn write_full(&mut self) -> rusqlite::Result<()> {
-        self.new.split_off().map_or(Ok(()), |(first, stamps)| self.insert(&first, &stamps))
+        self.new
+            .split_off()
+            .map_or(Ok(()), |(first, stamps)| self.insert(&first, &stamps))
     }
 
     /// Writes the rest, and returns what the level's rows have.

@@ -77,14 +77,22 @@ impl Stamps {
 
     /// Starts at the first.
     pub fn read(&self) -> Reader<'_> {
-        Reader { older: self.older.read(), newer: self.newer.read(), is_newer: false }
+        Reader {
+            older: self.older.read(),
+            newer: self.newer.read(),
+            is_newer: false,
+        }
     }
 }
 
 impl Reader<'_> {
     /// Returns the ordered form of the path of the last stamp that was returned.
     pub fn key(&self) -> &[u8] {
-        if self.is_newer { &self.newer.key } else { &self.older.key }
+        if self.is_newer {
+            &self.newer.key
+        } else {
+            &self.older.key
+        }
     }
 }
 
@@ -103,7 +111,11 @@ impl<'r> Iterator for Reader<'r> {
             if order.is_eq() {
                 self.older.take();
             }
-            let level = if self.is_newer { &mut self.newer } else { &mut self.older };
+            let level = if self.is_newer {
+                &mut self.newer
+            } else {
+                &mut self.older
+            };
             if let Some(Said::Stamp(stamp)) = level.take() {
                 return Some(stamp);
             }
@@ -123,7 +135,12 @@ impl Rows {
 
     /// Starts at the first.
     pub(super) fn read(&self) -> RowReader<'_> {
-        RowReader { rows: self.0.iter(), rest: &[], key: Vec::new(), is_at_path: false }
+        RowReader {
+            rows: self.0.iter(),
+            rest: &[],
+            key: Vec::new(),
+            is_at_path: false,
+        }
     }
 }
 
@@ -132,7 +149,9 @@ impl<'r> RowReader<'r> {
     pub(super) fn find(&mut self) -> bool {
         while !self.is_at_path {
             while self.rest.is_empty() {
-                let Some(row) = self.rows.next() else { return false };
+                let Some(row) = self.rows.next() else {
+                    return false;
+                };
                 self.rest = row;
                 self.key.clear();
             }
@@ -223,8 +242,21 @@ fn split_stamp<'r>(rest: &mut &'r [u8]) -> Option<Packed<'r>> {
     };
     let xattrs = if with_xattrs { split_bytes(rest)? } else { &[] };
     Xattrs::from_bytes(xattrs)?;
-    let mark = Mark { kind, inode, size_bytes, mtime, ctime, owner: (mode, uid, gid) };
-    Some(Packed { mark, content, target, xattrs, body: &start[..start.len() - rest.len()] })
+    let mark = Mark {
+        kind,
+        inode,
+        size_bytes,
+        mtime,
+        ctime,
+        owner: (mode, uid, gid),
+    };
+    Some(Packed {
+        mark,
+        content,
+        target,
+        xattrs,
+        body: &start[..start.len() - rest.len()],
+    })
 }
 
 fn split_chunk<'r, const N: usize>(rest: &mut &'r [u8]) -> Option<&'r [u8; N]> {
@@ -239,7 +271,10 @@ fn split_number<T, const N: usize>(rest: &mut &[u8], read: fn([u8; N]) -> T) -> 
 
 fn split_time(rest: &mut &[u8]) -> Option<Time> {
     let seconds = split_number(rest, i64::from_le_bytes)?;
-    Some(Time { seconds, nanos: split_number(rest, u32::from_le_bytes)? })
+    Some(Time {
+        seconds,
+        nanos: split_number(rest, u32::from_le_bytes)?,
+    })
 }
 
 fn split_bytes<'r>(rest: &mut &'r [u8]) -> Option<&'r [u8]> {
@@ -264,7 +299,10 @@ impl NewRow {
     pub(super) fn split_off(&mut self) -> Option<(Vec<u8>, Vec<u8>)> {
         let (at, key) = self.middle.take_if(|_| self.bytes.len() > MOST_BYTES)?;
         let rest = self.bytes.split_off(at);
-        Some((std::mem::replace(&mut self.first, key), std::mem::replace(&mut self.bytes, rest)))
+        Some((
+            std::mem::replace(&mut self.first, key),
+            std::mem::replace(&mut self.bytes, rest),
+        ))
     }
 
     /// Returns what is left, with its first path, if there is any.
@@ -298,7 +336,8 @@ impl NewRow {
             return false;
         }
         let has_xattrs = !facts.xattrs.is_empty();
-        self.bytes.push(kind | if has_xattrs { WITH_XATTRS } else { 0 });
+        self.bytes
+            .push(kind | if has_xattrs { WITH_XATTRS } else { 0 });
         self.bytes.extend_from_slice(&mark.inode.to_le_bytes());
         self.bytes.extend_from_slice(&mark.size_bytes.to_le_bytes());
         for time in [mark.mtime, mark.ctime] {
@@ -323,7 +362,9 @@ impl NewRow {
 
     /// Fails where the path is too long for a row; the kernel knows none that is (PATH_MAX).
     fn push_key(&mut self, key: &[u8]) -> bool {
-        let Ok(length) = u16::try_from(key.len()) else { return false };
+        let Ok(length) = u16::try_from(key.len()) else {
+            return false;
+        };
         if self.bytes.is_empty() {
             self.first = key.to_owned();
             self.last.clear();
@@ -331,10 +372,16 @@ impl NewRow {
             self.middle = Some((self.bytes.len(), key.to_owned()));
             self.last.clear();
         }
-        let common = self.last.iter().zip(key).take_while(|(a, b)| a == b).count();
+        let common = self
+            .last
+            .iter()
+            .zip(key)
+            .take_while(|(a, b)| a == b)
+            .count();
         let common_length = common as u16; // at most `length`
         self.bytes.extend_from_slice(&common_length.to_le_bytes());
-        self.bytes.extend_from_slice(&(length - common_length).to_le_bytes());
+        self.bytes
+            .extend_from_slice(&(length - common_length).to_le_bytes());
         self.bytes.extend_from_slice(&key[common..]);
         self.last.truncate(common);
         self.last.extend_from_slice(&key[common..]);
@@ -342,7 +389,8 @@ impl NewRow {
     }
 
     fn push_bytes(&mut self, bytes: &[u8]) {
-        self.bytes.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
+        self.bytes
+            .extend_from_slice(&(bytes.len() as u32).to_le_bytes());
         self.bytes.extend_from_slice(bytes);
     }
 }
@@ -353,7 +401,16 @@ mod tests {
     use crate::model::stamp::{Stat, StatKind};
 
     fn stamp(kind: StatKind, inode: u64, facts: Facts) -> Stamp {
-        let (early, now) = (Time { seconds: -1, nanos: 5 }, Time { seconds: i64::MAX, nanos: 0 });
+        let (early, now) = (
+            Time {
+                seconds: -1,
+                nanos: 5,
+            },
+            Time {
+                seconds: i64::MAX,
+                nanos: 0,
+            },
+        );
         let stat = Stat {
             kind,
             mode: 0o4755,
@@ -364,7 +421,10 @@ mod tests {
             inode,
             size_bytes: u64::MAX,
             mtime: early,
-            ctime: Time { seconds: 9, nanos: 999_999_999 },
+            ctime: Time {
+                seconds: 9,
+                nanos: 999_999_999,
+            },
         };
         Stamp::new(&stat, now, &facts).unwrap()
     }
@@ -375,23 +435,66 @@ mod tests {
         let content = Some(ContentHash([3; 32]));
         let facts = [
             (StatKind::Directory, Facts::default()),
-            (StatKind::Directory, Facts { xattrs: xattrs.clone(), ..Facts::default() }),
-            (StatKind::File, Facts { content, ..Facts::default() }),
-            (StatKind::File, Facts { content, xattrs: xattrs.clone(), ..Facts::default() }),
-            (StatKind::Symlink, Facts { target: (*b"../t").into(), xattrs, ..Facts::default() }),
+            (
+                StatKind::Directory,
+                Facts {
+                    xattrs: xattrs.clone(),
+                    ..Facts::default()
+                },
+            ),
+            (
+                StatKind::File,
+                Facts {
+                    content,
+                    ..Facts::default()
+                },
+            ),
+            (
+                StatKind::File,
+                Facts {
+                    content,
+                    xattrs: xattrs.clone(),
+                    ..Facts::default()
+                },
+            ),
+            (
+                StatKind::Symlink,
+                Facts {
+                    target: (*b"../t").into(),
+                    xattrs,
+                    ..Facts::default()
+                },
+            ),
             (StatKind::Fifo, Facts::default()),
         ];
-        let keys = [&b""[..], b"usr", b"usr\0bin", b"usr\0bin\0x", b"usr\0bi\xff", b"v"];
+        let keys = [
+            &b""[..],
+            b"usr",
+            b"usr\0bin",
+            b"usr\0bin\0x",
+            b"usr\0bi\xff",
+            b"v",
+        ];
         let all = keys.into_iter().zip(facts).zip(1..);
-        all.map(|((key, (kind, facts)), inode)| (key.to_owned(), stamp(kind, inode, facts))).collect()
+        all.map(|((key, (kind, facts)), inode)| (key.to_owned(), stamp(kind, inode, facts)))
+            .collect()
     }
 
     fn read(row: &[u8]) -> Vec<(Vec<u8>, Stamp)> {
-        let stamps = Stamps { older: Rows(vec![row.into()]), newer: Rows::default() };
+        let stamps = Stamps {
+            older: Rows(vec![row.into()]),
+            newer: Rows::default(),
+        };
         let mut reader = stamps.read();
         let mut all = Vec::new();
         while let Some(packed) = reader.next() {
-            all.push((reader.key().to_owned(), Stamp { mark: packed.mark, facts: packed.facts() }));
+            all.push((
+                reader.key().to_owned(),
+                Stamp {
+                    mark: packed.mark,
+                    facts: packed.facts(),
+                },
+            ));
         }
         all
     }
@@ -431,7 +534,9 @@ mod tests {
     #[test]
     fn a_row_that_becomes_too_long_is_cut_in_two_that_read_alike() {
         let (_, stamp) = &several()[2];
-        let keys: Vec<Vec<u8>> = (0..3000).map(|n| format!("usr\0{n:05}").into_bytes()).collect();
+        let keys: Vec<Vec<u8>> = (0..3000)
+            .map(|n| format!("usr\0{n:05}").into_bytes())
+            .collect();
         let (mut row, mut found) = (NewRow::default(), Vec::new());
         for key in &keys {
             assert!(row.push(key, stamp));
@@ -439,10 +544,24 @@ mod tests {
         }
         found.extend(row.rest());
         assert!(found.len() > 2);
-        assert!(found.iter().all(|(_, bytes)| (MOST_BYTES / 3..=MOST_BYTES).contains(&bytes.len())));
+        assert!(
+            found
+                .iter()
+                .all(|(_, bytes)| (MOST_BYTES / 3..=MOST_BYTES).contains(&bytes.len()))
+        );
         let read: Vec<_> = found.iter().map(|(_, bytes)| read(bytes)).collect();
-        assert!(read.iter().zip(&found).all(|(stamps, (first, _))| stamps[0].0 == *first));
-        assert_eq!(read.concat().into_iter().map(|(key, _)| key).collect::<Vec<_>>(), keys);
+        assert!(
+            read.iter()
+                .zip(&found)
+                .all(|(stamps, (first, _))| stamps[0].0 == *first)
+        );
+        assert_eq!(
+            read.concat()
+                .into_iter()
+                .map(|(key, _)| key)
+                .collect::<Vec<_>>(),
+            keys
+        );
     }
 
     #[test]

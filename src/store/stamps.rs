@@ -44,7 +44,9 @@ impl Store {
     pub fn stamps(&mut self, root_path: &Path) -> Result<(Stamps, StampState)> {
         let mut run = || -> rusqlite::Result<_> {
             let transaction = self.connection.transaction()?;
-            let Some(root) = root_of(&transaction, root_path)? else { return Ok(Default::default()) };
+            let Some(root) = root_of(&transaction, root_path)? else {
+                return Ok(Default::default());
+            };
             let (stamps, is_sound) = stamp_levels::load(&transaction, root.id)?;
             // What a damaged row said is not known, nor of which paths: they may be gone.
             let snapshot_id = match root.snapshot_id.filter(|_| is_sound) {
@@ -54,12 +56,23 @@ impl Store {
                 }
                 None => None,
             };
-            let Found { generation, dead_bytes, .. } = root;
+            let Found {
+                generation,
+                dead_bytes,
+                ..
+            } = root;
             let (generation, is_damaged) = (Some(generation), !is_sound);
             let (lasting, synced_until) = (root.boot.lasting(&self.boot), None);
             Ok((
                 stamps,
-                StampState { generation, snapshot_id, dead_bytes, lasting, synced_until, is_damaged },
+                StampState {
+                    generation,
+                    snapshot_id,
+                    dead_bytes,
+                    lasting,
+                    synced_until,
+                    is_damaged,
+                },
             ))
         };
         let stamps = run();
@@ -82,8 +95,11 @@ impl Store {
             return Ok(known);
         }
         let run = || -> rusqlite::Result<StampState> {
-            self.connection.pragma_update(None, "synchronous", "normal")?;
-            let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            self.connection
+                .pragma_update(None, "synchronous", "normal")?;
+            let transaction = self
+                .connection
+                .transaction_with_behavior(TransactionBehavior::Immediate)?;
             let found = root_of(&transaction, root_path)?;
             // Stamps of two runs at once are all true, but together they may be of no tree that was ever seen.
             let is_ours = found.as_ref().map(|root| root.generation) == known.generation;
@@ -104,7 +120,10 @@ impl Store {
             // What was written since all was on the disk is younger than that, unless the clock was set back meanwhile.
             let mut is_past = false;
             let stamps = stamps.inspect(|(_, stamp)| {
-                let of_inode = stamp.as_ref().map(|stamp| stamp.mark).filter(|mark| mark.inode != 0);
+                let of_inode = stamp
+                    .as_ref()
+                    .map(|stamp| stamp.mark)
+                    .filter(|mark| mark.inode != 0);
                 is_past |= of_inode.is_some_and(|mark| before.lasting(&[]).is_durable(mark.ctime));
             });
             // A damaged row that was not known of is gone, and older stamps stand in its place, which nobody has looked at.
@@ -117,7 +136,11 @@ impl Store {
             boot.save(&transaction, root_id, root_path)?;
             transaction.commit()?;
             let generation = Some(generation).filter(|_| is_ours && is_sound);
-            Ok(StampState { generation, lasting: boot.lasting(&self.boot), ..StampState::default() })
+            Ok(StampState {
+                generation,
+                lasting: boot.lasting(&self.boot),
+                ..StampState::default()
+            })
         };
         let state = run();
         state.map_err(|e| self.failed(e))
@@ -129,25 +152,41 @@ impl Store {
             return Ok(StampState::default());
         }
         let mut run = || -> rusqlite::Result<StampState> {
-            let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let Some(root) = root_of(&transaction, root_path)? else { return Ok(StampState::default()) };
+            let transaction = self
+                .connection
+                .transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let Some(root) = root_of(&transaction, root_path)? else {
+                return Ok(StampState::default());
+            };
             let query = "UPDATE root SET generation = generation + 1, snapshot_id = NULL WHERE id = ? RETURNING generation";
             let generation = transaction.query_row(query, [root.id], |row| row.get(0))?;
             stamp_levels::clear(&transaction, root.id)?;
             transaction.commit()?;
             let lasting = root.boot.lasting(&self.boot);
-            Ok(StampState { generation: Some(generation), lasting, ..StampState::default() })
+            Ok(StampState {
+                generation: Some(generation),
+                lasting,
+                ..StampState::default()
+            })
         };
         let state = run();
         state.map_err(|e| self.failed(e))
     }
 
     /// Says that the stamps are of a snapshot's tree, if nobody has changed them since `known`.
-    pub fn claim_stamps(&mut self, root_path: &Path, known: StampState, snapshot_id: i64) -> Result<()> {
+    pub fn claim_stamps(
+        &mut self,
+        root_path: &Path,
+        known: StampState,
+        snapshot_id: i64,
+    ) -> Result<()> {
         if self.is_still() {
             return Ok(());
         }
-        let known = StampState { dead_bytes: None, ..known }; // it may be of another snapshot
+        let known = StampState {
+            dead_bytes: None,
+            ..known
+        }; // it may be of another snapshot
         claim(&self.connection, root_path, known, snapshot_id).map_err(|e| self.failed(e))
     }
 
@@ -157,9 +196,12 @@ impl Store {
             return Ok(());
         }
         let mut run = || -> rusqlite::Result<()> {
-            let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let transaction = self
+                .connection
+                .transaction_with_behavior(TransactionBehavior::Immediate)?;
             if let Some(root) = root_of(&transaction, root_path)? {
-                let query = "UPDATE root SET generation = generation + 1, snapshot_id = NULL WHERE id = ?";
+                let query =
+                    "UPDATE root SET generation = generation + 1, snapshot_id = NULL WHERE id = ?";
                 transaction.execute(query, [root.id])?;
                 stamp_levels::forget(&transaction, root.id, key)?;
             }
@@ -177,12 +219,19 @@ pub(super) fn claim(
     known: StampState,
     snapshot_id: i64,
 ) -> rusqlite::Result<()> {
-    let Some(root) = root_of(connection, root_path)? else { return Ok(()) };
+    let Some(root) = root_of(connection, root_path)? else {
+        return Ok(());
+    };
     if known.generation != Some(root.generation) {
         return Ok(());
     }
-    let mut root = Found { dead_bytes: known.dead_bytes, ..root };
-    if known.synced_until.is_some() && root.boot.lasting(&[]).durable_until == known.lasting.durable_until {
+    let mut root = Found {
+        dead_bytes: known.dead_bytes,
+        ..root
+    };
+    if known.synced_until.is_some()
+        && root.boot.lasting(&[]).durable_until == known.lasting.durable_until
+    {
         root.boot.durable_until = known.synced_until;
         root.boot.save(connection, root.id, root_path)?;
     }
@@ -199,11 +248,18 @@ pub(super) fn claim(
 /// What a damaged row does not have, nor one of which newer stamps were lost: that its stamps are of the tree of this snapshot
 /// is then not believed.
 fn root_sum(root_path: &Path, root: &Found, snapshot_id: i64, newer_sums: &[i64]) -> i64 {
-    let numbers: Vec<_> =
-        [&[root.generation, snapshot_id], newer_sums].concat().into_iter().map(i64::to_le_bytes).collect();
+    let numbers: Vec<_> = [&[root.generation, snapshot_id], newer_sums]
+        .concat()
+        .into_iter()
+        .map(i64::to_le_bytes)
+        .collect();
     let numbers = numbers.iter().map(<[u8; 8]>::as_slice);
-    let dead = root.dead_bytes.map(|bytes| [&b"d"[..], &bytes.to_le_bytes()].concat());
-    sum(std::iter::once(root_path.as_os_str().as_bytes()).chain(numbers).chain(dead.as_deref()))
+    let dead = root
+        .dead_bytes
+        .map(|bytes| [&b"d"[..], &bytes.to_le_bytes()].concat());
+    sum(std::iter::once(root_path.as_os_str().as_bytes())
+        .chain(numbers)
+        .chain(dead.as_deref()))
 }
 
 fn root_of(connection: &Connection, root_path: &Path) -> rusqlite::Result<Option<Found>> {

@@ -22,7 +22,11 @@ pub(super) fn path(row: &Row, column: usize) -> rusqlite::Result<EntryPath> {
 
 /// Reads bytes; NULL gives none.
 pub(super) fn bytes(row: &Row, column: usize) -> rusqlite::Result<Box<[u8]>> {
-    Ok(row.get_ref(column)?.as_blob_or_null()?.unwrap_or_default().into())
+    Ok(row
+        .get_ref(column)?
+        .as_blob_or_null()?
+        .unwrap_or_default()
+        .into())
 }
 
 /// Reads extended attributes; NULL gives none.
@@ -40,5 +44,9 @@ pub(super) fn encode_xattrs(xattrs: &Xattrs) -> Option<Vec<u8>> {
 
 /// The column does not hold what it must.
 pub(super) fn unfit(column: usize) -> rusqlite::Error {
-    rusqlite::Error::FromSqlConversionFailure(column, Type::Blob, Box::new(FromSqlError::InvalidType))
+    rusqlite::Error::FromSqlConversionFailure(
+        column,
+        Type::Blob,
+        Box::new(FromSqlError::InvalidType),
+    )
 }

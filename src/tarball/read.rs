@@ -79,7 +79,9 @@ impl fmt::Display for TarError {
         match self {
             Self::Io(error) => write!(f, "{error}"),
             Self::Malformed { what, path } if path.is_empty() => f.write_str(what),
-            Self::Malformed { what, path } => write!(f, "{}: {what}", crate::printable::printable(path)),
+            Self::Malformed { what, path } => {
+                write!(f, "{}: {what}", crate::printable::printable(path))
+            }
         }
     }
 }
@@ -87,7 +89,10 @@ impl fmt::Display for TarError {
 pub(super) type Result<T> = std::result::Result<T, TarError>;
 
 pub(super) fn malformed<T>(what: &'static str) -> Result<T> {
-    Err(TarError::Malformed { what, path: Vec::new() })
+    Err(TarError::Malformed {
+        what,
+        path: Vec::new(),
+    })
 }
 
 /// Reads an archive from its beginning to its end, member by member.
@@ -108,7 +113,14 @@ pub struct Reader<R> {
 impl<R: Read> Reader<R> {
     /// Begins to read.
     pub fn new(input: R) -> Self {
-        Self { input, content_left: 0, padding_left: 0, position: 0, extended_bytes: 0, is_over: false }
+        Self {
+            input,
+            content_left: 0,
+            padding_left: 0,
+            position: 0,
+            extended_bytes: 0,
+            is_over: false,
+        }
     }
 
     /// Returns the next member, `None` at the end. What is left of the content of the one before is passed over.
@@ -118,7 +130,11 @@ impl<R: Read> Reader<R> {
         for _ in 0..=MOST_EXTENDED {
             let Some(block) = self.next_header()? else {
                 let is_cut = !extended.is_empty() || long_path.is_some() || long_link.is_some();
-                return if is_cut { malformed("ends after an extended header") } else { Ok(None) };
+                return if is_cut {
+                    malformed("ends after an extended header")
+                } else {
+                    Ok(None)
+                };
             };
             let header = Header(&block);
             let size = header.number(124..136)?;
@@ -142,7 +158,9 @@ impl<R: Read> Reader<R> {
 
     /// Reads from the content of the current member; 0 at its end. Fails where the archive ends before it.
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
-        let most = buffer.len().min(usize::try_from(self.content_left).unwrap_or(usize::MAX));
+        let most = buffer
+            .len()
+            .min(usize::try_from(self.content_left).unwrap_or(usize::MAX));
         if most == 0 {
             return Ok(0);
         }
@@ -220,7 +238,9 @@ impl<R: Read> Reader<R> {
     fn skip(&mut self, mut bytes: u64) -> Result<()> {
         let mut buffer = [0; 64 * 1024];
         while bytes > 0 {
-            let most = buffer.len().min(usize::try_from(bytes).unwrap_or(usize::MAX));
+            let most = buffer
+                .len()
+                .min(usize::try_from(bytes).unwrap_or(usize::MAX));
             match self.read_some(&mut buffer[..most])? {
                 0 => return malformed("ends within a file"),
                 count => bytes -= count as u64,
@@ -246,7 +266,8 @@ impl<R: Read> Reader<R> {
 impl<R: Read + Seek> Reader<R> {
     /// Passes over the content of the current member without reading it. Whether all of it is there, only a read tells.
     pub fn seek_past_content(&mut self) -> Result<()> {
-        self.input.seek(SeekFrom::Current(self.content_left.cast_signed()))?; // at most i64::MAX
+        self.input
+            .seek(SeekFrom::Current(self.content_left.cast_signed()))?; // at most i64::MAX
         self.position += self.content_left;
         self.content_left = 0;
         Ok(())
@@ -255,7 +276,9 @@ impl<R: Read + Seek> Reader<R> {
 
 fn named(error: TarError, path: Vec<u8>) -> TarError {
     match error {
-        TarError::Malformed { what, path: known } if known.is_empty() => TarError::Malformed { what, path },
+        TarError::Malformed { what, path: known } if known.is_empty() => {
+            TarError::Malformed { what, path }
+        }
         error => error,
     }
 }
@@ -272,7 +295,13 @@ struct Header<'b>(&'b [u8; BLOCK_BYTES]);
 impl Header<'_> {
     /// Compares the checksum, which some have computed over signed bytes.
     fn check(&self) -> Result<()> {
-        let byte = |(at, byte): (usize, &u8)| if (148..156).contains(&at) { b' ' } else { *byte };
+        let byte = |(at, byte): (usize, &u8)| {
+            if (148..156).contains(&at) {
+                b' '
+            } else {
+                *byte
+            }
+        };
         let bytes = || self.0.iter().enumerate().map(byte);
         let unsigned: i64 = bytes().map(i64::from).sum();
         let signed: i64 = bytes().map(|byte| i64::from(byte.cast_signed())).sum();
@@ -299,7 +328,11 @@ impl Header<'_> {
         let is_negative = field[0] & 0x40 != 0;
         let mut value: i128 = if is_negative { -1 } else { 0 };
         for (at, byte) in field.iter().enumerate() {
-            let byte = if at == 0 && !is_negative { byte & 0x7f } else { *byte };
+            let byte = if at == 0 && !is_negative {
+                byte & 0x7f
+            } else {
+                *byte
+            };
             value = value << 8 | i128::from(byte);
         }
         i64::try_from(value).or_else(|_| malformed("has a number that is too large"))
@@ -331,7 +364,11 @@ impl Header<'_> {
         long_path: Option<Vec<u8>>,
         long_link: Option<Vec<u8>>,
     ) -> Result<(Found, u64)> {
-        let path = records.get(b"path").map(<[u8]>::to_vec).or(long_path).unwrap_or_else(|| self.path());
+        let path = records
+            .get(b"path")
+            .map(<[u8]>::to_vec)
+            .or(long_path)
+            .unwrap_or_else(|| self.path());
         if path.is_empty() || path.contains(&0) {
             return malformed("has a member without a name");
         }
@@ -366,9 +403,8 @@ impl Header<'_> {
             return malformed("is a link to nothing");
         }
         let id = |key: &[u8], range: std::ops::Range<usize>| match records.get(key) {
-            Some(value) => {
-                u32::try_from(decimal(value)?).or_else(|_| malformed("has an owner that is too large"))
-            }
+            Some(value) => u32::try_from(decimal(value)?)
+                .or_else(|_| malformed("has an owner that is too large")),
             None => self.id(range),
         };
         let found = Found {
@@ -384,13 +420,21 @@ impl Header<'_> {
             kind,
         };
         // Of a link, some write the length of what it is linked to, and no content.
-        let size = if matches!(found.kind, FoundKind::File(_)) { size } else { self.content_of(size) };
+        let size = if matches!(found.kind, FoundKind::File(_)) {
+            size
+        } else {
+            self.content_of(size)
+        };
         Ok((found, size))
     }
 
     /// The length of the content of what is no file: none, but for a directory of GNU's, whose content is passed over.
     fn content_of(&self, size: u64) -> u64 {
-        if matches!(self.0[156], b'5' | 0 | b'0' | b'7') { size } else { 0 }
+        if matches!(self.0[156], b'5' | 0 | b'0' | b'7') {
+            size
+        } else {
+            0
+        }
     }
 }
 
@@ -398,7 +442,10 @@ impl Header<'_> {
 fn octal(field: &[u8]) -> Option<u64> {
     let start = field.iter().position(|b| *b != b' ').unwrap_or(field.len());
     let rest = &field[start..];
-    let end = rest.iter().position(|b| matches!(b, b' ' | 0)).unwrap_or(rest.len());
+    let end = rest
+        .iter()
+        .position(|b| matches!(b, b' ' | 0))
+        .unwrap_or(rest.len());
     let digit = |value: u64, digit: &u8| match digit {
         b'0'..=b'7' => value.checked_mul(8)?.checked_add(u64::from(digit - b'0')),
         _ => None,
@@ -412,14 +459,21 @@ fn seconds(text: &[u8]) -> Result<i64> {
         Some(digits) => (true, digits),
         None => (false, text),
     };
-    let point = digits.iter().position(|b| *b == b'.').unwrap_or(digits.len());
+    let point = digits
+        .iter()
+        .position(|b| *b == b'.')
+        .unwrap_or(digits.len());
     let fraction = digits.get(point + 1..).unwrap_or_default();
     if !fraction.iter().all(u8::is_ascii_digit) || point == 0 {
         return malformed("has a time that is none");
     }
     let whole = i128::from(decimal(&digits[..point])?);
     let is_cut = fraction.iter().any(|digit| *digit != b'0');
-    let seconds = if is_negative { -whole - i128::from(is_cut) } else { whole };
+    let seconds = if is_negative {
+        -whole - i128::from(is_cut)
+    } else {
+        whole
+    };
     i64::try_from(seconds).or_else(|_| malformed("has a time that is none"))
 }
 

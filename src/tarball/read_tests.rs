@@ -60,7 +60,15 @@ fn what_the_writer_writes_reads_back() {
             MemberKind::File(_) => vec![(b"SCHILY.xattr.user.a".to_vec(), b"v\n=\0".to_vec())],
             _ => Vec::new(),
         };
-        let member = Member { path, kind, mode: 0o4755, uid: u32::MAX, gid: 7, mtime_s: -1, records };
+        let member = Member {
+            path,
+            kind,
+            mode: 0o4755,
+            uid: u32::MAX,
+            gid: 7,
+            mtime_s: -1,
+            records,
+        };
         members.push(member);
     }
     let mut bytes = Vec::new();
@@ -74,11 +82,24 @@ fn what_the_writer_writes_reads_back() {
     let found = read_all(&bytes).unwrap();
     assert_eq!(found.len(), members.len());
     for ((found, content), member) in found.iter().zip(&members) {
-        assert_eq!((&found.path[..], found.mode, found.uid, found.gid), (member.path, 0o4755, u32::MAX, 7));
+        assert_eq!(
+            (&found.path[..], found.mode, found.uid, found.gid),
+            (member.path, 0o4755, u32::MAX, 7)
+        );
         assert_eq!(found.mtime_s, -1);
-        assert_eq!(content, if found.kind == FoundKind::File(3) { &b"abc"[..] } else { b"" });
+        assert_eq!(
+            content,
+            if found.kind == FoundKind::File(3) {
+                &b"abc"[..]
+            } else {
+                b""
+            }
+        );
     }
-    assert_eq!(found[1].0.xattrs, [(b"user.a".to_vec(), b"v\n=\0".to_vec())]);
+    assert_eq!(
+        found[1].0.xattrs,
+        [(b"user.a".to_vec(), b"v\n=\0".to_vec())]
+    );
     assert_eq!(found[2].0.kind, FoundKind::Link(long.clone()));
     assert_eq!(found[3].0.kind, FoundKind::Symlink(target.to_vec()));
     assert_eq!(found[6].0.kind, FoundKind::BlockDevice(8, 2_097_151));
@@ -88,7 +109,12 @@ fn what_the_writer_writes_reads_back() {
 fn every_time_that_an_inode_can_have_reads_back() {
     for mtime_s in [i64::MIN, i64::MIN + 1, -1, 0, 1 << 33, i64::MAX] {
         let mut bytes = Vec::new();
-        Member { mtime_s, ..Member::file(b"f", 0) }.write_header(&mut bytes).unwrap();
+        Member {
+            mtime_s,
+            ..Member::file(b"f", 0)
+        }
+        .write_header(&mut bytes)
+        .unwrap();
         bytes.extend_from_slice(&END);
         assert_eq!(read_all(&bytes).unwrap()[0].0.mtime_s, mtime_s);
     }
@@ -99,14 +125,27 @@ fn the_largest_extended_header_that_is_written_is_read() {
     let written = |count: usize| {
         let mut bytes = Vec::new();
         let records = vec![(b"SCHILY.xattr.user.a".to_vec(), vec![b'v'; count])];
-        let done = Member { records, ..Member::file(b"d/f", 0) }.write_header(&mut bytes);
+        let done = Member {
+            records,
+            ..Member::file(b"d/f", 0)
+        }
+        .write_header(&mut bytes);
         bytes.extend_from_slice(&END);
         done.map(|()| bytes).map_err(|e| e.to_string())
     };
     // "1048576 SCHILY.xattr.user.a=" and the end of the line.
     let most = LARGEST_EXTENDED_BYTES as usize - 29;
-    assert_eq!(read_all(&written(most).unwrap()).unwrap()[0].0.xattrs[0].1.len(), most);
-    assert!(written(most + 1).unwrap_err().starts_with("/d/f cannot be put into a layer: "));
+    assert_eq!(
+        read_all(&written(most).unwrap()).unwrap()[0].0.xattrs[0]
+            .1
+            .len(),
+        most
+    );
+    assert!(
+        written(most + 1)
+            .unwrap_err()
+            .starts_with("/d/f cannot be put into a layer: ")
+    );
 }
 
 #[test]
@@ -126,12 +165,19 @@ fn numbers_in_base_256_are_read_with_their_sign() {
     assert!(error_of(&block(&[(0, b"f"), (124, &number(-1))])).contains("negative"));
     // A device number in base 256 is one too.
     let device = block(&[(0, b"d"), (156, b"3"), (329, &[0x80, 0, 0, 0, 1, 0, 0, 0])]);
-    assert_eq!(read_all(&device).unwrap()[0].0.kind, FoundKind::CharDevice(1 << 24, 0));
+    assert_eq!(
+        read_all(&device).unwrap()[0].0.kind,
+        FoundKind::CharDevice(1 << 24, 0)
+    );
 }
 
 fn extended(kind: u8, body: &[u8]) -> Vec<u8> {
     let size = format!("{:011o}\0", body.len());
-    [block(&[(0, b"h"), (124, size.as_bytes()), (156, &[kind])]), padded(body)].concat()
+    [
+        block(&[(0, b"h"), (124, size.as_bytes()), (156, &[kind])]),
+        padded(body),
+    ]
+    .concat()
 }
 
 #[test]
@@ -146,17 +192,25 @@ fn records_are_of_one_member_and_of_equal_ones_the_last_counts() {
     ]
     .concat();
     let found = read_all(&archive).unwrap();
-    let shown: Vec<(&[u8], u32)> = found.iter().map(|(found, _)| (&found.path[..], found.uid)).collect();
+    let shown: Vec<(&[u8], u32)> = found
+        .iter()
+        .map(|(found, _)| (&found.path[..], found.uid))
+        .collect();
     assert_eq!(shown, [(&b"two"[..], 500), (b"plain", 0), (b"plain", 0)]);
     assert_eq!(found[2].0.mtime_s, 10);
 }
 
 #[test]
 fn times_are_rounded_down() {
-    for (text, value) in
-        [("1.9", Some(1)), ("-1", Some(-1)), ("-1.1", Some(-2)), ("-0.5", Some(-1)), ("7.", Some(7))]
-            .into_iter()
-            .chain(["", ".5", "-", "1e3", "1.x", "99999999999999999999"].map(|text| (text, None)))
+    for (text, value) in [
+        ("1.9", Some(1)),
+        ("-1", Some(-1)),
+        ("-1.1", Some(-2)),
+        ("-0.5", Some(-1)),
+        ("7.", Some(7)),
+    ]
+    .into_iter()
+    .chain(["", ".5", "-", "1e3", "1.x", "99999999999999999999"].map(|text| (text, None)))
     {
         assert_eq!(seconds(text.as_bytes()).ok(), value, "{text}");
     }
@@ -171,9 +225,15 @@ fn what_is_malformed_is_said_in_one_line_with_the_path() {
     assert!(of(&[(0, b"x"), (108, b"9"), (156, b"5")]).contains("x: has a number that is none"));
     assert!(error_of(&[7; 512]).contains("no tar archive"));
     assert!(error_of(b"short").contains("ends within a header"));
-    for body in
-        [&b"x"[..], b"99 path=a\n", b"5 ab\n\n", b"0 path=a\n", b"8 path=a", b"6 =ab\n", b"5 a=b\nrest"]
-    {
+    for body in [
+        &b"x"[..],
+        b"99 path=a\n",
+        b"5 ab\n\n",
+        b"0 path=a\n",
+        b"8 path=a",
+        b"6 =ab\n",
+        b"5 a=b\nrest",
+    ] {
         let archive = [extended(b'x', body), block(&[(0, b"x"), (156, b"5")])].concat();
         assert!(
             error_of(&archive).contains("extended header") || error_of(&archive).contains("none"),
@@ -185,15 +245,26 @@ fn what_is_malformed_is_said_in_one_line_with_the_path() {
     assert!(error_of(&extended(b'L', b"n").repeat(20)).contains("too many"));
     let huge = block(&[(0, b"h"), (124, b"77777777777\0"), (156, b"x")]);
     assert!(error_of(&huge).contains("too large"));
-    let sparse = [extended(b'x', b"22 GNU.sparse.major=1\n"), block(&[(0, b"x")])].concat();
+    let sparse = [
+        extended(b'x', b"22 GNU.sparse.major=1\n"),
+        block(&[(0, b"x")]),
+    ]
+    .concat();
     assert!(error_of(&sparse).contains("sparse"));
 }
 
 #[test]
 fn what_is_said_of_all_members_is_passed_over() {
-    let archive = [extended(b'g', b"13 path=evil\n"), block(&[(0, b"x"), (156, b"5")])].concat();
-    let paths: Vec<_> =
-        read_all(&archive.repeat(20)).unwrap().into_iter().map(|(found, _)| found.path).collect();
+    let archive = [
+        extended(b'g', b"13 path=evil\n"),
+        block(&[(0, b"x"), (156, b"5")]),
+    ]
+    .concat();
+    let paths: Vec<_> = read_all(&archive.repeat(20))
+        .unwrap()
+        .into_iter()
+        .map(|(found, _)| found.path)
+        .collect();
     assert_eq!(paths, [b"x"; 20]);
 }
 

@@ -19,16 +19,24 @@ impl Records {
                 return malformed("has a malformed extended header");
             };
             let length = usize::try_from(decimal(&bytes[..space])?).ok();
-            let Some((record, rest)) = length.and_then(|length| bytes.split_at_checked(length)) else {
+            let Some((record, rest)) = length.and_then(|length| bytes.split_at_checked(length))
+            else {
                 return malformed("has a malformed extended header");
             };
             bytes = rest;
-            let record = record.get(space + 1..).and_then(|record| record.strip_suffix(b"\n"));
+            let record = record
+                .get(space + 1..)
+                .and_then(|record| record.strip_suffix(b"\n"));
             let parts = record.and_then(|record| {
-                let equals = record.iter().position(|b| *b == b'=').filter(|at| *at > 0)?;
+                let equals = record
+                    .iter()
+                    .position(|b| *b == b'=')
+                    .filter(|at| *at > 0)?;
                 Some((record[..equals].to_vec(), record[equals + 1..].to_vec()))
             });
-            let Some((key, value)) = parts else { return malformed("has a malformed extended header") };
+            let Some((key, value)) = parts else {
+                return malformed("has a malformed extended header");
+            };
             self.0.push((key, value));
         }
         Ok(())
@@ -40,7 +48,8 @@ impl Records {
 
     pub(super) fn get(&self, key: &[u8]) -> Option<&[u8]> {
         let last = self.0.iter().rev().find(|(known, _)| known == key);
-        last.map(|(_, value)| value.as_slice()).filter(|value| !value.is_empty())
+        last.map(|(_, value)| value.as_slice())
+            .filter(|value| !value.is_empty())
     }
 
     pub(super) fn has_prefix(&self, prefix: &[u8]) -> bool {
@@ -55,12 +64,18 @@ impl Records {
                 all.insert(name, value);
             }
         }
-        all.into_iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect()
+        all.into_iter()
+            .map(|(name, value)| (name.to_vec(), value.to_vec()))
+            .collect()
     }
 }
 
 /// Reads decimal digits.
 pub(super) fn decimal(text: &[u8]) -> Result<u64> {
-    let value = std::str::from_utf8(text).ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
-    value.and_then(|text| text.parse().ok()).map_or_else(|| malformed("has a number that is none"), Ok)
+    let value = std::str::from_utf8(text)
+        .ok()
+        .filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
+    value
+        .and_then(|text| text.parse().ok())
+        .map_or_else(|| malformed("has a number that is none"), Ok)
 }

@@ -9,7 +9,12 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// What Chromium is called: in Debian, in Fedora, by Google.
-const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "chrome-headless-shell"];
+const NAMES: [&str; 4] = [
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "chrome-headless-shell",
+];
 
 /// How long an answer may take on a machine that has much else to do.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -29,9 +34,15 @@ impl Browser {
     pub fn start() -> Self {
         let profile = tempfile::tempdir().unwrap();
         let name = NAMES.into_iter().find(|name| {
-            Command::new("sh").args(["-c", "command -v \"$0\"", name]).output().unwrap().status.success()
+            Command::new("sh")
+                .args(["-c", "command -v \"$0\"", name])
+                .output()
+                .unwrap()
+                .status
+                .success()
         });
-        let name = name.unwrap_or_else(|| panic!("none of {NAMES:?} is installed; see scripts/test"));
+        let name =
+            name.unwrap_or_else(|| panic!("none of {NAMES:?} is installed; see scripts/test"));
         // It reads commands from descriptor 3 and answers on 4.
         let log = std::fs::File::create(profile.path().join("log")).unwrap();
         let mut child = Command::new("sh")
@@ -43,7 +54,11 @@ impl Browser {
                 "--disable-dev-shm-usage",
                 "--hide-scrollbars",
             ])
-            .args(["--no-first-run", "--disable-background-networking", "--disable-component-update"])
+            .args([
+                "--no-first-run",
+                "--disable-background-networking",
+                "--disable-component-update",
+            ])
             .arg(format!("--user-data-dir={}", profile.path().display()))
             .args(["--remote-debugging-pipe", "about:blank"])
             .stdin(Stdio::piped())
@@ -62,14 +77,26 @@ impl Browser {
                 }
             }
         });
-        let mut browser =
-            Self { child, to, from, session: None, commands: 0, events: Vec::new(), _profile: profile };
+        let mut browser = Self {
+            child,
+            to,
+            from,
+            session: None,
+            commands: 0,
+            events: Vec::new(),
+            _profile: profile,
+        };
         let targets = browser.command("Target.getTargets", json!({}));
-        let page =
-            targets["targetInfos"].as_array().unwrap().iter().find(|one| one["type"] == "page").unwrap();
+        let page = targets["targetInfos"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|one| one["type"] == "page")
+            .unwrap();
         let attach = json!({ "targetId": page["targetId"], "flatten": true });
-        let session =
-            browser.command("Target.attachToTarget", attach)["sessionId"].as_str().map(str::to_owned);
+        let session = browser.command("Target.attachToTarget", attach)["sessionId"]
+            .as_str()
+            .map(str::to_owned);
         browser.session = session;
         for domain in ["Page", "Runtime", "Log", "Network"] {
             browser.command(&format!("{domain}.enable"), json!({}));
@@ -84,10 +111,13 @@ impl Browser {
         if let Some(session) = &self.session {
             message["sessionId"] = json!(session);
         }
-        self.to.write_all(format!("{message}\0").as_bytes()).unwrap();
+        self.to
+            .write_all(format!("{message}\0").as_bytes())
+            .unwrap();
         loop {
             let mut answer = self.from.recv_timeout(PATIENCE).unwrap_or_else(|e| {
-                let log = std::fs::read_to_string(self._profile.path().join("log")).unwrap_or_default();
+                let log =
+                    std::fs::read_to_string(self._profile.path().join("log")).unwrap_or_default();
                 panic!("{method}: no answer from the browser: {e}\n{log}")
             });
             if answer["id"] != self.commands {
@@ -101,7 +131,10 @@ impl Browser {
 
     /// Shows a page and waits until `is_ready`, an expression, is true.
     pub fn open(&mut self, page: &Path, is_ready: &str) {
-        self.command("Page.navigate", json!({ "url": format!("file://{}", page.display()) }));
+        self.command(
+            "Page.navigate",
+            json!({ "url": format!("file://{}", page.display()) }),
+        );
         self.wait(is_ready);
     }
 
@@ -115,7 +148,8 @@ impl Browser {
 
     /// Returns what an expression is, or what it promises.
     pub fn evaluate(&mut self, expression: &str) -> Value {
-        let params = json!({ "expression": expression, "awaitPromise": true, "returnByValue": true });
+        let params =
+            json!({ "expression": expression, "awaitPromise": true, "returnByValue": true });
         let mut answer = self.command("Runtime.evaluate", params);
         assert_eq!(answer["exceptionDetails"], Value::Null, "{expression}");
         answer["result"]["value"].take()
@@ -124,7 +158,10 @@ impl Browser {
     /// What an expression is, as text.
     pub fn text(&mut self, expression: &str) -> String {
         let value = self.evaluate(expression);
-        value.as_str().unwrap_or_else(|| panic!("{expression}: {value}")).to_owned()
+        value
+            .as_str()
+            .unwrap_or_else(|| panic!("{expression}: {value}"))
+            .to_owned()
     }
 
     /// The texts of all elements that a selector chooses.
@@ -132,15 +169,23 @@ impl Browser {
         let expression =
             format!("Array.from(document.querySelectorAll({selector:?}), one => one.textContent)");
         let all = self.evaluate(&expression);
-        all.as_array().unwrap().iter().map(|one| one.as_str().unwrap().to_owned()).collect()
+        all.as_array()
+            .unwrap()
+            .iter()
+            .map(|one| one.as_str().unwrap().to_owned())
+            .collect()
     }
 
     /// Sets the size of the window and the preferred colours: `light` or `dark`.
     pub fn look(&mut self, width: u32, height: u32, scheme: &str) {
-        let metrics = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
+        let metrics =
+            json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
         self.command("Emulation.setDeviceMetricsOverride", metrics);
         let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
-        self.command("Emulation.setEmulatedMedia", json!({ "features": features }));
+        self.command(
+            "Emulation.setEmulatedMedia",
+            json!({ "features": features }),
+        );
     }
 
     /// Presses a key, as a person does.
@@ -176,7 +221,11 @@ impl Browser {
         let focused = format!(
             "(one => (one.focus(), one === document.activeElement))(document.querySelector({selector:?}))"
         );
-        assert_eq!(self.evaluate(&focused), json!(true), "{selector} takes no focus");
+        assert_eq!(
+            self.evaluate(&focused),
+            json!(true),
+            "{selector} takes no focus"
+        );
     }
 
     /// Moves the pointer to the middle of the first element that a selector chooses.
@@ -192,7 +241,10 @@ impl Browser {
         );
         let middle = self.evaluate(&middle);
         let (x, y) = (middle[0].as_f64().unwrap(), middle[1].as_f64().unwrap());
-        self.command("Input.dispatchMouseEvent", json!({ "type": "mouseMoved", "x": x, "y": y }));
+        self.command(
+            "Input.dispatchMouseEvent",
+            json!({ "type": "mouseMoved", "x": x, "y": y }),
+        );
         (x, y)
     }
 
@@ -200,7 +252,8 @@ impl Browser {
     pub fn click(&mut self, selector: &str) {
         let (x, y) = self.point(selector);
         for event in ["mousePressed", "mouseReleased"] {
-            let params = json!({ "type": event, "x": x, "y": y, "button": "left", "clickCount": 1 });
+            let params =
+                json!({ "type": event, "x": x, "y": y, "button": "left", "clickCount": 1 });
             self.command("Input.dispatchMouseEvent", params);
         }
     }
@@ -213,14 +266,30 @@ impl Browser {
 
     /// The addresses that were asked for, of whatever kind.
     pub fn requests(&self) -> Vec<String> {
-        let all = self.events.iter().filter(|event| event["method"] == "Network.requestWillBeSent");
-        all.map(|event| event["params"]["request"]["url"].as_str().unwrap().to_owned()).collect()
+        let all = self
+            .events
+            .iter()
+            .filter(|event| event["method"] == "Network.requestWillBeSent");
+        all.map(|event| {
+            event["params"]["request"]["url"]
+                .as_str()
+                .unwrap()
+                .to_owned()
+        })
+        .collect()
     }
 
     /// What the console has to say: errors, warnings and messages.
     pub fn complaints(&self) -> Vec<&Value> {
-        const METHODS: [&str; 3] = ["Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded"];
-        self.events.iter().filter(|event| METHODS.iter().any(|method| event["method"] == *method)).collect()
+        const METHODS: [&str; 3] = [
+            "Runtime.exceptionThrown",
+            "Runtime.consoleAPICalled",
+            "Log.entryAdded",
+        ];
+        self.events
+            .iter()
+            .filter(|event| METHODS.iter().any(|method| event["method"] == *method))
+            .collect()
     }
 }
 

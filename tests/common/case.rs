@@ -28,7 +28,10 @@ impl Case {
         settle(&self.root);
         let snapshot = self.bench.snapshot(&self.root, options);
         let manifest = snapshot["manifest_digest"].as_str().unwrap();
-        let wrong = differences(&tree_of(manifest, &Layout(&self.bench.store())), &walked(&self.root));
+        let wrong = differences(
+            &tree_of(manifest, &Layout(&self.bench.store())),
+            &walked(&self.root),
+        );
         assert!(wrong.is_empty(), "{script}\n{}", wrong.join("\n"));
         snapshot
     }
@@ -36,12 +39,19 @@ impl Case {
     /// The members of the topmost layer.
     pub fn top(&self, snapshot: &Value) -> Vec<Member> {
         let manifest = snapshot["manifest_digest"].as_str().unwrap();
-        members(layers_of(manifest, &Layout(&self.bench.store())).last().unwrap())
+        members(
+            layers_of(manifest, &Layout(&self.bench.store()))
+                .last()
+                .unwrap(),
+        )
     }
 
     /// Their names.
     pub fn names(&self, snapshot: &Value) -> Vec<String> {
-        self.top(snapshot).iter().map(|member| String::from_utf8_lossy(&member.name).into_owned()).collect()
+        self.top(snapshot)
+            .iter()
+            .map(|member| String::from_utf8_lossy(&member.name).into_owned())
+            .collect()
     }
 }
 
@@ -56,5 +66,9 @@ pub fn sh_mounting(bench: &Bench, script: &str) -> String {
         env!("CARGO_BIN_EXE_rootstrata"),
         bench.store().display()
     );
-    succeeds(Command::new("unshare").args(["-m", "bash", "-euc", &script]).current_dir(bench.path("")))
+    succeeds(
+        Command::new("unshare")
+            .args(["-m", "bash", "-euc", &script])
+            .current_dir(bench.path("")),
+    )
 }

@@ -21,8 +21,14 @@ pub fn alone(test: &str, run: impl FnOnce()) {
         return run();
     }
     let mut command = Command::new("unshare");
-    command.args(["-m", "--propagation", "private"]).arg(std::env::current_exe().unwrap());
-    let said = succeeds(command.args(["--exact", test, "--nocapture"]).env(INSIDE, "1"));
+    command
+        .args(["-m", "--propagation", "private"])
+        .arg(std::env::current_exe().unwrap());
+    let said = succeeds(
+        command
+            .args(["--exact", test, "--nocapture"])
+            .env(INSIDE, "1"),
+    );
     assert!(said.contains("1 passed"), "{test} did not run: {said}");
     print!("{said}");
 }
@@ -45,7 +51,12 @@ impl Disk {
         let file = std::fs::File::create(&image).unwrap();
         file.set_len(320 << 20).unwrap(); // the least that mkfs.xfs makes is 300 MiB
         drop(file);
-        succeeds(Command::new(format!("mkfs.{kind}")).arg("-q").arg(&image).env("PATH", tools()));
+        succeeds(
+            Command::new(format!("mkfs.{kind}"))
+                .arg("-q")
+                .arg(&image)
+                .env("PATH", tools()),
+        );
         Self::with_image(directory, kind, image)
     }
 
@@ -53,8 +64,15 @@ impl Disk {
     pub fn with_image(directory: &Path, name: &str, image: PathBuf) -> Self {
         let at = directory.join(format!("mounted-{name}"));
         std::fs::create_dir_all(&at).unwrap();
-        let [boot, memory] = ["boot", "memory"].map(|what| directory.join(format!("{what}-{name}")));
-        let mut disk = Self { image, at, boot, boots: 0, memory };
+        let [boot, memory] =
+            ["boot", "memory"].map(|what| directory.join(format!("{what}-{name}")));
+        let mut disk = Self {
+            image,
+            at,
+            boot,
+            boots: 0,
+            memory,
+        };
         disk.start();
         disk
     }
@@ -62,7 +80,11 @@ impl Disk {
     fn start(&mut self) {
         self.mount();
         self.boots += 1;
-        let id = format!("{:08x}-0000-4000-8000-{:012x}\n", self.boots, std::process::id());
+        let id = format!(
+            "{:08x}-0000-4000-8000-{:012x}\n",
+            self.boots,
+            std::process::id()
+        );
         std::fs::write(&self.boot, id).unwrap();
     }
 
@@ -86,8 +108,17 @@ impl Disk {
 
     /// From now on nothing comes to the disk. Only this may be called while others use it.
     pub fn lose_power(at: &Path, cut: Cut) {
-        let how = if cut == Cut::All { "shutdown" } else { "shutdown -f" };
-        succeeds(Command::new("xfs_io").args(["-x", "-c", how]).arg(at).env("PATH", tools()));
+        let how = if cut == Cut::All {
+            "shutdown"
+        } else {
+            "shutdown -f"
+        };
+        succeeds(
+            Command::new("xfs_io")
+                .args(["-x", "-c", how])
+                .arg(at)
+                .env("PATH", tools()),
+        );
     }
 
     /// Mounts it again, on a machine that was booted since.
@@ -120,7 +151,11 @@ impl Disk {
     }
 
     /// Returns the command on this machine since it was booted last.
-    pub fn command(&self, store: &Path, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
+    pub fn command(
+        &self,
+        store: &Path,
+        arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
+    ) -> Command {
         let script = r#"mount --bind "$0" /proc/sys/kernel/random/boot_id
             [ ! -e "$1" ] || mount --bind "$1" /proc/meminfo; shift; exec "$@""#;
         let mut command = Command::new("unshare");
@@ -128,19 +163,34 @@ impl Disk {
             .args(["-m", "--propagation", "private", "sh", "-ec", script])
             .arg(&self.boot)
             .arg(&self.memory);
-        command.arg(rootstrata().get_program()).arg("--store").arg(store).arg("-q").args(arguments);
-        command.env_remove("SOURCE_DATE_EPOCH").env_remove("ROOTSTRATA_STORE");
+        command
+            .arg(rootstrata().get_program())
+            .arg("--store")
+            .arg(store)
+            .arg("-q")
+            .args(arguments);
+        command
+            .env_remove("SOURCE_DATE_EPOCH")
+            .env_remove("ROOTSTRATA_STORE");
         command
     }
 
     /// Runs it; it must succeed.
-    pub fn run(&self, store: &Path, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> String {
+    pub fn run(
+        &self,
+        store: &Path,
+        arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
+    ) -> String {
         succeeds(&mut self.command(store, arguments))
     }
 
     /// Runs it and returns its JSON; `None` where it fails.
     pub fn json(&self, store: &Path, arguments: &[&str]) -> Option<Value> {
-        let output = self.command(store, arguments).arg("--json").output().unwrap();
+        let output = self
+            .command(store, arguments)
+            .arg("--json")
+            .output()
+            .unwrap();
         if !output.status.success() {
             println!("{arguments:?}: {}", text(&output.stderr));
             return None;
@@ -151,5 +201,8 @@ impl Disk {
 
 /// Where mkfs is, also for those whose PATH is an ordinary user's.
 fn tools() -> String {
-    format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default())
+    format!(
+        "{}:/usr/sbin:/sbin",
+        std::env::var("PATH").unwrap_or_default()
+    )
 }

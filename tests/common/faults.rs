@@ -49,7 +49,12 @@ fn compile() -> PathBuf {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("inject-{}", &name[..16]));
     if !target.exists() {
         let made = target.with_extension(std::process::id().to_string());
-        super::succeeds(Command::new("cc").args(["-O1", "-Wall", "-Werror", "-o"]).arg(&made).arg(source));
+        super::succeeds(
+            Command::new("cc")
+                .args(["-O1", "-Wall", "-Werror", "-o"])
+                .arg(&made)
+                .arg(source),
+        );
         std::fs::rename(made, &target).unwrap(); // other processes may be doing the same
     }
     target
@@ -67,13 +72,18 @@ pub fn run_with(fault: Fault, at: usize, command: &[String], log: &Path) -> (Out
     let at = at.to_string();
     let mut injected = Command::new(injector());
     injected.args([fault.mode(), &at]).arg(log).args(command);
-    injected.env_remove("SOURCE_DATE_EPOCH").env_remove("ROOTSTRATA_STORE");
+    injected
+        .env_remove("SOURCE_DATE_EPOCH")
+        .env_remove("ROOTSTRATA_STORE");
     let output = injected.output().unwrap();
     assert_ne!(output.status.code(), Some(125), "{}", text(&output.stderr));
     let calls = std::fs::read_to_string(log).unwrap();
     let call = |line: &str| {
         let mut words = line.splitn(3, ' ').skip(1).map(str::to_owned);
-        Call { name: words.next().unwrap(), path: words.next().unwrap() }
+        Call {
+            name: words.next().unwrap(),
+            path: words.next().unwrap(),
+        }
     };
     (output, calls.lines().map(call).collect())
 }

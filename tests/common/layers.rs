@@ -27,9 +27,18 @@ pub struct Member {
 }
 
 fn octal(field: &[u8]) -> u64 {
-    let digits: Vec<u8> = field.iter().copied().take_while(|b| *b != 0 && *b != b' ').collect();
-    assert!(digits.iter().all(|b| (b'0'..=b'7').contains(b)), "{field:?}");
-    digits.iter().fold(0, |value, digit| value * 8 + u64::from(digit - b'0'))
+    let digits: Vec<u8> = field
+        .iter()
+        .copied()
+        .take_while(|b| *b != 0 && *b != b' ')
+        .collect();
+    assert!(
+        digits.iter().all(|b| (b'0'..=b'7').contains(b)),
+        "{field:?}"
+    );
+    digits
+        .iter()
+        .fold(0, |value, digit| value * 8 + u64::from(digit - b'0'))
 }
 
 fn text(field: &[u8]) -> Vec<u8> {
@@ -40,7 +49,10 @@ fn records_of(mut body: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
     let mut records = Vec::new();
     while !body.is_empty() {
         let space = body.iter().position(|b| *b == b' ').unwrap();
-        let length: usize = std::str::from_utf8(&body[..space]).unwrap().parse().unwrap();
+        let length: usize = std::str::from_utf8(&body[..space])
+            .unwrap()
+            .parse()
+            .unwrap();
         assert_eq!(body[length - 1], b'\n');
         let record = &body[space + 1..length - 1];
         let equals = record.iter().position(|b| *b == b'=').unwrap();
@@ -73,11 +85,19 @@ pub fn members(tar: &[u8]) -> Vec<Member> {
             .sum();
         assert_eq!(octal(&header[148..156]), sum, "the checksum");
         assert_eq!(&header[257..265], b"ustar\x0000");
-        assert!(header[265..329].iter().all(|b| *b == 0), "no names of owners");
+        assert!(
+            header[265..329].iter().all(|b| *b == 0),
+            "no names of owners"
+        );
         assert!(header[345..512].iter().all(|b| *b == 0), "no prefix");
         let flag = header[156];
         assert!(b"0123456x".contains(&flag), "type {:?}", flag as char);
-        let field = |key: &[u8]| records.iter().find(|(k, _)| k == key).map(|(_, value)| value.clone());
+        let field = |key: &[u8]| {
+            records
+                .iter()
+                .find(|(k, _)| k == key)
+                .map(|(_, value)| value.clone())
+        };
         let number = |key: &[u8], plain: u64| match field(key) {
             Some(value) => String::from_utf8(value).unwrap().parse::<i64>().unwrap(),
             None => plain as i64,
@@ -86,10 +106,16 @@ pub fn members(tar: &[u8]) -> Vec<Member> {
         let offset = at;
         let content = tar[at..at + size].to_vec();
         at += size.next_multiple_of(512);
-        assert!(tar[offset + size..at].iter().all(|b| *b == 0), "padding is zeros");
+        assert!(
+            tar[offset + size..at].iter().all(|b| *b == 0),
+            "padding is zeros"
+        );
         if flag == b'x' {
             records = records_of(&content);
-            assert!(records.is_sorted_by(|a, b| a.0 < b.0), "records are sorted and unique");
+            assert!(
+                records.is_sorted_by(|a, b| a.0 < b.0),
+                "records are sorted and unique"
+            );
             continue;
         }
         members.push(Member {
@@ -100,7 +126,10 @@ pub fn members(tar: &[u8]) -> Vec<Member> {
             gid: number(b"gid", octal(&header[116..124])) as u32,
             mtime: number(b"mtime", octal(&header[136..148])),
             link: field(b"linkpath").unwrap_or_else(|| text(&header[157..257])),
-            device: (octal(&header[329..337]) as u32, octal(&header[337..345]) as u32),
+            device: (
+                octal(&header[329..337]) as u32,
+                octal(&header[337..345]) as u32,
+            ),
             content,
             offset,
             records: std::mem::take(&mut records),
@@ -114,20 +143,32 @@ impl Member {
         if self.name == b"./" {
             return Vec::new();
         }
-        let name = self.name.strip_suffix(b"/").filter(|_| self.flag == b'5').unwrap_or(&self.name);
+        let name = self
+            .name
+            .strip_suffix(b"/")
+            .filter(|_| self.flag == b'5')
+            .unwrap_or(&self.name);
         path_of(name)
     }
 
     fn xattrs(&self) -> BTreeMap<Vec<u8>, Vec<u8>> {
         let all = self.records.iter();
-        all.filter_map(|(key, value)| Some((key.strip_prefix(b"SCHILY.xattr.")?.to_vec(), value.clone())))
-            .collect()
+        all.filter_map(|(key, value)| {
+            Some((key.strip_prefix(b"SCHILY.xattr.")?.to_vec(), value.clone()))
+        })
+        .collect()
     }
 }
 
 fn path_of(name: &[u8]) -> Vec<u8> {
     let parts: Vec<&[u8]> = name.split(|b| *b == b'/').collect();
-    assert!(parts.iter().all(|part| !matches!(*part, b"" | b"." | b"..")), "{}", name.escape_ascii());
+    assert!(
+        parts
+            .iter()
+            .all(|part| !matches!(*part, b"" | b"." | b"..")),
+        "{}",
+        name.escape_ascii()
+    );
     parts.join(&0)
 }
 
@@ -154,22 +195,54 @@ impl Laid {
                 None => (&[][..], &path[..]),
             };
             let in_directory = |own: &BTreeMap<Vec<u8>, usize>| {
-                own.get(parent).is_some_and(|inode| self.inodes[*inode].kind == Kind::Directory)
+                own.get(parent)
+                    .is_some_and(|inode| self.inodes[*inode].kind == Kind::Directory)
             };
-            assert!(path.is_empty() || in_directory(&own), "{shown}: its directory is no member before it");
+            assert!(
+                path.is_empty() || in_directory(&own),
+                "{shown}: its directory is no member before it"
+            );
             if let Some(hidden) = name.strip_prefix(b".wh.") {
-                let gone = if parent.is_empty() { hidden.to_vec() } else { [parent, b"\0", hidden].concat() };
-                let Member { flag, mode, uid, gid, mtime, content, records, .. } = member;
-                assert!((*flag, *mode, *uid, *gid, *mtime) == (b'0', 0o644, 0, 0, 0), "{shown}");
-                assert!(content.is_empty() && records.iter().all(|(key, _)| key == b"path"), "{shown}");
-                assert!(self.names.contains_key(&gone), "{shown}: a whiteout of what is not there");
+                let gone = if parent.is_empty() {
+                    hidden.to_vec()
+                } else {
+                    [parent, b"\0", hidden].concat()
+                };
+                let Member {
+                    flag,
+                    mode,
+                    uid,
+                    gid,
+                    mtime,
+                    content,
+                    records,
+                    ..
+                } = member;
+                assert!(
+                    (*flag, *mode, *uid, *gid, *mtime) == (b'0', 0o644, 0, 0, 0),
+                    "{shown}"
+                );
+                assert!(
+                    content.is_empty() && records.iter().all(|(key, _)| key == b"path"),
+                    "{shown}"
+                );
+                assert!(
+                    self.names.contains_key(&gone),
+                    "{shown}: a whiteout of what is not there"
+                );
                 assert!(seen.insert(gone.clone()), "{shown}: twice");
-                assert!(last.replace(gone.clone()) < Some(gone.clone()), "{shown}: out of order");
+                assert!(
+                    last.replace(gone.clone()) < Some(gone.clone()),
+                    "{shown}: out of order"
+                );
                 self.remove(&gone);
                 continue;
             }
             assert!(seen.insert(path.clone()), "{shown}: twice");
-            assert!(last.replace(path.clone()) < Some(path.clone()), "{shown}: out of order");
+            assert!(
+                last.replace(path.clone()) < Some(path.clone()),
+                "{shown}: out of order"
+            );
             let inode = self.inode_of(member, &own);
             let is_directory = self.inodes[inode].kind == Kind::Directory;
             let was = self.names.get(&path).map(|was| &self.inodes[*was].kind);
@@ -195,21 +268,45 @@ impl Laid {
                     .get(&linked)
                     .unwrap_or_else(|| panic!("{} is not in the layer", linked.escape_ascii()));
                 let node = &self.inodes[*inode];
-                let Member { mode, uid, gid, mtime, .. } = member;
-                assert_eq!((*mode, *uid, *gid, *mtime), (node.mode, node.uid, node.gid, node.mtime));
+                let Member {
+                    mode,
+                    uid,
+                    gid,
+                    mtime,
+                    ..
+                } = member;
+                assert_eq!(
+                    (*mode, *uid, *gid, *mtime),
+                    (node.mode, node.uid, node.gid, node.mtime)
+                );
                 assert!(member.content.is_empty() && member.xattrs().is_empty());
                 return *inode;
             }
         };
         assert!(member.flag == b'0' || member.content.is_empty());
-        let Member { mode, uid, gid, mtime, .. } = *member;
-        self.inodes.push(Node { kind, mode, uid, gid, mtime, xattrs: member.xattrs(), first_name: None });
+        let Member {
+            mode,
+            uid,
+            gid,
+            mtime,
+            ..
+        } = *member;
+        self.inodes.push(Node {
+            kind,
+            mode,
+            uid,
+            gid,
+            mtime,
+            xattrs: member.xattrs(),
+            first_name: None,
+        });
         self.inodes.len() - 1
     }
 
     fn remove(&mut self, path: &[u8]) {
         let beneath = [path, b"\0"].concat();
-        self.names.retain(|name, _| name != path && !name.starts_with(&beneath));
+        self.names
+            .retain(|name, _| name != path && !name.starts_with(&beneath));
     }
 
     pub fn into_tree(self) -> Tree {
@@ -219,24 +316,42 @@ impl Laid {
                 groups.entry(*inode).or_default().push(name.clone());
             }
         }
-        let mut tree: Tree =
-            self.names.into_iter().map(|(name, inode)| (name, self.inodes[inode].clone())).collect();
+        let mut tree: Tree = self
+            .names
+            .into_iter()
+            .map(|(name, inode)| (name, self.inodes[inode].clone()))
+            .collect();
         name_groups(&mut tree, groups.into_values());
         tree
     }
 }
 
 pub fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 /// Decompresses a layer by its media type.
 pub fn decompressed(blob: &[u8], media_type: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
-    match media_type.strip_prefix("application/vnd.oci.image.layer.v1.tar").unwrap() {
+    match media_type
+        .strip_prefix("application/vnd.oci.image.layer.v1.tar")
+        .unwrap()
+    {
         "" => bytes.extend_from_slice(blob),
-        "+gzip" => drop(flate2::bufread::GzDecoder::new(blob).read_to_end(&mut bytes).unwrap()),
-        "+zstd" => drop(zstd::Decoder::new(blob).unwrap().read_to_end(&mut bytes).unwrap()),
+        "+gzip" => drop(
+            flate2::bufread::GzDecoder::new(blob)
+                .read_to_end(&mut bytes)
+                .unwrap(),
+        ),
+        "+zstd" => drop(
+            zstd::Decoder::new(blob)
+                .unwrap()
+                .read_to_end(&mut bytes)
+                .unwrap(),
+        ),
         other => panic!("{other}"),
     }
     bytes
@@ -267,7 +382,10 @@ impl Archive {
         let mut files = BTreeMap::new();
         for member in members(&tar) {
             let name = String::from_utf8(member.name).unwrap();
-            assert!(!name.starts_with("blobs/") || member.offset.is_multiple_of(4096), "{name}");
+            assert!(
+                !name.starts_with("blobs/") || member.offset.is_multiple_of(4096),
+                "{name}"
+            );
             assert!(files.insert(name, member.content).is_none());
         }
         Self(files)
@@ -288,10 +406,17 @@ impl Blobs for Archive {
 /// The digests that an index has, by image name; those without a name are left out.
 pub fn images_of(index: &[u8]) -> BTreeMap<String, String> {
     let index: Value = serde_json::from_slice(index).unwrap();
-    let named = index["manifests"].as_array().unwrap().iter().filter_map(|manifest| {
-        let name = manifest["annotations"]["org.opencontainers.image.ref.name"].as_str()?;
-        Some((name.to_owned(), manifest["digest"].as_str().unwrap().to_owned()))
-    });
+    let named = index["manifests"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|manifest| {
+            let name = manifest["annotations"]["org.opencontainers.image.ref.name"].as_str()?;
+            Some((
+                name.to_owned(),
+                manifest["digest"].as_str().unwrap().to_owned(),
+            ))
+        });
     named.collect()
 }
 
@@ -302,7 +427,11 @@ fn hex(digest: &Value) -> &str {
 /// The blob that a descriptor means. Wants length and digest to be right.
 pub fn described(descriptor: &Value, blobs: &dyn Blobs) -> Vec<u8> {
     let blob = blobs.blob(hex(&descriptor["digest"]));
-    assert_eq!(blob.len() as u64, descriptor["size"].as_u64().unwrap(), "{descriptor}");
+    assert_eq!(
+        blob.len() as u64,
+        descriptor["size"].as_u64().unwrap(),
+        "{descriptor}"
+    );
     assert_eq!(sha256(&blob), hex(&descriptor["digest"]), "{descriptor}");
     blob
 }
@@ -316,9 +445,15 @@ pub fn layers_of(manifest_digest: &str, blobs: &dyn Blobs) -> Vec<Vec<u8>> {
     let config: Value = serde_json::from_slice(&described(&manifest["config"], blobs)).unwrap();
     let diff_ids = config["rootfs"]["diff_ids"].as_array().unwrap();
     let layers = manifest["layers"].as_array().unwrap();
-    assert_eq!((layers.len(), layers.len()), (diff_ids.len(), config["history"].as_array().unwrap().len()));
+    assert_eq!(
+        (layers.len(), layers.len()),
+        (diff_ids.len(), config["history"].as_array().unwrap().len())
+    );
     let layers = layers.iter().zip(diff_ids).map(|(layer, diff_id)| {
-        let tar = decompressed(&described(layer, blobs), layer["mediaType"].as_str().unwrap());
+        let tar = decompressed(
+            &described(layer, blobs),
+            layer["mediaType"].as_str().unwrap(),
+        );
         assert_eq!(sha256(&tar), hex(diff_id), "{layer}");
         tar
     });
@@ -328,6 +463,8 @@ pub fn layers_of(manifest_digest: &str, blobs: &dyn Blobs) -> Vec<Vec<u8>> {
 /// The tree of an image: its layers, applied.
 pub fn tree_of(manifest_digest: &str, blobs: &dyn Blobs) -> Tree {
     let mut laid = Laid::default();
-    layers_of(manifest_digest, blobs).iter().for_each(|layer| laid.lay(layer));
+    layers_of(manifest_digest, blobs)
+        .iter()
+        .for_each(|layer| laid.lay(layer));
     laid.into_tree()
 }

@@ -27,9 +27,14 @@ pub const REPOSITORY: &str = env!("CARGO_MANIFEST_DIR");
 /// The command under test.
 pub fn rootstrata() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rootstrata"));
-    for variable in
-        ["SOURCE_DATE_EPOCH", "ROOTSTRATA_STORE", "NO_COLOR", "CLICOLOR_FORCE", "ROOTSTRATA_PAGER", "PAGER"]
-    {
+    for variable in [
+        "SOURCE_DATE_EPOCH",
+        "ROOTSTRATA_STORE",
+        "NO_COLOR",
+        "CLICOLOR_FORCE",
+        "ROOTSTRATA_PAGER",
+        "PAGER",
+    ] {
         command.env_remove(variable);
     }
     command
@@ -42,7 +47,9 @@ pub struct Bench {
 
 impl Bench {
     pub fn new() -> Self {
-        Self { directory: tempfile::tempdir().unwrap() }
+        Self {
+            directory: tempfile::tempdir().unwrap(),
+        }
     }
 
     /// A path beside the store.
@@ -70,7 +77,11 @@ impl Bench {
 
     /// Runs it and returns its JSON.
     pub fn json(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Value {
-        let output = self.command(arguments).args(["--json", "-q"]).output().unwrap();
+        let output = self
+            .command(arguments)
+            .args(["--json", "-q"])
+            .output()
+            .unwrap();
         assert!(output.status.success(), "{}", text(&output.stderr));
         serde_json::from_slice(&output.stdout).unwrap()
     }
@@ -86,15 +97,30 @@ impl Bench {
     }
 
     /// Runs it, wants this exit code and no complaint, and returns what it prints.
-    pub fn prints(&self, code: i32, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> String {
+    pub fn prints(
+        &self,
+        code: i32,
+        arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
+    ) -> String {
         let output = self.command(arguments).output().unwrap();
-        assert_eq!(output.status.code(), Some(code), "{}{}", text(&output.stdout), text(&output.stderr));
+        assert_eq!(
+            output.status.code(),
+            Some(code),
+            "{}{}",
+            text(&output.stdout),
+            text(&output.stderr)
+        );
         text(&output.stdout)
     }
 
     /// Runs a comparison and returns its JSON, whether it found a difference or not.
     pub fn compared(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Value {
-        let output = self.command(["diff"]).args(arguments).args(["--json", "-q"]).output().unwrap();
+        let output = self
+            .command(["diff"])
+            .args(arguments)
+            .args(["--json", "-q"])
+            .output()
+            .unwrap();
         let json: Value = serde_json::from_slice(&output.stdout)
             .unwrap_or_else(|e| panic!("{e}: {}", text(&output.stderr)));
         let code = i32::from(json["different"].as_bool().unwrap());
@@ -103,7 +129,11 @@ impl Bench {
     }
 
     /// Runs it, wants it to fail with `code`, and returns the one line that it says.
-    pub fn fails(&self, code: i32, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> String {
+    pub fn fails(
+        &self,
+        code: i32,
+        arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
+    ) -> String {
         one_error(self.command(arguments).arg("-q").output().unwrap(), code)
     }
 
@@ -113,14 +143,26 @@ impl Bench {
             return Vec::new();
         }
         let log = self.json(["log"]);
-        log["snapshots"].as_array().unwrap().iter().map(|one| one["id"].as_i64().unwrap()).collect()
+        log["snapshots"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| one["id"].as_i64().unwrap())
+            .collect()
     }
 
     /// The tree that umoci makes of a snapshot's image, which has gzip or plain layers.
     pub fn unpacked(&self, snapshot: &str) -> BTreeMap<String, Value> {
         let layout = tempfile::tempdir_in(self.directory.path()).unwrap();
         let at = layout.path().join("layout");
-        let exported = self.json(["export", snapshot, "--format", "oci-dir", "-o", at.to_str().unwrap()]);
+        let exported = self.json([
+            "export",
+            snapshot,
+            "--format",
+            "oci-dir",
+            "-o",
+            at.to_str().unwrap(),
+        ]);
         let name = exported["image"].as_str().unwrap();
         let root = layout.path().join("root");
         succeeds(
@@ -140,7 +182,10 @@ pub fn one_error(output: Output, code: i32) -> String {
     assert_eq!(text(&output.stdout), "");
     let lines: Vec<&str> = stderr.lines().collect();
     assert_eq!(lines.len(), 1, "{stderr}");
-    lines[0].strip_prefix("rootstrata: error: ").unwrap_or_else(|| panic!("{stderr}")).to_owned()
+    lines[0]
+        .strip_prefix("rootstrata: error: ")
+        .unwrap_or_else(|| panic!("{stderr}"))
+        .to_owned()
 }
 
 pub fn text(bytes: &[u8]) -> String {
@@ -149,21 +194,39 @@ pub fn text(bytes: &[u8]) -> String {
 
 /// Runs a command that must succeed and returns its stdout.
 pub fn succeeds(command: &mut Command) -> String {
-    let output = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
-    assert!(output.status.success(), "{command:?}: {}{}", text(&output.stdout), text(&output.stderr));
+    let output = command
+        .output()
+        .unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    assert!(
+        output.status.success(),
+        "{command:?}: {}{}",
+        text(&output.stdout),
+        text(&output.stderr)
+    );
     text(&output.stdout)
 }
 
 /// Runs a shell script in `directory`.
 pub fn sh(directory: &Path, script: &str) -> String {
-    succeeds(Command::new("bash").args(["-euc", script]).current_dir(directory))
+    succeeds(
+        Command::new("bash")
+            .args(["-euc", script])
+            .current_dir(directory),
+    )
 }
 
 /// A tree as a lister that shares no code with the project sees it, by path; sockets aside.
 pub fn listed(directory: &Path) -> BTreeMap<String, Value> {
     let lister = Path::new(REPOSITORY).join("fixtures/list_tree.py");
-    let lines = succeeds(Command::new("python3").arg(lister).arg("--sha256").arg(directory));
-    let entries = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let lines = succeeds(
+        Command::new("python3")
+            .arg(lister)
+            .arg("--sha256")
+            .arg(directory),
+    );
+    let entries = lines
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap());
     let entries = entries.filter(|entry| entry["type"] != "socket");
     entries.map(|entry| (name_of(&entry), entry)).collect()
 }
@@ -173,14 +236,28 @@ pub fn install(root: &Path, packages: &Value) {
     use std::io::Write;
     let script = Path::new(REPOSITORY).join("fixtures/rpmdb.py");
     let mut python = Command::new("python3");
-    let mut child = python.arg(script).arg(root).stdin(std::process::Stdio::piped()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(packages.to_string().as_bytes()).unwrap();
+    let mut child = python
+        .arg(script)
+        .arg(root)
+        .stdin(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(packages.to_string().as_bytes())
+        .unwrap();
     assert!(child.wait().unwrap().success());
 }
 
 /// The name of a listed entry: its bytes in hexadecimal where they are no text.
 pub fn name_of(entry: &Value) -> String {
-    entry["path_hex"].as_str().or(entry["path"].as_str()).unwrap().to_owned()
+    entry["path_hex"]
+        .as_str()
+        .or(entry["path"].as_str())
+        .unwrap()
+        .to_owned()
 }
 
 /// Wants two trees to be the same and names the paths that differ.
@@ -189,7 +266,13 @@ pub fn assert_same_tree(found: &BTreeMap<String, Value>, expected: &BTreeMap<Str
     let differing: Vec<String> = paths
         .into_iter()
         .filter(|path| found.get(*path) != expected.get(*path))
-        .map(|path| format!("{path}\n  found    {:?}\n  expected {:?}", found.get(path), expected.get(path)))
+        .map(|path| {
+            format!(
+                "{path}\n  found    {:?}\n  expected {:?}",
+                found.get(path),
+                expected.get(path)
+            )
+        })
         .collect();
     assert!(
         differing.is_empty(),
@@ -207,11 +290,22 @@ pub fn file_differences(compared: &Value) -> Vec<String> {
             "removed" => "-",
             _ => "",
         };
-        let what: Vec<&str> =
-            file["what"].as_array().unwrap().iter().map(|one| one.as_str().unwrap()).collect();
-        format!("{sign}{} {}", name_of(file), what.join(",")).trim_end().to_owned()
+        let what: Vec<&str> = file["what"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| one.as_str().unwrap())
+            .collect();
+        format!("{sign}{} {}", name_of(file), what.join(","))
+            .trim_end()
+            .to_owned()
     };
-    compared["files"].as_array().unwrap().iter().map(shown).collect()
+    compared["files"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(shown)
+        .collect()
 }
 
 /// The differences of packages as `FATE NAME OLD NEW`.
@@ -219,26 +313,56 @@ pub fn package_differences(compared: &Value) -> Vec<String> {
     let version = |package: &Value| match package {
         Value::Null => String::new(),
         package => {
-            format!(" {}-{}", package["version"].as_str().unwrap(), package["release"].as_str().unwrap())
+            format!(
+                " {}-{}",
+                package["version"].as_str().unwrap(),
+                package["release"].as_str().unwrap()
+            )
         }
     };
     let shown = |package: &Value| {
-        let (change, name) = (package["change"].as_str().unwrap(), package["name"].as_str().unwrap());
-        format!("{change} {name}{}{}", version(&package["old"]), version(&package["new"]))
+        let (change, name) = (
+            package["change"].as_str().unwrap(),
+            package["name"].as_str().unwrap(),
+        );
+        format!(
+            "{change} {name}{}{}",
+            version(&package["old"]),
+            version(&package["new"])
+        )
     };
-    compared["packages"].as_array().unwrap().iter().map(shown).collect()
+    compared["packages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(shown)
+        .collect()
 }
 
 /// The layers of a snapshot as `role new` or `role reused`.
 pub fn layers(snapshot: &Value) -> Vec<String> {
-    let state = |layer: &Value| if layer["reused"].as_bool().unwrap() { "reused" } else { "new" };
+    let state = |layer: &Value| {
+        if layer["reused"].as_bool().unwrap() {
+            "reused"
+        } else {
+            "new"
+        }
+    };
     let layers = snapshot["layers"].as_array().unwrap();
-    layers.iter().map(|layer| format!("{} {}", layer["role"].as_str().unwrap(), state(layer))).collect()
+    layers
+        .iter()
+        .map(|layer| format!("{} {}", layer["role"].as_str().unwrap(), state(layer)))
+        .collect()
 }
 
 /// The layer of a snapshot with this role.
 pub fn layer<'a>(snapshot: &'a Value, role: &str) -> &'a Value {
-    snapshot["layers"].as_array().unwrap().iter().find(|layer| layer["role"] == role).unwrap()
+    snapshot["layers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|layer| layer["role"] == role)
+        .unwrap()
 }
 
 /// Waits, without sleeping, until a scan begins later than all that is below `root` was written.
@@ -249,7 +373,11 @@ pub fn settle(root: &Path) {
         let metadata = std::fs::symlink_metadata(&path).unwrap();
         newest = newest.max((metadata.ctime(), metadata.ctime_nsec()));
         if metadata.is_dir() {
-            below.extend(std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+            below.extend(
+                std::fs::read_dir(&path)
+                    .unwrap()
+                    .map(|entry| entry.unwrap().path()),
+            );
         }
     }
     // By the clock that says when a scan begins. Times of files may be finer and ahead of it.

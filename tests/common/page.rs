@@ -28,7 +28,12 @@ pub fn two_days() -> Bench {
          head -c 600000 /dev/urandom > usr/lib/ballast
          find . -exec touch -h -d @1000000000 {} +",
     );
-    let big = ["/usr/lib/big", "/usr/lib/big/one.so", "/usr/lib/big/deep", "/usr/lib/big/deep/two.so"];
+    let big = [
+        "/usr/lib/big",
+        "/usr/lib/big/one.so",
+        "/usr/lib/big/deep",
+        "/usr/lib/big/deep/two.so",
+    ];
     let conf = json!({ "path": "/etc/same.conf", "flags": 1 });
     let same = json!({ "name": "same", "version": "1", "release": "1", "arch": "x86_64", "files": ["/usr/bin/same", conf] });
     let of = |name: &str, version: &str| package(name, version, &[&format!("/usr/bin/{name}")]);
@@ -93,10 +98,15 @@ pub fn keep(browser: &mut Browser, name: &str) {
     std::fs::create_dir_all(&directory).unwrap();
     let encoded = directory.join(format!("{name}.base64"));
     std::fs::write(&encoded, browser.screenshot()).unwrap();
-    sh(&directory, &format!("base64 -d {name}.base64 > {name}.png; rm {name}.base64"));
+    sh(
+        &directory,
+        &format!("base64 -d {name}.base64 > {name}.png; rm {name}.base64"),
+    );
 }
 
 /// The cells of a column of a table, from the top.
 pub fn column(browser: &mut Browser, list: &str, name: &str) -> Vec<String> {
-    browser.texts(&format!("#{list} > div > table > tbody > tr:not(.inside) > td.col-{name}"))
+    browser.texts(&format!(
+        "#{list} > div > table > tbody > tr:not(.inside) > td.col-{name}"
+    ))
 }

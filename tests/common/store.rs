@@ -9,11 +9,17 @@ use std::collections::BTreeSet;
 /// row says, each image can be put together, and index.json names nothing else. Returns the numbers of its snapshots.
 pub fn check(store: &Path) -> Vec<i64> {
     let database = store.join("rootstrata.sqlite");
-    let connection = Connection::open_with_flags(&database, OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap();
-    let sound: String = connection.pragma_query_value(None, "integrity_check", |row| row.get(0)).unwrap();
+    let connection =
+        Connection::open_with_flags(&database, OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap();
+    let sound: String = connection
+        .pragma_query_value(None, "integrity_check", |row| row.get(0))
+        .unwrap();
     assert_eq!(sound, "ok");
-    let violations =
-        all::<String>(&connection, "SELECT \"table\" FROM pragma_foreign_key_check", |row| row.get(0));
+    let violations = all::<String>(
+        &connection,
+        "SELECT \"table\" FROM pragma_foreign_key_check",
+        |row| row.get(0),
+    );
     assert_eq!(violations, [""; 0], "foreign keys");
     check_blobs(store, &connection);
     let snapshots = check_snapshots(store, &connection);
@@ -27,14 +33,21 @@ fn all<T>(
     read: impl FnMut(&rusqlite::Row) -> rusqlite::Result<T>,
 ) -> Vec<T> {
     let mut query = connection.prepare(query).unwrap();
-    query.query_map([], read).unwrap().collect::<rusqlite::Result<_>>().unwrap()
+    query
+        .query_map([], read)
+        .unwrap()
+        .collect::<rusqlite::Result<_>>()
+        .unwrap()
 }
 
 /// The file that a row names, in its place and with its digest and length.
 fn blob(store: &Path, hex: &str, size_bytes: i64) -> Vec<u8> {
     let path = store.join("blobs/sha256").join(hex);
     let bytes = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    assert_eq!((bytes.len() as i64, sha256(&bytes).as_str()), (size_bytes, hex));
+    assert_eq!(
+        (bytes.len() as i64, sha256(&bytes).as_str()),
+        (size_bytes, hex)
+    );
     bytes
 }
 
@@ -46,7 +59,14 @@ fn check_blobs(store: &Path, connection: &Connection) {
     type Row = (String, String, i64, String, i64, [i64; 4]);
     let row = |row: &rusqlite::Row| -> rusqlite::Result<Row> {
         let counts = [row.get(5)?, row.get(6)?, row.get(7)?, row.get(8)?];
-        Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, counts))
+        Ok((
+            row.get(0)?,
+            row.get(1)?,
+            row.get(2)?,
+            row.get(3)?,
+            row.get(4)?,
+            counts,
+        ))
     };
     for (
         digest,
@@ -58,12 +78,32 @@ fn check_blobs(store: &Path, connection: &Connection) {
     ) in all(connection, query, row)
     {
         let tar = decompressed(&blob(store, &digest, size_bytes), &media_type);
-        assert_eq!((tar.len() as i64, sha256(&tar)), (tar_bytes, diff_id), "the tar of {digest}");
-        let is_whiteout = |name: &[u8]| name.rsplit(|b| *b == b'/').next().unwrap().starts_with(b".wh.");
+        assert_eq!(
+            (tar.len() as i64, sha256(&tar)),
+            (tar_bytes, diff_id),
+            "the tar of {digest}"
+        );
+        let is_whiteout = |name: &[u8]| {
+            name.rsplit(|b| *b == b'/')
+                .next()
+                .unwrap()
+                .starts_with(b".wh.")
+        };
         let members = members(&tar);
-        let gone = members.iter().filter(|member| is_whiteout(&member.name)).count() as i64;
-        assert_eq!((entries, whiteouts), (members.len() as i64 - gone, gone), "the counts of {digest}");
-        assert_eq!((entries, whiteouts), (entry_rows, whiteout_rows), "the rows of {digest}");
+        let gone = members
+            .iter()
+            .filter(|member| is_whiteout(&member.name))
+            .count() as i64;
+        assert_eq!(
+            (entries, whiteouts),
+            (members.len() as i64 - gone, gone),
+            "the counts of {digest}"
+        );
+        assert_eq!(
+            (entries, whiteouts),
+            (entry_rows, whiteout_rows),
+            "the rows of {digest}"
+        );
     }
 }
 
@@ -72,34 +112,63 @@ fn check_snapshots(store: &Path, connection: &Connection) -> Vec<i64> {
                         entries FROM snapshot ORDER BY id";
     type Row = (i64, String, i64, String, i64, i64);
     let row = |row: &rusqlite::Row| -> rusqlite::Result<Row> {
-        Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?))
+        Ok((
+            row.get(0)?,
+            row.get(1)?,
+            row.get(2)?,
+            row.get(3)?,
+            row.get(4)?,
+            row.get(5)?,
+        ))
     };
     let snapshots: Vec<Row> = all(connection, query, row);
     for (id, manifest_digest, manifest_size, config_digest, config_size, entries) in &snapshots {
-        let manifest: Value = serde_json::from_slice(&blob(store, manifest_digest, *manifest_size)).unwrap();
+        let manifest: Value =
+            serde_json::from_slice(&blob(store, manifest_digest, *manifest_size)).unwrap();
         blob(store, config_digest, *config_size);
-        assert_eq!(manifest["config"]["digest"], format!("sha256:{config_digest}"), "snapshot {id}");
+        assert_eq!(
+            manifest["config"]["digest"],
+            format!("sha256:{config_digest}"),
+            "snapshot {id}"
+        );
         let query = format!(
             "SELECT 'sha256:' || lower(hex(blob_digest)), lower(hex(key)), role, position FROM snapshot_layer
              JOIN layer ON layer.id = layer_id WHERE snapshot_id = {id} ORDER BY position"
         );
         let rows = all(connection, &query, |row| {
-            Ok([row.get::<_, String>(0)?, row.get(1)?, row.get(2)?, row.get::<_, i64>(3)?.to_string()])
+            Ok([
+                row.get::<_, String>(0)?,
+                row.get(1)?,
+                row.get(2)?,
+                row.get::<_, i64>(3)?.to_string(),
+            ])
         });
-        let layers = manifest["layers"].as_array().unwrap().iter().enumerate().map(|(at, layer)| {
-            let annotation = |name: &str| layer["annotations"][name].as_str().unwrap().to_owned();
-            let digest = layer["digest"].as_str().unwrap().to_owned();
-            [
-                digest,
-                annotation("org.rootstrata.layer.key"),
-                annotation("org.rootstrata.layer.role"),
-                at.to_string(),
-            ]
-        });
+        let layers = manifest["layers"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .enumerate()
+            .map(|(at, layer)| {
+                let annotation =
+                    |name: &str| layer["annotations"][name].as_str().unwrap().to_owned();
+                let digest = layer["digest"].as_str().unwrap().to_owned();
+                [
+                    digest,
+                    annotation("org.rootstrata.layer.key"),
+                    annotation("org.rootstrata.layer.role"),
+                    at.to_string(),
+                ]
+            });
         assert!(rows.into_iter().eq(layers), "the layers of snapshot {id}");
         let mut laid = Laid::default();
-        layers_of(&format!("sha256:{manifest_digest}"), &Layout(store)).iter().for_each(|tar| laid.lay(tar));
-        assert_eq!(laid.into_tree().len() as i64, *entries, "the entries of snapshot {id}");
+        layers_of(&format!("sha256:{manifest_digest}"), &Layout(store))
+            .iter()
+            .for_each(|tar| laid.lay(tar));
+        assert_eq!(
+            laid.into_tree().len() as i64,
+            *entries,
+            "the entries of snapshot {id}"
+        );
     }
     snapshots.into_iter().map(|(id, ..)| id).collect()
 }
@@ -109,13 +178,17 @@ fn check_layout(store: &Path, connection: &Connection) {
     // A run that is killed before its first snapshot leaves a store without them.
     let (layout, index) = (store.join("oci-layout"), store.join("index.json"));
     if layout.exists() {
-        assert_eq!(std::fs::read_to_string(&layout).unwrap(), r#"{"imageLayoutVersion":"1.0.0"}"#);
+        assert_eq!(
+            std::fs::read_to_string(&layout).unwrap(),
+            r#"{"imageLayoutVersion":"1.0.0"}"#
+        );
     }
     let query = "SELECT 'sha256:' || lower(hex(manifest_digest)), name || ':' || stage FROM snapshot JOIN series ON series.id = series_id";
-    let recorded: BTreeSet<(String, String)> =
-        all(connection, query, |row| Ok((row.get(0)?, image_name(&row.get::<_, String>(1)?))))
-            .into_iter()
-            .collect();
+    let recorded: BTreeSet<(String, String)> = all(connection, query, |row| {
+        Ok((row.get(0)?, image_name(&row.get::<_, String>(1)?)))
+    })
+    .into_iter()
+    .collect();
     if !index.exists() {
         assert!(recorded.is_empty(), "snapshots, and no index.json");
         return;
@@ -126,7 +199,10 @@ fn check_layout(store: &Path, connection: &Connection) {
         layers_of(manifest["digest"].as_str().unwrap(), &Layout(store));
     }
     for (name, digest) in images_of(&bytes) {
-        assert!(recorded.contains(&(digest.clone(), name.clone())), "{name} is {digest} in index.json alone");
+        assert!(
+            recorded.contains(&(digest.clone(), name.clone())),
+            "{name} is {digest} in index.json alone"
+        );
     }
 }
 

@@ -40,24 +40,48 @@ impl Logged {
         let [disk, log, served] =
             ["logged.disk", "logged.log", "logged.served"].map(|name| directory.join(name));
         std::fs::copy(image, &disk).unwrap();
-        let made = File::options().create(true).read(true).write(true).truncate(false).open(&log).unwrap();
+        let made = File::options()
+            .create(true)
+            .read(true)
+            .write(true)
+            .truncate(false)
+            .open(&log)
+            .unwrap();
         made.set_len(4 << 30).unwrap(); // without blocks
         File::create(&served).unwrap();
-        let file =
-            |node: &str, path: &Path| format!("driver=file,node-name={node},filename={}", path.display());
+        let file = |node: &str, path: &Path| {
+            format!("driver=file,node-name={node},filename={}", path.display())
+        };
         let mut daemon = Command::new("qemu-storage-daemon");
-        daemon.args(["--blockdev", &file("disk", &disk), "--blockdev", &file("log", &log), "--blockdev"]);
+        daemon.args([
+            "--blockdev",
+            &file("disk", &disk),
+            "--blockdev",
+            &file("log", &log),
+            "--blockdev",
+        ]);
         daemon.arg("driver=blklogwrites,node-name=logged,file=disk,log=log,log-sector-size=512");
-        let export = format!("fuse,id=served,node-name=logged,writable=on,mountpoint={}", served.display());
+        let export = format!(
+            "fuse,id=served,node-name=logged,writable=on,mountpoint={}",
+            served.display()
+        );
         let daemon = daemon.args(["--export", &export]).spawn().unwrap();
         let bytes = image.metadata().unwrap().len();
         let begun = Instant::now();
         while served.metadata().map_or(0, |served| served.len()) != bytes {
-            assert!(begun.elapsed() < Duration::from_secs(30), "qemu-storage-daemon serves nothing");
+            assert!(
+                begun.elapsed() < Duration::from_secs(30),
+                "qemu-storage-daemon serves nothing"
+            );
             std::thread::yield_now();
         }
         let device = succeeds(Command::new("losetup").args(["-f", "--show"]).arg(&served));
-        Self { base: image.to_owned(), log: made, daemon, device: device.trim().into() }
+        Self {
+            base: image.to_owned(),
+            log: made,
+            daemon,
+            device: device.trim().into(),
+        }
     }
 
     /// Returns what was logged so far.
@@ -72,7 +96,12 @@ impl Logged {
                 return entries;
             }
             offset += SECTOR;
-            entries.push(Entry { at, bytes, flags, data: offset });
+            entries.push(Entry {
+                at,
+                bytes,
+                flags,
+                data: offset,
+            });
             if flags & DISCARD == 0 {
                 offset += bytes;
             }
@@ -81,11 +110,20 @@ impl Logged {
 
     /// Writes what the disk holds after the first `count` entries to `image`: all before the last flush, and of the others those that
     /// `keeps` says.
-    pub fn replay(&self, entries: &[Entry], count: usize, image: &Path, mut keeps: impl FnMut() -> bool) {
+    pub fn replay(
+        &self,
+        entries: &[Entry],
+        count: usize,
+        image: &Path,
+        mut keeps: impl FnMut() -> bool,
+    ) {
         std::fs::copy(&self.base, image).unwrap();
         let disk = File::options().write(true).open(image).unwrap();
         let entries = &entries[..count];
-        let flushed = entries.iter().rposition(|entry| entry.flags & FLUSH != 0).unwrap_or(0);
+        let flushed = entries
+            .iter()
+            .rposition(|entry| entry.flags & FLUSH != 0)
+            .unwrap_or(0);
         for (number, entry) in entries.iter().enumerate() {
             let is_there = number < flushed || entry.flags & FUA != 0 || keeps();
             if is_there && entry.flags & DISCARD == 0 {
