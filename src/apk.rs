@@ -2,9 +2,9 @@
 //!
 //! Pure, and lenient: what is no package is passed over. The file is as hostile as any other in a root.
 
-use crate::model::owned::{DigestAlgorithm, FileList, OwnedFile};
-use crate::model::owners::Installed;
-use crate::model::package::Package;
+use crate::model::packages::file_list::{DigestAlgorithm, FileList, OwnedFile};
+use crate::model::packages::owners::Installed;
+use crate::model::packages::package::Package;
 use std::sync::Arc;
 
 /// The database, relative to the root; the newer place first.

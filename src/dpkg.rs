@@ -2,9 +2,9 @@
 //!
 //! Pure, and lenient: what is no package is passed over. The files are as hostile as any others in a root.
 
-use crate::model::owned::{CONFIG, DigestAlgorithm, FileList, OwnedFile};
-use crate::model::owners::Installed;
-use crate::model::package::Package;
+use crate::model::packages::file_list::{CONFIG, DigestAlgorithm, FileList, OwnedFile};
+use crate::model::packages::owners::Installed;
+use crate::model::packages::package::Package;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 

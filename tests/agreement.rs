@@ -6,7 +6,7 @@
 mod common;
 
 use common::{Bench, REPOSITORY, name_of, sh, succeeds, text};
-use rootstrata::model::version;
+use rootstrata::model::packages::version;
 use rootstrata::tarball::read::{Found, FoundKind, Reader};
 use serde_json::Value;
 use std::cmp::Ordering;

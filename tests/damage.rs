@@ -9,7 +9,7 @@ use common::tree::{Tree, differences, walked};
 use common::{Bench, rootstrata, settle, sh, text};
 use rootstrata::model::policy::Profile;
 use rootstrata::ops::monitor::Silent;
-use rootstrata::ops::snapshot::{Options, snapshot};
+use rootstrata::ops::record::{Options, snapshot};
 use rusqlite::Connection;
 use rusqlite::types::Value as Column;
 use serde_json::Value;

@@ -8,7 +8,7 @@ use common::{Bench, assert_same_tree, listed, settle, sh};
 use rootstrata::layer::codec::Compression;
 use rootstrata::model::policy::{MtimeRule, Profile};
 use rootstrata::ops::monitor::Silent;
-use rootstrata::ops::snapshot::{Options, Outcome, snapshot};
+use rootstrata::ops::record::{Options, Outcome, snapshot};
 use std::path::{Path, PathBuf};
 
 /// 200 files that do not compress, of 8 kB, and a few small ones in a directory.

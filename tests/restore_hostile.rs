@@ -8,11 +8,11 @@ use common::image::image;
 use common::tree::{Tree, differences, walked};
 use common::{Bench, assert_same_tree, listed, one_error, settle, sh, succeeds, text};
 use rootstrata::model::digest::{ContentHash, DiffId};
-use rootstrata::model::entry::{Entry, Group, Kind, Xattrs};
-use rootstrata::model::layer::{LayerContent, Role};
-use rootstrata::model::path::EntryPath;
+use rootstrata::model::plan::layer::{LayerContent, Role};
 use rootstrata::model::policy::Policy;
 use rootstrata::model::tree::Tree as ModelTree;
+use rootstrata::model::tree::entry::{Entry, Group, Kind, Xattrs};
+use rootstrata::model::tree::path::EntryPath;
 use rootstrata::store::{
     self, NewLayer, NewSnapshot, PackagesOf, SnapshotLayer, StampState, Store,
 };

@@ -33,7 +33,7 @@ const RESERVED: &[(&[&str], &[&str])] = &[
     (&["indicatif::"], &["cli/progress.rs"]),
     (&["clap::"], &["cli/"]),
     (&["oci_spec::"], &["oci/"]),
-    (&["globset::"], &["model/globs.rs"]),
+    (&["globset::"], &["model/policy/globs.rs"]),
     (&["similar::"], &["model/text.rs"]),
     (&["SystemTime", "Instant"], &["ops/"]),
     (&["clock_gettime"], &["fs/root.rs"]),

@@ -2,9 +2,9 @@
 
 use crate::model::digest::ContentHash;
 use crate::model::source::Source;
-use crate::ops::diff::{Digests, Files, Mtimes, Request};
-use crate::ops::find::{Query, Within};
-use crate::ops::snapshot::Options;
+use crate::ops::compare::diff::{Digests, Files, Mtimes, Request};
+use crate::ops::query::find::{Query, Within};
+use crate::ops::record::Options;
 use crate::printable::printable;
 use clap::Args;
 use clap::builder::TypedValueParser;

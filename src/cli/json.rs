@@ -2,15 +2,16 @@
 //!
 //! Names that are not UTF-8 are replaced in part, and given in hexadecimal under the same key with `_hex`.
 
-use crate::model::entry::{Entry, Kind};
 use crate::model::names::image_name;
-use crate::model::package::Package;
-use crate::model::path::EntryPath;
-use crate::ops::export;
-use crate::ops::inspect::{Logged, Shown};
+use crate::model::packages::package::Package;
+use crate::model::tree::entry::{Entry, Kind};
+use crate::model::tree::path::EntryPath;
 use crate::ops::monitor::Phase;
-use crate::ops::snapshot;
-use crate::store::{LayerUse, Snapshot};
+use crate::ops::query::inspect::{Logged, Shown};
+use crate::ops::record;
+use crate::ops::transfer::export;
+use crate::store::LayerUse;
+use crate::store::Snapshot;
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 use std::time::Duration;
@@ -33,7 +34,7 @@ pub(super) fn short(snapshot: &Snapshot) -> Value {
     })
 }
 
-pub(super) fn snapshot(outcome: &snapshot::Outcome) -> Value {
+pub(super) fn snapshot(outcome: &record::Outcome) -> Value {
     let mut object = head(&outcome.snapshot, &outcome.layers);
     object.insert("version".to_owned(), json!(VERSION));
     object.insert("files_read".to_owned(), json!(outcome.files_read));

@@ -1,10 +1,12 @@
 //! Differences as JSON.
 
 use super::json::{VERSION, absolute, entry, insert_bytes, package, short};
-use crate::model::account::Ownership;
+use crate::model::packages::attribution::Ownership;
 use crate::model::text::{ContentDifference, Hunk, Sign};
-use crate::ops::diff::{Compared, Difference, FileContents, FileDifference, PackageDifference};
-use crate::ops::side::{Side, SideLayer};
+use crate::ops::compare::diff::{
+    Compared, Difference, FileContents, FileDifference, PackageDifference,
+};
+use crate::ops::compare::side::{Side, SideLayer};
 use serde_json::{Map, Value, json};
 
 pub(super) fn diff(difference: &Difference) -> Value {

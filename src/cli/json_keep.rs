@@ -2,9 +2,11 @@
 
 use super::json::{VERSION, head, layer, seconds, short};
 use crate::model::plan::Limits;
-use crate::ops::usage::Usage;
-use crate::ops::verify::{self, Finding};
-use crate::ops::{import, prune, squash};
+use crate::ops::keep::prune;
+use crate::ops::keep::squash;
+use crate::ops::keep::usage::Usage;
+use crate::ops::keep::verify::{self, Finding};
+use crate::ops::transfer::import;
 use serde_json::{Value, json};
 
 pub(super) fn verify(outcome: &verify::Outcome) -> Value {

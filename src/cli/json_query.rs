@@ -2,9 +2,9 @@
 
 use super::json::{VERSION, absolute, entry, insert_bytes, layer, package, short};
 use super::json_diff::{files, packages};
-use crate::ops::explain::{Against, Explained, ExplainedLayer, Novelty, Reason, Rule};
-use crate::ops::find::Found;
-use crate::ops::which::{Before, Which};
+use crate::ops::query::explain::{Against, Explained, ExplainedLayer, Novelty, Reason, Rule};
+use crate::ops::query::find::Found;
+use crate::ops::query::which::{Before, Which};
 use crate::store::Snapshot;
 use serde_json::{Map, Value, json};
 

@@ -22,11 +22,21 @@ pub use args::Cli;
 
 use crate::error::{Error, Result};
 use crate::model::names::SnapshotRef;
-use crate::model::path::EntryPath;
-use crate::ops::{
-    cat, diff, explain, export, find, import, inspect, prune, restore as restoring, snapshot,
-    squash, usage, verify, which,
-};
+use crate::model::tree::path::EntryPath;
+use crate::ops::compare::diff;
+use crate::ops::keep::prune;
+use crate::ops::keep::squash;
+use crate::ops::keep::usage;
+use crate::ops::keep::verify;
+use crate::ops::query::cat;
+use crate::ops::query::explain;
+use crate::ops::query::find;
+use crate::ops::query::inspect;
+use crate::ops::query::which;
+use crate::ops::record as recording;
+use crate::ops::restore as restoring;
+use crate::ops::transfer::export;
+use crate::ops::transfer::import;
 use args::{Command, ExportArgs};
 use args_query::DiffArgs;
 use paint::Paint;
@@ -71,7 +81,7 @@ pub fn run(cli: &Cli) -> Result<Answer> {
     let text = match &cli.command {
         Command::Snapshot { root, record } => {
             let progress = Progress::new(cli.quiet);
-            let outcome = snapshot::snapshot(&store, root, &record.options(), &progress)?;
+            let outcome = recording::snapshot(&store, root, &record.options(), &progress)?;
             print_stats(cli, &[&outcome.seconds], Some(&outcome));
             show.one(
                 || json::snapshot(&outcome),
@@ -244,7 +254,7 @@ fn run_export(cli: &Cli, store: &Path, args: &ExportArgs, show: &Show) -> Result
         None => None,
         Some(root) => {
             request.since = export::prepare(store, &request)?;
-            let outcome = snapshot::snapshot(store, root, &args.record.options(), &progress)?;
+            let outcome = recording::snapshot(store, root, &args.record.options(), &progress)?;
             request.snapshot = SnapshotRef::Id(outcome.snapshot.id);
             Some(outcome)
         }
@@ -311,7 +321,7 @@ impl Show {
 fn print_stats(
     cli: &Cli,
     seconds: &[&Vec<(crate::ops::monitor::Phase, std::time::Duration)>],
-    recorded: Option<&snapshot::Outcome>,
+    recorded: Option<&recording::Outcome>,
 ) {
     let stats = text::stats(seconds, recorded);
     if cli.stats && !stats.is_empty() {

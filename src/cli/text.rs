@@ -1,18 +1,19 @@
 //! Results as text for people.
 
-use crate::model::entry::{Entry, Kind};
 use crate::model::time::rfc3339;
-use crate::ops::export;
-use crate::ops::inspect::{Logged, Shown};
+use crate::model::tree::entry::{Entry, Kind};
 use crate::ops::monitor::Phase;
-use crate::ops::snapshot;
+use crate::ops::query::inspect::{Logged, Shown};
+use crate::ops::record;
+use crate::ops::transfer::export;
 use crate::printable::printable;
-use crate::store::{LayerUse, Snapshot};
+use crate::store::LayerUse;
+use crate::store::Snapshot;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
-pub(super) fn snapshot(outcome: &snapshot::Outcome, verbose: bool) -> String {
+pub(super) fn snapshot(outcome: &record::Outcome, verbose: bool) -> String {
     let Snapshot {
         id,
         series,
@@ -232,7 +233,7 @@ pub(super) fn mode(entry: &Entry) -> String {
 
 pub(super) fn stats(
     phases: &[&Vec<(Phase, Duration)>],
-    recorded: Option<&snapshot::Outcome>,
+    recorded: Option<&record::Outcome>,
 ) -> String {
     let mut text = String::new();
     for (phase, time) in phases.iter().copied().flatten() {

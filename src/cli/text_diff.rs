@@ -2,15 +2,17 @@
 
 use super::paint::{Colour, Paint};
 use super::text::size;
-use crate::model::account::Ownership;
-use crate::model::compare::Aspects;
-use crate::model::entry::{Entry, Kind};
-use crate::model::package::Package;
+use crate::model::packages::attribution::Ownership;
+use crate::model::packages::package::Package;
+use crate::model::packages::upgrade::Fate;
 use crate::model::text::{ContentDifference, Hunk, Sign};
 use crate::model::time::rfc3339;
-use crate::model::upgrade::Fate;
-use crate::ops::diff::{Compared, Difference, FileContents, FileDifference, PackageDifference};
-use crate::ops::side::Side;
+use crate::model::tree::compare::Aspects;
+use crate::model::tree::entry::{Entry, Kind};
+use crate::ops::compare::diff::{
+    Compared, Difference, FileContents, FileDifference, PackageDifference,
+};
+use crate::ops::compare::side::Side;
 use crate::printable::{printable, printable_line};
 use crate::store::Snapshot;
 use std::collections::HashSet;

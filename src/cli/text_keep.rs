@@ -5,9 +5,11 @@ use super::text_diff::counted;
 use crate::model::keep::Reason;
 use crate::model::plan::{Limits, MOST_LAYERS};
 use crate::model::time::rfc3339;
-use crate::ops::usage::{SeriesUsage, StageUsage, Usage};
-use crate::ops::verify::{self, Finding};
-use crate::ops::{import, prune, squash};
+use crate::ops::keep::prune;
+use crate::ops::keep::squash;
+use crate::ops::keep::usage::{SeriesUsage, StageUsage, Usage};
+use crate::ops::keep::verify::{self, Finding};
+use crate::ops::transfer::import;
 use crate::store::Snapshot;
 use std::fmt::Write as _;
 

@@ -3,14 +3,16 @@
 use super::paint::{Colour, Paint};
 use super::text::{mode, percent, size, table};
 use super::text_diff::{FILES, LEFT, counted, push_files, push_packages};
-use crate::model::compare::Aspects;
-use crate::model::entry::{Entry, Kind};
-use crate::model::layer::Role;
+use crate::model::plan::layer::Role;
 use crate::model::time::rfc3339;
-use crate::ops::diff::{Compared, FileDifference};
-use crate::ops::explain::{Against, Cause, Explained, ExplainedLayer, Novelty, Reason, Rule};
-use crate::ops::find::Found;
-use crate::ops::which::{Before, OwnedBy, Which};
+use crate::model::tree::compare::Aspects;
+use crate::model::tree::entry::{Entry, Kind};
+use crate::ops::compare::diff::{Compared, FileDifference};
+use crate::ops::query::explain::{
+    Against, Cause, Explained, ExplainedLayer, Novelty, Reason, Rule,
+};
+use crate::ops::query::find::Found;
+use crate::ops::query::which::{Before, OwnedBy, Which};
 use crate::printable::printable;
 use crate::store::Snapshot;
 use std::fmt::Write as _;
@@ -294,7 +296,7 @@ pub(super) fn find(found: &Found) -> String {
         }
         Found::Packages(packages) => {
             rows.push(head("PACKAGE"));
-            let name = |package: &crate::model::package::Package| {
+            let name = |package: &crate::model::packages::package::Package| {
                 printable(package.to_string().as_bytes())
             };
             rows.extend(

@@ -3,10 +3,10 @@
 use super::facts::{file_xattrs, stat_of};
 use super::root::{Root, place_of};
 use crate::error::{Error, Result};
-use crate::model::entry::Xattrs;
 use crate::model::limits::{LARGEST_HOLES_BYTES, LARGEST_HOLES_SUM_BYTES, LONGEST_FILE_BYTES};
-use crate::model::path::EntryPath;
 use crate::model::stamp::{Stat, StatKind};
+use crate::model::tree::entry::Xattrs;
+use crate::model::tree::path::EntryPath;
 use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 use std::fs::File;

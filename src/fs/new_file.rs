@@ -6,7 +6,7 @@
 use super::attributes::{Inode, Lack, Made};
 use super::write::Writer;
 use crate::error::{Error, Result};
-use crate::model::entry::Entry;
+use crate::model::tree::entry::Entry;
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 use std::fs::File;

@@ -3,7 +3,7 @@
 use super::root::Root;
 use super::write::Writer;
 use crate::error::{Error, Result};
-use crate::model::path::EntryPath;
+use crate::model::tree::path::EntryPath;
 use rustix::fs::{AtFlags, OFlags, RawDir};
 use rustix::io::Errno;
 use std::mem::MaybeUninit;

@@ -4,9 +4,9 @@
 //! before it is known to be a regular file or a directory; access times are left alone where the kernel lets us.
 
 use crate::error::{Error, Result};
-use crate::model::entry::Device;
-use crate::model::path::EntryPath;
 use crate::model::stamp::{Stat, StatKind, Time};
+use crate::model::tree::entry::Device;
+use crate::model::tree::path::EntryPath;
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Statx, StatxFlags};
 use rustix::io::Errno;
 use rustix::path::DecInt;

@@ -5,11 +5,11 @@
 
 use super::root::{Placed, Root, place_in, place_of};
 use crate::error::{Error, Result};
-use crate::model::entry::Entry;
 use crate::model::limits::{LARGEST_ENTRIES_BYTES, LONGEST_PATH_BYTES};
-use crate::model::path::EntryPath;
 use crate::model::policy::Rules;
 use crate::model::stamp::{Stat, StatKind, Time};
+use crate::model::tree::entry::Entry;
+use crate::model::tree::path::EntryPath;
 use rustix::fs::RawDir;
 use rustix::io::Errno;
 use std::mem::MaybeUninit;

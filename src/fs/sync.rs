@@ -1,7 +1,7 @@
 //! Brings to the disk what was written on a root's filesystem.
 
 use super::root::Root;
-use crate::model::path::EntryPath;
+use crate::model::tree::path::EntryPath;
 
 /// What the kernel tells of its memory (proc_meminfo(5)).
 const MEMORY: &str = "/proc/meminfo";

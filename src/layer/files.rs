@@ -5,7 +5,7 @@ use super::read::unreadable;
 use super::unpack::{Blob, with_members};
 use crate::error::{Error, Result};
 use crate::model::digest::ContentHash;
-use crate::model::path::EntryPath;
+use crate::model::tree::path::EntryPath;
 use crate::tarball::read::{FoundKind, Reader, TarError};
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};

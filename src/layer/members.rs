@@ -4,9 +4,9 @@
 //! order is the inode, the others link to it by its relative path.
 
 use crate::error::{Error, Result};
-use crate::model::entry::{Entry, Group, Kind, Xattrs};
-use crate::model::normalise::shown_path;
-use crate::model::path::EntryPath;
+use crate::model::policy::normalise::shown_path;
+use crate::model::tree::entry::{Entry, Group, Kind, Xattrs};
+use crate::model::tree::path::EntryPath;
 use crate::tarball::{Member, MemberKind};
 use std::collections::HashMap;
 use std::collections::hash_map;

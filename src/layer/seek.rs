@@ -7,9 +7,9 @@
 use super::members::{Members, write_whiteout};
 use super::zstandard::block_bytes;
 use crate::error::{Error, Result};
-use crate::model::entry::{Entry, Kind};
-use crate::model::overlay::Laid;
-use crate::model::path::EntryPath;
+use crate::model::tree::entry::{Entry, Kind};
+use crate::model::tree::overlay::Laid;
+use crate::model::tree::path::EntryPath;
 use crate::tarball::{BLOCK_BYTES, END, padding};
 use std::fs::File;
 use std::io::{self, BufReader, Read};

@@ -2,8 +2,8 @@
 //!
 //! Pure. A name of a snapshot holds no colon, so the prefixes are unmistakable.
 
-use super::names::SnapshotRef;
 use crate::error::{Error, Result};
+use crate::model::names::SnapshotRef;
 use crate::printable::printable;
 use std::ffi::{OsStr, OsString};
 use std::fmt;

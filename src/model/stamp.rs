@@ -4,8 +4,8 @@
 //! link target, extended attributes). It vouches only if inode, size, mtime and ctime are the same and the stamp
 //! was not racy: rpm clamps mtimes and often keeps sizes, so those two are never enough.
 
-use super::digest::ContentHash;
-use super::entry::{Device, Xattrs};
+use crate::model::digest::ContentHash;
+use crate::model::tree::entry::{Device, Xattrs};
 
 /// Stat data of one path (statx fields of the same names).
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,9 +1,9 @@
 //! Short ways to write entries in tests.
 
-use super::digest::ContentHash;
-use super::entry::{Entry, Group, Kind, Xattrs};
-use super::path::EntryPath;
-use super::tree::Tree;
+use crate::model::digest::ContentHash;
+use crate::model::tree::Tree;
+use crate::model::tree::entry::{Entry, Group, Kind, Xattrs};
+use crate::model::tree::path::EntryPath;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 

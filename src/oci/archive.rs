@@ -74,7 +74,7 @@ impl Archive {
             for part in &self.parts {
                 match part {
                     Part::Blob(blob) => {
-                        drop(file.seek(SeekFrom::Current(blob.size_bytes.cast_signed()))?)
+                        file.seek(SeekFrom::Current(blob.size_bytes.cast_signed()))?;
                     }
                     Part::Bytes(expected) => {
                         let mut found = vec![0; expected.len()];

@@ -3,7 +3,7 @@
 use super::{Blob, to_sorted_json};
 use crate::error::{Error, Result};
 use crate::model::digest::{DiffId, Digest, LayerKey};
-use crate::model::layer::Role;
+use crate::model::plan::layer::Role;
 use crate::model::time::rfc3339;
 use oci_spec::image::{
     Arch, ConfigBuilder, Descriptor, DescriptorBuilder, HistoryBuilder, ImageConfigurationBuilder,

@@ -1,41 +1,11 @@
-//! One use case a file: each brings the rooms together, and returns what it did for someone else to print.
+//! What the command does, one folder a subject: each brings the rooms together, and returns what was done for the
+//! caller to print.
 
-mod below;
-pub mod cat;
-pub mod compared;
-mod compose;
-mod content;
-mod contents;
-mod describe;
-pub mod diff;
-mod dressed;
-pub mod explain;
-pub mod export;
-pub mod find;
-mod foreign;
-mod image;
-pub mod import;
-pub mod inspect;
-mod late;
-mod live;
+pub mod compare;
+pub mod keep;
 pub mod monitor;
-mod observe;
-mod opened;
-mod packages;
-mod part;
-pub mod prune;
-mod recorded;
-mod repair;
+pub mod query;
+pub mod record;
 pub mod restore;
-mod restore_plan;
-mod restore_sources;
-mod restore_write;
-pub mod side;
-mod sides;
-pub mod snapshot;
-mod spool;
-pub mod squash;
-mod trees;
-pub mod usage;
-pub mod verify;
-pub mod which;
+mod root_view;
+pub mod transfer;

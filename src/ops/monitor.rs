@@ -76,13 +76,13 @@ impl Monitor for Silent {
 }
 
 /// Times the phases and tells the monitor of them.
-pub(super) struct Phases<'m> {
-    pub(super) monitor: &'m dyn Monitor,
+pub(crate) struct Phases<'m> {
+    pub(crate) monitor: &'m dyn Monitor,
     spent: RefCell<Vec<(Phase, Duration)>>,
 }
 
 impl<'m> Phases<'m> {
-    pub(super) fn new(monitor: &'m dyn Monitor) -> Self {
+    pub(crate) fn new(monitor: &'m dyn Monitor) -> Self {
         Self {
             monitor,
             spent: RefCell::default(),
@@ -90,7 +90,7 @@ impl<'m> Phases<'m> {
     }
 
     /// Runs one phase.
-    pub(super) fn run<T>(
+    pub(crate) fn run<T>(
         &self,
         phase: Phase,
         total_bytes: Option<u64>,
@@ -110,7 +110,7 @@ impl<'m> Phases<'m> {
     }
 
     /// Returns the time that each phase took, in the order of their beginnings.
-    pub(super) fn spent(self) -> Vec<(Phase, Duration)> {
+    pub(crate) fn spent(self) -> Vec<(Phase, Duration)> {
         self.spent.into_inner()
     }
 }

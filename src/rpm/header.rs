@@ -3,8 +3,8 @@
 //!
 //! Every number in it is checked against the blob's own length, and the number of names against a limit.
 
-use crate::model::owned::{DigestAlgorithm, FileList, OwnedFile};
-use crate::model::package::Package;
+use crate::model::packages::file_list::{DigestAlgorithm, FileList, OwnedFile};
+use crate::model::packages::package::Package;
 
 const ENTRY_BYTES: usize = 16;
 /// More names than any package has; more are no header.

@@ -5,10 +5,12 @@
 //! changes, and meanwhile `lock` is held shared, which whoever writes has alone after the database is open; where there is a
 //! log, from a private copy of both. Who has the store alone keeps the index of the log in its own memory.
 
-use super::directory::Directory;
-use super::locks::{self, Hold, Patience};
-use super::{DATABASE, LOCK, PATIENCE};
 use crate::error::{Error, Result};
+use crate::store::DATABASE;
+use crate::store::LOCK;
+use crate::store::PATIENCE;
+use crate::store::directory::Directory;
+use crate::store::locks::{self, Hold, Patience};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::ffi::OsString;
 use std::fs::{File, TryLockError};
@@ -21,7 +23,7 @@ const LOG_INDEX: &str = "rootstrata.sqlite-shm";
 
 /// What the database is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum For {
+pub(crate) enum For {
     /// To be read, and written to where that is possible.
     Reading,
     /// To be written to, beside others. `create` says whether it is made where it is missing.
@@ -32,15 +34,15 @@ pub(super) enum For {
 
 /// An open database.
 #[derive(Debug)]
-pub(super) struct Database {
-    pub(super) connection: Connection,
+pub(crate) struct Database {
+    pub(crate) connection: Connection,
     /// Why nothing can be written to it.
-    pub(super) still: Option<Still>,
+    pub(crate) still: Option<Still>,
 }
 
 /// What keeps a database readable that is not written to.
 #[derive(Debug)]
-pub(super) enum Still {
+pub(crate) enum Still {
     /// Nobody changes it while the lock is held; there is no lock where nobody has ever had one.
     Locked { _lock: Option<File> },
     /// It is read from a copy.
@@ -48,7 +50,7 @@ pub(super) enum Still {
 }
 
 impl Database {
-    pub(super) fn open(directory: &Directory, purpose: For) -> Result<Self> {
+    pub(crate) fn open(directory: &Directory, purpose: For) -> Result<Self> {
         match purpose {
             For::Reading if directory.check_writable().is_err() => {
                 Self::open_still(directory, false)
@@ -80,7 +82,7 @@ impl Database {
     }
 
     /// Copies the database and its log, and opens the copy, which may be written to.
-    pub(super) fn open_copy(directory: &Directory) -> Result<Self> {
+    pub(crate) fn open_copy(directory: &Directory) -> Result<Self> {
         let failed =
             |what: &'static str| Error::io::<std::io::Error>(what, directory.path().join(DATABASE));
         let copy = tempfile::Builder::new().prefix("rootstrata-").tempdir();

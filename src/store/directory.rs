@@ -3,8 +3,11 @@
 //! Nothing in a store is followed, waited for or opened as anything but the regular file or directory that belongs in its
 //! place: whoever made the store may have put a link, a FIFO or a device there. The path of the store itself may be a link.
 
-use super::{DATABASE, LOCK, RESERVE, TMP_LOCK};
 use crate::error::{Error, Result};
+use crate::store::DATABASE;
+use crate::store::LOCK;
+use crate::store::RESERVE;
+use crate::store::TMP_LOCK;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Access, AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -13,7 +16,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 /// No index, manifest or configuration of ours is longer.
-pub(super) const LARGEST_JSON_BYTES: u64 = 64 << 20;
+pub(crate) const LARGEST_JSON_BYTES: u64 = 64 << 20;
 /// Less room than this on its filesystem, and the store counts as one on a full disk.
 const LEAST_FREE_BYTES: u64 = 1 << 20;
 
@@ -28,7 +31,7 @@ const BESIDE_DATABASE: [&str; 4] = ["", "-wal", "-shm", "-journal"];
 
 /// A store's directory that is open.
 #[derive(Debug)]
-pub(super) struct Directory {
+pub(crate) struct Directory {
     path: PathBuf,
     handle: OwnedFd,
 }
@@ -36,7 +39,7 @@ pub(super) struct Directory {
 impl Directory {
     /// Opens the directory, and looks whether what is in it may be used. What is derived from the database is looked at
     /// when it is read.
-    pub(super) fn open(path: &Path) -> Result<Self> {
+    pub(crate) fn open(path: &Path) -> Result<Self> {
         let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
         let handle = match rustix::fs::open(path, flags, Mode::empty()) {
             Err(Errno::NOENT) => return Err(Error::NoStore(path.to_owned())),
@@ -104,24 +107,24 @@ impl Directory {
     }
 
     /// Returns where it is, without links.
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// Tells whether something has this name, whatever it is.
-    pub(super) fn has(&self, name: &str) -> bool {
+    pub(crate) fn has(&self, name: &str) -> bool {
         !matches!(self.kind(name), Ok(None))
     }
 
     /// Returns the length of a file, 0 where there is none.
-    pub(super) fn length(&self, name: &str) -> u64 {
+    pub(crate) fn length(&self, name: &str) -> u64 {
         let stat = rustix::fs::statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW);
         stat.map_or(0, |stat| stat.st_size.cast_unsigned())
     }
 
     /// Opens a regular file for reading; `None` where it is missing. Fails with [`Error::Damaged`] where something else is in
     /// its place.
-    pub(super) fn file(&self, name: &str) -> Result<Option<File>> {
+    pub(crate) fn file(&self, name: &str) -> Result<Option<File>> {
         if !self.expect(name, FileType::RegularFile)? {
             return Ok(None);
         }
@@ -137,7 +140,7 @@ impl Directory {
     }
 
     /// Reads a regular file, as [`Directory::file`] opens it. Fails where it is longer than `most_bytes`.
-    pub(super) fn read(&self, name: &str, most_bytes: u64) -> Result<Option<Vec<u8>>> {
+    pub(crate) fn read(&self, name: &str, most_bytes: u64) -> Result<Option<Vec<u8>>> {
         let Some(file) = self.file(name)? else {
             return Ok(None);
         };
@@ -155,7 +158,7 @@ impl Directory {
     }
 
     /// Opens a file that is only locked, and makes it where it is missing.
-    pub(super) fn lock_file(&self, name: &str) -> Result<File> {
+    pub(crate) fn lock_file(&self, name: &str) -> Result<File> {
         self.expect(name, FileType::RegularFile)?;
         let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE;
         let opened = self.open_beneath(name, flags, Mode::from_raw_mode(0o666)); // less the umask
@@ -166,7 +169,7 @@ impl Directory {
     }
 
     /// Removes what is in a directory, without following anything.
-    pub(super) fn empty(&self, name: &str) -> Result<()> {
+    pub(crate) fn empty(&self, name: &str) -> Result<()> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;
         let emptied = match self.open_beneath(name, flags, Mode::empty()) {
             Err(Errno::NOENT) => Ok(()),
@@ -176,12 +179,12 @@ impl Directory {
     }
 
     /// Removes a name that is no directory.
-    pub(super) fn remove(&self, name: &str) -> io::Result<()> {
+    pub(crate) fn remove(&self, name: &str) -> io::Result<()> {
         rustix::fs::unlinkat(&self.handle, name, AtFlags::empty()).map_err(io::Error::from)
     }
 
     /// Fails where this process may not write in it, with what the kernel says.
-    pub(super) fn check_writable(&self) -> Result<()> {
+    pub(crate) fn check_writable(&self) -> Result<()> {
         rustix::fs::accessat(
             &self.handle,
             ".",
@@ -192,14 +195,14 @@ impl Directory {
     }
 
     /// Tells whether there is hardly any room left on its filesystem.
-    pub(super) fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         let free =
             rustix::fs::fstatvfs(&self.handle).map(|all| all.f_bavail.saturating_mul(all.f_frsize));
         free.is_ok_and(|free| free < LEAST_FREE_BYTES)
     }
 
     /// Makes a file of this length with all of its blocks. Fails where it is there.
-    pub(super) fn allocate(&self, name: &str, bytes: u64) -> io::Result<()> {
+    pub(crate) fn allocate(&self, name: &str, bytes: u64) -> io::Result<()> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
         let file = self.open_beneath(name, flags, Mode::from_raw_mode(0o600))?;
         let allocated = rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes);

@@ -1,6 +1,7 @@
 //! Whether a place is in a store, by whatever path leads there: nothing but the store writes in one.
 
-use super::{DATABASE, TMP_LOCK};
+use crate::store::DATABASE;
+use crate::store::TMP_LOCK;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
 use std::collections::HashSet;

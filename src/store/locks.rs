@@ -4,11 +4,12 @@
 //! yet; readers open blobs by the rows that they have read. Who has it alone may remove both. The locks are those of
 //! flock(2), which end with their process, however it ends.
 
-use super::directory::Directory;
-use super::{PATIENCE, TMP_LOCK};
 use crate::error::{Error, Result};
 use crate::lock;
-pub(super) use crate::lock::Hold;
+pub(crate) use crate::lock::Hold;
+use crate::store::PATIENCE;
+use crate::store::TMP_LOCK;
+use crate::store::directory::Directory;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
@@ -22,7 +23,7 @@ pub struct InUse {
 
 impl InUse {
     /// Works while nobody else has the store open, and has it shared again afterwards. Until then others may have it.
-    pub(super) fn alone<T>(&self, store: &Path, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    pub(crate) fn alone<T>(&self, store: &Path, work: impl FnOnce() -> Result<T>) -> Result<T> {
         let lock = || {
             self.lock
                 .try_clone()
@@ -35,14 +36,14 @@ impl InUse {
     }
 
     /// Lets others have it alone, until [`InUse::alone`] or [`InUse::resume`].
-    pub(super) fn pause(&self, store: &Path) -> Result<()> {
+    pub(crate) fn pause(&self, store: &Path) -> Result<()> {
         self.lock
             .unlock()
             .map_err(Error::io("unlock", store.join(TMP_LOCK)))
     }
 
     /// Takes it again.
-    pub(super) fn resume(&self, store: &Path) -> Result<()> {
+    pub(crate) fn resume(&self, store: &Path) -> Result<()> {
         let lock = self
             .lock
             .try_clone()
@@ -70,7 +71,7 @@ pub enum Patience {
 }
 
 /// Takes the lock of a store for a reader; `None` where nobody has written to it yet.
-pub(super) fn share(store: &Directory) -> Result<Option<InUse>> {
+pub(crate) fn share(store: &Directory) -> Result<Option<InUse>> {
     let Some(lock) = store.file(TMP_LOCK)? else {
         return Ok(None);
     };
@@ -78,12 +79,12 @@ pub(super) fn share(store: &Directory) -> Result<Option<InUse>> {
 }
 
 /// Opens the lock file, and makes it where it is missing.
-pub(super) fn open(store: &Directory) -> Result<File> {
+pub(crate) fn open(store: &Directory) -> Result<File> {
     store.lock_file(TMP_LOCK)
 }
 
 /// Waits for a lock. Fails with [`Error::Locked`] where others do not let go of it in time.
-pub(super) fn wait(store: &Path, lock: File, hold: Hold, patience: Patience) -> Result<File> {
+pub(crate) fn wait(store: &Path, lock: File, hold: Hold, patience: Patience) -> Result<File> {
     let patience = if patience == Patience::None {
         Duration::ZERO
     } else {

@@ -2,10 +2,11 @@
 //!
 //! An entry is never changed or removed; a new format is a new entry with a store of the old one under fixtures/.
 
-use super::database::{Database, For};
-use super::{Store, lost};
 use crate::error::{Error, Result};
 use crate::printable::printable;
+use crate::store::Store;
+use crate::store::database::{Database, For};
+use crate::store::lost;
 use rusqlite::{Connection, TransactionBehavior};
 use std::sync::OnceLock;
 
@@ -25,7 +26,7 @@ const APPLICATION_ID: i32 = 0x7273_7472;
 impl Store {
     /// Brings the database to this version's format, or refuses a newer one. Where there was a store, an empty one has lost
     /// what it had. A database that cannot be written to is copied, and the copy is changed.
-    pub(super) fn migrate(&mut self, was_store: bool, purpose: For) -> Result<()> {
+    pub(crate) fn migrate(&mut self, was_store: bool, purpose: For) -> Result<()> {
         let known = MIGRATIONS.len() as i64;
         let found = self.check_format(known)?;
         if found == known {

@@ -12,46 +12,33 @@
 //! nothing refers to.
 
 mod blobs;
-mod boots;
-mod checks;
 mod database;
 mod directory;
-mod entries;
-mod index;
 mod inside;
 mod locks;
-mod lookups;
 mod migrations;
 mod needed;
-mod packages;
-mod record;
-mod seal;
-mod snapshots;
-mod sound;
-mod stamp_levels;
-mod stamp_rows;
+mod records;
 mod stamps;
-mod values;
 
+pub use blobs::index::Listed;
+pub use blobs::sound::Blobs;
 pub use blobs::{NewBlob, Scratch};
-pub use index::Listed;
 pub use inside::is_in_store;
 pub use locks::{InUse, Patience};
-pub use packages::FileLists;
-pub use record::PackagesOf;
-pub use record::{NewLayer, NewSnapshot, SnapshotLayer};
-pub use snapshots::{Blob, BlobRef, Layer, LayerUse, Snapshot};
-pub use sound::Blobs;
-pub use stamp_rows::{Packed, Reader, Stamps};
+pub use records::packages::FileLists;
+pub use records::snapshots::{Blob, BlobRef, Layer, LayerUse, Snapshot};
+pub use records::write::{NewLayer, NewSnapshot, PackagesOf, SnapshotLayer};
 pub use stamps::StampState;
+pub use stamps::rows::{Packed, Reader, Stamps};
 
 use crate::error::{Error, Result, show};
 use crate::model::digest::Digest;
+use blobs::sound::BlobStamp;
 use database::{Database, For, Still};
 use directory::Directory;
 use locks::Hold;
 use rusqlite::{Connection, ErrorCode};
-use sound::BlobStamp;
 use std::cell::RefCell;
 use std::ffi::OsStr;
 use std::fs::File;
@@ -228,8 +215,11 @@ impl Store {
         let Database { connection, still } = Database::open(&directory, purpose)?;
         let path = directory.path().to_owned();
         let database = path.join(DATABASE);
-        let (boot, written, findings) =
-            (boots::current().to_owned(), RefCell::default(), Vec::new());
+        let (boot, written, findings) = (
+            stamps::boots::current().to_owned(),
+            RefCell::default(),
+            Vec::new(),
+        );
         let directory = Arc::new(directory);
         let mut store = Self {
             path,

@@ -5,11 +5,15 @@
 //! row that names it, and only while nobody else has the store open. Killed at any point, what is left is a store
 //! with files that nothing refers to.
 
-use super::blobs::blob_name;
-use super::snapshots::BlobRef;
-use super::{DATABASE, Listed, Snapshot, Store, index};
 use crate::error::{Error, Result};
 use crate::model::digest::Digest;
+use crate::store::DATABASE;
+use crate::store::Listed;
+use crate::store::Snapshot;
+use crate::store::Store;
+use crate::store::blobs::blob_name;
+use crate::store::blobs::index;
+use crate::store::records::snapshots::BlobRef;
 use rusqlite::{TransactionBehavior, params};
 use std::collections::HashMap;
 use std::io;

@@ -1,0 +1,380 @@
+//! A layer before it is packed: which entries and whiteouts it holds, and the key that names them.
+//!
+//! Invariants: no path stands twice; every directory above an entry or a whiteout is an entry of the layer too,
+//! once and before it; a hardlink group has all of its names in the layer or none. The key is a function of the
+//! policy, the entries and the whiteouts alone.
+
+use crate::model::digest::{ContentHash, LayerKey, PolicyKey};
+use crate::model::policy::Policy;
+use crate::model::tree::entry::{Device, Entry, Group, Kind};
+use crate::model::tree::path::EntryPath;
+use crate::model::tree::{self, Tree};
+use std::collections::HashMap;
+
+/// What a layer is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// A whole tree.
+    Base,
+    /// The difference of a stage from its base or delta, and from the updates of it below this one.
+    Update,
+    /// The difference of a later stage from the one before.
+    Delta,
+    /// The volatile files, whole.
+    State,
+}
+
+impl Role {
+    /// Returns the name that the database, JSON and annotations use.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Base => "base",
+            Self::Update => "update",
+            Self::Delta => "delta",
+            Self::State => "state",
+        }
+    }
+
+    /// Reads a name back.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Base, Self::Update, Self::Delta, Self::State]
+            .into_iter()
+            .find(|role| role.name() == name)
+    }
+}
+
+/// The entries and whiteouts of a layer, borrowed from the tree that it brings about.
+#[derive(Debug)]
+pub struct LayerContent<'t> {
+    entries: Vec<&'t Entry>,
+    whiteouts: Vec<EntryPath>,
+}
+
+/// What of a tree a layer takes, and what it takes away. It outlasts changes of the tree that keep the paths.
+#[derive(Debug)]
+pub struct Outline {
+    /// Places in the tree, sorted; `None` for all of it.
+    places: Option<Vec<u32>>,
+    /// Sorted.
+    whiteouts: Vec<EntryPath>,
+}
+
+impl Outline {
+    /// Takes a whole tree.
+    pub fn whole() -> Self {
+        Self {
+            places: None,
+            whiteouts: Vec::new(),
+        }
+    }
+
+    /// Takes the entries of `tree` that are `chosen` and the directories above them and above the whiteouts.
+    /// `whiteouts` are sorted, not in `tree`, and their parents are directories of it.
+    pub fn closed(tree: &Tree, mut chosen: Vec<bool>, whiteouts: Vec<EntryPath>) -> Self {
+        let entries = tree.entries();
+        let mut is_closed = vec![false; entries.len()];
+        let mut above: Vec<u32> = Vec::new();
+        let mut choose_above = |path: &EntryPath| {
+            let mut next = path.parent();
+            while let Some(directory) = next {
+                let Some(at) = tree.position(&directory).filter(|at| !is_closed[*at]) else {
+                    break;
+                };
+                is_closed[at] = true;
+                above.push(at as u32);
+                next = directory.parent();
+            }
+        };
+        entries
+            .iter()
+            .zip(&chosen)
+            .filter(|(_, is_chosen)| **is_chosen)
+            .for_each(|(entry, _)| choose_above(&entry.path));
+        whiteouts.iter().for_each(choose_above);
+        above.into_iter().for_each(|at| chosen[at as usize] = true);
+        let places = chosen
+            .iter()
+            .enumerate()
+            .filter_map(|(at, chosen)| chosen.then_some(at as u32));
+        Self {
+            places: Some(places.collect()),
+            whiteouts,
+        }
+    }
+
+    /// Returns the layer.
+    pub fn of<'t>(&self, tree: &'t Tree) -> LayerContent<'t> {
+        let entries = tree.entries();
+        let entries = match &self.places {
+            None => entries.iter().collect(),
+            Some(places) => places.iter().map(|at| &entries[*at as usize]).collect(),
+        };
+        LayerContent {
+            entries,
+            whiteouts: self.whiteouts.clone(),
+        }
+    }
+}
+
+/// One thing that a layer holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Item<'a> {
+    /// The path is there, like this.
+    Entry(&'a Entry),
+    /// The path and what is beneath it are gone.
+    Whiteout(&'a EntryPath),
+}
+
+impl Item<'_> {
+    /// Returns the path that is made or removed.
+    pub fn path(&self) -> &EntryPath {
+        match self {
+            Self::Entry(entry) => &entry.path,
+            Self::Whiteout(path) => path,
+        }
+    }
+}
+
+impl<'t> LayerContent<'t> {
+    /// Takes a whole tree.
+    pub fn whole(tree: &'t Tree) -> Self {
+        Outline::whole().of(tree)
+    }
+
+    /// Takes a whole tree and whiteouts, which are sorted and not in it.
+    pub fn all(tree: &'t Tree, whiteouts: Vec<EntryPath>) -> Self {
+        Self {
+            whiteouts,
+            ..Self::whole(tree)
+        }
+    }
+
+    /// Takes all of `upper` and the directories of `lower` above it; empty where `upper` is. No path is in both.
+    pub fn above(lower: &'t Tree, upper: &'t Tree) -> Self {
+        let mut entries: Vec<&Entry> = upper.entries().iter().collect();
+        let mut parents: Vec<EntryPath> = Vec::new();
+        for entry in upper.entries() {
+            let mut above = entry.path.parent();
+            while let Some(path) = above {
+                above = path.parent();
+                parents.push(path);
+            }
+        }
+        parents.sort_unstable();
+        parents.dedup();
+        let of_lower = |path: &EntryPath| lower.position(path).map(|at| &lower.entries()[at]);
+        entries.extend(parents.iter().filter_map(of_lower));
+        entries.sort_by(|a, b| a.path.cmp(&b.path));
+        Self {
+            entries,
+            whiteouts: Vec::new(),
+        }
+    }
+
+    /// Tells whether the layer would change nothing.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.whiteouts.is_empty()
+    }
+
+    /// Returns the number of entries, whiteouts not counted.
+    pub fn entries_len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Returns the entries in path order.
+    pub fn entries(&self) -> impl Iterator<Item = &'t Entry> {
+        self.entries.iter().copied()
+    }
+
+    /// Returns the number of whiteouts.
+    pub fn whiteouts_len(&self) -> usize {
+        self.whiteouts.len()
+    }
+
+    /// Tells whether it holds a file that nobody has read yet, so that it has no key yet.
+    pub fn has_unread(&self) -> bool {
+        let is_unread = |entry: &Entry| {
+            matches!(
+                entry.kind,
+                Kind::File {
+                    content: ContentHash::UNREAD,
+                    ..
+                }
+            )
+        };
+        self.entries.iter().any(|entry| is_unread(entry))
+    }
+
+    /// Returns the sum of the files' lengths in bytes, a hardlinked inode once.
+    pub fn content_bytes(&self) -> u64 {
+        tree::content_bytes(self.entries.iter().copied())
+    }
+
+    /// Returns entries and whiteouts, together in path order.
+    pub fn items(&self) -> impl Iterator<Item = Item<'_>> {
+        let mut entries = self.entries.iter().peekable();
+        let mut whiteouts = self.whiteouts.iter().peekable();
+        std::iter::from_fn(move || match (entries.peek(), whiteouts.peek()) {
+            (Some(entry), Some(gone)) if entry.path > **gone => {
+                whiteouts.next().map(Item::Whiteout)
+            }
+            (None, _) => whiteouts.next().map(Item::Whiteout),
+            _ => entries.next().map(|entry| Item::Entry(entry)),
+        })
+    }
+
+    /// Returns the layer's key under a policy.
+    pub fn key(&self, policy: &Policy) -> LayerKey {
+        key_of(&policy.key(), self.items())
+    }
+}
+
+/// How much is hashed at once: BLAKE3 is several times faster over many bytes.
+const BATCH_BYTES: usize = 64 << 10;
+
+/// Hashes a policy and all that a layer holds, in path order. Every field has a fixed length or is preceded by it.
+pub fn key_of<'a>(policy: &PolicyKey, items: impl Iterator<Item = Item<'a>>) -> LayerKey {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(b"rootstrata layer 1\n");
+    hasher.update(&policy.0);
+    let mut first_names: HashMap<Group, &EntryPath> = HashMap::new();
+    let mut records = Vec::with_capacity(BATCH_BYTES + 8192);
+    for item in items {
+        match item {
+            Item::Whiteout(path) => {
+                records.push(b'w');
+                push_bytes(&mut records, path.key());
+            }
+            Item::Entry(entry) => {
+                let first = entry
+                    .group
+                    .map(|group| *first_names.entry(group).or_insert(&entry.path));
+                push_entry(&mut records, entry, first);
+            }
+        }
+        if records.len() >= BATCH_BYTES {
+            hasher.update(&records);
+            records.clear();
+        }
+    }
+    hasher.update(&records);
+    LayerKey(*hasher.finalize().as_bytes())
+}
+
+fn push_entry(record: &mut Vec<u8>, entry: &Entry, first_name: Option<&EntryPath>) {
+    record.push(b'e');
+    push_bytes(record, entry.path.key());
+    record.extend_from_slice(&entry.mode.to_le_bytes());
+    record.extend_from_slice(&entry.uid.to_le_bytes());
+    record.extend_from_slice(&entry.gid.to_le_bytes());
+    record.extend_from_slice(&entry.mtime_s.to_le_bytes());
+    match &entry.kind {
+        Kind::Directory => record.push(b'd'),
+        Kind::File {
+            size_bytes,
+            content,
+        } => {
+            record.push(b'f');
+            record.extend_from_slice(&size_bytes.to_le_bytes());
+            record.extend_from_slice(&content.0);
+        }
+        Kind::Symlink(target) => {
+            record.push(b'l');
+            push_bytes(record, target);
+        }
+        Kind::Fifo => record.push(b'p'),
+        Kind::CharDevice(device) => push_device(record, b'c', *device),
+        Kind::BlockDevice(device) => push_device(record, b'b', *device),
+    }
+    record.extend_from_slice(&(entry.xattrs.iter().count() as u64).to_le_bytes());
+    for (name, value) in entry.xattrs.iter() {
+        push_bytes(record, name);
+        push_bytes(record, value);
+    }
+    match first_name {
+        None => record.push(0),
+        Some(path) => {
+            record.push(1);
+            push_bytes(record, path.key());
+        }
+    }
+}
+
+fn push_device(record: &mut Vec<u8>, kind: u8, device: Device) {
+    record.push(kind);
+    record.extend_from_slice(&device.major.to_le_bytes());
+    record.extend_from_slice(&device.minor.to_le_bytes());
+}
+
+fn push_bytes(record: &mut Vec<u8>, bytes: &[u8]) {
+    record.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
+    record.extend_from_slice(bytes);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::testing::{directory, file, linked, path, symlink};
+
+    fn key(entries: Vec<Entry>, whiteouts: Vec<EntryPath>) -> LayerKey {
+        let tree = Tree::new(entries);
+        LayerContent {
+            entries: tree.entries().iter().collect(),
+            whiteouts,
+        }
+        .key(&Policy::plain())
+    }
+
+    #[test]
+    fn names_and_targets_that_concatenate_alike_have_different_keys() {
+        assert_ne!(
+            key(vec![symlink("ab", "c")], vec![]),
+            key(vec![symlink("a", "bc")], vec![])
+        );
+        assert_ne!(
+            key(vec![], vec![path("a"), path("b")]),
+            key(vec![], vec![path("a/b")])
+        );
+    }
+
+    #[test]
+    fn a_whiteout_is_no_entry() {
+        assert_ne!(
+            key(vec![file("a", 0)], vec![]),
+            key(vec![], vec![path("a")])
+        );
+    }
+
+    #[test]
+    fn links_and_copies_have_different_keys() {
+        let mut copies = vec![linked("a", 1), linked("b", 1)];
+        let links = key(copies.clone(), vec![]);
+        copies.iter_mut().for_each(|entry| entry.group = None);
+        assert_ne!(key(copies, vec![]), links);
+    }
+
+    #[test]
+    fn another_policy_gives_another_key() {
+        let tree = Tree::new(vec![file("a", 1)]);
+        let content = LayerContent::whole(&tree);
+        assert_ne!(content.key(&Policy::plain()), content.key(&Policy::mock()));
+    }
+
+    #[test]
+    fn parents_come_once_and_before_the_child_also_for_a_whiteout() {
+        let tree = Tree::new(vec![
+            directory(""),
+            directory("a"),
+            directory("a/b"),
+            file("a/b/c", 1),
+            file("z", 1),
+        ]);
+        let chosen = [false, false, false, true, false].to_vec();
+        let content = Outline::closed(&tree, chosen, vec![path("a/b/a"), path("a/x")]).of(&tree);
+        let paths: Vec<_> = content
+            .items()
+            .map(|item| item.path().to_string())
+            .collect();
+        assert_eq!(paths, ["/", "/a", "/a/b", "/a/b/a", "/a/b/c", "/a/x"]);
+    }
+}

@@ -1,0 +1,223 @@
+//! What takes the space of a store: by stage, by series, by layer, and what nothing needs.
+
+use crate::error::Result;
+use crate::model::digest::Digest;
+use crate::model::plan::layer::Role;
+use crate::model::plan::{Below, Weight, weigh};
+use crate::ops::keep::prune::dead_blobs;
+use crate::ops::record::lineage::{known_of, own_layers};
+use crate::store::LayerUse;
+use crate::store::Snapshot;
+use crate::store::Store;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
+
+/// What takes the space. All lengths are bytes of files in the store.
+#[derive(Clone, Debug)]
+pub struct Usage {
+    /// Each stage of each series, in the order of names and first snapshots.
+    pub stages: Vec<StageUsage>,
+    /// Each series, in the order of names.
+    pub series: Vec<SeriesUsage>,
+    /// Each layer, the largest first.
+    pub layers: Vec<LayerUsage>,
+    /// Number and bytes of all blobs.
+    pub blobs: (u64, u64),
+    /// Number and bytes of those that no snapshot needs.
+    pub dead: (u64, u64),
+    /// The database with its log.
+    pub database_bytes: u64,
+    /// What of it nothing uses.
+    pub database_free_bytes: u64,
+}
+
+/// The snapshots of one stage.
+#[derive(Clone, Debug)]
+pub struct StageUsage {
+    /// The series.
+    pub series: String,
+    /// The stage.
+    pub stage: String,
+    /// How many snapshots it has.
+    pub snapshots: u64,
+    /// Bytes of their blobs, each counted once.
+    pub size_bytes: u64,
+    /// Those of them that no other stage has: what would be gone without it.
+    pub unique_bytes: u64,
+    /// Layers of the newest.
+    pub layers: u64,
+    /// How the newest is to its base or delta; `None` where it has none of its own.
+    pub weight: Option<Weight>,
+}
+
+/// The snapshots of one series.
+#[derive(Clone, Debug)]
+pub struct SeriesUsage {
+    /// The series.
+    pub series: String,
+    /// How many stages it has.
+    pub stages: u64,
+    /// How many snapshots.
+    pub snapshots: u64,
+    /// Bytes of their blobs, each counted once.
+    pub size_bytes: u64,
+    /// Those of them that no other series has: what would be gone without it.
+    pub unique_bytes: u64,
+}
+
+/// A layer in one of its forms.
+#[derive(Clone, Debug)]
+pub struct LayerUsage {
+    /// The layer, as the first that has it.
+    pub layer: LayerUse,
+    /// Series and stage of the first snapshot that has it.
+    pub of: (String, String),
+    /// The snapshots that have it: how many, the first and the last.
+    pub snapshots: (u64, i64, i64),
+}
+
+/// Finds what takes the space of the store at `store_path`, or of one series; the dead blobs are always those of the whole store.
+pub fn usage(store_path: &Path, series: Option<&str>) -> Result<Usage> {
+    let store = Store::open(store_path)?;
+    let all = store.snapshots(None)?;
+    let chosen = store.snapshots(series)?;
+    let mut users: Users = HashMap::new();
+    for snapshot in &all {
+        for digest in store.needed_by(std::slice::from_ref(snapshot))?.into_keys() {
+            users
+                .entry(digest)
+                .or_default()
+                .insert((snapshot.series.clone(), snapshot.stage.clone()));
+        }
+    }
+    let dead = dead_blobs(&store, &store.needed_by(&all)?)?;
+    let files = store.blob_files()?;
+    let (database_bytes, database_free_bytes) = store.database_bytes()?;
+    let sum = |blobs: &[crate::store::BlobRef]| {
+        (
+            blobs.len() as u64,
+            blobs.iter().map(|blob| blob.size_bytes).sum::<u64>(),
+        )
+    };
+    Ok(Usage {
+        stages: stages(&store, &chosen, &users)?,
+        series: of_series(&store, &chosen, &users)?,
+        layers: layers(&store, &chosen)?,
+        blobs: sum(&files),
+        dead: sum(&dead),
+        database_bytes,
+        database_free_bytes,
+    })
+}
+
+/// The stages that have a blob, with their series.
+type Users = HashMap<Digest, BTreeSet<(String, String)>>;
+
+fn of_series(store: &Store, snapshots: &[Snapshot], users: &Users) -> Result<Vec<SeriesUsage>> {
+    let mut all: BTreeMap<&str, Vec<Snapshot>> = BTreeMap::new();
+    for snapshot in snapshots {
+        all.entry(&snapshot.series)
+            .or_default()
+            .push(snapshot.clone());
+    }
+    let usage = |(series, snapshots): (&str, Vec<Snapshot>)| {
+        let needed = store.needed_by(&snapshots)?;
+        let is_unique = |digest: &Digest| {
+            users
+                .get(digest)
+                .is_some_and(|users| users.iter().all(|user| user.0 == series))
+        };
+        let unique = needed.iter().filter(|(digest, _)| is_unique(digest));
+        let stages: BTreeSet<&str> = snapshots
+            .iter()
+            .map(|snapshot| snapshot.stage.as_str())
+            .collect();
+        Ok(SeriesUsage {
+            series: series.to_owned(),
+            stages: stages.len() as u64,
+            snapshots: snapshots.len() as u64,
+            size_bytes: needed.values().sum(),
+            unique_bytes: unique.map(|(_, bytes)| bytes).sum(),
+        })
+    };
+    all.into_iter().map(usage).collect()
+}
+
+fn stages(store: &Store, snapshots: &[Snapshot], users: &Users) -> Result<Vec<StageUsage>> {
+    let mut of_stage: BTreeMap<(&str, &str), Vec<Snapshot>> = BTreeMap::new();
+    for snapshot in snapshots {
+        of_stage
+            .entry((&snapshot.series, &snapshot.stage))
+            .or_default()
+            .push(snapshot.clone());
+    }
+    let mut stages = Vec::new();
+    for ((series, stage), snapshots) in of_stage {
+        let needed = store.needed_by(&snapshots)?;
+        let is_unique = |digest: &Digest| users.get(digest).is_some_and(|users| users.len() == 1);
+        let unique = needed.iter().filter(|(digest, _)| is_unique(digest));
+        let layers = store.layers(snapshots[0].id)?; // the newest comes first
+        let first = snapshots
+            .iter()
+            .map(|snapshot| snapshot.id)
+            .min()
+            .unwrap_or_default();
+        let usage = StageUsage {
+            series: series.to_owned(),
+            stage: stage.to_owned(),
+            snapshots: snapshots.len() as u64,
+            size_bytes: needed.values().sum(),
+            unique_bytes: unique.map(|(_, bytes)| bytes).sum(),
+            layers: layers.len() as u64,
+            weight: weight(store, &snapshots[0], &layers)?,
+        };
+        stages.push((series.to_owned(), first, usage));
+    }
+    stages.sort_by(|a, b| (&a.0, a.1).cmp(&(&b.0, b.1)));
+    Ok(stages.into_iter().map(|(_, _, usage)| usage).collect())
+}
+
+/// Weighs the layers of its own that a snapshot has.
+fn weight(store: &Store, snapshot: &Snapshot, layers: &[LayerUse]) -> Result<Option<Weight>> {
+    let inherited = known_of(
+        store,
+        &layers[..snapshot.inherited_layers.min(layers.len())],
+    )?;
+    let own = known_of(store, &own_layers(layers.to_vec(), snapshot))?;
+    let below = Below::new(inherited, own);
+    let mut overlay = below.overlay();
+    // One that came without its stage before has more.
+    for layer in layers
+        .iter()
+        .skip(below.layers().count())
+        .filter(|layer| layer.role != Role::State)
+    {
+        store.lay(layer.layer.id, &mut overlay)?;
+    }
+    Ok(weigh(&below, &overlay.into_tree()))
+}
+
+fn layers(store: &Store, snapshots: &[Snapshot]) -> Result<Vec<LayerUsage>> {
+    let mut of_blob: BTreeMap<(i64, Digest), LayerUsage> = BTreeMap::new();
+    for snapshot in snapshots.iter().rev() {
+        for layer in store.layers(snapshot.id)? {
+            let usage = of_blob
+                .entry((layer.layer.id, layer.blob.digest))
+                .or_insert_with(|| LayerUsage {
+                    layer,
+                    of: (snapshot.series.clone(), snapshot.stage.clone()),
+                    snapshots: (0, snapshot.id, snapshot.id),
+                });
+            usage.snapshots.0 += 1;
+            usage.snapshots.2 = snapshot.id;
+        }
+    }
+    let mut all: Vec<LayerUsage> = of_blob.into_values().collect();
+    all.sort_by_key(|usage| {
+        (
+            std::cmp::Reverse(usage.layer.blob.size_bytes),
+            usage.layer.layer.id,
+        )
+    });
+    Ok(all)
+}

@@ -1,0 +1,288 @@
+//! The snapshots that hold a content, a path or a package.
+//!
+//! A SHA-256 is recorded of no file, but packages name those of theirs: a file that is as long, as old and of the mode that
+//! its package says is taken to have the digest that its package says. Whoever wants to know has the layers read.
+
+use crate::error::Result;
+use crate::layer::read::{Blob, read_files};
+use crate::model::digest::ContentHash;
+use crate::model::packages::file_list::DigestAlgorithm;
+use crate::model::packages::owners::{Owners, Times, deviations};
+use crate::model::packages::package::Package;
+use crate::model::policy::globs::Globs;
+use crate::model::tree::entry::{Entry, Kind};
+use crate::model::tree::overlay::Laid;
+use crate::model::tree::path::EntryPath;
+use crate::store::FileLists;
+use crate::store::Snapshot;
+use crate::store::Store;
+use sha2::{Digest as _, Sha256};
+use std::collections::{BTreeSet, HashMap, HashSet, hash_map};
+use std::io;
+use std::path::Path;
+
+/// What is looked for.
+#[derive(Clone, Debug)]
+pub enum Query {
+    /// Files with this content.
+    Blake3(ContentHash),
+    /// Files with a content of this SHA-256.
+    Sha256 {
+        /// The digest.
+        digest: [u8; 32],
+        /// Where it is looked for.
+        within: Within,
+    },
+    /// Paths that match a glob.
+    Path(String),
+    /// Packages of a name, which may be a glob, or of a whole `NAME-VERSION-RELEASE.ARCH`.
+    Package(String),
+}
+
+/// Where a SHA-256 is looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Within {
+    /// In what packages say of their files.
+    Packages,
+    /// In every layer, which is read.
+    Layers,
+}
+
+/// What was found.
+#[derive(Clone, Debug)]
+pub enum Found {
+    /// Entries of snapshots, in order of snapshots and paths, the newest first.
+    Entries(Vec<(Snapshot, Entry)>),
+    /// Packages of snapshots, in the same order.
+    Packages(Vec<(Snapshot, Package)>),
+}
+
+impl Found {
+    /// Tells whether nothing was.
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Self::Entries(entries) => entries.is_empty(),
+            Self::Packages(packages) => packages.is_empty(),
+        }
+    }
+}
+
+/// Looks for it in all snapshots.
+pub fn find(store_path: &Path, query: &Query) -> Result<Found> {
+    let store = Store::open(store_path)?;
+    let snapshots = store.snapshots(None)?;
+    match query {
+        Query::Blake3(content) => of_contents(&store, snapshots, &HashSet::from([*content])),
+        Query::Sha256 {
+            digest,
+            within: Within::Layers,
+        } => {
+            let contents = read_layers(&store, &snapshots, digest)?;
+            of_contents(&store, snapshots, &contents)
+        }
+        Query::Sha256 {
+            digest,
+            within: Within::Packages,
+        } => {
+            let contents = of_packages(&store, &snapshots, digest)?;
+            of_contents(&store, snapshots, &contents)
+        }
+        Query::Path(glob) => {
+            let globs = Globs::new([glob.as_str()].into_iter())?;
+            let places = store.places_where(|path, _| globs.matches(path))?;
+            visible(&store, snapshots, &places, |_| true)
+        }
+        Query::Package(name) => packages(&store, snapshots, name),
+    }
+}
+
+fn of_contents(
+    store: &Store,
+    snapshots: Vec<Snapshot>,
+    contents: &HashSet<ContentHash>,
+) -> Result<Found> {
+    let is_one = |entry: &Entry| matches!(&entry.kind, Kind::File { content, .. } if contents.contains(content));
+    let places = match contents.is_empty() {
+        true => HashMap::new(),
+        false => store.places_where(|_, content| {
+            content.is_some_and(|content| contents.contains(&content))
+        })?,
+    };
+    visible(store, snapshots, &places, is_one)
+}
+
+/// Of paths by layer, those that a snapshot shows and that are `wanted` there.
+fn visible(
+    store: &Store,
+    snapshots: Vec<Snapshot>,
+    places: &HashMap<i64, Vec<EntryPath>>,
+    wanted: impl Fn(&Entry) -> bool,
+) -> Result<Found> {
+    let mut found = Vec::new();
+    for snapshot in snapshots {
+        let ids: Vec<i64> = store
+            .layers(snapshot.id)?
+            .iter()
+            .map(|layer| layer.layer.id)
+            .collect();
+        let paths: BTreeSet<&EntryPath> = ids
+            .iter()
+            .filter_map(|id| places.get(id))
+            .flatten()
+            .collect();
+        for path in paths {
+            if let Some((_, entry)) = store
+                .entry_at(&ids, path)?
+                .filter(|(_, entry)| wanted(entry))
+            {
+                found.push((snapshot.clone(), entry));
+            }
+        }
+    }
+    Ok(Found::Entries(found))
+}
+
+/// The contents of files that their packages say have this digest, and that are otherwise as the package says.
+fn of_packages(
+    store: &Store,
+    snapshots: &[Snapshot],
+    digest: &[u8; 32],
+) -> Result<HashSet<ContentHash>> {
+    let mut lists = FileLists::default();
+    let mut contents = HashSet::new();
+    let mut done = HashSet::new();
+    for snapshot in snapshots {
+        let ids: Vec<i64> = store
+            .layers(snapshot.id)?
+            .iter()
+            .map(|layer| layer.layer.id)
+            .collect();
+        let Some(set) = snapshot
+            .package_set_id
+            .filter(|set| done.insert((*set, ids.clone())))
+        else {
+            continue;
+        };
+        let mut installed = store.installed(set, &mut lists)?;
+        installed.retain(|one| {
+            let has_it = |files: &crate::model::packages::file_list::FileList| {
+                files.algorithm() == DigestAlgorithm::SHA256
+                    && files.files().any(|file| file.digest == digest)
+            };
+            one.files.as_ref().is_some_and(|files| has_it(files))
+        });
+        if installed.is_empty() {
+            continue;
+        }
+        let mut links = Vec::new();
+        for id in &ids {
+            links.extend(store.items(*id)?.into_iter().filter_map(|item| match item {
+                Laid::Entry(entry) if matches!(entry.kind, Kind::Symlink(_)) => Some(entry),
+                _ => None,
+            }));
+        }
+        let mut owned = Vec::new();
+        Owners::new(&installed, links.iter()).each(|path, owner| {
+            if owner.file.digest == digest
+                && let Some(path) = EntryPath::from_key(path)
+            {
+                owned.push((path, owner.file));
+            }
+        });
+        for (path, file) in owned {
+            if let Some((_, entry)) = store.entry_at(&ids, &path)?
+                && let Kind::File { content, .. } = entry.kind
+                && deviations(&entry, &file, Times::Lost).is_empty()
+            {
+                contents.insert(content);
+            }
+        }
+    }
+    Ok(contents)
+}
+
+/// The contents with this digest, of all layers, each of which is read.
+fn read_layers(
+    store: &Store,
+    snapshots: &[Snapshot],
+    digest: &[u8; 32],
+) -> Result<HashSet<ContentHash>> {
+    let mut contents = HashSet::new();
+    let mut done = HashSet::new();
+    for snapshot in snapshots {
+        for layer in store.layers(snapshot.id)? {
+            if !done.insert(layer.layer.id) {
+                continue;
+            }
+            let path = store.blob_path(&layer.blob.digest);
+            let input = store.open_blob(&layer.blob.digest, layer.blob.size_bytes)?;
+            let blob = Blob {
+                input: Box::new(input),
+                path: &path,
+                digest: layer.blob.digest,
+            };
+            read_files(
+                blob,
+                |_, _| true,
+                |_, _, content| {
+                    let mut both = Both {
+                        blake3: blake3::Hasher::new(),
+                        sha256: Sha256::new(),
+                    };
+                    io::copy(content, &mut both).map_err(crate::error::Error::io("read", &path))?;
+                    if both.sha256.finalize()[..] == digest[..] {
+                        contents.insert(ContentHash(*both.blake3.finalize().as_bytes()));
+                    }
+                    Ok(true)
+                },
+            )?;
+        }
+    }
+    Ok(contents)
+}
+
+struct Both {
+    blake3: blake3::Hasher,
+    sha256: Sha256,
+}
+
+impl io::Write for Both {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.blake3.update(bytes);
+        self.sha256.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn packages(store: &Store, snapshots: Vec<Snapshot>, name: &str) -> Result<Found> {
+    // A name is matched as the one component of a path; the names of packages hold no slash.
+    let globs = Globs::new([name].into_iter())?;
+    let matches = |text: &str| {
+        EntryPath::from_slashed(text.as_bytes()).is_some_and(|path| globs.matches(&path))
+    };
+    let mut known: HashMap<i64, Vec<Package>> = HashMap::new();
+    let mut found = Vec::new();
+    for snapshot in snapshots {
+        let Some(set) = snapshot.package_set_id else {
+            continue;
+        };
+        let packages = match known.entry(set) {
+            hash_map::Entry::Occupied(known) => known.into_mut(),
+            hash_map::Entry::Vacant(unknown) => {
+                let mut packages = store.packages(set)?;
+                packages.retain(|p| p.name == name || p.to_string() == name || matches(&p.name));
+                unknown.insert(packages)
+            }
+        };
+        found.extend(
+            packages
+                .iter()
+                .map(|package| (snapshot.clone(), package.clone())),
+        );
+    }
+    Ok(Found::Packages(found))
+}

@@ -1,0 +1,647 @@
+//! Makes a directory hold what a snapshot does.
+//!
+//! What is there already is compared as a snapshot would see it, with the help of its stamps, and only what differs is
+//! touched. Everything comes out of the layer that gives it; what an upper layer replaces is never written. What was
+//! written is stamped, so that the next snapshot of the directory reads nothing.
+
+mod plan;
+mod sources;
+mod write;
+
+use crate::error::{Error, Result};
+use crate::fs::attributes::Lack;
+use crate::fs::root::Root;
+use crate::fs::scan::{covered_stat, scan};
+use crate::fs::write::{Writer, make_root};
+use crate::model::names::SnapshotRef;
+use crate::model::packages::owners::Installed;
+use crate::model::policy::globs::Pathspec;
+use crate::model::policy::normalise::{Context, Home, Seen, normalise, recorded_xattrs};
+use crate::model::policy::package_mtimes::{Gathering, Links};
+use crate::model::policy::{MtimeRule, Policy, Profile, Rules};
+use crate::model::stamp::{Facts, Stamp, Stat, StatKind, Time};
+use crate::model::tree::Tree;
+use crate::model::tree::entry::{Device, Entry, Kind};
+use crate::model::tree::overlay::{Laid, Overlay};
+use crate::model::tree::path::EntryPath;
+use crate::ops::monitor::{Monitor, Phase, Phases};
+use crate::ops::record::refuse_store_inside;
+pub use crate::ops::restore::plan::Extra;
+use crate::ops::restore::plan::{Act, Obstacle, Plan, Present, plan, plan_anew};
+use crate::ops::restore::sources::sources;
+use crate::ops::restore::write::{Done, Work, write};
+use crate::ops::root_view::build_user::build_user_in;
+use crate::ops::root_view::normalise_as::united;
+use crate::ops::root_view::observe::{Look, Observation};
+use crate::store::FileLists;
+use crate::store::LayerUse;
+use crate::store::Snapshot;
+use crate::store::StampState;
+use crate::store::Stamps;
+use crate::store::Store;
+use std::ffi::OsString;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How often a directory that changes while it is read is looked at anew.
+const MOST_ATTEMPTS: usize = 3;
+
+/// The longest that the filesystem's clock is waited for, so that what was written last can be stamped as well.
+const LONGEST_TICK_NS: i64 = 20_000_000;
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The snapshot.
+    pub snapshot: SnapshotRef,
+    /// Where it goes; made where it is missing.
+    pub directory: PathBuf,
+    /// Paths or globs that choose a part of it; none choose all.
+    pub pathspec: Vec<OsString>,
+    /// What becomes of what the snapshot does not have.
+    pub extra: Extra,
+    /// Whether anything is written.
+    pub writes: Writes,
+    /// How many threads work.
+    pub threads: NonZeroUsize,
+}
+
+/// Whether a restore is for real.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Writes {
+    /// It is.
+    #[default]
+    Done,
+    /// Only what would be done is found out.
+    Planned,
+}
+
+/// What was restored.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The snapshot.
+    pub snapshot: Snapshot,
+    /// The directory, absolute.
+    pub directory: PathBuf,
+    /// How many entries were made, or would be.
+    pub made: u64,
+    /// How many kept their content and got other metadata.
+    pub adjusted: u64,
+    /// How many paths were removed with all beneath them.
+    pub removed: u64,
+    /// How many entries were as they should be.
+    pub unchanged: u64,
+    /// How many paths the snapshot does not have and stayed.
+    pub extra: u64,
+    /// How many files were written.
+    pub files_written: u64,
+    /// Bytes of content that were written.
+    pub bytes_written: u64,
+    /// How many layers were read.
+    pub layers_read: u64,
+    /// What could not be done: of how many entries, and the first of them in path order.
+    pub lacks: Vec<(Lack, u64, EntryPath)>,
+    /// How many entries are hidden by what is mounted in the directory.
+    pub hidden: u64,
+    /// The time that each phase took.
+    pub seconds: Vec<(Phase, Duration)>,
+}
+
+impl Outcome {
+    /// Tells whether all that was asked for is there as it was recorded.
+    pub fn is_complete(&self) -> bool {
+        self.lacks.is_empty() && self.hidden == 0
+    }
+}
+
+/// A snapshot, ready to be compared.
+pub(crate) struct Recorded {
+    snapshot: Snapshot,
+    policy: Policy,
+    pub(crate) layers: Vec<LayerUse>,
+    pub(crate) items: Vec<Vec<Laid>>,
+    pub(crate) tree: Tree,
+    /// The packages, if the policy asks for the times that they give.
+    installed: Vec<Installed>,
+}
+
+/// Restores. Fails with the path where a part of it cannot be read or written; what was done until then stays, and is not
+/// done again.
+pub fn restore(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Result<Outcome> {
+    let phases = Phases::new(monitor);
+    let mut store = Store::open(store_path)?;
+    let spec = Pathspec::new(&request.pathspec)?;
+    let snapshot = store.find(&request.snapshot)?;
+    let is_new_root = request.writes == Writes::Done && make_root(&request.directory)?;
+    let policy =
+        Policy::from_canonical(&store.policy(&snapshot.policy_key)?).unwrap_or_else(Policy::plain);
+    if request.writes == Writes::Planned && !request.directory.exists() {
+        let recorded = phases.run(Phase::Plan, None, || load(&store, snapshot, policy))?;
+        refuse_unknown(&recorded, request)?;
+        let directory = std::path::absolute(&request.directory);
+        let directory = directory.map_err(Error::io("find", &request.directory))?;
+        let outcome = outcome(
+            &recorded,
+            &plan_anew(&recorded.tree, &spec),
+            &spec,
+            &directory,
+        );
+        return Ok(Outcome {
+            seconds: phases.spent(),
+            ..outcome
+        });
+    }
+    let root = Root::open(&request.directory)?;
+    if is_new_root {
+        Writer::new(&root).strip_root()?;
+    }
+    refuse_store(&store, &root, &policy)?;
+    let rules = policy.rules(&snapshot.stage)?;
+    let (recorded, mut look) = if is_empty(&root)? {
+        (
+            phases.run(Phase::Plan, None, || load(&store, snapshot, policy))?,
+            None,
+        )
+    } else {
+        let load = |store: &Store| load(store, snapshot, policy);
+        let (look, recorded) =
+            look_beside(&mut store, &root, &rules, request.threads, &phases, load)?;
+        (recorded, Some(look))
+    };
+    refuse_unknown(&recorded, request)?;
+    let job = Job {
+        root: &root,
+        recorded: &recorded,
+        rules: &rules,
+        spec: &spec,
+        request,
+    };
+    let mut attempt = 1;
+    let prepared = loop {
+        match prepare(&mut store, &job, look.take(), &phases) {
+            Err(Error::Changed(_)) if attempt < MOST_ATTEMPTS => attempt += 1,
+            prepared => break prepared?,
+        }
+    };
+    let Prepared {
+        mut plan,
+        observed,
+        stamps,
+    } = prepared;
+    let mut outcome = outcome(&recorded, &plan, &spec, root.path());
+    if is_new_root && let Some(at) = recorded.tree.position(&EntryPath::root()) {
+        plan.acts[at] = Act::Adjust; // as any directory that is missing above what was asked for
+    }
+    if request.writes == Writes::Done {
+        let sources = sources(&store, &recorded, &plan)?;
+        outcome.layers_read = sources.chunk_by(|a, b| a.path == b.path).count() as u64;
+        let removed = plan.removed.clone();
+        let work = Work {
+            root: &root,
+            tree: &recorded.tree,
+            plan,
+            profile: recorded.policy.profile,
+        };
+        let done = write(work, sources, request.threads, &phases)?;
+        outcome.files_written = done.files;
+        outcome.bytes_written = done.bytes;
+        outcome.lacks = summarise(&recorded.tree, &done);
+        let written = Written {
+            observed: observed.as_ref(),
+            stamps,
+            done,
+            removed,
+        };
+        let is_all = spec.is_empty() && outcome.is_complete() && outcome.extra == 0;
+        let stamped = phases.run(Phase::Record, None, || {
+            let state = stamp(&mut store, &root, &recorded, &rules, &written)?;
+            if is_all {
+                store.claim_stamps(root.path(), state, recorded.snapshot.id)
+            } else {
+                Ok(())
+            }
+        });
+        if let Err(error) = stamped {
+            monitor.note(&format!(
+                "{error}; the next snapshot will read the directory again"
+            ));
+        }
+    }
+    outcome.seconds = phases.spent();
+    Ok(outcome)
+}
+
+/// What comes of a plan, before anything is written.
+fn outcome(recorded: &Recorded, plan: &Plan, spec: &Pathspec, directory: &Path) -> Outcome {
+    let count = |act: Act| plan.acts.iter().filter(|found| **found == act).count() as u64;
+    let (made, adjusted) = (count(Act::Make), count(Act::Adjust));
+    let chosen = recorded
+        .tree
+        .entries()
+        .iter()
+        .filter(|entry| spec.chooses(&entry.path))
+        .count() as u64;
+    Outcome {
+        snapshot: recorded.snapshot.clone(),
+        directory: directory.to_owned(),
+        made,
+        adjusted,
+        removed: plan.removed.len() as u64,
+        unchanged: chosen.saturating_sub(made + adjusted), // directories above a part are made, but were not chosen
+        extra: plan.extra,
+        hidden: plan.hidden,
+        files_written: 0,
+        bytes_written: 0,
+        layers_read: 0,
+        lacks: Vec::new(),
+        seconds: Vec::new(),
+    }
+}
+
+fn load(store: &Store, snapshot: Snapshot, policy: Policy) -> Result<Recorded> {
+    let layers = store.layers(snapshot.id)?;
+    let items = layers
+        .iter()
+        .map(|layer| store.items(layer.layer.id))
+        .collect::<Result<Vec<_>>>()?;
+    let mut overlay = Overlay::new();
+    items
+        .iter()
+        .for_each(|layer| overlay.lay(layer.iter().cloned()));
+    let installed = match snapshot
+        .package_set_id
+        .filter(|_| policy.mtime == MtimeRule::Package)
+    {
+        Some(set) => store.installed(set, &mut FileLists::default())?,
+        None => Vec::new(),
+    };
+    Ok(Recorded {
+        policy,
+        layers,
+        items,
+        tree: overlay.into_tree(),
+        installed,
+        snapshot,
+    })
+}
+
+fn refuse_store(store: &Store, root: &Root, policy: &Policy) -> Result<()> {
+    let is_in_store = crate::store::is_in_store(root.path(), store.path());
+    if root.path().starts_with(store.path())
+        || is_in_store.map_err(Error::io("open", root.path()))?
+    {
+        return Err(Error::InsideStore(root.path().to_owned()));
+    }
+    refuse_store_inside(store.path(), root, policy)
+}
+
+/// What was asked for by its path must be there, unless it is to be removed.
+fn refuse_unknown(recorded: &Recorded, request: &Request) -> Result<()> {
+    for spec in request
+        .pathspec
+        .iter()
+        .filter(|_| request.extra == Extra::Kept)
+    {
+        let one = Pathspec::new(std::slice::from_ref(spec))?;
+        if !recorded
+            .tree
+            .entries()
+            .iter()
+            .any(|entry| one.chooses(&entry.path))
+        {
+            let path = crate::printable::printable(spec.as_encoded_bytes());
+            return Err(Error::UnknownPath {
+                path,
+                snapshot: recorded.snapshot.id,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// What is to be done, and what was seen to find that out.
+struct Prepared {
+    plan: Plan,
+    /// `None` of a directory that was empty.
+    observed: Option<Observation>,
+    stamps: StampState,
+}
+
+fn is_empty(root: &Root) -> Result<bool> {
+    let mut names = std::fs::read_dir(root.path()).map_err(Error::io("list", root.path()))?;
+    Ok(names.next().is_none())
+}
+
+/// Scans the directory, and reads its stamps meanwhile and does `load`, whose result does not depend on the scan's.
+fn look_beside<T: Send>(
+    store: &mut Store,
+    root: &Root,
+    rules: &Rules,
+    threads: NonZeroUsize,
+    phases: &Phases,
+    load: impl FnOnce(&Store) -> Result<T> + Send,
+) -> Result<(Result<Look>, T)> {
+    phases.run(Phase::Scan, None, || {
+        std::thread::scope(|scope| {
+            let read =
+                scope.spawn(|| -> Result<_> { Ok((store.stamps(root.path())?, load(store)?)) });
+            let scan = scan(root, rules, threads);
+            let read = read
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            let ((stamps, state), loaded): ((Stamps, StampState), T) = read?;
+            Ok((scan.map(|scan| Look::new(scan, stamps, state)), loaded))
+        })
+    })
+}
+
+/// What is compared with what, and for what.
+struct Job<'a> {
+    root: &'a Root,
+    recorded: &'a Recorded,
+    rules: &'a Rules,
+    spec: &'a Pathspec,
+    request: &'a Request,
+}
+
+/// Finds out what is to be done; `look` is what was seen just now, if anything was.
+fn prepare(
+    store: &mut Store,
+    job: &Job,
+    look: Option<Result<Look>>,
+    phases: &Phases,
+) -> Result<Prepared> {
+    let Job {
+        root,
+        recorded,
+        rules,
+        spec,
+        request,
+    } = *job;
+    let look = match look {
+        Some(look) => look?,
+        None if is_empty(root)? => {
+            let stamps = match request.writes {
+                Writes::Done => store.forget_stamps(root.path())?,
+                Writes::Planned => StampState::default(),
+            };
+            return Ok(Prepared {
+                plan: plan_anew(&recorded.tree, spec),
+                observed: None,
+                stamps,
+            });
+        }
+        None => look_beside(store, root, rules, request.threads, phases, |_| Ok(()))?.0?,
+    };
+    let observed = look.read(root, None, &[], request.threads, phases)?;
+    observed.check(root, request.threads)?;
+    let mut stamps = observed.stamps;
+    if request.writes == Writes::Done {
+        stamps = store.update_stamps(root.path(), stamps, observed.changes())?;
+    }
+    let plan = phases.run(Phase::Compare, None, || compare_present(job, &observed))?;
+    Ok(Prepared {
+        plan,
+        observed: Some(observed),
+        stamps,
+    })
+}
+
+fn compare_present(job: &Job, observed: &Observation) -> Result<Plan> {
+    let Job {
+        root,
+        recorded,
+        rules,
+        spec,
+        request,
+    } = *job;
+    let (seen, unrecordable): (Vec<Seen>, Vec<Seen>) = observed.seen().partition(is_recordable);
+    let tree = dress(root, recorded, rules, observed, &seen)?;
+    let is_hollow = |seen: &Seen| seen.stat.kind == StatKind::Directory && rules.hollows(seen.path);
+    let is_covered = |seen: &&Seen| seen.is_mount || is_hollow(seen);
+    let covered: Vec<EntryPath> = seen
+        .iter()
+        .filter(is_covered)
+        .map(|seen| seen.path.clone())
+        .collect();
+    let mounts: Vec<EntryPath> = seen
+        .iter()
+        .filter(|seen| seen.is_mount)
+        .map(|seen| seen.path.clone())
+        .collect();
+    let unrecordable: Vec<EntryPath> = unrecordable.iter().map(|seen| seen.path.clone()).collect();
+    let present = Present {
+        tree: &tree,
+        covered: &covered,
+        mounts: &mounts,
+        unrecordable: &unrecordable,
+    };
+    let links = |path: &EntryPath| observed.stat(path).map_or(1, |stat| stat.nlink);
+    plan(&recorded.tree, &present, spec, request.extra, links).map_err(|obstacle| match obstacle {
+        Obstacle::NotADirectory(path) => Error::NotADirectory(root.full_path(&path)),
+        Obstacle::Mount(path) => Error::MountPoint(root.full_path(&path)),
+    })
+}
+
+fn is_recordable(seen: &Seen) -> bool {
+    !seen.path.name().starts_with(b".wh.")
+        && seen.stat.kind != StatKind::CharDevice(Device { major: 0, minor: 0 })
+}
+
+/// Normalises what was seen as a snapshot would once the directory is restored: with the packages, links and users of the
+/// recorded one.
+fn dress(
+    root: &Root,
+    recorded: &Recorded,
+    rules: &Rules,
+    observed: &Observation,
+    seen: &[Seen],
+) -> Result<Tree> {
+    let links: Links = recorded
+        .tree
+        .entries()
+        .iter()
+        .filter_map(|entry| match &entry.kind {
+            Kind::Symlink(target) => Some((entry.path.clone(), target.clone())),
+            _ => None,
+        })
+        .collect();
+    let mut gathering = Gathering::new(&links);
+    for files in recorded
+        .installed
+        .iter()
+        .filter_map(|installed| installed.files.as_ref())
+    {
+        let directories: Vec<&[u8]> = files.directories().collect();
+        let all = files
+            .files()
+            .map(|file| (file.directory, file.name, i64::from(file.mtime_s)));
+        gathering.add(&directories, all, |at, mtime_s| {
+            observed
+                .stat(at)
+                .is_some_and(|stat| stat.mtime.seconds == mtime_s)
+        });
+    }
+    let vouched = gathering.finish();
+    // Without the packages' files nobody knows whose times count, so all do.
+    let knows_times = recorded
+        .installed
+        .iter()
+        .any(|installed| installed.files.is_some());
+    let policy = match recorded.policy.mtime {
+        MtimeRule::Package if !knows_times => &Policy {
+            mtime: MtimeRule::Keep,
+            epoch_s: None,
+            ..recorded.policy.clone()
+        },
+        _ => &recorded.policy,
+    };
+    let home = home(root, recorded, observed)?;
+    let context = Context {
+        policy,
+        rules,
+        home: home.as_ref(),
+        vouched: &vouched,
+    };
+    let mut sides = normalise(seen.iter().copied(), &context)?;
+    sides.keep_below_mounts(&recorded.tree);
+    Ok(united(sides))
+}
+
+/// The build user's home, if passwd and group are those that were recorded: only then a snapshot will see it as it was.
+fn home(root: &Root, recorded: &Recorded, observed: &Observation) -> Result<Option<Home>> {
+    if recorded.policy.profile == Profile::Plain {
+        return Ok(None);
+    }
+    let mut contents = Vec::new();
+    for at in crate::ops::root_view::build_user::configuration_files() {
+        let now = observed.at(&at).and_then(|(_, facts)| facts.content);
+        let then = match recorded
+            .tree
+            .position(&at)
+            .map(|at| &recorded.tree.entries()[at].kind)
+        {
+            Some(Kind::File { content, .. }) => Some(*content),
+            _ => None,
+        };
+        if now != then {
+            return Ok(None);
+        }
+        contents.push(observed.read_configuration(root, &at)?);
+    }
+    let user = contents[0]
+        .as_ref()
+        .and_then(|passwd| build_user_in(passwd, contents[1].as_deref()));
+    Ok(user.and_then(|user| user.home))
+}
+
+fn summarise(tree: &Tree, done: &Done) -> Vec<(Lack, u64, EntryPath)> {
+    let mut lacks: Vec<(Lack, usize)> = done.lacks.iter().map(|(at, lack)| (*lack, *at)).collect();
+    lacks.sort_unstable();
+    let of_kind = lacks.chunk_by(|a, b| a.0 == b.0);
+    of_kind
+        .map(|all| {
+            (
+                all[0].0,
+                all.len() as u64,
+                tree.entries()[all[0].1].path.clone(),
+            )
+        })
+        .collect()
+}
+
+/// What was there before, and what was done to it.
+struct Written<'a> {
+    observed: Option<&'a Observation>,
+    stamps: StampState,
+    done: Done,
+    removed: Vec<EntryPath>,
+}
+
+/// Stamps what was written.
+fn stamp(
+    store: &mut Store,
+    root: &Root,
+    recorded: &Recorded,
+    rules: &Rules,
+    written: &Written,
+) -> Result<StampState> {
+    let Written {
+        observed,
+        stamps,
+        done,
+        removed,
+    } = written;
+    let now = passed(root, done.made.iter().map(|(_, stat)| stat.ctime).max())?;
+    let lacking: std::collections::HashSet<usize> = done
+        .lacks
+        .iter()
+        .filter(|(_, lack)| *lack == Lack::Xattr)
+        .map(|(at, _)| *at)
+        .collect();
+    let mut made: Vec<&(usize, Stat)> = done.made.iter().collect();
+    made.sort_unstable_by_key(|(at, _)| *at);
+    let stamp = |(at, stat): &(usize, Stat)| {
+        let entry = &recorded.tree.entries()[*at];
+        if entry.is_directory() && rules.hollows(&entry.path) {
+            return Stamp::new(&covered_stat(StatKind::Directory), now, &Facts::default());
+        }
+        let old = observed.and_then(|observed| observed.at(&entry.path));
+        let has_more = old.is_some_and(|(_, facts)| {
+            recorded_xattrs(facts.xattrs.clone(), recorded.policy.profile) != facts.xattrs
+        });
+        // All names of an inode that lacks an attribute lack it; such groups are rare enough to be read again.
+        let is_known =
+            !has_more && (lacking.is_empty() || !lacking.contains(at) && entry.group.is_none());
+        if is_known {
+            Stamp::new(stat, now, &facts_of(entry))
+        } else {
+            None
+        }
+    };
+    let gone = observed
+        .iter()
+        .flat_map(|observed| observed.seen())
+        .filter(|seen| {
+            let from = removed.partition_point(|path| path <= seen.path);
+            from.checked_sub(1)
+                .is_some_and(|at| removed[at] == *seen.path || seen.path.is_beneath(&removed[at]))
+        });
+    let gone: Vec<EntryPath> = gone.map(|seen| seen.path.clone()).collect();
+    let changes = gone.iter().map(|path| (path.key(), None));
+    let changes = changes.chain(
+        made.iter()
+            .map(|one| (recorded.tree.entries()[one.0].path.key(), stamp(one))),
+    );
+    store.update_stamps(root.path(), *stamps, changes)
+}
+
+fn facts_of(entry: &Entry) -> Facts {
+    let mut facts = Facts {
+        xattrs: entry.xattrs.clone(),
+        ..Facts::default()
+    };
+    match &entry.kind {
+        Kind::File { content, .. } => facts.content = Some(*content),
+        Kind::Symlink(target) => facts.target = target.clone(),
+        _ => {}
+    }
+    facts
+}
+
+/// Waits until the filesystem's clock has passed `last`, so that whatever is written from now on shows, but not long.
+fn passed(root: &Root, last: Option<Time>) -> Result<Time> {
+    let ns = |time: Time| {
+        time.seconds
+            .saturating_mul(1_000_000_000)
+            .saturating_add(i64::from(time.nanos))
+    };
+    let start = root.now()?;
+    let mut now = start;
+    while last.is_some_and(|last| last >= now) && ns(now) - ns(start) < LONGEST_TICK_NS {
+        std::thread::yield_now();
+        now = root.now()?;
+    }
+    Ok(now)
+}

@@ -1,0 +1,548 @@
+//! What is to be done so that a directory holds what a snapshot does: decided here, done elsewhere.
+//!
+//! Pure. Of a path that is as the policy records it, nothing is touched. An inode with more names than one is never
+//! changed, since a name may lie outside: the group is made anew.
+
+use crate::model::policy::globs::Pathspec;
+use crate::model::tree::Tree;
+use crate::model::tree::compare::{Aspects, Change, compare};
+use crate::model::tree::entry::{Entry, Group};
+use crate::model::tree::path::EntryPath;
+use std::collections::HashMap;
+
+/// What is to be done with an entry of the snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Act {
+    /// It is there, or was not asked for.
+    Leave,
+    /// It is to be made.
+    Make,
+    /// Its metadata is to be changed.
+    Adjust,
+    /// It is a directory that is as it should be, but for the names in it: its time is to be set again.
+    Date,
+}
+
+/// All that is to be done.
+#[derive(Debug, Default)]
+pub(crate) struct Plan {
+    /// For each entry of the snapshot.
+    pub(crate) acts: Vec<Act>,
+    /// What goes, with all that is beneath it; in path order, and none beneath another.
+    pub(crate) removed: Vec<EntryPath>,
+    /// What the snapshot does not have and that stays.
+    pub(crate) extra: u64,
+    /// Directories that are there and in which names come or go, by their places.
+    pub(crate) opened: Vec<usize>,
+    /// How many entries that were asked for something else hides.
+    pub(crate) hidden: u64,
+}
+
+/// What of the present state keeps a plan from being made.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Obstacle {
+    /// It is no directory, but something beneath it was asked for.
+    NotADirectory(EntryPath),
+    /// Something is mounted there, beneath what is to go.
+    Mount(EntryPath),
+}
+
+/// What a directory holds.
+pub(crate) struct Present<'a> {
+    /// As the policy has it; what the mounts hide counts as the snapshot has it.
+    pub(crate) tree: &'a Tree,
+    /// What is neither removed nor looked into, in path order.
+    pub(crate) covered: &'a [EntryPath],
+    /// The subset of it that cannot be removed.
+    pub(crate) mounts: &'a [EntryPath],
+    /// Paths that no snapshot can have.
+    pub(crate) unrecordable: &'a [EntryPath],
+}
+
+/// Whether what the snapshot does not have is removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Extra {
+    /// It stays.
+    #[default]
+    Kept,
+    /// It goes.
+    Removed,
+}
+
+/// Plans for a directory that is empty.
+pub(crate) fn plan_anew(tree: &Tree, spec: &Pathspec) -> Plan {
+    let parents = parents(tree);
+    let mut acts = vec![Act::Leave; tree.entries().len()];
+    for (at, entry) in tree.entries().iter().enumerate() {
+        if spec.chooses(&entry.path) {
+            acts[at] = Act::Make;
+        }
+    }
+    for at in 0..acts.len() {
+        if acts[at] == Act::Make {
+            let mut above = parents[at];
+            while let Some(parent) = above.filter(|parent| acts[*parent] == Act::Leave) {
+                acts[parent] = Act::Make;
+                above = parents[parent];
+            }
+        }
+    }
+    if let Some(root) = tree.position(&EntryPath::root()) {
+        acts[root] = if spec.chooses(&EntryPath::root()) {
+            Act::Adjust
+        } else {
+            Act::Leave
+        };
+    }
+    Plan {
+        acts,
+        ..Plan::default()
+    }
+}
+
+/// Plans for a directory that holds something. `links` tells how many names the inode at a path has.
+pub(crate) fn plan(
+    tree: &Tree,
+    present: &Present,
+    spec: &Pathspec,
+    extra: Extra,
+    links: impl Fn(&EntryPath) -> u32,
+) -> Result<Plan, Obstacle> {
+    let mut planning = Planning {
+        tree,
+        parents: parents(tree),
+        absent: vec![None; tree.entries().len()],
+        plan: Plan {
+            acts: vec![Act::Leave; tree.entries().len()],
+            ..Plan::default()
+        },
+    };
+    let mut extras: Vec<EntryPath> = present
+        .unrecordable
+        .iter()
+        .filter(|path| spec.chooses(path))
+        .cloned()
+        .collect();
+    let mut replaced = Vec::new();
+    for change in compare(present.tree, tree, Aspects::NONE) {
+        let was = change.old.map(|at| &present.tree.entries()[at]);
+        let Some(new) = change.new else {
+            extras.extend(
+                was.filter(|was| spec.chooses(&was.path))
+                    .map(|was| was.path.clone()),
+            );
+            continue;
+        };
+        let entry = &tree.entries()[new];
+        match was {
+            None => planning.absent[new] = Some(Absence::Nothing),
+            Some(_) if change.what.has(Aspects::TYPE) => {
+                planning.absent[new] = Some(Absence::Other)
+            }
+            _ => {}
+        }
+        // What covers a path is what is seen of it.
+        let is_covered =
+            planning.absent[new].is_none() && present.covered.binary_search(&entry.path).is_ok();
+        if spec.chooses(&entry.path) && !is_covered {
+            planning.plan.acts[new] = act(&change, entry, &links);
+            if change.what.has(Aspects::TYPE) && was.is_some_and(Entry::is_directory) {
+                replaced.push(entry.path.clone());
+            }
+        }
+    }
+    if let Some(mount) = first_beneath(&replaced, present.mounts) {
+        return Err(Obstacle::Mount(mount));
+    }
+    let mut gone = replaced;
+    extras.retain(|path| !gone.iter().any(|top| path.is_beneath(top)));
+    match extra {
+        Extra::Removed => {
+            let is_held = |path: &EntryPath| {
+                let from = present.covered.partition_point(|covered| covered < path);
+                present
+                    .covered
+                    .get(from)
+                    .is_some_and(|covered| covered == path || covered.is_beneath(path))
+            };
+            let (held, removable): (Vec<_>, Vec<_>) = extras.into_iter().partition(is_held);
+            planning.plan.extra = held.len() as u64;
+            gone.extend(removable);
+        }
+        Extra::Kept => planning.plan.extra = extras.len() as u64,
+    }
+    gone.sort();
+    gone.dedup_by(|path, above| path == above || path.is_beneath(above));
+    planning.plan.removed = gone;
+    planning.complete_groups(spec);
+    planning.complete_parents()?;
+    planning.note_opened();
+    let is_hidden = |entry: &&Entry| {
+        present
+            .mounts
+            .iter()
+            .any(|mount| entry.path.is_beneath(mount))
+            && spec.chooses(&entry.path)
+    };
+    planning.plan.hidden = match present.mounts {
+        [] => 0,
+        _ => tree.entries().iter().filter(is_hidden).count() as u64,
+    };
+    Ok(planning.plan)
+}
+
+fn act(change: &Change, entry: &Entry, links: impl Fn(&EntryPath) -> u32) -> Act {
+    let of_inode = [
+        Aspects::TYPE,
+        Aspects::CONTENT,
+        Aspects::TARGET,
+        Aspects::DEVICE,
+        Aspects::LINKS,
+    ];
+    let is_new = change.old.is_none() || of_inode.into_iter().any(|aspect| change.what.has(aspect));
+    match is_new || entry.group.is_some() || !entry.is_directory() && links(&entry.path) > 1 {
+        true => Act::Make,
+        false => Act::Adjust,
+    }
+}
+
+/// The first mount that lies at or beneath one of the paths.
+fn first_beneath(paths: &[EntryPath], mounts: &[EntryPath]) -> Option<EntryPath> {
+    let is_beneath = |mount: &&EntryPath| {
+        paths
+            .iter()
+            .any(|path| *mount == path || mount.is_beneath(path))
+    };
+    mounts.iter().find(is_beneath).cloned()
+}
+
+/// Why an entry of the snapshot is not there.
+#[derive(Clone, Copy, PartialEq)]
+enum Absence {
+    /// Nothing is at its path.
+    Nothing,
+    /// Something of another type is.
+    Other,
+}
+
+struct Planning<'t> {
+    tree: &'t Tree,
+    parents: Vec<Option<usize>>,
+    absent: Vec<Option<Absence>>,
+    plan: Plan,
+}
+
+impl Planning<'_> {
+    /// Where one name of an inode is made, all that were asked for are.
+    fn complete_groups(&mut self, spec: &Pathspec) {
+        let mut groups: HashMap<Group, Vec<usize>> = HashMap::new();
+        for (at, entry) in self.tree.entries().iter().enumerate() {
+            if let Some(group) = entry.group {
+                groups.entry(group).or_default().push(at);
+            }
+        }
+        for names in groups.into_values() {
+            if names.iter().any(|at| self.plan.acts[*at] == Act::Make) {
+                for at in names
+                    .into_iter()
+                    .filter(|at| spec.chooses(&self.tree.entries()[*at].path))
+                {
+                    self.plan.acts[at] = Act::Make;
+                }
+            }
+        }
+    }
+
+    /// Makes the directories above what is made, where they are missing.
+    fn complete_parents(&mut self) -> Result<(), Obstacle> {
+        for at in 0..self.plan.acts.len() {
+            let mut above = self.parents[at].filter(|_| self.plan.acts[at] == Act::Make);
+            while let Some(parent) = above.filter(|parent| self.plan.acts[*parent] == Act::Leave) {
+                match self.absent[parent] {
+                    None => break,
+                    Some(Absence::Nothing) => self.plan.acts[parent] = Act::Make,
+                    Some(Absence::Other) => {
+                        return Err(Obstacle::NotADirectory(
+                            self.tree.entries()[parent].path.clone(),
+                        ));
+                    }
+                }
+                above = self.parents[parent];
+            }
+        }
+        Ok(())
+    }
+
+    fn note_opened(&mut self) {
+        let made = (0..self.plan.acts.len()).filter(|at| self.plan.acts[*at] == Act::Make);
+        let of_made = made.filter_map(|at| self.parents[at]);
+        let of_removed = self
+            .plan
+            .removed
+            .iter()
+            .filter_map(|path| self.tree.position(&path.parent().unwrap_or_default()));
+        let mut opened: Vec<usize> = of_made.chain(of_removed).collect();
+        opened.sort_unstable();
+        opened.dedup();
+        opened.retain(|at| self.absent[*at].is_none());
+        for at in &opened {
+            if self.plan.acts[*at] == Act::Leave {
+                self.plan.acts[*at] = Act::Date;
+            }
+        }
+        self.plan.opened = opened;
+    }
+}
+
+/// The place of the directory above each entry.
+fn parents(tree: &Tree) -> Vec<Option<usize>> {
+    let entries = tree.entries();
+    let mut above: Vec<usize> = Vec::new();
+    let mut parents = Vec::with_capacity(entries.len());
+    for (at, entry) in entries.iter().enumerate() {
+        while above
+            .last()
+            .is_some_and(|top| !entry.path.is_beneath(&entries[*top].path))
+        {
+            above.pop();
+        }
+        parents.push(above.last().copied());
+        if entry.is_directory() {
+            above.push(at);
+        }
+    }
+    parents
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::testing::{directory, file, linked, path, symlink};
+
+    struct Case<'a> {
+        now: &'a [Entry],
+        then: &'a [Entry],
+        specs: &'a [&'a str],
+        extra: Extra,
+        mounts: &'a [&'a str],
+    }
+
+    impl Default for Case<'_> {
+        fn default() -> Self {
+            Self {
+                now: &[],
+                then: &[],
+                specs: &[],
+                extra: Extra::Kept,
+                mounts: &[],
+            }
+        }
+    }
+
+    fn planned(case: &Case) -> Result<Vec<String>, Obstacle> {
+        let root = || vec![directory("")];
+        let now = Tree::new([root(), case.now.to_vec()].concat());
+        let then = Tree::new([root(), case.then.to_vec()].concat());
+        let mounts: Vec<EntryPath> = case.mounts.iter().map(|at| path(at)).collect();
+        let present = Present {
+            tree: &now,
+            covered: &mounts,
+            mounts: &mounts,
+            unrecordable: &[],
+        };
+        let links = |at: &EntryPath| {
+            let group = now.position(at).and_then(|at| now.entries()[at].group);
+            now.entries()
+                .iter()
+                .filter(|entry| group.is_some() && entry.group == group)
+                .count() as u32
+        };
+        let plan = plan(
+            &then,
+            &present,
+            &Pathspec::new(case.specs).unwrap(),
+            case.extra,
+            links,
+        )?;
+        let removed = plan.removed.iter().map(|path| format!("-{path}"));
+        let acts = then
+            .entries()
+            .iter()
+            .zip(&plan.acts)
+            .filter_map(|(entry, act)| match act {
+                Act::Leave => None,
+                Act::Make => Some(format!("+{}", entry.path)),
+                Act::Adjust => Some(format!("~{}", entry.path)),
+                Act::Date => Some(format!("@{}", entry.path)),
+            });
+        Ok(removed.chain(acts).collect())
+    }
+
+    #[test]
+    fn only_what_differs_is_touched_and_its_directory_is_dated() {
+        let now = [
+            directory("d"),
+            file("d/a", 1),
+            file("d/b", 1),
+            directory("e"),
+            file("e/x", 1),
+        ];
+        let changed = Entry {
+            mode: 0o600,
+            ..file("d/b", 1)
+        };
+        let then = [
+            directory("d"),
+            file("d/a", 2),
+            changed,
+            directory("e"),
+            file("e/x", 1),
+        ];
+        let case = Case {
+            now: &now,
+            then: &then,
+            ..Case::default()
+        };
+        assert_eq!(planned(&case).unwrap(), ["@/d", "+/d/a", "~/d/b"]);
+    }
+
+    #[test]
+    fn what_the_snapshot_lacks_goes_only_where_that_was_asked_for() {
+        let now = [
+            directory("d"),
+            file("d/a", 1),
+            directory("x"),
+            directory("x/y"),
+            file("x/y/z", 1),
+        ];
+        let then = [directory("d")];
+        let case = Case {
+            now: &now,
+            then: &then,
+            ..Case::default()
+        };
+        assert_eq!(planned(&case).unwrap(), [""; 0]);
+        let case = Case {
+            extra: Extra::Removed,
+            ..case
+        };
+        assert_eq!(planned(&case).unwrap(), ["-/d/a", "-/x", "@/", "@/d"]);
+        let case = Case {
+            specs: &["/d"],
+            ..case
+        };
+        assert_eq!(planned(&case).unwrap(), ["-/d/a", "@/d"]);
+        let case = Case {
+            specs: &[],
+            mounts: &["x/y"],
+            ..case
+        };
+        assert_eq!(planned(&case).unwrap(), ["-/d/a", "-/x/y/z", "@/d"]);
+    }
+
+    #[test]
+    fn an_inode_with_several_names_is_made_anew_with_all_of_them() {
+        let two = [linked("a", 1), linked("b", 1), file("c", 1)];
+        let then = [linked("a", 1), linked("b", 1), linked("c", 1)];
+        let case = Case {
+            now: &two,
+            then: &then,
+            ..Case::default()
+        };
+        assert_eq!(planned(&case).unwrap(), ["@/", "+/a", "+/b", "+/c"]);
+        let changed = [
+            Entry {
+                mode: 0o600,
+                ..linked("a", 1)
+            },
+            Entry {
+                mode: 0o600,
+                ..linked("b", 1)
+            },
+        ];
+        let case = Case {
+            now: &two[..2],
+            then: &changed,
+            ..Case::default()
+        };
+        assert_eq!(planned(&case).unwrap(), ["@/", "+/a", "+/b"]);
+        let alone = [file("a", 1), file("b", 1)];
+        let case = Case {
+            now: &alone,
+            then: &changed,
+            ..Case::default()
+        };
+        assert_eq!(planned(&case).unwrap(), ["@/", "+/a", "+/b"]);
+        let apart = [
+            Entry {
+                mode: 0o600,
+                ..file("a", 10)
+            },
+            file("b", 10),
+        ];
+        let case = Case {
+            now: &[linked("a", 1), linked("b", 1)],
+            then: &apart,
+            ..Case::default()
+        };
+        assert!(planned(&case).unwrap().contains(&"+/a".to_owned()));
+    }
+
+    #[test]
+    fn a_directory_that_is_replaced_goes_as_a_whole_but_never_with_a_mount() {
+        let now = [directory("d"), directory("d/e"), file("d/e/f", 1)];
+        let case = Case {
+            now: &now,
+            then: &[symlink("d", "x")],
+            ..Case::default()
+        };
+        assert_eq!(planned(&case).unwrap(), ["-/d", "@/", "+/d"]);
+        let case = Case {
+            mounts: &["d/e"],
+            ..case
+        };
+        assert_eq!(planned(&case), Err(Obstacle::Mount(path("d/e"))));
+    }
+
+    #[test]
+    fn the_directories_above_a_chosen_path_are_made_but_none_that_is_something_else() {
+        let then = [
+            directory("d"),
+            directory("d/e"),
+            file("d/e/f", 1),
+            file("d/x", 1),
+        ];
+        let case = Case {
+            then: &then,
+            specs: &["/d/e/f"],
+            ..Case::default()
+        };
+        assert_eq!(planned(&case).unwrap(), ["@/", "+/d", "+/d/e", "+/d/e/f"]);
+        let case = Case {
+            now: &[symlink("d", "elsewhere")],
+            ..case
+        };
+        assert_eq!(planned(&case), Err(Obstacle::NotADirectory(path("d"))));
+        let case = Case { specs: &[], ..case };
+        assert_eq!(
+            planned(&case).unwrap(),
+            ["@/", "+/d", "+/d/e", "+/d/e/f", "+/d/x"]
+        );
+    }
+
+    #[test]
+    fn into_an_empty_directory_all_that_was_asked_for_is_made() {
+        let tree = Tree::new(vec![
+            directory(""),
+            directory("d"),
+            file("d/a", 1),
+            file("x", 1),
+        ]);
+        let acts = |specs: &[&str]| plan_anew(&tree, &Pathspec::new(specs).unwrap()).acts;
+        assert_eq!(acts(&[]), [Act::Adjust, Act::Make, Act::Make, Act::Make]);
+        assert_eq!(
+            acts(&["/d/a"]),
+            [Act::Leave, Act::Make, Act::Make, Act::Leave]
+        );
+    }
+}

@@ -1,0 +1,55 @@
+//! The trees of recorded snapshots, out of the database alone.
+
+use crate::error::Result;
+use crate::model::tree::Tree;
+use crate::model::tree::overlay::Overlay;
+use crate::store::Store;
+use std::num::NonZeroUsize;
+
+/// Returns the tree that these layers give, the lowest first.
+pub(crate) fn tree_of(store: &Store, layer_ids: &[i64]) -> Result<Tree> {
+    let mut overlay = Overlay::new();
+    lay(store, layer_ids, &mut overlay)?;
+    Ok(overlay.into_tree())
+}
+
+/// Returns two trees. What they share from the bottom on is read once, the rest side by side.
+pub(crate) fn trees_of(
+    store: &Store,
+    a: &[i64],
+    b: &[i64],
+    threads: NonZeroUsize,
+) -> Result<(Tree, Tree)> {
+    let shared = a.iter().zip(b).take_while(|(a, b)| a == b).count();
+    let mut below = Overlay::new();
+    lay(store, &a[..shared], &mut below)?;
+    let (rest_a, rest_b) = (&a[shared..], &b[shared..]);
+    if rest_a.is_empty() && rest_b.is_empty() {
+        let tree = below.into_tree();
+        return Ok((tree.clone(), tree));
+    }
+    let mut above = below.clone();
+    if threads.get() == 1 {
+        lay(store, rest_a, &mut below)?;
+        lay(store, rest_b, &mut above)?;
+        return Ok((below.into_tree(), above.into_tree()));
+    }
+    std::thread::scope(|scope| {
+        let path = store.path();
+        let other = scope.spawn(move || {
+            // A connection is of one thread.
+            lay(&Store::open(path)?, rest_a, &mut below)?;
+            Ok(below.into_tree())
+        });
+        let mine = lay(store, rest_b, &mut above).map(|()| above.into_tree());
+        let other = other
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        Ok((other?, mine?))
+    })
+}
+
+/// Lays layers over what `overlay` has, the lowest first.
+pub(crate) fn lay(store: &Store, layer_ids: &[i64], overlay: &mut Overlay) -> Result<()> {
+    layer_ids.iter().try_for_each(|id| store.lay(*id, overlay))
+}

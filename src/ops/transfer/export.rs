@@ -1,0 +1,319 @@
+//! Writes recorded images where others can read them. Reads blobs of the store and nothing else: what a layer holds
+//! was compressed when it was recorded.
+
+use crate::error::{Error, Result};
+use crate::model::digest::Digest;
+use crate::model::names::{SnapshotRef, image_name};
+use crate::model::origin::Origin;
+use crate::oci::archive::Archive;
+use crate::oci::index::{self, Image};
+use crate::oci::layout::Added;
+use crate::oci::{self, layout};
+use crate::ops::monitor::{Monitor, Phase, Phases};
+use crate::output::{self, Place, Stream};
+use crate::store;
+use crate::store::BlobRef;
+use crate::store::Listed;
+use crate::store::Snapshot;
+use crate::store::Store;
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The form of an export (containers-transports(5)).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// One tar file.
+    #[default]
+    OciArchive,
+    /// A directory.
+    OciDir,
+}
+
+/// What is exported.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The snapshot.
+    pub snapshot: SnapshotRef,
+    /// Where to.
+    pub path: PathBuf,
+    /// An open file that an archive is written to from first to last; then the path only names it.
+    pub stream: Option<Arc<File>>,
+    /// In which form.
+    pub format: Format,
+    /// Also the other stages of its run, each as an image of its own.
+    pub all_stages: bool,
+    /// Leave out the blobs that this snapshot has.
+    pub since: Option<SnapshotRef>,
+}
+
+/// What was exported.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// Where to.
+    pub path: PathBuf,
+    /// The snapshot that was asked for.
+    pub snapshot_id: i64,
+    /// Its image.
+    pub manifest_digest: Digest,
+    /// All images, by name.
+    pub images: Vec<(String, Digest)>,
+    /// Bytes written: 0 where the target held all of it already.
+    pub bytes_written: u64,
+    /// The time that each phase took.
+    pub seconds: Vec<(Phase, Duration)>,
+}
+
+/// Finds out what can be known before the snapshot is recorded that is to be exported: whether the target can be
+/// written, and which snapshot `since` means now. Returns the request's `since` with that one's number.
+pub fn prepare(store_path: &Path, request: &Request) -> Result<Option<SnapshotRef>> {
+    check(store_path, request)?;
+    let since = request.since.as_ref();
+    since
+        .map(|since| Ok(SnapshotRef::Id(Store::open(store_path)?.find(since)?.id)))
+        .transpose()
+}
+
+/// Fails where nothing could be written.
+fn check(store_path: &Path, request: &Request) -> Result<()> {
+    match (request.format, &request.stream) {
+        (Format::OciArchive, Some(stream)) => refuse_terminal(stream, &request.path),
+        (Format::OciArchive, None) => check_file(store_path, &request.path),
+        (Format::OciDir, _) => {
+            refuse_store(store_path, &request.path)?;
+            layout::check(&request.path).map(drop)
+        }
+    }
+}
+
+/// Exports from the store at `store_path`.
+pub fn export(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Result<Outcome> {
+    let store = Store::open(store_path)?;
+    let chosen = store.find(&request.snapshot)?;
+    if request.stream.is_none() {
+        refuse_store(store_path, &request.path)?;
+    }
+    let snapshots = if request.all_stages {
+        stages_of(&store, &chosen)?
+    } else {
+        vec![chosen.clone()]
+    };
+    let images: Vec<Image> = snapshots
+        .iter()
+        .map(|snapshot| image_of(&store, snapshot))
+        .collect::<Result<_>>()?;
+    let blobs = blobs_of(&store, &snapshots, request.since.as_ref())?;
+    let source = store.into_blobs(blobs.iter().map(|blob| blob.digest));
+    let phases = Phases::new(monitor);
+    let bytes_written = match request.format {
+        Format::OciArchive => {
+            let archive = Archive::new(&index::render(&images)?, &blobs)?;
+            write_archive(&archive, &source, request, &phases)?
+        }
+        Format::OciDir => phases.run(Phase::Export, None, || {
+            let written = |bytes| monitor.advance(bytes);
+            let note = |text: &str| monitor.note(text);
+            let added = Added {
+                images: &images,
+                blobs: &blobs,
+                source: &source,
+                written: &written,
+                note: &note,
+            };
+            layout::add(&request.path, &added)
+        })?,
+    };
+    Ok(Outcome {
+        path: request.path.clone(),
+        snapshot_id: chosen.id,
+        manifest_digest: chosen.manifest.digest,
+        images: images
+            .iter()
+            .map(|image| {
+                (
+                    image.name.clone().unwrap_or_default(),
+                    image.manifest.digest,
+                )
+            })
+            .collect(),
+        bytes_written,
+        seconds: phases.spent(),
+    })
+}
+
+/// The newest snapshot of each stage of the run, the earliest stage first; of its own stage the chosen one.
+fn stages_of(store: &Store, chosen: &Snapshot) -> Result<Vec<Snapshot>> {
+    let mut stages: Vec<Snapshot> = vec![chosen.clone()];
+    for snapshot in store.snapshots_of_run(&chosen.series, &chosen.run)? {
+        if !stages.iter().any(|known| known.stage == snapshot.stage) {
+            stages.push(snapshot);
+        }
+    }
+    stages.sort_by_key(|snapshot| snapshot.id);
+    Ok(stages)
+}
+
+fn image_of(store: &Store, snapshot: &Snapshot) -> Result<Image> {
+    let (series, stage) = (snapshot.series.clone(), snapshot.stage.clone());
+    let name = Some(image_name(&series, &stage));
+    let origin = Origin {
+        series,
+        stage,
+        policy: store.policy(&snapshot.policy_key)?,
+        recorded: None,
+    };
+    Ok(Image {
+        manifest: blob(snapshot.manifest),
+        name,
+        origin: Some(origin),
+    })
+}
+
+fn blob(blob: BlobRef) -> oci::Blob {
+    oci::Blob {
+        digest: blob.digest,
+        size_bytes: blob.size_bytes,
+    }
+}
+
+/// What the images consist of: each blob once, manifests and configurations first.
+fn blobs_of(
+    store: &Store,
+    snapshots: &[Snapshot],
+    since: Option<&SnapshotRef>,
+) -> Result<Vec<oci::Blob>> {
+    let parts = |snapshot: &Snapshot| -> Result<(Vec<oci::Blob>, Vec<oci::Blob>)> {
+        let layers = store.layers(snapshot.id)?;
+        let layers = layers.into_iter().map(|l| oci::Blob {
+            digest: l.blob.digest,
+            size_bytes: l.blob.size_bytes,
+        });
+        Ok((
+            vec![blob(snapshot.manifest), blob(snapshot.config)],
+            layers.collect(),
+        ))
+    };
+    let mut seen: HashSet<Digest> = HashSet::new();
+    if let Some(reference) = since {
+        let (small, layers) = parts(&store.find(reference)?)?;
+        seen.extend(small.iter().chain(&layers).map(|blob| blob.digest));
+    }
+    let (mut all, mut all_layers) = (Vec::new(), Vec::new());
+    for snapshot in snapshots {
+        let (small, layers) = parts(snapshot)?;
+        all.extend(small.into_iter().filter(|blob| seen.insert(blob.digest)));
+        all_layers.extend(layers.into_iter().filter(|blob| seen.insert(blob.digest)));
+    }
+    all.extend(all_layers);
+    Ok(all)
+}
+
+/// Returns the bytes written: 0 where a file held them already.
+fn write_archive(
+    archive: &Archive,
+    source: &store::Blobs,
+    request: &Request,
+    phases: &Phases,
+) -> Result<u64> {
+    let path = &request.path;
+    let place = match &request.stream {
+        Some(_) => Place::Stream,
+        None => output::find(path)?,
+    };
+    let total = archive.size_bytes();
+    let written = |bytes| phases.monitor.advance(bytes);
+    match place {
+        Place::Name(target) if archive.is_at(&target) => {
+            output::remove_dead(&target);
+            output::sync_directory(output::beside(&target)).map(|()| 0)
+        }
+        Place::Name(target) => phases.run(Phase::Export, Some(total), || {
+            output::replace(&target, |file| archive.write(source, file, path, &written))
+                .map(|()| total)
+        }),
+        Place::Stream => {
+            let file = match &request.stream {
+                Some(stream) => stream.try_clone().map_err(Error::io("open", path))?,
+                None => output::open(path)?,
+            };
+            refuse_terminal(&file, path)?;
+            phases.run(Phase::Export, Some(total), || {
+                let mut stream = Stream(file);
+                archive.write(source, &mut stream, path, &written)?;
+                stream
+                    .finish()
+                    .map_err(Error::io("write", path))
+                    .map(|()| total)
+            })
+        }
+    }
+}
+
+/// Fails where no file can be written to `path`: it is a directory, is in a store, or its directory takes no files. A FIFO or a
+/// device is not opened.
+pub fn check_file(store_path: &Path, path: &Path) -> Result<()> {
+    match output::find(path)? {
+        Place::Stream => Ok(()),
+        Place::Name(target) => {
+            refuse_store(store_path, path)?;
+            output::check_writable(&target)
+        }
+    }
+}
+
+/// Nobody wants an archive on the screen.
+fn refuse_terminal(file: &File, path: &Path) -> Result<()> {
+    if file.is_terminal() {
+        Err(Error::Terminal(path.to_owned()))
+    } else {
+        Ok(())
+    }
+}
+
+/// What is in a store belongs to the store. `path` need not be there yet.
+fn refuse_store(store_path: &Path, path: &Path) -> Result<()> {
+    let name = output::name_of(path)?;
+    let place = if name.is_dir() {
+        &name
+    } else {
+        output::beside(&name)
+    };
+    match store::is_in_store(place, store_path) {
+        Ok(false) => Ok(()),
+        Ok(true) => Err(Error::InsideStore(path.to_owned())),
+        Err(e) => Err(Error::io("open", place)(e)),
+    }
+}
+
+/// Writes the store's own index.json, by which engines read it in place.
+pub(crate) fn update_index(store: &Store) -> Result<()> {
+    store.update_index(render_index)
+}
+
+/// Returns the bytes of the store's index.json.
+pub(crate) fn render_index(listed: &[Listed]) -> Result<Vec<u8>> {
+    let mut taken = HashSet::new();
+    let image = |Listed {
+                     manifest,
+                     origin,
+                     is_newest,
+                 }: &Listed| {
+        let name = is_newest.then(|| image_name(&origin.series, &origin.stage));
+        let name = name.filter(|name| taken.insert(name.clone()));
+        Image {
+            manifest: blob(*manifest),
+            name,
+            origin: Some(origin.clone()),
+        }
+    };
+    index::render(&listed.iter().map(image).collect::<Vec<_>>())
+}
+
+impl oci::Blobs for store::Blobs {
+    fn open(&self, blob: &oci::Blob) -> Result<File> {
+        store::Blobs::open(self, &blob.digest, blob.size_bytes)
+    }
+}

@@ -1,0 +1,101 @@
+//! A layer of an image as the store is to record it: as it is, where it is one of ours, else by what it does to the
+//! layers below.
+
+use crate::model::digest::{DiffId, LayerKey, PolicyKey};
+use crate::model::plan::difference::delta;
+use crate::model::plan::layer::{Item, LayerContent, key_of};
+use crate::model::policy::Policy;
+use crate::model::tree::Tree;
+use crate::model::tree::overlay::{Laid, Overlay};
+use crate::model::tree::path::EntryPath;
+use std::collections::HashSet;
+
+/// A layer that was read.
+#[derive(Debug)]
+pub(crate) struct TakenLayer {
+    pub(crate) key: LayerKey,
+    pub(crate) tar_bytes: u64,
+    /// What the key is under, in its canonical form.
+    pub(crate) under: String,
+    tree: Tree,
+    whiteouts: Vec<EntryPath>,
+}
+
+impl TakenLayer {
+    /// Returns what it holds.
+    pub(crate) fn content(&self) -> LayerContent<'_> {
+        LayerContent::all(&self.tree, self.whiteouts.clone())
+    }
+
+    /// Returns what it holds, to be laid over others.
+    pub(crate) fn laid(&self) -> Vec<Laid> {
+        self.content().items().map(Laid::from).collect()
+    }
+
+    fn of<'i>(
+        items: impl Iterator<Item = Item<'i>>,
+        key: LayerKey,
+        tar_bytes: u64,
+        under: String,
+    ) -> Self {
+        let (mut entries, mut whiteouts) = (Vec::new(), Vec::new());
+        for item in items {
+            match item {
+                Item::Entry(entry) => entries.push(entry.clone()),
+                Item::Whiteout(path) => whiteouts.push(path.clone()),
+            }
+        }
+        Self {
+            key,
+            tar_bytes,
+            under,
+            tree: Tree::new(entries),
+            whiteouts,
+        }
+    }
+}
+
+/// Takes a layer as it is, if it has this key under this policy and is as ours are.
+pub(crate) fn as_it_is(
+    items: Vec<Laid>,
+    policy: &Policy,
+    key: LayerKey,
+    tar_bytes: u64,
+) -> Option<TakenLayer> {
+    let is_plain = items.iter().all(|item| item.as_item().is_some());
+    let plain = || items.iter().filter_map(Laid::as_item);
+    if !is_plain || key_of(&policy.key(), plain()) != key {
+        return None;
+    }
+    let directory = |item: Item| match item {
+        Item::Entry(entry) if entry.is_directory() => Some(entry.path.clone()),
+        _ => None,
+    };
+    let directories: HashSet<EntryPath> = plain().filter_map(directory).collect();
+    let is_closed = |item: Item| {
+        item.path()
+            .parent()
+            .is_none_or(|parent| directories.contains(&parent))
+    };
+    let paths: Vec<&EntryPath> = items.iter().map(Laid::path).collect();
+    if !plain().all(is_closed) || !paths.is_sorted_by(|a, b| a < b) {
+        return None; // with the key of one of ours, but nothing that we would write
+    }
+    Some(TakenLayer::of(plain(), key, tar_bytes, policy.canonical()))
+}
+
+/// Takes a layer of others by what it does: `below` was there, `after` is there with it. Its key is under its diff_id, so that no
+/// other layer has the same.
+pub(crate) fn as_it_acts(
+    below: &Overlay,
+    after: &Tree,
+    diff_id: DiffId,
+    tar_bytes: u64,
+) -> TakenLayer {
+    let under =
+        serde_json::json!({ "diff_id": diff_id.to_string(), "profile": "foreign" }).to_string();
+    let policy = PolicyKey(*blake3::hash(under.as_bytes()).as_bytes());
+    let content = delta(below.entries(), after);
+    let key = key_of(&policy, content.items());
+    TakenLayer::of(content.items(), key, tar_bytes, under)
+}

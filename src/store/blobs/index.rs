@@ -1,0 +1,241 @@
+//! What index.json lists: derived from the database, so that any engine can read the store by name. And what it tells of
+//! the database: an image that it lists and the database does not have is one that the database has lost.
+
+use crate::error::{Error, Result, show};
+use crate::model::digest::{Digest, PolicyKey};
+use crate::model::names::image_name;
+use crate::model::origin::{Origin, Recorded as RecordedAs};
+use crate::printable::printable;
+use crate::store::Store;
+use crate::store::blobs::blob_name;
+use crate::store::directory::LARGEST_JSON_BYTES;
+use crate::store::records::snapshots::{BlobRef, Snapshot};
+use crate::store::records::values::{bits, hash};
+use rusqlite::{Connection, Row};
+use serde_json::{Map, Value, json};
+use std::collections::HashMap;
+use std::io::Read;
+
+pub(crate) const FILE: &str = "index.json";
+/// What names an image in a layout (image-spec, annotations.md).
+const REF_NAME: &str = "org.opencontainers.image.ref.name";
+const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
+const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
+
+/// One manifest of the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// The manifest.
+    pub manifest: BlobRef,
+    /// Of the first snapshot that has it.
+    pub origin: Origin,
+    /// Whether that is the newest of its series and stage.
+    pub is_newest: bool,
+}
+
+/// What tells an image of ours from one that somebody put into the layout.
+const OWN_ANNOTATION: &str = "\"org.rootstrata.layer.key\"";
+
+/// No manifest of ours is longer: it has at most 100 layers.
+const LONGEST_MANIFEST_BYTES: u64 = 1 << 20;
+
+impl Store {
+    /// Writes index.json anew, if it would differ, from what is recorded now; `render` makes its bytes. Writers take
+    /// turns, so that the last one to write has seen all that is recorded.
+    pub fn update_index(&self, render: impl FnOnce(&[Listed]) -> Result<Vec<u8>>) -> Result<()> {
+        self.exclusively(|| {
+            let listed = listed(&self.connection).map_err(|e| self.failed(e))?;
+            self.write_index(&render(&listed)?)
+        })
+    }
+
+    /// Compares index.json with the database. Returns what is wrong with index.json, which is made anew by the next snapshot;
+    /// one that lacks the last snapshots, as a killed run leaves it, is not wrong. Fails where it is the database that
+    /// has lost something.
+    pub(crate) fn check_index(&self) -> Result<Option<String>> {
+        // In this order: a writer records first, and lists then.
+        let index = self.directory.read(FILE, LARGEST_JSON_BYTES);
+        let recorded = self.recorded_manifests()?;
+        let index = match index {
+            Err(Error::Damaged { what, .. }) => return Ok(Some(what)),
+            index => index?,
+        };
+        let Some(index) = index else {
+            return Ok((!recorded.is_empty()).then(|| "it is missing".to_owned()));
+        };
+        let Ok(Value::Object(mut index)) = serde_json::from_slice(&index) else {
+            return Ok(Some("it is no index of images".to_owned()));
+        };
+        let Some(Value::Array(manifests)) = index.remove("manifests") else {
+            return Ok(Some("it has no list of images".to_owned()));
+        };
+        let mut wrong = (Value::Object(index)
+            != json!({"mediaType": INDEX_TYPE, "schemaVersion": 2}))
+        .then_some("it is no index of images");
+        for listed in manifests {
+            let digest = listed["digest"].as_str().and_then(Digest::parse);
+            match digest.and_then(|digest| Some((digest, recorded.get(&digest)?))) {
+                Some((digest, recorded)) if recorded.is_listed_as(&digest, &listed) => {}
+                None if digest.is_some_and(|digest| self.is_own_image(&digest)) => {
+                    let name = listed["annotations"][REF_NAME]
+                        .as_str()
+                        .unwrap_or("without a name");
+                    let digest = digest.map(|digest| digest.to_string()).unwrap_or_default();
+                    let what = format!(
+                        "it lacks the image {} ({digest}) that index.json lists: \
+                         rootstrata import oci:{} records it again",
+                        printable(name.as_bytes()),
+                        show(&self.path)
+                    );
+                    return Err(self.damaged(what));
+                }
+                _ => wrong = Some("it lists what is not recorded"),
+            }
+        }
+        Ok(wrong.map(str::to_owned))
+    }
+
+    /// All manifests that snapshots have. Fails where a snapshot's row is not the one that was recorded.
+    fn recorded_manifests(&self) -> Result<HashMap<Digest, Recorded>> {
+        let mut policies: HashMap<PolicyKey, String> = HashMap::new();
+        let mut all: HashMap<Digest, Recorded> = HashMap::new();
+        for one in self.snapshots_where("TRUE", [])? {
+            let Snapshot {
+                id,
+                series,
+                stage,
+                run,
+                created_s,
+                manifest,
+                ..
+            } = one;
+            let query = "SELECT canonical FROM policy WHERE key = ?";
+            let policy = match policies.get(&one.policy_key) {
+                Some(known) => String::clone(known),
+                None => {
+                    let found: Option<String> =
+                        self.one(query, [one.policy_key.0], |row| row.get(0))?;
+                    policies
+                        .entry(one.policy_key)
+                        .or_insert(found.unwrap_or_default())
+                        .clone()
+                }
+            };
+            let recorded = all.entry(manifest.digest).or_insert_with(|| Recorded {
+                size_bytes: manifest.size_bytes,
+                origins: Vec::new(),
+            });
+            recorded.origins.push(Origin {
+                series,
+                stage,
+                policy,
+                recorded: Some(RecordedAs { id, run, created_s }),
+            });
+        }
+        Ok(all)
+    }
+
+    /// Tells whether this is the manifest of an image that a store of ours has made.
+    fn is_own_image(&self, digest: &Digest) -> bool {
+        let mut bytes = Vec::new();
+        let Ok(Some(file)) = self.directory.file(&blob_name(digest)) else {
+            return false;
+        };
+        let read = file.take(LONGEST_MANIFEST_BYTES).read_to_end(&mut bytes);
+        read.is_ok() && String::from_utf8_lossy(&bytes).contains(OWN_ANNOTATION)
+    }
+}
+
+/// Each manifest that a snapshot has: those of the newest of each series and stage first, in the order of names, then the
+/// others. Of several snapshots with one manifest, the first is named: so recording the same again changes nothing.
+pub(crate) fn listed(connection: &Connection) -> rusqlite::Result<Vec<Listed>> {
+    let columns = "SELECT manifest_digest, manifest_size_bytes, stage, canonical, run, created_s, snapshot.id, name FROM snapshot
+                   JOIN policy ON key = policy_key JOIN series ON series.id = series_id";
+    let newest = "SELECT max(id) FROM snapshot GROUP BY series_id, stage";
+    let mut named = connection.prepare_cached(&format!(
+        "{columns} WHERE snapshot.id IN (
+             SELECT min(same.id) FROM snapshot AS newest
+             JOIN snapshot AS same USING (series_id, stage, manifest_digest)
+             WHERE newest.id IN ({newest}) GROUP BY series_id, stage)
+         ORDER BY name, stage"
+    ))?;
+    let mut past = connection.prepare_cached(&format!(
+        "{columns} WHERE snapshot.id IN (SELECT min(id) FROM snapshot GROUP BY manifest_digest)
+         AND manifest_digest NOT IN (SELECT manifest_digest FROM snapshot WHERE id IN ({newest}))
+         ORDER BY manifest_digest"
+    ))?;
+    let row = |row: &Row, is_newest: bool| -> rusqlite::Result<Listed> {
+        let origin = Origin {
+            series: row.get(7)?,
+            ..origin(row)?
+        };
+        Ok(Listed {
+            manifest: manifest(row)?,
+            origin,
+            is_newest,
+        })
+    };
+    let mut listed: Vec<Listed> = named
+        .query_map([], |one| row(one, true))?
+        .collect::<rusqlite::Result<_>>()?;
+    for one in past.query_map([], |one| row(one, false))? {
+        listed.push(one?);
+    }
+    Ok(listed)
+}
+
+fn manifest(row: &Row) -> rusqlite::Result<BlobRef> {
+    Ok(BlobRef {
+        digest: Digest(hash(row, 0)?),
+        size_bytes: bits(row, 1)?,
+    })
+}
+
+/// All but the series, which a damaged database may not have.
+fn origin(row: &Row) -> rusqlite::Result<Origin> {
+    Ok(Origin {
+        series: String::new(),
+        stage: row.get(2)?,
+        policy: row.get::<_, Option<String>>(3)?.unwrap_or_default(),
+        recorded: Some(RecordedAs {
+            id: row.get(6)?,
+            run: row.get(4)?,
+            created_s: row.get(5)?,
+        }),
+    })
+}
+
+/// A manifest that the database has.
+struct Recorded {
+    size_bytes: u64,
+    /// Of the snapshots that have it.
+    origins: Vec<Origin>,
+}
+
+impl Recorded {
+    /// Tells whether the index lists it as one of its snapshots; before there were origins in it, by a name alone.
+    fn is_listed_as(&self, digest: &Digest, listed: &Value) -> bool {
+        let plain = json!({"digest": digest.to_string(), "mediaType": MANIFEST_TYPE, "size": self.size_bytes});
+        let with = |annotations: Map<String, Value>| {
+            let mut listed = plain.clone();
+            listed["annotations"] = Value::Object(annotations);
+            listed
+        };
+        let is_one = |origin: &Origin| {
+            let name = Map::from_iter([(
+                REF_NAME.to_owned(),
+                json!(image_name(&origin.series, &origin.stage)),
+            )]);
+            let whole = origin
+                .annotations()
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), json!(value)));
+            let whole = Map::from_iter(whole);
+            let both = name.clone().into_iter().chain(whole.clone()).collect();
+            [name, whole, both]
+                .into_iter()
+                .any(|annotations| *listed == with(annotations))
+        };
+        *listed == plain || self.origins.iter().any(is_one)
+    }
+}

@@ -1,0 +1,151 @@
+//! Whether the rows of the store say what was recorded: each check by itself, for whoever wants all that is wrong.
+
+use crate::error::Result;
+use crate::model::digest::PolicyKey;
+use crate::model::names::OCI_LAYOUT;
+use crate::model::tree::content_bytes;
+use crate::model::tree::overlay::Laid;
+use crate::store::BlobRef;
+use crate::store::Layer;
+use crate::store::Store;
+use crate::store::blobs::index;
+use crate::store::records::packages;
+use crate::store::records::values::hash;
+use rusqlite::params;
+
+impl Store {
+    /// Returns what SQLite finds wrong with the database: pages, indexes, references between rows.
+    pub fn database_findings(&self) -> Result<Vec<String>> {
+        let run = || -> rusqlite::Result<Vec<String>> {
+            let mut query = self.connection.prepare("PRAGMA integrity_check(20)")?;
+            let lines: Vec<String> = query
+                .query_map([], |row| row.get(0))?
+                .collect::<rusqlite::Result<_>>()?;
+            let mut found: Vec<String> = lines.into_iter().filter(|line| line != "ok").collect();
+            let mut query = self.connection.prepare("PRAGMA foreign_key_check")?;
+            let violations = query.query_map([], |row| {
+                let (table, parent): (String, String) = (row.get(0)?, row.get(2)?);
+                Ok(format!(
+                    "a row of {table} refers to one of {parent} that is not there"
+                ))
+            })?;
+            for violation in violations {
+                let violation = violation?;
+                if !found.contains(&violation) {
+                    found.push(violation);
+                }
+            }
+            Ok(found)
+        };
+        run().map_err(|e| self.failed(e))
+    }
+
+    /// Returns what is wrong with index.json. Fails where it is the database that has lost something.
+    pub fn index_finding(&self) -> Result<Option<String>> {
+        self.check_index()
+    }
+
+    /// Tells whether `oci-layout` is as it must be.
+    pub fn has_layout_file(&self) -> bool {
+        let most_bytes = OCI_LAYOUT.len() as u64;
+        self.directory
+            .read("oci-layout", most_bytes)
+            .is_ok_and(|there| there.as_deref() == Some(OCI_LAYOUT))
+    }
+
+    /// Compares a layer's row with what it holds. Fails where its rows do not give its key.
+    pub fn layer_finding(&self, layer: &Layer) -> Result<Option<&'static str>> {
+        let items = self.items(layer.id)?;
+        let entries = || {
+            items.iter().filter_map(|item| match item {
+                Laid::Entry(entry) => Some(entry),
+                _ => None,
+            })
+        };
+        let count = entries().count() as u64;
+        Ok(
+            if (count, items.len() as u64 - count) != (layer.entries, layer.whiteouts) {
+                Some("it has another number of entries than its row says")
+            } else if content_bytes(entries()) != layer.content_bytes {
+                Some("its files are longer or shorter together than its row says")
+            } else {
+                None
+            },
+        )
+    }
+
+    /// Returns the policy that a layer's key is under.
+    pub fn policy_of_layer(&self, layer_id: i64) -> Result<PolicyKey> {
+        let query = "SELECT policy_key FROM layer WHERE id = ?";
+        self.connection
+            .query_row(query, [layer_id], |row| hash(row, 0))
+            .map(PolicyKey)
+            .map_err(|e| self.failed(e))
+    }
+
+    /// Returns what is wrong with the packages of a set and what their headers say of their files.
+    pub fn packages_finding(&self, package_set_id: i64) -> Result<Option<&'static str>> {
+        let run = || -> rusqlite::Result<Option<&'static str>> {
+            let query = "SELECT key FROM package_set WHERE id = ?";
+            let recorded = self
+                .connection
+                .query_row(query, [package_set_id], |row| hash(row, 0))?;
+            let mut query = self.connection.prepare_cached(
+                "SELECT name, epoch, version, release, arch, source_rpm, build_time_s, key, list
+                 FROM package_set_member AS member JOIN package ON package.id = package_id
+                 LEFT JOIN package_set_files AS files USING (package_set_id, package_id)
+                 LEFT JOIN file_list ON file_list.id = file_list_id WHERE member.package_set_id = ?",
+            )?;
+            let mut rows = query.query([package_set_id])?;
+            let mut all = Vec::new();
+            while let Some(row) = rows.next()? {
+                let key: Option<[u8; 32]> = row.get(7)?;
+                let list = row.get_ref(8)?.as_blob_or_null()?;
+                if list.map(|list| *blake3::hash(list).as_bytes()) != key {
+                    return Ok(Some(
+                        "the files of a package are not those that were recorded",
+                    ));
+                }
+                all.push((packages::package(row)?, key));
+            }
+            all.sort();
+            let (packages, keys): (Vec<_>, Vec<_>) = all.into_iter().unzip();
+            let keys: Vec<[u8; 32]> = keys.into_iter().flatten().collect();
+            Ok((packages::key(&packages, &keys) != recorded)
+                .then_some("they are not those that were recorded"))
+        };
+        run().map_err(|e| self.failed(e))
+    }
+
+    /// Makes the indexes of the database anew, and empties the caches.
+    pub fn renew_derived(&self) -> Result<()> {
+        let run = || {
+            self.connection
+                .execute_batch("REINDEX; DELETE FROM root; DELETE FROM blob_stamp;")
+        };
+        run().map_err(|e| self.failed(e))
+    }
+
+    /// Forgets that a blob was sound.
+    pub fn forget_blob(&self, blob: &BlobRef) -> Result<()> {
+        let done = self.connection.execute(
+            "DELETE FROM blob_stamp WHERE digest = ?",
+            params![blob.digest.0],
+        );
+        done.map(drop).map_err(|e| self.failed(e))
+    }
+
+    /// Writes `oci-layout` anew.
+    pub fn write_layout_file(&self) -> Result<()> {
+        self.replace_file("oci-layout", OCI_LAYOUT)
+    }
+
+    /// Writes index.json anew, if it would differ.
+    pub(crate) fn write_index(&self, bytes: &[u8]) -> Result<()> {
+        let there = self.directory.read(index::FILE, bytes.len() as u64);
+        match there.is_ok_and(|there| there.as_deref() == Some(bytes)) {
+            true => Ok(()),
+            false => self.replace_file(index::FILE, bytes),
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! What was recorded, as rows: snapshots, layers, what these hold, and packages.
+
+pub(crate) mod checks;
+pub(crate) mod entries;
+pub(crate) mod lookups;
+pub(crate) mod packages;
+pub(crate) mod seal;
+pub(crate) mod snapshots;
+pub(crate) mod values;
+pub(crate) mod write;

@@ -1,0 +1,186 @@
+//! Sets of installed packages, as rows.
+
+use crate::error::Result;
+use crate::model::packages::file_list::FileList;
+use crate::model::packages::owners::Installed;
+use crate::model::packages::package::Package;
+use crate::store::Store;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// File lists that were read, by number.
+#[derive(Debug, Default)]
+pub struct FileLists(HashMap<i64, Arc<FileList>>);
+
+impl Store {
+    /// Returns the packages of a set, sorted by name.
+    pub fn packages(&self, package_set_id: i64) -> Result<Vec<Package>> {
+        let run = || -> rusqlite::Result<Vec<Package>> {
+            let mut query = self.connection.prepare_cached(
+                "SELECT name, epoch, version, release, arch, source_rpm, build_time_s
+                 FROM package JOIN package_set_member ON package_id = id WHERE package_set_id = ?",
+            )?;
+            query.query_map([package_set_id], package)?.collect()
+        };
+        let mut packages = run().map_err(|e| self.failed(e))?;
+        packages.sort();
+        Ok(packages)
+    }
+
+    /// Returns the packages of a set with the files of each as far as they are recorded, sorted by name. `lists` are those
+    /// that were read before. Fails where a list is not the one that was recorded.
+    pub fn installed(&self, package_set_id: i64, lists: &mut FileLists) -> Result<Vec<Installed>> {
+        let rows = || -> rusqlite::Result<Vec<(Package, Option<i64>)>> {
+            let mut query = self.connection.prepare_cached(
+                "SELECT name, epoch, version, release, arch, source_rpm, build_time_s, file_list_id
+                 FROM package_set_member AS member JOIN package ON id = package_id
+                 LEFT JOIN package_set_files AS files USING (package_set_id, package_id)
+                 WHERE member.package_set_id = ?",
+            )?;
+            query
+                .query_map([package_set_id], |row| Ok((package(row)?, row.get(7)?)))?
+                .collect()
+        };
+        let list = |id: i64| -> rusqlite::Result<([u8; 32], Vec<u8>)> {
+            let mut query = self
+                .connection
+                .prepare_cached("SELECT key, list FROM file_list WHERE id = ?")?;
+            query.query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))
+        };
+        // One transaction, or each list would be locked by itself.
+        let reading = self
+            .connection
+            .unchecked_transaction()
+            .map_err(|e| self.failed(e))?;
+        let mut installed = Vec::new();
+        for (package, list_id) in rows().map_err(|e| self.failed(e))? {
+            let files = match list_id {
+                None => None,
+                Some(id) if lists.0.contains_key(&id) => lists.0.get(&id).cloned(),
+                Some(id) => {
+                    let (key, bytes) = list(id).map_err(|e| self.failed(e))?;
+                    let files = FileList::from_bytes(bytes).filter(|files| files.key() == key);
+                    let files = files.ok_or_else(|| {
+                        self.damaged(format!("file list {id} is not what was recorded"))
+                    })?;
+                    Some(Arc::clone(lists.0.entry(id).or_insert(Arc::new(files))))
+                }
+            };
+            installed.push(Installed { package, files });
+        }
+        reading.finish().map_err(|e| self.failed(e))?;
+        installed.sort_by(|a, b| a.package.cmp(&b.package));
+        Ok(installed)
+    }
+
+    /// Returns how many packages a set has.
+    pub fn packages_len(&self, package_set_id: i64) -> Result<u64> {
+        let query = "SELECT count(*) FROM package_set_member WHERE package_set_id = ?";
+        self.connection
+            .query_row(query, [package_set_id], |row| row.get(0))
+            .map_err(|e| self.failed(e))
+    }
+}
+
+/// Returns the set with these packages, which are sorted, and the files of each, and makes it where it is new.
+pub(crate) fn keep_set(
+    connection: &Connection,
+    packages: &[Package],
+    files: &[FileList],
+) -> rusqlite::Result<i64> {
+    let list_keys: Vec<[u8; 32]> = files.iter().map(FileList::key).collect();
+    let key = key(packages, &list_keys);
+    let known = connection
+        .prepare_cached("SELECT id FROM package_set WHERE key = ?")?
+        .query_row([key], |row| row.get(0))
+        .optional()?;
+    if let Some(id) = known {
+        return Ok(id);
+    }
+    connection
+        .prepare_cached("INSERT INTO package_set (key) VALUES (?)")?
+        .execute([key])?;
+    let id = connection.last_insert_rowid();
+    let mut insert = connection
+        .prepare_cached("INSERT OR IGNORE INTO package VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)")?;
+    let mut join = connection.prepare_cached(
+        "INSERT OR IGNORE INTO package_set_member SELECT ?, id FROM package
+         WHERE (name, epoch, version, release, arch, source_rpm, build_time_s) = (?, ?, ?, ?, ?, ?, ?)
+         RETURNING package_id",
+    )?;
+    let mut own = connection.prepare_cached("INSERT INTO package_set_files VALUES (?, ?, ?)")?;
+    for (at, p) in packages.iter().enumerate() {
+        let epoch = p.epoch.map_or(-1, i64::from);
+        insert.execute(params![
+            p.name,
+            epoch,
+            p.version,
+            p.release,
+            p.arch,
+            p.source_rpm,
+            p.build_time_s
+        ])?;
+        let values = params![
+            id,
+            p.name,
+            epoch,
+            p.version,
+            p.release,
+            p.arch,
+            p.source_rpm,
+            p.build_time_s
+        ];
+        let package_id: Option<i64> = join.query_row(values, |row| row.get(0)).optional()?;
+        if let (Some(package_id), Some(list)) = (package_id, files.get(at)) {
+            own.execute([id, package_id, keep_list(connection, &list_keys[at], list)?])?;
+        }
+    }
+    Ok(id)
+}
+
+/// Returns the list with this key, and makes it where it is new.
+fn keep_list(connection: &Connection, key: &[u8; 32], list: &FileList) -> rusqlite::Result<i64> {
+    let known = connection
+        .prepare_cached("SELECT id FROM file_list WHERE key = ?")?
+        .query_row([key], |row| row.get(0))
+        .optional()?;
+    if let Some(id) = known {
+        return Ok(id);
+    }
+    connection
+        .prepare_cached("INSERT INTO file_list (key, files, list) VALUES (?, ?, ?)")?
+        .execute(params![key, list.len(), list.bytes()])?;
+    Ok(connection.last_insert_rowid())
+}
+
+/// Every field is preceded by its length or has a fixed one. Before format 3, packages had no lists.
+pub(crate) fn key(packages: &[Package], list_keys: &[[u8; 32]]) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new();
+    for p in packages {
+        for text in [&p.name, &p.version, &p.release, &p.arch, &p.source_rpm] {
+            hasher
+                .update(&(text.len() as u64).to_le_bytes())
+                .update(text.as_bytes());
+        }
+        hasher
+            .update(&p.epoch.map_or(-1, i64::from).to_le_bytes())
+            .update(&p.build_time_s.to_le_bytes());
+    }
+    for key in list_keys {
+        hasher.update(key);
+    }
+    *hasher.finalize().as_bytes()
+}
+
+pub(crate) fn package(row: &Row) -> rusqlite::Result<Package> {
+    Ok(Package {
+        name: row.get(0)?,
+        epoch: u32::try_from(row.get::<_, i64>(1)?).ok(),
+        version: row.get(2)?,
+        release: row.get(3)?,
+        arch: row.get(4)?,
+        source_rpm: row.get(5)?,
+        build_time_s: row.get(6)?,
+    })
+}

@@ -1,0 +1,96 @@
+//! What tells that the rows of a snapshot are those that were recorded: a hash of all that makes it.
+//!
+//! SQLite notices a damaged page only where its structure no longer fits. A bit that is another in a number, a name or a
+//! digest is a valid row. The seal is written with a snapshot and compared whenever its layers are asked for. The number of
+//! its parent is not part of it, since that goes when the parent goes.
+
+use crate::store::records::snapshots::{BlobRef, LayerUse, Snapshot};
+
+/// Hashes a snapshot, the key of its package set and its layers. Every field has a fixed length or is preceded by it.
+pub(crate) fn seal(
+    snapshot: &Snapshot,
+    package_set_key: Option<[u8; 32]>,
+    layers: &[LayerUse],
+) -> [u8; 32] {
+    let mut sealed = Sealed::row(snapshot);
+    sealed.number(u64::from(package_set_key.is_some()));
+    sealed.0.update(&package_set_key.unwrap_or_default());
+    sealed.number(layers.len() as u64);
+    for LayerUse {
+        role,
+        layer,
+        blob,
+        reused,
+    } in layers
+    {
+        sealed.text(role.name());
+        sealed.number(u64::from(*reused));
+        sealed.0.update(&layer.key.0).update(&layer.diff_id.0);
+        for number in [
+            layer.tar_bytes,
+            layer.content_bytes,
+            layer.entries,
+            layer.whiteouts,
+        ] {
+            sealed.number(number);
+        }
+        sealed.0.update(&blob.digest.0);
+        sealed.text(&blob.media_type);
+        sealed.number(blob.size_bytes);
+    }
+    *sealed.0.finalize().as_bytes()
+}
+
+/// Returns 8 bytes of the BLAKE3 of a snapshot's own row.
+pub(crate) fn row_sum(snapshot: &Snapshot) -> i64 {
+    first_bytes(&Sealed::row(snapshot).0)
+}
+
+struct Sealed(blake3::Hasher);
+
+impl Sealed {
+    fn row(snapshot: &Snapshot) -> Self {
+        let mut sealed = Self(blake3::Hasher::new());
+        sealed.0.update(b"rootstrata snapshot 1\n");
+        sealed.number(snapshot.id.cast_unsigned());
+        for name in [&snapshot.series, &snapshot.stage, &snapshot.run] {
+            sealed.text(name);
+        }
+        sealed.0.update(&snapshot.policy_key.0);
+        sealed.number(snapshot.created_s.cast_unsigned());
+        sealed.number(snapshot.inherited_layers as u64);
+        for BlobRef { digest, size_bytes } in [snapshot.manifest, snapshot.config] {
+            sealed.0.update(&digest.0);
+            sealed.number(size_bytes);
+        }
+        for number in [snapshot.entries, snapshot.content_bytes, snapshot.sockets] {
+            sealed.number(number);
+        }
+        sealed
+    }
+
+    fn number(&mut self, number: u64) {
+        self.0.update(&number.to_le_bytes());
+    }
+
+    fn text(&mut self, text: &str) {
+        self.number(text.len() as u64);
+        self.0.update(text.as_bytes());
+    }
+}
+
+/// Returns 8 bytes of the BLAKE3 of `parts`, each preceded by its length, for a row of a cache.
+pub(crate) fn sum<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> i64 {
+    let mut hasher = blake3::Hasher::new();
+    for part in parts {
+        hasher
+            .update(&(part.len() as u64).to_le_bytes())
+            .update(part);
+    }
+    first_bytes(&hasher)
+}
+
+fn first_bytes(hasher: &blake3::Hasher) -> i64 {
+    let [a, b, c, d, e, f, g, h, ..] = *hasher.finalize().as_bytes();
+    i64::from_le_bytes([a, b, c, d, e, f, g, h])
+}

@@ -1,0 +1,241 @@
+//! Recording a snapshot: all of its rows in one transaction, after its blobs are durable.
+
+use crate::error::{Error, Result};
+use crate::model::digest::{DiffId, LayerKey};
+use crate::model::packages::file_list::FileList;
+use crate::model::packages::package::Package;
+use crate::model::plan::layer::{LayerContent, Role};
+use crate::model::policy::Policy;
+use crate::store::Blob;
+use crate::store::Store;
+use crate::store::blobs::sound;
+use crate::store::records::entries;
+use crate::store::records::packages;
+use crate::store::records::snapshots::{BlobRef, rows_of};
+use crate::store::stamps::{self, StampState};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use std::path::Path;
+
+/// A snapshot that is to be recorded.
+#[derive(Debug)]
+pub struct NewSnapshot<'a> {
+    /// Name of the series, made where it is new.
+    pub series: &'a str,
+    /// The stage.
+    pub stage: &'a str,
+    /// The build; `None` for one of its own, which is then named after the snapshot's number.
+    pub run: Option<&'a str>,
+    /// The snapshot that it was planned over.
+    pub parent_id: Option<i64>,
+    /// The policy.
+    pub policy: &'a Policy,
+    /// Now, in seconds since 1970.
+    pub created_s: i64,
+    /// How many of the first layers are the parent's.
+    pub inherited_layers: usize,
+    /// The installed packages, sorted.
+    pub packages: PackagesOf<'a>,
+    /// Its manifest, which is durable.
+    pub manifest: BlobRef,
+    /// Its configuration, which is durable.
+    pub config: BlobRef,
+    /// Entries of the tree.
+    pub entries: u64,
+    /// Length of all its files.
+    pub content_bytes: u64,
+    /// Sockets that were passed over.
+    pub sockets: u64,
+    /// The layers, the lowest first.
+    pub layers: &'a [SnapshotLayer<'a>],
+    /// The root, absolute and without symlinks.
+    pub root_path: &'a Path,
+    /// The state of its stamps when they were of this tree.
+    pub stamps: StampState,
+}
+
+/// Which packages a new snapshot has.
+#[derive(Clone, Copy, Debug)]
+pub enum PackagesOf<'a> {
+    /// Nobody knows.
+    Unknown,
+    /// These, sorted, and the files of each; no lists where they are unknown.
+    These(&'a [Package], &'a [FileList]),
+    /// A set that is recorded.
+    Set(i64),
+}
+
+/// A layer of a new snapshot.
+#[derive(Debug)]
+pub struct SnapshotLayer<'a> {
+    /// What it is for.
+    pub role: Role,
+    /// Its key.
+    pub key: LayerKey,
+    /// The form in which the manifest has it, which is durable.
+    pub blob: Blob,
+    /// What must be recorded with it; `None` for a layer that is.
+    pub new: Option<NewLayer<'a>>,
+}
+
+/// A layer that is to be recorded.
+#[derive(Debug)]
+pub struct NewLayer<'a> {
+    /// What it holds.
+    pub content: &'a LayerContent<'a>,
+    /// SHA-256 of its tar.
+    pub diff_id: DiffId,
+    /// Length of its tar.
+    pub tar_bytes: u64,
+    /// What its key is under in the place of the snapshot's policy, for a layer that others made.
+    pub under: Option<&'a str>,
+}
+
+impl Store {
+    /// Records a snapshot, durably, and returns its number. The stamps of its root are then of its tree, if no other
+    /// run has changed them.
+    pub fn record(&mut self, snapshot: &NewSnapshot) -> Result<i64> {
+        let begun = self.connection.pragma_update(None, "synchronous", "full");
+        begun.map_err(|e| self.failed(e))?;
+        let (path, database) = (self.path.clone(), self.database.clone());
+        let failed = |source: rusqlite::Error| match source.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::DatabaseBusy) => Error::Locked(path.clone()),
+            _ => Error::Database {
+                path: database.clone(),
+                source,
+            },
+        };
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(&failed)?;
+        for layer in snapshot.layers {
+            if let Some(known) = diff_id_of(&transaction, &layer.key).map_err(&failed)?
+                && layer.new.as_ref().is_some_and(|new| new.diff_id.0 != known)
+            {
+                let what = format!("layer {} is recorded with another diff_id", layer.key);
+                return Err(Error::damaged(&database, what));
+            }
+        }
+        let id = insert_all(&transaction, snapshot).map_err(&failed)?;
+        for (digest, stamp) in self.written.get_mut().drain(..) {
+            sound::stamp(&transaction, &digest, stamp).map_err(&failed)?;
+        }
+        transaction.commit().map_err(&failed)?;
+        Ok(id)
+    }
+}
+
+fn diff_id_of(connection: &Connection, key: &LayerKey) -> rusqlite::Result<Option<[u8; 32]>> {
+    let mut query = connection.prepare_cached("SELECT diff_id FROM layer WHERE key = ?")?;
+    query.query_row([key.0], |row| row.get(0)).optional()
+}
+
+fn insert_all(transaction: &Transaction, new: &NewSnapshot) -> rusqlite::Result<i64> {
+    let policy_key = new.policy.key().0;
+    transaction
+        .prepare_cached("INSERT OR IGNORE INTO policy VALUES (?, ?)")?
+        .execute(params![policy_key, new.policy.canonical()])?;
+    // Not by the index of names, which may be damaged by itself.
+    transaction
+        .prepare_cached(
+            "INSERT INTO series (name) SELECT ?1 WHERE ?1 NOT IN (SELECT +name FROM series)",
+        )?
+        .execute([new.series])?;
+    let package_set_id = match new.packages {
+        PackagesOf::Unknown => None,
+        PackagesOf::These(packages, files) => {
+            Some(packages::keep_set(transaction, packages, files)?)
+        }
+        PackagesOf::Set(id) => Some(id),
+    };
+    transaction
+        .prepare_cached(
+            "INSERT INTO snapshot SELECT NULL, id, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL FROM series WHERE +name = ?",
+        )?
+        .execute(params![
+            new.stage,
+            new.run.unwrap_or_default(),
+            new.parent_id,
+            policy_key,
+            new.created_s,
+            new.inherited_layers,
+            package_set_id,
+            new.manifest.digest.0,
+            new.manifest.size_bytes,
+            new.config.digest.0,
+            new.config.size_bytes,
+            new.entries,
+            new.content_bytes,
+            new.sockets,
+            new.series,
+        ])?;
+    let id = transaction.last_insert_rowid();
+    if new.run.is_none() {
+        transaction
+            .prepare_cached("UPDATE snapshot SET run = 'r' || id WHERE id = ?")?
+            .execute([id])?;
+    }
+    for (position, layer) in new.layers.iter().enumerate() {
+        insert_layer(transaction, id, position, layer, &policy_key)?;
+    }
+    let rows = rows_of(transaction, id)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+    transaction
+        .prepare_cached("UPDATE snapshot SET seal = ?, sum = ? WHERE id = ?")?
+        .execute(params![rows.seal_now(), rows.sum_now(), id])?;
+    stamps::claim(transaction, new.root_path, new.stamps, id)?;
+    Ok(id)
+}
+
+fn insert_layer(
+    transaction: &Transaction,
+    snapshot_id: i64,
+    position: usize,
+    layer: &SnapshotLayer,
+    policy_key: &[u8; 32],
+) -> rusqlite::Result<()> {
+    let known = diff_id_of(transaction, &layer.key)?.is_some();
+    if let (false, Some(new)) = (known, &layer.new) {
+        let under = new
+            .under
+            .map(|canonical| (*blake3::hash(canonical.as_bytes()).as_bytes(), canonical));
+        if let Some((key, canonical)) = under {
+            let mut insert =
+                transaction.prepare_cached("INSERT OR IGNORE INTO policy VALUES (?, ?)")?;
+            insert.execute(params![key, canonical])?;
+        }
+        transaction
+            .prepare_cached("INSERT INTO layer VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)")?
+            .execute(params![
+                layer.key.0,
+                under.map_or(*policy_key, |(key, _)| key),
+                new.diff_id.0,
+                new.tar_bytes,
+                new.content.content_bytes(),
+                new.content.entries_len(),
+                new.content.whiteouts_len(),
+            ])?;
+        entries::insert(transaction, transaction.last_insert_rowid(), new.content)?;
+    }
+    let layer_id: i64 = transaction
+        .prepare_cached("SELECT id FROM layer WHERE key = ?")?
+        .query_row([layer.key.0], |row| row.get(0))?;
+    let Blob {
+        digest,
+        media_type,
+        size_bytes,
+    } = &layer.blob;
+    transaction
+        .prepare_cached("INSERT OR IGNORE INTO blob VALUES (?, ?, ?, ?)")?
+        .execute(params![digest.0, layer_id, media_type, size_bytes])?;
+    transaction
+        .prepare_cached("INSERT INTO snapshot_layer VALUES (?, ?, ?, ?, ?, ?)")?
+        .execute(params![
+            snapshot_id,
+            position,
+            layer_id,
+            digest.0,
+            layer.role.name(),
+            known || layer.new.is_none(),
+        ])?;
+    Ok(())
+}

@@ -1,0 +1,284 @@
+//! The cache of what was last seen at which root.
+
+pub(crate) mod boots;
+pub(crate) mod levels;
+pub(crate) mod rows;
+
+use crate::error::Result;
+use crate::model::stamp::{Lasting, Stamp, Time};
+use crate::store::Store;
+use crate::store::records::seal::sum;
+use crate::store::stamps::boots::Boot;
+use crate::store::stamps::rows::Stamps;
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// The state of a root's stamps as one run knows them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StampState {
+    /// Counts the changes; `None` where there are no stamps, or where another run has changed them since.
+    pub generation: Option<i64>,
+    /// The snapshot whose tree they are of.
+    pub snapshot_id: Option<i64>,
+    /// How many bytes of the base or delta of that snapshot's stage are dead; `None` where nobody knows, or where not all
+    /// paths of its tree have stamps.
+    pub dead_bytes: Option<u64>,
+    /// Which of them hold in this boot.
+    pub lasting: Lasting,
+    /// Since they were read, all that had changed on the root's filesystem until then has come to the disk; `None` where no
+    /// run has seen to that.
+    pub synced_until: Option<Time>,
+    /// A row of them is not as it was written; the next change removes it.
+    is_damaged: bool,
+}
+
+/// A root's row.
+struct Found {
+    id: i64,
+    generation: i64,
+    snapshot_id: Option<i64>,
+    dead_bytes: Option<u64>,
+    sum: i64,
+    boot: Boot,
+}
+
+impl Store {
+    /// Returns the stamps of the root at `root_path` and their state at that moment.
+    pub fn stamps(&mut self, root_path: &Path) -> Result<(Stamps, StampState)> {
+        let mut run = || -> rusqlite::Result<_> {
+            let transaction = self.connection.transaction()?;
+            let Some(root) = root_of(&transaction, root_path)? else {
+                return Ok(Default::default());
+            };
+            let (stamps, is_sound) = levels::load(&transaction, root.id)?;
+            // What a damaged row said is not known, nor of which paths: they may be gone.
+            let snapshot_id = match root.snapshot_id.filter(|_| is_sound) {
+                Some(id) => {
+                    let newer = levels::newer_sums(&transaction, root.id)?;
+                    (root.sum == root_sum(root_path, &root, id, &newer)).then_some(id)
+                }
+                None => None,
+            };
+            let Found {
+                generation,
+                dead_bytes,
+                ..
+            } = root;
+            let (generation, is_damaged) = (Some(generation), !is_sound);
+            let (lasting, synced_until) = (root.boot.lasting(&self.boot), None);
+            Ok((
+                stamps,
+                StampState {
+                    generation,
+                    snapshot_id,
+                    dead_bytes,
+                    lasting,
+                    synced_until,
+                    is_damaged,
+                },
+            ))
+        };
+        let stamps = run();
+        stamps.map_err(|e| self.failed(e))
+    }
+
+    /// Replaces the stamps of the given paths, in their ordered form; `None` removes one. They may come in any order, but each
+    /// that does not follow the one before costs a row. The stamps are then of no snapshot's tree until one is recorded with
+    /// the state that this returns. Not durable: a cache may be lost.
+    ///
+    /// In another boot than that in which they were changed last, whatever `known` says does not hold must be among the paths:
+    /// what is left counts as seen in this boot.
+    pub fn update_stamps<'a>(
+        &mut self,
+        root_path: &Path,
+        known: StampState,
+        stamps: impl Iterator<Item = (&'a [u8], Option<Stamp>)>,
+    ) -> Result<StampState> {
+        if self.is_still() {
+            return Ok(known);
+        }
+        let run = || -> rusqlite::Result<StampState> {
+            self.connection
+                .pragma_update(None, "synchronous", "normal")?;
+            let transaction = self
+                .connection
+                .transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let found = root_of(&transaction, root_path)?;
+            // Stamps of two runs at once are all true, but together they may be of no tree that was ever seen.
+            let is_ours = found.as_ref().map(|root| root.generation) == known.generation;
+            let before = found.map(|root| root.boot).unwrap_or_default();
+            let is_this_boot = before.is(&self.boot);
+            let (root_id, generation): (i64, i64) = transaction
+                .prepare_cached(
+                    "INSERT INTO root (path, generation) VALUES (?, 1) ON CONFLICT (path)
+                     DO UPDATE SET generation = generation + 1, snapshot_id = NULL RETURNING id, generation",
+                )?
+                .query_row([root_path.as_os_str().as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            if known.is_damaged {
+                levels::sweep(&transaction, root_id)?;
+            }
+            if !is_this_boot && !is_ours {
+                levels::clear(&transaction, root_id)?; // nobody knows which of them hold
+            }
+            // What was written since all was on the disk is younger than that, unless the clock was set back meanwhile.
+            let mut is_past = false;
+            let stamps = stamps.inspect(|(_, stamp)| {
+                let of_inode = stamp
+                    .as_ref()
+                    .map(|stamp| stamp.mark)
+                    .filter(|mark| mark.inode != 0);
+                is_past |= of_inode.is_some_and(|mark| before.lasting(&[]).is_durable(mark.ctime));
+            });
+            // A damaged row that was not known of is gone, and older stamps stand in its place, which nobody has looked at.
+            // They must be of this boot as well.
+            let is_sound = match is_this_boot {
+                true => levels::change(&transaction, root_id, stamps)?,
+                false => levels::change_whole(&transaction, root_id, stamps)?,
+            };
+            let boot = Boot::new(&self.boot, before.durable_until.filter(|_| !is_past));
+            boot.save(&transaction, root_id, root_path)?;
+            transaction.commit()?;
+            let generation = Some(generation).filter(|_| is_ours && is_sound);
+            Ok(StampState {
+                generation,
+                lasting: boot.lasting(&self.boot),
+                ..StampState::default()
+            })
+        };
+        let state = run();
+        state.map_err(|e| self.failed(e))
+    }
+
+    /// Removes all stamps of a root, and returns the state in which that is known.
+    pub fn forget_stamps(&mut self, root_path: &Path) -> Result<StampState> {
+        if self.is_still() {
+            return Ok(StampState::default());
+        }
+        let mut run = || -> rusqlite::Result<StampState> {
+            let transaction = self
+                .connection
+                .transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let Some(root) = root_of(&transaction, root_path)? else {
+                return Ok(StampState::default());
+            };
+            let query = "UPDATE root SET generation = generation + 1, snapshot_id = NULL WHERE id = ? RETURNING generation";
+            let generation = transaction.query_row(query, [root.id], |row| row.get(0))?;
+            levels::clear(&transaction, root.id)?;
+            transaction.commit()?;
+            let lasting = root.boot.lasting(&self.boot);
+            Ok(StampState {
+                generation: Some(generation),
+                lasting,
+                ..StampState::default()
+            })
+        };
+        let state = run();
+        state.map_err(|e| self.failed(e))
+    }
+
+    /// Says that the stamps are of a snapshot's tree, if nobody has changed them since `known`.
+    pub fn claim_stamps(
+        &mut self,
+        root_path: &Path,
+        known: StampState,
+        snapshot_id: i64,
+    ) -> Result<()> {
+        if self.is_still() {
+            return Ok(());
+        }
+        let known = StampState {
+            dead_bytes: None,
+            ..known
+        }; // it may be of another snapshot
+        claim(&self.connection, root_path, known, snapshot_id).map_err(|e| self.failed(e))
+    }
+
+    /// Removes the stamp of a path, in its ordered form: what it said was not what was read.
+    pub fn forget_stamp(&mut self, root_path: &Path, key: &[u8]) -> Result<()> {
+        if self.is_still() {
+            return Ok(());
+        }
+        let mut run = || -> rusqlite::Result<()> {
+            let transaction = self
+                .connection
+                .transaction_with_behavior(TransactionBehavior::Immediate)?;
+            if let Some(root) = root_of(&transaction, root_path)? {
+                let query =
+                    "UPDATE root SET generation = generation + 1, snapshot_id = NULL WHERE id = ?";
+                transaction.execute(query, [root.id])?;
+                levels::forget(&transaction, root.id, key)?;
+            }
+            transaction.commit()
+        };
+        let done = run();
+        done.map_err(|e| self.failed(e))
+    }
+}
+
+/// Says that the stamps are of a snapshot's tree, if nobody has changed them since `known`.
+pub(crate) fn claim(
+    connection: &Connection,
+    root_path: &Path,
+    known: StampState,
+    snapshot_id: i64,
+) -> rusqlite::Result<()> {
+    let Some(root) = root_of(connection, root_path)? else {
+        return Ok(());
+    };
+    if known.generation != Some(root.generation) {
+        return Ok(());
+    }
+    let mut root = Found {
+        dead_bytes: known.dead_bytes,
+        ..root
+    };
+    if known.synced_until.is_some()
+        && root.boot.lasting(&[]).durable_until == known.lasting.durable_until
+    {
+        root.boot.durable_until = known.synced_until;
+        root.boot.save(connection, root.id, root_path)?;
+    }
+    let newer = levels::newer_sums(connection, root.id)?;
+    let sum = root_sum(root_path, &root, snapshot_id, &newer);
+    connection
+        .prepare_cached(
+            "UPDATE root SET snapshot_id = ?, dead_bytes = ?, sum = ? WHERE id = ? AND generation = ?",
+        )?
+        .execute(params![snapshot_id, root.dead_bytes, sum, root.id, root.generation])
+        .map(drop)
+}
+
+/// What a damaged row does not have, nor one of which newer stamps were lost: that its stamps are of the tree of this snapshot
+/// is then not believed.
+fn root_sum(root_path: &Path, root: &Found, snapshot_id: i64, newer_sums: &[i64]) -> i64 {
+    let numbers: Vec<_> = [&[root.generation, snapshot_id], newer_sums]
+        .concat()
+        .into_iter()
+        .map(i64::to_le_bytes)
+        .collect();
+    let numbers = numbers.iter().map(<[u8; 8]>::as_slice);
+    let dead = root
+        .dead_bytes
+        .map(|bytes| [&b"d"[..], &bytes.to_le_bytes()].concat());
+    sum(std::iter::once(root_path.as_os_str().as_bytes())
+        .chain(numbers)
+        .chain(dead.as_deref()))
+}
+
+fn root_of(connection: &Connection, root_path: &Path) -> rusqlite::Result<Option<Found>> {
+    connection
+        .prepare_cached(
+            "SELECT id, generation, snapshot_id, dead_bytes, sum, boot, durable_s, durable_nanos, boot_sum
+             FROM root WHERE path = ?",
+        )?
+        .query_row([root_path.as_os_str().as_bytes()], |row| {
+            let (id, generation, snapshot_id) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            let boot = Boot::load(root_path, row, 5)?;
+            Ok(Found { id, generation, snapshot_id, dead_bytes: row.get(3)?, sum: row.get(4)?, boot })
+        })
+        .optional()
+}
+
+#[cfg(test)]
+mod tests;
