@@ -8,14 +8,13 @@ use common::layers::{Layout, layers_of, members};
 use common::{Bench, layers, settle, sh};
 use rootstrata::error::Error;
 use rootstrata::layer::codec::Compression;
-use rootstrata::layer::pack::{Contents, Unread, pack};
+use rootstrata::layer::pack::{Contents, Opened, pack};
 use rootstrata::model::digest::ContentHash;
 use rootstrata::model::plan::layer::LayerContent;
 use rootstrata::model::tree::Tree;
 use rootstrata::model::tree::entry::{Entry, Kind, Xattrs};
 use rootstrata::model::tree::path::EntryPath;
 use serde_json::Value;
-use std::io::Read;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -250,16 +249,12 @@ fn whatever_call_fails_on_the_root_is_an_error_and_no_deletion() {
 struct Elusive(&'static [u8]);
 
 impl Contents for Elusive {
-    fn open(&self, path: &EntryPath) -> rootstrata::error::Result<Box<dyn Read + '_>> {
+    fn open(&self, entry: &Entry, content: &ContentHash) -> rootstrata::error::Result<Opened<'_>> {
         if self.0.is_empty() {
-            Err(Error::Changed(self.full_path(path)))
+            Err(Error::Changed(self.full_path(&entry.path)))
         } else {
-            Ok(Box::new(self.0))
+            Ok(Opened::Hashed(Box::new(self.0), *content))
         }
-    }
-
-    fn open_unread(&self, path: &EntryPath) -> rootstrata::error::Result<Box<dyn Unread + '_>> {
-        Err(Error::Changed(self.full_path(path)))
     }
 
     fn full_path(&self, _: &EntryPath) -> PathBuf {

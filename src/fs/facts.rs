@@ -212,9 +212,8 @@ fn facts_of(root: &Root, found: &Found, buffer: &mut [u8]) -> Result<(Stat, Fact
                 let content = root.content(file, before.size_bytes, &found.path)?;
                 let content = hash_content(root, content, &found.path, buffer)?;
                 is_of_its_length = content.is_some();
-                let content = content.unwrap_or(ContentHash::UNREAD);
                 Facts {
-                    content: Some(content),
+                    content,
                     xattrs,
                     ..Facts::default()
                 }

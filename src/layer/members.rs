@@ -19,7 +19,7 @@ pub(super) struct Members {
 
 impl Members {
     /// Tells whether the content of `entry` must follow its header.
-    pub(super) fn has_content(&self, entry: &Entry) -> bool {
+    pub(super) fn has_content<C>(&self, entry: &Entry<C>) -> bool {
         matches!(entry.kind, Kind::File { .. })
             && entry
                 .group
@@ -27,9 +27,9 @@ impl Members {
     }
 
     /// Appends the header of `entry`, which has `xattrs`, to `out`.
-    pub(super) fn write_entry(
+    pub(super) fn write_entry<C>(
         &mut self,
-        entry: &Entry,
+        entry: &Entry<C>,
         xattrs: &Xattrs,
         out: &mut Vec<u8>,
     ) -> Result<()> {
@@ -84,7 +84,7 @@ pub(super) fn write_whiteout(path: &EntryPath, out: &mut Vec<u8>) -> Result<()> 
     Member::file(&path, 0).write_header(out)
 }
 
-fn member_path(entry: &Entry) -> Vec<u8> {
+fn member_path<C>(entry: &Entry<C>) -> Vec<u8> {
     let mut path = entry.path.slashed();
     if entry.path.is_root() {
         path.push(b'.');
@@ -96,7 +96,7 @@ fn member_path(entry: &Entry) -> Vec<u8> {
 }
 
 /// Extended attributes in the form that all engines read, `SCHILY.xattr.NAME`.
-fn xattr_records(entry: &Entry, xattrs: &Xattrs) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+fn xattr_records<C>(entry: &Entry<C>, xattrs: &Xattrs) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
     let record = |(name, value): (&[u8], &[u8])| {
         if name.contains(&b'=') {
             let reason = "the name of an extended attribute holds =";

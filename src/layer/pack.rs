@@ -1,7 +1,7 @@
 //! Packs a layer into a blob, and packs a blob's content again under another compression.
 //!
 //! Each file is read once, straight into the block that is hashed and compressed. Its BLAKE3 is compared with the
-//! recorded one, or found out where nobody has read it yet. A file that is no longer what was hashed, or another
+//! recorded one, or found out if the file is pending. A file that is no longer what was hashed, or another
 //! after reading than before, fails the layer; so no layer holds a mixture.
 
 use super::codec::{Codec, Compression};
@@ -13,42 +13,48 @@ use crate::model::digest::{ContentHash, DiffId};
 use crate::model::limits::{LARGEST_ENTRIES_BYTES, LARGEST_EXTENDED_SUM_BYTES, NAME_BYTES};
 use crate::model::plan::layer::{Item, LayerContent};
 use crate::model::policy::normalise::shown_path;
-use crate::model::tree::entry::{Entry, Kind, Xattrs};
+use crate::model::tree::entry::{Content, Entry, Kind, Xattrs};
 use crate::model::tree::path::EntryPath;
 use crate::tarball;
 use std::io::{self, Read, Write};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-/// Where the content of a layer's files comes from.
-pub trait Contents {
-    /// Opens the content of a file.
-    fn open(&self, path: &EntryPath) -> Result<Box<dyn Read + '_>>;
-
-    /// Opens the content of a file that nobody has read yet.
-    fn open_unread(&self, path: &EntryPath) -> Result<Box<dyn Unread + '_>>;
+/// The files of a layer that is packed; `C` is what its entries know of their contents.
+pub trait Contents<C = ContentHash> {
+    /// Opens the file of `entry`, whose content is `content`. Fails if the file cannot be opened, or with
+    /// [`Error::Changed`] if another is in its place.
+    fn open(&self, entry: &Entry<C>, content: &C) -> Result<Opened<'_>>;
 
     /// Returns the path as the user knows it, for errors.
     fn full_path(&self, path: &EntryPath) -> PathBuf;
 
-    /// Is told the bytes of each file when it has been read.
+    /// Counts the bytes of each file that has been read.
     fn was_read(&self, bytes: u64);
 }
 
-/// A file whose content is [`ContentHash::UNREAD`] in its layer.
-pub trait Unread: Read {
-    /// Returns the extended attributes that the entry is to have.
-    fn xattrs(&self) -> &Xattrs;
-
-    /// Takes the hash of what was read. Fails with [`Error::Changed`] where the file is another by now.
-    fn was_read(self: Box<Self>, content: ContentHash) -> Result<()>;
+/// A file that is being packed.
+pub enum Opened<'a> {
+    /// A file with the hash that its content must have.
+    Hashed(Box<dyn Read + 'a>, ContentHash),
+    /// A file whose hash packing finds out.
+    Pending(Box<dyn PendingFile + 'a>),
 }
 
-/// Packs `content` into `out`, which errors call `out_path`. Fails with [`Error::Changed`] where a file does not
-/// have the recorded content.
-pub fn pack(
-    content: &LayerContent,
-    contents: &dyn Contents,
+/// A file that nobody has read before it is packed.
+pub trait PendingFile: Read {
+    /// Returns the extended attributes that the entry gets.
+    fn xattrs(&self) -> &Xattrs;
+
+    /// Takes the hash of the bytes that were read. Fails with [`Error::Changed`] if the file is another by now.
+    fn finish(self: Box<Self>, content: ContentHash) -> Result<()>;
+}
+
+/// Packs `content` into `out`, which errors call `out_path`. Fails with [`Error::Changed`] if a file lacks the recorded
+/// content, and if a file cannot be read, `out` cannot be written, or the names and attributes exceed a layer's limits.
+pub fn pack<C: Content>(
+    content: &LayerContent<C>,
+    contents: &dyn Contents<C>,
     compression: Compression,
     threads: NonZeroUsize,
     out: &mut (impl Write + Send),
@@ -67,19 +73,13 @@ pub fn pack(
                     blocks.push(&header)?;
                 }
                 Item::Entry(entry) => match &entry.kind {
-                    Kind::File {
-                        size_bytes,
-                        content,
-                    } if members.has_content(entry) => {
-                        let file = Open::of(entry, content, contents)?;
+                    Kind::File { content, .. } if members.has_content(entry) => {
+                        let file = Opened::of(entry, content, contents)?;
                         members.write_entry(entry, file.xattrs(entry), &mut header)?;
-                        weight.add(
-                            &entry.path,
-                            entry.memory_bytes() + file.late_bytes(),
-                            &header,
-                        )?;
+                        let memory_bytes = entry.memory_bytes() + file.pending_xattr_bytes();
+                        weight.add(&entry.path, memory_bytes, &header)?;
                         blocks.push(&header)?;
-                        push_content(blocks, file, entry, *size_bytes, contents)?;
+                        push_content(blocks, file, entry, contents)?;
                     }
                     _ => {
                         members.write_entry(entry, &entry.xattrs, &mut header)?;
@@ -117,52 +117,49 @@ impl Weight {
     }
 }
 
-/// A file that is being packed.
-enum Open<'a> {
-    Hashed(Box<dyn Read + 'a>, ContentHash),
-    Unread(Box<dyn Unread + 'a>),
-}
-
-impl<'a> Open<'a> {
-    fn of(entry: &Entry, content: &ContentHash, contents: &'a dyn Contents) -> Result<Self> {
-        Ok(match *content {
-            ContentHash::UNREAD => Self::Unread(contents.open_unread(&entry.path)?),
-            hash if entry.size_bytes() == 0 => Self::Hashed(Box::new(io::empty()), hash),
-            hash => Self::Hashed(contents.open(&entry.path)?, hash),
-        })
-    }
-
-    fn xattrs<'e>(&'e self, entry: &'e Entry) -> &'e Xattrs {
-        match self {
-            Self::Hashed(..) => &entry.xattrs,
-            Self::Unread(file) => file.xattrs(),
+impl<'a> Opened<'a> {
+    fn of<C: Content>(
+        entry: &Entry<C>,
+        content: &C,
+        contents: &'a dyn Contents<C>,
+    ) -> Result<Self> {
+        match content.hash() {
+            Some(hash) if entry.size_bytes() == 0 => Ok(Self::Hashed(Box::new(io::empty()), hash)),
+            _ => contents.open(entry, content),
         }
     }
 
-    /// The memory of the attributes that its entry is yet to get.
-    fn late_bytes(&self) -> usize {
+    fn xattrs<'e, C>(&'e self, entry: &'e Entry<C>) -> &'e Xattrs {
+        match self {
+            Self::Hashed(..) => &entry.xattrs,
+            Self::Pending(file) => file.xattrs(),
+        }
+    }
+
+    /// Returns the memory of the attributes that the entry lacks so far.
+    fn pending_xattr_bytes(&self) -> usize {
         match self {
             Self::Hashed(..) => 0,
-            Self::Unread(file) => file.xattrs().memory_bytes(),
+            Self::Pending(file) => file.xattrs().memory_bytes(),
         }
     }
 
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Hashed(file, _) => file.read(buffer),
-            Self::Unread(file) => file.read(buffer),
+            Self::Pending(file) => file.read(buffer),
         }
     }
 }
 
-fn push_content(
+fn push_content<C>(
     blocks: &mut BlockWriter,
-    mut file: Open,
-    entry: &Entry,
-    size_bytes: u64,
-    contents: &dyn Contents,
+    mut file: Opened,
+    entry: &Entry<C>,
+    contents: &dyn Contents<C>,
 ) -> Result<(), Failure> {
     let changed = || Error::Changed(contents.full_path(&entry.path));
+    let size_bytes = entry.size_bytes();
     let mut hasher = blake3::Hasher::new();
     let mut left = size_bytes;
     while left > 0 {
@@ -180,9 +177,9 @@ fn push_content(
     }
     let found = ContentHash(*hasher.finalize().as_bytes());
     match file {
-        Open::Hashed(_, hash) if hash != found => return Err(changed().into()),
-        Open::Hashed(..) => {}
-        Open::Unread(file) => file.was_read(found)?,
+        Opened::Hashed(_, hash) if hash != found => return Err(changed().into()),
+        Opened::Hashed(..) => {}
+        Opened::Pending(file) => file.finish(found)?,
     }
     if size_bytes > 0 {
         contents.was_read(size_bytes);

@@ -43,11 +43,6 @@ hash_type!(
     ContentHash,
     ""
 );
-impl ContentHash {
-    /// Stands for a content that nobody has read yet. It equals no other, and is never recorded.
-    pub const UNREAD: Self = Self([0; 32]);
-}
-
 hash_type!(
     /// The BLAKE3 hash of a layer's entries, whiteouts and policy: known before anything is packed.
     LayerKey,

@@ -6,7 +6,7 @@
 
 use crate::model::plan::layer::{LayerContent, Outline};
 use crate::model::tree::Tree;
-use crate::model::tree::entry::{Entry, Group};
+use crate::model::tree::entry::{Content, Entry, Group};
 use crate::model::tree::overlay::Piece;
 use crate::model::tree::path::EntryPath;
 use std::cmp::Ordering;
@@ -15,18 +15,40 @@ use std::num::NonZeroU32;
 
 /// Returns the layer that turns `old`, which is in path order, into `new`; empty where they are equal.
 pub fn delta<'t>(old: &[impl Piece], new: &'t Tree) -> LayerContent<'t> {
-    outline(old, new).of(new)
+    outline(old, new, Scope::All).of(new)
 }
 
-/// Returns what of `new` that layer takes.
-pub fn outline(old: &[impl Piece], new: &Tree) -> Outline {
+/// The paths that may differ.
+#[derive(Clone, Copy, Debug)]
+pub enum Scope<'s> {
+    /// Any path may differ.
+    All,
+    /// These paths may differ, in path order; at any other the new tree is as the old one, which need not be given there.
+    /// A hardlink group has all of its names in the scope or none.
+    Changed(&'s [EntryPath]),
+}
+
+impl Scope<'_> {
+    fn has(self, path: &EntryPath) -> bool {
+        match self {
+            Self::All => true,
+            Self::Changed(paths) => paths.binary_search(path).is_ok(),
+        }
+    }
+}
+
+/// Returns the entries of `new` that the layer takes which turns `old` into `new`, and its whiteouts.
+pub fn outline<C: Content>(old: &[impl Piece], new: &Tree<C>, scope: Scope) -> Outline {
     let (kept, whiteouts) = compare(old, new.entries());
-    let changed = changed(old, new.entries(), &kept);
+    let changed = changed(old, new.entries(), &kept, scope);
     Outline::closed(new, changed, whiteouts)
 }
 
 /// For each new entry the place, counted from 1, of the old one that it equals but for hardlinks, and the whiteouts in path order.
-fn compare(old: &[impl Piece], new: &[Entry]) -> (Vec<Option<NonZeroU32>>, Vec<EntryPath>) {
+fn compare<C: Content>(
+    old: &[impl Piece],
+    new: &[Entry<C>],
+) -> (Vec<Option<NonZeroU32>>, Vec<EntryPath>) {
     let mut kept = vec![None; new.len()];
     let mut whiteouts = Vec::new();
     let mut covered: Option<&EntryPath> = None; // old entries beneath it are gone without a whiteout of their own
@@ -61,11 +83,21 @@ fn before<P: Piece>(old: &[P], kept: Option<NonZeroU32>) -> Option<&P> {
 
 /// Which of the new entries the layer must hold: those that differ, and the names of every hardlink group that would
 /// not come out of the old tree by itself. `kept` has the place of each that does not differ, counted from 1.
-fn changed(old: &[impl Piece], new: &[Entry], kept: &[Option<NonZeroU32>]) -> Vec<bool> {
-    let mut changed: Vec<bool> = kept.iter().map(Option::is_none).collect();
+fn changed<C>(
+    old: &[impl Piece],
+    new: &[Entry<C>],
+    kept: &[Option<NonZeroU32>],
+    scope: Scope,
+) -> Vec<bool> {
+    let new_and_kept = new.iter().zip(kept);
+    let mut changed: Vec<bool> = new_and_kept
+        .map(|(entry, kept)| kept.is_none() && scope.has(&entry.path))
+        .collect();
     let mut names: HashMap<Group, Vec<usize>> = HashMap::new();
     for (at, entry) in new.iter().enumerate() {
-        if let Some(group) = entry.group {
+        if let Some(group) = entry.group
+            && scope.has(&entry.path)
+        {
             names.entry(group).or_default().push(at);
         }
     }

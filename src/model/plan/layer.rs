@@ -6,7 +6,7 @@
 
 use crate::model::digest::{ContentHash, LayerKey, PolicyKey};
 use crate::model::policy::Policy;
-use crate::model::tree::entry::{Device, Entry, Group, Kind};
+use crate::model::tree::entry::{Device, Entry, FileContent, Group, Kind};
 use crate::model::tree::path::EntryPath;
 use crate::model::tree::{self, Tree};
 use std::collections::HashMap;
@@ -45,8 +45,8 @@ impl Role {
 
 /// The entries and whiteouts of a layer, borrowed from the tree that it brings about.
 #[derive(Debug)]
-pub struct LayerContent<'t> {
-    entries: Vec<&'t Entry>,
+pub struct LayerContent<'t, C = ContentHash> {
+    entries: Vec<&'t Entry<C>>,
     whiteouts: Vec<EntryPath>,
 }
 
@@ -70,7 +70,7 @@ impl Outline {
 
     /// Takes the entries of `tree` that are `chosen` and the directories above them and above the whiteouts.
     /// `whiteouts` are sorted, not in `tree`, and their parents are directories of it.
-    pub fn closed(tree: &Tree, mut chosen: Vec<bool>, whiteouts: Vec<EntryPath>) -> Self {
+    pub fn closed<C>(tree: &Tree<C>, mut chosen: Vec<bool>, whiteouts: Vec<EntryPath>) -> Self {
         let entries = tree.entries();
         let mut is_closed = vec![false; entries.len()];
         let mut above: Vec<u32> = Vec::new();
@@ -103,7 +103,7 @@ impl Outline {
     }
 
     /// Returns the layer.
-    pub fn of<'t>(&self, tree: &'t Tree) -> LayerContent<'t> {
+    pub fn of<'t, C>(&self, tree: &'t Tree<C>) -> LayerContent<'t, C> {
         let entries = tree.entries();
         let entries = match &self.places {
             None => entries.iter().collect(),
@@ -117,15 +117,15 @@ impl Outline {
 }
 
 /// One thing that a layer holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Item<'a> {
+#[derive(Debug, PartialEq, Eq)]
+pub enum Item<'a, C = ContentHash> {
     /// The path is there, like this.
-    Entry(&'a Entry),
+    Entry(&'a Entry<C>),
     /// The path and what is beneath it are gone.
     Whiteout(&'a EntryPath),
 }
 
-impl Item<'_> {
+impl<C> Item<'_, C> {
     /// Returns the path that is made or removed.
     pub fn path(&self) -> &EntryPath {
         match self {
@@ -135,14 +135,14 @@ impl Item<'_> {
     }
 }
 
-impl<'t> LayerContent<'t> {
+impl<'t, C> LayerContent<'t, C> {
     /// Takes a whole tree.
-    pub fn whole(tree: &'t Tree) -> Self {
+    pub fn whole(tree: &'t Tree<C>) -> Self {
         Outline::whole().of(tree)
     }
 
     /// Takes a whole tree and whiteouts, which are sorted and not in it.
-    pub fn all(tree: &'t Tree, whiteouts: Vec<EntryPath>) -> Self {
+    pub fn all(tree: &'t Tree<C>, whiteouts: Vec<EntryPath>) -> Self {
         Self {
             whiteouts,
             ..Self::whole(tree)
@@ -150,8 +150,8 @@ impl<'t> LayerContent<'t> {
     }
 
     /// Takes all of `upper` and the directories of `lower` above it; empty where `upper` is. No path is in both.
-    pub fn above(lower: &'t Tree, upper: &'t Tree) -> Self {
-        let mut entries: Vec<&Entry> = upper.entries().iter().collect();
+    pub fn above(lower: &'t Tree<C>, upper: &'t Tree<C>) -> Self {
+        let mut entries: Vec<&Entry<C>> = upper.entries().iter().collect();
         let mut parents: Vec<EntryPath> = Vec::new();
         for entry in upper.entries() {
             let mut above = entry.path.parent();
@@ -182,7 +182,7 @@ impl<'t> LayerContent<'t> {
     }
 
     /// Returns the entries in path order.
-    pub fn entries(&self) -> impl Iterator<Item = &'t Entry> {
+    pub fn entries(&self) -> impl Iterator<Item = &'t Entry<C>> {
         self.entries.iter().copied()
     }
 
@@ -191,27 +191,13 @@ impl<'t> LayerContent<'t> {
         self.whiteouts.len()
     }
 
-    /// Tells whether it holds a file that nobody has read yet, so that it has no key yet.
-    pub fn has_unread(&self) -> bool {
-        let is_unread = |entry: &Entry| {
-            matches!(
-                entry.kind,
-                Kind::File {
-                    content: ContentHash::UNREAD,
-                    ..
-                }
-            )
-        };
-        self.entries.iter().any(|entry| is_unread(entry))
-    }
-
     /// Returns the sum of the files' lengths in bytes, a hardlinked inode once.
     pub fn content_bytes(&self) -> u64 {
         tree::content_bytes(self.entries.iter().copied())
     }
 
     /// Returns entries and whiteouts, together in path order.
-    pub fn items(&self) -> impl Iterator<Item = Item<'_>> {
+    pub fn items(&self) -> impl Iterator<Item = Item<'_, C>> {
         let mut entries = self.entries.iter().peekable();
         let mut whiteouts = self.whiteouts.iter().peekable();
         std::iter::from_fn(move || match (entries.peek(), whiteouts.peek()) {
@@ -222,7 +208,16 @@ impl<'t> LayerContent<'t> {
             _ => entries.next().map(|entry| Item::Entry(entry)),
         })
     }
+}
 
+impl LayerContent<'_, FileContent> {
+    /// Tells whether a file of the layer has not been read.
+    pub fn has_pending(&self) -> bool {
+        self.entries.iter().any(|entry| entry.is_pending())
+    }
+}
+
+impl LayerContent<'_> {
     /// Returns the layer's key under a policy.
     pub fn key(&self, policy: &Policy) -> LayerKey {
         key_of(&policy.key(), self.items())

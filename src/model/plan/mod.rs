@@ -12,11 +12,12 @@ pub mod deferrable;
 pub mod difference;
 pub mod layer;
 
-use crate::model::digest::LayerKey;
+use crate::model::digest::{ContentHash, LayerKey};
+use crate::model::plan::difference::Scope;
 use crate::model::plan::layer::{LayerContent, Outline, Role};
 use crate::model::policy::Policy;
 use crate::model::policy::normalise::Sides;
-use crate::model::tree::entry::{Entry, Group, Kind};
+use crate::model::tree::entry::{Content, Entry, Group, Kind};
 use crate::model::tree::overlay::{Borrowed, Laid, Overlay, Piece};
 use crate::model::tree::path::EntryPath;
 use crate::model::tree::{self, Tree};
@@ -99,7 +100,7 @@ impl Known {
     }
 
     /// Tells whether `update` is so much smaller that it is better laid over this update than put in its place.
-    fn carries(&self, update: &LayerContent) -> bool {
+    fn carries<C>(&self, update: &LayerContent<C>) -> bool {
         let own = self.content_bytes + MEMBER_BYTES * self.items.len() as u64;
         let members = update.entries_len() + update.whiteouts_len();
         own >= SMALL_BYTES
@@ -151,7 +152,7 @@ impl Below {
     }
 
     /// Bytes of the own base or delta that are dead in `now`.
-    fn dead_bytes(&self, whole: &Known, ground: &[Borrowed], now: &Tree) -> u64 {
+    fn dead_bytes<C>(&self, whole: &Known, ground: &[Borrowed], now: &Tree<C>) -> u64 {
         self.dead_elsewhere_bytes + dead_bytes(whole.entries(), ground, now)
     }
 }
@@ -176,25 +177,25 @@ pub struct Plan {
 
 /// One layer of a plan.
 #[derive(Debug)]
-pub struct Planned<'t> {
+pub struct Planned<'t, C = ContentHash> {
     /// What it is for.
     pub role: Role,
     /// Where it comes from.
-    pub layer: PlannedLayer<'t>,
+    pub layer: PlannedLayer<'t, C>,
     /// Whether it is one of the stage before.
     pub is_inherited: bool,
 }
 
 /// Where a layer of a plan comes from.
 #[derive(Debug)]
-pub enum PlannedLayer<'t> {
+pub enum PlannedLayer<'t, C = ContentHash> {
     /// It is taken over as it was recorded.
     Known(LayerKey),
     /// It holds this. It may be known all the same.
-    Made(LayerContent<'t>),
+    Made(LayerContent<'t, C>),
 }
 
-impl<'t> Planned<'t> {
+impl Planned<'_> {
     /// Returns the layer's key.
     pub fn key(&self, policy: &Policy) -> LayerKey {
         match &self.layer {
@@ -202,9 +203,11 @@ impl<'t> Planned<'t> {
             PlannedLayer::Made(content) => content.key(policy),
         }
     }
+}
 
+impl<'t, C> Planned<'t, C> {
     /// Returns what it holds; `None` for one that is taken over.
-    pub fn content(&self) -> Option<&LayerContent<'t>> {
+    pub fn content(&self) -> Option<&LayerContent<'t, C>> {
         match &self.layer {
             PlannedLayer::Known(_) => None,
             PlannedLayer::Made(content) => Some(content),
@@ -212,35 +215,50 @@ impl<'t> Planned<'t> {
     }
 }
 
+/// The answer to a plan of changed paths alone where a base or a delta is to be written anew, for which all paths count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NeedsWhole;
+
 impl Plan {
-    /// Finds the layers that give `now`, the stable side of a tree.
-    pub fn new(now: &Tree, below: &Below, limits: &Limits) -> Self {
+    /// Finds the layers that give `now`, the stable side of a tree. Under [`Scope::Changed`], `now` may lack paths outside the
+    /// scope, except the directories above those in it, and `below` lacks all of them; the plan is the one that all paths
+    /// would give.
+    ///
+    /// Fails with [`NeedsWhole`] if a base or a delta is to be written that takes paths outside the scope.
+    pub fn new<C: Content>(
+        now: &Tree<C>,
+        below: &Below,
+        scope: Scope,
+        limits: &Limits,
+    ) -> Result<Self, NeedsWhole> {
+        let nothing = Below::default();
         let below = if has_room(below, limits) {
             below
         } else {
-            &Below::default()
+            &nothing
         };
-        Self::upon_own(now, below, limits).unwrap_or_else(|| Self::anew(now, below))
-    }
-
-    /// Likewise, where `now` and `below` have no path but those that may differ, and the directories above them. `None`
-    /// where a base or a delta is to be made anew, for which all paths count.
-    pub fn of_part(now: &Tree, below: &Below, limits: &Limits) -> Option<Self> {
-        if !has_room(below, limits) {
-            return None;
+        if let Some(plan) = Self::upon_own(now, below, scope, limits) {
+            return Ok(plan);
         }
-        match below.own.is_empty() && !below.inherited.is_empty() {
-            true => Some(Self::anew(now, below)), // a delta, of what differs
-            false => Self::upon_own(now, below, limits),
+        // The first delta of a stage takes changed paths alone.
+        let takes_all = below.inherited.is_empty() || !below.own.is_empty();
+        match scope {
+            Scope::Changed(_) if takes_all => Err(NeedsWhole),
+            _ => Ok(Self::anew(now, below, scope)),
         }
     }
 
-    fn upon_own(now: &Tree, below: &Below, limits: &Limits) -> Option<Self> {
+    fn upon_own<C: Content>(
+        now: &Tree<C>,
+        below: &Below,
+        scope: Scope,
+        limits: &Limits,
+    ) -> Option<Self> {
         let Upon::Own {
             kept,
             update,
             weight,
-        } = build_upon(below, now, limits)
+        } = build_upon(below, now, scope, limits)
         else {
             return None;
         };
@@ -253,7 +271,7 @@ impl Plan {
         })
     }
 
-    fn anew(now: &Tree, below: &Below) -> Self {
+    fn anew<C: Content>(now: &Tree<C>, below: &Below, scope: Scope) -> Self {
         let (inherited, own) = (names(&below.inherited), Vec::new());
         if inherited.is_empty() {
             return Self {
@@ -264,7 +282,7 @@ impl Plan {
             };
         }
         let ground = below.ground();
-        let outline = difference::outline(ground.entries(), now);
+        let outline = difference::outline(ground.entries(), now, scope);
         let entries = outline.of(now);
         // Of a hardlink group, which comes whole, some names may lie below as they are.
         let dead_bytes = dead_bytes(entries.entries(), ground.entries(), now);
@@ -283,7 +301,7 @@ impl Plan {
 
     /// Returns the layers, in the order of the image. `sides` are those that the plan was made for, whatever is known of
     /// contents by now.
-    pub fn layers<'t>(&self, sides: &'t Sides) -> Vec<Planned<'t>> {
+    pub fn layers<'t, C>(&self, sides: &'t Sides<C>) -> Vec<Planned<'t, C>> {
         let inherited = self.inherited.iter().map(|layer| (layer, true));
         let known = inherited.chain(self.own.iter().map(|layer| (layer, false)));
         let known = known.map(|((role, key), is_inherited)| Planned {
@@ -291,7 +309,7 @@ impl Plan {
             layer: PlannedLayer::Known(*key),
             is_inherited,
         });
-        let mut layers: Vec<Planned<'t>> = known.collect();
+        let mut layers: Vec<Planned<'t, C>> = known.collect();
         let (role, outline) = &self.made;
         let state = LayerContent::above(&sides.stable, &sides.volatile);
         let made = [(*role, outline.of(&sides.stable)), (Role::State, state)].into_iter();
@@ -343,7 +361,7 @@ pub enum Unfit {
 }
 
 /// Decides which of its own layers a stage keeps.
-pub fn build_upon(below: &Below, now: &Tree, limits: &Limits) -> Upon {
+pub fn build_upon<C: Content>(below: &Below, now: &Tree<C>, scope: Scope, limits: &Limits) -> Upon {
     let Some(whole) = below.own.first() else {
         return Upon::Nothing;
     };
@@ -366,7 +384,7 @@ pub fn build_upon(below: &Below, now: &Tree, limits: &Limits) -> Upon {
             kept = at;
             continue;
         }
-        let outline = difference::outline(overlay.entries(), now);
+        let outline = difference::outline(overlay.entries(), now, scope);
         let update = outline.of(now);
         let kept_bytes: u64 = below.own[1..kept]
             .iter()
@@ -433,15 +451,19 @@ pub fn weigh(below: &Below, now: &Tree) -> Option<Weight> {
 /// Bytes of files of a base or delta in whose place there is none of their length now, or that lie below as well. One that is only
 /// given another time, as a rebuilt package has it, is in the update, whose limit is another; what it holds is alive. Contents are not
 /// compared with those of now: of a late file nobody knows it yet, and a plan must not depend on that.
-fn dead_bytes<'a>(whole: impl Iterator<Item = &'a Entry>, ground: &[Borrowed], now: &Tree) -> u64 {
+fn dead_bytes<'a, C: Content + 'a, D>(
+    whole: impl Iterator<Item = &'a Entry<C>>,
+    ground: &[Borrowed],
+    now: &Tree<D>,
+) -> u64 {
     let (mut below, mut above) = (ground, now.entries());
     let mut files = Vec::new();
     for entry in whole {
         if entry.size_bytes() > 0 {
-            let there = seek(&mut above, &entry.path).map(|there| &there.kind);
+            let there = seek(&mut above, &entry.path, |there| &there.path).map(|there| &there.kind);
             let has_length = matches!(there, Some(Kind::File { size_bytes, .. }) if *size_bytes == entry.size_bytes());
-            let lies_below =
-                seek(&mut below, &entry.path).is_some_and(|below| below.same_but_group(entry));
+            let lies_below = seek(&mut below, &entry.path, |below| &below.entry().path)
+                .is_some_and(|below| entry.same_but_group(below.entry()));
             files.push((entry, has_length && !lies_below));
         }
     }
@@ -450,7 +472,7 @@ fn dead_bytes<'a>(whole: impl Iterator<Item = &'a Entry>, ground: &[Borrowed], n
         .filter(|(_, is_alive)| *is_alive)
         .filter_map(|(entry, _)| entry.group)
         .collect();
-    let is_dead = |(entry, is_alive): &&(&Entry, bool)| match entry.group {
+    let is_dead = |(entry, is_alive): &&(&Entry<C>, bool)| match entry.group {
         Some(group) => !alive.contains(&group),
         None => !is_alive,
     };
@@ -458,15 +480,14 @@ fn dead_bytes<'a>(whole: impl Iterator<Item = &'a Entry>, ground: &[Borrowed], n
 }
 
 /// Goes on to `path`, and returns the entry there. Paths are asked for in order.
-fn seek<'a>(rest: &mut &'a [impl Piece], path: &EntryPath) -> Option<&'a Entry> {
-    let before = rest
-        .iter()
-        .take_while(|piece| piece.entry().path < *path)
-        .count();
+fn seek<'a, T>(
+    rest: &mut &'a [T],
+    path: &EntryPath,
+    path_of: impl Fn(&T) -> &EntryPath,
+) -> Option<&'a T> {
+    let before = rest.iter().take_while(|one| path_of(one) < path).count();
     *rest = &rest[before..];
-    rest.first()
-        .map(Piece::entry)
-        .filter(|entry| entry.path == *path)
+    rest.first().filter(|one| path_of(one) == path)
 }
 
 #[cfg(test)]

@@ -55,7 +55,9 @@ fn follow(plan: &[Planned], before: &Below) -> Below {
 }
 
 fn plan<'t>(sides: &'t Sides, below: &Below, limits: &Limits) -> Vec<Planned<'t>> {
-    Plan::new(&sides.stable, below, limits).layers(sides)
+    Plan::new(&sides.stable, below, Scope::All, limits)
+        .unwrap()
+        .layers(sides)
 }
 
 fn roles(plan: &[Planned]) -> Vec<(Role, bool)> {
@@ -265,7 +267,7 @@ fn what_takes_away_what_is_no_longer_there_is_made_anew() {
         inherited: base(&sides(&[b], &[]).stable).own,
         ..below
     };
-    let why = build_upon(&below, &now.stable, &Limits::default());
+    let why = build_upon(&below, &now.stable, Scope::All, &Limits::default());
     assert!(matches!(why, Upon::Anew(Unfit::Whiteout(path)) if path == a.path));
     assert_eq!(
         roles(&plan(&now, &below, &Limits::default())),
@@ -333,13 +335,13 @@ proptest! {
         let limits = Limits { update_percent: 10_000, dead_percent: 10_000, ..Limits::default() };
         // Of lengths that matter, so that updates are laid over updates.
         let large = |tree: &Tree| {
-            let mut tree = tree.clone();
-            for entry in tree.entries_mut() {
+            let mut entries = tree.entries().to_vec();
+            for entry in &mut entries {
                 if let Kind::File { size_bytes, .. } = &mut entry.kind {
                     *size_bytes <<= 20;
                 }
             }
-            tree
+            Tree::new(entries)
         };
         let (first, second): (Vec<Tree>, Vec<Tree>) =
             (first.iter().map(large).collect(), second.iter().map(large).collect());

@@ -10,7 +10,7 @@ use crate::model::policy::package_mtimes::Vouched;
 use crate::model::policy::{MtimeRule, Policy, Profile, Rules};
 use crate::model::stamp::{Facts, Stat, StatKind};
 use crate::model::tree::Tree;
-use crate::model::tree::entry::{Device, Entry, Group, Kind, Xattrs};
+use crate::model::tree::entry::{Device, Entry, FileContent, Group, Kind, Xattrs};
 use crate::model::tree::path::EntryPath;
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -42,12 +42,12 @@ pub struct Home {
 }
 
 /// The two sides of a root.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Sides {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sides<C = ContentHash> {
     /// What two installs of the same packages have alike.
-    pub stable: Tree,
+    pub stable: Tree<C>,
     /// What the policy counts as volatile.
-    pub volatile: Tree,
+    pub volatile: Tree<C>,
     /// Stable paths on which something is mounted, in path order; they stand in `stable` as empty.
     pub mounts: Vec<EntryPath>,
 }
@@ -70,7 +70,7 @@ pub struct Context<'a> {
 pub fn normalise<'a>(
     seen: impl ExactSizeIterator<Item = Seen<'a>>,
     context: &Context,
-) -> Result<Sides> {
+) -> Result<Sides<FileContent>> {
     let mut groups = Groups::default();
     let (mut stable, mut volatile) = (Vec::with_capacity(seen.len()), Vec::new());
     let mut mounts = Vec::new();
@@ -133,7 +133,7 @@ pub fn normalise<'a>(
 
 /// Gives all names of an inode the owner and time that the first one has: what a policy says of paths, an inode cannot
 /// have twice. `entries` are in path order.
-fn unify_groups(entries: &mut [Entry]) {
+fn unify_groups<C>(entries: &mut [Entry<C>]) {
     let mut of_group: HashMap<Group, (u32, u32, i64)> = HashMap::new();
     for entry in entries {
         if let Some(group) = entry.group {
@@ -145,25 +145,50 @@ fn unify_groups(entries: &mut [Entry]) {
     }
 }
 
-impl Sides {
-    /// Gives the stable files that were unread what was found out since. `facts` come in path order.
-    pub fn learn<'f>(
-        &mut self,
-        facts: impl Iterator<Item = (&'f EntryPath, &'f Facts)>,
-        profile: Profile,
-    ) {
-        let mut entries = self.stable.entries_mut().iter_mut().peekable();
-        for (path, facts) in facts {
-            while entries.next_if(|entry| entry.path < *path).is_some() {}
-            if let Some(entry) = entries.next_if(|entry| entry.path == *path)
-                && let (Kind::File { content, .. }, Some(found)) = (&mut entry.kind, facts.content)
-            {
-                *content = found;
-                entry.xattrs = recorded_xattrs(facts.xattrs.clone(), profile);
+/// The content and the extended attributes of a file that was pending.
+#[derive(Debug)]
+pub struct Resolved<'f> {
+    /// The file.
+    pub path: &'f EntryPath,
+    /// The hash of its content.
+    pub content: ContentHash,
+    /// The extended attributes that its entry gets.
+    pub xattrs: Xattrs,
+}
+
+impl Sides<FileContent> {
+    /// Gives the pending files what was read, `resolved` in path order. Fails with the path of a file that is pending still.
+    pub fn resolve<'f>(
+        self,
+        resolved: impl Iterator<Item = Resolved<'f>>,
+    ) -> std::result::Result<Sides, EntryPath> {
+        let mut resolved = resolved.peekable();
+        let stable = self.stable.try_map(|mut entry| {
+            if entry.is_pending() {
+                while resolved.next_if(|file| *file.path < entry.path).is_some() {}
+                if let Some(file) = resolved.next_if(|file| *file.path == entry.path) {
+                    entry.resolve(file.content, file.xattrs);
+                }
             }
-        }
+            entry.into_known()
+        })?;
+        Ok(Sides {
+            stable,
+            volatile: self.volatile.try_map(Entry::into_known)?,
+            mounts: self.mounts,
+        })
     }
 
+    /// Returns the sides where every file has been read. Fails with the path of a pending file.
+    pub fn into_known(self) -> std::result::Result<Sides, EntryPath> {
+        self.resolve(std::iter::empty())
+    }
+}
+
+impl<C> Sides<C>
+where
+    Entry<C>: From<Entry>,
+{
     /// Takes what `below` has at each mount point, and beneath it, for what is under the mount: what cannot be seen
     /// has left the scope, and counts as unchanged and not as deleted.
     pub fn keep_below_mounts(&mut self, below: &Tree) {
@@ -185,9 +210,10 @@ impl Sides {
                 .iter()
                 .filter(|entry| entry.path == *mount || entry.path.is_beneath(mount));
             let regroup = |Group(number): Group| Group(number + next_group.unwrap_or(0));
-            entries.extend(hidden.map(|entry| Entry {
-                group: entry.group.map(regroup),
-                ..entry.clone()
+            entries.extend(hidden.map(|entry| {
+                let mut entry = Entry::<C>::from(entry.clone());
+                entry.group = entry.group.map(regroup);
+                entry
             }));
         }
         self.stable = Tree::new(entries);
@@ -212,12 +238,14 @@ fn entry_of(
     facts: &Facts,
     group: Option<Group>,
     context: &Context,
-) -> Entry {
+) -> Entry<FileContent> {
     let kind = match stat.kind {
         StatKind::Directory => Kind::Directory,
         StatKind::File => Kind::File {
             size_bytes: stat.size_bytes,
-            content: facts.content.unwrap_or(ContentHash::UNREAD),
+            content: facts
+                .content
+                .map_or(FileContent::Pending, FileContent::Known),
         },
         StatKind::Symlink => Kind::Symlink(facts.target.clone()),
         StatKind::Fifo => Kind::Fifo,
@@ -333,7 +361,7 @@ mod tests {
         policy: &Policy,
         home: Option<&Home>,
         vouched: &Vouched,
-    ) -> Result<Sides> {
+    ) -> Result<Sides<FileContent>> {
         let seen = seen.iter().map(
             |Owned {
                  path,
@@ -526,7 +554,7 @@ mod tests {
             file("b", 7),
         ]);
         sides.keep_below_mounts(&below);
-        let shown = |e: &Entry| (e.path.to_string(), e.mode, e.group.map(|g| g.0));
+        let shown = |e: &Entry<FileContent>| (e.path.to_string(), e.mode, e.group.map(|g| g.0));
         let expected = [
             ("/a", 0o1777, None),
             ("/a/x", 0o644, Some(0)),
@@ -554,7 +582,8 @@ mod tests {
         ];
         all[1..].iter_mut().for_each(|seen| seen.stat.nlink = 3);
         let sides = sides(all, &policy, None, &Vouched::default()).unwrap();
-        let groups = |tree: &Tree| tree.entries().iter().map(|e| e.group).collect::<Vec<_>>();
+        let groups =
+            |tree: &Tree<FileContent>| tree.entries().iter().map(|e| e.group).collect::<Vec<_>>();
         assert_eq!(
             groups(&sides.volatile),
             [None, Some(Group(0)), Some(Group(0))]

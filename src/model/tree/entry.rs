@@ -6,13 +6,14 @@
 use crate::model::digest::ContentHash;
 use crate::model::tree::path::EntryPath;
 
-/// One path with what the policy keeps of it.
+/// One path with what the policy keeps of it. `C` is [`ContentHash`] where every file has been read, and [`FileContent`]
+/// while a root is recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct Entry<C = ContentHash> {
     /// Where it is; the root itself is an entry too.
     pub path: EntryPath,
     /// Type and what belongs to that type alone.
-    pub kind: Kind,
+    pub kind: Kind<C>,
     /// Permission bits with setuid, setgid and sticky: 0 to 0o7777. 0o777 for symlinks.
     pub mode: u16,
     /// Numeric owner.
@@ -34,7 +35,7 @@ pub struct Group(pub u32);
 
 /// The type of an entry, with what only that type has. Sockets have no kind: tar cannot hold them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum Kind<C = ContentHash> {
     /// A directory.
     Directory,
     /// A regular file.
@@ -42,7 +43,7 @@ pub enum Kind {
         /// Length of the content in bytes.
         size_bytes: u64,
         /// BLAKE3 of the content.
-        content: ContentHash,
+        content: C,
     },
     /// A symbolic link with its target, never empty.
     Symlink(Box<[u8]>),
@@ -52,6 +53,37 @@ pub enum Kind {
     CharDevice(Device),
     /// A block device.
     BlockDevice(Device),
+}
+
+/// The content of a file of a root that is being recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileContent {
+    /// The file has been read, and has this hash.
+    Known(ContentHash),
+    /// The file is read when its layer is packed; until then the entry lacks the extended attributes as well.
+    Pending,
+}
+
+/// A file's content, read or not. A layer of entries with pending contents has no key and cannot be recorded: both take
+/// [`ContentHash`] alone.
+pub trait Content: Copy {
+    /// Returns the hash; `None` if the file has not been read.
+    fn hash(self) -> Option<ContentHash>;
+}
+
+impl Content for ContentHash {
+    fn hash(self) -> Option<ContentHash> {
+        Some(self)
+    }
+}
+
+impl Content for FileContent {
+    fn hash(self) -> Option<ContentHash> {
+        match self {
+            Self::Known(hash) => Some(hash),
+            Self::Pending => None,
+        }
+    }
 }
 
 /// A device number (statx `stx_rdev_major`, `stx_rdev_minor`).
@@ -142,10 +174,10 @@ impl Xattrs {
     }
 }
 
-impl Entry {
+impl<C> Entry<C> {
     /// Tells whether this is a directory.
     pub fn is_directory(&self) -> bool {
-        self.kind == Kind::Directory
+        matches!(self.kind, Kind::Directory)
     }
 
     /// Returns the content's length in bytes; 0 for what is no regular file.
@@ -162,22 +194,26 @@ impl Entry {
             Kind::Symlink(target) => target.len(),
             _ => 0,
         };
-        Self::path_memory_bytes(&self.path) + target + self.xattrs.memory_bytes()
+        Entry::path_memory_bytes(&self.path) + target + self.xattrs.memory_bytes()
     }
+}
 
+impl Entry {
     /// Returns the part of it that an entry with this path takes at least.
     pub fn path_memory_bytes(path: &EntryPath) -> usize {
         2 * size_of::<Self>() + path.key().len()
     }
+}
 
-    /// Tells whether both are the same but for the number of their hardlink group.
-    pub fn same_but_group(&self, other: &Self) -> bool {
+impl<C: Content> Entry<C> {
+    /// Compares all but the number of the hardlink group.
+    pub fn same_but_group(&self, other: &Entry) -> bool {
         self.path == other.path && self.same_but_place(other)
     }
 
-    /// Tells whether both are the same but for the path and the number of their hardlink group.
-    pub fn same_but_place(&self, other: &Self) -> bool {
-        self.kind == other.kind
+    /// Compares all but the path and the number of the hardlink group. A pending content equals none.
+    pub fn same_but_place(&self, other: &Entry) -> bool {
+        self.kind.is_same(&other.kind)
             && self.mode == other.mode
             && self.uid == other.uid
             && self.gid == other.gid
@@ -186,9 +222,119 @@ impl Entry {
     }
 }
 
+impl Entry<FileContent> {
+    /// Tells whether this is a file that has not been read.
+    pub fn is_pending(&self) -> bool {
+        let content = FileContent::Pending;
+        matches!(&self.kind, Kind::File { content: own, .. } if *own == content)
+    }
+
+    /// Returns the entry of a file that has been read, and of what is no file; `Err` with the path of one that has not.
+    pub fn into_known(self) -> Result<Entry, EntryPath> {
+        match self.kind.known() {
+            Some(kind) => Ok(Entry {
+                kind,
+                path: self.path,
+                mode: self.mode,
+                uid: self.uid,
+                gid: self.gid,
+                mtime_s: self.mtime_s,
+                xattrs: self.xattrs,
+                group: self.group,
+            }),
+            None => Err(self.path),
+        }
+    }
+
+    /// Gives a pending file its content and its extended attributes.
+    pub fn resolve(&mut self, hash: ContentHash, xattrs: Xattrs) {
+        if let Kind::File { content, .. } = &mut self.kind
+            && *content == FileContent::Pending
+        {
+            *content = FileContent::Known(hash);
+            self.xattrs = xattrs;
+        }
+    }
+}
+
+impl Kind<FileContent> {
+    fn known(self) -> Option<Kind> {
+        Some(match self {
+            Self::Directory => Kind::Directory,
+            Self::File {
+                size_bytes,
+                content,
+            } => Kind::File {
+                size_bytes,
+                content: content.hash()?,
+            },
+            Self::Symlink(target) => Kind::Symlink(target),
+            Self::Fifo => Kind::Fifo,
+            Self::CharDevice(device) => Kind::CharDevice(device),
+            Self::BlockDevice(device) => Kind::BlockDevice(device),
+        })
+    }
+}
+
+impl From<Entry> for Entry<FileContent> {
+    fn from(entry: Entry) -> Self {
+        let kind = match entry.kind {
+            Kind::Directory => Kind::Directory,
+            Kind::File {
+                size_bytes,
+                content,
+            } => Kind::File {
+                size_bytes,
+                content: FileContent::Known(content),
+            },
+            Kind::Symlink(target) => Kind::Symlink(target),
+            Kind::Fifo => Kind::Fifo,
+            Kind::CharDevice(device) => Kind::CharDevice(device),
+            Kind::BlockDevice(device) => Kind::BlockDevice(device),
+        };
+        Self {
+            kind,
+            path: entry.path,
+            mode: entry.mode,
+            uid: entry.uid,
+            gid: entry.gid,
+            mtime_s: entry.mtime_s,
+            xattrs: entry.xattrs,
+            group: entry.group,
+        }
+    }
+}
+
+impl<C: Content> Kind<C> {
+    fn is_same(&self, other: &Kind) -> bool {
+        match (self, other) {
+            (Self::Directory, Kind::Directory) | (Self::Fifo, Kind::Fifo) => true,
+            (
+                Self::File {
+                    size_bytes,
+                    content,
+                },
+                Kind::File {
+                    size_bytes: other_bytes,
+                    content: other,
+                },
+            ) => size_bytes == other_bytes && content.hash() == Some(*other),
+            (Self::Symlink(target), Kind::Symlink(other)) => target == other,
+            (Self::CharDevice(device), Kind::CharDevice(other))
+            | (Self::BlockDevice(device), Kind::BlockDevice(other)) => device == other,
+            _ => false,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_entry_whose_content_may_be_pending_takes_no_more_memory() {
+        assert_eq!(size_of::<Entry<FileContent>>(), size_of::<Entry>());
+    }
 
     #[test]
     fn xattrs_read_back_and_cut_ones_are_refused() {

@@ -9,22 +9,31 @@ pub mod entry;
 pub mod overlay;
 pub mod path;
 
+use crate::model::digest::ContentHash;
 use crate::model::tree::entry::{Entry, Group};
 use crate::model::tree::path::EntryPath;
 use std::collections::HashMap;
 
 /// Entries in path order.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tree {
-    entries: Vec<Entry>,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tree<C = ContentHash> {
+    entries: Vec<Entry<C>>,
 }
 
-impl Tree {
+impl<C> Default for Tree<C> {
+    fn default() -> Self {
+        Self {
+            entries: Vec::new(),
+        }
+    }
+}
+
+impl<C> Tree<C> {
     /// Sorts the entries and numbers their hardlink groups anew. Of two entries with one path the later counts.
-    pub fn new(mut entries: Vec<Entry>) -> Self {
+    pub fn new(mut entries: Vec<Entry<C>>) -> Self {
         if !entries.is_sorted_by(|a, b| a.path < b.path) {
             entries.sort_by(|a, b| a.path.cmp(&b.path));
-            let mut unique: Vec<Entry> = Vec::with_capacity(entries.len());
+            let mut unique: Vec<Entry<C>> = Vec::with_capacity(entries.len());
             for entry in entries {
                 if unique.last().is_some_and(|last| last.path == entry.path) {
                     unique.pop();
@@ -38,17 +47,27 @@ impl Tree {
     }
 
     /// Returns the entries in path order.
-    pub fn entries(&self) -> &[Entry] {
+    pub fn entries(&self) -> &[Entry<C>] {
         &self.entries
     }
 
-    /// Returns the entries in path order for changes that keep path and group.
-    pub(crate) fn entries_mut(&mut self) -> &mut [Entry] {
-        &mut self.entries
+    /// Changes each entry, in path order, into another with the same path and group. Fails as the first `change` that
+    /// fails.
+    pub(crate) fn try_map<D, E>(
+        self,
+        change: impl FnMut(Entry<C>) -> Result<Entry<D>, E>,
+    ) -> Result<Tree<D>, E> {
+        // Both kinds of entries have one size, so that the vector keeps its memory.
+        let entries = self
+            .entries
+            .into_iter()
+            .map(change)
+            .collect::<Result<_, _>>()?;
+        Ok(Tree { entries })
     }
 
     /// Gives the entries away, in path order.
-    pub fn into_entries(self) -> Vec<Entry> {
+    pub fn into_entries(self) -> Vec<Entry<C>> {
         self.entries
     }
 
@@ -66,7 +85,7 @@ impl Tree {
 }
 
 /// Returns the sum of the files' lengths in bytes; of a hardlink group, one name counts.
-pub fn content_bytes<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> u64 {
+pub fn content_bytes<'a, C: 'a>(entries: impl IntoIterator<Item = &'a Entry<C>>) -> u64 {
     let mut seen = std::collections::HashSet::new();
     entries
         .into_iter()

@@ -5,7 +5,7 @@
 
 use crate::error::{Error, Result};
 use crate::layer::codec::Compression;
-use crate::layer::pack::{Contents, Unread, pack};
+use crate::layer::pack::{Contents, Opened, pack};
 use crate::layer::read::{Blob as LayerBlob, read_files};
 use crate::model::digest::ContentHash;
 use crate::model::names::SnapshotRef;
@@ -13,7 +13,7 @@ use crate::model::plan::layer::{LayerContent, Role};
 use crate::model::policy::Policy;
 use crate::model::policy::normalise::shown_path;
 use crate::model::tree::Tree;
-use crate::model::tree::entry::Kind;
+use crate::model::tree::entry::{Entry, Kind};
 use crate::model::tree::overlay::Laid;
 use crate::model::tree::path::EntryPath;
 use crate::oci;
@@ -107,11 +107,7 @@ pub fn squash(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Re
             let files = phases.run(Phase::Read, Some(total), || {
                 put_aside(&store, &layers, &tree, scratch.path(), monitor)
             })?;
-            let contents = Aside {
-                files,
-                tree: &tree,
-                monitor,
-            };
+            let contents = Aside { files, monitor };
             let (blob, packed) = phases.run(Phase::Pack, Some(content.content_bytes()), || {
                 let mut blob = store.new_blob()?;
                 let path = blob.path().to_owned();
@@ -300,25 +296,15 @@ impl Write for Hashing {
 /// The contents of a tree, put aside.
 struct Aside<'a> {
     files: HashMap<ContentHash, PathBuf>,
-    tree: &'a Tree,
     monitor: &'a dyn Monitor,
 }
 
 impl Contents for Aside<'_> {
-    fn open(&self, path: &EntryPath) -> Result<Box<dyn Read + '_>> {
-        let entry = self.tree.position(path).map(|at| &self.tree.entries()[at]);
-        let place = entry.and_then(|entry| match entry.kind {
-            Kind::File { content, .. } => self.files.get(&content),
-            _ => None,
-        });
-        let place = place.ok_or_else(|| Error::Changed(shown_path(path)))?;
-        Ok(Box::new(
-            File::open(place).map_err(Error::io("open", place))?,
-        ))
-    }
-
-    fn open_unread(&self, path: &EntryPath) -> Result<Box<dyn Unread + '_>> {
-        Err(Error::Changed(shown_path(path))) // what is recorded was read
+    fn open(&self, entry: &Entry, content: &ContentHash) -> Result<Opened<'_>> {
+        let place = self.files.get(content);
+        let place = place.ok_or_else(|| Error::Changed(shown_path(&entry.path)))?;
+        let file = File::open(place).map_err(Error::io("open", place))?;
+        Ok(Opened::Hashed(Box::new(file), *content))
     }
 
     fn full_path(&self, path: &EntryPath) -> PathBuf {

@@ -11,6 +11,7 @@ use crate::model::packages::attribution::{Ground, account};
 use crate::model::packages::owners::{Installed, Times};
 use crate::model::packages::upgrade::compare_packages;
 use crate::model::packages::version::Manager;
+use crate::model::plan::difference::Scope;
 use crate::model::plan::layer::Role;
 use crate::model::plan::{Below, Limits, Unfit, Upon, Weight, build_upon};
 use crate::model::policy::{MtimeRule, Policy};
@@ -466,7 +467,7 @@ fn made_anew(
         dead_percent: 0,
         ..Limits::default()
     };
-    let weight = match build_upon(&below, &now, &none) {
+    let weight = match build_upon(&below, &now, Scope::All, &none) {
         Upon::Anew(Unfit::Weight(weight)) => weight,
         Upon::Anew(Unfit::Whiteout(path)) => return Ok(Some(Rule::IdleWhiteout(path))),
         Upon::Own { .. } | Upon::Nothing => return Ok(Some(Rule::LostBlob)),

@@ -4,11 +4,12 @@ use crate::error::{Error, Result};
 use crate::fs::facts::Cost;
 use crate::fs::root::Root;
 use crate::layer::codec::{Codec, Compression};
-use crate::layer::pack::{Compressed, Contents, Source, Unread, pack, repack};
-use crate::model::digest::{DiffId, LayerKey};
+use crate::layer::pack::{Compressed, Contents, Opened, Source, pack, repack};
+use crate::model::digest::{ContentHash, DiffId, LayerKey};
 use crate::model::plan::Planned;
 use crate::model::plan::layer::{LayerContent, Role};
 use crate::model::policy::{Policy, Profile};
+use crate::model::tree::entry::{Content, Entry, FileContent};
 use crate::model::tree::path::EntryPath;
 use crate::oci;
 use crate::oci::image::{ImageLayer, Settings};
@@ -25,7 +26,6 @@ use crate::store::Snapshot;
 use crate::store::SnapshotLayer;
 use crate::store::Store;
 use std::cell::Cell;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// Makes images in one store out of one root.
@@ -180,19 +180,23 @@ impl<'a> Composer<'a> {
     /// each layer of the plan, and what was read.
     pub(crate) fn pack_unread(
         &self,
-        planned: &[Planned],
+        planned: &[Planned<FileContent>],
         late: &Late,
     ) -> Result<(Vec<Option<Packed>>, Cost)> {
-        let unread: Vec<Option<&LayerContent>> = planned
+        let unread: Vec<Option<&LayerContent<FileContent>>> = planned
             .iter()
-            .map(|layer| layer.content().filter(|content| content.has_unread()))
+            .map(|layer| layer.content().filter(|content| content.has_pending()))
             .collect();
         let total = unread
             .iter()
             .flatten()
             .map(|content| content.content_bytes())
             .sum();
-        let contents = self.contents(late);
+        let files = self.contents();
+        let contents = DeferredContents {
+            files: &files,
+            late,
+        };
         let packed: Result<Vec<_>> = self.phases.run(Phase::Pack, Some(total), || {
             unread
                 .iter()
@@ -203,7 +207,7 @@ impl<'a> Composer<'a> {
                 })
                 .collect()
         });
-        packed.map(|packed| (packed, contents.cost()))
+        packed.map(|packed| (packed, files.cost()))
     }
 
     /// Makes the layers of a plan and the image of them. `packed` has those that are packed already, each at its place.
@@ -222,8 +226,7 @@ impl<'a> Composer<'a> {
         let is_unpacked = |at: &usize| known[*at].is_none() && packed[*at].is_none();
         let bytes = |at: usize| planned[at].content().map_or(0, LayerContent::content_bytes);
         let total = (0..planned.len()).filter(is_unpacked).map(bytes).sum();
-        let late = Late::default();
-        let contents = self.contents(&late);
+        let contents = self.contents();
         let layers: Vec<MadeLayer> = self.phases.run(Phase::Pack, Some(total), || {
             let layers = planned.iter().zip(keys).zip(known).zip(packed);
             layers
@@ -302,12 +305,20 @@ impl<'a> Composer<'a> {
         }
     }
 
-    fn pack(&self, content: &LayerContent, contents: &RootContents) -> Result<Packed> {
+    fn pack<C: Content>(
+        &self,
+        content: &LayerContent<C>,
+        contents: &dyn Contents<C>,
+    ) -> Result<Packed> {
         self.write(|out, path| pack(content, contents, self.compression, self.threads, out, path))
     }
 
     /// Packs a layer that is kept later, and lets the disk write it meanwhile.
-    fn pack_and_sync(&self, content: &LayerContent, contents: &RootContents) -> Result<Packed> {
+    fn pack_and_sync(
+        &self,
+        content: &LayerContent<FileContent>,
+        contents: &DeferredContents,
+    ) -> Result<Packed> {
         let mut packed = self.pack(content, contents)?;
         let started = packed.blob.start_sync();
         started.map_err(Error::io("write", packed.blob.path()))?;
@@ -376,11 +387,10 @@ impl<'a> Composer<'a> {
         )
     }
 
-    fn contents<'c>(&'c self, late: &'c Late) -> RootContents<'c> {
+    fn contents(&self) -> RootContents<'_> {
         let (files, bytes) = (Cell::new(0), Cell::new(0));
         RootContents {
             root: self.root,
-            late,
             profile: self.policy.profile,
             monitor: self.phases.monitor,
             files,
@@ -428,7 +438,6 @@ pub(crate) fn keep_packed(
 /// The files of a root, counted as they are read.
 struct RootContents<'a> {
     root: &'a Root,
-    late: &'a Late<'a>,
     profile: Profile,
     monitor: &'a dyn Monitor,
     files: Cell<u64>,
@@ -444,13 +453,41 @@ impl RootContents<'_> {
     }
 }
 
-impl Contents for RootContents<'_> {
-    fn open(&self, path: &EntryPath) -> Result<Box<dyn Read + '_>> {
-        Ok(Box::new(self.root.open_file(path)?))
+/// The files of a root, some of which nobody has read before.
+struct DeferredContents<'a> {
+    files: &'a RootContents<'a>,
+    late: &'a Late<'a>,
+}
+
+impl Contents<FileContent> for DeferredContents<'_> {
+    fn open(&self, entry: &Entry<FileContent>, content: &FileContent) -> Result<Opened<'_>> {
+        let RootContents { root, profile, .. } = *self.files;
+        match content {
+            FileContent::Known(hash) => {
+                let file = root.open_file(&entry.path)?;
+                Ok(Opened::Hashed(Box::new(file), *hash))
+            }
+            FileContent::Pending => Ok(Opened::Pending(self.late.open(
+                root,
+                profile,
+                &entry.path,
+            )?)),
+        }
     }
 
-    fn open_unread(&self, path: &EntryPath) -> Result<Box<dyn Unread + '_>> {
-        self.late.open(self.root, self.profile, path)
+    fn full_path(&self, path: &EntryPath) -> PathBuf {
+        self.files.full_path(path)
+    }
+
+    fn was_read(&self, bytes: u64) {
+        self.files.was_read(bytes);
+    }
+}
+
+impl Contents for RootContents<'_> {
+    fn open(&self, entry: &Entry, content: &ContentHash) -> Result<Opened<'_>> {
+        let file = self.root.open_file(&entry.path)?;
+        Ok(Opened::Hashed(Box::new(file), *content))
     }
 
     fn full_path(&self, path: &EntryPath) -> PathBuf {

@@ -5,11 +5,11 @@ use crate::fs::content::Unchanged;
 use crate::fs::facts::{Cost, read_facts};
 use crate::fs::root::Root;
 use crate::fs::scan::{Found, Paths};
-use crate::layer::pack::Unread;
+use crate::layer::pack::PendingFile;
 use crate::model::digest::ContentHash;
 use crate::model::plan::deferrable::Expected;
 use crate::model::policy::Profile;
-use crate::model::policy::normalise::recorded_xattrs;
+use crate::model::policy::normalise::{Resolved, recorded_xattrs};
 use crate::model::stamp::{Facts, Stamp, Stat, Time};
 use crate::model::tree::entry::Xattrs;
 use crate::model::tree::path::EntryPath;
@@ -131,7 +131,7 @@ impl<'o> Late<'o> {
         root: &'a Root,
         profile: Profile,
         path: &EntryPath,
-    ) -> Result<Box<dyn Unread + 'a>> {
+    ) -> Result<Box<dyn PendingFile + 'a>> {
         let changed = || Error::Changed(root.full_path(path));
         let at = self.position(path).ok_or_else(changed)?;
         let late = &self.files[at];
@@ -203,11 +203,16 @@ impl<'o> Late<'o> {
         }
     }
 
-    /// Returns what was read, in path order.
-    pub(crate) fn facts(&self) -> impl Iterator<Item = (&EntryPath, &Facts)> {
-        self.files
-            .iter()
-            .filter_map(|file| Some((&file.found.path, file.facts.get()?)))
+    /// Returns what was read, in path order, as the entries get it.
+    pub(crate) fn resolved(&self, profile: Profile) -> impl Iterator<Item = Resolved<'_>> {
+        self.files.iter().filter_map(move |file| {
+            let facts = file.facts.get()?;
+            Some(Resolved {
+                path: &file.found.path,
+                content: facts.content?,
+                xattrs: recorded_xattrs(facts.xattrs.clone(), profile),
+            })
+        })
     }
 
     /// Returns the stamps of those that were read.
@@ -242,12 +247,12 @@ impl Read for OpenLate<'_> {
     }
 }
 
-impl Unread for OpenLate<'_> {
+impl PendingFile for OpenLate<'_> {
     fn xattrs(&self) -> &Xattrs {
         &self.xattrs
     }
 
-    fn was_read(self: Box<Self>, content: ContentHash) -> Result<()> {
+    fn finish(self: Box<Self>, content: ContentHash) -> Result<()> {
         self.file.check()?;
         let facts = Facts {
             content: Some(content),

@@ -12,11 +12,13 @@ use crate::fs::sync::sync_if_quick;
 use crate::layer::codec::Compression;
 use crate::model::names::{BOOTSTRAP, SnapshotRef};
 use crate::model::plan::deferrable::Expected;
+use crate::model::plan::difference::Scope;
 use crate::model::plan::layer::{Item, LayerContent, Role};
 use crate::model::plan::{Below, Limits, Plan, Planned};
 use crate::model::policy::normalise::{Context, Sides, normalise};
 use crate::model::policy::{MtimeRule, Policy, Profile, Rules};
 use crate::model::tree::Tree;
+use crate::model::tree::entry::FileContent;
 use crate::model::tree::overlay::Overlay;
 use crate::model::tree::path::EntryPath;
 use crate::ops::monitor::{Monitor, Phase, Phases};
@@ -306,62 +308,60 @@ fn try_snapshot(
         Some((part, below)) => (Some(part), Some(below)),
         None => (None, looked.loaded.take()),
     };
-    let (mut observed, understood, mut stamps, mut below) =
-        std::thread::scope(|scope| -> Result<_> {
-            let mut below = Loading::begin(scope, loaded, store.path(), &ground, options.threads);
-            let places = part.as_ref().map(|part| part.places.as_slice());
-            let late = match how.may_read_late {
-                true => phases.run(Phase::Plan, None, || {
-                    let expected = Expected {
-                        policy,
-                        rules,
-                        scan_start: looked.scan_start(),
-                    };
-                    let last = last_of(store, &place, policy)?;
-                    deferred::choose(
-                        store,
-                        &looked,
-                        places,
-                        &expected,
-                        &ground,
-                        &mut below,
-                        last.as_ref(),
-                    )
-                })?,
-                false => Vec::new(),
-            };
-            let observed = looked.read(
-                root,
-                places.map(<[_]>::to_vec),
-                &late,
-                options.threads,
-                phases,
-            )?;
-            let scratch = store.scratch()?;
-            // What was read is stamped at once, so that a run that fails later has not read in vain.
-            let (stamps, understood) = std::thread::scope(|scope| {
-                let stamped = scope.spawn(|| {
-                    store.update_stamps(root.path(), observed.stamps, observed.changes())
-                });
-                let understood = understand(
-                    &observed,
-                    root,
+    let (mut observed, understood, mut stamps, below) = std::thread::scope(|scope| -> Result<_> {
+        let mut below = Loading::begin(scope, loaded, store.path(), &ground, options.threads);
+        let places = part.as_ref().map(|part| part.places.as_slice());
+        let late = match how.may_read_late {
+            true => phases.run(Phase::Plan, None, || {
+                let expected = Expected {
                     policy,
                     rules,
-                    options.threads,
-                    &scratch,
-                    phases,
-                );
-                (
-                    stamped
-                        .join()
-                        .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-                    understood,
+                    scan_start: looked.scan_start(),
+                };
+                let last = last_of(store, &place, policy)?;
+                deferred::choose(
+                    store,
+                    &looked,
+                    places,
+                    &expected,
+                    &ground,
+                    &mut below,
+                    last.as_ref(),
                 )
-            });
-            let stamps = stamps?;
-            Ok((observed, understood?, stamps, below.finish(store, &ground)?))
-        })?;
+            })?,
+            false => Vec::new(),
+        };
+        let observed = looked.read(
+            root,
+            places.map(<[_]>::to_vec),
+            &late,
+            options.threads,
+            phases,
+        )?;
+        let scratch = store.scratch()?;
+        // What was read is stamped at once, so that a run that fails later has not read in vain.
+        let (stamps, understood) = std::thread::scope(|scope| {
+            let stamped = scope
+                .spawn(|| store.update_stamps(root.path(), observed.stamps, observed.changes()));
+            let understood = understand(
+                &observed,
+                root,
+                policy,
+                rules,
+                options.threads,
+                &scratch,
+                phases,
+            );
+            (
+                stamped
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+                understood,
+            )
+        });
+        let stamps = stamps?;
+        Ok((observed, understood?, stamps, below.finish(store, &ground)?))
+    })?;
     let Understood {
         installed,
         user,
@@ -373,19 +373,16 @@ fn try_snapshot(
         let as_seen = sides.stable.clone();
         sides.keep_below_mounts(&before);
         // What is hidden cannot be packed: where the plan would have to, the mount point is recorded empty.
-        let plan = Plan::new(&sides.stable, &below, &options.limits);
-        if packs_hidden(&plan.layers(&sides), &sides.mounts) {
+        let plan = Plan::new(&sides.stable, &below, Scope::All, &options.limits);
+        if plan.is_ok_and(|plan| packs_hidden(&plan.layers(&sides), &sides.mounts)) {
             sides.stable = as_seen;
         }
     }
-    let plan = phases.run(Phase::Plan, None, || match &part {
-        Some(part) => {
-            part.complete(&mut below, &sides);
-            Plan::of_part(&sides.stable, &below, &options.limits)
-        }
-        None => Some(Plan::new(&sides.stable, &below, &options.limits)),
+    let scope = part.as_ref().map_or(Scope::All, Part::scope);
+    let plan = phases.run(Phase::Plan, None, || {
+        Plan::new(&sides.stable, &below, scope, &options.limits)
     });
-    let Some(plan) = plan else {
+    let Ok(plan) = plan else {
         return Ok(Tried {
             id: None,
             cost,
@@ -394,7 +391,10 @@ fn try_snapshot(
     };
     let mut packed = Vec::new();
     let late = observed.late();
-    if !late.files.is_empty() {
+    let gone = |path: EntryPath| Error::Changed(root.full_path(&path));
+    let sides = if late.files.is_empty() {
+        sides.into_known().map_err(gone)?
+    } else {
         let planned = plan.layers(&sides);
         let done = Composer::new(store, root, options, policy, phases)
             .pack_unread(&planned, &late)
@@ -402,14 +402,17 @@ fn try_snapshot(
         cost.add(done.1);
         packed = done.0;
         cost.add(late.read_rest(root, options.threads, phases.monitor)?);
-        stamps = std::thread::scope(|scope| {
+        let known;
+        (stamps, known) = std::thread::scope(|scope| {
             let stamped = scope.spawn(|| store.update_stamps(root.path(), stamps, late.stamps()));
-            sides.learn(late.facts(), policy.profile);
-            stamped
+            let known = sides.resolve(late.resolved(policy.profile));
+            let stamped = stamped
                 .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            stamped.map(|stamps| (stamps, known))
         })?;
-    }
+        known.map_err(gone)?
+    };
     let planned = plan.layers(&sides);
     let settings = settings(user.as_ref(), installed.packages.as_deref(), policy);
     let made = Composer::new(store, root, options, policy, phases)
@@ -452,7 +455,7 @@ fn try_snapshot(
 struct Understood {
     installed: Installed,
     user: Option<BuildUser>,
-    sides: Sides,
+    sides: Sides<FileContent>,
 }
 
 fn understand(
@@ -495,7 +498,7 @@ fn tree_before(
     place: &Place,
     below: &Below,
     policy: &Policy,
-    sides: &Sides,
+    sides: &Sides<FileContent>,
 ) -> Result<Option<Tree>> {
     if sides.mounts.is_empty() {
         return Ok(None);
@@ -528,7 +531,7 @@ fn last_of(store: &Store, place: &Place, policy: &Policy) -> Result<Option<Snaps
 }
 
 /// Tells whether a layer of the plan holds the content of a file that a mount hides.
-fn packs_hidden(planned: &[Planned], mounts: &[EntryPath]) -> bool {
+fn packs_hidden(planned: &[Planned<FileContent>], mounts: &[EntryPath]) -> bool {
     let is_hidden = |path: &EntryPath| {
         mounts
             .iter()

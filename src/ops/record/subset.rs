@@ -7,13 +7,14 @@
 
 use crate::error::Result;
 use crate::fs::scan::Paths;
+use crate::model::plan::difference::Scope;
 use crate::model::plan::layer::Role;
 use crate::model::plan::{Below, Known};
 use crate::model::policy::normalise::Sides;
 use crate::model::policy::{MtimeRule, Policy, Profile};
 use crate::model::stamp::StatKind;
 use crate::model::tree::content_bytes;
-use crate::model::tree::entry::{Entry, Group, Kind};
+use crate::model::tree::entry::{Entry, Kind};
 use crate::model::tree::overlay::Laid;
 use crate::model::tree::path::EntryPath;
 use crate::ops::record::lineage::{Ground, Place, have_same_keys, known_of};
@@ -160,28 +161,9 @@ impl Part {
         )))
     }
 
-    /// Adds what lies below at the other paths, which is what is there now. `below` is what the part had.
-    pub(crate) fn complete(&self, below: &mut Below, sides: &Sides) {
-        let own = if below.own.is_empty() {
-            below.inherited.last_mut()
-        } else {
-            below.own.first_mut()
-        };
-        let Some(layer) = own else { return };
-        let is_other = |entry: &&Entry| self.differing.binary_search(&entry.path).is_err();
-        let others = sides.stable.entries().iter().filter(is_other);
-        let next_group = layer
-            .entries()
-            .filter_map(|entry| entry.group)
-            .map(|Group(number)| number + 1)
-            .max();
-        let regroup = |Group(number): Group| Group(number + next_group.unwrap_or(0));
-        let others = others.map(|entry| Entry {
-            group: entry.group.map(regroup),
-            ..entry.clone()
-        });
-        layer.items.extend(others.map(Laid::Entry));
-        layer.items.sort_by(|a, b| a.path().cmp(b.path()));
+    /// Returns the paths that the plan compares.
+    pub(crate) fn scope(&self) -> Scope<'_> {
+        Scope::Changed(&self.differing)
     }
 
     /// Counts all paths of the root.

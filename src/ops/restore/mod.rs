@@ -506,6 +506,9 @@ fn dress(
     };
     let mut sides = normalise(seen.iter().copied(), &context)?;
     sides.keep_below_mounts(&recorded.tree);
+    let sides = sides
+        .into_known()
+        .map_err(|path| Error::Changed(root.full_path(&path)))?;
     Ok(united(sides))
 }
 

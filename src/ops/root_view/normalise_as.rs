@@ -1,8 +1,8 @@
 //! Entries of a directory or of an image as a policy would have recorded them, so that equal trees compare equal.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::packages::owners::Installed;
-use crate::model::policy::normalise::{Context, Seen, Sides, normalise};
+use crate::model::policy::normalise::{Context, Seen, Sides, normalise, shown_path};
 use crate::model::policy::package_mtimes::{Gathering, Links};
 use crate::model::policy::{Policy, Profile, Rules};
 use crate::model::stamp::{Facts, Stat, StatKind, Time};
@@ -53,7 +53,7 @@ pub(crate) fn dress(
     }
     let vouched = gathering.finish();
     let home = user.as_ref().and_then(|user| user.home.as_ref());
-    let mut sides = normalise(
+    let sides = normalise(
         seen.iter().copied(),
         &Context {
             policy,
@@ -62,6 +62,9 @@ pub(crate) fn dress(
             vouched: &vouched,
         },
     )?;
+    let mut sides = sides
+        .into_known()
+        .map_err(|path| Error::Changed(shown_path(&path)))?;
     if let Some(other) = other {
         sides.keep_below_mounts(other);
     }
