@@ -1,6 +1,7 @@
 //! Records a chroot at each stage of a build and keeps it as OCI layers.
 
 pub mod apk;
+pub mod blob;
 pub mod cli;
 pub mod dpkg;
 pub mod error;

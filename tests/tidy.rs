@@ -18,7 +18,7 @@ const HOUSE: &[&[&str]] = &[
     &[
         "fs", "layer", "store", "oci", "rpm", "dpkg", "apk", "registry",
     ],
-    &["tarball", "output"],
+    &["tarball", "output", "blob"],
     &["model"],
     &["lock"],
     &["error"],

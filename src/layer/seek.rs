@@ -6,15 +6,13 @@
 
 use super::members::{Members, write_whiteout};
 use super::zstandard::block_bytes;
+use crate::blob::BlobSource;
 use crate::error::{Error, Result};
 use crate::model::tree::entry::{Entry, Kind};
 use crate::model::tree::overlay::Laid;
 use crate::model::tree::path::EntryPath;
 use crate::tarball::{BLOCK_BYTES, END, padding};
-use std::fs::File;
 use std::io::{self, BufReader, Read};
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use zstd::zstd_safe::DCtx;
 
@@ -114,9 +112,7 @@ impl Default for Decompressor {
 /// A blob in zstd, as frames. They are looked for as far as somebody has asked, once for all threads.
 #[derive(Debug)]
 pub struct Frames {
-    file: File,
-    path: PathBuf,
-    length: u64,
+    blob: BlobSource,
     walk: Mutex<Walk>,
 }
 
@@ -140,9 +136,8 @@ struct Frame {
 impl Frames {
     /// Takes the blob of a layer of `tar_bytes`; `None` where somebody else has compressed it, whose frames need not say how
     /// long they are.
-    pub fn open(file: &File, path: &Path, tar_bytes: u64) -> Result<Option<Self>> {
-        let length = file.metadata().map_err(Error::io("stat", path))?.len();
-        let first = FrameHeader::read(file, 0, length).map_err(Error::io("read", path))?;
+    pub fn open(blob: &BlobSource, tar_bytes: u64) -> Result<Option<Self>> {
+        let first = FrameHeader::read(blob, 0).map_err(Error::io("read", blob.path()))?;
         let is_block = |bytes| {
             [1, 9, 16]
                 .iter()
@@ -153,11 +148,8 @@ impl Frames {
         {
             return Ok(None);
         }
-        let file = file.try_clone().map_err(Error::io("open", path))?;
         Ok(Some(Self {
-            file,
-            path: path.to_owned(),
-            length,
+            blob: blob.clone(),
             walk: Mutex::default(),
         }))
     }
@@ -169,18 +161,13 @@ impl Frames {
         decompressor: &mut Decompressor,
         mut take: impl FnMut(&Place, &mut dyn Read) -> Result<bool>,
     ) -> Result<()> {
-        let failed = |e: io::Error| Error::damaged(&self.path, e.to_string());
+        let failed = |e: io::Error| Error::damaged(self.blob.path(), e.to_string());
         let Decompressor { context, buffer } = decompressor;
         let mut rest = places.iter().peekable();
         while let Some(first) = rest.peek() {
             let frame = self.holding(first.start).map_err(failed)?;
-            let input = BufReader::with_capacity(
-                BUFFER_BYTES,
-                At {
-                    file: &self.file,
-                    position: frame.position,
-                },
-            );
+            let input = self.blob.reader_at(frame.position);
+            let input = BufReader::with_capacity(BUFFER_BYTES, input);
             let mut decoder = zstd::Decoder::with_context(input, context);
             let mut at = frame.start;
             while let Some(place) = rest.peek() {
@@ -216,15 +203,15 @@ impl Frames {
 
     /// Finds the end of a frame by its header and those of its blocks (RFC 8878, "Zstandard Frames").
     fn after(&self, frame: Frame) -> io::Result<Frame> {
-        if frame.position >= self.length {
+        if frame.position >= self.blob.size_bytes() {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        let header = FrameHeader::read(&self.file, frame.position, self.length)?;
+        let header = FrameHeader::read(&self.blob, frame.position)?;
         let header = header.ok_or(io::ErrorKind::InvalidData)?;
         let mut position = frame.position + header.bytes;
         loop {
             let mut block = [0; 4];
-            self.file.read_exact_at(&mut block[..3], position)?;
+            self.blob.read_exact_at(&mut block[..3], position)?;
             let block = u32::from_le_bytes(block);
             position += 3 + if block >> 1 & 3 == 1 {
                 1
@@ -255,9 +242,9 @@ struct FrameHeader {
 
 impl FrameHeader {
     /// `None` where there is no frame, or one that does not say how long its content is.
-    fn read(blob: &File, position: u64, length: u64) -> io::Result<Option<Self>> {
+    fn read(blob: &BlobSource, position: u64) -> io::Result<Option<Self>> {
         let mut header = [0; 14];
-        let known = length.saturating_sub(position).min(14) as usize;
+        let known = blob.size_bytes().saturating_sub(position).min(14) as usize;
         blob.read_exact_at(&mut header[..known], position)?;
         let descriptor = header[4];
         let is_single = descriptor >> 5 & 1 == 1;
@@ -298,21 +285,6 @@ fn skip(input: &mut impl Read, mut bytes: u64, buffer: &mut [u8]) -> io::Result<
         }
     }
     Ok(())
-}
-
-/// A file from a position on.
-struct At<'f> {
-    file: &'f File,
-    position: u64,
-}
-
-impl Read for At<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let most = buffer.len().min(BUFFER_BYTES);
-        let count = self.file.read_at(&mut buffer[..most], self.position)?;
-        self.position += count as u64;
-        Ok(count)
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The members of a layer's blob: hashed as its bytes come, and decompressed beside whoever looks at them.
 
 use super::codec::Codec;
+use crate::blob::BlobSource;
 use crate::error::{Error, Result};
 use crate::model::digest::{DiffId, Digest};
 use crate::model::limits::{LARGEST_RATIO, LEAST_UNPACKED_BYTES};
@@ -23,6 +24,16 @@ pub struct Blob<'a> {
     pub path: &'a Path,
     /// SHA-256 of them.
     pub digest: Digest,
+}
+
+impl<'a> From<&'a BlobSource> for Blob<'a> {
+    fn from(source: &'a BlobSource) -> Self {
+        Self {
+            input: Box::new(source.reader()),
+            path: source.path(),
+            digest: source.digest(),
+        }
+    }
 }
 
 /// Whether `work` has read all that it wants, and the digest is to be checked.

@@ -148,7 +148,7 @@ pub(super) fn copy(
     out_path: &Path,
     written: &dyn Fn(u64),
 ) -> Result<()> {
-    let copied = copy_file(&blobs.open(blob)?, blob.size_bytes, out, written);
+    let copied = copy_file(blobs.open(blob)?.file(), blob.size_bytes, out, written);
     let copied = copied.map_err(Error::io("write", out_path))?;
     if copied != blob.size_bytes {
         return Err(Error::damaged(

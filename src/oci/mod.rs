@@ -11,9 +11,9 @@ pub mod index;
 pub mod layout;
 pub mod read;
 
+use crate::blob::BlobSource;
 use crate::error::Result;
 use crate::model::digest::Digest;
-use std::fs::File;
 
 /// A blob that an image refers to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,8 +26,8 @@ pub struct Blob {
 
 /// Where the blobs of an image come from.
 pub trait Blobs {
-    /// Opens a blob. Fails where it is missing or has another length.
-    fn open(&self, blob: &Blob) -> Result<File>;
+    /// Opens a blob, whose file stands at its first byte. Fails if the blob is missing or damaged.
+    fn open(&self, blob: &Blob) -> Result<BlobSource>;
 }
 
 /// What names an image in a layout (image-spec, annotations.md).

@@ -22,10 +22,12 @@ mod records;
 mod stamps;
 
 pub use blobs::index::Listed;
-pub use blobs::sound::Blobs;
+pub use blobs::presence::Presence;
+pub use blobs::reading::Blobs;
 pub use blobs::{NewBlob, Scratch};
 pub use inside::is_in_store;
 pub use locks::{InUse, Patience};
+pub use records::lookups::ItemsAlong;
 pub use records::packages::FileLists;
 pub use records::snapshots::{Blob, BlobRef, Layer, LayerUse, Snapshot};
 pub use records::write::{NewLayer, NewSnapshot, PackagesOf, SnapshotLayer};
@@ -34,12 +36,13 @@ pub use stamps::rows::{Packed, Reader, Stamps};
 
 use crate::error::{Error, Result, show};
 use crate::model::digest::Digest;
-use blobs::sound::BlobStamp;
+use blobs::stamp::BlobStamp;
 use database::{Database, For, Still};
 use directory::Directory;
 use locks::Hold;
 use rusqlite::{Connection, ErrorCode};
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
@@ -74,6 +77,9 @@ pub struct Store {
     boot: Vec<u8>,
     /// Blobs that were written, until they are recorded.
     written: RefCell<Vec<(Digest, BlobStamp)>>,
+    /// The layers of snapshots whose rows are known to be those that were recorded. Nobody changes such rows, and nobody
+    /// removes them but one who has the store alone.
+    confirmed: RefCell<HashMap<i64, Arc<[LayerUse]>>>,
     /// See [`Store::findings`].
     findings: Vec<String>,
     /// Held while it is open.
@@ -229,6 +235,7 @@ impl Store {
             still,
             boot,
             written,
+            confirmed: RefCell::default(),
             findings,
             in_use,
         };

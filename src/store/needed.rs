@@ -88,6 +88,7 @@ impl Store {
         gone_roots: &[PathBuf],
         render: impl FnOnce(&[Listed]) -> Result<Vec<u8>>,
     ) -> Result<()> {
+        self.confirmed.get_mut().clear();
         let (path, database) = (self.path.clone(), self.database.clone());
         let failed = move |source: rusqlite::Error| match source.sqlite_error_code() {
             Some(rusqlite::ErrorCode::DatabaseBusy) => Error::Locked(path.clone()),

@@ -6,6 +6,8 @@
 pub mod compare;
 pub mod content_place;
 pub mod entry;
+mod layer_item;
+mod merge;
 pub mod overlay;
 pub mod path;
 

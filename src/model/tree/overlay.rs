@@ -1,121 +1,15 @@
 //! Layers laid over one another: the one law of the design, as a function.
 //!
-//! Pure, and linear in the entries of what lies below and what is laid over it. A snapshot is not recorded as a
-//! tree of its own: its tree is what its layers give here, just as any OCI implementation would unpack them.
+//! Pure, and linear in the items of all layers that are laid at once. A snapshot is not recorded as a tree of its own:
+//! its tree is what its layers give here, just as any OCI implementation would unpack them.
 
-use crate::model::plan::layer::Item;
+pub use crate::model::tree::layer_item::{Borrowed, Laid, Piece};
+
 use crate::model::tree::Tree;
 use crate::model::tree::entry::{Entry, Group};
+use crate::model::tree::merge::{Merged, merge};
 use crate::model::tree::path::EntryPath;
 use std::collections::HashMap;
-
-/// An entry, owned or borrowed, with the number of its hardlink group among all that is laid.
-pub trait Piece {
-    /// Returns the entry; its own number of a group may be another.
-    fn entry(&self) -> &Entry;
-
-    /// Returns the group.
-    fn group(&self) -> Option<Group>;
-
-    /// Gives it another number of a group.
-    fn regrouped(self, group: Option<Group>) -> Self;
-}
-
-impl Piece for Entry {
-    fn entry(&self) -> &Entry {
-        self
-    }
-
-    fn group(&self) -> Option<Group> {
-        self.group
-    }
-
-    fn regrouped(self, group: Option<Group>) -> Self {
-        Self { group, ..self }
-    }
-}
-
-/// An entry of a layer that somebody else keeps.
-#[derive(Clone, Copy, Debug)]
-pub struct Borrowed<'a> {
-    entry: &'a Entry,
-    group: Option<Group>,
-}
-
-impl Piece for Borrowed<'_> {
-    fn entry(&self) -> &Entry {
-        self.entry
-    }
-
-    fn group(&self) -> Option<Group> {
-        self.group
-    }
-
-    fn regrouped(self, group: Option<Group>) -> Self {
-        Self { group, ..self }
-    }
-}
-
-/// One thing that a recorded layer holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Laid<E = Entry> {
-    /// The path is there, like this.
-    Entry(E),
-    /// The path and what is beneath it are gone.
-    Whiteout(EntryPath),
-    /// What is beneath the path is gone, but not the path itself. rootstrata writes none of these, others do.
-    Opaque(EntryPath),
-}
-
-impl<E: Piece> Laid<E> {
-    /// Returns the path that it is about.
-    pub fn path(&self) -> &EntryPath {
-        match self {
-            Self::Entry(piece) => &piece.entry().path,
-            Self::Whiteout(path) | Self::Opaque(path) => path,
-        }
-    }
-}
-
-impl Laid {
-    /// Returns the same without its entry.
-    pub fn borrowed(&self) -> Laid<Borrowed<'_>> {
-        match self {
-            Self::Entry(entry) => Laid::Entry(Borrowed {
-                entry,
-                group: entry.group,
-            }),
-            Self::Whiteout(path) => Laid::Whiteout(path.clone()),
-            Self::Opaque(path) => Laid::Opaque(path.clone()),
-        }
-    }
-
-    /// Returns the entry, if it is one.
-    pub fn entry(&self) -> Option<&Entry> {
-        match self {
-            Self::Entry(entry) => Some(entry),
-            Self::Whiteout(_) | Self::Opaque(_) => None,
-        }
-    }
-
-    /// Returns it as a layer of ours holds it, which is never opaque.
-    pub fn as_item(&self) -> Option<Item<'_>> {
-        match self {
-            Self::Entry(entry) => Some(Item::Entry(entry)),
-            Self::Whiteout(path) => Some(Item::Whiteout(path)),
-            Self::Opaque(_) => None,
-        }
-    }
-}
-
-impl From<Item<'_>> for Laid {
-    fn from(item: Item) -> Self {
-        match item {
-            Item::Entry(entry) => Self::Entry(entry.clone()),
-            Item::Whiteout(path) => Self::Whiteout(path.clone()),
-        }
-    }
-}
 
 /// The entries that the layers so far give.
 #[derive(Clone, Debug)]
@@ -167,59 +61,23 @@ impl<E: Piece> Overlay<E> {
 
     /// Likewise, and returns the first whiteout of what was not there.
     pub fn lay_telling(&mut self, items: impl Iterator<Item = Laid<E>>) -> Option<EntryPath> {
-        let mut idle = None;
-        let first_group = self.groups;
-        let mut below = std::mem::take(&mut self.entries).into_iter().peekable();
-        let mut gone: Option<EntryPath> = None; // what is below at this path or beneath it is hidden
-        let is_hidden = |path: &EntryPath, gone: &Option<EntryPath>| {
-            gone.as_ref()
-                .is_some_and(|top| path == top || path.is_beneath(top))
-        };
-        for item in items {
-            let at = item.path();
-            while let Some(entry) = below.next_if(|piece| piece.entry().path < *at) {
-                if !is_hidden(&entry.entry().path, &gone) {
-                    self.entries.push(entry);
-                }
-            }
-            let there = below
-                .next_if(|piece| piece.entry().path == *at)
-                .filter(|_| !is_hidden(at, &gone));
-            // Beneath what is hidden already, all that is below stays hidden.
-            let hides = !matches!(&item, Laid::Entry(piece) if piece.entry().is_directory())
-                && below
-                    .peek()
-                    .is_some_and(|next| next.entry().path.is_beneath(at))
-                && !is_hidden(at, &gone);
-            if hides {
-                gone = Some(at.clone());
-            }
-            match item {
-                Laid::Opaque(_) => self.entries.extend(there),
-                Laid::Whiteout(path) => {
-                    if there.is_none() && idle.is_none() {
-                        idle = Some(path);
-                    }
-                }
-                Laid::Entry(entry) => {
-                    let group = entry
-                        .group()
-                        .map(|Group(number)| Group(first_group + number));
-                    self.groups = self.groups.max(group.map_or(0, |Group(number)| number + 1));
-                    if self
-                        .entries
-                        .last()
-                        .is_some_and(|last| last.entry().path == entry.entry().path)
-                    {
-                        self.entries.pop(); // it was kept when its directory was made opaque
-                    }
-                    self.entries.push(entry.regrouped(group));
-                }
-            }
-        }
-        self.entries
-            .extend(below.filter(|piece| !is_hidden(&piece.entry().path, &gone)));
-        idle
+        self.lay_all([items])
+    }
+
+    /// Lays layers over what is there, the lowest first, in one pass. Returns the first whiteout of what was not there, of the
+    /// lowest layer with such a whiteout.
+    pub fn lay_all<I: Iterator<Item = Laid<E>>>(
+        &mut self,
+        layers: impl IntoIterator<Item = I>,
+    ) -> Option<EntryPath> {
+        let below = std::mem::take(&mut self.entries);
+        let Merged {
+            entries,
+            groups,
+            dangling,
+        } = merge(below, self.groups, layers);
+        (self.entries, self.groups) = (entries, groups);
+        dangling
     }
 }
 

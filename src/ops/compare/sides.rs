@@ -366,7 +366,7 @@ impl Opening<'_> {
             let open = || -> Result<Blob> {
                 let input = store.open_blob(&layer.blob.digest, layer.blob.size_bytes)?;
                 Ok(Blob {
-                    input: Box::new(input),
+                    input: Box::new(input.reader()),
                     path: &path,
                     digest: layer.blob.digest,
                 })

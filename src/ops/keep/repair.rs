@@ -18,6 +18,7 @@ use crate::ops::transfer::export::update_index;
 use crate::store::Blob;
 use crate::store::BlobRef;
 use crate::store::LayerUse;
+use crate::store::Presence;
 use crate::store::Snapshot;
 use crate::store::Store;
 use sha2::{Digest as _, Sha256};
@@ -169,12 +170,12 @@ fn repair_blob(store: &Store, layer: &LayerUse) -> Result<()> {
         };
         let path = store.blob_path(&digest);
         for compression in defaults.iter().chain(&others) {
-            let Ok(input) = store.open_blob(&digest, size_bytes) else {
+            let Presence::Here(input) = store.presence(&digest, size_bytes)? else {
                 break;
             };
             let (diff_id, tar_bytes) = (layer.diff_id, layer.tar_bytes);
             let source = Source {
-                input: Box::new(input),
+                input: Box::new(input.reader()),
                 path: &path,
                 codec,
                 diff_id,

@@ -6,7 +6,7 @@
 use crate::error::{Error, Result};
 use crate::layer::codec::Compression;
 use crate::layer::pack::{Contents, Opened, pack};
-use crate::layer::read::{Blob as LayerBlob, read_files};
+use crate::layer::read::read_files;
 use crate::model::digest::ContentHash;
 use crate::model::names::SnapshotRef;
 use crate::model::plan::layer::{LayerContent, Role};
@@ -92,11 +92,7 @@ pub fn squash(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Re
     let key = content.key(&policy);
     let known = store.layer_by_key(&key)?;
     let known = match known {
-        Some(known) => store
-            .blobs_of(known.id)?
-            .into_iter()
-            .find(|blob| store.has_blob(&blob.digest, blob.size_bytes))
-            .map(|blob| (known, blob)),
+        Some(known) => store.form_of(known.id)?.map(|blob| (known, blob)),
         None => None,
     };
     let (blob, diff_id, tar_bytes, is_new) = match known {
@@ -219,15 +215,7 @@ fn put_aside(
                 of_path.insert(entry.path, content);
             }
         }
-        let path = store.blob_path(&blob.digest);
-        let open = || -> Result<LayerBlob> {
-            let input = store.open_blob(&blob.digest, blob.size_bytes)?;
-            Ok(LayerBlob {
-                input: Box::new(input),
-                path: &path,
-                digest: blob.digest,
-            })
-        };
+        let source = store.open_blob(&blob.digest, blob.size_bytes)?;
         let mut keep = |wanted: &mut HashMap<ContentHash, Option<PathBuf>>,
                         content: &mut dyn Read| {
             let place = directory.join(count.to_string());
@@ -245,7 +233,7 @@ fn put_aside(
             Ok(true)
         };
         read_files(
-            open()?,
+            (&source).into(),
             |at, _| of_path.contains_key(at),
             |_, _, content| keep(&mut wanted, content),
         )?;
@@ -256,7 +244,7 @@ fn put_aside(
         let sizes: HashSet<u64> = left.map(|(_, size_bytes)| *size_bytes).collect();
         if !sizes.is_empty() {
             read_files(
-                open()?,
+                (&source).into(),
                 |_, size_bytes| sizes.contains(&size_bytes),
                 |_, _, content| keep(&mut wanted, content),
             )?;

@@ -186,14 +186,11 @@ fn weight(store: &Store, snapshot: &Snapshot, layers: &[LayerUse]) -> Result<Opt
     let own = known_of(store, &own_layers(layers.to_vec(), snapshot))?;
     let below = Below::new(inherited, own);
     let mut overlay = below.overlay();
-    // One that came without its stage before has more.
-    for layer in layers
-        .iter()
-        .skip(below.layers().count())
-        .filter(|layer| layer.role != Role::State)
-    {
-        store.lay(layer.layer.id, &mut overlay)?;
-    }
+    // An imported snapshot, whose stage before is not in the store, has more.
+    let more = layers.iter().skip(below.layers().count());
+    let more = more.filter(|layer| layer.role != Role::State);
+    let more: Vec<i64> = more.map(|layer| layer.layer.id).collect();
+    store.lay_all(&more, &mut overlay)?;
     Ok(weigh(&below, &overlay.into_tree()))
 }
 

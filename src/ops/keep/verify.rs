@@ -4,7 +4,7 @@
 //! found. Repairing looks again afterwards: what is not found any more was repaired.
 
 use crate::error::{Error, Result, show};
-use crate::layer::read::{Blob, LayerItems, Unpacked, read_exactly};
+use crate::layer::read::{LayerItems, Unpacked, read_exactly};
 use crate::model::digest::{Digest, PolicyKey};
 use crate::model::names::SnapshotRef;
 use crate::model::plan::difference::delta;
@@ -416,28 +416,20 @@ impl<'a> Check<'a> {
     /// Reads a blob whole: both digests, and what it holds.
     fn read_blob(&mut self, used: &Used, advance: &dyn Fn(u64)) -> Result<()> {
         let LayerUse { layer, blob, .. } = &used.layer;
-        let path = self.store.blob_path(&blob.digest);
-        let input = self.store.find_blob(&blob.digest, blob.size_bytes)?;
-        let blob_read = Blob {
-            input: Box::new(input),
-            path: &path,
-            digest: blob.digest,
-        };
+        let source = self.store.find_blob(&blob.digest, blob.size_bytes)?;
         let expected = Unpacked {
             diff_id: layer.diff_id,
             most_bytes: layer.tar_bytes,
         };
-        let (items, _) = read_exactly(blob_read, expected, &mut |_, _| Ok(None))?;
+        let (items, _) = read_exactly((&source).into(), expected, &mut |_, _| Ok(None))?;
         self.outcome.blobs_read += 1;
         self.outcome.bytes_read += blob.size_bytes;
         advance(blob.size_bytes);
-        match gives_key(self.store, used, items, &path)? {
-            true => Ok(()),
-            false => Err(Error::damaged(
-                path,
-                format!("it does not hold what layer {} has", layer.key),
-            )),
+        if gives_key(self.store, used, items, source.path())? {
+            return Ok(());
         }
+        let what = format!("it does not hold what layer {} has", layer.key);
+        Err(Error::damaged(source.path(), what))
     }
 }
 

@@ -1,7 +1,7 @@
 //! The content of one file of a snapshot, out of the layer that holds it.
 
 use crate::error::{Error, Result};
-use crate::layer::read::{Blob, Held, read_by_hash, read_files};
+use crate::layer::read::{Held, read_by_hash, read_files};
 use crate::model::digest::ContentHash;
 use crate::model::names::SnapshotRef;
 use crate::model::policy::Policy;
@@ -10,7 +10,7 @@ use crate::model::tree::path::EntryPath;
 use crate::ops::query::recorded_path::entry_of;
 use crate::printable::printable;
 use crate::store::Store;
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Read, Write};
 use std::path::Path;
 
 const BUFFER_BYTES: usize = 256 * 1024;
@@ -52,26 +52,13 @@ pub fn cat(
     };
     names.push(found.entry.path.clone());
     let kept = store.blobs_of(layer.id)?;
-    let chosen = [&found.layer.blob].into_iter().chain(&kept);
-    let open = |blob: &crate::store::Blob| {
-        Ok((blob.digest, store.open_blob(&blob.digest, blob.size_bytes)?))
-    };
-    // Where none is sound, what is wrong with the snapshot's own is the error.
-    let opened = chosen.into_iter().find_map(|blob| open(blob).ok());
-    let (digest, input) = opened.map_or_else(|| open(&found.layer.blob), Ok)?;
+    let (_, source) = store.open_any(&found.layer.blob, &kept)?;
     let is_ours =
         Policy::from_canonical(&store.policy(&store.policy_of_layer(layer.id)?)?).is_some();
-    let path = store.blob_path(&digest);
-    let blob = || {
-        Ok(Blob {
-            input: Box::new(input.try_clone().map_err(Error::io("open", &path))?),
-            path: &path,
-            digest,
-        })
-    };
+    let blob = source.path();
     let mut written = false;
     read_files(
-        blob()?,
+        (&source).into(),
         |at, size| size == size_bytes && names.contains(at),
         |at, size, input| {
             if is_ours {
@@ -79,7 +66,7 @@ pub fn cat(
                 return match copy(input, out)? == content {
                     true => Ok(false),
                     false => Err(Error::damaged(
-                        &path,
+                        blob,
                         format!("the content of {at} is not what was recorded"),
                     )),
                 };
@@ -94,9 +81,8 @@ pub fn cat(
         },
     )?;
     if !written {
-        (&input).rewind().map_err(Error::io("read", &path))?;
         read_by_hash(
-            blob()?,
+            (&source).into(),
             |size| size == size_bytes,
             |held| {
                 written = held.hash == content;
@@ -110,7 +96,7 @@ pub fn cat(
     match written {
         true => out.flush().map_err(Error::Output),
         false => Err(Error::damaged(
-            &path,
+            blob,
             format!("it does not hold the content of {}", found.entry.path),
         )),
     }

@@ -4,7 +4,7 @@
 //! its package says is taken to have the digest that its package says. Whoever wants to know has the layers read.
 
 use crate::error::Result;
-use crate::layer::read::{Blob, read_files};
+use crate::layer::read::read_files;
 use crate::model::digest::ContentHash;
 use crate::model::packages::file_list::DigestAlgorithm;
 use crate::model::packages::owners::{Owners, Times, deviations};
@@ -214,22 +214,17 @@ fn read_layers(
             if !done.insert(layer.layer.id) {
                 continue;
             }
-            let path = store.blob_path(&layer.blob.digest);
-            let input = store.open_blob(&layer.blob.digest, layer.blob.size_bytes)?;
-            let blob = Blob {
-                input: Box::new(input),
-                path: &path,
-                digest: layer.blob.digest,
-            };
+            let blob = store.open_blob(&layer.blob.digest, layer.blob.size_bytes)?;
             read_files(
-                blob,
+                (&blob).into(),
                 |_, _| true,
                 |_, _, content| {
                     let mut both = Both {
                         blake3: blake3::Hasher::new(),
                         sha256: Sha256::new(),
                     };
-                    io::copy(content, &mut both).map_err(crate::error::Error::io("read", &path))?;
+                    io::copy(content, &mut both)
+                        .map_err(crate::error::Error::io("read", blob.path()))?;
                     if both.sha256.finalize()[..] == digest[..] {
                         contents.insert(ContentHash(*both.blake3.finalize().as_bytes()));
                     }

@@ -4,8 +4,8 @@ use crate::error::{Error, Result};
 use crate::model::names::{SnapshotRef, image_name};
 use crate::model::packages::package::Package;
 use crate::model::tree::entry::Entry;
-use crate::model::tree::overlay::Overlay;
 use crate::model::tree::path::EntryPath;
+use crate::ops::root_view::recorded::tree_of;
 use crate::store::LayerUse;
 use crate::store::Snapshot;
 use crate::store::Store;
@@ -81,11 +81,9 @@ pub fn ls(
 ) -> Result<(i64, Vec<Entry>)> {
     let store = Store::open(store_path)?;
     let snapshot = store.find(reference)?;
-    let mut overlay = Overlay::new();
-    for layer in store.layers(snapshot.id)? {
-        store.lay(layer.layer.id, &mut overlay)?;
-    }
-    let mut entries = overlay.into_tree().into_entries();
+    let layers = store.layers(snapshot.id)?;
+    let ids: Vec<i64> = layers.iter().map(|layer| layer.layer.id).collect();
+    let mut entries = tree_of(&store, &ids)?.into_entries();
     entries.retain(|entry| entry.path == *path || entry.path.is_beneath(path));
     if entries.is_empty() {
         return Err(Error::UnknownPath {

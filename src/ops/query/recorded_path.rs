@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::model::tree::entry::{Entry, Kind};
 use crate::model::tree::path::EntryPath;
+use crate::store::ItemsAlong;
 use crate::store::LayerUse;
 use crate::store::Snapshot;
 use crate::store::Store;
@@ -18,64 +19,91 @@ pub(crate) struct Recorded {
     pub(crate) layer: LayerUse,
 }
 
-/// Returns the entry at `path`, which may go through links of the snapshot, but may be one itself. Fails where there is none.
+/// Returns the entry at `path`, which may go through links of the snapshot, but may be one itself. Fails with
+/// [`Error::UnknownPath`] if the snapshot has none.
 pub(crate) fn entry_of(store: &Store, snapshot: &Snapshot, path: &EntryPath) -> Result<Recorded> {
     let mut layers = store.layers(snapshot.id)?;
     let ids: Vec<i64> = layers.iter().map(|layer| layer.layer.id).collect();
-    let found = match resolve(store, &ids, path)? {
-        Some(real) => store.entry_at(&ids, &real)?,
-        None => None,
+    let mut walk = Walk {
+        store,
+        ids: &ids,
+        items: store.items_along(&ids, path)?,
+        at: EntryPath::root(),
+        ahead: Vec::new(),
+        followed: 0,
     };
-    let unknown = || Error::UnknownPath {
+    walk.go_on(&path.slashed());
+    let found = walk.end()?.ok_or_else(|| Error::UnknownPath {
         path: path.to_string(),
         snapshot: snapshot.id,
-    };
-    let (place, entry) = found.ok_or_else(unknown)?;
+    });
+    let (place, entry) = found?;
     Ok(Recorded {
         entry,
         layer: layers.swap_remove(place),
     })
 }
 
-/// Follows the links in the directories of `path`; `None` where they lead nowhere.
-fn resolve(store: &Store, layer_ids: &[i64], path: &EntryPath) -> Result<Option<EntryPath>> {
-    let mut ahead: Vec<Vec<u8>> = components(&path.slashed())
-        .rev()
-        .map(<[u8]>::to_vec)
-        .collect();
-    let mut at = EntryPath::root();
-    let mut followed = 0;
-    while let Some(name) = ahead.pop() {
-        if name == b".." {
-            at = at.parent().unwrap_or_default();
-            continue;
-        }
-        let next = at.join(&name);
-        if ahead.is_empty() {
-            return Ok(Some(next));
-        }
-        match store
-            .entry_at(layer_ids, &next)?
-            .map(|(_, entry)| entry.kind)
-        {
-            Some(Kind::Symlink(target)) => {
-                followed += 1;
-                if followed > MOST_LINKS {
-                    return Ok(None);
-                }
-                if target.starts_with(b"/") {
-                    at = EntryPath::root();
-                }
-                ahead.extend(components(&target).rev().map(<[u8]>::to_vec));
-            }
-            Some(_) => at = next,
-            None => return Ok(None),
-        }
-    }
-    Ok(Some(at))
+/// A walk along a path of a snapshot.
+struct Walk<'a> {
+    store: &'a Store,
+    ids: &'a [i64],
+    items: ItemsAlong,
+    at: EntryPath,
+    /// The names that are yet to come, the last first.
+    ahead: Vec<Vec<u8>>,
+    followed: usize,
 }
 
-fn components(path: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
-    path.split(|b| *b == b'/')
-        .filter(|name| !name.is_empty() && *name != b".")
+impl Walk<'_> {
+    /// Puts the names of a path before those that are yet to come.
+    fn go_on(&mut self, path: &[u8]) {
+        let names = path.split(|b| *b == b'/');
+        let names = names.filter(|name| !name.is_empty() && *name != b".");
+        self.ahead.extend(names.rev().map(<[u8]>::to_vec));
+    }
+
+    /// Follows the links in the directories of the path. Returns the entry at its end, if there is one, and the position of the
+    /// layer that gives the entry.
+    fn end(&mut self) -> Result<Option<(usize, Entry)>> {
+        while let Some(name) = self.ahead.pop() {
+            if name == b".." {
+                self.at = self.at.parent().unwrap_or_default();
+                continue;
+            }
+            let next = self.at.join(&name);
+            let Some((place, entry)) = self.entry_at(&next)? else {
+                return Ok(None);
+            };
+            if self.ahead.is_empty() {
+                return Ok(Some((place, entry)));
+            }
+            match entry.kind {
+                Kind::Symlink(target) if self.followed < MOST_LINKS => self.follow(&target),
+                Kind::Symlink(_) => return Ok(None),
+                _ => self.at = next,
+            }
+        }
+        let at = self.at.clone();
+        self.entry_at(&at)
+    }
+
+    fn follow(&mut self, target: &[u8]) {
+        self.followed += 1;
+        if target.starts_with(b"/") {
+            self.at = EntryPath::root();
+        }
+        self.go_on(target);
+    }
+
+    /// The database is asked again only where a link has led to another path.
+    fn entry_at(&mut self, path: &EntryPath) -> Result<Option<(usize, Entry)>> {
+        if !self.items.covers(path) {
+            let names = self.ahead.iter().rev().take_while(|name| *name != b"..");
+            let whole = names.fold(path.clone(), |path, name| path.join(name));
+            self.items = self.store.items_along(self.ids, &whole)?;
+        }
+        let found = self.items.entry_at(self.ids, path);
+        Ok(found.map(|(place, entry)| (place, entry.clone())))
+    }
 }

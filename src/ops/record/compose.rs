@@ -338,7 +338,11 @@ impl<'a> Composer<'a> {
     fn blob_of(&self, layer: &Layer) -> Result<Blob> {
         let mut kept = self.store.blobs_of(layer.id)?;
         let lost = kept.first().map(|blob| self.store.blob_path(&blob.digest));
-        kept.retain(|blob| self.store.has_blob(&blob.digest, blob.size_bytes));
+        for at in (0..kept.len()).rev() {
+            if !self.store.has_blob(&kept[at].digest, kept[at].size_bytes)? {
+                kept.remove(at);
+            }
+        }
         let media_type = self.compression.codec().media_type();
         if let Some(at) = kept.iter().position(|blob| blob.media_type == media_type) {
             return Ok(kept.swap_remove(at));
@@ -356,7 +360,7 @@ impl<'a> Composer<'a> {
             diff_id, tar_bytes, ..
         } = *layer;
         let source = Source {
-            input: Box::new(input),
+            input: Box::new(input.reader()),
             path: &input_path,
             codec,
             diff_id,
@@ -412,7 +416,7 @@ impl<'a> Composer<'a> {
     fn kept(&self, blob: BlobRef) -> Result<Option<BlobRef>> {
         Ok(self
             .store
-            .has_blob(&blob.digest, blob.size_bytes)
+            .has_blob(&blob.digest, blob.size_bytes)?
             .then_some(blob))
     }
 }

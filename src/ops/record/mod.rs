@@ -570,10 +570,8 @@ fn same_snapshot(
     let Some(known) = known else { return Ok(None) };
     let layers = store.layers(known.id)?;
     let is_same = ground.is_that_of(&known, &layers)
-        && layers
-            .iter()
-            .all(|layer| store.has_blob(&layer.blob.digest, layer.blob.size_bytes))
-        && store.has_blob(&known.config.digest, known.config.size_bytes);
+        && store.has_blobs(layers.iter().map(|layer| layer.blob.as_ref()))?
+        && store.has_blob(&known.config.digest, known.config.size_bytes)?;
     Ok(is_same.then_some((known, layers)))
 }
 

@@ -195,7 +195,9 @@ pub fn restore(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> R
     }
     if request.writes == Writes::Done {
         let sources = sources(&store, &recorded, &plan)?;
-        outcome.layers_read = sources.chunk_by(|a, b| a.path == b.path).count() as u64;
+        outcome.layers_read = sources
+            .chunk_by(|a, b| a.blob.digest() == b.blob.digest())
+            .count() as u64;
         let removed = plan.removed.clone();
         let work = Work {
             root: &root,

@@ -1,8 +1,8 @@
 //! Finds out of which layers a restore takes the contents that it writes, and how each of these is read.
 
+use crate::blob::BlobSource;
 use crate::error::Result;
 use crate::layer::codec::Codec;
-use crate::layer::read::Blob as LayerBlob;
 use crate::layer::seek::{Frames, Place, parts, places};
 use crate::model::policy::Policy;
 use crate::model::tree::content_place::content_places;
@@ -11,18 +11,13 @@ use crate::model::tree::overlay::Laid;
 use crate::model::tree::path::EntryPath;
 use crate::ops::restore::Recorded;
 use crate::ops::restore::plan::{Act, Plan};
-use crate::store::Blob;
 use crate::store::Store;
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::Read;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 /// A layer out of which files are wanted, or a part of it.
 pub(crate) struct Source {
-    pub(crate) blob: Blob,
-    pub(crate) path: PathBuf,
+    pub(crate) blob: BlobSource,
     pub(crate) reading: Reading,
     /// By the first name of the inode in the layer: the entries of the inode that are to be made, by their places in order.
     pub(crate) wanted: HashMap<EntryPath, Vec<usize>>,
@@ -32,21 +27,10 @@ pub(crate) struct Source {
     pub(crate) bytes: u64,
 }
 
-impl Source {
-    /// Returns the layer's blob, which `input` gives.
-    pub(crate) fn blob<'b>(&'b self, input: Box<dyn Read + Send + 'b>) -> LayerBlob<'b> {
-        LayerBlob {
-            input,
-            path: &self.path,
-            digest: self.blob.digest,
-        }
-    }
-}
-
 /// How a layer is read.
 pub(crate) enum Reading {
     /// From its beginning.
-    Whole(File),
+    Whole,
     /// At the places of what is wanted.
     Places(Arc<Frames>, Vec<Place>),
 }
@@ -79,25 +63,18 @@ pub(crate) fn sources(store: &Store, recorded: &Recorded, plan: &Plan) -> Result
         layers.filter(|(_, (wanted, _))| !wanted.is_empty())
     {
         let kept = store.blobs_of(layer.layer.id)?;
-        let sound = [&layer.blob].into_iter().chain(&kept);
-        let blob = sound
-            .clone()
-            .find(|blob| store.has_blob(&blob.digest, blob.size_bytes));
-        let blob = blob.unwrap_or(&layer.blob).clone(); // its absence is the error
-        let file = store.open_blob(&blob.digest, blob.size_bytes)?;
-        let path = store.blob_path(&blob.digest);
+        let (form, blob) = store.open_any(&layer.blob, &kept)?;
         let is_ours =
             Policy::from_canonical(&store.policy(&store.policy_of_layer(layer.layer.id)?)?)
                 .is_some();
-        if is_ours && Codec::of_media_type(&blob.media_type) == Some(Codec::Zstd) {
+        if is_ours && Codec::of_media_type(&form.media_type) == Some(Codec::Zstd) {
             let (places, tar_bytes) = places(items, |name| wanted.contains_key(name))?;
             let is_as_ours = tar_bytes == layer.layer.tar_bytes && places.len() == wanted.len();
-            if is_as_ours && let Some(frames) = Frames::open(&file, &path, tar_bytes)? {
+            if is_as_ours && let Some(frames) = Frames::open(&blob, tar_bytes)? {
                 let frames = Arc::new(frames);
                 in_parts.extend(parts(&places).map(|places| {
                     Source {
                         blob: blob.clone(),
-                        path: path.clone(),
                         reading: Reading::Places(Arc::clone(&frames), places.to_vec()),
                         wanted: places
                             .iter()
@@ -118,8 +95,7 @@ pub(crate) fn sources(store: &Store, recorded: &Recorded, plan: &Plan) -> Result
         };
         whole.push(Source {
             blob,
-            path,
-            reading: Reading::Whole(file),
+            reading: Reading::Whole,
             wanted,
             aliases,
             bytes,

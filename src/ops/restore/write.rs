@@ -19,7 +19,6 @@ use crate::ops::restore::plan::{Act, Plan};
 use crate::ops::restore::sources::{Reading, Source};
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
-use std::fs::File;
 use std::io::Read;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -226,7 +225,7 @@ impl Work<'_> {
             filling.borrow_mut().take(path, size_bytes, content)
         };
         match &source.reading {
-            Reading::Whole(file) => read_files(source.blob(Box::new(file)), wants, take)?,
+            Reading::Whole => read_files((&source.blob).into(), wants, take)?,
             Reading::Places(frames, places) => {
                 frames.read(places, decompressor, |place, content| {
                     filling
@@ -330,14 +329,13 @@ impl<'w> Filling<'w> {
             return Ok(());
         }
         let source = self.source;
-        let file = File::open(&source.path).map_err(Error::io("open", &source.path))?;
         let sizes: HashSet<u64> = self
             .left
             .values()
             .map(|places| self.work.entry(places[0]).size_bytes())
             .collect();
         read_by_hash(
-            source.blob(Box::new(file)),
+            (&source.blob).into(),
             |size_bytes| sizes.contains(&size_bytes),
             |held| {
                 let is_held = |places: &[usize]| match self.work.entry(places[0]).kind {
@@ -366,7 +364,7 @@ impl<'w> Filling<'w> {
                 )
             }
         };
-        Err(Error::damaged(&source.path, what))
+        Err(Error::damaged(source.blob.path(), what))
     }
 }
 
@@ -447,7 +445,7 @@ fn fill(content: &mut dyn Read, buffer: &mut [u8], source: &Source) -> Result<us
             Ok(0) => break,
             Ok(count) => filled += count,
             Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(Error::io("read", &source.path)(e)), // whoever reads the layer tells more
+            Err(e) => return Err(Error::io("read", source.blob.path())(e)), // whoever reads the layer tells more
         }
     }
     Ok(filled)

@@ -51,5 +51,5 @@ pub(crate) fn trees_of(
 
 /// Lays layers over what `overlay` has, the lowest first.
 pub(crate) fn lay(store: &Store, layer_ids: &[i64], overlay: &mut Overlay) -> Result<()> {
-    layer_ids.iter().try_for_each(|id| store.lay(*id, overlay))
+    store.lay_all(layer_ids, overlay)
 }

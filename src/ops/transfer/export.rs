@@ -1,6 +1,7 @@
 //! Writes recorded images where others can read them. Reads blobs of the store and nothing else: what a layer holds
 //! was compressed when it was recorded.
 
+use crate::blob::BlobSource;
 use crate::error::{Error, Result};
 use crate::model::digest::Digest;
 use crate::model::names::{SnapshotRef, image_name};
@@ -313,7 +314,7 @@ pub(crate) fn render_index(listed: &[Listed]) -> Result<Vec<u8>> {
 }
 
 impl oci::Blobs for store::Blobs {
-    fn open(&self, blob: &oci::Blob) -> Result<File> {
+    fn open(&self, blob: &oci::Blob) -> Result<BlobSource> {
         store::Blobs::open(self, &blob.digest, blob.size_bytes)
     }
 }

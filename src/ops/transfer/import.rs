@@ -374,7 +374,7 @@ impl Import<'_> {
         let (Some(policy), true) = (
             Policy::from_canonical(&policy),
             self.store
-                .has_blob(&layer.blob.digest, layer.blob.size_bytes),
+                .has_blob(&layer.blob.digest, layer.blob.size_bytes)?,
         ) else {
             return Ok(None);
         };
@@ -405,7 +405,7 @@ impl Import<'_> {
         spool: &mut Spool,
     ) -> Result<TakenLayer> {
         let oci::Blob { digest, size_bytes } = layer.blob;
-        if !self.store.has_blob(&digest, size_bytes) {
+        if !self.store.has_blob(&digest, size_bytes)? {
             if !self.opened.has(&layer.blob) {
                 let what = format!(
                     "layer {digest} is neither in it nor in the store: import the archive first that it follows"
@@ -482,10 +482,10 @@ impl Import<'_> {
 
     /// Opens the blob of a layer in the store; `path` is what errors name.
     fn open<'b>(&self, layer: &FoundLayer, path: &'b Path) -> Result<LayerBlob<'b>> {
-        let place = self.store.blob_path(&layer.blob.digest);
-        let input = std::fs::File::open(&place).map_err(Error::io("open", &place))?;
+        let oci::Blob { digest, size_bytes } = &layer.blob;
+        let source = self.store.find_blob(digest, *size_bytes)?;
         Ok(LayerBlob {
-            input: Box::new(input),
+            input: Box::new(source.reader()),
             path,
             digest: layer.blob.digest,
         })

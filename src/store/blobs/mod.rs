@@ -1,7 +1,9 @@
 //! Files of the store: written under `tmp`, made durable, then renamed to their place.
 
 pub(crate) mod index;
-pub(crate) mod sound;
+pub(crate) mod presence;
+pub(crate) mod reading;
+pub(crate) mod stamp;
 
 use crate::error::{Error, Result, show};
 use crate::model::digest::Digest;
@@ -122,7 +124,7 @@ impl Store {
 
     /// Makes the blob durable under its digest. One that is there already stays as it is.
     pub fn keep_blob(&self, blob: NewBlob, digest: &Digest, size_bytes: u64) -> Result<()> {
-        if !self.has_blob(digest, size_bytes) {
+        if !self.has_blob(digest, size_bytes)? {
             let path = self.blob_path(digest);
             blob.put(&path)?;
             self.note_written(digest, &path);
@@ -134,7 +136,7 @@ impl Store {
     pub fn keep_bytes(&self, bytes: &[u8]) -> Result<BlobRef> {
         let digest = Digest(Sha256::digest(bytes).into());
         let size_bytes = bytes.len() as u64;
-        if !self.has_blob(&digest, size_bytes) {
+        if !self.has_blob(&digest, size_bytes)? {
             let mut blob = self.new_blob()?;
             blob.write_all(bytes)
                 .map_err(Error::io("write", blob.path()))?;

@@ -119,6 +119,7 @@ impl Store {
 
     /// Makes the indexes of the database anew, and empties the caches.
     pub fn renew_derived(&self) -> Result<()> {
+        self.confirmed.borrow_mut().clear();
         let run = || {
             self.connection
                 .execute_batch("REINDEX; DELETE FROM root; DELETE FROM blob_stamp;")

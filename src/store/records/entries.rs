@@ -89,7 +89,14 @@ impl Store {
 
     /// Lays a recorded layer over what `overlay` has. Fails where its rows do not give its key.
     pub fn lay(&self, layer_id: i64, overlay: &mut Overlay) -> Result<()> {
-        overlay.lay(self.items(layer_id)?.into_iter());
+        self.lay_all(&[layer_id], overlay)
+    }
+
+    /// Lays recorded layers over what `overlay` has, the lowest first. Fails if the rows of a layer do not give its key.
+    pub fn lay_all(&self, layer_ids: &[i64], overlay: &mut Overlay) -> Result<()> {
+        let items = layer_ids.iter().map(|id| self.items(*id));
+        let layers: Vec<Vec<Laid>> = items.collect::<Result<_>>()?;
+        overlay.lay_all(layers.into_iter().map(Vec::into_iter));
         Ok(())
     }
 

@@ -8,8 +8,47 @@ use crate::model::tree::path::EntryPath;
 use crate::store::Store;
 use crate::store::records::entries::{COLUMNS, WHITEOUT, laid};
 use crate::store::records::values::path;
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{OptionalExtension, Row, params, params_from_iter};
 use std::collections::HashMap;
+
+/// What some layers have at a path and at the directories above the path.
+#[derive(Debug)]
+pub struct ItemsAlong {
+    paths: Vec<EntryPath>,
+    items: HashMap<(i64, EntryPath), Laid>,
+}
+
+impl ItemsAlong {
+    /// Tells whether `path` is among the paths that were looked up.
+    pub fn covers(&self, path: &EntryPath) -> bool {
+        self.paths.contains(path)
+    }
+
+    /// Returns the entry that a tree of these layers, the lowest first, has at `path`, and the position of the layer that gives
+    /// the entry. Knows nothing of layers and paths that were not looked up.
+    pub fn entry_at(&self, layer_ids: &[i64], path: &EntryPath) -> Option<(usize, &Entry)> {
+        let above: Vec<EntryPath> = path.ancestors().collect();
+        for (place, layer_id) in layer_ids.iter().enumerate().rev() {
+            match self.items.get(&(*layer_id, path.clone())) {
+                Some(item) => return item.entry().map(|entry| (place, entry)),
+                None if above
+                    .iter()
+                    .any(|directory| self.ends(*layer_id, directory)) =>
+                {
+                    return None;
+                }
+                None => {}
+            }
+        }
+        None
+    }
+
+    /// Tells whether nothing of lower layers is left beneath a directory.
+    fn ends(&self, layer_id: i64, directory: &EntryPath) -> bool {
+        let item = self.items.get(&(layer_id, directory.clone()));
+        item.is_some_and(|item| item.entry().is_none_or(|entry| !entry.is_directory()))
+    }
+}
 
 impl Store {
     /// Returns what a recorded layer holds at `path` itself.
@@ -24,29 +63,37 @@ impl Store {
         run().map_err(|e| self.failed(e))
     }
 
-    /// Returns what a tree of these layers, the lowest first, has at `path`, and the place of the layer that gives it.
+    /// Returns the entry that a tree of these layers, the lowest first, has at `path`, and the position of the layer that gives
+    /// the entry.
     pub fn entry_at(&self, layer_ids: &[i64], path: &EntryPath) -> Result<Option<(usize, Entry)>> {
-        let mut above = Vec::new();
-        let mut at = path.parent();
-        while let Some(directory) = at {
-            at = directory.parent();
-            above.push(directory);
-        }
-        for (place, layer_id) in layer_ids.iter().enumerate().rev() {
-            match self.item_at(*layer_id, path)? {
-                Some(Laid::Entry(entry)) => return Ok(Some((place, entry))),
-                Some(_) => return Ok(None),
-                None => {}
-            }
-            for directory in &above {
-                match self.item_at(*layer_id, directory)? {
-                    Some(Laid::Entry(entry)) if entry.is_directory() => {}
-                    Some(_) => return Ok(None), // gone with its directory
-                    None => {}
-                }
-            }
-        }
-        Ok(None)
+        let items = self.items_along(layer_ids, path)?;
+        let found = items.entry_at(layer_ids, path);
+        Ok(found.map(|(place, entry)| (place, entry.clone())))
+    }
+
+    /// Returns what recorded layers have at `path` and at the directories above it, by one query. The rows are not compared with
+    /// the layers' keys.
+    pub fn items_along(&self, layer_ids: &[i64], path: &EntryPath) -> Result<ItemsAlong> {
+        let paths: Vec<EntryPath> = std::iter::once(path.clone())
+            .chain(path.ancestors())
+            .collect();
+        let run = || -> rusqlite::Result<HashMap<(i64, EntryPath), Laid>> {
+            // Numbers in the text and not values: nothing in SQLite takes a list. Each list is another statement.
+            let ids: Vec<String> = layer_ids.iter().map(i64::to_string).collect();
+            let ids = ids.join(",");
+            let marks = vec!["?"; paths.len()].join(",");
+            let mut query = self.connection.prepare(&format!(
+                "SELECT {COLUMNS}, layer_id FROM entry WHERE layer_id IN ({ids}) AND path IN ({marks})"
+            ))?;
+            let keys = params_from_iter(paths.iter().map(EntryPath::key));
+            let item = |row: &Row| {
+                let item = laid(row)?;
+                Ok(((row.get("layer_id")?, item.path().clone()), item))
+            };
+            query.query_map(keys, item)?.collect()
+        };
+        let items = run().map_err(|e| self.failed(e))?;
+        Ok(ItemsAlong { paths, items })
     }
 
     /// Returns the paths of all layers, by layer, that are `wanted`; of files, the content is given too.

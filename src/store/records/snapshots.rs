@@ -9,6 +9,7 @@ use crate::store::records::seal::{row_sum, seal};
 use crate::store::records::values::{bits, hash, unfit};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
+use std::sync::Arc;
 
 /// A recorded snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,6 +81,16 @@ pub struct Blob {
     pub media_type: String,
     /// Length of the file.
     pub size_bytes: u64,
+}
+
+impl Blob {
+    /// Returns what names the file.
+    pub fn as_ref(&self) -> BlobRef {
+        BlobRef {
+            digest: self.digest,
+            size_bytes: self.size_bytes,
+        }
+    }
 }
 
 /// A layer as one snapshot has it.
@@ -184,26 +195,47 @@ impl Store {
         )
     }
 
-    /// Tells whether any form of a layer is there; its content is not read.
+    /// Tells whether any form of a layer is here. Fails if a system call does, or the rows are not those that were recorded.
     pub fn has_layer(&self, layer_id: i64) -> Result<bool> {
-        Ok(self
-            .blobs_of(layer_id)?
-            .iter()
-            .any(|blob| self.has_blob(&blob.digest, blob.size_bytes)))
+        Ok(self.form_of(layer_id)?.is_some())
     }
 
-    /// Returns the layers of a snapshot, the lowest first. Fails where its rows are not those that were recorded.
+    /// Returns the first form of a layer that is here. Fails as [`Store::has_layer`] does.
+    pub fn form_of(&self, layer_id: i64) -> Result<Option<Blob>> {
+        for blob in self.blobs_of(layer_id)? {
+            if self.has_blob(&blob.digest, blob.size_bytes)? {
+                return Ok(Some(blob));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Returns the layers of a snapshot, the lowest first. Fails if the snapshot is gone, or if its rows are not those that were
+    /// recorded.
     pub fn layers(&self, snapshot_id: i64) -> Result<Vec<LayerUse>> {
+        self.confirmed_layers(snapshot_id)
+            .map(|layers| layers.to_vec())
+    }
+
+    /// As [`Store::layers`]. The rows are read and compared with their seal once for an open store.
+    fn confirmed_layers(&self, snapshot_id: i64) -> Result<Arc<[LayerUse]>> {
+        if let Some(known) = self.confirmed.borrow().get(&snapshot_id) {
+            return Ok(Arc::clone(known));
+        }
         let rows = rows_of(&self.connection, snapshot_id).map_err(|e| self.failed(e))?;
         let rows = rows.ok_or_else(|| self.damaged(format!("snapshot {snapshot_id} is gone")))?;
-        match rows.seal {
-            Some(recorded) if recorded != rows.seal_now() => {
-                let what =
-                    format!("the rows of snapshot {snapshot_id} are not those that were recorded");
-                Err(self.damaged(what))
-            }
-            _ => Ok(rows.layers),
+        if rows
+            .seal
+            .is_some_and(|recorded| recorded != rows.seal_now())
+        {
+            let what =
+                format!("the rows of snapshot {snapshot_id} are not those that were recorded");
+            return Err(self.damaged(what));
         }
+        let layers: Arc<[LayerUse]> = rows.layers.into();
+        let mut confirmed = self.confirmed.borrow_mut();
+        confirmed.insert(snapshot_id, Arc::clone(&layers));
+        Ok(layers)
     }
 
     /// Returns the first snapshot that has a layer.
@@ -225,7 +257,7 @@ impl Store {
     fn confirmed(&self, found: Layer) -> Result<Layer> {
         let query = "SELECT snapshot_id FROM snapshot_layer WHERE layer_id = ? ORDER BY snapshot_id DESC LIMIT 1";
         if let Some(id) = self.one(query, [found.id], |row| row.get(0))? {
-            self.layers(id)?;
+            self.confirmed_layers(id)?;
         }
         Ok(found)
     }
@@ -247,7 +279,7 @@ impl Store {
         let found = self.all(query, [layer_id], |row| Ok((blob(row, 0)?, row.get(3)?)))?;
         found
             .into_iter()
-            .map(|(blob, snapshot_id)| self.layers(snapshot_id).map(|_| blob))
+            .map(|(blob, snapshot_id)| self.confirmed_layers(snapshot_id).map(|_| blob))
             .collect()
     }
 

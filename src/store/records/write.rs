@@ -8,7 +8,6 @@ use crate::model::plan::layer::{LayerContent, Role};
 use crate::model::policy::Policy;
 use crate::store::Blob;
 use crate::store::Store;
-use crate::store::blobs::sound;
 use crate::store::records::entries;
 use crate::store::records::packages;
 use crate::store::records::snapshots::{BlobRef, rows_of};
@@ -118,7 +117,7 @@ impl Store {
         }
         let id = insert_all(&transaction, snapshot).map_err(&failed)?;
         for (digest, stamp) in self.written.get_mut().drain(..) {
-            sound::stamp(&transaction, &digest, stamp).map_err(&failed)?;
+            stamp.save(&transaction, &digest).map_err(&failed)?;
         }
         transaction.commit().map_err(&failed)?;
         Ok(id)

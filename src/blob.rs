@@ -1,0 +1,106 @@
+//! The bytes of a blob: the one source from which layers are read, packed again, restored in parts, and copied into images.
+//!
+//! Today the bytes are those of a local file. Readers ask for bytes by position and nothing else; the kernel's copying of
+//! whole files alone asks for the file.
+
+use crate::error::{Error, Result};
+use crate::model::digest::Digest;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The bytes of a blob, readable from any position by any number of readers. A clone shares the open file.
+#[derive(Clone, Debug)]
+pub struct BlobSource {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    file: File,
+    path: PathBuf,
+    digest: Digest,
+    size_bytes: u64,
+}
+
+impl BlobSource {
+    /// Takes an open file. `path` names the file in errors.
+    pub(crate) fn new(file: File, path: PathBuf, digest: Digest, size_bytes: u64) -> Self {
+        let shared = Shared {
+            file,
+            path,
+            digest,
+            size_bytes,
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// Returns where the blob is, for errors.
+    pub fn path(&self) -> &Path {
+        &self.shared.path
+    }
+
+    /// Returns the SHA-256 that the blob has by its name.
+    pub fn digest(&self) -> Digest {
+        self.shared.digest
+    }
+
+    /// Returns the blob's length.
+    pub fn size_bytes(&self) -> u64 {
+        self.shared.size_bytes
+    }
+
+    /// Starts a reader at the first byte. Readers do not disturb one another.
+    pub fn reader(&self) -> BlobReader {
+        self.reader_at(0)
+    }
+
+    /// Starts a reader at another position.
+    pub(crate) fn reader_at(&self, position: u64) -> BlobReader {
+        BlobReader {
+            source: self.clone(),
+            position,
+        }
+    }
+
+    /// Reads all of a small blob. Fails if the file cannot be read.
+    pub fn read_all(&self) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let read = self.reader().read_to_end(&mut bytes);
+        read.map(|_| bytes).map_err(Error::io("read", self.path()))
+    }
+
+    /// Reads some bytes from `position` on. Fails as pread(2) does.
+    pub(crate) fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        self.shared.file.read_at(buffer, position)
+    }
+
+    /// Fills `buffer` from `position` on. Fails as pread(2) does, and if the blob ends before.
+    pub(crate) fn read_exact_at(&self, buffer: &mut [u8], position: u64) -> io::Result<()> {
+        self.shared.file.read_exact_at(buffer, position)
+    }
+
+    /// Returns the file, which the kernel can copy or share. Its position is nobody's.
+    pub(crate) fn file(&self) -> &File {
+        &self.shared.file
+    }
+}
+
+/// Reads a blob from a position on.
+#[derive(Clone, Debug)]
+pub struct BlobReader {
+    source: BlobSource,
+    position: u64,
+}
+
+impl Read for BlobReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.source.read_at(buffer, self.position)?;
+        self.position += count as u64;
+        Ok(count)
+    }
+}

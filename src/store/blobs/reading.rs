@@ -1,0 +1,145 @@
+//! Reading blobs of the store, by what is known of their presence.
+
+use crate::blob::BlobSource;
+use crate::error::{Error, Result};
+use crate::model::digest::Digest;
+use crate::store::Blob;
+use crate::store::BlobRef;
+use crate::store::InUse;
+use crate::store::Store;
+use crate::store::blobs::presence::{Presence, look, look_at_length};
+use crate::store::blobs::stamp::BlobStamp;
+use crate::store::directory::{Directory, LARGEST_JSON_BYTES};
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Blobs of a store, for one who reads them for long and needs nothing else of it. The files that SQLite has beside an
+/// open database would be written to the disk together with what is copied meanwhile, and closing would wait for that.
+#[derive(Debug)]
+pub struct Blobs {
+    store: Arc<Directory>,
+    /// As the database had them.
+    stamps: HashMap<Digest, BlobStamp>,
+    _in_use: Option<InUse>,
+}
+
+impl Blobs {
+    /// Opens a blob. The database is opened again only to remember that a blob was read. Fails with [`Error::Damaged`] if the
+    /// blob is missing or is not what its digest says.
+    pub fn open(&self, digest: &Digest, size_bytes: u64) -> Result<BlobSource> {
+        let known = || self.stamps.get(digest).copied();
+        let (presence, new) = look(&self.store, digest, size_bytes, known)?;
+        if let Some(new) = new
+            && let Ok(store) = Store::open_unchecked(self.store.path())
+        {
+            store.keep_stamp(digest, new);
+        }
+        presence.or_damaged(&self.store, digest)
+    }
+}
+
+impl Store {
+    /// Tells whether a blob is here, and is what its digest says. Fails if a system call does.
+    pub fn presence(&self, digest: &Digest, size_bytes: u64) -> Result<Presence> {
+        let known = || self.blob_stamp(digest);
+        let (presence, new) = look(&self.directory, digest, size_bytes, known)?;
+        new.iter().for_each(|new| self.keep_stamp(digest, *new));
+        Ok(presence)
+    }
+
+    /// Tells whether a blob of this length is here; its content is not looked at. Fails if a system call does.
+    pub fn presence_by_length(&self, digest: &Digest, size_bytes: u64) -> Result<Presence> {
+        look_at_length(&self.directory, digest, size_bytes)
+    }
+
+    /// Tells whether a blob is here, and is what its digest says. Fails if a system call does.
+    pub fn has_blob(&self, digest: &Digest, size_bytes: u64) -> Result<bool> {
+        self.presence(digest, size_bytes)
+            .map(|presence| presence.is_here())
+    }
+
+    /// Tells whether all of these are here, and are what their digests say. Fails if a system call does.
+    pub fn has_blobs(&self, blobs: impl IntoIterator<Item = BlobRef>) -> Result<bool> {
+        for blob in blobs {
+            if !self.has_blob(&blob.digest, blob.size_bytes)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Opens a blob of the right length, whatever its content is. Fails with [`Error::Damaged`] if the blob is missing, has
+    /// another length, or is no regular file.
+    pub fn find_blob(&self, digest: &Digest, size_bytes: u64) -> Result<BlobSource> {
+        self.presence_by_length(digest, size_bytes)?
+            .or_damaged(&self.directory, digest)
+    }
+
+    /// Opens a blob that a row names. Fails with [`Error::Damaged`] if the blob is missing, or is not what its digest says.
+    pub fn open_blob(&self, digest: &Digest, size_bytes: u64) -> Result<BlobSource> {
+        self.presence(digest, size_bytes)?
+            .or_damaged(&self.directory, digest)
+    }
+
+    /// Opens the first form of a layer that is here and sound: of `own`, then of the others. Fails as [`Store::open_blob`] does
+    /// for `own` if there is none.
+    pub fn open_any(&self, own: &Blob, others: &[Blob]) -> Result<(Blob, BlobSource)> {
+        for blob in std::iter::once(own).chain(others) {
+            if let Presence::Here(source) = self.presence(&blob.digest, blob.size_bytes)? {
+                return Ok((blob.clone(), source));
+            }
+        }
+        let source = self.open_blob(&own.digest, own.size_bytes)?;
+        Ok((own.clone(), source))
+    }
+
+    /// Reads a small blob, such as a configuration. Fails with [`Error::Damaged`] if the blob is missing, damaged, or longer than
+    /// its kind ever is.
+    pub fn read_blob(&self, blob: &BlobRef) -> Result<Vec<u8>> {
+        if blob.size_bytes > LARGEST_JSON_BYTES {
+            let what = format!("{} bytes are more than its kind ever has", blob.size_bytes);
+            return Err(Error::damaged(self.blob_path(&blob.digest), what));
+        }
+        self.open_blob(&blob.digest, blob.size_bytes)?.read_all()
+    }
+
+    /// Closes the database, and returns what opens the blobs with these digests as [`Store::open_blob`] does.
+    pub fn into_blobs(self, digests: impl Iterator<Item = Digest>) -> Blobs {
+        let stamps = digests
+            .filter_map(|digest| Some((digest, self.blob_stamp(&digest)?)))
+            .collect();
+        Blobs {
+            store: self.directory,
+            stamps,
+            _in_use: self.in_use,
+        }
+    }
+
+    /// Remembers a blob that was put in its place, for the next time that something is recorded.
+    pub(crate) fn note_written(&self, digest: &Digest, path: &Path) {
+        if let Ok(metadata) = std::fs::symlink_metadata(path) {
+            let stamp = BlobStamp::of(&metadata);
+            self.written.borrow_mut().push((*digest, stamp));
+        }
+    }
+
+    fn blob_stamp(&self, digest: &Digest) -> Option<BlobStamp> {
+        let written = self.written.borrow();
+        if let Some((_, stamp)) = written.iter().rev().find(|(other, _)| other == digest) {
+            return Some(*stamp);
+        }
+        BlobStamp::load(&self.connection, digest).ok()? // without a stamp, the blob is read
+    }
+
+    /// A store that cannot be written to, or not at the moment, has the blob read again the next time.
+    fn keep_stamp(&self, digest: &Digest, now: BlobStamp) {
+        if self.is_still() {
+            return;
+        }
+        let _ = self.connection.busy_timeout(Duration::ZERO);
+        let _ = now.save(&self.connection, digest);
+        let _ = self.connection.busy_timeout(crate::store::PATIENCE);
+    }
+}
