@@ -1,0 +1,46 @@
+//! What needs root, mounts, other tools or real chroots: `scripts/test` installs these and runs this target.
+#![allow(clippy::unwrap_used)] // in a test, a panic is a failure
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod agreement;
+mod bad_input;
+mod bombs;
+mod changes;
+mod chroots;
+mod damage;
+mod detection;
+mod diff;
+mod engines;
+mod export;
+mod faults;
+mod filesystems;
+mod hostile;
+mod html;
+mod images;
+mod import;
+mod keep;
+mod late;
+mod layer_members;
+mod life;
+mod limits;
+mod others;
+mod outputs;
+mod page;
+mod parsers;
+mod part;
+mod power;
+mod queries;
+mod random;
+mod readme;
+mod recorded_layers;
+mod reflink;
+mod restore;
+mod restore_hostile;
+mod scripts;
+mod sources;
+mod store;
+mod store_planted;
+mod tidy;
+mod writers;
