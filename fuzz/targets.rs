@@ -1,5 +1,5 @@
 //! Everything that is parsed, as functions of bytes: they must neither panic nor take more than their bounds, and what they
-//! take must read back as it was. `scripts/fuzz` runs them under libFuzzer, `tests/parsers.rs` over their corpora.
+//! take must read back as it was. `scripts/fuzz` runs them under libFuzzer, `tests/plain/parsers.rs` over their corpora.
 //!
 //! A parser that is added to the project is added to `ALL`, with a corpus in `corpus/NAME`.
 

@@ -1,10 +1,10 @@
 //! What a change of the root does to the layers. Every tree is unpacked by umoci and compared with the root.
 
 use crate::common::{Bench, assert_same_tree, layer, layers, listed, settle, sh};
+use crate::shared::changes::{FIRST, THREE};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
-const FIRST: &str = "--stage bootstrap --profile plain --compression gzip";
 const NEXT: &str = "--stage next --profile plain --compression gzip";
 
 /// A root that is recorded, changed and recorded again.
@@ -54,8 +54,6 @@ impl Case {
     }
 }
 
-const THREE: &str = "mkdir -p d/e; echo one > d/a; echo two > d/e/b; ln -s a d/l; echo top > t; chmod 2775 d; chmod 700 d/e";
-
 #[test]
 fn nothing_changed_reads_no_file_and_writes_no_layer_however_often() {
     let case = Case::new(THREE);
@@ -75,26 +73,6 @@ fn a_rewrite_with_size_and_mtime_put_back_is_seen() {
     let case = Case::new(THREE);
     let delta = case.delta("touch -r d/a ref; echo 1ne > d/a; touch -r ref d/a; rm ref");
     assert_eq!(delta, ["./", "d/", "d/a"]);
-}
-
-#[test]
-fn a_write_right_after_a_snapshot_is_seen_without_waiting_for_the_clock() {
-    let bench = Bench::new();
-    let root = bench.make("root");
-    for round in 0..50 {
-        std::fs::write(root.join("f"), format!("{round:04}")).unwrap();
-        bench.snapshot(&root, FIRST);
-        let hash = |_: ()| {
-            bench.json(["ls", "s", "f"])["entries"][0]["blake3"]
-                .as_str()
-                .unwrap()
-                .to_owned()
-        };
-        assert_eq!(
-            hash(()),
-            blake3::hash(format!("{round:04}").as_bytes()).to_string()
-        );
-    }
 }
 
 #[test]
@@ -340,7 +318,11 @@ print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr)";
         ])
         .arg(&root);
     let output = command.args(["--series", "s"]).output().unwrap();
-    assert!(output.status.success(), "{}", crate::common::text(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        crate::common::text(&output.stderr)
+    );
     let snapshot: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(snapshot["content_bytes"].as_u64(), Some((8 << 30) + 1));
     let most_kib: u64 = crate::common::text(&output.stderr).trim().parse().unwrap();
@@ -366,19 +348,6 @@ fn sockets_are_passed_over_and_counted() {
     );
     assert_eq!(case.first["sockets"], 1);
     assert_eq!(layers(&case.after("rm s; touch -d @5 .")), ["base reused"]);
-}
-
-#[test]
-fn only_a_directory_time_changed_is_no_layer_where_times_are_fixed() {
-    let bench = Bench::new();
-    let root = bench.make("root");
-    sh(&root, THREE);
-    bench.snapshot(&root, "--stage bootstrap --mtime fixed");
-    sh(&root, "touch d .; touch -d @77 d/e");
-    assert_eq!(
-        layers(&bench.snapshot(&root, "--stage next --mtime fixed")),
-        ["base reused"]
-    );
 }
 
 #[test]
@@ -646,31 +615,4 @@ fn updates_lie_over_one_another_over_a_base_and_over_a_delta() {
         shown.contains("a delta, since 6.0 MB of the last one's 20.0 MB are no longer used"),
         "{shown}"
     );
-}
-
-#[test]
-fn an_epoch_clamps_later_times_and_leaves_earlier_ones() {
-    let bench = Bench::new();
-    let root = bench.make("root");
-    sh(
-        &root,
-        "echo a > old; echo b > new; touch -d @100 old; touch -d @900 new .",
-    );
-    let mut command = bench.command([
-        "snapshot",
-        root.to_str().unwrap(),
-        "--series",
-        "s",
-        "--profile",
-        "plain",
-    ]);
-    crate::common::succeeds(command.env("SOURCE_DATE_EPOCH", "500"));
-    let entries = bench.json(["ls", "s"]);
-    let times: Vec<i64> = entries["entries"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|e| e["mtime"].as_i64().unwrap())
-        .collect();
-    assert_eq!(times, [500, 500, 100]);
 }

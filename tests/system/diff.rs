@@ -1,42 +1,10 @@
 //! What `diff` says of two recorded snapshots: packages, files, contents, and how it is shown.
 
 use crate::common::{Bench, file_differences, install, package_differences, sh, succeeds, text};
+use crate::shared::diff::{file, package, root, same_package};
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
-
-fn package(name: &str, version: &str, files: &[&str]) -> Value {
-    json!({ "name": name, "version": version, "release": "1", "arch": "x86_64", "files": files })
-}
-
-/// A root with four packages, and files of none.
-fn root(bench: &Bench) -> PathBuf {
-    let root = bench.make("root");
-    sh(
-        &root,
-        "mkdir -p usr/bin usr/lib etc var; ln -s usr/lib lib
-         for f in up down gone again same; do echo $f > usr/bin/$f; echo $f > usr/lib/$f.so; done
-         echo conf > etc/same.conf; echo one > etc/free
-         find . -exec touch -h -d @1000000000 {} +",
-    );
-    install(
-        &root,
-        &json!([
-            package("up", "1.9", &["/usr/bin/up", "/lib/up.so"]),
-            package("down", "2", &["/usr/bin/down", "/lib/down.so"]),
-            package("gone", "1", &["/usr/bin/gone", "/lib/gone.so"]),
-            package("again", "1", &["/usr/bin/again", "/lib/again.so"]),
-            same_package(),
-        ]),
-    );
-    root
-}
-
-fn same_package() -> Value {
-    let conf = json!({ "path": "/etc/same.conf", "flags": 1 });
-    let files = json!(["/usr/bin/same", "/lib/same.so", conf, "/var/same.cache"]);
-    json!({ "name": "same", "version": "1", "release": "1", "arch": "x86_64", "files": files })
-}
 
 /// Another day: packages have changed, and so have files of none, and one that a package brought.
 fn change(root: &Path) {
@@ -67,15 +35,6 @@ fn two_days() -> Bench {
     change(&root);
     bench.snapshot(&root, "--stage bootstrap");
     bench
-}
-
-fn file<'a>(compared: &'a Value, path: &str) -> &'a Value {
-    compared["files"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .find(|file| file["path"] == path)
-        .unwrap()
 }
 
 #[test]
@@ -387,31 +346,6 @@ fn contents_are_shown_as_a_unified_diff_that_patch_takes() {
 }
 
 #[test]
-fn a_lost_content_is_named() {
-    let bench = Bench::new();
-    let root = bench.make("root");
-    sh(&root, "echo one > file");
-    bench.snapshot(&root, "--profile plain --stage bootstrap");
-    sh(&root, "echo two > file");
-    let second = bench.snapshot(&root, "--profile plain --stage bootstrap");
-    let digest = second["layers"][0]["digest"]
-        .as_str()
-        .unwrap()
-        .replace("sha256:", "");
-    std::fs::remove_file(bench.store().join("blobs/sha256").join(&digest)).unwrap();
-    // What differs is known without the layer, but not what is in it.
-    assert_eq!(
-        file_differences(&bench.compared(["1", "2", "--ignore-mtime", "/file"])),
-        ["/file content"]
-    );
-    assert!(
-        bench
-            .fails(2, ["diff", "1", "2", "--content", "/file"])
-            .contains(&digest)
-    );
-}
-
-#[test]
 fn rows_that_are_not_what_was_recorded_are_named_and_nothing_is_compared() {
     let bench = Bench::new();
     let root = root(&bench);
@@ -444,29 +378,6 @@ fn rows_that_are_not_what_was_recorded_are_named_and_nothing_is_compared() {
             assert_eq!(bench.compared(["1", "2"])["different"], true);
         }
     }
-}
-
-#[test]
-fn a_snapshot_of_an_older_store_has_no_owners_and_says_so_once() {
-    let bench = Bench::new();
-    let fixture = Path::new(crate::common::REPOSITORY).join("fixtures/stores/format-3.tar.gz");
-    sh(&bench.path(""), &format!("tar -xzf {}", fixture.display()));
-    // As a store of format 2 is when it was brought up to date.
-    let database = rusqlite::Connection::open(bench.store().join("rootstrata.sqlite")).unwrap();
-    database
-        .execute_batch("DELETE FROM package_set_files; DELETE FROM file_list")
-        .unwrap();
-    drop(database);
-    let output = bench.command(["diff", "1", "2"]).output().unwrap();
-    let stderr = text(&output.stderr);
-    assert_eq!(stderr.lines().count(), 1, "{stderr}");
-    assert!(
-        stderr.contains("whose files differ is unknown") && output.status.code() == Some(1),
-        "{stderr}"
-    );
-    let compared = bench.compared(["1", "2"]);
-    assert_eq!(compared["packages"], json!([]));
-    assert_eq!(compared["notes"].as_array().unwrap().len(), 1);
 }
 
 #[test]
@@ -628,34 +539,4 @@ fn a_closed_pipe_ends_it_without_a_complaint() {
     );
     let output = succeeds(Command::new("bash").args(["-c", &script]));
     assert!(output.ends_with("\n1\n"), "{output}");
-}
-
-#[test]
-fn a_path_or_glob_on_neither_side_is_an_error() {
-    let bench = Bench::new();
-    let root = bench.make("root");
-    sh(&root, "mkdir d; echo one > d/a");
-    bench.snapshot(&root, "--profile plain");
-    sh(&root, "echo two > d/b");
-    bench.snapshot(&root, "--profile plain");
-    let directory = format!("dir:{}", root.display());
-    for (a, b) in [("1", "2"), ("2", "1"), ("1", directory.as_str())] {
-        for path in ["/nope", "*.nope", "/d/a/nope"] {
-            for arguments in [
-                vec!["diff", a, b, path],
-                vec!["diff", a, b, "/d", path],
-                vec!["diff", a, b, "--content", path],
-            ] {
-                assert!(
-                    bench
-                        .fails(2, &arguments)
-                        .contains(&format!("{path} is in neither {a} nor {b}")),
-                    "{arguments:?}"
-                );
-            }
-        }
-        // What one side has is known, and nothing may differ in it.
-        bench.prints(1, ["diff", a, b, "/d/b"]);
-        bench.prints(0, ["diff", a, b, "/d/a"]);
-    }
 }

@@ -1,61 +1,15 @@
 //! Exports: what an archive and a layout hold, when they are written, and that others read them.
 
-use crate::common::{Bench, sh, succeeds};
+use crate::common::{sh, succeeds};
+use crate::shared::export::{export, index, names, two_stages};
 use serde_json::Value;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
-
-/// A store with a run of two stages.
-fn two_stages(compression: &str) -> (Bench, PathBuf) {
-    let bench = Bench::new();
-    let root = bench.make("root");
-    sh(
-        &root,
-        "mkdir d; for i in $(seq 50); do head -c 5000 /dev/urandom > d/$i; done",
-    );
-    bench.snapshot(
-        &root,
-        &format!("--profile plain --stage bootstrap --compression {compression}"),
-    );
-    sh(&root, "head -c 70000 /dev/urandom > new; rm d/7");
-    bench.snapshot(
-        &root,
-        &format!("--profile plain --stage deps-installed --compression {compression}"),
-    );
-    (bench, root)
-}
-
-fn export(bench: &Bench, snapshot: &str, path: &Path, more: &[&str]) -> Value {
-    bench.json([&["export", snapshot, "-o", path.to_str().unwrap()], more].concat())
-}
 
 fn members(archive: &Path) -> Vec<String> {
     succeeds(Command::new("tar").arg("-tf").arg(archive))
         .lines()
         .map(str::to_owned)
-        .collect()
-}
-
-fn index(archive: &Path) -> Value {
-    serde_json::from_str(&succeeds(
-        Command::new("tar")
-            .arg("-xOf")
-            .arg(archive)
-            .arg("index.json"),
-    ))
-    .unwrap()
-}
-
-fn names(index: &Value) -> Vec<String> {
-    let manifests = index["manifests"].as_array().unwrap().iter();
-    manifests
-        .map(|m| {
-            m["annotations"]["org.opencontainers.image.ref.name"]
-                .as_str()
-                .unwrap()
-                .to_owned()
-        })
         .collect()
 }
 
@@ -85,37 +39,6 @@ fn an_archive_holds_each_blob_once_and_at_a_block_of_its_own() {
             "{line}"
         );
     }
-}
-
-#[test]
-fn exporting_twice_gives_the_same_bytes_and_the_second_time_writes_nothing() {
-    let (bench, root) = two_stages("zstd");
-    let archive = bench.path("out.tar");
-    export(&bench, "s", &archive, &[]);
-    let (before, bytes) = (
-        archive.metadata().unwrap(),
-        std::fs::read(&archive).unwrap(),
-    );
-    let output = bench
-        .command(["export", "s", "-o", archive.to_str().unwrap()])
-        .output()
-        .unwrap();
-    assert!(
-        crate::common::text(&output.stdout).contains("nothing written"),
-        "{}",
-        crate::common::text(&output.stdout)
-    );
-    let after = archive.metadata().unwrap();
-    assert_eq!(
-        (before.ino(), before.mtime_nsec()),
-        (after.ino(), after.mtime_nsec())
-    );
-    let other = bench.path("other.tar");
-    export(&bench, "s", &other, &[]);
-    assert!(std::fs::read(&other).unwrap() == bytes);
-    // A snapshot of the same root again has the same image.
-    bench.snapshot(&root, "--profile plain --stage deps-installed");
-    assert_eq!(export(&bench, "s", &archive, &[])["bytes_written"], 0);
 }
 
 #[test]
@@ -153,57 +76,6 @@ fn an_archive_is_copied_in_whole_blocks_and_while_the_database_is_closed() {
         lengths.iter().all(|length| length % 4096 == 0),
         "{lengths:?}"
     );
-}
-
-#[test]
-fn blobs_that_were_copied_with_their_store_are_read_once() {
-    let (bench, _) = two_stages("zstd");
-    sh(
-        &bench.path(""),
-        "cp -a store copy; rm -r store; mv copy store",
-    );
-    let stamps = || {
-        let database = rusqlite::Connection::open(bench.store().join("rootstrata.sqlite")).unwrap();
-        let mut query = database
-            .prepare("SELECT inode FROM blob_stamp ORDER BY digest")
-            .unwrap();
-        let inodes = query.query_map([], |row| row.get(0)).unwrap();
-        inodes.collect::<Result<Vec<i64>, _>>().unwrap()
-    };
-    let before = stamps();
-    export(&bench, "s", &bench.path("out.tar"), &[]);
-    let after = stamps();
-    // Those of both layers, the configuration and the manifest; the image of the first stage was not asked for.
-    assert_eq!(
-        before.iter().filter(|inode| !after.contains(inode)).count(),
-        4,
-        "{before:?} {after:?}"
-    );
-    export(&bench, "s", &bench.path("again.tar"), &[]);
-    assert_eq!(stamps(), after);
-}
-
-#[test]
-fn an_archive_that_is_cut_or_another_is_written_anew() {
-    let (bench, _) = two_stages("zstd");
-    let archive = bench.path("out.tar");
-    export(&bench, "s", &archive, &[]);
-    let whole = std::fs::read(&archive).unwrap();
-    for damage in [
-        "truncate -s -1 out.tar",
-        "echo > out.tar",
-        "printf X | dd of=out.tar bs=1 seek=700 conv=notrunc status=none",
-    ] {
-        sh(&bench.path(""), damage);
-        assert_ne!(
-            export(&bench, "s", &archive, &[])["bytes_written"],
-            0,
-            "{damage}"
-        );
-        assert!(std::fs::read(&archive).unwrap() == whole);
-    }
-    export(&bench, "s@bootstrap", &archive, &[]);
-    assert_eq!(names(&index(&archive)), ["s:bootstrap"]);
 }
 
 #[test]
@@ -288,67 +160,6 @@ fn a_layout_takes_images_beside_others_and_keeps_them() {
     let empty = bench.make("empty");
     export(&bench, "s", &empty, &["--format", "oci-dir"]);
     assert!(empty.join("index.json").exists());
-}
-
-#[test]
-fn a_root_is_recorded_and_exported_in_one_step() {
-    let (bench, root) = two_stages("zstd");
-    let archive = bench.path("one.tar");
-    let step = |path: &Path| {
-        let (root, path) = (root.to_str().unwrap(), path.to_str().unwrap());
-        bench.json([
-            "export",
-            "--root",
-            root,
-            "-o",
-            path,
-            "--series",
-            "s",
-            "--profile",
-            "plain",
-            "--stage",
-            "built",
-        ])
-    };
-    let first = step(&archive);
-    assert_eq!(
-        (first["stage"].as_str(), first["id"].as_i64()),
-        (Some("built"), Some(3))
-    );
-    assert!(first["seconds"]["export"].is_number() && first["seconds"]["scan"].is_number());
-    let again = step(&archive);
-    assert_eq!(
-        (
-            again["bytes_written"].as_u64(),
-            again["files_read"].as_u64()
-        ),
-        (Some(0), Some(0))
-    );
-}
-
-#[test]
-fn the_output_has_the_mode_that_the_umask_gives() {
-    let (bench, _) = two_stages("zstd");
-    let script = format!(
-        "umask 027; {0} --store {1} -q export s -o {2}; {0} --store {1} -q export s -o {3} --format oci-dir",
-        env!("CARGO_BIN_EXE_rootstrata"),
-        bench.store().display(),
-        bench.path("a.tar").display(),
-        bench.path("layout").display()
-    );
-    sh(&bench.path(""), &script);
-    for (name, mode) in [
-        ("a.tar", 0o640),
-        ("layout", 0o750),
-        ("layout/index.json", 0o640),
-        ("layout/blobs/sha256", 0o750),
-    ] {
-        assert_eq!(
-            bench.path(name).metadata().unwrap().mode() & 0o777,
-            mode,
-            "{name}"
-        );
-    }
 }
 
 #[test]

@@ -2,7 +2,8 @@
 
 use crate::common::image::image;
 use crate::common::{Bench, assert_same_tree, listed, sh, text};
-use serde_json::{Value, json};
+use crate::shared::images::old_store;
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 /// An image whose hardlinked contents are under names that are not the first in path order, or that later members replace.
@@ -167,7 +168,10 @@ fn one_s_own_snapshots_lie_over_layers_of_others() {
         );
         let options = format!("--profile plain --stage built --run r1 --compression {compression}");
         let made = bench.snapshot(&root, &options);
-        assert!(crate::common::layers(&made)[0].ends_with("reused"), "{made}");
+        assert!(
+            crate::common::layers(&made)[0].ends_with("reused"),
+            "{made}"
+        );
         let out = restored(&bench, "s", "out");
         assert_same_tree(&listed(&out), &listed(&root));
         assert_eq!(bench.prints(0, ["cat", "s", "/kept"]), "one");
@@ -175,14 +179,6 @@ fn one_s_own_snapshots_lie_over_layers_of_others() {
         assert_same_tree(&listed(&restored(&bench, "s", "squashed")), &listed(&root));
         assert_eq!(bench.json(["verify", "--deep"])["sound"], true);
     }
-}
-
-/// A store that holds such layers since before anything could read them.
-fn old_store() -> Bench {
-    let bench = Bench::new();
-    let fixture = Path::new(crate::common::REPOSITORY).join("fixtures/stores/of-others.tar.gz");
-    sh(&bench.path(""), &format!("tar -xzf {}", fixture.display()));
-    bench
 }
 
 #[test]
@@ -217,29 +213,6 @@ fn a_store_that_has_held_layers_of_others_for_long_is_read_without_importing_aga
         "--series others --stage built --profile plain",
     );
     assert_eq!(next["files_read"], 0);
-}
-
-#[test]
-fn damage_to_a_layer_of_others_is_named_and_nothing_else_is() {
-    let bench = old_store();
-    let base = bench.json(["show", "1"])["layers"][0]["digest"]
-        .as_str()
-        .unwrap()
-        .replace("sha256:", "");
-    let blob = bench.store().join("blobs/sha256").join(&base);
-    let mut bytes = std::fs::read(&blob).unwrap();
-    let at = bytes.windows(4).position(|four| four == b"deep").unwrap();
-    bytes[at] ^= 1;
-    std::fs::write(&blob, bytes).unwrap();
-    let output = bench
-        .command(["verify", "--deep", "--json"])
-        .output()
-        .unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(found["findings"].as_array().unwrap().len(), 1, "{found}");
-    assert!(found["findings"][0].to_string().contains(&base), "{found}");
-    assert_eq!(found["findings"][0]["snapshots"], json!([1]));
 }
 
 /// Puts other things beside the image of `of_layout`, as Python says: `m(config type, layer type, annotations)` makes a manifest,

@@ -1,6 +1,7 @@
 //! What keeps a store in order: verify, prune and du.
 
-use crate::common::{Bench, settle, sh, store, text};
+use crate::common::{Bench, sh, store, text};
+use crate::shared::keep::{blobs, exported, ids, wrong};
 use serde_json::Value;
 use std::path::PathBuf;
 
@@ -54,29 +55,6 @@ c.commit()",
     let index = bench.store().join("index.json");
     std::fs::remove_file(index).unwrap();
     bench.json(["verify", "--repair"]);
-}
-
-fn ids(value: &Value) -> Vec<i64> {
-    value
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|one| one["id"].as_i64().unwrap())
-        .collect()
-}
-
-/// Files under blobs/sha256.
-fn blobs(bench: &Bench) -> Vec<PathBuf> {
-    let files = std::fs::read_dir(bench.store().join("blobs/sha256")).unwrap();
-    files.map(|file| file.unwrap().path()).collect()
-}
-
-fn exported(bench: &Bench, snapshot: &str) -> Vec<u8> {
-    let path = bench.path("exported.tar");
-    bench.json(["export", snapshot, "-o", path.to_str().unwrap()]);
-    let bytes = std::fs::read(&path).unwrap();
-    std::fs::remove_file(path).unwrap();
-    bytes
 }
 
 #[test]
@@ -222,31 +200,6 @@ fn nothing_is_removed_while_a_snapshot_or_an_export_uses_the_store() {
 }
 
 #[test]
-fn a_store_with_damaged_rows_is_not_pruned() {
-    let bench = Bench::new();
-    let root = bench.make("root");
-    sh(&root, "echo a > a");
-    bench.snapshot(&root, "--profile plain --stage bootstrap");
-    sh(&root, "echo b > b");
-    bench.snapshot(&root, "--profile plain --stage bootstrap");
-    let database = rusqlite::Connection::open(bench.store().join("rootstrata.sqlite")).unwrap();
-    database
-        .execute(
-            "DELETE FROM snapshot_layer WHERE snapshot_id = 1 AND position = 0",
-            [],
-        )
-        .unwrap();
-    drop(database); // prune has it alone
-    let count = blobs(&bench).len();
-    let said = bench.fails(2, ["prune", "--keep-last", "1"]);
-    assert!(
-        said.contains("the rows of snapshot 1 are not those that were recorded"),
-        "{said}"
-    );
-    assert_eq!(blobs(&bench).len(), count);
-}
-
-#[test]
 fn an_image_that_somebody_has_put_into_the_layout_is_not_pruned() {
     let bench = Bench::new();
     days(&bench, 1);
@@ -264,27 +217,6 @@ fn an_image_that_somebody_has_put_into_the_layout_is_not_pruned() {
         "{said}"
     );
     assert!(at.join("blobs/sha256").join(&blob).exists());
-}
-
-#[test]
-fn pruning_gives_the_space_of_the_database_back_and_forgets_roots_that_are_gone() {
-    let bench = Bench::new();
-    let root = bench.make("large");
-    sh(
-        &root,
-        "for d in $(seq 40); do mkdir $d; for i in $(seq 250); do : > $d/some-longer-name-$i; done; done",
-    );
-    bench.snapshot(&root, "--profile plain --stage bootstrap");
-    sh(&root, "rm -r [1-9]*; echo a > a");
-    bench.snapshot(&root, "--profile plain --stage bootstrap");
-    std::fs::remove_dir_all(&root).unwrap();
-    let database = bench.store().join("rootstrata.sqlite");
-    let before = database.metadata().unwrap().len();
-    let done = bench.json(["prune", "--keep-last", "1"]);
-    assert_eq!(done["roots"], 1);
-    let after = database.metadata().unwrap().len();
-    assert!(after * 3 < before, "{before} {after}");
-    store::check(&bench.store());
 }
 
 #[test]
@@ -337,69 +269,6 @@ fn du_tells_shared_from_unique_and_dead() {
     assert!(bench.fails(2, ["du", "t"]).starts_with("no series t"));
 }
 
-#[test]
-fn du_tells_what_the_removal_of_a_series_frees() {
-    let bench = Bench::new();
-    let root = bench.make("root");
-    sh(&root, "head -c 300000 /dev/urandom > a");
-    for (series, stage) in [
-        ("a", "bootstrap"),
-        ("a", "deps-installed"),
-        ("b", "bootstrap"),
-        ("c", "bootstrap"),
-    ] {
-        if series == "c" {
-            sh(&root, "head -c 50000 /dev/urandom > a");
-        }
-        bench.snapshot(
-            &root,
-            &format!("--profile plain --series {series} --stage {stage} --run r"),
-        );
-        sh(
-            &root,
-            &format!("head -c 1000 /dev/urandom > {series}-{stage}"),
-        );
-    }
-    let used = bench.json(["du"]);
-    let number = |value: &Value| value.as_u64().unwrap();
-    let of = |name: &str| {
-        let series = used["series"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .find(|one| one["series"] == name)
-            .unwrap()
-            .clone();
-        assert_eq!(
-            number(&series["size_bytes"]),
-            number(&series["unique_bytes"]) + number(&series["shared_bytes"])
-        );
-        series
-    };
-    // The stages of `a` share the base, which nobody else has: it is unique to the series, and to neither stage.
-    assert_eq!(
-        (number(&of("a")["stages"]), number(&of("a")["snapshots"])),
-        (2, 2)
-    );
-    assert!(number(&of("a")["unique_bytes"]) >= 300_000);
-    let stages: u64 = used["stages"].as_array().unwrap()[..2]
-        .iter()
-        .map(|one| number(&one["unique_bytes"]))
-        .sum();
-    assert!(stages < 10_000, "{used}");
-    assert!(
-        (50_000..60_000).contains(&number(&of("c")["unique_bytes"])),
-        "{used}"
-    );
-    let sum: u64 = ["a", "b", "c"]
-        .iter()
-        .map(|name| number(&of(name)["unique_bytes"]))
-        .sum();
-    assert!(sum <= number(&used["blob_bytes"]));
-    let shown = bench.prints(0, ["du"]);
-    assert_eq!(shown.matches("(all of it)").count(), 1, "{shown}");
-}
-
 /// The blob of a layer of snapshot 4, by role.
 fn blob_of(bench: &Bench, role: &str) -> PathBuf {
     let shown = bench.json(["show", "4"]);
@@ -408,32 +277,6 @@ fn blob_of(bench: &Bench, role: &str) -> PathBuf {
         .unwrap()
         .replace("sha256:", "");
     bench.store().join("blobs/sha256").join(digest)
-}
-
-fn wrong(bench: &Bench, arguments: &str) -> Vec<(String, String, Vec<i64>)> {
-    let output = bench
-        .command(arguments.split(' '))
-        .args(["--json", "-q"])
-        .output()
-        .unwrap();
-    let json: Value = serde_json::from_slice(&output.stdout)
-        .unwrap_or_else(|e| panic!("{e}: {}", text(&output.stderr)));
-    let findings = json["findings"].as_array().unwrap();
-    assert_eq!(output.status.code(), Some(i32::from(!findings.is_empty())));
-    let one = |finding: &Value| {
-        let ids = finding["snapshots"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|id| id.as_i64().unwrap())
-            .collect();
-        (
-            finding["part"].as_str().unwrap().to_owned(),
-            finding["what"].as_str().unwrap().to_owned(),
-            ids,
-        )
-    };
-    findings.iter().map(one).collect()
 }
 
 #[test]
@@ -489,49 +332,6 @@ fn verify_names_each_lost_or_changed_blob_and_the_snapshots_that_have_it() {
         "{left:?}"
     );
     assert_eq!(blobs(&bench).len(), count);
-}
-
-#[test]
-fn verify_names_rows_that_are_not_what_was_recorded() {
-    for (change, what) in [
-        (
-            "UPDATE snapshot SET created_s = created_s + 1 WHERE id = 2",
-            "snapshot 2 is not what was recorded",
-        ),
-        (
-            "UPDATE layer SET tar_bytes = tar_bytes + 1 WHERE id = 1",
-            "the rows of snapshot",
-        ),
-        (
-            "UPDATE entry SET mode = mode + 1 WHERE layer_id = 1 AND path = x'61'",
-            "the entries of layer",
-        ),
-        ("DELETE FROM policy", "policy"),
-    ] {
-        let bench = Bench::new();
-        let root = bench.make("root");
-        sh(&root, "echo a > a; mkdir b");
-        bench.snapshot(&root, "--profile plain --stage bootstrap");
-        sh(&root, "echo b > b/b");
-        bench.snapshot(&root, "--profile plain --stage bootstrap");
-        let database = rusqlite::Connection::open(bench.store().join("rootstrata.sqlite")).unwrap();
-        database
-            .execute_batch(&format!("PRAGMA foreign_keys = OFF; {change}"))
-            .unwrap();
-        drop(database); // a repair has it alone
-        let found = wrong(&bench, "verify");
-        assert!(
-            found
-                .iter()
-                .any(|(part, said, _)| part == "database" && said.contains(what)),
-            "{change}: {found:?}"
-        );
-        let left = wrong(&bench, "verify --repair");
-        assert!(
-            !left.is_empty(),
-            "{change}: it cannot be known what the row was"
-        );
-    }
 }
 
 #[test]
@@ -592,43 +392,6 @@ fn repair_makes_derived_files_and_images_again() {
 }
 
 #[test]
-fn repair_makes_a_lost_layer_from_another_form_of_it() {
-    let bench = Bench::new();
-    let root = bench.make("root");
-    sh(&root, "seq 100000 > a; mkdir b; seq 9 > b/c");
-    settle(&root);
-    bench.snapshot(
-        &root,
-        "--profile plain --stage bootstrap --compression zstd",
-    );
-    bench.snapshot(
-        &root,
-        "--profile plain --stage bootstrap --compression gzip:9",
-    );
-    bench.snapshot(
-        &root,
-        "--profile plain --stage bootstrap --compression none",
-    );
-    let before: Vec<Vec<u8>> = ["1", "2", "3"].map(|id| exported(&bench, id)).into();
-    let blob = |id: &str| {
-        let digest = bench.json(["show", id])["layers"][0]["digest"]
-            .as_str()
-            .unwrap()
-            .replace("sha256:", "");
-        bench.store().join("blobs/sha256").join(digest)
-    };
-    for lost in [blob("1"), blob("2"), blob("3")] {
-        for damage in ["rm -f $BLOB", "echo other > $BLOB"] {
-            sh(&root, &format!("BLOB={}; {damage}", lost.display()));
-            assert_eq!(wrong(&bench, "verify").len(), 1);
-            assert_eq!(wrong(&bench, "verify --repair --deep"), []);
-        }
-    }
-    let after: Vec<Vec<u8>> = ["1", "2", "3"].map(|id| exported(&bench, id)).into();
-    assert!(before == after);
-}
-
-#[test]
 fn what_is_no_store_is_trouble_and_a_lost_database_is_told() {
     let bench = Bench::new();
     for command in ["verify", "prune", "du"] {
@@ -678,7 +441,8 @@ fn a_prune_that_is_killed_loses_nothing_and_can_be_repeated() {
             .map(|word| word.to_str().unwrap().to_owned()),
     );
     let log = bench.path("log");
-    let (_, calls) = crate::common::faults::run_with(crate::common::faults::Fault::Kill, 0, &words, &log);
+    let (_, calls) =
+        crate::common::faults::run_with(crate::common::faults::Fault::Kill, 0, &words, &log);
     assert!(calls.len() > 20, "{calls:?}");
     // In this order: what the index names is recorded, what is recorded is there.
     let place = |name: &str, path: &str| {

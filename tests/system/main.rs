@@ -3,6 +3,8 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../shared/mod.rs"]
+mod shared;
 
 mod agreement;
 mod bad_input;
@@ -23,18 +25,15 @@ mod import;
 mod keep;
 mod late;
 mod layer_members;
-mod life;
 mod limits;
 mod others;
 mod outputs;
 mod page;
-mod parsers;
 mod part;
 mod power;
 mod queries;
 mod random;
 mod readme;
-mod recorded_layers;
 mod reflink;
 mod restore;
 mod restore_hostile;
@@ -42,5 +41,3 @@ mod scripts;
 mod sources;
 mod store;
 mod store_planted;
-mod tidy;
-mod writers;

@@ -115,7 +115,7 @@ fn everywhere(prepare: &str, check: impl Fn(&mut Disk, &Path, &Path, &str)) {
 #[test]
 fn a_snapshot_after_a_power_cut_has_what_came_to_the_disk() {
     alone(
-        "a_snapshot_after_a_power_cut_has_what_came_to_the_disk",
+        "power::a_snapshot_after_a_power_cut_has_what_came_to_the_disk",
         || {
             everywhere("", |disk, store, root, what| {
                 // The same stage, so that nothing seems to have changed; then by the stamps that this one has left.
@@ -132,7 +132,7 @@ fn a_snapshot_after_a_power_cut_has_what_came_to_the_disk() {
 #[test]
 fn a_directory_that_is_compared_after_a_power_cut_is_what_came_to_the_disk() {
     alone(
-        "a_directory_that_is_compared_after_a_power_cut_is_what_came_to_the_disk",
+        "power::a_directory_that_is_compared_after_a_power_cut_is_what_came_to_the_disk",
         || {
             everywhere("", |disk, store, root, what| {
                 let of = format!("dir:{}", root.display());
@@ -159,7 +159,7 @@ fn a_directory_that_is_compared_after_a_power_cut_is_what_came_to_the_disk() {
 #[test]
 fn a_restore_after_a_power_cut_makes_good_what_was_lost() {
     alone(
-        "a_restore_after_a_power_cut_makes_good_what_was_lost",
+        "power::a_restore_after_a_power_cut_makes_good_what_was_lost",
         || {
             everywhere("", |disk, store, root, what| {
                 let recorded = snapshot_tree(disk, store, 1);
@@ -183,7 +183,7 @@ fn a_restore_after_a_power_cut_makes_good_what_was_lost() {
 #[test]
 fn a_run_that_fails_after_a_power_cut_leaves_no_stamp_of_what_it_has_not_read() {
     alone(
-        "a_run_that_fails_after_a_power_cut_leaves_no_stamp_of_what_it_has_not_read",
+        "power::a_run_that_fails_after_a_power_cut_leaves_no_stamp_of_what_it_has_not_read",
         || {
             everywhere(
                 "head -c 20000000 /dev/urandom > large; sync -f .",
@@ -223,7 +223,7 @@ fn snapshot_tree(disk: &Disk, store: &Path, id: i64) -> Tree {
 #[test]
 fn what_is_known_to_be_on_the_disk_is_not_read_again_after_a_boot() {
     alone(
-        "what_is_known_to_be_on_the_disk_is_not_read_again_after_a_boot",
+        "power::what_is_known_to_be_on_the_disk_is_not_read_again_after_a_boot",
         || {
             let bench = Bench::new();
             let mut disk = Disk::new(&bench.path(""), "ext4");
@@ -486,18 +486,21 @@ fn bench_with_archive() -> Bench {
 
 #[test]
 fn what_was_acknowledged_is_there_after_a_power_cut() {
-    alone("what_was_acknowledged_is_there_after_a_power_cut", || {
-        for kind in FILESYSTEMS {
-            for cut in [Cut::All, Cut::Contents] {
-                let bench = bench_with_archive();
-                let mut disk = Disk::new(&bench.path(""), kind);
-                let mut acknowledged = Acknowledged::default();
-                acknowledged.work(&disk, &bench, 0..3, &mut |_| {}).unwrap();
-                disk.cut(cut);
-                acknowledged.check(&disk, &bench, &format!("{kind}, {cut:?}"));
+    alone(
+        "power::what_was_acknowledged_is_there_after_a_power_cut",
+        || {
+            for kind in FILESYSTEMS {
+                for cut in [Cut::All, Cut::Contents] {
+                    let bench = bench_with_archive();
+                    let mut disk = Disk::new(&bench.path(""), kind);
+                    let mut acknowledged = Acknowledged::default();
+                    acknowledged.work(&disk, &bench, 0..3, &mut |_| {}).unwrap();
+                    disk.cut(cut);
+                    acknowledged.check(&disk, &bench, &format!("{kind}, {cut:?}"));
+                }
             }
-        }
-    });
+        },
+    );
 }
 
 fn random(below: u64) -> u64 {
@@ -507,7 +510,7 @@ fn random(below: u64) -> u64 {
 #[test]
 fn what_was_acknowledged_is_there_after_a_power_cut_at_any_moment() {
     alone(
-        "what_was_acknowledged_is_there_after_a_power_cut_at_any_moment",
+        "power::what_was_acknowledged_is_there_after_a_power_cut_at_any_moment",
         || {
             let cuts = std::env::var("ROOTSTRATA_CUTS").map_or(2, |cuts| cuts.parse().unwrap());
             let mut found = (0, 0);
@@ -548,7 +551,7 @@ fn what_was_acknowledged_is_there_after_a_power_cut_at_any_moment() {
 #[test]
 fn what_was_acknowledged_is_there_wherever_the_writes_to_a_btrfs_are_cut() {
     alone(
-        "what_was_acknowledged_is_there_wherever_the_writes_to_a_btrfs_are_cut",
+        "power::what_was_acknowledged_is_there_wherever_the_writes_to_a_btrfs_are_cut",
         || {
             let cuts = std::env::var("ROOTSTRATA_CUTS").map_or(2, |cuts| cuts.parse().unwrap());
             let bench = bench_with_archive();
@@ -607,7 +610,7 @@ fn a_store_of_which_a_power_cut_has_left_the_journal_alone_is_made() {
 #[test]
 fn an_export_that_was_acknowledged_is_there_after_a_power_cut() {
     alone(
-        "an_export_that_was_acknowledged_is_there_after_a_power_cut",
+        "power::an_export_that_was_acknowledged_is_there_after_a_power_cut",
         || {
             for (kind, cut) in FILESYSTEMS
                 .iter()

@@ -1,36 +1,9 @@
 //! What is known of recorded snapshots: `which`, `find`, `cat` and `explain`.
 
-use crate::common::{Bench, file_differences, install, layer, layers, package_differences, sh, text};
+use crate::common::{Bench, file_differences, layer, layers, package_differences, sh, text};
+use crate::shared::queries::{explained, install_tool, root};
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
 use std::process::Stdio;
-
-fn root(bench: &Bench) -> PathBuf {
-    let root = bench.make("root");
-    sh(
-        &root,
-        "mkdir -p usr/bin usr/lib etc; ln -s usr/lib lib; echo tool > usr/bin/tool; echo lib > usr/lib/tool.so
-         echo conf > etc/tool.conf; echo free > etc/free; ln usr/bin/tool usr/bin/zz
-         head -c 300000 /dev/urandom > ballast
-         find . -exec touch -h -d @1000000000 {} +",
-    );
-    install_tool(&root, "1");
-    root
-}
-
-fn install_tool(root: &Path, version: &str) {
-    let conf = json!({ "path": "/etc/tool.conf", "flags": 1 });
-    let files = json!([
-        "/usr/bin",
-        "/usr/bin/tool",
-        "/lib/tool.so",
-        conf,
-        "/var/tool.cache"
-    ]);
-    let tool = json!({ "name": "tool", "version": version, "release": "1", "arch": "noarch", "files": files });
-    let other = json!({ "name": "other", "version": "1", "release": "1", "arch": "noarch", "files": ["/usr/bin"] });
-    install(root, &json!([tool, other]));
-}
 
 #[test]
 fn a_path_has_its_owners_its_layer_and_the_snapshot_since_which_it_is_so() {
@@ -355,12 +328,6 @@ fn nobody_need_read_a_content_to_its_end() {
     );
 }
 
-/// The layer of this role with its reason.
-fn explained(bench: &Bench, snapshot: &str, role: &str) -> Value {
-    let explained = bench.json(["explain", snapshot]);
-    layer(&explained, role).clone()
-}
-
 #[test]
 fn a_new_layer_is_explained_by_what_differs_from_the_last_one() {
     let bench = Bench::new();
@@ -452,75 +419,4 @@ fn a_new_layer_is_explained_by_what_differs_from_the_last_one() {
             "{line}\n{shown}"
         );
     }
-}
-
-#[test]
-fn a_new_base_is_explained_by_the_rule_that_asked_for_it() {
-    let bench = Bench::new();
-    let root = bench.make("root");
-    let options = "--profile plain --stage bootstrap";
-    let rule = |snapshot: &Value| {
-        assert_eq!(layers(snapshot), ["base new"]);
-        explained(&bench, &snapshot["id"].to_string(), "base")["rule"].clone()
-    };
-    sh(
-        &root,
-        "head -c 100000 /dev/urandom > a; head -c 100000 /dev/urandom > b",
-    );
-    assert_eq!(rule(&bench.snapshot(&root, options))["rule"], "first");
-    sh(
-        &root,
-        "head -c 90000 /dev/urandom > a; head -c 90000 /dev/urandom > b",
-    );
-    let large = json!({ "rule": "large-update", "update_bytes": 180_000, "base_bytes": 200_000 });
-    assert_eq!(rule(&bench.snapshot(&root, options)), large);
-    sh(&root, "rm a; truncate -s 50000 b");
-    let dead = rule(&bench.snapshot(&root, options));
-    assert_eq!(
-        (&dead["rule"], &dead["base_bytes"]),
-        (&json!("dead-base"), &json!(180_000))
-    );
-    let other = rule(&bench.snapshot(&root, "--profile plain --stage bootstrap --mtime fixed"));
-    assert_eq!(
-        (&other["rule"], &other["snapshot"]["id"]),
-        (&json!("other-policy"), &json!(3))
-    );
-
-    let last = bench.snapshot(&root, options);
-    let digest = last["layers"][0]["digest"]
-        .as_str()
-        .unwrap()
-        .replace("sha256:", "");
-    std::fs::remove_file(bench.store().join("blobs/sha256").join(digest)).unwrap();
-    sh(&root, "echo c > c");
-    let lost = bench.snapshot(&root, options);
-    assert_eq!(rule(&lost)["rule"], "lost-blob");
-    let shown = bench.prints(0, ["explain", "2"]);
-    assert!(
-        shown.contains(
-            "a base, since an update would have had 180.0 kB, 90.0 % of the last one's 200.0 kB"
-        ),
-        "{shown}"
-    );
-}
-
-#[test]
-fn an_image_with_too_many_layers_begins_anew_and_says_so() {
-    let bench = Bench::new();
-    let root = bench.make("root");
-    bench.snapshot(&root, "--profile plain --stage s0 --run r");
-    let mut last = Value::Null;
-    for stage in 1..=100 {
-        std::fs::write(root.join(format!("f{stage}")), "x").unwrap();
-        last = bench.snapshot(&root, &format!("--profile plain --stage s{stage} --run r"));
-        if layers(&last) == ["base new"] {
-            break;
-        }
-    }
-    assert_eq!(layers(&last), ["base new"]);
-    let id = last["id"].to_string();
-    assert_eq!(
-        explained(&bench, &id, "base")["rule"]["rule"],
-        "many-layers"
-    );
 }

@@ -1,13 +1,11 @@
 //! What is recorded comes back: into an empty directory, over one that holds something, in part, and never beside it.
 
-use crate::common::tree::{Tree, differences, walked};
-use crate::common::{Bench, layers, settle, sh, succeeds};
-use serde_json::Value;
+use crate::common::tree::walked;
+use crate::common::{Bench, layers, sh, succeeds};
+use crate::shared::restore::{Case, PLAIN, assert_same, counts};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-
-const PLAIN: &str = "--profile plain --stage s";
 
 /// Everything that a layer can hold.
 const TREE: &str = "
@@ -22,48 +20,6 @@ const TREE: &str = "
     printf x > \"$(printf 'new\\nline')\"; printf x > \"$(printf '\\377\\376')\"; printf x > -rf; printf x > ' '
     touch -h -d @-5 d/link; touch -d @0 empty; touch -d @4000000000.7 large; touch -d @1000000000 deep/a/b d d/private
     chmod 0444 deep/a/eins; chmod 0555 deep/a; chmod 0 d/private/two";
-
-struct Case {
-    bench: Bench,
-    root: PathBuf,
-}
-
-impl Case {
-    /// A root that `script` has made, recorded as the snapshot `s`.
-    fn new(script: &str) -> Self {
-        let bench = Bench::new();
-        let root = bench.make("root");
-        sh(&root, script);
-        let case = Self { bench, root };
-        case.record(PLAIN);
-        case
-    }
-
-    fn record(&self, options: &str) -> Value {
-        settle(&self.root);
-        self.bench.snapshot(&self.root, options)
-    }
-
-    /// Restores the newest snapshot into `to`; `more` is split at spaces.
-    fn restore(&self, to: &Path, more: &str) -> Value {
-        let mut arguments = vec!["restore", "s", to.to_str().unwrap()];
-        arguments.extend(more.split_whitespace());
-        self.bench.json(arguments)
-    }
-
-    fn expected(&self) -> Tree {
-        walked(&self.root)
-    }
-}
-
-fn assert_same(found: &Tree, expected: &Tree) {
-    let wrong = differences(found, expected);
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-}
-
-fn counts(restored: &Value) -> [u64; 4] {
-    ["made", "adjusted", "removed", "unchanged"].map(|count| restored[count].as_u64().unwrap())
-}
 
 // ---- Into an empty directory
 
@@ -137,29 +93,6 @@ fn the_first_snapshot_of_what_was_restored_opens_directories_and_no_file() {
     assert_eq!(after["files_read"], 2, "{after}"); // hashed and packed, under one of its names
 }
 
-#[test]
-fn every_layer_gives_what_no_upper_one_replaces_and_nothing_is_written_twice() {
-    let case = Case::new(
-        "head -c 500000 /dev/urandom > a; head -c 500000 /dev/urandom > b; ln b c; mkdir d; echo 1 > d/1",
-    );
-    sh(
-        &case.root,
-        "head -c 1000 /dev/urandom > b.new; mv b.new b; rm d/1; echo 2 > d/2",
-    );
-    case.record("--profile plain --stage t --run r1");
-    let to = case.bench.path("to");
-    let restored = case.restore(&to, "");
-    assert_same(&walked(&to), &case.expected());
-    assert_eq!(
-        (
-            restored["files_written"].as_u64(),
-            restored["bytes_written"].as_u64()
-        ),
-        (Some(4), Some(1_001_002))
-    );
-    assert_eq!(restored["layers_read"], 2);
-}
-
 // ---- Over what is there
 
 #[test]
@@ -205,25 +138,6 @@ fn over_a_changed_directory_only_what_differs_is_touched() {
     );
     let again = case.bench.snapshot(&to, PLAIN);
     assert!(layers(&again).iter().all(|layer| layer.ends_with("reused")));
-}
-
-#[test]
-fn only_layers_that_have_something_to_give_are_read() {
-    let case = Case::new("head -c 500000 /dev/urandom > a; mkdir d; echo 1 > d/1");
-    sh(&case.root, "echo 2 > d/2");
-    case.record("--profile plain --stage t --run r1");
-    let to = case.bench.path("to");
-    case.restore(&to, "");
-    sh(&to, "echo 3 > d/2; chmod 0600 d/1");
-    let restored = case.restore(&to, "");
-    assert_eq!(counts(&restored), [1, 1, 0, 3]);
-    assert_eq!(
-        (
-            restored["layers_read"].as_u64(),
-            restored["bytes_written"].as_u64()
-        ),
-        (Some(1), Some(2))
-    );
 }
 
 #[test]
@@ -344,22 +258,6 @@ fn a_part_of_a_snapshot_is_restored_alone() {
         .bench
         .fails(2, ["restore", "s", to.to_str().unwrap(), "/d/one"]);
     assert!(error.ends_with("/to/d is not a directory"), "{error}");
-}
-
-#[test]
-fn a_dry_run_writes_nothing_and_says_what_would_be_done() {
-    let case = Case::new("echo 1 > a; echo 2 > b; mkdir d");
-    let to = case.bench.path("to");
-    assert_eq!(counts(&case.restore(&to, "--dry-run")), [3, 1, 0, 0]);
-    assert!(!to.exists());
-    case.restore(&to, "");
-    sh(
-        &to,
-        "echo x > a; touch more; chmod 0600 b; touch -r ../root .",
-    ); // or its time would differ, too
-    let before = walked(&to);
-    assert_eq!(counts(&case.restore(&to, "--exact -n")), [1, 1, 1, 2]);
-    assert_same(&walked(&to), &before);
 }
 
 // ---- Where the directory hands something on, or cannot hold all

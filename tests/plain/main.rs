@@ -1,0 +1,33 @@
+//! What an ordinary user can test with nothing installed: what a plain `cargo test` runs.
+#![allow(clippy::unwrap_used)] // in a test, a panic is a failure
+
+#[path = "../common/mod.rs"]
+mod common;
+#[path = "../house/mod.rs"]
+mod house;
+#[path = "../shared/mod.rs"]
+mod shared;
+
+mod agreement;
+mod bad_input;
+mod changes;
+mod detection;
+mod diff;
+mod export;
+mod images;
+mod keep;
+mod layer_members;
+mod life;
+mod limits;
+mod outputs;
+mod parsers;
+mod queries;
+mod recorded_layers;
+mod restore;
+mod restore_hostile;
+mod shape;
+mod sources;
+mod store;
+mod store_planted;
+mod tidy;
+mod writers;

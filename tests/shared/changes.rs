@@ -1,0 +1,5 @@
+//! What a change of the root does to the layers. Every tree is unpacked by umoci and compared with the root. What the tests of both targets share.
+
+pub(crate) const FIRST: &str = "--stage bootstrap --profile plain --compression gzip";
+
+pub(crate) const THREE: &str = "mkdir -p d/e; echo one > d/a; echo two > d/e/b; ln -s a d/l; echo top > t; chmod 2775 d; chmod 700 d/e";
