@@ -207,6 +207,26 @@ impl Error {
         }
     }
 
+    /// Tells whether something in the store is not what it was.
+    pub(crate) fn is_damage(&self) -> bool {
+        match self {
+            Self::Damaged { .. } | Self::BadLayer { .. } | Self::BadImage { .. } => true,
+            Self::Database { .. } => !self.is_of_machine(),
+            _ => false,
+        }
+    }
+
+    /// Returns the error and its causes in one line.
+    pub(crate) fn in_one_line(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(next) = cause {
+            text = format!("{text}: {next}");
+            cause = next.source();
+        }
+        text
+    }
+
     /// Tells whether the database could not be looked at: the disk, its room or somebody's rights are in the way, whatever
     /// it holds.
     pub(crate) fn is_of_machine(&self) -> bool {

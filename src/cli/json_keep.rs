@@ -10,7 +10,7 @@ use crate::ops::transfer::import;
 use serde_json::{Value, json};
 
 pub(super) fn verify(outcome: &verify::Outcome) -> Value {
-    let finding = |finding: &Finding| json!({ "part": finding.part.name(), "what": finding.what, "snapshots": finding.snapshots });
+    let finding = |finding: &Finding| json!({ "part": finding.subject.name(), "what": finding.what, "snapshots": finding.snapshots });
     let all = |findings: &[Finding]| findings.iter().map(finding).collect::<Vec<_>>();
     json!({
         "version": VERSION,

@@ -2,10 +2,11 @@
 //! caller to print.
 
 pub mod compare;
-pub mod keep;
+pub(crate) mod keep;
 pub mod monitor;
 pub mod query;
 pub mod record;
 pub mod restore;
 mod root_view;
+mod store_index;
 pub mod transfer;

@@ -4,8 +4,10 @@
 //! replaced. Links are followed to what they name, as the shell's `>` does. A link of /proc to an open file leads to that
 //! file, whatever its name is by now.
 
+mod background_sync;
 mod new_file;
 
+pub use background_sync::BackgroundSync;
 pub use new_file::{NewFile, remove_all_dead, remove_dead, unfinished_directory};
 
 use crate::error::{Error, Result};

@@ -6,6 +6,7 @@
 //! the beginning. Whoever makes such a file holds its lock; so the next to write at the same place knows a dead one and
 //! removes it.
 
+use super::background_sync::BackgroundSync;
 use super::{OPEN_FILES, Out, UNFINISHED, beside, sync_directory};
 use crate::error::{Error, Result};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
@@ -17,15 +18,11 @@ use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::thread::JoinHandle;
 
 /// How many may write the same file at once.
 const SLOTS: usize = 8;
 /// How long a name may be (limits.h, `NAME_MAX`).
 const LONGEST_NAME: usize = 255;
-/// After this many bytes, what is there so far is sent to the disk: it writes while we copy, and the last sync finds little to do.
-const SYNC_BYTES: u64 = 32 << 20;
-
 /// A file that is being written; dropped, it is gone.
 #[derive(Debug)]
 pub struct NewFile {
@@ -33,8 +30,7 @@ pub struct NewFile {
     target: PathBuf,
     /// The name it has meanwhile.
     unfinished: Option<PathBuf>,
-    unsynced_bytes: u64,
-    syncing: Option<JoinHandle<io::Result<()>>>,
+    sync: BackgroundSync,
 }
 
 impl NewFile {
@@ -58,8 +54,7 @@ impl NewFile {
             file,
             target: target.to_owned(),
             unfinished,
-            unsynced_bytes: 0,
-            syncing: None,
+            sync: BackgroundSync::default(),
         };
         if let Ok(there) = std::fs::symlink_metadata(target) {
             let own = new.file.metadata().map_err(failed())?.mode() & 0o777;
@@ -73,23 +68,10 @@ impl NewFile {
         Ok(new)
     }
 
-    /// Starts a sync on a thread of its own, unless one is going on. For one who has more to do before the file is kept.
+    /// Starts to send the file to the disk, for a caller who has more to do before the file is kept. Fails if an earlier part
+    /// could not be written.
     pub fn start_sync(&mut self) -> io::Result<()> {
-        if self.syncing.as_ref().is_none_or(JoinHandle::is_finished) {
-            self.end_sync()?;
-            let file = self.file.try_clone()?;
-            self.syncing = Some(std::thread::Builder::new().spawn(move || file.sync_data())?);
-            self.unsynced_bytes = 0;
-        }
-        Ok(())
-    }
-
-    /// Waits for the last sync. The kernel tells of a failed write once, to the first that asks: this one.
-    fn end_sync(&mut self) -> io::Result<()> {
-        match self.syncing.take().map(JoinHandle::join) {
-            None => Ok(()),
-            Some(synced) => synced.unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-        }
+        self.sync.start(&self.file)
     }
 
     /// Makes the file durable, then its name.
@@ -102,7 +84,8 @@ impl NewFile {
     /// Makes the file durable and gives it its name, which is not durable before its directory is synced.
     pub fn name(mut self) -> Result<()> {
         let failed = Error::io("write", self.target.clone());
-        self.end_sync()
+        self.sync
+            .end()
             .and_then(|()| self.file.sync_all())
             .and_then(|()| self.put())
             .map_err(failed)
@@ -141,18 +124,13 @@ impl Out for NewFile {
     }
 
     fn wrote(&mut self, bytes: u64) -> io::Result<()> {
-        self.unsynced_bytes += bytes;
-        if self.unsynced_bytes >= SYNC_BYTES {
-            self.start_sync()
-        } else {
-            Ok(())
-        }
+        self.sync.wrote(&self.file, bytes)
     }
 }
 
 impl Drop for NewFile {
     fn drop(&mut self) {
-        let _ = self.end_sync();
+        let _ = self.sync.end();
         self.unfinished.take().map(std::fs::remove_file);
     }
 }

@@ -6,10 +6,10 @@
 //! log, from a private copy of both. Who has the store alone keeps the index of the log in its own memory.
 
 use crate::error::{Error, Result};
-use crate::store::DATABASE;
-use crate::store::LOCK;
-use crate::store::PATIENCE;
 use crate::store::directory::Directory;
+use crate::store::files::DATABASE;
+use crate::store::files::LOCK;
+use crate::store::files::PATIENCE;
 use crate::store::locks::{self, Hold, Patience};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::ffi::OsString;

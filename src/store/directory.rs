@@ -4,10 +4,10 @@
 //! place: whoever made the store may have put a link, a FIFO or a device there. The path of the store itself may be a link.
 
 use crate::error::{Error, Result};
-use crate::store::DATABASE;
-use crate::store::LOCK;
-use crate::store::RESERVE;
-use crate::store::TMP_LOCK;
+use crate::store::files::DATABASE;
+use crate::store::files::LOCK;
+use crate::store::files::RESERVE;
+use crate::store::files::TMP_LOCK;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Access, AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;

@@ -1,7 +1,7 @@
 //! Whether a place is in a store, by whatever path leads there: nothing but the store writes in one.
 
-use crate::store::DATABASE;
-use crate::store::TMP_LOCK;
+use crate::store::files::DATABASE;
+use crate::store::files::TMP_LOCK;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
 use std::collections::HashSet;
@@ -15,7 +15,7 @@ const MOST_PARENTS: usize = 4096;
 
 /// Tells whether `directory` is a store or lies in one, by what its directories are and not by what they are called. Those of
 /// the store `own` count also where one is mounted elsewhere by itself. A directory that is missing lies in no store.
-pub fn is_in_store(directory: &Path, own: &Path) -> io::Result<bool> {
+pub(crate) fn is_in_store(directory: &Path, own: &Path) -> io::Result<bool> {
     let own = inodes_of(own);
     let mut at = match rustix::fs::openat(CWD, directory, DIRECTORY, Mode::empty()) {
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(false),

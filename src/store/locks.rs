@@ -7,9 +7,9 @@
 use crate::error::{Error, Result};
 use crate::lock;
 pub(crate) use crate::lock::Hold;
-use crate::store::PATIENCE;
-use crate::store::TMP_LOCK;
 use crate::store::directory::Directory;
+use crate::store::files::PATIENCE;
+use crate::store::files::TMP_LOCK;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
@@ -62,7 +62,7 @@ impl From<File> for InUse {
 
 /// How long somebody waits for others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Patience {
+pub(crate) enum Patience {
     /// Half a minute.
     #[default]
     Usual,

@@ -4,9 +4,9 @@
 
 use crate::error::{Error, Result};
 use crate::printable::printable;
-use crate::store::Store;
 use crate::store::database::{Database, For};
-use crate::store::lost;
+use crate::store::files::lost;
+use crate::store::handle::Store;
 use rusqlite::{Connection, TransactionBehavior};
 use std::sync::OnceLock;
 

@@ -7,13 +7,13 @@
 
 use crate::error::{Error, Result};
 use crate::model::digest::Digest;
-use crate::store::DATABASE;
-use crate::store::Listed;
-use crate::store::Snapshot;
-use crate::store::Store;
-use crate::store::blobs::blob_name;
 use crate::store::blobs::index;
-use crate::store::records::snapshots::BlobRef;
+use crate::store::blobs::index::Listed;
+use crate::store::files::DATABASE;
+use crate::store::files::blob_name;
+use crate::store::handle::Store;
+use crate::store::records::rows::BlobRef;
+use crate::store::records::rows::Snapshot;
 use rusqlite::{TransactionBehavior, params};
 use std::collections::HashMap;
 use std::io;
@@ -41,7 +41,7 @@ const LARGEST_FREE_BYTES: i64 = 1 << 20;
 impl Store {
     /// Returns the blobs that these snapshots need: manifests, configurations and layers. Fails where the rows of one are
     /// not those that were recorded.
-    pub fn needed_by(&self, snapshots: &[Snapshot]) -> Result<HashMap<Digest, u64>> {
+    pub(crate) fn needed_by(&self, snapshots: &[Snapshot]) -> Result<HashMap<Digest, u64>> {
         let mut needed = HashMap::new();
         for snapshot in snapshots {
             for BlobRef { digest, size_bytes } in [snapshot.manifest, snapshot.config] {
@@ -55,7 +55,7 @@ impl Store {
     }
 
     /// Returns the blobs that are there, needed or not, with their lengths. Files of other names are passed over.
-    pub fn blob_files(&self) -> Result<Vec<BlobRef>> {
+    pub(crate) fn blob_files(&self) -> Result<Vec<BlobRef>> {
         let directory = self.path.join("blobs/sha256");
         let list = || -> io::Result<Vec<BlobRef>> {
             let mut found = Vec::new();
@@ -80,9 +80,17 @@ impl Store {
         }
     }
 
+    /// Returns the blobs that are there and not among those needed, by digest. Fails if the blobs cannot be listed.
+    pub fn dead_blobs(&self, needed: &HashMap<Digest, u64>) -> Result<Vec<BlobRef>> {
+        let mut dead = self.blob_files()?;
+        dead.retain(|blob| !needed.contains_key(&blob.digest));
+        dead.sort_by_key(|blob| blob.digest);
+        Ok(dead)
+    }
+
     /// Removes snapshots and all rows that no other needs, durably, and the stamps of the given roots. `render` makes
     /// the bytes of index.json. The blobs stay.
-    pub fn remove_snapshots(
+    pub(crate) fn remove_snapshots(
         &mut self,
         ids: &[i64],
         gone_roots: &[PathBuf],
@@ -134,14 +142,14 @@ impl Store {
     }
 
     /// Removes a blob that no row names. For one who has the store alone.
-    pub fn remove_blob(&self, digest: &Digest) -> Result<()> {
+    pub(crate) fn remove_blob(&self, digest: &Digest) -> Result<()> {
         self.directory
             .remove(&blob_name(digest))
             .map_err(Error::io("remove", self.blob_path(digest)))
     }
 
     /// Returns how long the database is, with its log, and how much of it nothing uses, in bytes.
-    pub fn database_bytes(&self) -> Result<(u64, u64)> {
+    pub(crate) fn database_bytes(&self) -> Result<(u64, u64)> {
         let value = |pragma| {
             self.connection
                 .pragma_query_value(None, pragma, |row| row.get::<_, u64>(0))
@@ -154,7 +162,7 @@ impl Store {
     }
 
     /// Gives space of the database back that nothing uses, where that is worthwhile. Needs the room for a copy of it.
-    pub fn shrink_database(&self) -> Result<()> {
+    pub(crate) fn shrink_database(&self) -> Result<()> {
         let run = || -> rusqlite::Result<()> {
             let value = |pragma| {
                 self.connection
@@ -175,7 +183,7 @@ impl Store {
     }
 
     /// Moves what the database's log holds into the database, and gives its room back.
-    pub fn empty_log(&self) -> Result<()> {
+    pub(crate) fn empty_log(&self) -> Result<()> {
         // Its answer says how far it came: as far as readers let it.
         let run = || {
             self.connection

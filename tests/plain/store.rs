@@ -1,8 +1,10 @@
 //! The store over several runs and processes: runs and stages, reuse, compressions, killed runs, defaults.
 
-use crate::common::{Bench, layers, sh};
+use crate::common::{Bench, layers, one_error, sh, succeeds};
 use crate::shared::store::bench;
 use serde_json::Value;
+use std::path::Path;
+use std::process::Command;
 
 #[test]
 fn stages_follow_one_another_in_a_run() {
@@ -349,6 +351,65 @@ fn the_stamps_of_format_5_are_kept_with_what_they_are_of() {
         .iter()
         .map(|entry| entry["path"].as_str().unwrap());
     assert_eq!(stamped, paths.collect::<Vec<_>>());
+}
+
+/// The same command, for which the modes of files count also where it runs as root.
+fn bound_by_modes(command: &Command) -> Command {
+    let mut bound = Command::new(command.get_program());
+    if sh(Path::new("/"), "id -u").trim() == "0" {
+        let rights = "-dac_override,-dac_read_search";
+        bound = Command::new("setpriv");
+        bound.args(["--bounding-set", rights, "--inh-caps", rights]);
+        bound.arg(command.get_program());
+    }
+    bound.args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => bound.env(name, value),
+            None => bound.env_remove(name),
+        };
+    }
+    bound
+}
+
+#[test]
+fn a_blob_that_cannot_be_asked_for_is_an_error_and_no_absence() {
+    let (bench, root) = bench();
+    bench.snapshot(&root, "--profile plain --stage bootstrap");
+    let [root, archive, other, copy] = [
+        root,
+        bench.path("a.tar"),
+        bench.path("b.tar"),
+        bench.path("copy"),
+    ]
+    .map(|path| path.to_str().unwrap().to_owned());
+    succeeds(&mut bench.command(["export", "s", "-q", "-o", &archive]));
+    sh(&bench.store(), "chmod 0 blobs/sha256");
+    let again = "--series s --profile plain --stage bootstrap";
+    let commands = [
+        format!("snapshot {root} {again}"),
+        format!("snapshot {root} {again} --compression gzip"),
+        "cat s /d/1".to_owned(),
+        format!("export s -o {other}"),
+        format!("restore s {copy}"),
+        "verify".to_owned(),
+        "verify --deep".to_owned(),
+        "find --sha256 0000000000000000000000000000000000000000000000000000000000000000 --read-layers"
+            .to_owned(),
+        format!("import oci-archive:{archive} --series t"),
+    ];
+    for command in commands {
+        let bound = &mut bound_by_modes(bench.command(command.split(' ')).arg("-q"));
+        let error = one_error(bound.output().unwrap(), 2);
+        let blob = format!("{}/blobs/sha256/", bench.store().display());
+        let is_told = error.contains("Permission denied") && error.contains(&blob);
+        assert!(
+            is_told && error.contains("cannot stat"),
+            "{command}: {error}"
+        );
+    }
+    sh(&bench.store(), "chmod 755 blobs/sha256");
+    assert_eq!(bench.ids(), [1]);
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! What the keeper of a store asks for: room, soundness, and fewer layers.
 
-pub mod prune;
+mod check;
+mod finding;
+pub(crate) mod prune;
 mod repair;
-pub mod squash;
-pub mod usage;
-pub mod verify;
+pub(crate) mod squash;
+pub(crate) mod usage;
+pub(crate) mod verify;

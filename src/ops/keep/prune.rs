@@ -9,9 +9,8 @@ use crate::error::{Error, Result};
 use crate::model::digest::Digest;
 use crate::model::keep::{Dated, Reason, Rules, kept};
 use crate::ops::monitor::{Monitor, Phase, Phases};
-use crate::ops::transfer::export::render_index;
-use crate::store::BlobRef;
-pub use crate::store::Patience;
+use crate::ops::store_index::render_index;
+pub(crate) use crate::store::Patience;
 use crate::store::Snapshot;
 use crate::store::Store;
 use std::collections::HashMap;
@@ -21,38 +20,42 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// What is kept.
 #[derive(Clone, Debug, Default)]
-pub struct Request {
+pub(crate) struct Request {
     /// By which rules; without any, all snapshots.
-    pub rules: Rules,
+    pub(crate) rules: Rules,
     /// Of this series; the others are left alone.
-    pub series: Option<String>,
+    pub(crate) series: Option<String>,
     /// Find out, and remove nothing.
-    pub dry_run: bool,
+    pub(crate) dry_run: bool,
     /// How long to wait for others who have the store open.
-    pub patience: Patience,
+    pub(crate) patience: Patience,
 }
 
 /// What was kept and removed.
 #[derive(Clone, Debug)]
-pub struct Outcome {
+pub(crate) struct Outcome {
     /// The snapshots that stay, the newest first, with the rules that keep each.
-    pub kept: Vec<(Snapshot, Vec<Reason>)>,
+    pub(crate) kept: Vec<(Snapshot, Vec<Reason>)>,
     /// The snapshots that are gone, the newest first.
-    pub removed: Vec<Snapshot>,
+    pub(crate) removed: Vec<Snapshot>,
     /// How many blobs are gone.
-    pub blobs: u64,
+    pub(crate) blobs: u64,
     /// Their bytes.
-    pub blob_bytes: u64,
+    pub(crate) blob_bytes: u64,
     /// Bytes by which the database is shorter now; 0 for a dry run.
-    pub database_bytes: u64,
+    pub(crate) database_bytes: u64,
     /// Roots that are no longer there, whose stamps are gone.
-    pub roots: u64,
+    pub(crate) roots: u64,
     /// The time that each phase took.
-    pub seconds: Vec<(Phase, Duration)>,
+    pub(crate) seconds: Vec<(Phase, Duration)>,
 }
 
 /// Prunes the store at `store_path`. Fails with [`Error::Locked`] where others have it open for too long.
-pub fn prune(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Result<Outcome> {
+pub(crate) fn prune(
+    store_path: &Path,
+    request: &Request,
+    monitor: &dyn Monitor,
+) -> Result<Outcome> {
     let mut store = match request.dry_run {
         true => Store::open(store_path)?,
         false => Store::open_alone(store_path, request.patience)?,
@@ -91,7 +94,7 @@ pub fn prune(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Res
     store.needed_by(&left)?;
     left.retain(|snapshot| !ids.contains(&snapshot.id));
     let needed = store.needed_by(&left)?;
-    let dead = dead_blobs(&store, &needed)?;
+    let dead = store.dead_blobs(&needed)?;
     let roots: Vec<PathBuf> = store
         .roots()?
         .into_iter()
@@ -138,17 +141,10 @@ fn remove_one_by_one(store: &mut Store, ids: &[i64], roots: &[PathBuf]) -> Resul
 }
 
 fn remove_blobs(store: &Store, needed: &HashMap<Digest, u64>) -> Result<()> {
-    dead_blobs(store, needed)?
+    store
+        .dead_blobs(needed)?
         .iter()
         .try_for_each(|blob| store.remove_blob(&blob.digest))
-}
-
-/// The blobs that are there and not needed, by digest.
-pub(crate) fn dead_blobs(store: &Store, needed: &HashMap<Digest, u64>) -> Result<Vec<BlobRef>> {
-    let mut dead = store.blob_files()?;
-    dead.retain(|blob| !needed.contains_key(&blob.digest));
-    dead.sort_by_key(|blob| blob.digest);
-    Ok(dead)
 }
 
 /// Stamps are a cache: where it cannot be told, they stay.

@@ -11,10 +11,9 @@ use crate::model::digest::Digest;
 use crate::model::policy::{MOCK_GROUP, MOCK_USER, Policy};
 use crate::oci;
 use crate::oci::image::{ImageLayer, Settings, config, manifest};
-use crate::ops::keep::prune::dead_blobs;
-use crate::ops::keep::verify::{Finding, Part, is_damage, said};
+use crate::ops::keep::finding::{Finding, Subject};
 use crate::ops::monitor::Monitor;
-use crate::ops::transfer::export::update_index;
+use crate::ops::store_index::update_index;
 use crate::store::Blob;
 use crate::store::BlobRef;
 use crate::store::LayerUse;
@@ -29,26 +28,30 @@ use std::num::NonZeroUsize;
 pub(crate) fn repair(store: &mut Store, findings: &[Finding], monitor: &dyn Monitor) -> Result<()> {
     let rows_are_sound = !findings
         .iter()
-        .any(|finding| finding.part == Part::Database);
+        .any(|finding| finding.subject == Subject::Database);
     if !rows_are_sound {
         store
             .renew_derived()
             .or_else(|error| unrepaired(error, monitor))?;
     }
     for finding in findings {
-        let done = match &finding.part {
-            Part::Database => Ok(()),
-            Part::LayoutFile => store.write_layout_file(),
-            Part::Index => update_index(store),
-            Part::Image(snapshot) => repair_image(store, snapshot),
-            Part::Blob(layer) => repair_blob(store, layer),
+        let done = match &finding.subject {
+            Subject::Database => Ok(()),
+            Subject::LayoutFile => store.write_layout_file(),
+            Subject::Index => update_index(store),
+            Subject::Image(snapshot) => repair_image(store, snapshot),
+            Subject::Blob(layer) => repair_blob(store, layer),
         };
         done.or_else(|error| unrepaired(error, monitor))?;
     }
     // A row that is lost might be the one that needs a blob, and an index that was another might have listed it.
-    if rows_are_sound && !findings.iter().any(|finding| finding.part == Part::Index) {
+    if rows_are_sound
+        && !findings
+            .iter()
+            .any(|finding| finding.subject == Subject::Index)
+    {
         let needed = store.needed_by(&store.snapshots(None)?)?;
-        for dead in dead_blobs(store, &needed)? {
+        for dead in store.dead_blobs(&needed)? {
             store.remove_blob(&dead.digest)?;
         }
     }
@@ -57,11 +60,11 @@ pub(crate) fn repair(store: &mut Store, findings: &[Finding], monitor: &dyn Moni
 
 /// What cannot be repaired is found again, and told then.
 fn unrepaired(error: crate::error::Error, monitor: &dyn Monitor) -> Result<()> {
-    match is_damage(&error) {
+    match error.is_damage() {
         true => {
             monitor.note(&format!(
                 "{}; it cannot be repaired from what the store has",
-                said(&error)
+                error.in_one_line()
             ));
             Ok(())
         }

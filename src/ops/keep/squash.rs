@@ -21,7 +21,7 @@ use crate::oci::image::{ImageLayer, manifest, with_layers};
 use crate::ops::monitor::{Monitor, Phase, Phases};
 use crate::ops::record::compose::keep_packed;
 use crate::ops::root_view::recorded::tree_of;
-use crate::ops::transfer::export::update_index;
+use crate::ops::store_index::update_index;
 use crate::store::LayerUse;
 use crate::store::NewLayer;
 use crate::store::NewSnapshot;
@@ -39,30 +39,34 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// What is squashed.
 #[derive(Clone, Debug)]
-pub struct Request {
+pub(crate) struct Request {
     /// The snapshot.
-    pub snapshot: SnapshotRef,
+    pub(crate) snapshot: SnapshotRef,
     /// How the layer is compressed.
-    pub compression: Compression,
+    pub(crate) compression: Compression,
     /// How many threads work.
-    pub threads: NonZeroUsize,
+    pub(crate) threads: NonZeroUsize,
 }
 
 /// What was made.
 #[derive(Clone, Debug)]
-pub struct Outcome {
+pub(crate) struct Outcome {
     /// The new snapshot.
-    pub snapshot: Snapshot,
+    pub(crate) snapshot: Snapshot,
     /// Its layer.
-    pub layers: Vec<LayerUse>,
+    pub(crate) layers: Vec<LayerUse>,
     /// The snapshot that was squashed, and the layers that it has.
-    pub of: (Snapshot, Vec<LayerUse>),
+    pub(crate) of: (Snapshot, Vec<LayerUse>),
     /// The time that each phase took.
-    pub seconds: Vec<(Phase, Duration)>,
+    pub(crate) seconds: Vec<(Phase, Duration)>,
 }
 
 /// Squashes a snapshot of the store at `store_path`. One that has one layer already is squashed: nothing is recorded.
-pub fn squash(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Result<Outcome> {
+pub(crate) fn squash(
+    store_path: &Path,
+    request: &Request,
+    monitor: &dyn Monitor,
+) -> Result<Outcome> {
     drop(Store::open(store_path)?); // none is made here
     let mut store = Store::open_or_create(store_path)?;
     let phases = Phases::new(monitor);

@@ -4,7 +4,6 @@ use crate::error::Result;
 use crate::model::digest::Digest;
 use crate::model::plan::layer::Role;
 use crate::model::plan::{Below, Weight, weigh};
-use crate::ops::keep::prune::dead_blobs;
 use crate::ops::record::lineage::{known_of, own_layers};
 use crate::store::LayerUse;
 use crate::store::Snapshot;
@@ -14,70 +13,70 @@ use std::path::Path;
 
 /// What takes the space. All lengths are bytes of files in the store.
 #[derive(Clone, Debug)]
-pub struct Usage {
+pub(crate) struct Usage {
     /// Each stage of each series, in the order of names and first snapshots.
-    pub stages: Vec<StageUsage>,
+    pub(crate) stages: Vec<StageUsage>,
     /// Each series, in the order of names.
-    pub series: Vec<SeriesUsage>,
+    pub(crate) series: Vec<SeriesUsage>,
     /// Each layer, the largest first.
-    pub layers: Vec<LayerUsage>,
+    pub(crate) layers: Vec<LayerUsage>,
     /// Number and bytes of all blobs.
-    pub blobs: (u64, u64),
+    pub(crate) blobs: (u64, u64),
     /// Number and bytes of those that no snapshot needs.
-    pub dead: (u64, u64),
+    pub(crate) dead: (u64, u64),
     /// The database with its log.
-    pub database_bytes: u64,
+    pub(crate) database_bytes: u64,
     /// What of it nothing uses.
-    pub database_free_bytes: u64,
+    pub(crate) database_free_bytes: u64,
 }
 
 /// The snapshots of one stage.
 #[derive(Clone, Debug)]
-pub struct StageUsage {
+pub(crate) struct StageUsage {
     /// The series.
-    pub series: String,
+    pub(crate) series: String,
     /// The stage.
-    pub stage: String,
+    pub(crate) stage: String,
     /// How many snapshots it has.
-    pub snapshots: u64,
+    pub(crate) snapshots: u64,
     /// Bytes of their blobs, each counted once.
-    pub size_bytes: u64,
+    pub(crate) size_bytes: u64,
     /// Those of them that no other stage has: what would be gone without it.
-    pub unique_bytes: u64,
+    pub(crate) unique_bytes: u64,
     /// Layers of the newest.
-    pub layers: u64,
+    pub(crate) layers: u64,
     /// How the newest is to its base or delta; `None` where it has none of its own.
-    pub weight: Option<Weight>,
+    pub(crate) weight: Option<Weight>,
 }
 
 /// The snapshots of one series.
 #[derive(Clone, Debug)]
-pub struct SeriesUsage {
+pub(crate) struct SeriesUsage {
     /// The series.
-    pub series: String,
+    pub(crate) series: String,
     /// How many stages it has.
-    pub stages: u64,
+    pub(crate) stages: u64,
     /// How many snapshots.
-    pub snapshots: u64,
+    pub(crate) snapshots: u64,
     /// Bytes of their blobs, each counted once.
-    pub size_bytes: u64,
+    pub(crate) size_bytes: u64,
     /// Those of them that no other series has: what would be gone without it.
-    pub unique_bytes: u64,
+    pub(crate) unique_bytes: u64,
 }
 
 /// A layer in one of its forms.
 #[derive(Clone, Debug)]
-pub struct LayerUsage {
+pub(crate) struct LayerUsage {
     /// The layer, as the first that has it.
-    pub layer: LayerUse,
+    pub(crate) layer: LayerUse,
     /// Series and stage of the first snapshot that has it.
-    pub of: (String, String),
+    pub(crate) of: (String, String),
     /// The snapshots that have it: how many, the first and the last.
-    pub snapshots: (u64, i64, i64),
+    pub(crate) snapshots: (u64, i64, i64),
 }
 
 /// Finds what takes the space of the store at `store_path`, or of one series; the dead blobs are always those of the whole store.
-pub fn usage(store_path: &Path, series: Option<&str>) -> Result<Usage> {
+pub(crate) fn usage(store_path: &Path, series: Option<&str>) -> Result<Usage> {
     let store = Store::open(store_path)?;
     let all = store.snapshots(None)?;
     let chosen = store.snapshots(series)?;
@@ -90,7 +89,7 @@ pub fn usage(store_path: &Path, series: Option<&str>) -> Result<Usage> {
                 .insert((snapshot.series.clone(), snapshot.stage.clone()));
         }
     }
-    let dead = dead_blobs(&store, &store.needed_by(&all)?)?;
+    let dead = store.dead_blobs(&store.needed_by(&all)?)?;
     let files = store.blob_files()?;
     let (database_bytes, database_free_bytes) = store.database_bytes()?;
     let sum = |blobs: &[crate::store::BlobRef]| {

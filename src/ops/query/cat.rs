@@ -17,7 +17,7 @@ const BUFFER_BYTES: usize = 256 * 1024;
 
 /// Writes the content of `path` to `out` as it comes. Fails where it is no file, and at the end where what was written is
 /// not what was recorded.
-pub fn cat(
+pub(crate) fn cat(
     store_path: &Path,
     reference: &SnapshotRef,
     path: &EntryPath,

@@ -23,7 +23,7 @@ use std::path::Path;
 
 /// What is looked for.
 #[derive(Clone, Debug)]
-pub enum Query {
+pub(crate) enum Query {
     /// Files with this content.
     Blake3(ContentHash),
     /// Files with a content of this SHA-256.
@@ -41,7 +41,7 @@ pub enum Query {
 
 /// Where a SHA-256 is looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Within {
+pub(crate) enum Within {
     /// In what packages say of their files.
     Packages,
     /// In every layer, which is read.
@@ -50,7 +50,7 @@ pub enum Within {
 
 /// What was found.
 #[derive(Clone, Debug)]
-pub enum Found {
+pub(crate) enum Found {
     /// Entries of snapshots, in order of snapshots and paths, the newest first.
     Entries(Vec<(Snapshot, Entry)>),
     /// Packages of snapshots, in the same order.
@@ -59,7 +59,7 @@ pub enum Found {
 
 impl Found {
     /// Tells whether nothing was.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         match self {
             Self::Entries(entries) => entries.is_empty(),
             Self::Packages(packages) => packages.is_empty(),
@@ -68,7 +68,7 @@ impl Found {
 }
 
 /// Looks for it in all snapshots.
-pub fn find(store_path: &Path, query: &Query) -> Result<Found> {
+pub(crate) fn find(store_path: &Path, query: &Query) -> Result<Found> {
     let store = Store::open(store_path)?;
     let snapshots = store.snapshots(None)?;
     match query {

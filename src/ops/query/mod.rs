@@ -1,8 +1,8 @@
 //! Questions about what is recorded, answered out of the store alone.
 
-pub mod cat;
+pub(crate) mod cat;
 pub mod explain;
-pub mod find;
+pub(crate) mod find;
 pub mod inspect;
 mod recorded_path;
-pub mod which;
+pub(crate) mod which;

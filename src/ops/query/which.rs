@@ -18,26 +18,26 @@ use std::path::Path;
 
 /// What is known of a path.
 #[derive(Clone, Debug)]
-pub struct Which {
+pub(crate) struct Which {
     /// The snapshot.
-    pub snapshot: Snapshot,
+    pub(crate) snapshot: Snapshot,
     /// The entry.
-    pub entry: Entry,
+    pub(crate) entry: Entry,
     /// The packages that own it, those that brought it first.
-    pub owners: Vec<OwnedBy>,
+    pub(crate) owners: Vec<OwnedBy>,
     /// Whether it is recorded who owns what.
-    pub owners_are_known: bool,
+    pub(crate) owners_are_known: bool,
     /// The layer that gives it.
-    pub layer: LayerUse,
+    pub(crate) layer: LayerUse,
     /// The earliest of the series' snapshots of this stage since which it is as it is.
-    pub since: Snapshot,
+    pub(crate) since: Snapshot,
     /// Whether the one before that has it, but otherwise; `None` where there is none before.
-    pub before: Option<Before>,
+    pub(crate) before: Option<Before>,
 }
 
 /// What the snapshot before had at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Before {
+pub(crate) enum Before {
     /// Nothing.
     Nothing,
     /// Something else.
@@ -46,19 +46,19 @@ pub enum Before {
 
 /// A package that owns a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OwnedBy {
+pub(crate) struct OwnedBy {
     /// The package.
-    pub package: Package,
+    pub(crate) package: Package,
     /// Whether it is a configuration file.
-    pub is_config: bool,
+    pub(crate) is_config: bool,
     /// Whether the package does not bring it, but owns it where it comes to be.
-    pub is_ghost: bool,
+    pub(crate) is_ghost: bool,
     /// In what it is not as the package has it, as far as the records tell.
-    pub deviations: Aspects,
+    pub(crate) deviations: Aspects,
 }
 
 /// Finds out about `path` in a snapshot. Fails where it is not there.
-pub fn which(store_path: &Path, reference: &SnapshotRef, path: &EntryPath) -> Result<Which> {
+pub(crate) fn which(store_path: &Path, reference: &SnapshotRef, path: &EntryPath) -> Result<Which> {
     let store = Store::open(store_path)?;
     let snapshot = store.find(reference)?;
     let found = entry_of(&store, &snapshot, path)?;

@@ -623,7 +623,7 @@ fn record(
     phases.run(Phase::Record, None, || {
         let id = store.record(&snapshot)?;
         // The snapshot is recorded now, whatever becomes of the index: the next one writes it again.
-        if let Err(error) = crate::ops::transfer::export::update_index(store) {
+        if let Err(error) = crate::ops::store_index::update_index(store) {
             phases
                 .monitor
                 .note(&format!("{error}; index.json does not name the snapshot"));

@@ -11,10 +11,9 @@ use crate::oci::index::{self, Image};
 use crate::oci::layout::Added;
 use crate::oci::{self, layout};
 use crate::ops::monitor::{Monitor, Phase, Phases};
+use crate::ops::store_index::image_blob;
 use crate::output::{self, Place, Stream};
 use crate::store;
-use crate::store::BlobRef;
-use crate::store::Listed;
 use crate::store::Snapshot;
 use crate::store::Store;
 use std::collections::HashSet;
@@ -167,17 +166,10 @@ fn image_of(store: &Store, snapshot: &Snapshot) -> Result<Image> {
         recorded: None,
     };
     Ok(Image {
-        manifest: blob(snapshot.manifest),
+        manifest: image_blob(snapshot.manifest),
         name,
         origin: Some(origin),
     })
-}
-
-fn blob(blob: BlobRef) -> oci::Blob {
-    oci::Blob {
-        digest: blob.digest,
-        size_bytes: blob.size_bytes,
-    }
 }
 
 /// What the images consist of: each blob once, manifests and configurations first.
@@ -193,7 +185,7 @@ fn blobs_of(
             size_bytes: l.blob.size_bytes,
         });
         Ok((
-            vec![blob(snapshot.manifest), blob(snapshot.config)],
+            vec![image_blob(snapshot.manifest), image_blob(snapshot.config)],
             layers.collect(),
         ))
     };
@@ -287,30 +279,6 @@ fn refuse_store(store_path: &Path, path: &Path) -> Result<()> {
         Ok(true) => Err(Error::InsideStore(path.to_owned())),
         Err(e) => Err(Error::io("open", place)(e)),
     }
-}
-
-/// Writes the store's own index.json, by which engines read it in place.
-pub(crate) fn update_index(store: &Store) -> Result<()> {
-    store.update_index(render_index)
-}
-
-/// Returns the bytes of the store's index.json.
-pub(crate) fn render_index(listed: &[Listed]) -> Result<Vec<u8>> {
-    let mut taken = HashSet::new();
-    let image = |Listed {
-                     manifest,
-                     origin,
-                     is_newest,
-                 }: &Listed| {
-        let name = is_newest.then(|| image_name(&origin.series, &origin.stage));
-        let name = name.filter(|name| taken.insert(name.clone()));
-        Image {
-            manifest: blob(*manifest),
-            name,
-            origin: Some(origin.clone()),
-        }
-    };
-    index::render(&listed.iter().map(image).collect::<Vec<_>>())
 }
 
 impl oci::Blobs for store::Blobs {

@@ -6,17 +6,16 @@ use crate::model::digest::{Digest, PolicyKey};
 use crate::model::names::image_name;
 use crate::model::origin::{Origin, Recorded as RecordedAs};
 use crate::printable::printable;
-use crate::store::Store;
-use crate::store::blobs::blob_name;
 use crate::store::directory::LARGEST_JSON_BYTES;
-use crate::store::records::snapshots::{BlobRef, Snapshot};
+use crate::store::files::{INDEX, blob_name};
+use crate::store::handle::Store;
+use crate::store::records::rows::{BlobRef, Snapshot};
 use crate::store::records::values::{bits, hash};
 use rusqlite::{Connection, Row};
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 use std::io::Read;
 
-pub(crate) const FILE: &str = "index.json";
 /// What names an image in a layout (image-spec, annotations.md).
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
@@ -24,7 +23,7 @@ const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
 
 /// One manifest of the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listed {
+pub(crate) struct Listed {
     /// The manifest.
     pub manifest: BlobRef,
     /// Of the first snapshot that has it.
@@ -42,7 +41,10 @@ const LONGEST_MANIFEST_BYTES: u64 = 1 << 20;
 impl Store {
     /// Writes index.json anew, if it would differ, from what is recorded now; `render` makes its bytes. Writers take
     /// turns, so that the last one to write has seen all that is recorded.
-    pub fn update_index(&self, render: impl FnOnce(&[Listed]) -> Result<Vec<u8>>) -> Result<()> {
+    pub(crate) fn update_index(
+        &self,
+        render: impl FnOnce(&[Listed]) -> Result<Vec<u8>>,
+    ) -> Result<()> {
         self.exclusively(|| {
             let listed = listed(&self.connection).map_err(|e| self.failed(e))?;
             self.write_index(&render(&listed)?)
@@ -54,7 +56,7 @@ impl Store {
     /// has lost something.
     pub(crate) fn check_index(&self) -> Result<Option<String>> {
         // In this order: a writer records first, and lists then.
-        let index = self.directory.read(FILE, LARGEST_JSON_BYTES);
+        let index = self.directory.read(INDEX, LARGEST_JSON_BYTES);
         let recorded = self.recorded_manifests()?;
         let index = match index {
             Err(Error::Damaged { what, .. }) => return Ok(Some(what)),

@@ -11,9 +11,9 @@
 use crate::blob::BlobSource;
 use crate::error::{Error, Result};
 use crate::model::digest::Digest;
-use crate::store::blobs::blob_name;
 use crate::store::blobs::stamp::BlobStamp;
 use crate::store::directory::Directory;
+use crate::store::files::blob_name;
 use sha2::{Digest as _, Sha256};
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
@@ -22,7 +22,7 @@ const BUFFER_BYTES: usize = 256 << 10;
 
 /// Whether a blob is in the store.
 #[derive(Debug)]
-pub enum Presence {
+pub(crate) enum Presence {
     /// The blob is there.
     Here(BlobSource),
     /// No file has the blob's name.
@@ -33,7 +33,7 @@ pub enum Presence {
 
 impl Presence {
     /// Tells whether the blob is there.
-    pub fn is_here(&self) -> bool {
+    pub(crate) fn is_here(&self) -> bool {
         matches!(self, Self::Here(_))
     }
 

@@ -3,13 +3,14 @@
 use crate::blob::BlobSource;
 use crate::error::{Error, Result};
 use crate::model::digest::Digest;
-use crate::store::Blob;
-use crate::store::BlobRef;
-use crate::store::InUse;
-use crate::store::Store;
 use crate::store::blobs::presence::{Presence, look, look_at_length};
 use crate::store::blobs::stamp::BlobStamp;
 use crate::store::directory::{Directory, LARGEST_JSON_BYTES};
+use crate::store::files::PATIENCE;
+use crate::store::handle::Store;
+use crate::store::locks::InUse;
+use crate::store::records::rows::Blob;
+use crate::store::records::rows::BlobRef;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -42,7 +43,7 @@ impl Blobs {
 
 impl Store {
     /// Tells whether a blob is here, and is what its digest says. Fails if a system call does.
-    pub fn presence(&self, digest: &Digest, size_bytes: u64) -> Result<Presence> {
+    pub(crate) fn presence(&self, digest: &Digest, size_bytes: u64) -> Result<Presence> {
         let known = || self.blob_stamp(digest);
         let (presence, new) = look(&self.directory, digest, size_bytes, known)?;
         new.iter().for_each(|new| self.keep_stamp(digest, *new));
@@ -50,18 +51,18 @@ impl Store {
     }
 
     /// Tells whether a blob of this length is here; its content is not looked at. Fails if a system call does.
-    pub fn presence_by_length(&self, digest: &Digest, size_bytes: u64) -> Result<Presence> {
+    pub(crate) fn presence_by_length(&self, digest: &Digest, size_bytes: u64) -> Result<Presence> {
         look_at_length(&self.directory, digest, size_bytes)
     }
 
     /// Tells whether a blob is here, and is what its digest says. Fails if a system call does.
-    pub fn has_blob(&self, digest: &Digest, size_bytes: u64) -> Result<bool> {
+    pub(crate) fn has_blob(&self, digest: &Digest, size_bytes: u64) -> Result<bool> {
         self.presence(digest, size_bytes)
             .map(|presence| presence.is_here())
     }
 
     /// Tells whether all of these are here, and are what their digests say. Fails if a system call does.
-    pub fn has_blobs(&self, blobs: impl IntoIterator<Item = BlobRef>) -> Result<bool> {
+    pub(crate) fn has_blobs(&self, blobs: impl IntoIterator<Item = BlobRef>) -> Result<bool> {
         for blob in blobs {
             if !self.has_blob(&blob.digest, blob.size_bytes)? {
                 return Ok(false);
@@ -72,20 +73,20 @@ impl Store {
 
     /// Opens a blob of the right length, whatever its content is. Fails with [`Error::Damaged`] if the blob is missing, has
     /// another length, or is no regular file.
-    pub fn find_blob(&self, digest: &Digest, size_bytes: u64) -> Result<BlobSource> {
+    pub(crate) fn find_blob(&self, digest: &Digest, size_bytes: u64) -> Result<BlobSource> {
         self.presence_by_length(digest, size_bytes)?
             .or_damaged(&self.directory, digest)
     }
 
     /// Opens a blob that a row names. Fails with [`Error::Damaged`] if the blob is missing, or is not what its digest says.
-    pub fn open_blob(&self, digest: &Digest, size_bytes: u64) -> Result<BlobSource> {
+    pub(crate) fn open_blob(&self, digest: &Digest, size_bytes: u64) -> Result<BlobSource> {
         self.presence(digest, size_bytes)?
             .or_damaged(&self.directory, digest)
     }
 
     /// Opens the first form of a layer that is here and sound: of `own`, then of the others. Fails as [`Store::open_blob`] does
     /// for `own` if there is none.
-    pub fn open_any(&self, own: &Blob, others: &[Blob]) -> Result<(Blob, BlobSource)> {
+    pub(crate) fn open_any(&self, own: &Blob, others: &[Blob]) -> Result<(Blob, BlobSource)> {
         for blob in std::iter::once(own).chain(others) {
             if let Presence::Here(source) = self.presence(&blob.digest, blob.size_bytes)? {
                 return Ok((blob.clone(), source));
@@ -97,7 +98,7 @@ impl Store {
 
     /// Reads a small blob, such as a configuration. Fails with [`Error::Damaged`] if the blob is missing, damaged, or longer than
     /// its kind ever is.
-    pub fn read_blob(&self, blob: &BlobRef) -> Result<Vec<u8>> {
+    pub(crate) fn read_blob(&self, blob: &BlobRef) -> Result<Vec<u8>> {
         if blob.size_bytes > LARGEST_JSON_BYTES {
             let what = format!("{} bytes are more than its kind ever has", blob.size_bytes);
             return Err(Error::damaged(self.blob_path(&blob.digest), what));
@@ -106,7 +107,7 @@ impl Store {
     }
 
     /// Closes the database, and returns what opens the blobs with these digests as [`Store::open_blob`] does.
-    pub fn into_blobs(self, digests: impl Iterator<Item = Digest>) -> Blobs {
+    pub(crate) fn into_blobs(self, digests: impl Iterator<Item = Digest>) -> Blobs {
         let stamps = digests
             .filter_map(|digest| Some((digest, self.blob_stamp(&digest)?)))
             .collect();
@@ -140,6 +141,6 @@ impl Store {
         }
         let _ = self.connection.busy_timeout(Duration::ZERO);
         let _ = now.save(&self.connection, digest);
-        let _ = self.connection.busy_timeout(crate::store::PATIENCE);
+        let _ = self.connection.busy_timeout(PATIENCE);
     }
 }

@@ -5,17 +5,17 @@ use crate::model::digest::PolicyKey;
 use crate::model::names::OCI_LAYOUT;
 use crate::model::tree::content_bytes;
 use crate::model::tree::overlay::Laid;
-use crate::store::BlobRef;
-use crate::store::Layer;
-use crate::store::Store;
-use crate::store::blobs::index;
+use crate::store::files::INDEX;
+use crate::store::handle::Store;
 use crate::store::records::packages;
+use crate::store::records::rows::BlobRef;
+use crate::store::records::rows::Layer;
 use crate::store::records::values::hash;
 use rusqlite::params;
 
 impl Store {
     /// Returns what SQLite finds wrong with the database: pages, indexes, references between rows.
-    pub fn database_findings(&self) -> Result<Vec<String>> {
+    pub(crate) fn database_findings(&self) -> Result<Vec<String>> {
         let run = || -> rusqlite::Result<Vec<String>> {
             let mut query = self.connection.prepare("PRAGMA integrity_check(20)")?;
             let lines: Vec<String> = query
@@ -41,12 +41,12 @@ impl Store {
     }
 
     /// Returns what is wrong with index.json. Fails where it is the database that has lost something.
-    pub fn index_finding(&self) -> Result<Option<String>> {
+    pub(crate) fn index_finding(&self) -> Result<Option<String>> {
         self.check_index()
     }
 
     /// Tells whether `oci-layout` is as it must be.
-    pub fn has_layout_file(&self) -> bool {
+    pub(crate) fn has_layout_file(&self) -> bool {
         let most_bytes = OCI_LAYOUT.len() as u64;
         self.directory
             .read("oci-layout", most_bytes)
@@ -54,7 +54,7 @@ impl Store {
     }
 
     /// Compares a layer's row with what it holds. Fails where its rows do not give its key.
-    pub fn layer_finding(&self, layer: &Layer) -> Result<Option<&'static str>> {
+    pub(crate) fn layer_finding(&self, layer: &Layer) -> Result<Option<&'static str>> {
         let items = self.items(layer.id)?;
         let entries = || {
             items.iter().filter_map(|item| match item {
@@ -75,7 +75,7 @@ impl Store {
     }
 
     /// Returns the policy that a layer's key is under.
-    pub fn policy_of_layer(&self, layer_id: i64) -> Result<PolicyKey> {
+    pub(crate) fn policy_of_layer(&self, layer_id: i64) -> Result<PolicyKey> {
         let query = "SELECT policy_key FROM layer WHERE id = ?";
         self.connection
             .query_row(query, [layer_id], |row| hash(row, 0))
@@ -84,7 +84,7 @@ impl Store {
     }
 
     /// Returns what is wrong with the packages of a set and what their headers say of their files.
-    pub fn packages_finding(&self, package_set_id: i64) -> Result<Option<&'static str>> {
+    pub(crate) fn packages_finding(&self, package_set_id: i64) -> Result<Option<&'static str>> {
         let run = || -> rusqlite::Result<Option<&'static str>> {
             let query = "SELECT key FROM package_set WHERE id = ?";
             let recorded = self
@@ -118,7 +118,7 @@ impl Store {
     }
 
     /// Makes the indexes of the database anew, and empties the caches.
-    pub fn renew_derived(&self) -> Result<()> {
+    pub(crate) fn renew_derived(&self) -> Result<()> {
         self.confirmed.borrow_mut().clear();
         let run = || {
             self.connection
@@ -128,7 +128,7 @@ impl Store {
     }
 
     /// Forgets that a blob was sound.
-    pub fn forget_blob(&self, blob: &BlobRef) -> Result<()> {
+    pub(crate) fn forget_blob(&self, blob: &BlobRef) -> Result<()> {
         let done = self.connection.execute(
             "DELETE FROM blob_stamp WHERE digest = ?",
             params![blob.digest.0],
@@ -137,16 +137,16 @@ impl Store {
     }
 
     /// Writes `oci-layout` anew.
-    pub fn write_layout_file(&self) -> Result<()> {
+    pub(crate) fn write_layout_file(&self) -> Result<()> {
         self.replace_file("oci-layout", OCI_LAYOUT)
     }
 
     /// Writes index.json anew, if it would differ.
     pub(crate) fn write_index(&self, bytes: &[u8]) -> Result<()> {
-        let there = self.directory.read(index::FILE, bytes.len() as u64);
+        let there = self.directory.read(INDEX, bytes.len() as u64);
         match there.is_ok_and(|there| there.as_deref() == Some(bytes)) {
             true => Ok(()),
-            false => self.replace_file(index::FILE, bytes),
+            false => self.replace_file(INDEX, bytes),
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::model::plan::layer::{Item, LayerContent, key_of};
 use crate::model::tree::entry::{Device, Entry, Group, Kind};
 use crate::model::tree::overlay::{Laid, Overlay};
 use crate::model::tree::path::EntryPath;
-use crate::store::Store;
+use crate::store::handle::Store;
 use crate::store::records::values::{bits, bytes, encode_xattrs, hash, path, unfit, xattrs};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -44,7 +44,7 @@ impl Store {
 
     /// Returns what a recorded layer has at `paths`, which are in order; nothing where it has nothing. That these are the rows
     /// that were recorded is not looked at.
-    pub fn items_at(&self, layer_id: i64, paths: &[EntryPath]) -> Result<Vec<Laid>> {
+    pub(crate) fn items_at(&self, layer_id: i64, paths: &[EntryPath]) -> Result<Vec<Laid>> {
         let run = || -> rusqlite::Result<Vec<Laid>> {
             let sql = format!("SELECT {COLUMNS} FROM entry WHERE layer_id = ? AND path = ?");
             let mut query = self.connection.prepare_cached(&sql)?;
@@ -63,7 +63,7 @@ impl Store {
 
     /// As [`Store::items_at`], for paths that are a large part of what the layer has between the first and the last: all of
     /// that is gone through.
-    pub fn items_among(&self, layer_id: i64, paths: &[EntryPath]) -> Result<Vec<Laid>> {
+    pub(crate) fn items_among(&self, layer_id: i64, paths: &[EntryPath]) -> Result<Vec<Laid>> {
         let (Some(first), Some(last)) = (paths.first(), paths.last()) else {
             return Ok(Vec::new());
         };
@@ -93,7 +93,7 @@ impl Store {
     }
 
     /// Lays recorded layers over what `overlay` has, the lowest first. Fails if the rows of a layer do not give its key.
-    pub fn lay_all(&self, layer_ids: &[i64], overlay: &mut Overlay) -> Result<()> {
+    pub(crate) fn lay_all(&self, layer_ids: &[i64], overlay: &mut Overlay) -> Result<()> {
         let items = layer_ids.iter().map(|id| self.items(*id));
         let layers: Vec<Vec<Laid>> = items.collect::<Result<_>>()?;
         overlay.lay_all(layers.into_iter().map(Vec::into_iter));

@@ -5,7 +5,7 @@ use crate::model::digest::ContentHash;
 use crate::model::tree::entry::{Entry, Group};
 use crate::model::tree::overlay::Laid;
 use crate::model::tree::path::EntryPath;
-use crate::store::Store;
+use crate::store::handle::Store;
 use crate::store::records::entries::{COLUMNS, WHITEOUT, laid};
 use crate::store::records::values::path;
 use rusqlite::{OptionalExtension, Row, params, params_from_iter};
@@ -13,20 +13,20 @@ use std::collections::HashMap;
 
 /// What some layers have at a path and at the directories above the path.
 #[derive(Debug)]
-pub struct ItemsAlong {
+pub(crate) struct ItemsAlong {
     paths: Vec<EntryPath>,
     items: HashMap<(i64, EntryPath), Laid>,
 }
 
 impl ItemsAlong {
     /// Tells whether `path` is among the paths that were looked up.
-    pub fn covers(&self, path: &EntryPath) -> bool {
+    pub(crate) fn covers(&self, path: &EntryPath) -> bool {
         self.paths.contains(path)
     }
 
     /// Returns the entry that a tree of these layers, the lowest first, has at `path`, and the position of the layer that gives
     /// the entry. Knows nothing of layers and paths that were not looked up.
-    pub fn entry_at(&self, layer_ids: &[i64], path: &EntryPath) -> Option<(usize, &Entry)> {
+    pub(crate) fn entry_at(&self, layer_ids: &[i64], path: &EntryPath) -> Option<(usize, &Entry)> {
         let above: Vec<EntryPath> = path.ancestors().collect();
         for (place, layer_id) in layer_ids.iter().enumerate().rev() {
             match self.items.get(&(*layer_id, path.clone())) {
@@ -52,7 +52,7 @@ impl ItemsAlong {
 
 impl Store {
     /// Returns what a recorded layer holds at `path` itself.
-    pub fn item_at(&self, layer_id: i64, path: &EntryPath) -> Result<Option<Laid>> {
+    pub(crate) fn item_at(&self, layer_id: i64, path: &EntryPath) -> Result<Option<Laid>> {
         let run = || -> rusqlite::Result<Option<Laid>> {
             let query = format!("SELECT {COLUMNS} FROM entry WHERE layer_id = ? AND path = ?");
             self.connection
@@ -65,7 +65,11 @@ impl Store {
 
     /// Returns the entry that a tree of these layers, the lowest first, has at `path`, and the position of the layer that gives
     /// the entry.
-    pub fn entry_at(&self, layer_ids: &[i64], path: &EntryPath) -> Result<Option<(usize, Entry)>> {
+    pub(crate) fn entry_at(
+        &self,
+        layer_ids: &[i64],
+        path: &EntryPath,
+    ) -> Result<Option<(usize, Entry)>> {
         let items = self.items_along(layer_ids, path)?;
         let found = items.entry_at(layer_ids, path);
         Ok(found.map(|(place, entry)| (place, entry.clone())))
@@ -73,7 +77,7 @@ impl Store {
 
     /// Returns what recorded layers have at `path` and at the directories above it, by one query. The rows are not compared with
     /// the layers' keys.
-    pub fn items_along(&self, layer_ids: &[i64], path: &EntryPath) -> Result<ItemsAlong> {
+    pub(crate) fn items_along(&self, layer_ids: &[i64], path: &EntryPath) -> Result<ItemsAlong> {
         let paths: Vec<EntryPath> = std::iter::once(path.clone())
             .chain(path.ancestors())
             .collect();
@@ -97,7 +101,7 @@ impl Store {
     }
 
     /// Returns the paths of all layers, by layer, that are `wanted`; of files, the content is given too.
-    pub fn places_where(
+    pub(crate) fn places_where(
         &self,
         wanted: impl Fn(&EntryPath, Option<ContentHash>) -> bool,
     ) -> Result<HashMap<i64, Vec<EntryPath>>> {

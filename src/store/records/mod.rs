@@ -4,6 +4,8 @@ pub(crate) mod checks;
 pub(crate) mod entries;
 pub(crate) mod lookups;
 pub(crate) mod packages;
+pub(crate) mod read;
+pub(crate) mod rows;
 pub(crate) mod seal;
 pub(crate) mod snapshots;
 pub(crate) mod values;

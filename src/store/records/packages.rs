@@ -4,14 +4,14 @@ use crate::error::Result;
 use crate::model::packages::file_list::FileList;
 use crate::model::packages::owners::Installed;
 use crate::model::packages::package::Package;
-use crate::store::Store;
+use crate::store::handle::Store;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::collections::HashMap;
 use std::sync::Arc;
 
 /// File lists that were read, by number.
 #[derive(Debug, Default)]
-pub struct FileLists(HashMap<i64, Arc<FileList>>);
+pub(crate) struct FileLists(HashMap<i64, Arc<FileList>>);
 
 impl Store {
     /// Returns the packages of a set, sorted by name.
@@ -30,7 +30,7 @@ impl Store {
 
     /// Returns the packages of a set with the files of each as far as they are recorded, sorted by name. `lists` are those
     /// that were read before. Fails where a list is not the one that was recorded.
-    pub fn installed(&self, package_set_id: i64, lists: &mut FileLists) -> Result<Vec<Installed>> {
+    pub(crate) fn installed(&self, package_set_id: i64, lists: &mut FileLists) -> Result<Vec<Installed>> {
         let rows = || -> rusqlite::Result<Vec<(Package, Option<i64>)>> {
             let mut query = self.connection.prepare_cached(
                 "SELECT name, epoch, version, release, arch, source_rpm, build_time_s, file_list_id
@@ -75,7 +75,7 @@ impl Store {
     }
 
     /// Returns how many packages a set has.
-    pub fn packages_len(&self, package_set_id: i64) -> Result<u64> {
+    pub(crate) fn packages_len(&self, package_set_id: i64) -> Result<u64> {
         let query = "SELECT count(*) FROM package_set_member WHERE package_set_id = ?";
         self.connection
             .query_row(query, [package_set_id], |row| row.get(0))

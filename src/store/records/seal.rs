@@ -4,7 +4,7 @@
 //! digest is a valid row. The seal is written with a snapshot and compared whenever its layers are asked for. The number of
 //! its parent is not part of it, since that goes when the parent goes.
 
-use crate::store::records::snapshots::{BlobRef, LayerUse, Snapshot};
+use crate::store::records::rows::{BlobRef, LayerUse, Snapshot};
 
 /// Hashes a snapshot, the key of its package set and its layers. Every field has a fixed length or is preceded by it.
 pub(crate) fn seal(

@@ -6,7 +6,7 @@ pub(crate) mod rows;
 
 use crate::error::Result;
 use crate::model::stamp::{Lasting, Stamp, Time};
-use crate::store::Store;
+use crate::store::handle::Store;
 use crate::store::records::seal::sum;
 use crate::store::stamps::boots::Boot;
 use crate::store::stamps::rows::Stamps;
@@ -89,7 +89,7 @@ impl Store {
     ///
     /// In another boot than that in which they were changed last, whatever `known` says does not hold must be among the paths:
     /// what is left counts as seen in this boot.
-    pub fn update_stamps<'a>(
+    pub(crate) fn update_stamps<'a>(
         &mut self,
         root_path: &Path,
         known: StampState,
@@ -151,7 +151,7 @@ impl Store {
     }
 
     /// Removes all stamps of a root, and returns the state in which that is known.
-    pub fn forget_stamps(&mut self, root_path: &Path) -> Result<StampState> {
+    pub(crate) fn forget_stamps(&mut self, root_path: &Path) -> Result<StampState> {
         if self.is_still() {
             return Ok(StampState::default());
         }
@@ -178,7 +178,7 @@ impl Store {
     }
 
     /// Says that the stamps are of a snapshot's tree, if nobody has changed them since `known`.
-    pub fn claim_stamps(
+    pub(crate) fn claim_stamps(
         &mut self,
         root_path: &Path,
         known: StampState,
@@ -195,7 +195,7 @@ impl Store {
     }
 
     /// Removes the stamp of a path, in its ordered form: what it said was not what was read.
-    pub fn forget_stamp(&mut self, root_path: &Path, key: &[u8]) -> Result<()> {
+    pub(crate) fn forget_stamp(&mut self, root_path: &Path, key: &[u8]) -> Result<()> {
         if self.is_still() {
             return Ok(());
         }

@@ -1,4 +1,4 @@
-//! A layer of an image as the store is to record it: as it is, where it is one of ours, else by what it does to the
+//! A layer of an image as the store is to record the layer: a native layer as it is, a foreign layer by its changes to the
 //! layers below.
 
 use crate::model::digest::{DiffId, LayerKey, PolicyKey};
@@ -55,8 +55,8 @@ impl TakenLayer {
     }
 }
 
-/// Takes a layer as it is, if it has this key under this policy and is as ours are.
-pub(crate) fn as_it_is(
+/// Takes a native layer: one that has this key under this policy, and that we would write with the same items.
+pub(crate) fn native(
     items: Vec<Laid>,
     policy: &Policy,
     key: LayerKey,
@@ -84,9 +84,9 @@ pub(crate) fn as_it_is(
     Some(TakenLayer::of(plain(), key, tar_bytes, policy.canonical()))
 }
 
-/// Takes a layer of others by what it does: `below` was there, `after` is there with it. Its key is under its diff_id, so that no
-/// other layer has the same.
-pub(crate) fn as_it_acts(
+/// Takes a foreign layer by its changes: `below` was there without the layer, `after` is there with it. The key is under the
+/// diff_id, so that no other layer has the same key.
+pub(crate) fn foreign(
     below: &Overlay,
     after: &Tree,
     diff_id: DiffId,

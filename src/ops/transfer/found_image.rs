@@ -1,0 +1,134 @@
+//! What an image is, before anything of the image is taken: its series and stage, its policy, and whether rootstrata made it.
+
+use crate::error::{Error, Result, show};
+use crate::layer::codec::Codec;
+use crate::model::names::{BOOTSTRAP, check_name, check_series};
+use crate::model::origin::Origin;
+use crate::model::plan::MOST_LAYERS;
+use crate::model::policy::Policy;
+use crate::oci::read::{FoundImage, ListedImage, Opened};
+use crate::ops::monitor::Monitor;
+use crate::printable::printable;
+
+/// An image that is to be taken.
+pub(crate) struct Found {
+    pub(crate) image: FoundImage,
+    pub(crate) origin: Origin,
+    pub(crate) policy: Policy,
+    /// Whether its layers say that rootstrata made them.
+    pub(crate) is_ours: bool,
+}
+
+impl Found {
+    /// Returns its name for messages.
+    pub(crate) fn shown(&self) -> String {
+        format!("{}@{}", self.origin.series, self.origin.stage)
+    }
+}
+
+/// Finds out about the images of one source.
+pub(crate) struct Finder<'a> {
+    pub(crate) opened: &'a Opened,
+    /// The series that was asked for.
+    pub(crate) series: Option<&'a str>,
+    /// The stage that was asked for.
+    pub(crate) stage: Option<&'a str>,
+    /// Whether all images are taken, and so entries without layers are passed over.
+    pub(crate) takes_all: bool,
+    pub(crate) monitor: &'a dyn Monitor,
+}
+
+impl Finder<'_> {
+    /// Finds out about an image; `None` where the entry of an index is no image. Fails with [`Error::BadImage`] if the image cannot
+    /// be read, has layers that no store takes, or is of no known series, and with [`Error::BadName`] if it claims a bad name.
+    pub(crate) fn find(&self, listed: ListedImage) -> Result<Option<Found>> {
+        let image = self.opened.image_of(listed.manifest.clone())?;
+        if self.takes_all && image.layers.is_empty() {
+            return Ok(None);
+        }
+        self.check_layers(&image)?;
+        let policy = self.policy(listed.origin.as_ref());
+        let (series, stage) = self.names(&listed)?;
+        let recorded = listed.origin.and_then(|origin| origin.recorded);
+        let recorded = recorded.filter(|recorded| check_name("run", &recorded.run).is_ok());
+        let is_ours = image.layers.iter().any(|layer| layer.key.is_some());
+        let origin = Origin {
+            series,
+            stage,
+            policy: policy.canonical(),
+            recorded,
+        };
+        Ok(Some(Found {
+            image,
+            origin,
+            policy,
+            is_ours,
+        }))
+    }
+
+    fn check_layers(&self, image: &FoundImage) -> Result<()> {
+        let count = image.layers.len();
+        if count > MOST_LAYERS {
+            return Err(self.bad(format!("it has {count} layers, more than {MOST_LAYERS}")));
+        }
+        let mut types = image.layers.iter().map(|layer| &layer.media_type);
+        if let Some(other) = types.find(|one| Codec::of_media_type(one).is_none()) {
+            let media_type = printable(other.as_bytes());
+            return Err(self.bad(format!(
+                "its layers are {media_type}, not of OCI: copy it with skopeo copy --format oci"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Returns the policy that an image claims, or the plain one.
+    fn policy(&self, origin: Option<&Origin>) -> Policy {
+        let Some(origin) = origin else {
+            return Policy::plain();
+        };
+        let claimed = Policy::from_canonical(&origin.policy);
+        let claimed = claimed.filter(|policy| policy.rules("").is_ok());
+        claimed.unwrap_or_else(|| {
+            let image = printable(format!("{}@{}", origin.series, origin.stage).as_bytes());
+            let what = "a policy that this rootstrata does not know: it is recorded as plain";
+            let source = show(self.opened.path());
+            self.monitor
+                .note(&format!("{source}: {image} claims {what}"));
+            Policy::plain()
+        })
+    }
+
+    /// Returns series and stage: as asked for, else as the image says.
+    fn names(&self, listed: &ListedImage) -> Result<(String, String)> {
+        let name = listed.name.as_deref();
+        let named = name.and_then(|name| name.rsplit_once(':'));
+        let origin = listed.origin.as_ref();
+        let said = origin.map(|origin| (origin.series.as_str(), origin.stage.as_str()));
+        // A name that others gave need not be a name of ours; an image that claims to be ours must have such names.
+        if let Some((series, stage)) = said {
+            check_series(self.series.unwrap_or(series))?;
+            check_name("stage", self.stage.unwrap_or(stage))?;
+        }
+        let said = said.or(named).filter(|(series, stage)| {
+            check_series(series).is_ok() && check_name("stage", stage).is_ok()
+        });
+        let series = self.series.or(said.map(|(series, _)| series));
+        let stage = self.stage.or(said.map(|(_, stage)| stage));
+        let Some(series) = series else {
+            return Err(self.bad("nothing says which series it is of: give --series and --stage"));
+        };
+        Ok((series.to_owned(), stage.unwrap_or(BOOTSTRAP).to_owned()))
+    }
+
+    fn bad(&self, what: impl Into<String>) -> Error {
+        bad_image(self.opened, what)
+    }
+}
+
+/// Says what is wrong with an image.
+pub(crate) fn bad_image(opened: &Opened, what: impl Into<String>) -> Error {
+    Error::BadImage {
+        path: opened.path().to_owned(),
+        what: what.into(),
+    }
+}

@@ -1,0 +1,203 @@
+//! Takes the layers of an image into a store.
+//!
+//! Blobs are kept as they are, so all digests stay. Nothing that an image says is believed: a blob must have its digest,
+//! unpack to its diff_id, and give the key that it claims to have; otherwise the layer is recorded as a foreign one, by its
+//! changes to the layers below.
+
+use crate::error::{Error, Result};
+use crate::layer::read::{Blob, LayerItems, Unpacked, read_exactly, read_files};
+use crate::model::digest::{Digest, LayerKey};
+use crate::model::policy::Policy;
+use crate::model::policy::normalise::shown_path;
+use crate::model::tree::entry::Entry;
+use crate::model::tree::overlay::Overlay;
+use crate::oci;
+use crate::oci::read::{FoundLayer, Opened};
+use crate::ops::monitor::Monitor;
+use crate::ops::root_view::image::laid_over;
+use crate::ops::root_view::package_files::{Spool, is_wanted};
+use crate::ops::transfer::found_image::{Found, bad_image};
+use crate::ops::transfer::taken_layer::{TakenLayer, foreign, native};
+use crate::store::Store;
+use sha2::{Digest as _, Sha256};
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+/// A larger tar is no layer of a root.
+const LARGEST_TAR_BYTES: u64 = 64 << 30;
+
+const BUFFER_BYTES: usize = 256 << 10;
+
+/// Takes the layers of images of one source.
+pub(crate) struct LayerTaker<'a> {
+    pub(crate) store: &'a Store,
+    pub(crate) opened: &'a Opened,
+    pub(crate) monitor: &'a dyn Monitor,
+    /// Bytes of blobs that were copied into the store.
+    pub(crate) bytes_written: u64,
+}
+
+impl LayerTaker<'_> {
+    /// Takes the layers, and returns also the entries of the tree that they give. What tells of packages goes to `spool`. Fails
+    /// if a layer is missing, damaged, or holds what no layer may.
+    pub(crate) fn take(
+        &mut self,
+        found: &Found,
+        spool: &mut Spool,
+    ) -> Result<(Vec<TakenLayer>, Vec<Entry>)> {
+        let mut overlay = Overlay::new();
+        let mut taken: Vec<TakenLayer> = Vec::new();
+        for layer in &found.image.layers {
+            let one = match self.known_layer(layer, spool)? {
+                Some(one) => one,
+                None => self.new_layer(layer, found, &overlay, spool)?,
+            };
+            overlay.lay(one.laid().into_iter());
+            taken.push(one);
+            self.monitor.advance(layer.blob.size_bytes);
+        }
+        Ok((taken, overlay.into_tree().into_entries()))
+    }
+
+    /// A layer that the store has: its blob needs not be in the source. A foreign layer is known by the layers below, and is
+    /// read again.
+    fn known_layer(&self, layer: &FoundLayer, spool: &mut Spool) -> Result<Option<TakenLayer>> {
+        let oci::Blob { digest, size_bytes } = layer.blob;
+        let Some(known) = self.store.layer_of_blob(&digest)? else {
+            return Ok(None);
+        };
+        let policy = self.store.policy_of_layer(known.id)?;
+        let Some(policy) = Policy::from_canonical(&self.store.policy(&policy)?) else {
+            return Ok(None);
+        };
+        if !self.store.has_blob(&digest, size_bytes)? {
+            return Ok(None);
+        }
+        if known.diff_id != layer.diff_id {
+            let what = format!("layer {digest} has not the diff_id that it claims");
+            return Err(bad_image(self.opened, what));
+        }
+        let items = self.store.items(known.id)?;
+        let path = self.store.blob_path(&digest);
+        read_files(self.open(layer, &path)?, is_wanted, |at, size, content| {
+            if let Some(mut out) = spool.keep(at, size)? {
+                io::copy(content, &mut out).map_err(Error::io("read", &path))?;
+            }
+            Ok(true)
+        })?;
+        spool.keep_linked(&items, || self.open(layer, &path))?;
+        Ok(native(items, &policy, known.key, known.tar_bytes))
+    }
+
+    /// Copies the blob into the store, and reads it there.
+    fn new_layer(
+        &mut self,
+        layer: &FoundLayer,
+        found: &Found,
+        below: &Overlay,
+        spool: &mut Spool,
+    ) -> Result<TakenLayer> {
+        self.keep_blob(&layer.blob)?;
+        // An error of the layer is one of the image, not of the store.
+        let path = self.opened.path_of(&layer.blob);
+        let expected = Unpacked {
+            diff_id: layer.diff_id,
+            most_bytes: LARGEST_TAR_BYTES,
+        };
+        let mut keep = |at: &_, size| spool.keep(at, size);
+        let (items, tar_bytes) = read_exactly(self.open(layer, &path)?, expected, &mut keep)?;
+        spool.keep_linked(&items.items, || self.open(layer, &path))?;
+        if let Some((name, _)) = items.links_below.first() {
+            // Its content is not in the layer that has the name, where everybody looks for it.
+            return Err(Error::BadLayer {
+                path,
+                member: shown_path(name),
+                what: "is a link to a file of a layer below".to_owned(),
+            });
+        }
+        if let Some(taken) = self.as_claimed(layer, found, &items, tar_bytes)? {
+            return Ok(taken);
+        }
+        let after = laid_over(below, items, &path)?;
+        Ok(foreign(below, &after, layer.diff_id, tar_bytes))
+    }
+
+    /// A layer that has the key it claims, under one of the policies that it may be of.
+    fn as_claimed(
+        &self,
+        layer: &FoundLayer,
+        found: &Found,
+        items: &LayerItems,
+        tar_bytes: u64,
+    ) -> Result<Option<TakenLayer>> {
+        let Some(key) = layer.key.filter(|_| items.is_in_order) else {
+            return Ok(None);
+        };
+        if self.is_of_another_tar(&key, layer)? {
+            return Ok(None);
+        }
+        let policies = [&found.policy, &Policy::mock(), &Policy::plain()];
+        let mut taken = policies.into_iter();
+        Ok(taken.find_map(|policy| native(items.items.clone(), policy, key, tar_bytes)))
+    }
+
+    /// A layer that claims to be one of ours and is packed in another way would be another layer with the same key.
+    fn is_of_another_tar(&self, key: &LayerKey, layer: &FoundLayer) -> Result<bool> {
+        let known = self.store.layer_by_key(key)?;
+        Ok(known.is_some_and(|known| known.diff_id != layer.diff_id))
+    }
+
+    fn keep_blob(&mut self, blob: &oci::Blob) -> Result<()> {
+        if self.store.has_blob(&blob.digest, blob.size_bytes)? {
+            return Ok(());
+        }
+        if !self.opened.has(blob) {
+            let digest = blob.digest;
+            let what = format!(
+                "layer {digest} is neither in it nor in the store: import the archive first that it follows"
+            );
+            return Err(bad_image(self.opened, what));
+        }
+        self.copy(blob)
+    }
+
+    /// Copies a blob into the store. Fails if its digest is another.
+    fn copy(&mut self, blob: &oci::Blob) -> Result<()> {
+        let mut new = self.store.new_blob()?;
+        let place = new.path().to_owned();
+        let mut input = self.opened.open(blob)?;
+        let mut hasher = Sha256::new();
+        let mut buffer = vec![0; BUFFER_BYTES];
+        loop {
+            match input.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(count) => {
+                    hasher.update(&buffer[..count]);
+                    let written = new.write_all(&buffer[..count]);
+                    written.map_err(Error::io("write", &place))?;
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(Error::io("read", self.opened.path())(e)),
+            }
+        }
+        let digest = Digest(hasher.finalize().into());
+        if digest != blob.digest {
+            let what = format!("the content of blob {} is {digest}", blob.digest);
+            return Err(Error::damaged(self.opened.path(), what));
+        }
+        self.store.keep_blob(new, &digest, blob.size_bytes)?;
+        self.bytes_written += blob.size_bytes;
+        Ok(())
+    }
+
+    /// Opens the blob of a layer in the store; errors name `path`.
+    fn open<'b>(&self, layer: &FoundLayer, path: &'b Path) -> Result<Blob<'b>> {
+        let oci::Blob { digest, size_bytes } = layer.blob;
+        let source = self.store.find_blob(&digest, size_bytes)?;
+        Ok(Blob {
+            input: Box::new(source.reader()),
+            path,
+            digest,
+        })
+    }
+}

@@ -1,0 +1,126 @@
+//! An open store: the state that all of its parts share, and how their failures are told.
+
+use crate::error::{Error, Result};
+use crate::model::digest::Digest;
+use crate::store::blobs::stamp::BlobStamp;
+use crate::store::database::Still;
+use crate::store::directory::Directory;
+use crate::store::files::LOCK;
+use crate::store::locks::InUse;
+use crate::store::records::rows::LayerUse;
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Params, Row};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// An open store.
+#[derive(Debug)]
+pub struct Store {
+    pub(in crate::store) path: PathBuf,
+    pub(in crate::store) directory: Arc<Directory>,
+    pub(in crate::store) database: PathBuf,
+    pub(in crate::store) connection: Connection,
+    /// Where nothing can be written to the database: a cache is left as it is.
+    pub(in crate::store) still: Option<Still>,
+    /// What tells this boot from others; see `boots`.
+    pub(in crate::store) boot: Vec<u8>,
+    /// Blobs that were written, until they are recorded.
+    pub(in crate::store) written: RefCell<Vec<(Digest, BlobStamp)>>,
+    /// The layers of snapshots whose rows are known to be those that were recorded. Nobody changes such rows, and nobody
+    /// removes them but one who has the store alone.
+    pub(in crate::store) confirmed: RefCell<HashMap<i64, Arc<[LayerUse]>>>,
+    /// See [`Store::findings`].
+    pub(in crate::store) findings: Vec<String>,
+    /// Held while it is open.
+    pub(in crate::store) in_use: Option<InUse>,
+}
+
+impl Store {
+    /// Returns what is wrong with files that are derived from the database, and are made anew when something is recorded.
+    pub fn findings(&self) -> &[String] {
+        &self.findings
+    }
+
+    /// Returns what keeps its files from being removed, for one who needs them longer than the store is open.
+    pub(crate) fn in_use(&self) -> Option<InUse> {
+        self.in_use.clone()
+    }
+
+    /// Returns the store's directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Waits for the store's lock, which is free again when the file is dropped.
+    pub(in crate::store) fn lock(&self) -> Result<File> {
+        let lock = self.directory.lock_file(LOCK)?;
+        lock.lock()
+            .map_err(Error::io("lock", self.path.join(LOCK)))?;
+        Ok(lock)
+    }
+
+    /// Tells whether nothing can be written to the database.
+    pub(in crate::store) fn is_still(&self) -> bool {
+        self.still.is_some()
+    }
+
+    /// Works while no other process writes to the database, and so to what is derived from it.
+    pub(in crate::store) fn exclusively<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.connection
+            .execute_batch("BEGIN IMMEDIATE")
+            .map_err(|e| self.failed(e))?;
+        let done = work();
+        let ended = self
+            .connection
+            .execute_batch("ROLLBACK")
+            .map_err(|e| self.failed(e)); // nothing was written to it
+        done.and_then(|done| ended.map(|()| done))
+    }
+
+    /// Turns an error of the database into ours.
+    pub(in crate::store) fn failed(&self, source: rusqlite::Error) -> Error {
+        match source.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+                Error::Locked(self.path.clone())
+            }
+            None => self.damaged(format!("a row does not hold what it must ({source})")),
+            _ => Error::Database {
+                path: self.database.clone(),
+                source,
+            },
+        }
+    }
+
+    /// Says that a row of the database does not hold what it must.
+    pub(in crate::store) fn damaged(&self, what: impl Into<String>) -> Error {
+        Error::damaged(&self.database, what)
+    }
+
+    pub(in crate::store) fn one<T>(
+        &self,
+        query: &str,
+        values: impl Params,
+        read: fn(&Row) -> rusqlite::Result<T>,
+    ) -> Result<Option<T>> {
+        let found = self
+            .connection
+            .prepare_cached(query)
+            .and_then(|mut query| query.query_row(values, read).optional());
+        found.map_err(|e| self.failed(e))
+    }
+
+    pub(in crate::store) fn all<T>(
+        &self,
+        query: &str,
+        values: impl Params,
+        read: fn(&Row) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>> {
+        let found = self
+            .connection
+            .prepare_cached(query)
+            .and_then(|mut query| query.query_map(values, read)?.collect());
+        found.map_err(|e| self.failed(e))
+    }
+}

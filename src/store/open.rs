@@ -1,0 +1,174 @@
+//! How a store is opened: to be read, to be written to beside others, or alone.
+
+use crate::error::{Error, Result, show};
+use crate::store::database::{Database, For};
+use crate::store::directory::Directory;
+use crate::store::files::{DATABASE, LOCK, TMP_LOCK, lost};
+use crate::store::handle::Store;
+use crate::store::locks::{self, Hold, InUse, Patience};
+use crate::store::stamps;
+use std::cell::RefCell;
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::sync::Arc;
+
+impl Store {
+    /// Opens a store for reading. Fails where there is none.
+    pub fn open(path: &Path) -> Result<Self> {
+        let mut store = Self::open_unchecked(path)?;
+        store.look_at_index()?;
+        Ok(store)
+    }
+
+    /// Opens a store of which nobody else has anything open, and keeps others from opening it. Fails where there is none.
+    pub(crate) fn open_alone(path: &Path, patience: Patience) -> Result<Self> {
+        let mut store = Self::open_alone_unchecked(path, patience)?;
+        store.look_at_index()?;
+        Ok(store)
+    }
+
+    /// As [`Store::open_alone`], whatever index.json says.
+    pub(crate) fn open_alone_unchecked(path: &Path, patience: Patience) -> Result<Self> {
+        let directory = Directory::open(path)?;
+        directory.check_writable()?;
+        drop(Self::open_unchecked(path)?); // there is one
+        let lock = locks::wait(path, locks::open(&directory)?, Hold::Alone, patience)?;
+        Self::prepare_alone(Self::connect(
+            directory,
+            For::Alone { create: false },
+            true,
+            Some(lock.into()),
+        )?)
+    }
+
+    /// Opens a store whose database is missing or lacks something, alone, to record again what its layout has. Fails where
+    /// there was no store.
+    pub(crate) fn open_to_rebuild(path: &Path) -> Result<Self> {
+        let directory = Directory::open(path)?;
+        if !was_store(&directory) {
+            return Err(Error::NoStore(path.to_owned()));
+        }
+        directory.check_writable()?;
+        let lock = locks::wait(path, locks::open(&directory)?, Hold::Alone, Patience::Usual)?;
+        let connected = Self::connect(
+            directory,
+            For::Alone { create: true },
+            false,
+            Some(lock.into()),
+        )?;
+        let mut store = Self::prepare_alone(connected)?;
+        store.create_layout(false)?;
+        Ok(store)
+    }
+
+    fn prepare_alone(store: Self) -> Result<Self> {
+        store.create_directories()?;
+        store.empty_scratch()?;
+        Ok(store)
+    }
+
+    /// As [`Store::open`], whatever index.json says.
+    pub(crate) fn open_unchecked(path: &Path) -> Result<Self> {
+        let directory = Directory::open(path)?;
+        let in_use = locks::share(&directory)?;
+        let was_store = was_store(&directory);
+        match directory.has(DATABASE) {
+            false if was_store => Err(lost(directory.path().join(DATABASE))),
+            false => Err(Error::NoStore(path.to_owned())),
+            true => Self::connect(directory, For::Reading, was_store, in_use),
+        }
+    }
+
+    /// Opens a store for writing, and makes it where the directory is missing or empty.
+    pub fn open_or_create(path: &Path) -> Result<Self> {
+        let mut builder = std::fs::DirBuilder::new();
+        if !path.exists() {
+            builder
+                .recursive(true)
+                .mode(0o700)
+                .create(path)
+                .map_err(Error::io("create", path))?;
+        }
+        let directory = Directory::open(path)?;
+        let was_store = was_store(&directory);
+        if !directory.has(DATABASE) {
+            if was_store {
+                return Err(lost(directory.path().join(DATABASE)));
+            }
+            // Another writer may be making the same store right now: its lock comes first, then the database.
+            // What SQLite has beside the database may be all that a power cut has left of it.
+            let others = || -> io::Result<bool> {
+                let is_other = |name: &OsStr| {
+                    name != LOCK && !name.as_encoded_bytes().starts_with(DATABASE.as_bytes())
+                };
+                std::fs::read_dir(path)?.try_fold(false, |found, entry| {
+                    Ok(found || is_other(&entry?.file_name()))
+                })
+            };
+            if others().map_err(Error::io("list", path))? && !directory.has(DATABASE) {
+                return Err(Error::NotAStore(path.to_owned()));
+            }
+        }
+        directory.check_writable()?;
+        // Until index.json is compared with the database, nobody may remove from both.
+        let in_use = locks::share(&directory)?;
+        let mut store = Self::connect(directory, For::Writing { create: true }, was_store, in_use)?;
+        store.look_at_index()?;
+        store.in_use = None;
+        store.create_directories()?;
+        store.in_use = Some(store.clean_scratch()?);
+        store.create_layout(was_store)?;
+        store.keep_reserve();
+        Ok(store)
+    }
+
+    /// `was_store` is what the directory was before it was looked for the database.
+    fn connect(
+        directory: Directory,
+        purpose: For,
+        was_store: bool,
+        in_use: Option<InUse>,
+    ) -> Result<Self> {
+        let Database { connection, still } = Database::open(&directory, purpose)?;
+        let path = directory.path().to_owned();
+        let database = path.join(DATABASE);
+        let (boot, written, findings) = (
+            stamps::boots::current().to_owned(),
+            RefCell::default(),
+            Vec::new(),
+        );
+        let directory = Arc::new(directory);
+        let mut store = Self {
+            path,
+            directory,
+            database,
+            connection,
+            still,
+            boot,
+            written,
+            confirmed: RefCell::default(),
+            findings,
+            in_use,
+        };
+        store.migrate(was_store, purpose)?;
+        Ok(store)
+    }
+
+    fn look_at_index(&mut self) -> Result<()> {
+        if let Some(wrong) = self.check_index()? {
+            self.findings.push(format!(
+                "{} is damaged: {wrong}",
+                show(&self.path.join("index.json"))
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Tells whether a database was made in this directory: `tmp.lock` comes after it. To be asked before the database is looked
+/// for, since another process may be making both.
+fn was_store(directory: &Directory) -> bool {
+    directory.has(TMP_LOCK)
+}

@@ -1,0 +1,132 @@
+//! Rows of snapshots, layers and blobs, read.
+
+use crate::model::digest::{DiffId, Digest, LayerKey, PolicyKey};
+use crate::model::plan::layer::Role;
+use crate::store::records::rows::{Blob, BlobRef, Layer, LayerUse, Snapshot};
+use crate::store::records::seal::{row_sum, seal};
+use crate::store::records::values::{bits, hash, unfit};
+use rusqlite::types::Type;
+use rusqlite::{Connection, OptionalExtension, Row};
+
+/// Series are found without the index of their names (`+name`), and snapshots have none: a damaged index hides rows.
+pub(crate) const SNAPSHOT: &str = "SELECT snapshot.id, name, stage, run, parent_id, policy_key, created_s, inherited_layers,
+    package_set_id, manifest_digest, manifest_size_bytes, config_digest, config_size_bytes, entries, content_bytes, sockets, sum
+    FROM snapshot LEFT JOIN series ON series.id = series_id";
+
+/// All rows of a snapshot.
+pub(crate) struct Rows {
+    snapshot: Snapshot,
+    package_set_key: Option<[u8; 32]>,
+    pub(crate) layers: Vec<LayerUse>,
+    /// `None` for one that was recorded before there were seals.
+    pub(crate) seal: Option<[u8; 32]>,
+}
+
+impl Rows {
+    /// Returns the sum that the snapshot's own row has.
+    pub(crate) fn sum_now(&self) -> i64 {
+        row_sum(&self.snapshot)
+    }
+
+    /// Returns the seal that these rows have.
+    pub(crate) fn seal_now(&self) -> [u8; 32] {
+        seal(&self.snapshot, self.package_set_key, &self.layers)
+    }
+}
+
+/// Reads the rows of a snapshot; `None` where it is not there.
+pub(crate) fn rows_of(connection: &Connection, snapshot_id: i64) -> rusqlite::Result<Option<Rows>> {
+    let mut one = connection.prepare_cached(&format!("{SNAPSHOT} WHERE snapshot.id = ?"))?;
+    let Some(snapshot) = one.query_row([snapshot_id], snapshot).optional()? else {
+        return Ok(None);
+    };
+    let mut sealed = connection.prepare_cached(
+        "SELECT package_set.key, seal FROM snapshot LEFT JOIN package_set ON package_set.id = package_set_id
+         WHERE snapshot.id = ?",
+    )?;
+    let (package_set_key, seal) =
+        sealed.query_row([snapshot_id], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let mut layers = connection.prepare_cached(
+        "SELECT layer.id, key, diff_id, tar_bytes, content_bytes, entries, whiteouts,
+                digest, media_type, size_bytes, role, reused
+         FROM snapshot_layer JOIN layer ON layer.id = snapshot_layer.layer_id
+         JOIN blob ON (digest, blob.layer_id) = (blob_digest, snapshot_layer.layer_id)
+         WHERE snapshot_id = ? ORDER BY position",
+    )?;
+    let layers = layers
+        .query_map([snapshot_id], layer_use)?
+        .collect::<rusqlite::Result<_>>()?;
+    Ok(Some(Rows {
+        snapshot,
+        package_set_key,
+        layers,
+        seal,
+    }))
+}
+
+fn layer_use(row: &Row) -> rusqlite::Result<LayerUse> {
+    let role = Role::parse(row.get_ref(10)?.as_str()?).ok_or_else(|| unfit(10))?;
+    Ok(LayerUse {
+        role,
+        layer: layer(row, 0)?,
+        blob: blob(row, 7)?,
+        reused: row.get(11)?,
+    })
+}
+
+/// Fails where the row is not the one that was recorded.
+pub(crate) fn snapshot(row: &Row) -> rusqlite::Result<Snapshot> {
+    let snapshot = Snapshot {
+        id: row.get(0)?,
+        series: row.get(1)?,
+        stage: row.get(2)?,
+        run: row.get(3)?,
+        parent_id: row.get(4)?,
+        policy_key: PolicyKey(hash(row, 5)?),
+        created_s: row.get(6)?,
+        inherited_layers: row.get(7)?,
+        package_set_id: row.get(8)?,
+        manifest: BlobRef {
+            digest: Digest(hash(row, 9)?),
+            size_bytes: bits(row, 10)?,
+        },
+        config: BlobRef {
+            digest: Digest(hash(row, 11)?),
+            size_bytes: bits(row, 12)?,
+        },
+        entries: bits(row, 13)?,
+        content_bytes: bits(row, 14)?,
+        sockets: bits(row, 15)?,
+    };
+    match row.get::<_, Option<i64>>(16)? {
+        Some(sum) if sum != row_sum(&snapshot) => {
+            let what = format!("snapshot {} is not what was recorded", snapshot.id);
+            Err(rusqlite::Error::FromSqlConversionFailure(
+                16,
+                Type::Integer,
+                what.into(),
+            ))
+        }
+        _ => Ok(snapshot),
+    }
+}
+
+pub(crate) fn layer(row: &Row, first: usize) -> rusqlite::Result<Layer> {
+    Ok(Layer {
+        id: row.get(first)?,
+        key: LayerKey(hash(row, first + 1)?),
+        diff_id: DiffId(hash(row, first + 2)?),
+        tar_bytes: bits(row, first + 3)?,
+        content_bytes: bits(row, first + 4)?,
+        entries: bits(row, first + 5)?,
+        whiteouts: bits(row, first + 6)?,
+    })
+}
+
+pub(crate) fn blob(row: &Row, first: usize) -> rusqlite::Result<Blob> {
+    Ok(Blob {
+        digest: Digest(hash(row, first)?),
+        media_type: row.get(first + 1)?,
+        size_bytes: bits(row, first + 2)?,
+    })
+}
