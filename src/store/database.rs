@@ -1,9 +1,10 @@
 //! How the database of a store is opened.
 //!
-//! SQLite makes files beside a database that it opens, also to read it, and maps one of them into memory. Where the store
-//! cannot be written to, or no room is left, it is read without: where there is no log (`-wal`), as a file that nobody
-//! changes, and meanwhile `lock` is held shared, which whoever writes has alone after the database is open; where there is a
-//! log, from a private copy of both. Who has the store alone keeps the index of the log in its own memory.
+//! SQLite makes files beside a database, also for reading, and maps a file of them into memory. Where the store cannot
+//! be written to, or no room is left, the database is read without such files. Without a log (`-wal`), the database is
+//! a file that nobody changes: meanwhile `lock` is held shared, and a writer takes `lock` alone after opening the
+//! database. With a log, a private copy of both files is read. A process that has the store alone keeps the index of
+//! the log in its own memory.
 
 use crate::error::{Error, Result};
 use crate::store::directory::Directory;
@@ -21,14 +22,14 @@ use tempfile::TempDir;
 const LOG: &str = "rootstrata.sqlite-wal";
 const LOG_INDEX: &str = "rootstrata.sqlite-shm";
 
-/// What the database is opened for.
+/// The purpose of opening the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum For {
-    /// To be read, and written to where that is possible.
+    /// To be read, and written to where possible.
     Reading,
-    /// To be written to, beside others. `create` says whether it is made where it is missing.
+    /// To be written to, beside others. `create` says whether a missing database is made.
     Writing { create: bool },
-    /// To be written to by one who has the store alone.
+    /// To be written to by a process that has the store alone.
     Alone { create: bool },
 }
 
@@ -36,16 +37,16 @@ pub(crate) enum For {
 #[derive(Debug)]
 pub(crate) struct Database {
     pub(crate) connection: Connection,
-    /// Why nothing can be written to it.
+    /// The reason for which nothing can be written.
     pub(crate) still: Option<Still>,
 }
 
-/// What keeps a database readable that is not written to.
+/// Keeps a database readable without writing.
 #[derive(Debug)]
 pub(crate) enum Still {
-    /// Nobody changes it while the lock is held; there is no lock where nobody has ever had one.
+    /// Nobody changes the database while the lock is held; a store that nobody ever locked has no lock.
     Locked { _lock: Option<File> },
-    /// It is read from a copy.
+    /// A copy is read.
     Copied { _copy: TempDir },
 }
 
@@ -66,7 +67,7 @@ impl Database {
             },
             For::Writing { create } => {
                 let opened = Self::connect(directory, flags(create), false)?;
-                // Whoever reads it as a file that nobody changes must be through.
+                // A reader of the database as a file that nobody changes must be through.
                 if directory.has(LOCK) {
                     locks::wait(
                         directory.path(),
@@ -81,7 +82,8 @@ impl Database {
         }
     }
 
-    /// Copies the database and its log, and opens the copy, which may be written to.
+    /// Copies the database and its log, and opens the copy for reading and writing. Fails with [`Error::Locked`] if
+    /// somebody writes meanwhile.
     pub(crate) fn open_copy(directory: &Directory) -> Result<Self> {
         let failed =
             |what: &'static str| Error::io::<std::io::Error>(what, directory.path().join(DATABASE));
@@ -122,9 +124,9 @@ impl Database {
         })
     }
 
-    /// Opens it without writing anything beside it.
+    /// Opens the database without writing anything beside the database.
     fn open_still(directory: &Directory, is_writable: bool) -> Result<Self> {
-        // Somebody has it open: what is beside it is there already.
+        // Somebody has the database open: the files beside it are there already.
         if directory.length(LOG_INDEX) > 0 {
             let flags = match is_writable {
                 true => OpenFlags::SQLITE_OPEN_READ_WRITE,
@@ -138,7 +140,7 @@ impl Database {
             }
         }
         if is_writable && directory.length(LOG) > 0 {
-            // What the log holds may fit into the database as it is; closing it removes the log then.
+            // The content of the log may fit into the database as the database is; closing removes the log then.
             drop(Self::connect(directory, OpenFlags::empty(), true));
         }
         let lock = directory.file(LOCK)?;
@@ -179,7 +181,7 @@ fn flags(create: bool) -> OpenFlags {
     }
 }
 
-/// Opens the database and reads its header, which makes what SQLite needs beside it.
+/// Opens the database and reads its header; SQLite makes its files beside the database by reading.
 fn connect(path: &Path, flags: OpenFlags, alone: bool) -> rusqlite::Result<Connection> {
     let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     let connection = Connection::open_with_flags(path, flags)?;
@@ -214,7 +216,7 @@ fn is_read_still(directory: &Directory) -> Result<bool> {
         .is_some_and(|lock| matches!(lock.try_lock(), Err(TryLockError::WouldBlock))))
 }
 
-/// Tells whether what SQLite has beside a database could not be made.
+/// Tells whether SQLite could not make its files beside the database.
 fn needs_room(error: &Error) -> bool {
     let Error::Database { source, .. } = error else {
         return false;

@@ -1,7 +1,7 @@
-//! The store's directory, by a handle: every file of a store is opened relative to it.
+//! The store's directory, by a handle: every file of a store is opened relative to the handle.
 //!
-//! Nothing in a store is followed, waited for or opened as anything but the regular file or directory that belongs in its
-//! place: whoever made the store may have put a link, a FIFO or a device there. The path of the store itself may be a link.
+//! Nothing in a store is followed, waited for or opened but the regular file or directory that belongs in its place:
+//! the maker of the store may have put a link, a FIFO or a device there. The path of the store itself may be a link.
 
 use crate::error::{Error, Result};
 use crate::store::files::DATABASE;
@@ -17,19 +17,19 @@ use std::path::{Path, PathBuf};
 
 /// No index, manifest or configuration of ours is longer.
 pub(crate) const LARGEST_JSON_BYTES: u64 = 64 << 20;
-/// Less room than this on its filesystem, and the store counts as one on a full disk.
+/// With less room on its filesystem, the store counts as a store on a full disk.
 const LEAST_FREE_BYTES: u64 = 1 << 20;
 
-/// What stands for a user that a user namespace does not know (proc_sys_kernel(5), `overflowuid`).
+/// Stands for a user unknown to a user namespace (proc_sys_kernel(5), `overflowuid`).
 const OVERFLOW_USER: u32 = 65534;
 /// The same for a group (`overflowgid`).
 const OVERFLOW_GROUP: u32 = 65534;
 
 const DIRECTORIES: [&str; 3] = ["tmp", "blobs", "blobs/sha256"];
-/// What SQLite has beside a database.
+/// The database and the files that SQLite has beside a database.
 const BESIDE_DATABASE: [&str; 4] = ["", "-wal", "-shm", "-journal"];
 
-/// A store's directory that is open.
+/// The open directory of a store.
 #[derive(Debug)]
 pub(crate) struct Directory {
     path: PathBuf,
@@ -37,8 +37,9 @@ pub(crate) struct Directory {
 }
 
 impl Directory {
-    /// Opens the directory, and looks whether what is in it may be used. What is derived from the database is looked at
-    /// when it is read.
+    /// Opens the directory, and checks that its files may be used; files derived from the database are checked when
+    /// read. Fails with [`Error::NoStore`] without a directory, and if somebody else may write in the store or
+    /// something odd has the name of a file.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
         let handle = match rustix::fs::open(path, flags, Mode::empty()) {
@@ -61,8 +62,8 @@ impl Directory {
         Ok(directory)
     }
 
-    /// Fails where somebody may write in it that this process has nothing to do with. What is in a directory that they cannot
-    /// enter does not matter.
+    /// Fails if somebody else than root and this process may write in the store. Inside a directory that others cannot
+    /// enter, rights do not matter.
     fn check_rights(&self) -> Result<()> {
         let mut entered = Mode::RWXU | Mode::RWXG | Mode::RWXO;
         for name in [".", "blobs", "blobs/sha256", "tmp", DATABASE] {
@@ -84,7 +85,7 @@ impl Directory {
                     owner: stat.st_uid,
                 });
             }
-            let is_link = FileType::from_raw_mode(stat.st_mode) == FileType::Symlink; // refused as one
+            let is_link = FileType::from_raw_mode(stat.st_mode) == FileType::Symlink; // a link is refused by `expect`
             let open_to = |who, mode| {
                 Err(Error::OpenToOthers {
                     path: path(),
@@ -106,24 +107,24 @@ impl Directory {
         Ok(())
     }
 
-    /// Returns where it is, without links.
+    /// Returns the directory's path, without links.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Tells whether something has this name, whatever it is.
+    /// Tells whether something of any kind has a name.
     pub(crate) fn has(&self, name: &str) -> bool {
         !matches!(self.kind(name), Ok(None))
     }
 
-    /// Returns the length of a file, 0 where there is none.
+    /// Returns the length of a file; 0 without a file.
     pub(crate) fn length(&self, name: &str) -> u64 {
         let stat = rustix::fs::statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW);
         stat.map_or(0, |stat| stat.st_size.cast_unsigned())
     }
 
-    /// Opens a regular file for reading; `None` where it is missing. Fails with [`Error::Damaged`] where something else is in
-    /// its place.
+    /// Opens a regular file for reading; `None` if the file is missing. Fails with [`Error::Damaged`] if something
+    /// else is in its place.
     pub(crate) fn file(&self, name: &str) -> Result<Option<File>> {
         if !self.expect(name, FileType::RegularFile)? {
             return Ok(None);
@@ -139,7 +140,7 @@ impl Directory {
         }
     }
 
-    /// Reads a regular file, as [`Directory::file`] opens it. Fails where it is longer than `most_bytes`.
+    /// Reads a regular file, as [`Directory::file`] opens the file. Fails if the file is longer than `most_bytes`.
     pub(crate) fn read(&self, name: &str, most_bytes: u64) -> Result<Option<Vec<u8>>> {
         let Some(file) = self.file(name)? else {
             return Ok(None);
@@ -157,7 +158,7 @@ impl Directory {
         }
     }
 
-    /// Opens a file that is only locked, and makes it where it is missing.
+    /// Opens a file that is only locked, and makes the file if missing. Fails if something else is in its place.
     pub(crate) fn lock_file(&self, name: &str) -> Result<File> {
         self.expect(name, FileType::RegularFile)?;
         let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE;
@@ -168,7 +169,8 @@ impl Directory {
         )
     }
 
-    /// Removes what is in a directory, without following anything.
+    /// Removes the content of a directory, without following links. Fails if something cannot be removed, such as a
+    /// mount point.
     pub(crate) fn empty(&self, name: &str) -> Result<()> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;
         let emptied = match self.open_beneath(name, flags, Mode::empty()) {
@@ -178,12 +180,12 @@ impl Directory {
         emptied.map_err(Error::io("clean", self.path.join(name)))
     }
 
-    /// Removes a name that is no directory.
+    /// Removes the name of a file. Fails as unlinkat(2) does.
     pub(crate) fn remove(&self, name: &str) -> io::Result<()> {
         rustix::fs::unlinkat(&self.handle, name, AtFlags::empty()).map_err(io::Error::from)
     }
 
-    /// Fails where this process may not write in it, with what the kernel says.
+    /// Fails if this process may not write in the directory, with the kernel's reason.
     pub(crate) fn check_writable(&self) -> Result<()> {
         rustix::fs::accessat(
             &self.handle,
@@ -194,14 +196,14 @@ impl Directory {
         .map_err(Error::io("write in", &self.path))
     }
 
-    /// Tells whether there is hardly any room left on its filesystem.
+    /// Tells whether the filesystem has hardly any room left.
     pub(crate) fn is_full(&self) -> bool {
         let free =
             rustix::fs::fstatvfs(&self.handle).map(|all| all.f_bavail.saturating_mul(all.f_frsize));
         free.is_ok_and(|free| free < LEAST_FREE_BYTES)
     }
 
-    /// Makes a file of this length with all of its blocks. Fails where it is there.
+    /// Makes a file of a length with all blocks. Fails if the name is taken or no room is left.
     pub(crate) fn allocate(&self, name: &str, bytes: u64) -> io::Result<()> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
         let file = self.open_beneath(name, flags, Mode::from_raw_mode(0o600))?;
@@ -212,7 +214,7 @@ impl Directory {
         })
     }
 
-    /// What has this name, itself.
+    /// Returns the type of the file with a name, links not followed.
     fn kind(&self, name: &str) -> Result<Option<FileType>> {
         match rustix::fs::statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW) {
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
@@ -222,7 +224,7 @@ impl Directory {
         }
     }
 
-    /// Tells whether this is there. Fails where it is something else than expected.
+    /// Tells whether a name is there. Fails if the name has another type than expected.
     fn expect(&self, name: &str, expected: FileType) -> Result<bool> {
         match self.kind(name)? {
             None => Ok(false),
@@ -246,7 +248,7 @@ impl Directory {
         }
     }
 
-    /// Somebody may have put another thing there since it was looked at.
+    /// Checks the type of an open file: somebody may have replaced the file since `expect`.
     fn regular(&self, name: &str, opened: OwnedFd) -> Result<File> {
         let stat = rustix::fs::fstat(&opened).map_err(Error::io("stat", self.path.join(name)))?;
         match FileType::from_raw_mode(stat.st_mode) {
@@ -259,7 +261,7 @@ impl Directory {
     }
 }
 
-/// Removes what is in a directory. What is mounted in it is left alone, with an error.
+/// Removes the content of a directory. A mount is left alone, with an error.
 fn empty(directory: OwnedFd) -> rustix::io::Result<()> {
     for entry in Dir::read_from(&directory)? {
         let entry = entry?;
@@ -286,12 +288,12 @@ fn empty(directory: OwnedFd) -> rustix::io::Result<()> {
     Ok(())
 }
 
-/// Tells whether a file of this owner is ours, root's, or of somebody whom this user namespace does not know.
+/// Tells whether a user is this process's, root, or unknown to this user namespace.
 fn is_own_user(user: u32) -> bool {
     user == 0 || user == OVERFLOW_USER || user == rustix::process::geteuid().as_raw()
 }
 
-/// Tells whether a group is root's, this process is in it, or this user namespace does not know it.
+/// Tells whether a group is root's, a group of this process, or unknown to this user namespace.
 fn is_own_group(group: u32) -> bool {
     let own = || {
         rustix::process::getgroups().is_ok_and(|all| all.iter().any(|one| one.as_raw() == group))

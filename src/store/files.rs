@@ -1,4 +1,4 @@
-//! The names of the files of a store, and how long their locks are waited for.
+//! The names of the files of a store, and the patience with their locks.
 
 use crate::error::{Error, show};
 use crate::model::digest::Digest;
@@ -7,12 +7,12 @@ use std::time::Duration;
 
 /// The database.
 pub(crate) const DATABASE: &str = "rootstrata.sqlite";
-/// Held by a process that makes the store or changes its format, and shared by one that reads the database as a file that
+/// Held by a process that makes the store or changes its format, and shared by a reader of the database as a file that
 /// nobody changes (see `database`).
 pub(crate) const LOCK: &str = "lock";
 /// See `locks`.
 pub(crate) const TMP_LOCK: &str = "tmp.lock";
-/// Room that prune gives back first, where a full disk has none left for the work of removing.
+/// Room for prune to give back first, on a full disk.
 pub(crate) const RESERVE: &str = "reserve";
 /// The list of images (image-spec, image-index.md).
 pub(crate) const INDEX: &str = "index.json";
@@ -24,7 +24,7 @@ pub(crate) fn blob_name(digest: &Digest) -> String {
     format!("blobs/sha256/{}", digest.hex())
 }
 
-/// Says that a database is lost beside which the files of a store are.
+/// Says that the database of a store is lost, with its other files left.
 pub(crate) fn lost(database: PathBuf) -> Error {
     let store = show(database.parent().unwrap_or(&database));
     let what = format!(

@@ -1,4 +1,4 @@
-//! An open store: the state that all of its parts share, and how their failures are told.
+//! An open store: the state of all its parts, and the errors of its database.
 
 use crate::error::{Error, Result};
 use crate::model::digest::Digest;
@@ -22,28 +22,28 @@ pub struct Store {
     pub(in crate::store) directory: Arc<Directory>,
     pub(in crate::store) database: PathBuf,
     pub(in crate::store) connection: Connection,
-    /// Where nothing can be written to the database: a cache is left as it is.
+    /// Set while nothing can be written to the database; caches then stay as they are.
     pub(in crate::store) still: Option<Still>,
-    /// What tells this boot from others; see `boots`.
+    /// The mark of this boot; see `boots`.
     pub(in crate::store) boot: Vec<u8>,
-    /// Blobs that were written, until they are recorded.
+    /// Written blobs, until they are recorded.
     pub(in crate::store) written: RefCell<Vec<(Digest, BlobStamp)>>,
-    /// The layers of snapshots whose rows are known to be those that were recorded. Nobody changes such rows, and nobody
-    /// removes them but one who has the store alone.
+    /// The layers of snapshots whose rows were compared with their seals. Nobody changes such rows, and only a process
+    /// that has the store alone removes rows.
     pub(in crate::store) confirmed: RefCell<HashMap<i64, Arc<[LayerUse]>>>,
     /// See [`Store::findings`].
     pub(in crate::store) findings: Vec<String>,
-    /// Held while it is open.
+    /// Held while the store is open.
     pub(in crate::store) in_use: Option<InUse>,
 }
 
 impl Store {
-    /// Returns what is wrong with files that are derived from the database, and are made anew when something is recorded.
+    /// Returns the faults of files derived from the database; the next recording makes such files again.
     pub fn findings(&self) -> &[String] {
         &self.findings
     }
 
-    /// Returns what keeps its files from being removed, for one who needs them longer than the store is open.
+    /// Returns a guard of the store's files, for a caller who needs the files longer than the store is open.
     pub(crate) fn in_use(&self) -> Option<InUse> {
         self.in_use.clone()
     }
@@ -53,7 +53,8 @@ impl Store {
         &self.path
     }
 
-    /// Waits for the store's lock, which is free again when the file is dropped.
+    /// Waits for the store's lock, free again when the file is dropped. Fails if the lock file cannot be opened or
+    /// locked.
     pub(in crate::store) fn lock(&self) -> Result<File> {
         let lock = self.directory.lock_file(LOCK)?;
         lock.lock()
@@ -66,7 +67,8 @@ impl Store {
         self.still.is_some()
     }
 
-    /// Works while no other process writes to the database, and so to what is derived from it.
+    /// Works while no other process writes to the database, and so to files derived from the database. Fails with
+    /// [`Error::Locked`] if others write for too long.
     pub(in crate::store) fn exclusively<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
         self.connection
             .execute_batch("BEGIN IMMEDIATE")
@@ -75,7 +77,7 @@ impl Store {
         let ended = self
             .connection
             .execute_batch("ROLLBACK")
-            .map_err(|e| self.failed(e)); // nothing was written to it
+            .map_err(|e| self.failed(e)); // nothing was written
         done.and_then(|done| ended.map(|()| done))
     }
 
@@ -93,7 +95,7 @@ impl Store {
         }
     }
 
-    /// Says that a row of the database does not hold what it must.
+    /// Says that the database is damaged.
     pub(in crate::store) fn damaged(&self, what: impl Into<String>) -> Error {
         Error::damaged(&self.database, what)
     }

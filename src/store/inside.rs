@@ -1,4 +1,4 @@
-//! Whether a place is in a store, by whatever path leads there: nothing but the store writes in one.
+//! Whether a place is in a store, by any path: nothing but the store writes in a store.
 
 use crate::store::files::DATABASE;
 use crate::store::files::TMP_LOCK;
@@ -13,8 +13,9 @@ const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CL
 /// A path has no more names (limits.h, `PATH_MAX`), and few trees are deeper.
 const MOST_PARENTS: usize = 4096;
 
-/// Tells whether `directory` is a store or lies in one, by what its directories are and not by what they are called. Those of
-/// the store `own` count also where one is mounted elsewhere by itself. A directory that is missing lies in no store.
+/// Tells whether `directory` is a store or lies in a store, by the inodes of directories and not by names. Parts of
+/// the store `own` count also where mounted elsewhere by themselves. A missing directory lies in no store. Fails if a
+/// directory above cannot be opened.
 pub(crate) fn is_in_store(directory: &Path, own: &Path) -> io::Result<bool> {
     let own = inodes_of(own);
     let mut at = match rustix::fs::openat(CWD, directory, DIRECTORY, Mode::empty()) {
@@ -29,7 +30,7 @@ pub(crate) fn is_in_store(directory: &Path, own: &Path) -> io::Result<bool> {
             return Ok(true);
         }
         if below == Some(inode) {
-            break; // the root is its own parent
+            break; // at the root, the parent of itself
         }
         below = Some(inode);
         at = rustix::fs::openat(&at, "..", DIRECTORY, Mode::empty())?;
@@ -49,7 +50,7 @@ fn inodes_of(store: &Path) -> HashSet<(u64, u64)> {
         .collect()
 }
 
-/// Two of three are enough: one may be lost, and the oldest stores had no lock.
+/// Two of three names are enough: a file may be lost, and the oldest stores had no lock.
 fn is_store(directory: BorrowedFd) -> bool {
     let has =
         |name: &&&str| rustix::fs::statat(directory, **name, AtFlags::SYMLINK_NOFOLLOW).is_ok();

@@ -1,8 +1,8 @@
-//! Who uses the files of a store.
+//! The processes that use the files of a store.
 //!
-//! `tmp.lock` is held shared by everyone who has a store open: writers have files in `tmp`, and blobs that no row names
-//! yet; readers open blobs by the rows that they have read. Who has it alone may remove both. The locks are those of
-//! flock(2), which end with their process, however it ends.
+//! `tmp.lock` is held shared by everyone who has a store open: writers have files in `tmp`, and blobs without a row
+//! yet; readers open blobs by the rows in their hands. A process that has the lock alone may remove both. The locks
+//! are those of flock(2): they end with their process, by whatever end.
 
 use crate::error::{Error, Result};
 use crate::lock;
@@ -15,14 +15,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Keeps the files of a store from being removed, until the last copy of it is dropped.
+/// Keeps the files of a store from being removed, until the last copy is dropped.
 #[derive(Clone, Debug)]
 pub struct InUse {
     lock: Arc<File>,
 }
 
 impl InUse {
-    /// Works while nobody else has the store open, and has it shared again afterwards. Until then others may have it.
+    /// Works while nobody else has the store open, and has the store shared again afterwards. Until then others may
+    /// take the store. Fails with [`Error::Locked`] if others hold the store for too long.
     pub(crate) fn alone<T>(&self, store: &Path, work: impl FnOnce() -> Result<T>) -> Result<T> {
         let lock = || {
             self.lock
@@ -35,14 +36,14 @@ impl InUse {
         done
     }
 
-    /// Lets others have it alone, until [`InUse::alone`] or [`InUse::resume`].
+    /// Lets others have the store alone, until [`InUse::alone`] or [`InUse::resume`]. Fails as flock(2) does.
     pub(crate) fn pause(&self, store: &Path) -> Result<()> {
         self.lock
             .unlock()
             .map_err(Error::io("unlock", store.join(TMP_LOCK)))
     }
 
-    /// Takes it again.
+    /// Takes the lock again. Fails with [`Error::Locked`] if others hold the store for too long.
     pub(crate) fn resume(&self, store: &Path) -> Result<()> {
         let lock = self
             .lock
@@ -60,7 +61,7 @@ impl From<File> for InUse {
     }
 }
 
-/// How long somebody waits for others.
+/// The patience with others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Patience {
     /// Half a minute.
@@ -70,7 +71,8 @@ pub(crate) enum Patience {
     None,
 }
 
-/// Takes the lock of a store for a reader; `None` where nobody has written to it yet.
+/// Takes the lock of a store for a reader; `None` if nobody has written to the store yet. Fails with [`Error::Locked`]
+/// if a process has the store alone for too long.
 pub(crate) fn share(store: &Directory) -> Result<Option<InUse>> {
     let Some(lock) = store.file(TMP_LOCK)? else {
         return Ok(None);
@@ -78,12 +80,12 @@ pub(crate) fn share(store: &Directory) -> Result<Option<InUse>> {
     wait(store.path(), lock, Hold::Shared, Patience::Usual).map(|lock| Some(lock.into()))
 }
 
-/// Opens the lock file, and makes it where it is missing.
+/// Opens the lock file, and makes the file if missing. Fails if something else is in its place.
 pub(crate) fn open(store: &Directory) -> Result<File> {
     store.lock_file(TMP_LOCK)
 }
 
-/// Waits for a lock. Fails with [`Error::Locked`] where others do not let go of it in time.
+/// Waits for a lock. Fails with [`Error::Locked`] if others do not let go of the lock in time.
 pub(crate) fn wait(store: &Path, lock: File, hold: Hold, patience: Patience) -> Result<File> {
     let patience = if patience == Patience::None {
         Duration::ZERO

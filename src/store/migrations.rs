@@ -1,6 +1,6 @@
-//! The database's format: an ordered list of migrations, of which `user_version` counts those that were applied.
+//! The database's format: an ordered list of migrations; `user_version` counts the applied migrations.
 //!
-//! An entry is never changed or removed; a new format is a new entry with a store of the old one under fixtures/.
+//! An entry is never changed or removed; a new format is a new entry, with a store of the old format under fixtures/.
 
 use crate::error::{Error, Result};
 use crate::printable::printable;
@@ -24,8 +24,9 @@ const MIGRATIONS: &[&str] = &[
 const APPLICATION_ID: i32 = 0x7273_7472;
 
 impl Store {
-    /// Brings the database to this version's format, or refuses a newer one. Where there was a store, an empty one has lost
-    /// what it had. A database that cannot be written to is copied, and the copy is changed.
+    /// Brings the database to this version's format. An empty database in a store has lost its content. A database
+    /// that cannot be written to is copied, and the copy is changed. Fails with [`Error::NewerStore`] for a newer
+    /// format, and with [`Error::Locked`] if others have the store open for too long.
     pub(crate) fn migrate(&mut self, was_store: bool, purpose: For) -> Result<()> {
         let known = MIGRATIONS.len() as i64;
         let found = self.check_format(known)?;
@@ -40,7 +41,7 @@ impl Store {
             (self.connection, self.still) = (connection, still);
             return self.migrate_alone(known);
         }
-        // Whoever has the store open reads the old format. One who waits for that, as we do, lets us pass.
+        // Others who have the store open read the old format. Others who wait as we do let us pass.
         let others = self
             .in_use
             .clone()
@@ -83,11 +84,11 @@ impl Store {
         migrated.map_err(|e| self.failed(e))
     }
 
-    /// Returns the database's format. Fails where it is a newer one, or where the database has other tables and indexes than
-    /// that format: a trigger or a view that somebody has put there would be run by what reads the tables.
+    /// Returns the database's format. Fails if the format is newer, or if the database has other tables and indexes
+    /// than its format: somebody's trigger or view would be run by reading the tables.
     fn check_format(&self, known: i64) -> Result<i64> {
         let read = || -> rusqlite::Result<_> {
-            let transaction = self.connection.unchecked_transaction()?; // another process may be changing it
+            let transaction = self.connection.unchecked_transaction()?; // another process may be changing the format
             let value =
                 |pragma| transaction.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
             let (found, application) = (value("user_version")?, value("application_id")?);
@@ -128,7 +129,7 @@ impl Store {
     }
 }
 
-/// Kind, name and SQL of all that a database has but what SQLite adds by itself.
+/// Kind, name and SQL of a database's tables and indexes, but for SQLite's own.
 type Schema = Vec<(String, String, String)>;
 
 fn schema(connection: &Connection) -> rusqlite::Result<Schema> {
@@ -142,7 +143,7 @@ fn schema(connection: &Connection) -> rusqlite::Result<Schema> {
     Ok(schema)
 }
 
-/// What the migrations make: asked of SQLite, once for each format.
+/// The tables and indexes of a format: SQLite is asked, once for each format.
 fn schema_of(format: usize) -> rusqlite::Result<&'static Schema> {
     static KNOWN: [OnceLock<Schema>; MIGRATIONS.len() + 1] =
         [const { OnceLock::new() }; MIGRATIONS.len() + 1];

@@ -1,9 +1,9 @@
-//! Which files of the store its snapshots need, which are there, and removal of both: snapshots by number, then what
-//! no snapshot needs any more.
+//! Files that the snapshots of a store need, files that are there, and the removal of both: snapshots by number, then
+//! the rows and blobs without a snapshot.
 //!
-//! Invariants: index.json names no image whose rows are gone, so it is written before they go; a blob goes after the last
-//! row that names it, and only while nobody else has the store open. Killed at any point, what is left is a store
-//! with files that nothing refers to.
+//! Invariants: index.json names no image without rows, so index.json is written before rows go; a blob goes after the
+//! last row that names the blob, and only while nobody else has the store open. A kill at any point leaves a store
+//! with files to which nothing refers.
 
 use crate::error::{Error, Result};
 use crate::model::digest::Digest;
@@ -20,7 +20,7 @@ use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
-/// Rows that nothing refers to once snapshots are gone, in an order in which each may go.
+/// Removes rows without a reference once snapshots are gone, in an order in which each row may go.
 const SWEEP: &str = "
     DELETE FROM blob WHERE NOT EXISTS
         (SELECT 1 FROM snapshot_layer WHERE (blob_digest, snapshot_layer.layer_id) = (digest, blob.layer_id));
@@ -33,14 +33,14 @@ const SWEEP: &str = "
     DELETE FROM blob_stamp WHERE digest NOT IN (SELECT digest FROM blob UNION
         SELECT manifest_digest FROM snapshot UNION SELECT config_digest FROM snapshot);";
 
-/// Space in the database that nothing uses is given back when it is more than this share of it,
+/// Unused space in the database is given back when larger than this share of the database,
 const LARGEST_FREE_SHARE: i64 = 4;
-/// and more than this.
+/// and than this many bytes.
 const LARGEST_FREE_BYTES: i64 = 1 << 20;
 
 impl Store {
-    /// Returns the blobs that these snapshots need: manifests, configurations and layers. Fails where the rows of one are
-    /// not those that were recorded.
+    /// Returns the blobs that snapshots need: manifests, configurations and layers. Fails if the rows of a snapshot
+    /// are not those that were recorded.
     pub(crate) fn needed_by(&self, snapshots: &[Snapshot]) -> Result<HashMap<Digest, u64>> {
         let mut needed = HashMap::new();
         for snapshot in snapshots {
@@ -54,7 +54,8 @@ impl Store {
         Ok(needed)
     }
 
-    /// Returns the blobs that are there, needed or not, with their lengths. Files of other names are passed over.
+    /// Returns all blobs in the store with their lengths, needed or not. Files of other names are passed over. Fails
+    /// if the blobs cannot be listed.
     pub(crate) fn blob_files(&self) -> Result<Vec<BlobRef>> {
         let directory = self.path.join("blobs/sha256");
         let list = || -> io::Result<Vec<BlobRef>> {
@@ -80,7 +81,7 @@ impl Store {
         }
     }
 
-    /// Returns the blobs that are there and not among those needed, by digest. Fails if the blobs cannot be listed.
+    /// Returns the blobs in the store that are not needed, by digest. Fails if the blobs cannot be listed.
     pub fn dead_blobs(&self, needed: &HashMap<Digest, u64>) -> Result<Vec<BlobRef>> {
         let mut dead = self.blob_files()?;
         dead.retain(|blob| !needed.contains_key(&blob.digest));
@@ -88,8 +89,9 @@ impl Store {
         Ok(dead)
     }
 
-    /// Removes snapshots and all rows that no other needs, durably, and the stamps of the given roots. `render` makes
-    /// the bytes of index.json. The blobs stay.
+    /// Removes snapshots and all rows that no other snapshot needs, durably, and the stamps of the given roots.
+    /// `render` makes the bytes of index.json. Blobs stay. Fails with [`Error::Locked`] if others write, and if
+    /// index.json cannot be written; then no row is gone.
     pub(crate) fn remove_snapshots(
         &mut self,
         ids: &[i64],
@@ -108,7 +110,7 @@ impl Store {
         self.connection
             .pragma_update(None, "synchronous", "full")
             .map_err(&failed)?;
-        // What is rewritten within the transaction is a file of the store, not its rows.
+        // The transaction also writes a file of the store, besides rows.
         let transaction =
             rusqlite::Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)
                 .map_err(&failed)?;
@@ -129,7 +131,7 @@ impl Store {
         transaction.commit().map_err(&failed)
     }
 
-    /// Returns the roots that have stamps.
+    /// Returns the roots with stamps. Fails if the database cannot be read.
     pub fn roots(&self) -> Result<Vec<PathBuf>> {
         let run = || -> rusqlite::Result<Vec<PathBuf>> {
             let mut query = self
@@ -141,14 +143,16 @@ impl Store {
         run().map_err(|e| self.failed(e))
     }
 
-    /// Removes a blob that no row names. For one who has the store alone.
+    /// Removes a blob without a row. For a process that has the store alone. Fails if the file is missing or cannot be
+    /// removed.
     pub(crate) fn remove_blob(&self, digest: &Digest) -> Result<()> {
         self.directory
             .remove(&blob_name(digest))
             .map_err(Error::io("remove", self.blob_path(digest)))
     }
 
-    /// Returns how long the database is, with its log, and how much of it nothing uses, in bytes.
+    /// Returns the length of the database with its log, and the unused part, in bytes. Fails if the database cannot be
+    /// read.
     pub(crate) fn database_bytes(&self) -> Result<(u64, u64)> {
         let value = |pragma| {
             self.connection
@@ -161,7 +165,7 @@ impl Store {
         Ok((["", "-wal", "-shm"].into_iter().map(length).sum(), free))
     }
 
-    /// Gives space of the database back that nothing uses, where that is worthwhile. Needs the room for a copy of it.
+    /// Gives unused space of the database back, where worthwhile. Fails without the room for a copy.
     pub(crate) fn shrink_database(&self) -> Result<()> {
         let run = || -> rusqlite::Result<()> {
             let value = |pragma| {
@@ -182,9 +186,10 @@ impl Store {
         self.empty_log()
     }
 
-    /// Moves what the database's log holds into the database, and gives its room back.
+    /// Moves the content of the database's log into the database, and gives the log's room back. Fails if the disk
+    /// does.
     pub(crate) fn empty_log(&self) -> Result<()> {
-        // Its answer says how far it came: as far as readers let it.
+        // The answer says how far SQLite came: as far as readers let SQLite.
         let run = || {
             self.connection
                 .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))

@@ -15,25 +15,27 @@ use std::path::Path;
 use std::sync::Arc;
 
 impl Store {
-    /// Opens a store for reading. Fails where there is none.
+    /// Opens a store for reading. Fails with [`Error::NoStore`] without a store, and with [`Error::Damaged`] if its
+    /// database is lost or lacks an image.
     pub fn open(path: &Path) -> Result<Self> {
         let mut store = Self::open_unchecked(path)?;
         store.look_at_index()?;
         Ok(store)
     }
 
-    /// Opens a store of which nobody else has anything open, and keeps others from opening it. Fails where there is none.
+    /// Opens a store alone, and keeps others from opening the store. Fails with [`Error::Locked`] if others have the
+    /// store open for too long, and as [`Store::open`] does.
     pub(crate) fn open_alone(path: &Path, patience: Patience) -> Result<Self> {
         let mut store = Self::open_alone_unchecked(path, patience)?;
         store.look_at_index()?;
         Ok(store)
     }
 
-    /// As [`Store::open_alone`], whatever index.json says.
+    /// As [`Store::open_alone`], without a look at index.json.
     pub(crate) fn open_alone_unchecked(path: &Path, patience: Patience) -> Result<Self> {
         let directory = Directory::open(path)?;
         directory.check_writable()?;
-        drop(Self::open_unchecked(path)?); // there is one
+        drop(Self::open_unchecked(path)?); // there is a store
         let lock = locks::wait(path, locks::open(&directory)?, Hold::Alone, patience)?;
         Self::prepare_alone(Self::connect(
             directory,
@@ -43,8 +45,8 @@ impl Store {
         )?)
     }
 
-    /// Opens a store whose database is missing or lacks something, alone, to record again what its layout has. Fails where
-    /// there was no store.
+    /// Opens a store with a lost or incomplete database, alone, to record the images of the layout again. Fails with
+    /// [`Error::NoStore`] if there was no store.
     pub(crate) fn open_to_rebuild(path: &Path) -> Result<Self> {
         let directory = Directory::open(path)?;
         if !was_store(&directory) {
@@ -69,7 +71,7 @@ impl Store {
         Ok(store)
     }
 
-    /// As [`Store::open`], whatever index.json says.
+    /// As [`Store::open`], without a look at index.json.
     pub(crate) fn open_unchecked(path: &Path) -> Result<Self> {
         let directory = Directory::open(path)?;
         let in_use = locks::share(&directory)?;
@@ -81,7 +83,8 @@ impl Store {
         }
     }
 
-    /// Opens a store for writing, and makes it where the directory is missing or empty.
+    /// Opens a store for writing, and makes the store if the directory is missing or empty. Fails with
+    /// [`Error::NotAStore`] if the directory holds other things, and with [`Error::Damaged`] if the database is lost.
     pub fn open_or_create(path: &Path) -> Result<Self> {
         let mut builder = std::fs::DirBuilder::new();
         if !path.exists() {
@@ -97,8 +100,8 @@ impl Store {
             if was_store {
                 return Err(lost(directory.path().join(DATABASE)));
             }
-            // Another writer may be making the same store right now: its lock comes first, then the database.
-            // What SQLite has beside the database may be all that a power cut has left of it.
+            // Another writer may be making the same store right now: the lock comes first, then the database. SQLite's
+            // files beside the database may be all that a power cut has left.
             let others = || -> io::Result<bool> {
                 let is_other = |name: &OsStr| {
                     name != LOCK && !name.as_encoded_bytes().starts_with(DATABASE.as_bytes())
@@ -124,7 +127,7 @@ impl Store {
         Ok(store)
     }
 
-    /// `was_store` is what the directory was before it was looked for the database.
+    /// `was_store` tells whether the directory was a store before the look for the database.
     fn connect(
         directory: Directory,
         purpose: For,
@@ -167,8 +170,8 @@ impl Store {
     }
 }
 
-/// Tells whether a database was made in this directory: `tmp.lock` comes after it. To be asked before the database is looked
-/// for, since another process may be making both.
+/// Tells whether a database was made in a directory: `tmp.lock` comes after the database. To be asked before the look
+/// for the database, since another process may be making both.
 fn was_store(directory: &Directory) -> bool {
     directory.has(TMP_LOCK)
 }

@@ -1,18 +1,18 @@
-//! What a recorded layer holds, item by item.
+//! The items of a recorded layer.
 
 use crate::model::plan::layer::Item;
 use crate::model::tree::entry::{Entry, Group};
 use crate::model::tree::path::EntryPath;
 
-/// An entry, owned or borrowed, with the number of its hardlink group among all that is laid.
+/// An entry, owned or borrowed, with the number of its hardlink group among all layers of an overlay.
 pub trait Piece {
-    /// Returns the entry; its own number of a group may be another.
+    /// Returns the entry; the group in the entry may have another number.
     fn entry(&self) -> &Entry;
 
     /// Returns the group.
     fn group(&self) -> Option<Group>;
 
-    /// Gives it another number of a group.
+    /// Gives the group another number.
     fn regrouped(self, group: Option<Group>) -> Self;
 }
 
@@ -30,7 +30,7 @@ impl Piece for Entry {
     }
 }
 
-/// An entry of a layer that somebody else keeps.
+/// A borrowed entry of a layer.
 #[derive(Clone, Copy, Debug)]
 pub struct Borrowed<'a> {
     entry: &'a Entry,
@@ -51,19 +51,19 @@ impl Piece for Borrowed<'_> {
     }
 }
 
-/// One thing that a recorded layer holds.
+/// An item of a recorded layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Laid<E = Entry> {
-    /// The path is there, like this.
+    /// The path is there, with this entry.
     Entry(E),
-    /// The path and what is beneath it are gone.
+    /// The path and everything beneath are gone.
     Whiteout(EntryPath),
-    /// What is beneath the path is gone, but not the path itself. rootstrata writes none of these, others do.
+    /// Everything beneath the path is gone, but not the path itself. rootstrata writes no such items, others do.
     Opaque(EntryPath),
 }
 
 impl<E: Piece> Laid<E> {
-    /// Returns the path that it is about.
+    /// Returns the path of the item.
     pub fn path(&self) -> &EntryPath {
         match self {
             Self::Entry(piece) => &piece.entry().path,
@@ -73,7 +73,7 @@ impl<E: Piece> Laid<E> {
 }
 
 impl Laid {
-    /// Returns the same without its entry.
+    /// Returns the same item with a borrowed entry.
     pub fn borrowed(&self) -> Laid<Borrowed<'_>> {
         match self {
             Self::Entry(entry) => Laid::Entry(Borrowed {
@@ -85,7 +85,7 @@ impl Laid {
         }
     }
 
-    /// Returns the entry, if it is one.
+    /// Returns the entry, unless the item is another.
     pub fn entry(&self) -> Option<&Entry> {
         match self {
             Self::Entry(entry) => Some(entry),
@@ -93,7 +93,7 @@ impl Laid {
         }
     }
 
-    /// Returns it as a layer of ours holds it, which is never opaque.
+    /// Returns the item of a native layer, which is never opaque.
     pub fn as_item(&self) -> Option<Item<'_>> {
         match self {
             Self::Entry(entry) => Some(Item::Entry(entry)),

@@ -17,7 +17,7 @@ pub(crate) struct Merged<E> {
     pub(crate) entries: Vec<E>,
     /// A number above those of all hardlink groups.
     pub(crate) groups: u32,
-    /// The first whiteout of a path that was not there, of the lowest layer with such a whiteout.
+    /// The first whiteout without an entry below, of the lowest layer with such a whiteout.
     pub(crate) dangling: Option<EntryPath>,
 }
 
@@ -49,7 +49,7 @@ pub(crate) fn merge<E: Piece, I: Iterator<Item = Laid<E>>>(
     }
 }
 
-/// The next item of a layer. Layer 0 is what was there before.
+/// The next item of a layer. Layer 0 is the tree below.
 struct Head<E> {
     item: Laid<E>,
     layer: usize,
@@ -124,7 +124,7 @@ impl<E: Piece, I: Iterator<Item = Laid<E>>> Sources<E, I> {
     }
 }
 
-/// A path at which a layer hides what lower layers have beneath the path.
+/// A path at which a layer hides the entries of lower layers beneath the path.
 struct Cover {
     path: EntryPath,
     layer: usize,
@@ -134,12 +134,12 @@ struct Cover {
 struct Merging<E> {
     /// The lowest layer hides nothing.
     lowest: usize,
-    /// What the layers so far have at the path, and the layer that has it.
+    /// The entry of the layers so far at the path, and its layer.
     there: Option<(usize, E)>,
-    /// The covers at the directories above the path, the uppermost first, and those at the path itself.
+    /// The covers at directories above the path, the uppermost first, and at the path.
     covers: Vec<Cover>,
     path: Option<EntryPath>,
-    /// Layers number their hardlink groups each for itself.
+    /// Each layer has its own numbers of hardlink groups.
     numbers: HashMap<(usize, Group), Group>,
     groups: u32,
     entries: Vec<E>,
@@ -181,7 +181,7 @@ impl<E: Piece> Merging<E> {
         self.path = Some(path);
     }
 
-    /// Keeps what the layers have at the path, unless a directory above the path is hidden.
+    /// Keeps the entry at the path, unless a directory above the path is hidden.
     fn end_path(&mut self) {
         let Some((layer, piece)) = self.there.take() else {
             return;
@@ -203,7 +203,7 @@ impl<E: Piece> Merging<E> {
         }
     }
 
-    /// Tells whether one of the layers above `layer`, up to `last`, hides a directory above the path.
+    /// Tells whether a layer above `layer`, up to `last`, hides a directory above the path.
     fn is_hidden(&self, layer: usize, last: usize) -> bool {
         let is_above = |cover: &&Cover| Some(&cover.path) != self.path.as_ref();
         let mut above = self.covers.iter().take_while(is_above);
@@ -232,7 +232,7 @@ mod tests {
 
     const PATHS: [&str; 9] = ["a", "a/b", "a/b/c", "a/b/d", "a/e", "a.x", "f", "f/g", "h"];
 
-    /// Items of a layer as their paths sort them.
+    /// The items of a layer, in path order.
     fn any_layer() -> impl Strategy<Value = Vec<Laid>> {
         let kinds = proptest::collection::vec(0..8_u64, PATHS.len());
         kinds.prop_map(|kinds| {
@@ -253,7 +253,7 @@ mod tests {
         })
     }
 
-    /// Applies one layer after another to a map.
+    /// Applies layers to a map, each by itself.
     fn applied(layers: &[Vec<Laid>]) -> (Vec<Entry>, Option<EntryPath>) {
         let mut map: BTreeMap<EntryPath, Entry> = BTreeMap::new();
         let mut dangling = None;

@@ -1,4 +1,4 @@
-//! Looks at the parts of a store one after another, and notes what is wrong.
+//! Looks at the parts of a store in turn, and notes faults.
 
 use crate::error::{Error, Result, show};
 use crate::layer::read::{LayerItems, Unpacked, read_exactly};
@@ -19,7 +19,7 @@ use crate::store::Store;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-/// What was found so far.
+/// The findings and counts so far.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
     pub(crate) findings: Vec<Finding>,
@@ -27,20 +27,20 @@ pub(crate) struct Found {
     pub(crate) layers: u64,
     pub(crate) blobs_read: u64,
     pub(crate) bytes_read: u64,
-    /// Number and bytes of the blobs that nothing refers to, if all of the store is looked at.
+    /// Number and bytes of blobs without a reference, of a look at the whole store.
     pub(crate) dead: Option<(u64, u64)>,
 }
 
-/// A layer in one of its forms.
+/// A form of a layer.
 pub(crate) struct Used {
     pub(crate) layer: LayerUse,
-    /// The snapshots that have it.
+    /// The snapshots with the layer.
     by: Vec<i64>,
-    /// The layers that are below it in the first of them.
+    /// The layers below in the first snapshot.
     below: Vec<i64>,
 }
 
-/// The layers of the snapshots that are looked at, by number and form.
+/// The layers of the snapshots, by number and form.
 type AllUsed = BTreeMap<(i64, Digest), Used>;
 
 /// A look at a store.
@@ -57,7 +57,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// Notes what is wrong; what is no damage is an error.
+    /// Notes damage; another error is returned.
     fn note<T>(
         &mut self,
         subject: Subject,
@@ -75,7 +75,7 @@ impl<'a> Check<'a> {
     }
 
     fn add(&mut self, subject: Subject, snapshots: &[i64], what: String) {
-        // One row may be wrong for many snapshots.
+        // A row may be wrong for many snapshots.
         let known = self
             .found
             .findings
@@ -95,8 +95,8 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// Looks at all but the blobs of layers, and returns the layers; `None` if the database cannot be read. Fails as system calls
-    /// and queries do, but not for damage.
+    /// Looks at all but the blobs of layers, and returns the layers; `None` if the database cannot be read. Fails as
+    /// system calls and queries do, but not for damage.
     pub(crate) fn rows(&mut self, of: Option<&SnapshotRef>) -> Result<Option<Vec<Used>>> {
         let store = self.store;
         let Some(wrong) = self.note(Subject::Database, &[], store.database_findings())? else {
@@ -195,7 +195,7 @@ impl<'a> Check<'a> {
         Ok(())
     }
 
-    /// What layers hold, and the trees that they give.
+    /// Looks at the entries of layers, and at the trees of snapshots.
     fn layers(&mut self, snapshots: &[Snapshot], used: &AllUsed) -> Result<()> {
         let mut wrong = Vec::new();
         for Used {
@@ -270,14 +270,14 @@ impl<'a> Check<'a> {
         Ok(())
     }
 
-    /// Looks whether a blob of the right length is there. Fails if a system call does.
+    /// Looks for a blob by its length. Fails if the file cannot be opened.
     pub(crate) fn find_blob(&mut self, used: &Used) -> Result<()> {
         let blob = &used.layer.blob;
         let found = self.store.find_blob(&blob.digest, blob.size_bytes);
         self.note_blob(used, found.map(drop))
     }
 
-    /// Reads a blob whole: both digests, and what it holds. Fails if a system call does.
+    /// Reads a blob whole: both digests, and the entries. Fails if the file cannot be opened or read.
     pub(crate) fn read_blob(&mut self, used: &Used, monitor: &dyn Monitor) -> Result<()> {
         let found = self.try_read_blob(used, monitor);
         self.note_blob(used, found)
@@ -307,7 +307,7 @@ impl<'a> Check<'a> {
     }
 }
 
-/// Compares the blobs of an image with the rows of its snapshot.
+/// Compares an image's blobs with the rows of the snapshot.
 fn image_finding(
     store: &Store,
     snapshot: &Snapshot,
@@ -332,8 +332,8 @@ fn image_finding(
     }))
 }
 
-/// Tells whether what a blob holds is what the layer's key names. What others wrote is known by what it does to the layers
-/// below it.
+/// Tells whether the items of a blob give the layer's key. A foreign layer is known by its changes to the layers
+/// below.
 fn gives_key(store: &Store, used: &Used, items: LayerItems, path: &Path) -> Result<bool> {
     let layer = &used.layer.layer;
     let policy: PolicyKey = store.policy_of_layer(layer.id)?;

@@ -1,12 +1,12 @@
-//! One thing that is wrong with a store.
+//! A fault of a store.
 
 use crate::store::LayerUse;
 use crate::store::Snapshot;
 
-/// What a finding is about.
+/// The subject of a finding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Subject {
-    /// The database, or rows of it.
+    /// The database, or rows.
     Database,
     /// `index.json`.
     Index,
@@ -19,7 +19,7 @@ pub(crate) enum Subject {
 }
 
 impl Subject {
-    /// Returns the name that JSON uses.
+    /// Returns the name in JSON.
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Database => "database",
@@ -31,13 +31,13 @@ impl Subject {
     }
 }
 
-/// One thing that is wrong.
+/// A fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Finding {
-    /// What is wrong.
+    /// The subject.
     pub(crate) subject: Subject,
-    /// How it is wrong, with the path.
+    /// The fault, with the path.
     pub(crate) what: String,
-    /// The numbers of the snapshots that it touches, in their order; none where it touches all or none.
+    /// The numbers of the touched snapshots, in order; empty for a fault of all snapshots or of none.
     pub(crate) snapshots: Vec<i64>,
 }

@@ -1,5 +1,6 @@
-//! What the keeper of a store asks for: room, soundness, and fewer layers.
+//! Keeping a store: room, soundness, and fewer layers.
 
+mod aside;
 mod check;
 mod finding;
 pub(crate) mod prune;

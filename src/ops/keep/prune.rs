@@ -1,15 +1,16 @@
-//! Removes snapshots by rule, then the blobs that no snapshot needs.
+//! Removes snapshots by rule, then the blobs without a snapshot.
 //!
-//! Works while nobody else has the store open, so nothing goes that a run or an export is using. A store with
-//! damaged rows is left alone: they might be what tells that a blob is needed. Killed at any point, nothing is lost that
-//! was to stay, and the next prune removes the rest. A store is refused whose index.json lists what no row has: its
-//! blobs might be somebody's.
+//! Works while nobody else has the store open, so no file goes that a run or an export is using. A store with damaged
+//! rows is left alone: a damaged row might be the need for a blob. Killed at any point, prune has lost nothing that
+//! was to stay, and the next prune removes the rest. A store with images in index.json and without rows is refused:
+//! the blobs might be somebody's.
 
 use crate::error::{Error, Result};
 use crate::model::digest::Digest;
 use crate::model::keep::{Dated, Reason, Rules, kept};
 use crate::ops::monitor::{Monitor, Phase, Phases};
 use crate::ops::store_index::render_index;
+use crate::store::BlobRef;
 pub(crate) use crate::store::Patience;
 use crate::store::Snapshot;
 use crate::store::Store;
@@ -18,118 +19,151 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// What is kept.
+/// The rules of a prune.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Request {
-    /// By which rules; without any, all snapshots.
+    /// The rules that keep snapshots; without rules, all stay.
     pub(crate) rules: Rules,
-    /// Of this series; the others are left alone.
+    /// The series to prune; other series are left alone.
     pub(crate) series: Option<String>,
     /// Find out, and remove nothing.
     pub(crate) dry_run: bool,
-    /// How long to wait for others who have the store open.
+    /// The patience with others who have the store open.
     pub(crate) patience: Patience,
 }
 
-/// What was kept and removed.
+/// The kept and the removed.
 #[derive(Clone, Debug)]
 pub(crate) struct Outcome {
     /// The snapshots that stay, the newest first, with the rules that keep each.
     pub(crate) kept: Vec<(Snapshot, Vec<Reason>)>,
-    /// The snapshots that are gone, the newest first.
+    /// The removed snapshots, the newest first.
     pub(crate) removed: Vec<Snapshot>,
-    /// How many blobs are gone.
+    /// The number of removed blobs.
     pub(crate) blobs: u64,
-    /// Their bytes.
+    /// The bytes of removed blobs.
     pub(crate) blob_bytes: u64,
-    /// Bytes by which the database is shorter now; 0 for a dry run.
+    /// The bytes by which the database is shorter now; 0 for a dry run.
     pub(crate) database_bytes: u64,
-    /// Roots that are no longer there, whose stamps are gone.
+    /// The number of vanished roots, whose stamps were removed.
     pub(crate) roots: u64,
-    /// The time that each phase took.
+    /// The time of each phase.
     pub(crate) seconds: Vec<(Phase, Duration)>,
 }
 
-/// Prunes the store at `store_path`. Fails with [`Error::Locked`] where others have it open for too long.
+/// Prunes the store at `store_path`. Fails with [`Error::Locked`] if others have the store open for too long, and with
+/// [`Error::Damaged`] if index.json or a row is not as recorded.
 pub(crate) fn prune(
     store_path: &Path,
     request: &Request,
     monitor: &dyn Monitor,
 ) -> Result<Outcome> {
-    let mut store = match request.dry_run {
-        true => Store::open(store_path)?,
-        false => Store::open_alone(store_path, request.patience)?,
+    let mut store = if request.dry_run {
+        Store::open(store_path)?
+    } else {
+        Store::open_alone(store_path, request.patience)?
     };
     if let Some(what) = store.index_finding()? {
         let what = format!("{what}; rootstrata verify --repair makes it anew");
         return Err(Error::damaged(store.path().join("index.json"), what));
     }
     let phases = Phases::new(monitor);
-    let snapshots = store.snapshots(request.series.as_deref())?;
-    let dated = |one: &Snapshot| (one.series.clone(), one.stage.clone(), one.created_s, one.id);
-    let keys: Vec<_> = snapshots.iter().map(dated).collect();
-    let dated: Vec<Dated> = keys
-        .iter()
-        .map(|(series, stage, created_s, id)| Dated {
-            id: *id,
-            of: (series, stage),
-            created_s: *created_s,
-        })
-        .collect();
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs();
-    let reasons = kept(&request.rules, &dated, now as i64);
-    let (mut staying, mut removed) = (Vec::new(), Vec::new());
-    for (snapshot, reasons) in snapshots.into_iter().zip(reasons) {
-        match reasons.is_empty() {
-            true => removed.push(snapshot),
-            false => staying.push((snapshot, reasons)),
-        }
-    }
-    let ids: Vec<i64> = removed.iter().map(|snapshot| snapshot.id).collect();
-    // All rows are compared with their seals before any goes.
-    let mut left = store.snapshots(None)?;
-    store.needed_by(&left)?;
-    left.retain(|snapshot| !ids.contains(&snapshot.id));
-    let needed = store.needed_by(&left)?;
-    let dead = store.dead_blobs(&needed)?;
-    let roots: Vec<PathBuf> = store
-        .roots()?
-        .into_iter()
-        .filter(|root| is_gone(root))
-        .collect();
+    let (staying, removed) = chosen(&store, request)?;
+    let going = Going::find(&store, &removed)?;
     let (before, _) = store.database_bytes()?;
     if !request.dry_run {
-        if store.release_reserve()? {
-            phases.run(Phase::Record, None, || {
-                remove_one_by_one(&mut store, &ids, &roots)
-            })?;
-        }
-        phases.run(Phase::Record, None, || {
-            store.remove_snapshots(&ids, &roots, render_index)
-        })?;
-        phases.run(Phase::Remove, None, || remove_blobs(&store, &needed))?;
-        if let Err(error) = phases.run(Phase::Record, None, || store.shrink_database()) {
-            monitor.note(&format!("{error}; the database keeps its length"));
-        }
-        store.keep_reserve();
+        going.remove(&mut store, &phases)?;
     }
     let (after, _) = store.database_bytes()?;
     Ok(Outcome {
         kept: staying,
         removed,
-        blobs: dead.len() as u64,
-        blob_bytes: dead.iter().map(|blob| blob.size_bytes).sum(),
+        blobs: going.dead.len() as u64,
+        blob_bytes: going.dead.iter().map(|blob| blob.size_bytes).sum(),
         database_bytes: before.saturating_sub(after),
-        roots: roots.len() as u64,
+        roots: going.roots.len() as u64,
         seconds: phases.spent(),
     })
 }
 
-/// On a full disk: what nothing refers to first, then snapshot by snapshot, each with its blobs, so that little room is
-/// needed for what the database writes, and more is there for the next.
+/// Snapshots that stay, with their rules, and snapshots that go.
+type Chosen = (Vec<(Snapshot, Vec<Reason>)>, Vec<Snapshot>);
+
+fn chosen(store: &Store, request: &Request) -> Result<Chosen> {
+    let snapshots = store.snapshots(request.series.as_deref())?;
+    let dated: Vec<Dated> = snapshots.iter().map(dated).collect();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now_s = now.unwrap_or_default().as_secs() as i64;
+    let reasons = kept(&request.rules, &dated, now_s);
+    let (mut staying, mut removed) = (Vec::new(), Vec::new());
+    for (snapshot, reasons) in snapshots.into_iter().zip(reasons) {
+        if reasons.is_empty() {
+            removed.push(snapshot);
+        } else {
+            staying.push((snapshot, reasons));
+        }
+    }
+    Ok((staying, removed))
+}
+
+fn dated(snapshot: &Snapshot) -> Dated<'_> {
+    Dated {
+        id: snapshot.id,
+        of: (&snapshot.series, &snapshot.stage),
+        created_s: snapshot.created_s,
+    }
+}
+
+/// Snapshots that go, with their blobs and roots.
+struct Going {
+    ids: Vec<i64>,
+    /// The blobs of the snapshots that stay.
+    needed: HashMap<Digest, u64>,
+    /// All other blobs.
+    dead: Vec<BlobRef>,
+    /// Vanished roots.
+    roots: Vec<PathBuf>,
+}
+
+impl Going {
+    /// Finds out before anything goes; all rows are compared with their seals.
+    fn find(store: &Store, removed: &[Snapshot]) -> Result<Self> {
+        let ids: Vec<i64> = removed.iter().map(|snapshot| snapshot.id).collect();
+        let mut left = store.snapshots(None)?;
+        store.needed_by(&left)?;
+        left.retain(|snapshot| !ids.contains(&snapshot.id));
+        let needed = store.needed_by(&left)?;
+        let mut roots = store.roots()?;
+        roots.retain(|root| is_gone(root));
+        Ok(Self {
+            dead: store.dead_blobs(&needed)?,
+            ids,
+            needed,
+            roots,
+        })
+    }
+
+    fn remove(&self, store: &mut Store, phases: &Phases) -> Result<()> {
+        if store.release_reserve()? {
+            phases.run(Phase::Record, None, || {
+                remove_one_by_one(store, &self.ids, &self.roots)
+            })?;
+        }
+        phases.run(Phase::Record, None, || {
+            store.remove_snapshots(&self.ids, &self.roots, render_index)
+        })?;
+        phases.run(Phase::Remove, None, || remove_blobs(store, &self.needed))?;
+        if let Err(error) = phases.run(Phase::Record, None, || store.shrink_database()) {
+            let what = format!("{error}; the database keeps its length");
+            phases.monitor.note(&what);
+        }
+        store.keep_reserve();
+        Ok(())
+    }
+}
+
+/// On a full disk: first the files without a reference, then snapshot by snapshot, each with its blobs. So the
+/// database needs little room at a time, and each step makes room for the next.
 fn remove_one_by_one(store: &mut Store, ids: &[i64], roots: &[PathBuf]) -> Result<()> {
     remove_blobs(store, &store.needed_by(&store.snapshots(None)?)?)?;
     for id in ids.iter().rev() {
@@ -147,7 +181,7 @@ fn remove_blobs(store: &Store, needed: &HashMap<Digest, u64>) -> Result<()> {
         .try_for_each(|blob| store.remove_blob(&blob.digest))
 }
 
-/// Stamps are a cache: where it cannot be told, they stay.
+/// Stamps are a cache: in doubt, a root's stamps stay.
 fn is_gone(root: &Path) -> bool {
     matches!(std::fs::symlink_metadata(root), Err(e) if e.kind() == io::ErrorKind::NotFound)
 }

@@ -1,8 +1,8 @@
-//! Puts right what is wrong with a store, as far as the rest of it tells how it was.
+//! Repairs a store, as far as the rest of the store tells how a file was.
 //!
-//! Nothing that may be good is removed. What is derived from the database is made anew. A lost or damaged blob is made
-//! again: an image's from the rows, a layer's from another form in which the store has the layer; only where the bytes have
-//! the recorded digest are they put in its place.
+//! Nothing that may be good is removed. Files derived from the database are made again. A lost or damaged blob is made
+//! again: an image's from the rows, a layer's from another form of the layer. Only bytes with the recorded digest are
+//! put in the place of a blob.
 
 use crate::error::Result;
 use crate::layer::codec::{Codec, Compression};
@@ -24,7 +24,8 @@ use sha2::{Digest as _, Sha256};
 use std::io::Write;
 use std::num::NonZeroUsize;
 
-/// Repairs what was found. For one who has the store alone.
+/// Repairs what was found, for a caller who has the store alone. Fails as system calls do, but not for damage beyond
+/// repair.
 pub(crate) fn repair(store: &mut Store, findings: &[Finding], monitor: &dyn Monitor) -> Result<()> {
     let rows_are_sound = !findings
         .iter()
@@ -44,7 +45,7 @@ pub(crate) fn repair(store: &mut Store, findings: &[Finding], monitor: &dyn Moni
         };
         done.or_else(|error| unrepaired(error, monitor))?;
     }
-    // A row that is lost might be the one that needs a blob, and an index that was another might have listed it.
+    // A lost row might be the need for a blob, and a damaged index might have listed the blob.
     if rows_are_sound
         && !findings
             .iter()
@@ -58,18 +59,16 @@ pub(crate) fn repair(store: &mut Store, findings: &[Finding], monitor: &dyn Moni
     Ok(())
 }
 
-/// What cannot be repaired is found again, and told then.
+/// Damage beyond repair is noted here, and found again by the next look.
 fn unrepaired(error: crate::error::Error, monitor: &dyn Monitor) -> Result<()> {
-    match error.is_damage() {
-        true => {
-            monitor.note(&format!(
-                "{}; it cannot be repaired from what the store has",
-                error.in_one_line()
-            ));
-            Ok(())
-        }
-        false => Err(error),
+    if !error.is_damage() {
+        return Err(error);
     }
+    let what = error.in_one_line();
+    monitor.note(&format!(
+        "{what}; it cannot be repaired from what the store has"
+    ));
+    Ok(())
 }
 
 /// Makes manifest and configuration from the rows.
@@ -92,7 +91,7 @@ fn repair_image(store: &Store, snapshot: &Snapshot) -> Result<()> {
         .map(|set| store.packages(set))
         .transpose()?;
     let settings = crate::ops::root_view::build_user::settings(None, packages.as_deref(), &policy);
-    // Who the build user is stands in a layer; it is one of these.
+    // The build user stands in a layer; these are all that a configuration may have.
     let users = [
         None,
         Some(MOCK_USER.to_owned()),
@@ -127,7 +126,7 @@ fn image_layer(layer: LayerUse) -> ImageLayer {
     }
 }
 
-/// Keeps the bytes where they are what was recorded.
+/// Keeps the bytes if they have the recorded digest.
 fn keep_if(store: &Store, bytes: &[u8], recorded: &BlobRef) -> Result<()> {
     if Digest(Sha256::digest(bytes).into()) != recorded.digest {
         return Ok(());
@@ -140,58 +139,69 @@ fn keep_if(store: &Store, bytes: &[u8], recorded: &BlobRef) -> Result<()> {
     store.keep_blob(blob, &recorded.digest, recorded.size_bytes)
 }
 
-/// Packs another form of the layer again, as it was packed by default.
-fn repair_blob(store: &Store, layer: &LayerUse) -> Result<()> {
+/// Packs another form of the layer again, with each compression that the lost form may have had.
+fn repair_blob(store: &Store, used: &LayerUse) -> Result<()> {
     let LayerUse {
         layer, blob: lost, ..
-    } = layer;
-    let compressions = match Codec::of_media_type(&lost.media_type) {
-        Some(Codec::None) => vec![Compression::None],
-        Some(Codec::Gzip) => (1..=9).map(Compression::Gzip).collect(),
-        Some(Codec::Zstd) => (1..=19).map(Compression::Zstd).collect(),
-        None => return Ok(()),
-    };
-    // The level is not recorded: the default first, then the others.
-    let (defaults, others): (Vec<Compression>, Vec<Compression>) =
-        compressions.into_iter().partition(|one| {
-            matches!(one, Compression::None | Compression::Gzip(6))
-                || *one == Compression::default()
-        });
-    store.forget_blob(&BlobRef {
-        digest: lost.digest,
-        size_bytes: lost.size_bytes,
-    })?;
-    for Blob {
-        digest,
-        media_type,
-        size_bytes,
-    } in store.blobs_of(layer.id)?
-    {
-        let Some(codec) = Codec::of_media_type(&media_type).filter(|_| digest != lost.digest)
-        else {
+    } = used;
+    let compressions = compressions(&lost.media_type);
+    store.forget_blob(&lost.as_ref())?;
+    for other in store.blobs_of(layer.id)? {
+        if other.digest == lost.digest {
+            continue;
+        }
+        let Some(codec) = Codec::of_media_type(&other.media_type) else {
             continue;
         };
-        let path = store.blob_path(&digest);
-        for compression in defaults.iter().chain(&others) {
-            let Presence::Here(input) = store.presence(&digest, size_bytes)? else {
+        for compression in &compressions {
+            let presence = store.presence(&other.digest, other.size_bytes)?;
+            let Presence::Here(input) = presence else {
                 break;
             };
-            let (diff_id, tar_bytes) = (layer.diff_id, layer.tar_bytes);
             let source = Source {
                 input: Box::new(input.reader()),
-                path: &path,
+                path: input.path(),
                 codec,
-                diff_id,
-                tar_bytes,
+                diff_id: layer.diff_id,
+                tar_bytes: layer.tar_bytes,
             };
-            let mut blob = store.new_blob()?;
-            let place = blob.path().to_owned();
-            let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-            let packed = repack(source, *compression, threads, &mut blob, &place)?;
-            if packed.digest == lost.digest {
-                return store.keep_blob(blob, &lost.digest, lost.size_bytes);
+            if keep_repacked(store, source, *compression, lost)? {
+                return Ok(());
             }
         }
     }
     Ok(())
+}
+
+/// The level is not recorded: the default first, then the others.
+fn compressions(media_type: &str) -> Vec<Compression> {
+    let mut all: Vec<Compression> = match Codec::of_media_type(media_type) {
+        Some(Codec::None) => vec![Compression::None],
+        Some(Codec::Gzip) => (1..=9).map(Compression::Gzip).collect(),
+        Some(Codec::Zstd) => (1..=19).map(Compression::Zstd).collect(),
+        None => Vec::new(),
+    };
+    all.sort_by_key(|one| {
+        let is_default = *one == Compression::default() || *one == Compression::Gzip(6);
+        !is_default
+    });
+    all
+}
+
+/// Packs a form of a layer again, and keeps the bytes if they are the lost ones.
+fn keep_repacked(
+    store: &Store,
+    source: Source,
+    compression: Compression,
+    lost: &Blob,
+) -> Result<bool> {
+    let mut blob = store.new_blob()?;
+    let place = blob.path().to_owned();
+    let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let packed = repack(source, compression, threads, &mut blob, &place)?;
+    let is_lost_one = packed.digest == lost.digest;
+    if is_lost_one {
+        store.keep_blob(blob, &lost.digest, lost.size_bytes)?;
+    }
+    Ok(is_lost_one)
 }

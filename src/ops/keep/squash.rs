@@ -1,27 +1,24 @@
 //! Makes one layer of all layers of a snapshot: a new snapshot of the same tree, whose only layer is a base.
 //!
-//! The root is not needed: the content of the files comes from the layers that there are, each read once and put aside. The
-//! snapshot that was squashed stays, as the parent of the new one.
+//! The root is not needed: the content of the files comes from the old layers, each read once and put aside. The old
+//! snapshot stays, as the parent of the new one.
 
 use crate::error::{Error, Result};
 use crate::layer::codec::Compression;
-use crate::layer::pack::{Contents, Opened, pack};
-use crate::layer::read::read_files;
-use crate::model::digest::ContentHash;
+use crate::layer::pack::pack;
+use crate::model::digest::{DiffId, LayerKey};
 use crate::model::names::SnapshotRef;
 use crate::model::plan::layer::{LayerContent, Role};
 use crate::model::policy::Policy;
-use crate::model::policy::normalise::shown_path;
 use crate::model::tree::Tree;
-use crate::model::tree::entry::{Entry, Kind};
-use crate::model::tree::overlay::Laid;
-use crate::model::tree::path::EntryPath;
-use crate::oci;
 use crate::oci::image::{ImageLayer, manifest, with_layers};
+use crate::ops::keep::aside::Aside;
 use crate::ops::monitor::{Monitor, Phase, Phases};
 use crate::ops::record::compose::keep_packed;
 use crate::ops::root_view::recorded::tree_of;
-use crate::ops::store_index::update_index;
+use crate::ops::store_index::{image_blob, update_index};
+use crate::store::Blob;
+use crate::store::BlobRef;
 use crate::store::LayerUse;
 use crate::store::NewLayer;
 use crate::store::NewSnapshot;
@@ -30,14 +27,11 @@ use crate::store::Snapshot;
 use crate::store::SnapshotLayer;
 use crate::store::StampState;
 use crate::store::Store;
-use std::collections::{HashMap, HashSet};
-use std::fs::File;
-use std::io::{self, Read, Write};
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// What is squashed.
+/// The snapshot to squash, and the way of packing.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
     /// The snapshot.
@@ -48,26 +42,28 @@ pub(crate) struct Request {
     pub(crate) threads: NonZeroUsize,
 }
 
-/// What was made.
+/// The new snapshot, and the old one.
 #[derive(Clone, Debug)]
 pub(crate) struct Outcome {
     /// The new snapshot.
     pub(crate) snapshot: Snapshot,
-    /// Its layer.
+    /// The new snapshot's layer.
     pub(crate) layers: Vec<LayerUse>,
-    /// The snapshot that was squashed, and the layers that it has.
+    /// The old snapshot, and its layers.
     pub(crate) of: (Snapshot, Vec<LayerUse>),
-    /// The time that each phase took.
+    /// The time of each phase.
     pub(crate) seconds: Vec<(Phase, Duration)>,
 }
 
-/// Squashes a snapshot of the store at `store_path`. One that has one layer already is squashed: nothing is recorded.
+/// Squashes a snapshot of the store at `store_path`. A snapshot whose only layer is a base is squashed already:
+/// nothing is recorded. Fails with [`Error::UnknownSnapshot`] without such a snapshot, and if a content cannot be read
+/// out of the layers.
 pub(crate) fn squash(
     store_path: &Path,
     request: &Request,
     monitor: &dyn Monitor,
 ) -> Result<Outcome> {
-    drop(Store::open(store_path)?); // none is made here
+    drop(Store::open(store_path)?); // squash makes no store
     let mut store = Store::open_or_create(store_path)?;
     let phases = Phases::new(monitor);
     let of = store.find(&request.snapshot)?;
@@ -75,235 +71,146 @@ pub(crate) fn squash(
     if let [only] = layers.as_slice()
         && only.role == Role::Base
     {
-        let seconds = phases.spent();
         return Ok(Outcome {
             snapshot: of.clone(),
             layers: layers.clone(),
             of: (of, layers),
-            seconds,
+            seconds: phases.spent(),
         });
     }
     let ids: Vec<i64> = layers.iter().map(|layer| layer.layer.id).collect();
     let tree = phases.run(Phase::Compare, None, || tree_of(&store, &ids))?;
     let policy = Policy::from_canonical(&store.policy(&of.policy_key)?);
-    let policy = policy.ok_or_else(|| {
-        Error::damaged(
-            store.path(),
-            format!("policy {} is malformed", of.policy_key),
-        )
-    })?;
+    let malformed = || format!("policy {} is malformed", of.policy_key);
+    let policy = policy.ok_or_else(|| Error::damaged(store.path(), malformed()))?;
     let content = LayerContent::whole(&tree);
     let key = content.key(&policy);
-    let known = store.layer_by_key(&key)?;
-    let known = match known {
-        Some(known) => store.form_of(known.id)?.map(|blob| (known, blob)),
-        None => None,
+    let base = match known_base(&store, &key)? {
+        Some(known) => known,
+        None => new_base(&store, &layers, &tree, request, &phases)?,
     };
-    let (blob, diff_id, tar_bytes, is_new) = match known {
-        Some((known, blob)) => (blob, known.diff_id, known.tar_bytes, false),
-        None => {
-            let scratch = store.scratch()?;
-            let total = layers.iter().map(|layer| layer.blob.size_bytes).sum();
-            let files = phases.run(Phase::Read, Some(total), || {
-                put_aside(&store, &layers, &tree, scratch.path(), monitor)
-            })?;
-            let contents = Aside { files, monitor };
-            let (blob, packed) = phases.run(Phase::Pack, Some(content.content_bytes()), || {
-                let mut blob = store.new_blob()?;
-                let path = blob.path().to_owned();
-                let packed = pack(
-                    &content,
-                    &contents,
-                    request.compression,
-                    request.threads,
-                    &mut blob,
-                    &path,
-                )?;
-                Ok::<_, Error>((blob, packed))
-            })?;
-            let kept = keep_packed(&store, blob, &packed, request.compression)?;
-            (kept, packed.diff_id, packed.tar_bytes, true)
-        }
-    };
-    let image = [ImageLayer {
-        role: Role::Base,
-        key,
-        diff_id,
-        blob: oci::Blob {
-            digest: blob.digest,
-            size_bytes: blob.size_bytes,
-        },
-        media_type: blob.media_type.clone(),
-    }];
-    let old_config = store.read_blob(&of.config)?;
-    let config = store.keep_bytes(&with_layers(&old_config, &image)?)?;
-    let of_config = oci::Blob {
-        digest: config.digest,
-        size_bytes: config.size_bytes,
-    };
-    let manifest = store.keep_bytes(&manifest(&of_config, &image)?)?;
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    let new = is_new.then_some(NewLayer {
-        content: &content,
-        diff_id,
-        tar_bytes,
-        under: None,
-    });
-    let id = phases.run(Phase::Record, None, || {
-        let id = store.record(&NewSnapshot {
-            series: &of.series,
-            stage: &of.stage,
-            run: Some(&of.run),
-            parent_id: Some(of.id),
-            policy: &policy,
-            created_s: now.as_secs() as i64,
-            inherited_layers: 0,
-            packages: of
-                .package_set_id
-                .map_or(PackagesOf::Unknown, PackagesOf::Set),
-            manifest,
-            config,
-            entries: of.entries,
-            content_bytes: of.content_bytes,
-            sockets: of.sockets,
-            layers: &[SnapshotLayer {
-                role: Role::Base,
-                key,
-                blob,
-                new,
-            }],
-            root_path: Path::new(""), // of no root that is here
-            stamps: StampState::default(),
-        })?;
-        update_index(&store).map(|()| id)
+    let snapshot = phases.run(Phase::Record, None, || {
+        record(&mut store, &of, &policy, &content, key, base)
     })?;
-    let snapshot = store.find(&SnapshotRef::Id(id))?;
     Ok(Outcome {
-        layers: store.layers(id)?,
+        layers: store.layers(snapshot.id)?,
         snapshot,
         of: (of, layers),
         seconds: phases.spent(),
     })
 }
 
-/// Reads the contents that the tree has out of the layers, each once, into files of a private directory.
-fn put_aside(
+/// The new base.
+struct Base {
+    blob: Blob,
+    diff_id: DiffId,
+    tar_bytes: u64,
+    is_new: bool,
+}
+
+/// Looks for the base among recorded layers, with a form in the store.
+fn known_base(store: &Store, key: &LayerKey) -> Result<Option<Base>> {
+    let Some(known) = store.layer_by_key(key)? else {
+        return Ok(None);
+    };
+    Ok(store.form_of(known.id)?.map(|blob| Base {
+        blob,
+        diff_id: known.diff_id,
+        tar_bytes: known.tar_bytes,
+        is_new: false,
+    }))
+}
+
+/// Packs the tree with the contents of the layers.
+fn new_base(
     store: &Store,
     layers: &[LayerUse],
     tree: &Tree,
-    directory: &Path,
-    monitor: &dyn Monitor,
-) -> Result<HashMap<ContentHash, PathBuf>> {
-    let content = |kind: &Kind| match kind {
-        Kind::File {
-            size_bytes,
-            content,
-        } if *size_bytes > 0 => Some((*content, *size_bytes)),
-        _ => None,
-    };
-    let mut wanted: HashMap<ContentHash, Option<PathBuf>> = tree
-        .entries()
-        .iter()
-        .filter_map(|entry| Some((content(&entry.kind)?.0, None)))
-        .collect();
-    let mut count = 0;
-    for LayerUse { layer, blob, .. } in layers {
-        let mut of_path: HashMap<EntryPath, (ContentHash, u64)> = HashMap::new();
-        for item in store.items(layer.id)? {
-            if let Laid::Entry(entry) = item
-                && let Some(content) =
-                    content(&entry.kind).filter(|(content, _)| wanted.get(content) == Some(&None))
-            {
-                of_path.insert(entry.path, content);
-            }
-        }
-        let source = store.open_blob(&blob.digest, blob.size_bytes)?;
-        let mut keep = |wanted: &mut HashMap<ContentHash, Option<PathBuf>>,
-                        content: &mut dyn Read| {
-            let place = directory.join(count.to_string());
-            let mut out = Hashing {
-                out: File::create(&place).map_err(Error::io("write", &place))?,
-                hasher: blake3::Hasher::new(),
-            };
-            io::copy(content, &mut out).map_err(Error::io("write", &place))?;
-            let found = ContentHash(*out.hasher.finalize().as_bytes());
-            // What nobody wants is overwritten by the next.
-            if let Some(missing) = wanted.get_mut(&found).filter(|place| place.is_none()) {
-                *missing = Some(place);
-                count += 1;
-            }
-            Ok(true)
-        };
-        read_files(
-            (&source).into(),
-            |at, _| of_path.contains_key(at),
-            |_, _, content| keep(&mut wanted, content),
-        )?;
-        // Others may have a content under a name that another member has replaced.
-        let left = of_path
-            .values()
-            .filter(|(content, _)| wanted[content].is_none());
-        let sizes: HashSet<u64> = left.map(|(_, size_bytes)| *size_bytes).collect();
-        if !sizes.is_empty() {
-            read_files(
-                (&source).into(),
-                |_, size_bytes| sizes.contains(&size_bytes),
-                |_, _, content| keep(&mut wanted, content),
-            )?;
-        }
-        monitor.advance(blob.size_bytes);
-    }
-    let found = wanted.into_iter().map(|(hash, place)| {
-        let missing = || {
-            Error::damaged(
-                store.path(),
-                format!("the content {hash} is in no layer of the snapshot"),
-            )
-        };
-        Ok((hash, place.ok_or_else(missing)?))
+    request: &Request,
+    phases: &Phases,
+) -> Result<Base> {
+    let content = LayerContent::whole(tree);
+    let compression = request.compression;
+    let scratch = store.scratch()?;
+    let total = layers.iter().map(|layer| layer.blob.size_bytes).sum();
+    let contents = phases.run(Phase::Read, Some(total), || {
+        Aside::put(store, layers, tree, scratch.path(), phases.monitor)
+    })?;
+    let mut blob = store.new_blob()?;
+    let path = blob.path().to_owned();
+    let packed = phases.run(Phase::Pack, Some(content.content_bytes()), || {
+        let threads = request.threads;
+        pack(&content, &contents, compression, threads, &mut blob, &path)
+    })?;
+    Ok(Base {
+        blob: keep_packed(store, blob, &packed, compression)?,
+        diff_id: packed.diff_id,
+        tar_bytes: packed.tar_bytes,
+        is_new: true,
+    })
+}
+
+/// Records a snapshot of the same tree with the base alone.
+fn record(
+    store: &mut Store,
+    of: &Snapshot,
+    policy: &Policy,
+    content: &LayerContent,
+    key: LayerKey,
+    base: Base,
+) -> Result<Snapshot> {
+    let (manifest, config) = keep_image(store, of, key, &base)?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let new = base.is_new.then_some(NewLayer {
+        content,
+        diff_id: base.diff_id,
+        tar_bytes: base.tar_bytes,
+        under: None,
     });
-    found.collect()
+    let packages = of.package_set_id;
+    let id = store.record(&NewSnapshot {
+        series: &of.series,
+        stage: &of.stage,
+        run: Some(&of.run),
+        parent_id: Some(of.id),
+        policy,
+        created_s: now.unwrap_or_default().as_secs() as i64,
+        inherited_layers: 0,
+        packages: packages.map_or(PackagesOf::Unknown, PackagesOf::Set),
+        manifest,
+        config,
+        entries: of.entries,
+        content_bytes: of.content_bytes,
+        sockets: of.sockets,
+        layers: &[SnapshotLayer {
+            role: Role::Base,
+            key,
+            blob: base.blob,
+            new,
+        }],
+        root_path: Path::new(""), // of no root here
+        stamps: StampState::default(),
+    })?;
+    update_index(store)?;
+    store.find(&SnapshotRef::Id(id))
 }
 
-/// Hashes what is written through it.
-struct Hashing {
-    out: File,
-    hasher: blake3::Hasher,
-}
-
-impl Write for Hashing {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.out.write(bytes)?;
-        self.hasher.update(&bytes[..count]);
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
-    }
-}
-
-/// The contents of a tree, put aside.
-struct Aside<'a> {
-    files: HashMap<ContentHash, PathBuf>,
-    monitor: &'a dyn Monitor,
-}
-
-impl Contents for Aside<'_> {
-    fn open(&self, entry: &Entry, content: &ContentHash) -> Result<Opened<'_>> {
-        let place = self.files.get(content);
-        let place = place.ok_or_else(|| Error::Changed(shown_path(&entry.path)))?;
-        let file = File::open(place).map_err(Error::io("open", place))?;
-        Ok(Opened::Hashed(Box::new(file), *content))
-    }
-
-    fn full_path(&self, path: &EntryPath) -> PathBuf {
-        shown_path(path)
-    }
-
-    fn was_read(&self, bytes: u64) {
-        self.monitor.advance(bytes);
-    }
+/// Keeps the manifest of an image with the base alone, and the old configuration for the base.
+fn keep_image(
+    store: &Store,
+    of: &Snapshot,
+    key: LayerKey,
+    base: &Base,
+) -> Result<(BlobRef, BlobRef)> {
+    let image = [ImageLayer {
+        role: Role::Base,
+        key,
+        diff_id: base.diff_id,
+        blob: image_blob(base.blob.as_ref()),
+        media_type: base.blob.media_type.clone(),
+    }];
+    let old = store.read_blob(&of.config)?;
+    let config = store.keep_bytes(&with_layers(&old, &image)?)?;
+    let manifest = manifest(&image_blob(config), &image)?;
+    Ok((store.keep_bytes(&manifest)?, config))
 }

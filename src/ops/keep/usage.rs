@@ -1,4 +1,4 @@
-//! What takes the space of a store: by stage, by series, by layer, and what nothing needs.
+//! The space of a store: by stage, by series, by layer, and the unneeded rest.
 
 use crate::error::Result;
 use crate::model::digest::Digest;
@@ -11,7 +11,7 @@ use crate::store::Store;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
-/// What takes the space. All lengths are bytes of files in the store.
+/// The space of a store. All lengths are bytes of files in the store.
 #[derive(Clone, Debug)]
 pub(crate) struct Usage {
     /// Each stage of each series, in the order of names and first snapshots.
@@ -22,60 +22,62 @@ pub(crate) struct Usage {
     pub(crate) layers: Vec<LayerUsage>,
     /// Number and bytes of all blobs.
     pub(crate) blobs: (u64, u64),
-    /// Number and bytes of those that no snapshot needs.
+    /// Number and bytes of blobs that no snapshot needs.
     pub(crate) dead: (u64, u64),
-    /// The database with its log.
+    /// The length of the database with its log.
     pub(crate) database_bytes: u64,
-    /// What of it nothing uses.
+    /// The unused part of the database.
     pub(crate) database_free_bytes: u64,
 }
 
-/// The snapshots of one stage.
+/// The space of a stage.
 #[derive(Clone, Debug)]
 pub(crate) struct StageUsage {
     /// The series.
     pub(crate) series: String,
     /// The stage.
     pub(crate) stage: String,
-    /// How many snapshots it has.
+    /// The number of snapshots.
     pub(crate) snapshots: u64,
-    /// Bytes of their blobs, each counted once.
+    /// Bytes of the snapshots' blobs, each counted once.
     pub(crate) size_bytes: u64,
-    /// Those of them that no other stage has: what would be gone without it.
+    /// Bytes of blobs that no other stage has: the gain of removing the stage.
     pub(crate) unique_bytes: u64,
     /// Layers of the newest.
     pub(crate) layers: u64,
-    /// How the newest is to its base or delta; `None` where it has none of its own.
+    /// The weight of the newest snapshot beside its own base or delta; `None` without such a layer.
     pub(crate) weight: Option<Weight>,
 }
 
-/// The snapshots of one series.
+/// The space of a series.
 #[derive(Clone, Debug)]
 pub(crate) struct SeriesUsage {
     /// The series.
     pub(crate) series: String,
-    /// How many stages it has.
+    /// The number of stages.
     pub(crate) stages: u64,
-    /// How many snapshots.
+    /// The number of snapshots.
     pub(crate) snapshots: u64,
-    /// Bytes of their blobs, each counted once.
+    /// Bytes of the snapshots' blobs, each counted once.
     pub(crate) size_bytes: u64,
-    /// Those of them that no other series has: what would be gone without it.
+    /// Bytes of blobs that no other series has: the gain of removing the series.
     pub(crate) unique_bytes: u64,
 }
 
-/// A layer in one of its forms.
+/// The space of a form of a layer.
 #[derive(Clone, Debug)]
 pub(crate) struct LayerUsage {
-    /// The layer, as the first that has it.
+    /// The layer, as in the first snapshot.
     pub(crate) layer: LayerUse,
-    /// Series and stage of the first snapshot that has it.
+    /// Series and stage of the first snapshot.
     pub(crate) of: (String, String),
-    /// The snapshots that have it: how many, the first and the last.
+    /// The snapshots with the layer: number, first and last.
     pub(crate) snapshots: (u64, i64, i64),
 }
 
-/// Finds what takes the space of the store at `store_path`, or of one series; the dead blobs are always those of the whole store.
+/// Finds the space of the store at `store_path`, or of a series; dead blobs are always those of the whole store. Fails
+/// with [`Error::UnknownSeries`](crate::error::Error::UnknownSeries) without such a series, and if a row is not as
+/// recorded.
 pub(crate) fn usage(store_path: &Path, series: Option<&str>) -> Result<Usage> {
     let store = Store::open(store_path)?;
     let all = store.snapshots(None)?;
@@ -109,7 +111,7 @@ pub(crate) fn usage(store_path: &Path, series: Option<&str>) -> Result<Usage> {
     })
 }
 
-/// The stages that have a blob, with their series.
+/// The stages of a blob, with their series.
 type Users = HashMap<Digest, BTreeSet<(String, String)>>;
 
 fn of_series(store: &Store, snapshots: &[Snapshot], users: &Users) -> Result<Vec<SeriesUsage>> {
@@ -176,7 +178,7 @@ fn stages(store: &Store, snapshots: &[Snapshot], users: &Users) -> Result<Vec<St
     Ok(stages.into_iter().map(|(_, _, usage)| usage).collect())
 }
 
-/// Weighs the layers of its own that a snapshot has.
+/// Weighs a snapshot's own layers.
 fn weight(store: &Store, snapshot: &Snapshot, layers: &[LayerUse]) -> Result<Option<Weight>> {
     let inherited = known_of(
         store,
@@ -185,7 +187,7 @@ fn weight(store: &Store, snapshot: &Snapshot, layers: &[LayerUse]) -> Result<Opt
     let own = known_of(store, &own_layers(layers.to_vec(), snapshot))?;
     let below = Below::new(inherited, own);
     let mut overlay = below.overlay();
-    // An imported snapshot, whose stage before is not in the store, has more.
+    // An imported snapshot without its stage before has more layers.
     let more = layers.iter().skip(below.layers().count());
     let more = more.filter(|layer| layer.role != Role::State);
     let more: Vec<i64> = more.map(|layer| layer.layer.id).collect();

@@ -1,7 +1,7 @@
-//! Whether a store holds what was recorded: rows against rows, files against rows, and, where asked for, every byte.
+//! Verification: rows against rows, files against rows, and, where asked for, every byte.
 //!
-//! Names everything that is wrong, each with the snapshots that it touches; one finding does not keep others from being
-//! found. Repairing looks again afterwards: what is not found any more was repaired.
+//! Names every fault, each with the touched snapshots; a finding does not keep other faults from being found.
+//! Repairing looks again afterwards: faults of the first look alone were repaired.
 
 use crate::error::Result;
 use crate::model::names::SnapshotRef;
@@ -14,39 +14,40 @@ use crate::store::Store;
 use std::path::Path;
 use std::time::Duration;
 
-/// What is verified.
+/// The extent of a verification.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Request {
-    /// All snapshots of a series, or one snapshot; `None` for the whole store.
+    /// All snapshots of a series, or a snapshot; `None` for the whole store.
     pub(crate) of: Option<SnapshotRef>,
     /// Also read every blob.
     pub(crate) deep: bool,
-    /// Put right what can be.
+    /// Also repair the store.
     pub(crate) repair: bool,
 }
 
-/// What was verified, and what was found.
+/// The counts and findings of a verification.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Outcome {
-    /// What is wrong.
+    /// The faults.
     pub(crate) findings: Vec<Finding>,
-    /// What was, and is put right.
+    /// The repaired faults.
     pub(crate) repaired: Vec<Finding>,
-    /// How many snapshots were looked at.
+    /// The number of snapshots.
     pub(crate) snapshots: u64,
-    /// How many of their layers.
+    /// The number of layers.
     pub(crate) layers: u64,
-    /// How many blobs were read whole.
+    /// The number of blobs that were read whole.
     pub(crate) blobs_read: u64,
-    /// Bytes of them.
+    /// The bytes of these blobs.
     pub(crate) bytes_read: u64,
-    /// Number and bytes of the blobs that nothing refers to: no harm, prune removes them. Of the whole store alone.
+    /// Number and bytes of blobs without a reference, in the whole store: no harm, prune removes such blobs.
     pub(crate) dead: Option<(u64, u64)>,
-    /// The time that each phase took.
+    /// The time of each phase.
     pub(crate) seconds: Vec<(Phase, Duration)>,
 }
 
-/// Verifies the store at `store_path`. What is wrong with it is no error of this function.
+/// Verifies the store at `store_path`. Faults of the store are no errors here. Fails with
+/// [`Error::NoStore`](crate::error::Error::NoStore) without a store, and as system calls do.
 pub(crate) fn verify(
     store_path: &Path,
     request: &Request,
@@ -99,7 +100,7 @@ impl From<Found> for Outcome {
     }
 }
 
-/// Looks at all that is asked for.
+/// Looks at the store to the requested extent.
 fn look(store: &Store, request: &Request, phases: &Phases) -> Result<Outcome> {
     let of = request.of.as_ref();
     let mut check = Check::new(store);

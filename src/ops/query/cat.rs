@@ -1,5 +1,6 @@
-//! The content of one file of a snapshot, out of the layer that holds it.
+//! The content of a file of a snapshot, out of the file's layer.
 
+use crate::blob::BlobSource;
 use crate::error::{Error, Result};
 use crate::layer::read::{Held, read_by_hash, read_files};
 use crate::model::digest::ContentHash;
@@ -7,7 +8,7 @@ use crate::model::names::SnapshotRef;
 use crate::model::policy::Policy;
 use crate::model::tree::entry::Kind;
 use crate::model::tree::path::EntryPath;
-use crate::ops::query::recorded_path::entry_of;
+use crate::ops::query::recorded_path::{Recorded, entry_of};
 use crate::printable::printable;
 use crate::store::Store;
 use std::io::{self, Read, Write};
@@ -15,8 +16,8 @@ use std::path::Path;
 
 const BUFFER_BYTES: usize = 256 * 1024;
 
-/// Writes the content of `path` to `out` as it comes. Fails where it is no file, and at the end where what was written is
-/// not what was recorded.
+/// Writes the content of `path` to `out` as it comes. Fails with [`Error::NoContent`] if the path is no file, and at the end
+/// with [`Error::Damaged`] if the content is not the recorded one.
 pub(crate) fn cat(
     store_path: &Path,
     reference: &SnapshotRef,
@@ -26,83 +27,113 @@ pub(crate) fn cat(
     let store = Store::open(store_path)?;
     let snapshot = store.find(reference)?;
     let found = entry_of(&store, &snapshot, path)?;
-    let not_a_file = |what: String| Error::NoContent {
-        path: path.to_string(),
-        what,
+    let wanted = Wanted::find(&store, &found, path)?;
+    let layer_id = found.layer.layer.id;
+    let (_, source) = store.open_any(&found.layer.blob, &store.blobs_of(layer_id)?)?;
+    let policy = store.policy(&store.policy_of_layer(layer_id)?)?;
+    let is_written = if Policy::from_canonical(&policy).is_some() {
+        wanted.write_native(&source, out)?
+    } else {
+        wanted.write_foreign(&source, out)?
     };
-    let (size_bytes, content) = match &found.entry.kind {
-        Kind::File {
+    if !is_written && !wanted.write_by_hash(&source, out)? {
+        let what = format!("it does not hold the content of {}", found.entry.path);
+        return Err(Error::damaged(source.path(), what));
+    }
+    out.flush().map_err(Error::Output)
+}
+
+/// The wanted content.
+struct Wanted {
+    /// A native layer has the content under the first name of the inode, a foreign layer under any name.
+    names: Vec<EntryPath>,
+    size_bytes: u64,
+    content: ContentHash,
+}
+
+impl Wanted {
+    fn find(store: &Store, found: &Recorded, path: &EntryPath) -> Result<Self> {
+        let not_a_file = |what: String| {
+            let path = path.to_string();
+            Err(Error::NoContent { path, what })
+        };
+        let (size_bytes, content) = match &found.entry.kind {
+            Kind::File {
+                size_bytes,
+                content,
+            } => (*size_bytes, *content),
+            Kind::Symlink(target) => {
+                return not_a_file(format!("a symlink to {}", printable(target)));
+            }
+            Kind::Directory => return not_a_file("a directory".to_owned()),
+            Kind::Fifo => return not_a_file("a FIFO".to_owned()),
+            Kind::CharDevice(_) | Kind::BlockDevice(_) => {
+                return not_a_file("a device".to_owned());
+            }
+        };
+        let mut names = match found.entry.group {
+            Some(group) => store.names_of(found.layer.layer.id, group)?,
+            None => Vec::new(),
+        };
+        names.push(found.entry.path.clone());
+        Ok(Self {
+            names,
             size_bytes,
             content,
-        } => (*size_bytes, *content),
-        Kind::Symlink(target) => {
-            return Err(not_a_file(format!("a symlink to {}", printable(target))));
-        }
-        Kind::Directory => return Err(not_a_file("a directory".to_owned())),
-        Kind::Fifo => return Err(not_a_file("a FIFO".to_owned())),
-        Kind::CharDevice(_) | Kind::BlockDevice(_) => {
-            return Err(not_a_file("a device".to_owned()));
-        }
-    };
-    // One of ours has the content under the first name of the inode, one of others under any.
-    let layer = &found.layer.layer;
-    let mut names = match found.entry.group {
-        Some(group) => store.names_of(layer.id, group)?,
-        None => Vec::new(),
-    };
-    names.push(found.entry.path.clone());
-    let kept = store.blobs_of(layer.id)?;
-    let (_, source) = store.open_any(&found.layer.blob, &kept)?;
-    let is_ours =
-        Policy::from_canonical(&store.policy(&store.policy_of_layer(layer.id)?)?).is_some();
-    let blob = source.path();
-    let mut written = false;
-    read_files(
-        (&source).into(),
-        |at, size| size == size_bytes && names.contains(at),
-        |at, size, input| {
-            if is_ours {
-                written = true;
-                return match copy(input, out)? == content {
-                    true => Ok(false),
-                    false => Err(Error::damaged(
-                        blob,
-                        format!("the content of {at} is not what was recorded"),
-                    )),
-                };
-            }
-            // A later member may have the same name: what is printed cannot be taken back.
-            let mut held = Held::take(input, size)?;
-            written = held.hash == content;
-            if written {
-                copy(held.read()?, out)?;
-            }
-            Ok(!written)
-        },
-    )?;
-    if !written {
-        read_by_hash(
-            (&source).into(),
-            |size| size == size_bytes,
-            |held| {
-                written = held.hash == content;
-                if written {
-                    copy(held.read()?, out)?;
-                }
-                Ok(!written)
-            },
-        )?;
+        })
     }
-    match written {
-        true => out.flush().map_err(Error::Output),
-        false => Err(Error::damaged(
-            blob,
-            format!("it does not hold the content of {}", found.entry.path),
-        )),
+
+    fn has(&self, name: &EntryPath, size_bytes: u64) -> bool {
+        size_bytes == self.size_bytes && self.names.contains(name)
+    }
+
+    /// Writes the first content with a wanted name, and tells whether a member has such a name.
+    fn write_native(&self, source: &BlobSource, out: &mut dyn Write) -> Result<bool> {
+        let mut is_written = false;
+        let wants = |name: &EntryPath, size_bytes| self.has(name, size_bytes);
+        read_files(source.into(), wants, |name, _, input| {
+            is_written = true;
+            if copy(input, out)? == self.content {
+                return Ok(false);
+            }
+            let what = format!("the content of {name} is not what was recorded");
+            Err(Error::damaged(source.path(), what))
+        })?;
+        Ok(is_written)
+    }
+
+    /// As [`Wanted::write_native`], but a later member may have the same name, and printed bytes cannot be taken back.
+    fn write_foreign(&self, source: &BlobSource, out: &mut dyn Write) -> Result<bool> {
+        let mut is_written = false;
+        let wants = |name: &EntryPath, size_bytes| self.has(name, size_bytes);
+        read_files(source.into(), wants, |_, size_bytes, input| {
+            is_written = self.write_held(&mut Held::take(input, size_bytes)?, out)?;
+            Ok(!is_written)
+        })?;
+        Ok(is_written)
+    }
+
+    /// Looks for the content under all names.
+    fn write_by_hash(&self, source: &BlobSource, out: &mut dyn Write) -> Result<bool> {
+        let mut is_written = false;
+        let wants = |size_bytes| size_bytes == self.size_bytes;
+        read_by_hash(source.into(), wants, |held| {
+            is_written = self.write_held(held, out)?;
+            Ok(!is_written)
+        })?;
+        Ok(is_written)
+    }
+
+    fn write_held(&self, held: &mut Held, out: &mut dyn Write) -> Result<bool> {
+        let is_wanted = held.hash == self.content;
+        if is_wanted {
+            copy(held.read()?, out)?;
+        }
+        Ok(is_wanted)
     }
 }
 
-/// Copies what is there, and returns its hash.
+/// Copies a content, and returns its hash.
 fn copy(input: &mut dyn Read, out: &mut dyn Write) -> Result<ContentHash> {
     let mut hasher = blake3::Hasher::new();
     let mut buffer = vec![0; BUFFER_BYTES];
@@ -114,7 +145,7 @@ fn copy(input: &mut dyn Read, out: &mut dyn Write) -> Result<ContentHash> {
                 out.write_all(&buffer[..count]).map_err(Error::Output)?;
             }
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            // Whoever reads the layer tells why.
+            // The reader of the layer tells why.
             Err(_) => return Ok(ContentHash(*hasher.finalize().as_bytes())),
         }
     }

@@ -1,7 +1,7 @@
-//! The snapshots that hold a content, a path or a package.
+//! The snapshots with a content, a path or a package.
 //!
-//! A SHA-256 is recorded of no file, but packages name those of theirs: a file that is as long, as old and of the mode that
-//! its package says is taken to have the digest that its package says. Whoever wants to know has the layers read.
+//! No file's SHA-256 is recorded, but packages name the digests of their files: a file with length, time and mode of
+//! its package counts as a file with the digest of its package. For certainty, the layers are read.
 
 use crate::error::Result;
 use crate::layer::read::read_files;
@@ -21,34 +21,34 @@ use std::collections::{BTreeSet, HashMap, HashSet, hash_map};
 use std::io;
 use std::path::Path;
 
-/// What is looked for.
+/// The object of a search.
 #[derive(Clone, Debug)]
 pub(crate) enum Query {
-    /// Files with this content.
+    /// Files with a content.
     Blake3(ContentHash),
-    /// Files with a content of this SHA-256.
+    /// Files whose content has a SHA-256.
     Sha256 {
         /// The digest.
         digest: [u8; 32],
-        /// Where it is looked for.
+        /// The places of the search.
         within: Within,
     },
     /// Paths that match a glob.
     Path(String),
-    /// Packages of a name, which may be a glob, or of a whole `NAME-VERSION-RELEASE.ARCH`.
+    /// Packages of a name, perhaps a glob, or of a whole `NAME-VERSION-RELEASE.ARCH`.
     Package(String),
 }
 
-/// Where a SHA-256 is looked for.
+/// The places of a search for a SHA-256.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Within {
-    /// In what packages say of their files.
+    /// The file lists of packages.
     Packages,
-    /// In every layer, which is read.
+    /// Every layer, by reading.
     Layers,
 }
 
-/// What was found.
+/// The results of a search.
 #[derive(Clone, Debug)]
 pub(crate) enum Found {
     /// Entries of snapshots, in order of snapshots and paths, the newest first.
@@ -58,7 +58,7 @@ pub(crate) enum Found {
 }
 
 impl Found {
-    /// Tells whether nothing was.
+    /// Tells whether nothing was found.
     pub(crate) fn is_empty(&self) -> bool {
         match self {
             Self::Entries(entries) => entries.is_empty(),
@@ -67,7 +67,8 @@ impl Found {
     }
 }
 
-/// Looks for it in all snapshots.
+/// Searches all snapshots. Fails with [`Error::BadGlob`](crate::error::Error::BadGlob) for a bad glob, and if a row or
+/// a layer is damaged.
 pub(crate) fn find(store_path: &Path, query: &Query) -> Result<Found> {
     let store = Store::open(store_path)?;
     let snapshots = store.snapshots(None)?;
@@ -111,7 +112,7 @@ fn of_contents(
     visible(store, snapshots, &places, is_one)
 }
 
-/// Of paths by layer, those that a snapshot shows and that are `wanted` there.
+/// Returns the wanted entries that snapshots show, of paths by layer.
 fn visible(
     store: &Store,
     snapshots: Vec<Snapshot>,
@@ -142,7 +143,8 @@ fn visible(
     Ok(Found::Entries(found))
 }
 
-/// The contents of files that their packages say have this digest, and that are otherwise as the package says.
+/// Returns the contents of files with the digest in their packages' lists, if the files are otherwise as their
+/// packages say.
 fn of_packages(
     store: &Store,
     snapshots: &[Snapshot],
@@ -201,7 +203,7 @@ fn of_packages(
     Ok(contents)
 }
 
-/// The contents with this digest, of all layers, each of which is read.
+/// Returns the contents with a digest of all layers, each of which is read.
 fn read_layers(
     store: &Store,
     snapshots: &[Snapshot],
@@ -254,7 +256,7 @@ impl io::Write for Both {
 }
 
 fn packages(store: &Store, snapshots: Vec<Snapshot>, name: &str) -> Result<Found> {
-    // A name is matched as the one component of a path; the names of packages hold no slash.
+    // A name is matched as a path of one component; packages' names hold no slash.
     let globs = Globs::new([name].into_iter())?;
     let matches = |text: &str| {
         EntryPath::from_slashed(text.as_bytes()).is_some_and(|path| globs.matches(&path))

@@ -1,4 +1,4 @@
-//! Reads what is recorded.
+//! Reads records.
 
 use crate::error::{Error, Result};
 use crate::model::names::{SnapshotRef, image_name};
@@ -16,11 +16,12 @@ use std::path::Path;
 pub struct Logged {
     /// The snapshot.
     pub snapshot: Snapshot,
-    /// Its layers, the lowest first.
+    /// The layers, the lowest first.
     pub layers: Vec<LayerUse>,
 }
 
-/// Returns the snapshots of a store, or of one series, the newest first.
+/// Returns the snapshots of a store, or of a series, the newest first. Fails with [`Error::UnknownSeries`] without
+/// such a series, and if a row is not as recorded.
 pub fn log(store_path: &Path, series: Option<&str>) -> Result<Vec<Logged>> {
     let store = Store::open(store_path)?;
     let snapshots = store.snapshots(series)?.into_iter();
@@ -34,22 +35,22 @@ pub fn log(store_path: &Path, series: Option<&str>) -> Result<Vec<Logged>> {
         .collect()
 }
 
-/// All that is known of one snapshot but its entries.
+/// All records of a snapshot but the entries.
 #[derive(Clone, Debug)]
 pub struct Shown {
     /// The snapshot.
     pub snapshot: Snapshot,
-    /// Its layers, the lowest first.
+    /// The layers, the lowest first.
     pub layers: Vec<LayerUse>,
-    /// Its packages, sorted; `None` where they are unknown.
+    /// The packages, sorted; `None` for unknown packages.
     pub packages: Option<Vec<Package>>,
-    /// Its policy's canonical form.
+    /// The policy's canonical form.
     pub policy: String,
-    /// Its name in the store's layout; `None` where a newer snapshot of its series and stage has that.
+    /// The name in the store's layout; `None` if a newer snapshot of the series and stage has the name.
     pub image_name: Option<String>,
 }
 
-/// Returns one snapshot.
+/// Returns a snapshot. Fails with [`Error::UnknownSnapshot`] without such a snapshot, and if a row is not as recorded.
 pub fn show(store_path: &Path, reference: &SnapshotRef) -> Result<Shown> {
     let store = Store::open(store_path)?;
     let snapshot = store.find(reference)?;
@@ -72,8 +73,8 @@ pub fn show(store_path: &Path, reference: &SnapshotRef) -> Result<Shown> {
     })
 }
 
-/// Returns the entries of a snapshot at `path` and beneath it, in path order, and the snapshot's number. Fails where
-/// `path` is not in it.
+/// Returns the entries of a snapshot at `path` and beneath, in path order, and the snapshot's number. Fails with
+/// [`Error::UnknownPath`] if the snapshot has nothing there.
 pub fn ls(
     store_path: &Path,
     reference: &SnapshotRef,

@@ -1,4 +1,4 @@
-//! Questions about what is recorded, answered out of the store alone.
+//! Questions about records, answered out of the store alone.
 
 pub(crate) mod cat;
 pub mod explain;

@@ -1,4 +1,4 @@
-//! One path of a recorded snapshot, without loading the tree.
+//! A path of a recorded snapshot, without loading the tree.
 
 use crate::error::{Error, Result};
 use crate::model::tree::entry::{Entry, Kind};
@@ -8,19 +8,19 @@ use crate::store::LayerUse;
 use crate::store::Snapshot;
 use crate::store::Store;
 
-/// How many links a path may go through, as the kernel counts them (path_resolution(7)).
+/// The most links on a path, as the kernel counts (path_resolution(7)).
 const MOST_LINKS: usize = 40;
 
 /// A path of a snapshot.
 #[derive(Clone, Debug)]
 pub(crate) struct Recorded {
     pub(crate) entry: Entry,
-    /// The layer that gives it.
+    /// The layer with the entry.
     pub(crate) layer: LayerUse,
 }
 
-/// Returns the entry at `path`, which may go through links of the snapshot, but may be one itself. Fails with
-/// [`Error::UnknownPath`] if the snapshot has none.
+/// Returns the entry at `path`. Links in directories of the path are followed, a link at its end is not. Fails with
+/// [`Error::UnknownPath`] without an entry.
 pub(crate) fn entry_of(store: &Store, snapshot: &Snapshot, path: &EntryPath) -> Result<Recorded> {
     let mut layers = store.layers(snapshot.id)?;
     let ids: Vec<i64> = layers.iter().map(|layer| layer.layer.id).collect();
@@ -50,21 +50,21 @@ struct Walk<'a> {
     ids: &'a [i64],
     items: ItemsAlong,
     at: EntryPath,
-    /// The names that are yet to come, the last first.
+    /// The names ahead, the last first.
     ahead: Vec<Vec<u8>>,
     followed: usize,
 }
 
 impl Walk<'_> {
-    /// Puts the names of a path before those that are yet to come.
+    /// Puts the names of a path before the names ahead.
     fn go_on(&mut self, path: &[u8]) {
         let names = path.split(|b| *b == b'/');
         let names = names.filter(|name| !name.is_empty() && *name != b".");
         self.ahead.extend(names.rev().map(<[u8]>::to_vec));
     }
 
-    /// Follows the links in the directories of the path. Returns the entry at its end, if there is one, and the position of the
-    /// layer that gives the entry.
+    /// Follows the links in directories of the path. Returns the entry at the end, if there is an entry, and the
+    /// position of its layer.
     fn end(&mut self) -> Result<Option<(usize, Entry)>> {
         while let Some(name) = self.ahead.pop() {
             if name == b".." {

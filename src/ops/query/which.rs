@@ -1,4 +1,4 @@
-//! Whose a path of a snapshot is, which layer gives it, and since when it is as it is.
+//! The owners of a path of a snapshot, its layer, and since when the entry is unchanged.
 
 use crate::error::Result;
 use crate::model::names::SnapshotRef;
@@ -16,26 +16,26 @@ use crate::store::Snapshot;
 use crate::store::Store;
 use std::path::Path;
 
-/// What is known of a path.
+/// The knowledge about a path.
 #[derive(Clone, Debug)]
 pub(crate) struct Which {
     /// The snapshot.
     pub(crate) snapshot: Snapshot,
     /// The entry.
     pub(crate) entry: Entry,
-    /// The packages that own it, those that brought it first.
+    /// The packages that own the path, bringers first.
     pub(crate) owners: Vec<OwnedBy>,
-    /// Whether it is recorded who owns what.
+    /// Whether file lists of packages are recorded.
     pub(crate) owners_are_known: bool,
-    /// The layer that gives it.
+    /// The layer with the entry.
     pub(crate) layer: LayerUse,
-    /// The earliest of the series' snapshots of this stage since which it is as it is.
+    /// The earliest snapshot of series and stage since which the entry is unchanged.
     pub(crate) since: Snapshot,
-    /// Whether the one before that has it, but otherwise; `None` where there is none before.
+    /// The state in the snapshot before; `None` without a snapshot before.
     pub(crate) before: Option<Before>,
 }
 
-/// What the snapshot before had at a path.
+/// The state of a path in the snapshot before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Before {
     /// Nothing.
@@ -49,15 +49,16 @@ pub(crate) enum Before {
 pub(crate) struct OwnedBy {
     /// The package.
     pub(crate) package: Package,
-    /// Whether it is a configuration file.
+    /// Whether the path is a configuration file of the package.
     pub(crate) is_config: bool,
-    /// Whether the package does not bring it, but owns it where it comes to be.
+    /// Whether the package does not bring the path, but owns the path once there.
     pub(crate) is_ghost: bool,
-    /// In what it is not as the package has it, as far as the records tell.
+    /// The differences from the package's file, as far as the records tell.
     pub(crate) deviations: Aspects,
 }
 
-/// Finds out about `path` in a snapshot. Fails where it is not there.
+/// Finds out about `path` in a snapshot. Fails with [`Error::UnknownPath`](crate::error::Error::UnknownPath) without
+/// an entry there, and if a row is not as recorded.
 pub(crate) fn which(store_path: &Path, reference: &SnapshotRef, path: &EntryPath) -> Result<Which> {
     let store = Store::open(store_path)?;
     let snapshot = store.find(reference)?;
@@ -102,7 +103,7 @@ fn owners(store: &Store, snapshot: &Snapshot, entry: &Entry) -> Result<(Vec<Owne
     Ok((owned.collect(), are_known))
 }
 
-/// Goes back through the snapshots of the stage until one does not have the entry as it is.
+/// Goes back through the snapshots of the stage, up to a snapshot with another entry.
 fn since(store: &Store, snapshot: &Snapshot, entry: &Entry) -> Result<(Snapshot, Option<Before>)> {
     let mut since = snapshot.clone();
     let all = store.snapshots(Some(&snapshot.series))?; // the newest first

@@ -1,5 +1,5 @@
-//! Writes recorded images where others can read them. Reads blobs of the store and nothing else: what a layer holds
-//! was compressed when it was recorded.
+//! Writes recorded images for others to read. Reads blobs of the store and nothing else: layers were compressed when
+//! recorded.
 
 use crate::blob::BlobSource;
 use crate::error::{Error, Result};
@@ -26,49 +26,50 @@ use std::time::Duration;
 /// The form of an export (containers-transports(5)).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
-    /// One tar file.
+    /// A tar file.
     #[default]
     OciArchive,
     /// A directory.
     OciDir,
 }
 
-/// What is exported.
+/// The images to export, and the target.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// The snapshot.
     pub snapshot: SnapshotRef,
     /// Where to.
     pub path: PathBuf,
-    /// An open file that an archive is written to from first to last; then the path only names it.
+    /// An open file for the archive, written from first to last; then the path only names the file.
     pub stream: Option<Arc<File>>,
-    /// In which form.
+    /// The form of the target.
     pub format: Format,
-    /// Also the other stages of its run, each as an image of its own.
+    /// Also export the other stages of the run, each as an image.
     pub all_stages: bool,
-    /// Leave out the blobs that this snapshot has.
+    /// Leave out the blobs of this snapshot.
     pub since: Option<SnapshotRef>,
 }
 
-/// What was exported.
+/// The exported images.
 #[derive(Clone, Debug)]
 pub struct Outcome {
     /// Where to.
     pub path: PathBuf,
-    /// The snapshot that was asked for.
+    /// The requested snapshot.
     pub snapshot_id: i64,
-    /// Its image.
+    /// The image of the requested snapshot.
     pub manifest_digest: Digest,
     /// All images, by name.
     pub images: Vec<(String, Digest)>,
-    /// Bytes written: 0 where the target held all of it already.
+    /// Bytes written: 0 if the target was up to date.
     pub bytes_written: u64,
-    /// The time that each phase took.
+    /// The time of each phase.
     pub seconds: Vec<(Phase, Duration)>,
 }
 
-/// Finds out what can be known before the snapshot is recorded that is to be exported: whether the target can be
-/// written, and which snapshot `since` means now. Returns the request's `since` with that one's number.
+/// Checks an export before the snapshot is recorded: whether the target can be written, and which snapshot `since`
+/// means now. Returns the request's `since` with the snapshot's number. Fails if the target cannot be written, and
+/// with [`Error::UnknownSnapshot`] if `since` means no snapshot.
 pub fn prepare(store_path: &Path, request: &Request) -> Result<Option<SnapshotRef>> {
     check(store_path, request)?;
     let since = request.since.as_ref();
@@ -77,7 +78,7 @@ pub fn prepare(store_path: &Path, request: &Request) -> Result<Option<SnapshotRe
         .transpose()
 }
 
-/// Fails where nothing could be written.
+/// Fails if nothing could be written.
 fn check(store_path: &Path, request: &Request) -> Result<()> {
     match (request.format, &request.stream) {
         (Format::OciArchive, Some(stream)) => refuse_terminal(stream, &request.path),
@@ -89,7 +90,8 @@ fn check(store_path: &Path, request: &Request) -> Result<()> {
     }
 }
 
-/// Exports from the store at `store_path`.
+/// Exports from the store at `store_path`. Fails with [`Error::UnknownSnapshot`] without such a snapshot, with
+/// [`Error::Damaged`] if a blob is missing or damaged, and if the target cannot be written.
 pub fn export(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Result<Outcome> {
     let store = Store::open(store_path)?;
     let chosen = store.find(&request.snapshot)?;
@@ -144,7 +146,8 @@ pub fn export(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Re
     })
 }
 
-/// The newest snapshot of each stage of the run, the earliest stage first; of its own stage the chosen one.
+/// Returns the newest snapshot of each stage of the run, the earliest stage first; for the chosen stage the chosen
+/// snapshot.
 fn stages_of(store: &Store, chosen: &Snapshot) -> Result<Vec<Snapshot>> {
     let mut stages: Vec<Snapshot> = vec![chosen.clone()];
     for snapshot in store.snapshots_of_run(&chosen.series, &chosen.run)? {
@@ -172,7 +175,7 @@ fn image_of(store: &Store, snapshot: &Snapshot) -> Result<Image> {
     })
 }
 
-/// What the images consist of: each blob once, manifests and configurations first.
+/// Returns the blobs of the images, each once, manifests and configurations first.
 fn blobs_of(
     store: &Store,
     snapshots: &[Snapshot],
@@ -204,7 +207,7 @@ fn blobs_of(
     Ok(all)
 }
 
-/// Returns the bytes written: 0 where a file held them already.
+/// Returns the bytes written: 0 if a file had the bytes already.
 fn write_archive(
     archive: &Archive,
     source: &store::Blobs,
@@ -245,8 +248,8 @@ fn write_archive(
     }
 }
 
-/// Fails where no file can be written to `path`: it is a directory, is in a store, or its directory takes no files. A FIFO or a
-/// device is not opened.
+/// Fails if no file can be written to `path`: a directory, a path in a store, or a directory that takes no files. A
+/// FIFO or a device is not opened.
 pub fn check_file(store_path: &Path, path: &Path) -> Result<()> {
     match output::find(path)? {
         Place::Stream => Ok(()),
@@ -266,7 +269,7 @@ fn refuse_terminal(file: &File, path: &Path) -> Result<()> {
     }
 }
 
-/// What is in a store belongs to the store. `path` need not be there yet.
+/// Nothing but the store writes in a store. `path` need not be there yet.
 fn refuse_store(store_path: &Path, path: &Path) -> Result<()> {
     let name = output::name_of(path)?;
     let place = if name.is_dir() {

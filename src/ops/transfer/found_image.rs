@@ -1,4 +1,5 @@
-//! What an image is, before anything of the image is taken: its series and stage, its policy, and whether rootstrata made it.
+//! The identity of an image, before anything of the image is taken: series, stage, policy, and whether rootstrata made
+//! the image.
 
 use crate::error::{Error, Result, show};
 use crate::layer::codec::Codec;
@@ -10,28 +11,28 @@ use crate::oci::read::{FoundImage, ListedImage, Opened};
 use crate::ops::monitor::Monitor;
 use crate::printable::printable;
 
-/// An image that is to be taken.
+/// An image to take.
 pub(crate) struct Found {
     pub(crate) image: FoundImage,
     pub(crate) origin: Origin,
     pub(crate) policy: Policy,
-    /// Whether its layers say that rootstrata made them.
+    /// Whether the layers claim to be rootstrata's.
     pub(crate) is_ours: bool,
 }
 
 impl Found {
-    /// Returns its name for messages.
+    /// Returns the name for messages.
     pub(crate) fn shown(&self) -> String {
         format!("{}@{}", self.origin.series, self.origin.stage)
     }
 }
 
-/// Finds out about the images of one source.
+/// Identifies the images of a source.
 pub(crate) struct Finder<'a> {
     pub(crate) opened: &'a Opened,
-    /// The series that was asked for.
+    /// The requested series.
     pub(crate) series: Option<&'a str>,
-    /// The stage that was asked for.
+    /// The requested stage.
     pub(crate) stage: Option<&'a str>,
     /// Whether all images are taken, and so entries without layers are passed over.
     pub(crate) takes_all: bool,
@@ -39,8 +40,9 @@ pub(crate) struct Finder<'a> {
 }
 
 impl Finder<'_> {
-    /// Finds out about an image; `None` where the entry of an index is no image. Fails with [`Error::BadImage`] if the image cannot
-    /// be read, has layers that no store takes, or is of no known series, and with [`Error::BadName`] if it claims a bad name.
+    /// Identifies an image; `None` for an entry of an index that is no image. Fails with [`Error::BadImage`] if the
+    /// image cannot be read, has layers that no store takes, or is of no known series, and with [`Error::BadName`] for
+    /// a bad name in the claims.
     pub(crate) fn find(&self, listed: ListedImage) -> Result<Option<Found>> {
         let image = self.opened.image_of(listed.manifest.clone())?;
         if self.takes_all && image.layers.is_empty() {
@@ -81,7 +83,7 @@ impl Finder<'_> {
         Ok(())
     }
 
-    /// Returns the policy that an image claims, or the plain one.
+    /// Returns the claimed policy, or the plain policy.
     fn policy(&self, origin: Option<&Origin>) -> Policy {
         let Some(origin) = origin else {
             return Policy::plain();
@@ -104,7 +106,7 @@ impl Finder<'_> {
         let named = name.and_then(|name| name.rsplit_once(':'));
         let origin = listed.origin.as_ref();
         let said = origin.map(|origin| (origin.series.as_str(), origin.stage.as_str()));
-        // A name that others gave need not be a name of ours; an image that claims to be ours must have such names.
+        // Others need not use names of our kind; an image that claims to be ours must.
         if let Some((series, stage)) = said {
             check_series(self.series.unwrap_or(series))?;
             check_name("stage", self.stage.unwrap_or(stage))?;
@@ -125,7 +127,7 @@ impl Finder<'_> {
     }
 }
 
-/// Says what is wrong with an image.
+/// Says the fault of an image.
 pub(crate) fn bad_image(opened: &Opened, what: impl Into<String>) -> Error {
     Error::BadImage {
         path: opened.path().to_owned(),

@@ -1,5 +1,5 @@
-//! Takes images into a store: those that a store of ours has exported, whole or thin, those of others, and those of the
-//! store's own layout, where its database is lost.
+//! Takes images into a store: exports of a store of ours, whole or thin, images of others, and the images of the
+//! store's own layout after a loss of the database.
 
 use crate::error::{Error, Result};
 use crate::model::names::{check_name, check_series};
@@ -19,10 +19,10 @@ use crate::store::Store;
 use std::path::Path;
 use std::time::Duration;
 
-/// What is imported.
+/// The images to import, and their names.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
-    /// An archive or a layout; without a name of an image, all of its images.
+    /// An archive or a layout; without an image's name, all images.
     pub(crate) source: Source,
     /// The series; by default as the image says.
     pub(crate) series: Option<String>,
@@ -30,21 +30,22 @@ pub(crate) struct Request {
     pub(crate) stage: Option<String>,
 }
 
-/// What was taken.
+/// The imported images.
 #[derive(Clone, Debug)]
 pub(crate) struct Outcome {
     /// The images, in the order of their numbers.
     pub(crate) images: Vec<Imported>,
-    /// Those that are damaged, each with the reason; only where a store is rebuilt, since there the others are all there is.
+    /// The damaged images of a store that is rebuilt, each with the reason: only the other images can be had.
     pub(crate) failed: Vec<String>,
-    /// Bytes of blobs that were copied into the store.
+    /// Bytes of blobs copied into the store.
     pub(crate) bytes_written: u64,
-    /// The time that each phase took.
+    /// The time of each phase.
     pub(crate) seconds: Vec<(Phase, Duration)>,
 }
 
-/// Imports into the store at `store_path`, which is made where it is missing. From that store's own layout, what its
-/// database lacks is recorded again. Fails if the source holds no image, or one that is damaged, lies, or is of no known series.
+/// Imports into the store at `store_path`, and makes a missing store. From the store's own layout, images missing in
+/// the database are recorded again. Fails if the source holds no image, or an image is damaged, lies, or is of no
+/// known series.
 pub(crate) fn import(
     store_path: &Path,
     request: &Request,
@@ -97,7 +98,7 @@ fn is_same_directory(a: &Path, b: &Path) -> bool {
     }
 }
 
-/// The images that are asked for, of which there must be some.
+/// Returns the requested images, at least one.
 fn listed(
     opened: &Opened,
     reference: &ImageRef,
@@ -131,12 +132,12 @@ struct Import<'a> {
     phases: &'a Phases<'a>,
     bytes_written: u64,
     taken: Vec<Taken>,
-    /// Of a store that is rebuilt, the images that are damaged: the others are all there is.
+    /// The damaged images of a store that is rebuilt.
     failed: Vec<String>,
 }
 
 impl Import<'_> {
-    /// Finds out about the images, in the order in which they were recorded; a later stage of a run has more layers.
+    /// Identifies the images, and sorts them by the order of their recording; a later stage of a run has more layers.
     fn find_all(&mut self, finder: &Finder, listed: Vec<ListedImage>) -> Result<Vec<Found>> {
         let mut found = Vec::new();
         for one in listed {
@@ -152,7 +153,7 @@ impl Import<'_> {
         Ok(found)
     }
 
-    /// Takes an image, or notes that it is damaged.
+    /// Takes an image, or notes the damage.
     fn take(&mut self, found: &Found) -> Result<()> {
         match self.try_take(found) {
             Err(error) if self.goes_on_after(&error) => {

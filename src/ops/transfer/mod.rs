@@ -1,4 +1,4 @@
-//! Images on their way out of a store and into one.
+//! Images on the way into a store and out.
 
 pub mod export;
 mod found_image;

@@ -1,4 +1,4 @@
-//! Opens the images that a user has named, whatever they are in.
+//! Opens the images of a source that a user has named.
 
 use crate::error::{Error, Result};
 use crate::layer::whole::uncompressed;
@@ -7,7 +7,8 @@ use crate::oci::read::Opened;
 use std::fs::File;
 use std::path::Path;
 
-/// Opens where images are, and returns also which is meant. Fails where the source is none of images.
+/// Opens a source of images, and returns also the reference to an image. Fails with [`Error::BadSource`] if the source
+/// holds no images, and if its file cannot be opened.
 pub(crate) fn open_images(source: &Source) -> Result<(Opened, &ImageRef)> {
     Ok(match source {
         Source::Archive(path, reference) => (Opened::archive(open(path)?, path)?, reference),

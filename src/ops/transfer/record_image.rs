@@ -1,4 +1,4 @@
-//! Records an image whose layers were taken.
+//! Records an image, after its layers were taken.
 
 use crate::error::Result;
 use crate::model::digest::LayerKey;
@@ -26,40 +26,40 @@ use crate::store::Store;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// An image that was taken.
+/// A taken image.
 #[derive(Clone, Debug)]
 pub(crate) struct Imported {
-    /// As it is recorded.
+    /// The image as recorded.
     pub(crate) snapshot: Snapshot,
-    /// Its layers, the lowest first.
+    /// The layers, the lowest first.
     pub(crate) layers: Vec<LayerUse>,
-    /// Whether it was recorded before, and nothing was done.
+    /// Whether the image was recorded before, and nothing was done.
     pub(crate) was_there: bool,
 }
 
-/// An image that was taken, and as what its index says that it was recorded.
+/// A taken image, with the index's claim about the recording.
 pub(crate) struct Taken {
     pub(crate) image: Imported,
     pub(crate) claimed: Option<Recorded>,
 }
 
-/// What an image gives.
+/// The content of an image.
 pub(crate) struct Content {
     pub(crate) layers: Vec<TakenLayer>,
     pub(crate) entries: Vec<Entry>,
     pub(crate) packages: Option<SidePackages>,
 }
 
-/// What images are taken for.
+/// The purpose of taking images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    /// To rebuild the database from the store's own layout. As what its images were recorded, its index knows.
+    /// To rebuild the database from the store's own layout, whose index tells of the old recording.
     Rebuild,
     /// To add images of another place, whose index may claim anything.
     Import,
 }
 
-/// Records an image; `before` are those that were taken. Fails if a blob or a row cannot be written.
+/// Records an image; `before` are the images taken so far. Fails if a blob or a row cannot be written.
 pub(crate) fn record(
     store: &mut Store,
     opened: &Opened,
@@ -106,7 +106,7 @@ pub(crate) fn record(
         content_bytes: content_bytes(&content.entries),
         sockets: 0,
         layers: &layers,
-        root_path: Path::new(""), // of no root that is here
+        root_path: Path::new(""), // of no root here
         stamps: StampState::default(),
     })?;
     Ok(Imported {
@@ -144,13 +144,13 @@ fn new_layer<'a>(
     }
 }
 
-/// Layers of others have no roles: the first is what the others are laid over.
+/// Foreign layers have no roles: the first layer counts as a base, each other layer as a delta.
 fn role(said: Option<Role>, place: usize) -> Role {
     said.unwrap_or(if place == 0 { Role::Base } else { Role::Delta })
 }
 
-/// The image that this one was laid over, of those that were taken before: the one of its series of whose layers it has the
-/// most, all but the state.
+/// Returns the image below: of the images taken so far, the image of the same series that shares the most layers, all
+/// but the state, and the number of these.
 fn parent<'b>(
     layers: &[SnapshotLayer],
     origin: &Origin,
@@ -178,7 +178,7 @@ fn parent<'b>(
     best.map_or((None, 0), |(shared, one)| (Some(&one.snapshot), shared))
 }
 
-/// The packages of an rpm database, with their lists where all have one.
+/// Returns the packages of an rpm database, with their lists if all packages have a list.
 fn rpm_packages(found: Option<SidePackages>) -> (Option<Vec<Package>>, Vec<FileList>) {
     let Some(found) = found.filter(|found| found.manager == Manager::Rpm) else {
         return (None, Vec::new());

@@ -1,8 +1,8 @@
 //! Takes the layers of an image into a store.
 //!
-//! Blobs are kept as they are, so all digests stay. Nothing that an image says is believed: a blob must have its digest,
-//! unpack to its diff_id, and give the key that it claims to have; otherwise the layer is recorded as a foreign one, by its
-//! changes to the layers below.
+//! Blobs are kept unchanged, so all digests stay. No claim of an image is believed: a blob must have its digest,
+//! unpack to its diff_id, and give its claimed key; otherwise the layer is recorded as a foreign layer, by its changes
+//! to the layers below.
 
 use crate::error::{Error, Result};
 use crate::layer::read::{Blob, LayerItems, Unpacked, read_exactly, read_files};
@@ -28,18 +28,18 @@ const LARGEST_TAR_BYTES: u64 = 64 << 30;
 
 const BUFFER_BYTES: usize = 256 << 10;
 
-/// Takes the layers of images of one source.
+/// Takes the layers of a source's images.
 pub(crate) struct LayerTaker<'a> {
     pub(crate) store: &'a Store,
     pub(crate) opened: &'a Opened,
     pub(crate) monitor: &'a dyn Monitor,
-    /// Bytes of blobs that were copied into the store.
+    /// Bytes of blobs copied into the store.
     pub(crate) bytes_written: u64,
 }
 
 impl LayerTaker<'_> {
-    /// Takes the layers, and returns also the entries of the tree that they give. What tells of packages goes to `spool`. Fails
-    /// if a layer is missing, damaged, or holds what no layer may.
+    /// Takes the layers, and returns also the entries of their tree. Files of package managers go to `spool`. Fails if
+    /// a layer is missing or damaged, or holds an item that no layer may hold.
     pub(crate) fn take(
         &mut self,
         found: &Found,
@@ -59,8 +59,8 @@ impl LayerTaker<'_> {
         Ok((taken, overlay.into_tree().into_entries()))
     }
 
-    /// A layer that the store has: its blob needs not be in the source. A foreign layer is known by the layers below, and is
-    /// read again.
+    /// Takes a layer of the store, whose blob need not be in the source. A foreign layer depends on the layers below,
+    /// and is read again.
     fn known_layer(&self, layer: &FoundLayer, spool: &mut Spool) -> Result<Option<TakenLayer>> {
         let oci::Blob { digest, size_bytes } = layer.blob;
         let Some(known) = self.store.layer_of_blob(&digest)? else {
@@ -89,7 +89,7 @@ impl LayerTaker<'_> {
         Ok(native(items, &policy, known.key, known.tar_bytes))
     }
 
-    /// Copies the blob into the store, and reads it there.
+    /// Copies the blob into the store, and reads the blob there.
     fn new_layer(
         &mut self,
         layer: &FoundLayer,
@@ -98,7 +98,7 @@ impl LayerTaker<'_> {
         spool: &mut Spool,
     ) -> Result<TakenLayer> {
         self.keep_blob(&layer.blob)?;
-        // An error of the layer is one of the image, not of the store.
+        // An error names the image, not the store.
         let path = self.opened.path_of(&layer.blob);
         let expected = Unpacked {
             diff_id: layer.diff_id,
@@ -108,7 +108,7 @@ impl LayerTaker<'_> {
         let (items, tar_bytes) = read_exactly(self.open(layer, &path)?, expected, &mut keep)?;
         spool.keep_linked(&items.items, || self.open(layer, &path))?;
         if let Some((name, _)) = items.links_below.first() {
-            // Its content is not in the layer that has the name, where everybody looks for it.
+            // The content is not in the layer with the name, where everybody looks for the content.
             return Err(Error::BadLayer {
                 path,
                 member: shown_path(name),
@@ -122,7 +122,7 @@ impl LayerTaker<'_> {
         Ok(foreign(below, &after, layer.diff_id, tar_bytes))
     }
 
-    /// A layer that has the key it claims, under one of the policies that it may be of.
+    /// Takes a layer as claimed, if the key is right under a policy of the image.
     fn as_claimed(
         &self,
         layer: &FoundLayer,
@@ -141,7 +141,7 @@ impl LayerTaker<'_> {
         Ok(taken.find_map(|policy| native(items.items.clone(), policy, key, tar_bytes)))
     }
 
-    /// A layer that claims to be one of ours and is packed in another way would be another layer with the same key.
+    /// A layer with a key of ours, packed in another way, would be another layer with the same key.
     fn is_of_another_tar(&self, key: &LayerKey, layer: &FoundLayer) -> Result<bool> {
         let known = self.store.layer_by_key(key)?;
         Ok(known.is_some_and(|known| known.diff_id != layer.diff_id))
@@ -161,7 +161,7 @@ impl LayerTaker<'_> {
         self.copy(blob)
     }
 
-    /// Copies a blob into the store. Fails if its digest is another.
+    /// Copies a blob into the store. Fails if the bytes have another digest.
     fn copy(&mut self, blob: &oci::Blob) -> Result<()> {
         let mut new = self.store.new_blob()?;
         let place = new.path().to_owned();

@@ -1,5 +1,5 @@
-//! A layer of an image as the store is to record the layer: a native layer as it is, a foreign layer by its changes to the
-//! layers below.
+//! A layer of an image, as the store is to record the layer: a native layer unchanged, a foreign layer by its changes
+//! to the layers below.
 
 use crate::model::digest::{DiffId, LayerKey, PolicyKey};
 use crate::model::plan::difference::delta;
@@ -10,24 +10,24 @@ use crate::model::tree::overlay::{Laid, Overlay};
 use crate::model::tree::path::EntryPath;
 use std::collections::HashSet;
 
-/// A layer that was read.
+/// A taken layer.
 #[derive(Debug)]
 pub(crate) struct TakenLayer {
     pub(crate) key: LayerKey,
     pub(crate) tar_bytes: u64,
-    /// What the key is under, in its canonical form.
+    /// The canonical text in the key.
     pub(crate) under: String,
     tree: Tree,
     whiteouts: Vec<EntryPath>,
 }
 
 impl TakenLayer {
-    /// Returns what it holds.
+    /// Returns the entries and whiteouts.
     pub(crate) fn content(&self) -> LayerContent<'_> {
         LayerContent::all(&self.tree, self.whiteouts.clone())
     }
 
-    /// Returns what it holds, to be laid over others.
+    /// Returns the items, to be laid over lower layers.
     pub(crate) fn laid(&self) -> Vec<Laid> {
         self.content().items().map(Laid::from).collect()
     }
@@ -55,7 +55,7 @@ impl TakenLayer {
     }
 }
 
-/// Takes a native layer: one that has this key under this policy, and that we would write with the same items.
+/// Takes a native layer: the key is right under the policy, and we would write a layer of the same items.
 pub(crate) fn native(
     items: Vec<Laid>,
     policy: &Policy,
@@ -79,13 +79,13 @@ pub(crate) fn native(
     };
     let paths: Vec<&EntryPath> = items.iter().map(Laid::path).collect();
     if !plain().all(is_closed) || !paths.is_sorted_by(|a, b| a < b) {
-        return None; // with the key of one of ours, but nothing that we would write
+        return None; // the key is right, but we write no such layers
     }
     Some(TakenLayer::of(plain(), key, tar_bytes, policy.canonical()))
 }
 
-/// Takes a foreign layer by its changes: `below` was there without the layer, `after` is there with it. The key is under the
-/// diff_id, so that no other layer has the same key.
+/// Takes a foreign layer by its changes: `below` is the tree without the layer, `after` with the layer. The key is
+/// under the diff_id, so that no other layer has the same key.
 pub(crate) fn foreign(
     below: &Overlay,
     after: &Tree,

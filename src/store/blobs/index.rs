@@ -1,5 +1,5 @@
-//! What index.json lists: derived from the database, so that any engine can read the store by name. And what it tells of
-//! the database: an image that it lists and the database does not have is one that the database has lost.
+//! The content of index.json: derived from the database, so that any engine can read the store by name. And the
+//! reverse: an image in index.json without rows is an image that the database has lost.
 
 use crate::error::{Error, Result, show};
 use crate::model::digest::{Digest, PolicyKey};
@@ -16,31 +16,32 @@ use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 use std::io::Read;
 
-/// What names an image in a layout (image-spec, annotations.md).
+/// The annotation with an image's name in a layout (image-spec, annotations.md).
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
 const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
 
-/// One manifest of the store.
+/// A manifest of the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Listed {
     /// The manifest.
     pub manifest: BlobRef,
-    /// Of the first snapshot that has it.
+    /// The origin of the manifest's first snapshot.
     pub origin: Origin,
-    /// Whether that is the newest of its series and stage.
+    /// Whether the first snapshot is the newest of its series and stage.
     pub is_newest: bool,
 }
 
-/// What tells an image of ours from one that somebody put into the layout.
+/// The annotation of our images; images that somebody else put into the layout lack the annotation.
 const OWN_ANNOTATION: &str = "\"org.rootstrata.layer.key\"";
 
-/// No manifest of ours is longer: it has at most 100 layers.
+/// No manifest of ours is longer, with at most 100 layers.
 const LONGEST_MANIFEST_BYTES: u64 = 1 << 20;
 
 impl Store {
-    /// Writes index.json anew, if it would differ, from what is recorded now; `render` makes its bytes. Writers take
-    /// turns, so that the last one to write has seen all that is recorded.
+    /// Writes index.json from the rows of this moment, if the bytes differ; `render` makes the bytes. Writers take
+    /// turns, so that the last writer has seen all rows. Fails with [`Error::Locked`] if others write for too long,
+    /// and if the file cannot be written.
     pub(crate) fn update_index(
         &self,
         render: impl FnOnce(&[Listed]) -> Result<Vec<u8>>,
@@ -51,11 +52,11 @@ impl Store {
         })
     }
 
-    /// Compares index.json with the database. Returns what is wrong with index.json, which is made anew by the next snapshot;
-    /// one that lacks the last snapshots, as a killed run leaves it, is not wrong. Fails where it is the database that
-    /// has lost something.
+    /// Compares index.json with the database. Returns the fault of index.json, which the next snapshot repairs; an
+    /// index.json without the last snapshots, as a killed run leaves the file, has no fault. Fails with
+    /// [`Error::Damaged`] if the database has lost an image.
     pub(crate) fn check_index(&self) -> Result<Option<String>> {
-        // In this order: a writer records first, and lists then.
+        // In this order, since a writer records first, and lists then.
         let index = self.directory.read(INDEX, LARGEST_JSON_BYTES);
         let recorded = self.recorded_manifests()?;
         let index = match index {
@@ -97,7 +98,7 @@ impl Store {
         Ok(wrong.map(str::to_owned))
     }
 
-    /// All manifests that snapshots have. Fails where a snapshot's row is not the one that was recorded.
+    /// Returns all manifests of snapshots. Fails if a snapshot's row is not as recorded.
     fn recorded_manifests(&self) -> Result<HashMap<Digest, Recorded>> {
         let mut policies: HashMap<PolicyKey, String> = HashMap::new();
         let mut all: HashMap<Digest, Recorded> = HashMap::new();
@@ -137,7 +138,7 @@ impl Store {
         Ok(all)
     }
 
-    /// Tells whether this is the manifest of an image that a store of ours has made.
+    /// Tells whether a digest names the manifest of an image of ours.
     fn is_own_image(&self, digest: &Digest) -> bool {
         let mut bytes = Vec::new();
         let Ok(Some(file)) = self.directory.file(&blob_name(digest)) else {
@@ -148,8 +149,9 @@ impl Store {
     }
 }
 
-/// Each manifest that a snapshot has: those of the newest of each series and stage first, in the order of names, then the
-/// others. Of several snapshots with one manifest, the first is named: so recording the same again changes nothing.
+/// Returns each manifest of a snapshot: first the newest of each series and stage, in the order of names, then the
+/// others. Of several snapshots with the same manifest, the first is named: so recording the same again changes
+/// nothing. Fails as SQLite does.
 pub(crate) fn listed(connection: &Connection) -> rusqlite::Result<Vec<Listed>> {
     let columns = "SELECT manifest_digest, manifest_size_bytes, stage, canonical, run, created_s, snapshot.id, name FROM snapshot
                    JOIN policy ON key = policy_key JOIN series ON series.id = series_id";
@@ -193,7 +195,7 @@ fn manifest(row: &Row) -> rusqlite::Result<BlobRef> {
     })
 }
 
-/// All but the series, which a damaged database may not have.
+/// Reads all but the series, a name that a damaged database may lack.
 fn origin(row: &Row) -> rusqlite::Result<Origin> {
     Ok(Origin {
         series: String::new(),
@@ -207,15 +209,15 @@ fn origin(row: &Row) -> rusqlite::Result<Origin> {
     })
 }
 
-/// A manifest that the database has.
+/// A manifest in the database.
 struct Recorded {
     size_bytes: u64,
-    /// Of the snapshots that have it.
+    /// The origins of the snapshots with the manifest.
     origins: Vec<Origin>,
 }
 
 impl Recorded {
-    /// Tells whether the index lists it as one of its snapshots; before there were origins in it, by a name alone.
+    /// Tells whether index.json lists the manifest as a snapshot of ours; old versions listed a name alone.
     fn is_listed_as(&self, digest: &Digest, listed: &Value) -> bool {
         let plain = json!({"digest": digest.to_string(), "mediaType": MANIFEST_TYPE, "size": self.size_bytes});
         let with = |annotations: Map<String, Value>| {

@@ -1,12 +1,12 @@
-//! Whether a blob is in the store: the one place that answers.
+//! Whether a blob is in the store: the place that answers.
 //!
-//! A blob was hashed while it was written. As long as inode, size, mtime and ctime are what they were then, nobody has
-//! written to the file, and the blob counts as sound without being read. Otherwise (the file was changed, replaced, or copied
-//! with the store) the blob is read and hashed before it is used, and stamped again. A disk that gives back other bytes under
-//! an unchanged inode is not noticed.
+//! A blob was hashed while written. As long as inode, size, mtime and ctime are the same, nobody has written to the
+//! file, and the blob counts as sound without being read. Otherwise (the file was changed, replaced, or copied with
+//! the store) the blob is read and hashed before use, and stamped again. A disk that gives back other bytes under an
+//! unchanged inode is not noticed.
 //!
-//! A system call that fails says nothing about the blob: such a failure is an error with the path, and never an absence. Blobs
-//! that a registry keeps for the store will be one more case of [`Presence`].
+//! A failed system call says nothing about the blob: such a failure is an error with the path, and never an absence.
+//! Blobs kept by a registry would be a further case of [`Presence`].
 
 use crate::blob::BlobSource;
 use crate::error::{Error, Result};
@@ -53,7 +53,8 @@ impl Presence {
 /// A blob, and the stamp of a file that had to be read and is on the disk.
 pub(crate) type Looked = (Presence, Option<BlobStamp>);
 
-/// Looks for a blob whose content is what the digest says; `known` is its stamp, if there is one. Fails if a system call does.
+/// Looks for a blob whose content has the digest; `known` returns the stamp in the database. Fails if the file cannot
+/// be opened or read.
 pub(crate) fn look(
     directory: &Directory,
     digest: &Digest,
@@ -74,13 +75,13 @@ pub(crate) fn look(
             let error = Error::damaged(source.path(), format!("its content is {found}"));
             return Ok((Presence::Damaged(error), None));
         }
-        // Nobody knows whether the file is on the disk, and after a power cut its stamp would say so.
+        // Nobody knows whether the file is on the disk, and after a power cut the stamp would say so.
         new = source.file().sync_data().is_ok().then_some(now);
     }
     Ok((Presence::Here(source), new))
 }
 
-/// Looks for a blob of this length, whatever its content is. Fails if a system call does.
+/// Looks for a blob by its length alone. Fails if the file cannot be opened.
 pub(crate) fn look_at_length(
     directory: &Directory,
     digest: &Digest,

@@ -1,4 +1,4 @@
-//! Reading blobs of the store, by what is known of their presence.
+//! Reading blobs of the store, by their presence.
 
 use crate::blob::BlobSource;
 use crate::error::{Error, Result};
@@ -16,19 +16,19 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Blobs of a store, for one who reads them for long and needs nothing else of it. The files that SQLite has beside an
-/// open database would be written to the disk together with what is copied meanwhile, and closing would wait for that.
+/// Blobs of a store, for long reading without the database. SQLite's files beside an open database would be written to
+/// the disk together with the copied bytes, and closing would wait for the disk.
 #[derive(Debug)]
 pub struct Blobs {
     store: Arc<Directory>,
-    /// As the database had them.
+    /// The stamps in the database.
     stamps: HashMap<Digest, BlobStamp>,
     _in_use: Option<InUse>,
 }
 
 impl Blobs {
-    /// Opens a blob. The database is opened again only to remember that a blob was read. Fails with [`Error::Damaged`] if the
-    /// blob is missing or is not what its digest says.
+    /// Opens a blob. The database is opened again only to remember that a blob was read. Fails with [`Error::Damaged`]
+    /// if the blob is missing or has another content than its digest.
     pub fn open(&self, digest: &Digest, size_bytes: u64) -> Result<BlobSource> {
         let known = || self.stamps.get(digest).copied();
         let (presence, new) = look(&self.store, digest, size_bytes, known)?;
@@ -42,7 +42,7 @@ impl Blobs {
 }
 
 impl Store {
-    /// Tells whether a blob is here, and is what its digest says. Fails if a system call does.
+    /// Returns the presence of a blob with the content of its digest. Fails if the file cannot be opened or read.
     pub(crate) fn presence(&self, digest: &Digest, size_bytes: u64) -> Result<Presence> {
         let known = || self.blob_stamp(digest);
         let (presence, new) = look(&self.directory, digest, size_bytes, known)?;
@@ -50,18 +50,18 @@ impl Store {
         Ok(presence)
     }
 
-    /// Tells whether a blob of this length is here; its content is not looked at. Fails if a system call does.
+    /// Returns the presence of a blob by its length alone. Fails if the file cannot be opened.
     pub(crate) fn presence_by_length(&self, digest: &Digest, size_bytes: u64) -> Result<Presence> {
         look_at_length(&self.directory, digest, size_bytes)
     }
 
-    /// Tells whether a blob is here, and is what its digest says. Fails if a system call does.
+    /// Tells whether a blob is here and sound. Fails if the file cannot be opened or read.
     pub(crate) fn has_blob(&self, digest: &Digest, size_bytes: u64) -> Result<bool> {
         self.presence(digest, size_bytes)
             .map(|presence| presence.is_here())
     }
 
-    /// Tells whether all of these are here, and are what their digests say. Fails if a system call does.
+    /// Tells whether all blobs are here and sound. Fails at the first file that cannot be opened or read.
     pub(crate) fn has_blobs(&self, blobs: impl IntoIterator<Item = BlobRef>) -> Result<bool> {
         for blob in blobs {
             if !self.has_blob(&blob.digest, blob.size_bytes)? {
@@ -71,21 +71,22 @@ impl Store {
         Ok(true)
     }
 
-    /// Opens a blob of the right length, whatever its content is. Fails with [`Error::Damaged`] if the blob is missing, has
-    /// another length, or is no regular file.
+    /// Opens a blob by its length alone. Fails with [`Error::Damaged`] if the blob is missing, has another length, or
+    /// is no regular file.
     pub(crate) fn find_blob(&self, digest: &Digest, size_bytes: u64) -> Result<BlobSource> {
         self.presence_by_length(digest, size_bytes)?
             .or_damaged(&self.directory, digest)
     }
 
-    /// Opens a blob that a row names. Fails with [`Error::Damaged`] if the blob is missing, or is not what its digest says.
+    /// Opens a blob of a row. Fails with [`Error::Damaged`] if the blob is missing, or has another content than its
+    /// digest.
     pub(crate) fn open_blob(&self, digest: &Digest, size_bytes: u64) -> Result<BlobSource> {
         self.presence(digest, size_bytes)?
             .or_damaged(&self.directory, digest)
     }
 
-    /// Opens the first form of a layer that is here and sound: of `own`, then of the others. Fails as [`Store::open_blob`] does
-    /// for `own` if there is none.
+    /// Opens the first sound form of a layer: `own`, or another. Fails as [`Store::open_blob`] does for `own` if no
+    /// form is sound.
     pub(crate) fn open_any(&self, own: &Blob, others: &[Blob]) -> Result<(Blob, BlobSource)> {
         for blob in std::iter::once(own).chain(others) {
             if let Presence::Here(source) = self.presence(&blob.digest, blob.size_bytes)? {
@@ -106,7 +107,7 @@ impl Store {
         self.open_blob(&blob.digest, blob.size_bytes)?.read_all()
     }
 
-    /// Closes the database, and returns what opens the blobs with these digests as [`Store::open_blob`] does.
+    /// Closes the database, and returns a reader of the blobs with these digests.
     pub(crate) fn into_blobs(self, digests: impl Iterator<Item = Digest>) -> Blobs {
         let stamps = digests
             .filter_map(|digest| Some((digest, self.blob_stamp(&digest)?)))
@@ -118,7 +119,7 @@ impl Store {
         }
     }
 
-    /// Remembers a blob that was put in its place, for the next time that something is recorded.
+    /// Remembers a blob in its place, for the next recording.
     pub(crate) fn note_written(&self, digest: &Digest, path: &Path) {
         if let Ok(metadata) = std::fs::symlink_metadata(path) {
             let stamp = BlobStamp::of(&metadata);
@@ -134,7 +135,7 @@ impl Store {
         BlobStamp::load(&self.connection, digest).ok()? // without a stamp, the blob is read
     }
 
-    /// A store that cannot be written to, or not at the moment, has the blob read again the next time.
+    /// Where the store cannot be written to at the moment, the next question reads the blob again.
     fn keep_stamp(&self, digest: &Digest, now: BlobStamp) {
         if self.is_still() {
             return;

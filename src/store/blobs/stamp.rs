@@ -1,11 +1,11 @@
-//! What the file of a blob was when it had its digest.
+//! The file of a blob, as of the moment when the digest was known.
 
 use crate::model::digest::Digest;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 
-/// Inode, size, mtime and ctime (stat(2)) of a file when it had its digest.
+/// Inode, size, mtime and ctime (stat(2)) of a file with a known digest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BlobStamp([i64; 6]);
 
@@ -21,7 +21,7 @@ impl BlobStamp {
         ])
     }
 
-    /// Returns what the database has of a blob. Fails as SQLite does.
+    /// Returns the stamp of a blob in the database. Fails as SQLite does.
     pub(crate) fn load(connection: &Connection, digest: &Digest) -> rusqlite::Result<Option<Self>> {
         let query = "SELECT inode, size_bytes, mtime_s, mtime_nanos, ctime_s, ctime_nanos
              FROM blob_stamp WHERE digest = ?";
@@ -36,7 +36,7 @@ impl BlobStamp {
         query.query_row([digest.0], stamp).optional()
     }
 
-    /// Writes what a blob was into the database. Fails as SQLite does.
+    /// Writes the stamp of a blob into the database. Fails as SQLite does.
     pub(crate) fn save(self, connection: &Connection, digest: &Digest) -> rusqlite::Result<()> {
         let Self(
             [

@@ -14,26 +14,26 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use tempfile::{NamedTempFile, TempDir};
 
-/// A blob that is being written; dropped, it is gone.
+/// A blob in the making; dropped, the file is gone.
 #[derive(Debug)]
 pub(crate) struct NewBlob {
     file: NamedTempFile,
     sync: BackgroundSync,
 }
 
-/// A private directory in the store for files that another library must open by path; dropped, it is gone.
+/// A private directory in the store, for another library's files; dropped, the directory is gone.
 #[derive(Debug)]
 pub(crate) struct Scratch(TempDir);
 
 impl Scratch {
-    /// Returns its path.
+    /// Returns the directory's path.
     pub(crate) fn path(&self) -> &Path {
         self.0.path()
     }
 }
 
 impl NewBlob {
-    /// Returns where it is being written.
+    /// Returns the path of the unfinished file.
     pub(crate) fn path(&self) -> &Path {
         self.file.path()
     }
@@ -51,8 +51,8 @@ impl NewBlob {
         self.sync.start(self.file.as_file())
     }
 
-    /// Makes the file durable in its place. File, then name, then the directory that holds the name: in this order, a
-    /// name never stands for less than all.
+    /// Makes the file durable in its place. File, then name, then directory: in this order, a name never stands for an
+    /// unfinished file.
     fn put(mut self, target: &Path) -> Result<()> {
         let failed = || Error::io::<io::Error>("write", target);
         self.sync.end().map_err(failed())?;
@@ -79,7 +79,7 @@ impl Write for NewBlob {
 }
 
 impl Store {
-    /// Starts a blob.
+    /// Starts a blob. Fails if no file can be made in the store.
     pub(crate) fn new_blob(&self) -> Result<NewBlob> {
         let tmp = self.tmp();
         let file = tempfile::Builder::new()
@@ -89,14 +89,15 @@ impl Store {
         Ok(NewBlob::new(file))
     }
 
-    /// Makes a private directory.
+    /// Makes a private directory. Fails if no directory can be made in the store.
     pub(crate) fn scratch(&self) -> Result<Scratch> {
         let tmp = self.tmp();
         let made = tempfile::Builder::new().prefix("scratch-").tempdir_in(&tmp);
         made.map(Scratch).map_err(Error::io("write in", &tmp))
     }
 
-    /// Makes the blob durable under its digest. One that is there already stays as it is.
+    /// Makes the blob durable under its digest. A sound blob in its place stays. Fails if the file or its name cannot
+    /// be written.
     pub(crate) fn keep_blob(&self, blob: NewBlob, digest: &Digest, size_bytes: u64) -> Result<()> {
         if !self.has_blob(digest, size_bytes)? {
             let path = self.blob_path(digest);
@@ -106,7 +107,7 @@ impl Store {
         Ok(())
     }
 
-    /// Keeps a small blob, such as a manifest, and returns what names it.
+    /// Keeps a small blob, such as a manifest, and returns its digest and length. Fails if the file cannot be written.
     pub fn keep_bytes(&self, bytes: &[u8]) -> Result<BlobRef> {
         let digest = Digest(Sha256::digest(bytes).into());
         let size_bytes = bytes.len() as u64;
@@ -124,7 +125,7 @@ impl Store {
         self.path.join(blob_name(digest))
     }
 
-    /// Puts `bytes` in the place of a file in the store's own directory, whole.
+    /// Puts `bytes` in the place of a file in the store's own directory, whole. Fails if the file cannot be written.
     pub(crate) fn replace_file(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let mut blob = self.new_blob()?;
         blob.write_all(bytes)
@@ -132,7 +133,7 @@ impl Store {
         blob.put(&self.path.join(name))
     }
 
-    /// Makes the directories of an image layout, where they are missing.
+    /// Makes the missing directories of an image layout. Fails if a directory cannot be made.
     pub(crate) fn create_directories(&self) -> Result<()> {
         let mut is_new = false;
         for directory in ["blobs", "blobs/sha256", "tmp"] {
@@ -142,7 +143,7 @@ impl Store {
                 is_new = true;
             }
         }
-        // Their names must be there before what is in them is recorded, and so must that of the store.
+        // The names of directories must be durable before a row of their files, and so must the store's name.
         if is_new {
             sync_directory(&self.path)?;
             sync_directory(&self.path.join("blobs"))?;
@@ -151,9 +152,10 @@ impl Store {
         Ok(())
     }
 
-    /// Makes the files of an image layout, where they are missing: a store is one before anything is in it.
+    /// Makes the missing files of an image layout: a store is a layout before the first image. Fails if a file cannot
+    /// be written.
     pub(crate) fn create_layout(&mut self, was_store: bool) -> Result<()> {
-        // Whoever has recorded anything has seen it there. Another process may be making the store right now.
+        // A process that has recorded anything has seen the file. Another process may be making the store right now.
         let used = "SELECT EXISTS (SELECT 1 FROM snapshot)";
         let was_used = was_store && self.one(used, [], |row| row.get(0))?.unwrap_or(false);
         let layout = self.path.join("oci-layout");
@@ -182,7 +184,8 @@ impl Store {
         Ok(())
     }
 
-    /// Removes what killed runs left in `tmp`, if no other process has the store open, and keeps others from doing so.
+    /// Removes leftovers of killed runs in `tmp`, unless another process has the store open, and keeps others from
+    /// doing so. Fails with [`Error::Locked`] if another process has the store alone for too long.
     pub(crate) fn clean_scratch(&self) -> Result<InUse> {
         let lock = locks::open(&self.directory)?;
         if lock.try_lock().is_ok() {
@@ -191,7 +194,7 @@ impl Store {
         locks::wait(&self.path, lock, Hold::Shared, Patience::Usual).map(InUse::from)
     }
 
-    /// Removes what is in `tmp`. For one who has the store alone.
+    /// Removes the content of `tmp`. For a process that has the store alone. Fails if a file cannot be removed.
     pub(crate) fn empty_scratch(&self) -> Result<()> {
         self.directory.empty("tmp")
     }

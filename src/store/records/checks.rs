@@ -1,4 +1,4 @@
-//! Whether the rows of the store say what was recorded: each check by itself, for whoever wants all that is wrong.
+//! Checks of the store's rows, each by itself, for a caller who wants all faults.
 
 use crate::error::Result;
 use crate::model::digest::PolicyKey;
@@ -14,7 +14,8 @@ use crate::store::records::values::hash;
 use rusqlite::params;
 
 impl Store {
-    /// Returns what SQLite finds wrong with the database: pages, indexes, references between rows.
+    /// Returns the faults that SQLite finds in the database: pages, indexes, references between rows. Fails if the
+    /// database cannot be read.
     pub(crate) fn database_findings(&self) -> Result<Vec<String>> {
         let run = || -> rusqlite::Result<Vec<String>> {
             let mut query = self.connection.prepare("PRAGMA integrity_check(20)")?;
@@ -40,12 +41,12 @@ impl Store {
         run().map_err(|e| self.failed(e))
     }
 
-    /// Returns what is wrong with index.json. Fails where it is the database that has lost something.
+    /// Returns the fault of index.json. Fails with [`Error::Damaged`] if the database has lost an image.
     pub(crate) fn index_finding(&self) -> Result<Option<String>> {
         self.check_index()
     }
 
-    /// Tells whether `oci-layout` is as it must be.
+    /// Tells whether `oci-layout` has the right content.
     pub(crate) fn has_layout_file(&self) -> bool {
         let most_bytes = OCI_LAYOUT.len() as u64;
         self.directory
@@ -53,7 +54,8 @@ impl Store {
             .is_ok_and(|there| there.as_deref() == Some(OCI_LAYOUT))
     }
 
-    /// Compares a layer's row with what it holds. Fails where its rows do not give its key.
+    /// Compares a layer's row with the layer's entries, and returns the fault. Fails if the entries do not give the
+    /// layer's key.
     pub(crate) fn layer_finding(&self, layer: &Layer) -> Result<Option<&'static str>> {
         let items = self.items(layer.id)?;
         let entries = || {
@@ -74,7 +76,7 @@ impl Store {
         )
     }
 
-    /// Returns the policy that a layer's key is under.
+    /// Returns the policy of a layer's key. Fails without such a layer.
     pub(crate) fn policy_of_layer(&self, layer_id: i64) -> Result<PolicyKey> {
         let query = "SELECT policy_key FROM layer WHERE id = ?";
         self.connection
@@ -83,7 +85,7 @@ impl Store {
             .map_err(|e| self.failed(e))
     }
 
-    /// Returns what is wrong with the packages of a set and what their headers say of their files.
+    /// Returns the fault of a set of packages and of their file lists. Fails without such a set.
     pub(crate) fn packages_finding(&self, package_set_id: i64) -> Result<Option<&'static str>> {
         let run = || -> rusqlite::Result<Option<&'static str>> {
             let query = "SELECT key FROM package_set WHERE id = ?";
@@ -117,7 +119,7 @@ impl Store {
         run().map_err(|e| self.failed(e))
     }
 
-    /// Makes the indexes of the database anew, and empties the caches.
+    /// Makes the indexes of the database again, and empties the caches. Fails as SQLite does.
     pub(crate) fn renew_derived(&self) -> Result<()> {
         self.confirmed.borrow_mut().clear();
         let run = || {
@@ -127,7 +129,7 @@ impl Store {
         run().map_err(|e| self.failed(e))
     }
 
-    /// Forgets that a blob was sound.
+    /// Forgets the stamp of a blob. Fails as SQLite does.
     pub(crate) fn forget_blob(&self, blob: &BlobRef) -> Result<()> {
         let done = self.connection.execute(
             "DELETE FROM blob_stamp WHERE digest = ?",
@@ -136,12 +138,12 @@ impl Store {
         done.map(drop).map_err(|e| self.failed(e))
     }
 
-    /// Writes `oci-layout` anew.
+    /// Writes `oci-layout`. Fails if the file cannot be written.
     pub(crate) fn write_layout_file(&self) -> Result<()> {
         self.replace_file("oci-layout", OCI_LAYOUT)
     }
 
-    /// Writes index.json anew, if it would differ.
+    /// Writes index.json, if the bytes differ. Fails if the file cannot be written.
     pub(crate) fn write_index(&self, bytes: &[u8]) -> Result<()> {
         let there = self.directory.read(INDEX, bytes.len() as u64);
         match there.is_ok_and(|there| there.as_deref() == Some(bytes)) {

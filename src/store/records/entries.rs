@@ -1,4 +1,4 @@
-//! What a recorded layer holds, as rows.
+//! The entries and whiteouts of recorded layers, as rows.
 
 use crate::error::Result;
 use crate::model::digest::{ContentHash, LayerKey, PolicyKey};
@@ -17,8 +17,8 @@ pub(crate) const COLUMNS: &str =
     link_group, xattrs";
 
 impl Store {
-    /// Returns the entry that the first of the layers, given from the topmost, has at `path`; `None` where none has one.
-    /// Whiteouts above the path are not looked for.
+    /// Returns the entry at `path` of the first layer with an item there, of layers from the topmost down; `None`
+    /// without such an item, and for a whiteout. Whiteouts above the path do not count. Fails as SQLite does.
     pub fn topmost(
         &self,
         layer_ids: impl Iterator<Item = i64>,
@@ -42,8 +42,8 @@ impl Store {
         run().map_err(|e| self.failed(e))
     }
 
-    /// Returns what a recorded layer has at `paths`, which are in order; nothing where it has nothing. That these are the rows
-    /// that were recorded is not looked at.
+    /// Returns a recorded layer's items at `paths`, which are in order. The rows are not compared with the layer's
+    /// key. Fails as SQLite does.
     pub(crate) fn items_at(&self, layer_id: i64, paths: &[EntryPath]) -> Result<Vec<Laid>> {
         let run = || -> rusqlite::Result<Vec<Laid>> {
             let sql = format!("SELECT {COLUMNS} FROM entry WHERE layer_id = ? AND path = ?");
@@ -61,8 +61,8 @@ impl Store {
         run().map_err(|e| self.failed(e))
     }
 
-    /// As [`Store::items_at`], for paths that are a large part of what the layer has between the first and the last: all of
-    /// that is gone through.
+    /// As [`Store::items_at`], for a large part of the paths between the first and the last: all rows in between are
+    /// read. Fails as SQLite does.
     pub(crate) fn items_among(&self, layer_id: i64, paths: &[EntryPath]) -> Result<Vec<Laid>> {
         let (Some(first), Some(last)) = (paths.first(), paths.last()) else {
             return Ok(Vec::new());
@@ -87,12 +87,12 @@ impl Store {
         run().map_err(|e| self.failed(e))
     }
 
-    /// Lays a recorded layer over what `overlay` has. Fails where its rows do not give its key.
+    /// Lays a recorded layer over `overlay`. Fails if the layer's rows do not give its key.
     pub fn lay(&self, layer_id: i64, overlay: &mut Overlay) -> Result<()> {
         self.lay_all(&[layer_id], overlay)
     }
 
-    /// Lays recorded layers over what `overlay` has, the lowest first. Fails if the rows of a layer do not give its key.
+    /// Lays recorded layers over `overlay`, the lowest first. Fails if the rows of a layer do not give its key.
     pub(crate) fn lay_all(&self, layer_ids: &[i64], overlay: &mut Overlay) -> Result<()> {
         let items = layer_ids.iter().map(|id| self.items(*id));
         let layers: Vec<Vec<Laid>> = items.collect::<Result<_>>()?;
@@ -100,7 +100,7 @@ impl Store {
         Ok(())
     }
 
-    /// Returns what a recorded layer holds, in path order. Fails where its rows do not give its key.
+    /// Returns the items of a recorded layer, in path order. Fails if the layer's rows do not give its key.
     pub fn items(&self, layer_id: i64) -> Result<Vec<Laid>> {
         let run = || -> rusqlite::Result<(LayerKey, PolicyKey, Vec<Laid>)> {
             let mut keys = self
@@ -125,7 +125,7 @@ impl Store {
     }
 }
 
-/// Inserts all that `content` holds.
+/// Inserts all items of `content`. Fails as SQLite does.
 pub(crate) fn insert(
     connection: &Connection,
     layer_id: i64,

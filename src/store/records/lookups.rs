@@ -11,7 +11,7 @@ use crate::store::records::values::path;
 use rusqlite::{OptionalExtension, Row, params, params_from_iter};
 use std::collections::HashMap;
 
-/// What some layers have at a path and at the directories above the path.
+/// The items of some layers at a path and at the directories above.
 #[derive(Debug)]
 pub(crate) struct ItemsAlong {
     paths: Vec<EntryPath>,
@@ -19,13 +19,13 @@ pub(crate) struct ItemsAlong {
 }
 
 impl ItemsAlong {
-    /// Tells whether `path` is among the paths that were looked up.
+    /// Tells whether `path` was looked up.
     pub(crate) fn covers(&self, path: &EntryPath) -> bool {
         self.paths.contains(path)
     }
 
-    /// Returns the entry that a tree of these layers, the lowest first, has at `path`, and the position of the layer that gives
-    /// the entry. Knows nothing of layers and paths that were not looked up.
+    /// Returns the entry at `path` in the tree of layers, the lowest first, and the position of the layer with the
+    /// entry. Knows only layers and paths that were looked up.
     pub(crate) fn entry_at(&self, layer_ids: &[i64], path: &EntryPath) -> Option<(usize, &Entry)> {
         let above: Vec<EntryPath> = path.ancestors().collect();
         for (place, layer_id) in layer_ids.iter().enumerate().rev() {
@@ -51,7 +51,7 @@ impl ItemsAlong {
 }
 
 impl Store {
-    /// Returns what a recorded layer holds at `path` itself.
+    /// Returns a recorded layer's item at `path`. Fails as SQLite does.
     pub(crate) fn item_at(&self, layer_id: i64, path: &EntryPath) -> Result<Option<Laid>> {
         let run = || -> rusqlite::Result<Option<Laid>> {
             let query = format!("SELECT {COLUMNS} FROM entry WHERE layer_id = ? AND path = ?");
@@ -63,8 +63,8 @@ impl Store {
         run().map_err(|e| self.failed(e))
     }
 
-    /// Returns the entry that a tree of these layers, the lowest first, has at `path`, and the position of the layer that gives
-    /// the entry.
+    /// Returns the entry at `path` in the tree of layers, the lowest first, and the position of the layer with the
+    /// entry. Fails as SQLite does.
     pub(crate) fn entry_at(
         &self,
         layer_ids: &[i64],
@@ -75,8 +75,8 @@ impl Store {
         Ok(found.map(|(place, entry)| (place, entry.clone())))
     }
 
-    /// Returns what recorded layers have at `path` and at the directories above it, by one query. The rows are not compared with
-    /// the layers' keys.
+    /// Returns recorded layers' items at `path` and at the directories above, by one query. The rows are not compared
+    /// with the layers' keys. Fails as SQLite does.
     pub(crate) fn items_along(&self, layer_ids: &[i64], path: &EntryPath) -> Result<ItemsAlong> {
         let paths: Vec<EntryPath> = std::iter::once(path.clone())
             .chain(path.ancestors())
@@ -100,7 +100,8 @@ impl Store {
         Ok(ItemsAlong { paths, items })
     }
 
-    /// Returns the paths of all layers, by layer, that are `wanted`; of files, the content is given too.
+    /// Returns the `wanted` paths of all layers, by layer; `wanted` is given the content of files. Fails as SQLite
+    /// does.
     pub(crate) fn places_where(
         &self,
         wanted: impl Fn(&EntryPath, Option<ContentHash>) -> bool,
@@ -122,7 +123,7 @@ impl Store {
         run().map_err(|e| self.failed(e))
     }
 
-    /// Returns the names of an inode in one layer, in path order.
+    /// Returns the names of an inode in a layer, in path order. Fails as SQLite does.
     pub fn names_of(&self, layer_id: i64, group: Group) -> Result<Vec<EntryPath>> {
         let run = || -> rusqlite::Result<Vec<EntryPath>> {
             let query =

@@ -1,4 +1,4 @@
-//! What was recorded, as rows: snapshots, layers, what these hold, and packages.
+//! Records as rows: snapshots, layers, entries, and packages.
 
 pub(crate) mod checks;
 pub(crate) mod entries;

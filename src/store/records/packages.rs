@@ -9,12 +9,12 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// File lists that were read, by number.
+/// File lists in memory, by number.
 #[derive(Debug, Default)]
 pub(crate) struct FileLists(HashMap<i64, Arc<FileList>>);
 
 impl Store {
-    /// Returns the packages of a set, sorted by name.
+    /// Returns the packages of a set, sorted by name. Fails as SQLite does.
     pub fn packages(&self, package_set_id: i64) -> Result<Vec<Package>> {
         let run = || -> rusqlite::Result<Vec<Package>> {
             let mut query = self.connection.prepare_cached(
@@ -28,9 +28,13 @@ impl Store {
         Ok(packages)
     }
 
-    /// Returns the packages of a set with the files of each as far as they are recorded, sorted by name. `lists` are those
-    /// that were read before. Fails where a list is not the one that was recorded.
-    pub(crate) fn installed(&self, package_set_id: i64, lists: &mut FileLists) -> Result<Vec<Installed>> {
+    /// Returns the packages of a set, sorted by name, with the recorded files of each. `lists` remembers file lists
+    /// between calls. Fails if a list is not as recorded.
+    pub(crate) fn installed(
+        &self,
+        package_set_id: i64,
+        lists: &mut FileLists,
+    ) -> Result<Vec<Installed>> {
         let rows = || -> rusqlite::Result<Vec<(Package, Option<i64>)>> {
             let mut query = self.connection.prepare_cached(
                 "SELECT name, epoch, version, release, arch, source_rpm, build_time_s, file_list_id
@@ -48,7 +52,7 @@ impl Store {
                 .prepare_cached("SELECT key, list FROM file_list WHERE id = ?")?;
             query.query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))
         };
-        // One transaction, or each list would be locked by itself.
+        // In a transaction, or each list would be locked by itself.
         let reading = self
             .connection
             .unchecked_transaction()
@@ -74,7 +78,7 @@ impl Store {
         Ok(installed)
     }
 
-    /// Returns how many packages a set has.
+    /// Returns the number of packages in a set. Fails as SQLite does.
     pub(crate) fn packages_len(&self, package_set_id: i64) -> Result<u64> {
         let query = "SELECT count(*) FROM package_set_member WHERE package_set_id = ?";
         self.connection
@@ -83,7 +87,7 @@ impl Store {
     }
 }
 
-/// Returns the set with these packages, which are sorted, and the files of each, and makes it where it is new.
+/// Returns the set of these sorted packages with the files of each, and makes the set if new. Fails as SQLite does.
 pub(crate) fn keep_set(
     connection: &Connection,
     packages: &[Package],
@@ -139,7 +143,7 @@ pub(crate) fn keep_set(
     Ok(id)
 }
 
-/// Returns the list with this key, and makes it where it is new.
+/// Returns the list with a key, and makes the list if new. Fails as SQLite does.
 fn keep_list(connection: &Connection, key: &[u8; 32], list: &FileList) -> rusqlite::Result<i64> {
     let known = connection
         .prepare_cached("SELECT id FROM file_list WHERE key = ?")?
@@ -154,7 +158,8 @@ fn keep_list(connection: &Connection, key: &[u8; 32], list: &FileList) -> rusqli
     Ok(connection.last_insert_rowid())
 }
 
-/// Every field is preceded by its length or has a fixed one. Before format 3, packages had no lists.
+/// Hashes packages and the keys of their lists: every field has a fixed length or follows its length. Before format 3,
+/// packages had no lists.
 pub(crate) fn key(packages: &[Package], list_keys: &[[u8; 32]]) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new();
     for p in packages {

@@ -8,7 +8,8 @@ use crate::store::records::values::{bits, hash, unfit};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row};
 
-/// Series are found without the index of their names (`+name`), and snapshots have none: a damaged index hides rows.
+/// Series are found without the index of their names (`+name`), and snapshots have no index: a damaged index hides
+/// rows.
 pub(crate) const SNAPSHOT: &str = "SELECT snapshot.id, name, stage, run, parent_id, policy_key, created_s, inherited_layers,
     package_set_id, manifest_digest, manifest_size_bytes, config_digest, config_size_bytes, entries, content_bytes, sockets, sum
     FROM snapshot LEFT JOIN series ON series.id = series_id";
@@ -18,23 +19,23 @@ pub(crate) struct Rows {
     snapshot: Snapshot,
     package_set_key: Option<[u8; 32]>,
     pub(crate) layers: Vec<LayerUse>,
-    /// `None` for one that was recorded before there were seals.
+    /// `None` for a snapshot from before seals.
     pub(crate) seal: Option<[u8; 32]>,
 }
 
 impl Rows {
-    /// Returns the sum that the snapshot's own row has.
+    /// Returns the sum of the snapshot's own row.
     pub(crate) fn sum_now(&self) -> i64 {
         row_sum(&self.snapshot)
     }
 
-    /// Returns the seal that these rows have.
+    /// Returns the seal of the rows.
     pub(crate) fn seal_now(&self) -> [u8; 32] {
         seal(&self.snapshot, self.package_set_key, &self.layers)
     }
 }
 
-/// Reads the rows of a snapshot; `None` where it is not there.
+/// Reads the rows of a snapshot; `None` without such a snapshot. Fails if a row has a wrong sum or type.
 pub(crate) fn rows_of(connection: &Connection, snapshot_id: i64) -> rusqlite::Result<Option<Rows>> {
     let mut one = connection.prepare_cached(&format!("{SNAPSHOT} WHERE snapshot.id = ?"))?;
     let Some(snapshot) = one.query_row([snapshot_id], snapshot).optional()? else {
@@ -74,7 +75,7 @@ fn layer_use(row: &Row) -> rusqlite::Result<LayerUse> {
     })
 }
 
-/// Fails where the row is not the one that was recorded.
+/// Reads a snapshot's own row. Fails if the row has a wrong sum or type.
 pub(crate) fn snapshot(row: &Row) -> rusqlite::Result<Snapshot> {
     let snapshot = Snapshot {
         id: row.get(0)?,

@@ -1,4 +1,4 @@
-//! What the rows of snapshots, layers and blobs say.
+//! Snapshots, layers and blobs, as their rows say.
 
 use crate::model::digest::{DiffId, Digest, LayerKey, PolicyKey};
 use crate::model::plan::layer::Role;
@@ -6,33 +6,33 @@ use crate::model::plan::layer::Role;
 /// A recorded snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
-    /// Its number in the store, never given twice.
+    /// The number in the store, never given twice.
     pub id: i64,
-    /// The series that it is of.
+    /// The series.
     pub series: String,
     /// The stage.
     pub stage: String,
-    /// The build that it is of.
+    /// The build.
     pub run: String,
-    /// The snapshot that it was planned over.
+    /// The snapshot below in the plan.
     pub parent_id: Option<i64>,
-    /// The policy that it was recorded under.
+    /// The policy of the recording.
     pub policy_key: PolicyKey,
-    /// When it was recorded, in seconds since 1970.
+    /// The time of the recording, in seconds since 1970.
     pub created_s: i64,
-    /// How many of its first layers are the parent's.
+    /// How many of the first layers are the parent's.
     pub inherited_layers: usize,
-    /// Its packages; `None` where they are unknown.
+    /// The packages; `None` for unknown packages.
     pub package_set_id: Option<i64>,
-    /// Its image manifest, a blob of the store.
+    /// The image manifest, a blob of the store.
     pub manifest: BlobRef,
-    /// Its image configuration, a blob of the store.
+    /// The image configuration, a blob of the store.
     pub config: BlobRef,
-    /// Entries of its tree.
+    /// Entries of the tree.
     pub entries: u64,
-    /// Length of all its files in bytes, a hardlinked inode once.
+    /// Length of all files in bytes, a hardlinked inode once.
     pub content_bytes: u64,
-    /// Sockets that were passed over.
+    /// Sockets, which no layer can hold.
     pub sockets: u64,
 }
 
@@ -41,26 +41,26 @@ pub struct Snapshot {
 pub struct BlobRef {
     /// SHA-256 of the file.
     pub digest: Digest,
-    /// Its length.
+    /// The length of the file.
     pub size_bytes: u64,
 }
 
 /// A recorded layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layer {
-    /// Its number in the store.
+    /// The number in the store.
     pub id: i64,
     /// The hash of policy, entries and whiteouts.
     pub key: LayerKey,
-    /// SHA-256 of its tar.
+    /// SHA-256 of the tar.
     pub diff_id: DiffId,
-    /// Length of its tar.
+    /// Length of the tar.
     pub tar_bytes: u64,
-    /// Length of its files, a hardlinked inode once.
+    /// Length of the files, a hardlinked inode once.
     pub content_bytes: u64,
-    /// How many entries it has.
+    /// The number of entries.
     pub entries: u64,
-    /// How many whiteouts it has.
+    /// The number of whiteouts.
     pub whiteouts: u64,
 }
 
@@ -76,7 +76,7 @@ pub struct Blob {
 }
 
 impl Blob {
-    /// Returns what names the file.
+    /// Returns digest and length.
     pub fn as_ref(&self) -> BlobRef {
         BlobRef {
             digest: self.digest,
@@ -85,15 +85,15 @@ impl Blob {
     }
 }
 
-/// A layer as one snapshot has it.
+/// A layer in a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LayerUse {
-    /// What it is for.
+    /// The role of the layer.
     pub role: Role,
     /// The layer.
     pub layer: Layer,
-    /// The form in which the snapshot's manifest has it.
+    /// The form in the snapshot's manifest.
     pub blob: Blob,
-    /// Whether it was there before the snapshot.
+    /// Whether the layer was there before the snapshot.
     pub reused: bool,
 }

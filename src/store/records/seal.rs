@@ -1,12 +1,12 @@
-//! What tells that the rows of a snapshot are those that were recorded: a hash of all that makes it.
+//! The seal of a snapshot: a hash of all its rows, as recorded.
 //!
-//! SQLite notices a damaged page only where its structure no longer fits. A bit that is another in a number, a name or a
-//! digest is a valid row. The seal is written with a snapshot and compared whenever its layers are asked for. The number of
-//! its parent is not part of it, since that goes when the parent goes.
+//! SQLite notices a damaged page only where the page's structure no longer fits. A flipped bit in a number, a name or
+//! a digest leaves a valid row. The seal is written with a snapshot and compared when the snapshot's layers are read.
+//! The number of the parent is not sealed, since that number goes when the parent goes.
 
 use crate::store::records::rows::{BlobRef, LayerUse, Snapshot};
 
-/// Hashes a snapshot, the key of its package set and its layers. Every field has a fixed length or is preceded by it.
+/// Hashes a snapshot, the key of its package set and its layers. Every field has a fixed length or follows its length.
 pub(crate) fn seal(
     snapshot: &Snapshot,
     package_set_key: Option<[u8; 32]>,
@@ -79,7 +79,7 @@ impl Sealed {
     }
 }
 
-/// Returns 8 bytes of the BLAKE3 of `parts`, each preceded by its length, for a row of a cache.
+/// Returns 8 bytes of the BLAKE3 of `parts`, each after its length, for a row of a cache.
 pub(crate) fn sum<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> i64 {
     let mut hasher = blake3::Hasher::new();
     for part in parts {

@@ -11,7 +11,7 @@ use rusqlite::{Params, params};
 use std::sync::Arc;
 
 impl Store {
-    /// Returns the snapshot that `reference` means. Fails where there is none.
+    /// Returns the snapshot of a reference. Fails with [`Error::UnknownSnapshot`] without such a snapshot.
     pub fn find(&self, reference: &SnapshotRef) -> Result<Snapshot> {
         let found = match reference {
             SnapshotRef::Id(id) => self.snapshot_where("snapshot.id = ?", [id])?,
@@ -27,12 +27,13 @@ impl Store {
         found.ok_or_else(unknown)
     }
 
-    /// Returns the snapshot with this number.
+    /// Returns the snapshot with a number. Fails if its row is not as recorded.
     pub fn snapshot(&self, id: i64) -> Result<Option<Snapshot>> {
         self.snapshot_where("snapshot.id = ?", [id])
     }
 
-    /// Returns all snapshots, or those of one series, the newest first. Fails where there is no such series.
+    /// Returns all snapshots, or the snapshots of a series, the newest first. Fails with [`Error::UnknownSeries`]
+    /// without such a series, and if a row is not as recorded.
     pub fn snapshots(&self, series: Option<&str>) -> Result<Vec<Snapshot>> {
         let found = self.snapshots_where(
             "?1 IS NULL OR +name = ?1 ORDER BY snapshot.id DESC",
@@ -47,7 +48,7 @@ impl Store {
         }
     }
 
-    /// Returns the newest snapshot of a stage.
+    /// Returns the newest snapshot of a stage. Fails if a row is not as recorded.
     pub(crate) fn latest_of_stage(&self, series: &str, stage: &str) -> Result<Option<Snapshot>> {
         self.snapshot_where(
             "+name = ? AND stage = ? ORDER BY snapshot.id DESC LIMIT 1",
@@ -55,12 +56,12 @@ impl Store {
         )
     }
 
-    /// Returns the newest snapshot of a series.
+    /// Returns the newest snapshot of a series. Fails if a row is not as recorded.
     pub fn latest(&self, series: &str) -> Result<Option<Snapshot>> {
         self.snapshot_where("+name = ? ORDER BY snapshot.id DESC LIMIT 1", [series])
     }
 
-    /// Returns the snapshots of one run, the newest first.
+    /// Returns the snapshots of a run, the newest first. Fails if a row is not as recorded.
     pub(crate) fn snapshots_of_run(&self, series: &str, run: &str) -> Result<Vec<Snapshot>> {
         self.snapshots_where(
             "+name = ? AND run = ? ORDER BY snapshot.id DESC",
@@ -68,15 +69,16 @@ impl Store {
         )
     }
 
-    /// Returns the newest snapshot of the series that was planned over no other and is of another stage than
-    /// `stage`.
+    /// Returns the newest snapshot of a series that has no stage below, of another stage than `stage`. Fails if a row
+    /// is not as recorded.
     pub(crate) fn latest_first_stage(&self, series: &str, stage: &str) -> Result<Option<Snapshot>> {
         let clause =
             "+name = ? AND stage <> ? AND inherited_layers = 0 ORDER BY snapshot.id DESC LIMIT 1";
         self.snapshot_where(clause, [series, stage])
     }
 
-    /// Returns the newest snapshot of this stage that has a base of its own, for a first stage, or a delta of its own.
+    /// Returns the newest snapshot of a stage with a base of its own, for a first stage, or a delta of its own. Fails
+    /// if a row is not as recorded.
     pub(crate) fn latest_planned(
         &self,
         series: &str,
@@ -94,12 +96,12 @@ impl Store {
         )
     }
 
-    /// Tells whether any form of a layer is here. Fails if a system call does, or the rows are not those that were recorded.
+    /// Tells whether any form of a layer is here. Fails if a blob cannot be asked for, or a row is not as recorded.
     pub(crate) fn has_layer(&self, layer_id: i64) -> Result<bool> {
         Ok(self.form_of(layer_id)?.is_some())
     }
 
-    /// Returns the first form of a layer that is here. Fails as [`Store::has_layer`] does.
+    /// Returns the first form of a layer in the store. Fails as [`Store::has_layer`] does.
     pub(crate) fn form_of(&self, layer_id: i64) -> Result<Option<Blob>> {
         for blob in self.blobs_of(layer_id)? {
             if self.has_blob(&blob.digest, blob.size_bytes)? {
@@ -109,14 +111,14 @@ impl Store {
         Ok(None)
     }
 
-    /// Returns the layers of a snapshot, the lowest first. Fails if the snapshot is gone, or if its rows are not those that were
+    /// Returns the layers of a snapshot, the lowest first. Fails if the snapshot is gone, or if a row is not as
     /// recorded.
     pub fn layers(&self, snapshot_id: i64) -> Result<Vec<LayerUse>> {
         self.confirmed_layers(snapshot_id)
             .map(|layers| layers.to_vec())
     }
 
-    /// As [`Store::layers`]. The rows are read and compared with their seal once for an open store.
+    /// As [`Store::layers`]. Rows are read and compared with their seal once for an open store.
     fn confirmed_layers(&self, snapshot_id: i64) -> Result<Arc<[LayerUse]>> {
         if let Some(known) = self.confirmed.borrow().get(&snapshot_id) {
             return Ok(Arc::clone(known));
@@ -137,22 +139,21 @@ impl Store {
         Ok(layers)
     }
 
-    /// Returns the first snapshot that has a layer.
+    /// Returns the first snapshot with a layer. Fails if the snapshot's row is not as recorded.
     pub(crate) fn first_with_layer(&self, layer_id: i64) -> Result<Option<Snapshot>> {
         let clause =
             "snapshot.id = (SELECT min(snapshot_id) FROM snapshot_layer WHERE layer_id = ?)";
         self.snapshot_where(clause, [layer_id])
     }
 
-    /// Returns the layer with this key. Fails where its row, or another of a snapshot that has it, is not the one that was
-    /// recorded.
+    /// Returns the layer with a key. Fails if a row of the newest snapshot with the layer is not as recorded.
     pub(crate) fn layer_by_key(&self, key: &LayerKey) -> Result<Option<Layer>> {
         let query = "SELECT id, key, diff_id, tar_bytes, content_bytes, entries, whiteouts FROM layer WHERE key = ?";
         let found = self.one(query, [key.0], |row| layer(row, 0))?;
         found.map(|found| self.confirmed(found)).transpose()
     }
 
-    /// Compares a layer with what the newest snapshot that has it was sealed with.
+    /// Compares the rows of the newest snapshot with the layer with their seal.
     fn confirmed(&self, found: Layer) -> Result<Layer> {
         let query = "SELECT snapshot_id FROM snapshot_layer WHERE layer_id = ? ORDER BY snapshot_id DESC LIMIT 1";
         if let Some(id) = self.one(query, [found.id], |row| row.get(0))? {
@@ -161,8 +162,8 @@ impl Store {
         Ok(found)
     }
 
-    /// Returns the layer that a blob is a form of; of several with the same bytes, any. Fails where its row, or another of a
-    /// snapshot that has it, is not the one that was recorded.
+    /// Returns the layer of a blob; of several with the same bytes, any. Fails if a row of the newest snapshot with
+    /// the layer is not as recorded.
     pub(crate) fn layer_of_blob(&self, digest: &Digest) -> Result<Option<Layer>> {
         let query = "SELECT layer.id, key, diff_id, tar_bytes, content_bytes, entries, whiteouts
              FROM blob JOIN layer ON layer.id = layer_id WHERE digest = ? LIMIT 1";
@@ -170,7 +171,7 @@ impl Store {
         found.map(|found| self.confirmed(found)).transpose()
     }
 
-    /// Returns the forms in which a layer is kept: those that a snapshot has, whose rows are those that were recorded.
+    /// Returns the forms of a layer in snapshots. Fails if a row of such a snapshot is not as recorded.
     pub(crate) fn blobs_of(&self, layer_id: i64) -> Result<Vec<Blob>> {
         let query = "SELECT digest, media_type, size_bytes, max(snapshot_id) FROM blob
              JOIN snapshot_layer ON (blob_digest, snapshot_layer.layer_id) = (digest, blob.layer_id)
@@ -182,7 +183,7 @@ impl Store {
             .collect()
     }
 
-    /// Returns the canonical form of a policy.
+    /// Returns the canonical form of a policy. Fails if the policy is gone or not as recorded.
     pub fn policy(&self, key: &PolicyKey) -> Result<String> {
         let found = self.one(
             "SELECT canonical FROM policy WHERE key = ?",

@@ -1,4 +1,4 @@
-//! Recording a snapshot: all of its rows in one transaction, after its blobs are durable.
+//! Recording a snapshot: all rows in one transaction, after the blobs are durable.
 
 use crate::error::{Error, Result};
 use crate::model::digest::{DiffId, LayerKey};
@@ -16,16 +16,16 @@ use crate::store::stamps::{self, StampState};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use std::path::Path;
 
-/// A snapshot that is to be recorded.
+/// A new snapshot.
 #[derive(Debug)]
 pub struct NewSnapshot<'a> {
-    /// Name of the series, made where it is new.
+    /// Name of the series, perhaps a new series.
     pub series: &'a str,
     /// The stage.
     pub stage: &'a str,
-    /// The build; `None` for one of its own, which is then named after the snapshot's number.
+    /// The build; `None` for a build of the snapshot's own, named after the snapshot's number.
     pub run: Option<&'a str>,
-    /// The snapshot that it was planned over.
+    /// The snapshot below in the plan.
     pub parent_id: Option<i64>,
     /// The policy.
     pub policy: &'a Policy,
@@ -35,64 +35,65 @@ pub struct NewSnapshot<'a> {
     pub inherited_layers: usize,
     /// The installed packages, sorted.
     pub packages: PackagesOf<'a>,
-    /// Its manifest, which is durable.
+    /// The durable manifest.
     pub manifest: BlobRef,
-    /// Its configuration, which is durable.
+    /// The durable configuration.
     pub config: BlobRef,
     /// Entries of the tree.
     pub entries: u64,
-    /// Length of all its files.
+    /// Length of all files.
     pub content_bytes: u64,
-    /// Sockets that were passed over.
+    /// Sockets, which no layer can hold.
     pub sockets: u64,
     /// The layers, the lowest first.
     pub layers: &'a [SnapshotLayer<'a>],
     /// The root, absolute and without symlinks.
     pub root_path: &'a Path,
-    /// The state of its stamps when they were of this tree.
+    /// The state of the root's stamps at the moment when the stamps belonged to this tree.
     pub stamps: StampState,
 }
 
-/// Which packages a new snapshot has.
+/// The packages of a new snapshot.
 #[derive(Clone, Copy, Debug)]
 pub enum PackagesOf<'a> {
     /// Nobody knows.
     Unknown,
-    /// These, sorted, and the files of each; no lists where they are unknown.
+    /// Sorted packages, and the files of each; no lists where unknown.
     These(&'a [Package], &'a [FileList]),
-    /// A set that is recorded.
+    /// A recorded set.
     Set(i64),
 }
 
 /// A layer of a new snapshot.
 #[derive(Debug)]
 pub struct SnapshotLayer<'a> {
-    /// What it is for.
+    /// The role of the layer.
     pub role: Role,
-    /// Its key.
+    /// The layer's key.
     pub key: LayerKey,
-    /// The form in which the manifest has it, which is durable.
+    /// The durable form in the manifest.
     pub blob: Blob,
-    /// What must be recorded with it; `None` for a layer that is.
+    /// The content to record; `None` for a recorded layer.
     pub new: Option<NewLayer<'a>>,
 }
 
-/// A layer that is to be recorded.
+/// A new layer.
 #[derive(Debug)]
 pub struct NewLayer<'a> {
-    /// What it holds.
+    /// The entries and whiteouts.
     pub content: &'a LayerContent<'a>,
-    /// SHA-256 of its tar.
+    /// SHA-256 of the tar.
     pub diff_id: DiffId,
-    /// Length of its tar.
+    /// Length of the tar.
     pub tar_bytes: u64,
-    /// What its key is under in the place of the snapshot's policy, for a layer that others made.
+    /// For a foreign layer, the canonical text in the place of the snapshot's policy in the layer's key.
     pub under: Option<&'a str>,
 }
 
 impl Store {
-    /// Records a snapshot, durably, and returns its number. The stamps of its root are then of its tree, if no other
-    /// run has changed them.
+    /// Records a snapshot, durably, and returns its number. The stamps of the root then belong to the snapshot's tree,
+    /// if no other run has changed the stamps. Fails with [`Error::Locked`] if others write for too long, and with
+    /// [`Error::Damaged`] if a layer is recorded with another diff_id.
     pub fn record(&mut self, snapshot: &NewSnapshot) -> Result<i64> {
         let begun = self.connection.pragma_update(None, "synchronous", "full");
         begun.map_err(|e| self.failed(e))?;
@@ -135,7 +136,7 @@ fn insert_all(transaction: &Transaction, new: &NewSnapshot) -> rusqlite::Result<
     transaction
         .prepare_cached("INSERT OR IGNORE INTO policy VALUES (?, ?)")?
         .execute(params![policy_key, new.policy.canonical()])?;
-    // Not by the index of names, which may be damaged by itself.
+    // Not by the index of names, an index that may be damaged by itself.
     transaction
         .prepare_cached(
             "INSERT INTO series (name) SELECT ?1 WHERE ?1 NOT IN (SELECT +name FROM series)",

@@ -1,8 +1,8 @@
-//! Which stamps of a root hold although the machine may have lost its power since.
+//! Stamps that hold although the machine may have lost its power since.
 //!
-//! The kernel writes inodes and contents to the disk when it sees fit. After a power cut an inode may have the size and times
-//! that its stamp has, and another content. So a root's row has the boot in which its stamps were last changed, and until
-//! when all that had changed on its filesystem is known to be on the disk (docs/design.md, "A power cut").
+//! The kernel writes inodes and contents to the disk when the kernel sees fit. After a power cut an inode may have the
+//! size and times of its stamp, and another content. So a root's row has the boot of the last change of stamps, and
+//! the time up to which every change on the filesystem is known to be on the disk (docs/design.md, "A power cut").
 
 use crate::model::stamp::{Lasting, Time};
 use crate::store::records::seal::sum;
@@ -14,7 +14,7 @@ use std::sync::OnceLock;
 /// Another after each boot (proc_sys_kernel(5)).
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
-/// Returns what tells this boot from others; empty where nothing does.
+/// Returns the mark of this boot; empty where the kernel gives no mark.
 pub(crate) fn current() -> &'static [u8] {
     static BOOT: OnceLock<Vec<u8>> = OnceLock::new();
     BOOT.get_or_init(|| {
@@ -25,17 +25,17 @@ pub(crate) fn current() -> &'static [u8] {
     })
 }
 
-/// What a root's row says of it.
+/// The boot and the sync in a root's row.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Boot {
-    /// The boot in which its stamps were last changed; empty where nobody knows.
+    /// The boot of the last change of stamps; empty where nobody knows.
     id: Vec<u8>,
     /// See [`Lasting::durable_until`].
     pub(crate) durable_until: Option<Time>,
 }
 
 impl Boot {
-    /// Returns what is known of stamps that are changed in the boot `id`.
+    /// Returns the knowledge about stamps that change in the boot `id`.
     pub(crate) fn new(id: &[u8], durable_until: Option<Time>) -> Self {
         Self {
             id: id.to_owned(),
@@ -43,7 +43,7 @@ impl Boot {
         }
     }
 
-    /// Reads it from four columns, `at` the first. A row that is not as it was written tells nothing.
+    /// Reads four columns, `at` the first. A damaged row tells nothing. Fails as SQLite does.
     pub(crate) fn load(root_path: &Path, row: &Row, at: usize) -> rusqlite::Result<Self> {
         let id: Option<Vec<u8>> = row.get(at)?;
         let time: (Option<i64>, Option<i64>) = (row.get(at + 1)?, row.get(at + 2)?);
@@ -61,7 +61,7 @@ impl Boot {
         Ok(if is_sound { found } else { Self::default() })
     }
 
-    /// Writes it to a root's row.
+    /// Writes the columns of a root's row. Fails as SQLite does.
     pub(crate) fn save(
         &self,
         connection: &Connection,
@@ -81,7 +81,7 @@ impl Boot {
             .map(drop)
     }
 
-    /// Tells whether it is the boot `id`, if that is known.
+    /// Tells whether this is the boot `id`, if the boot is known.
     pub(crate) fn is(&self, id: &[u8]) -> bool {
         !id.is_empty() && self.id == id
     }

@@ -1,24 +1,25 @@
-//! The two levels of a root's stamps: the table `stamp`, and `newer_stamp` with what has changed since. So what it costs to
-//! change some stamps is proportional to them, and not to all that a root has.
+//! The two levels of a root's stamps: the table `stamp`, and `newer_stamp` with later changes. So the cost of changing
+//! some stamps grows with the change, and not with the root.
 //!
-//! What a newer row says of a path counts. Where it is lost, the older stamp speaks again. It was true once, and vouches only
-//! for what has the same inode, size, times, mode and owner still, as any stamp does. But all of them together may then be of
-//! another tree than they are said to be of, so the root's own sum covers those of its newer rows
-//! (`a_newer_row_that_is_lost_is_missed`). What turned out not to be true is removed from both levels: no loss brings it back
-//! (`what_was_forgotten_stays_forgotten_whatever_is_lost`).
+//! A newer row counts for its paths. Where a newer row is lost, the older stamp speaks again. The older stamp was true
+//! once, and vouches only for a path with the same inode, size, times, mode and owner, as any stamp does. But all
+//! stamps together may then be of another tree than the root's row says, so the sum of the root's row covers the sums
+//! of the newer rows (`a_newer_row_that_is_lost_is_missed`). A stamp that turned out untrue is removed from both
+//! levels: no loss brings the stamp back (`what_was_forgotten_stays_forgotten_whatever_is_lost`).
 
 use crate::model::stamp::Stamp;
 use crate::store::records::seal::sum;
-use crate::store::stamps::rows::{NewRow, Packed, RowReader, Rows, Said, Stamps};
+use crate::store::stamps::new_row::NewRow;
+use crate::store::stamps::rows::{Packed, RowReader, Rows, Said, Stamps};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::borrow::Cow;
 use std::iter::Peekable;
 
-/// The newer rows have at most this part of the older ones' bytes, then they are put into them: what each change writes and
-/// each reader holds twice, against how often all is written.
+/// The newer rows have at most this part of the older rows' bytes; then both are put together. A larger part would
+/// make each change and each reader handle more bytes twice, a smaller part would write all rows more often.
 const PART: u64 = 8;
 
-/// Returns the stamps of a root, and whether all of their rows are as they were written.
+/// Returns the stamps of a root, and whether all rows are as they were written. Fails as SQLite does.
 pub(crate) fn load(connection: &Connection, root_id: i64) -> rusqlite::Result<(Stamps, bool)> {
     let (older, is_older_sound) = Level {
         connection,
@@ -35,15 +36,15 @@ pub(crate) fn load(connection: &Connection, root_id: i64) -> rusqlite::Result<(S
     Ok((Stamps { older, newer }, is_older_sound && is_newer_sound))
 }
 
-/// Returns the sums of a root's newer rows, as they stand there, in the order of paths.
+/// Returns the sums that a root's newer rows have, in the order of paths. Fails as SQLite does.
 pub(crate) fn newer_sums(connection: &Connection, root_id: i64) -> rusqlite::Result<Vec<i64>> {
     let mut query = connection
         .prepare_cached("SELECT sum FROM newer_stamp WHERE root_id = ? ORDER BY first")?;
     query.query_map([root_id], |row| row.get(0))?.collect()
 }
 
-/// Changes the stamps of the given paths; `None` removes one. Each that does not follow the one before costs a row. Tells whether
-/// all rows that it came upon were as they were written.
+/// Changes the stamps of the given paths; `None` removes a stamp. Each path out of order costs a row. Tells whether
+/// all rows on the way were as they were written. Fails as SQLite does.
 pub(crate) fn change<'a>(
     connection: &Connection,
     root_id: i64,
@@ -68,7 +69,7 @@ pub(crate) fn change<'a>(
     Ok(written.is_sound)
 }
 
-/// As [`change`], but leaves no older stamp that would speak again if a newer one is lost.
+/// As [`change`], but leaves no older stamp that would speak again after the loss of a newer stamp.
 pub(crate) fn change_whole<'a>(
     connection: &Connection,
     root_id: i64,
@@ -90,7 +91,7 @@ fn change_of((key, stamp): (&[u8], Option<Stamp>)) -> (Cow<'_, [u8]>, Change<'_>
     (Cow::Borrowed(key), stamp.map_or(Change::Gone, Change::New))
 }
 
-/// Puts the newer stamps into the older ones, with changes that came after them. Tells whether all rows were as they were
+/// Puts the newer stamps and the changes after them into the older stamps. Tells whether all rows were as they were
 /// written.
 fn unite<'a>(
     older: Level,
@@ -103,7 +104,7 @@ fn unite<'a>(
     Ok(is_sound && all.is_sound)
 }
 
-/// Removes the stamps of a path, the older one as well.
+/// Removes both stamps of a path, the newer and the older. Fails as SQLite does.
 pub(crate) fn forget(connection: &Connection, root_id: i64, key: &[u8]) -> rusqlite::Result<()> {
     for table in [OLDER, NEWER] {
         let level = Level {
@@ -124,7 +125,7 @@ pub(crate) fn forget(connection: &Connection, root_id: i64, key: &[u8]) -> rusql
     Ok(())
 }
 
-/// Removes all stamps of a root.
+/// Removes all stamps of a root. Fails as SQLite does.
 pub(crate) fn clear(connection: &Connection, root_id: i64) -> rusqlite::Result<()> {
     [OLDER, NEWER].into_iter().try_for_each(|table| {
         Level {
@@ -136,7 +137,7 @@ pub(crate) fn clear(connection: &Connection, root_id: i64) -> rusqlite::Result<(
     })
 }
 
-/// Removes the rows of a root that are not as they were written.
+/// Removes the damaged rows of a root. Fails as SQLite does.
 pub(crate) fn sweep(connection: &Connection, root_id: i64) -> rusqlite::Result<()> {
     [OLDER, NEWER].into_iter().try_for_each(|table| {
         Level {
@@ -148,14 +149,14 @@ pub(crate) fn sweep(connection: &Connection, root_id: i64) -> rusqlite::Result<(
     })
 }
 
-/// What becomes of the stamp of a path.
+/// The fate of the stamp of a path.
 enum Change<'r> {
     New(Stamp),
     Moved(Packed<'r>),
     Gone,
 }
 
-/// Newer stamps with the changes that came after them. In order, as far as the changes are.
+/// Newer stamps with later changes, in the order of paths as far as the changes are in order.
 fn merged<'r, 'a: 'r>(
     mut newer: RowReader<'r>,
     mut changes: Peekable<impl Iterator<Item = (Cow<'a, [u8]>, Change<'a>)>>,
@@ -169,7 +170,7 @@ fn merged<'r, 'a: 'r>(
             let key = newer.key().to_owned();
             let said = newer.take();
             match said.filter(|_| order.is_none_or(|order| order.is_gt())) {
-                None => {} // it has changed, or is no stamp
+                None => {} // changed since, or no stamp
                 Some(Said::Stamp(stamp)) => return Some((key.into(), Change::Moved(stamp))),
                 Some(Said::Gone) => return Some((key.into(), Change::Gone)),
             }
@@ -178,14 +179,14 @@ fn merged<'r, 'a: 'r>(
     })
 }
 
-/// One of the two tables.
+/// The table of a level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Table(&'static str);
 
 const OLDER: Table = Table("stamp");
 const NEWER: Table = Table("newer_stamp");
 
-/// The rows of a root in one of the tables.
+/// The rows of a root in a table.
 #[derive(Clone, Copy, Debug)]
 struct Level<'c> {
     connection: &'c Connection,
@@ -193,16 +194,16 @@ struct Level<'c> {
     root_id: i64,
 }
 
-/// What was found and left.
+/// The outcome of writing rows of a level.
 struct Written {
     /// Of all rows of the level.
     bytes: u64,
-    /// Each row that was written anew was as it had been written.
+    /// Whether no row on the way was damaged.
     is_sound: bool,
 }
 
 impl<'c> Level<'c> {
-    /// Returns all rows that are as they were written, and whether these are all.
+    /// Returns the sound rows, and whether no row is damaged.
     fn load(self) -> rusqlite::Result<(Rows, bool)> {
         let Table(table) = self.table;
         let query =
@@ -228,7 +229,7 @@ impl<'c> Level<'c> {
             .query_row([self.root_id], |row| row.get(0))
     }
 
-    /// Writes each row that a change belongs to anew, with what it keeps, until there are `most_bytes`; there were `bytes`.
+    /// Rewrites each row in which a path changes, until the level has `most_bytes`; before, the level has `bytes`.
     fn write<'a>(
         self,
         changes: &mut Peekable<impl Iterator<Item = (Cow<'a, [u8]>, Change<'a>)>>,
@@ -271,8 +272,8 @@ impl<'c> Level<'c> {
         Ok(written)
     }
 
-    /// Takes the row out that a path belongs to, and returns it with the place where the next begins, and whether it was as it had
-    /// been written; if not, it is as good as empty.
+    /// Takes out the row of a path. Returns the row, where the next row begins, and whether the row was sound; a
+    /// damaged row counts as empty.
     fn take_row(self, key: &[u8]) -> rusqlite::Result<(Rows, Option<Vec<u8>>, bool)> {
         let (
             Table(table),
@@ -351,16 +352,16 @@ impl<'c> Level<'c> {
     }
 }
 
-/// Writes rows of a level, one after another.
+/// Writes rows of a level, in order.
 struct Writer<'c> {
     level: Level<'c>,
-    /// Of the rows that are there.
+    /// Bytes of the level's rows.
     bytes: u64,
     new: NewRow,
 }
 
 impl<'c> Writer<'c> {
-    /// `bytes` is what the level's rows have.
+    /// Starts with a level whose rows have `bytes`.
     fn new(level: Level<'c>, bytes: u64) -> Self {
         Self {
             level,
@@ -369,12 +370,12 @@ impl<'c> Writer<'c> {
         }
     }
 
-    /// Returns what the level has with what is yet to be written.
+    /// Returns the bytes of the level's rows, unwritten stamps included.
     fn bytes(&self) -> u64 {
         self.bytes + self.new.len() as u64
     }
 
-    /// Writes what a row that was taken out says.
+    /// Keeps a path of a row that was taken out.
     fn keep(&mut self, old: &mut RowReader) -> rusqlite::Result<()> {
         if let Some(said) = old.take() {
             self.new.keep(old.key(), said);
@@ -382,7 +383,7 @@ impl<'c> Writer<'c> {
         self.write_full()
     }
 
-    /// Writes what has become of a path. That it has no stamp is worth a mark only where there may be an older one.
+    /// Writes the change of a path. A removal is worth a mark only above an older stamp.
     fn push(&mut self, key: &[u8], change: Change) -> rusqlite::Result<()> {
         let has_stamp = match change {
             Change::New(stamp) => self.new.push(key, &stamp),
@@ -404,7 +405,7 @@ impl<'c> Writer<'c> {
             .map_or(Ok(()), |(first, stamps)| self.insert(&first, &stamps))
     }
 
-    /// Writes the rest, and returns what the level's rows have.
+    /// Writes the rest, and returns the bytes of the level's rows.
     fn finish(mut self) -> rusqlite::Result<u64> {
         let rest = std::mem::take(&mut self.new).rest();
         rest.map_or(Ok(()), |(first, stamps)| self.insert(&first, &stamps))?;
@@ -417,8 +418,8 @@ impl<'c> Writer<'c> {
     }
 }
 
-/// Returns the stamps of a row (`first`, `sum`, `stamps`) that is as it was written. Of a content, packing compares the hash
-/// with what it reads; but nobody looks at a target or an attribute again.
+/// Returns the stamps of a sound row (`first`, `sum`, `stamps`). Packing compares the hash of a content with the bytes
+/// read; but nobody looks at a target or an attribute again.
 fn sound<'r>(row: &'r Row) -> rusqlite::Result<Option<&'r [u8]>> {
     let (first, stamps) = (row.get_ref(0)?.as_blob()?, row.get_ref(2)?.as_blob()?);
     Ok((row.get::<_, i64>(1)? == sum([first, stamps])).then_some(stamps))

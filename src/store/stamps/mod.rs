@@ -1,7 +1,8 @@
-//! The cache of what was last seen at which root.
+//! The cache of stamps: the inodes of a root as last seen.
 
 pub(crate) mod boots;
 pub(crate) mod levels;
+mod new_row;
 pub(crate) mod rows;
 
 use crate::error::Result;
@@ -14,26 +15,26 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// The state of a root's stamps as one run knows them.
+/// The state of a root's stamps, as a run knows the state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StampState {
-    /// Counts the changes; `None` where there are no stamps, or where another run has changed them since.
+    /// The count of changes; `None` without stamps, and after another run has changed the stamps.
     pub generation: Option<i64>,
-    /// The snapshot whose tree they are of.
+    /// The snapshot to whose tree the stamps belong.
     pub snapshot_id: Option<i64>,
-    /// How many bytes of the base or delta of that snapshot's stage are dead; `None` where nobody knows, or where not all
-    /// paths of its tree have stamps.
+    /// Dead bytes in the base or delta of the snapshot's stage; `None` where nobody knows, or where a path of the tree
+    /// has no stamp.
     pub dead_bytes: Option<u64>,
-    /// Which of them hold in this boot.
+    /// Which stamps hold in this boot.
     pub lasting: Lasting,
-    /// Since they were read, all that had changed on the root's filesystem until then has come to the disk; `None` where no
-    /// run has seen to that.
+    /// Up to this time, every change on the root's filesystem has come to the disk since the stamps were read; `None`
+    /// without a sync.
     pub synced_until: Option<Time>,
-    /// A row of them is not as it was written; the next change removes it.
+    /// Whether a row is damaged; the next change removes the row.
     is_damaged: bool,
 }
 
-/// A root's row.
+/// The row of a root.
 struct Found {
     id: i64,
     generation: i64,
@@ -44,7 +45,8 @@ struct Found {
 }
 
 impl Store {
-    /// Returns the stamps of the root at `root_path` and their state at that moment.
+    /// Returns the stamps of the root at `root_path` and their state at the moment. Fails as SQLite does, but not for
+    /// damaged rows.
     pub fn stamps(&mut self, root_path: &Path) -> Result<(Stamps, StampState)> {
         let mut run = || -> rusqlite::Result<_> {
             let transaction = self.connection.transaction()?;
@@ -52,7 +54,7 @@ impl Store {
                 return Ok(Default::default());
             };
             let (stamps, is_sound) = levels::load(&transaction, root.id)?;
-            // What a damaged row said is not known, nor of which paths: they may be gone.
+            // The content of a damaged row is unknown, and so are its paths: some may be gone.
             let snapshot_id = match root.snapshot_id.filter(|_| is_sound) {
                 Some(id) => {
                     let newer = levels::newer_sums(&transaction, root.id)?;
@@ -83,12 +85,12 @@ impl Store {
         stamps.map_err(|e| self.failed(e))
     }
 
-    /// Replaces the stamps of the given paths, in their ordered form; `None` removes one. They may come in any order, but each
-    /// that does not follow the one before costs a row. The stamps are then of no snapshot's tree until one is recorded with
-    /// the state that this returns. Not durable: a cache may be lost.
+    /// Replaces the stamps of the given paths, in their ordered form; `None` removes a stamp. Paths may come in any
+    /// order, but each path out of order costs a row. The stamps then belong to no snapshot's tree until a snapshot is
+    /// recorded with the returned state. Not durable: a cache may be lost. Fails as SQLite does.
     ///
-    /// In another boot than that in which they were changed last, whatever `known` says does not hold must be among the paths:
-    /// what is left counts as seen in this boot.
+    /// In another boot than the last change's, the paths must include every path whose stamp does not hold by `known`:
+    /// all other stamps count as seen in this boot.
     pub(crate) fn update_stamps<'a>(
         &mut self,
         root_path: &Path,
@@ -105,7 +107,7 @@ impl Store {
                 .connection
                 .transaction_with_behavior(TransactionBehavior::Immediate)?;
             let found = root_of(&transaction, root_path)?;
-            // Stamps of two runs at once are all true, but together they may be of no tree that was ever seen.
+            // Stamps of two runs at once are all true, but together may belong to no tree that was ever seen.
             let is_ours = found.as_ref().map(|root| root.generation) == known.generation;
             let before = found.map(|root| root.boot).unwrap_or_default();
             let is_this_boot = before.is(&self.boot);
@@ -119,9 +121,9 @@ impl Store {
                 levels::sweep(&transaction, root_id)?;
             }
             if !is_this_boot && !is_ours {
-                levels::clear(&transaction, root_id)?; // nobody knows which of them hold
+                levels::clear(&transaction, root_id)?; // nobody knows which stamps hold
             }
-            // What was written since all was on the disk is younger than that, unless the clock was set back meanwhile.
+            // A write after the sync has a later ctime than the sync, unless the clock was set back meanwhile.
             let mut is_past = false;
             let stamps = stamps.inspect(|(_, stamp)| {
                 let of_inode = stamp
@@ -130,8 +132,8 @@ impl Store {
                     .filter(|mark| mark.inode != 0);
                 is_past |= of_inode.is_some_and(|mark| before.lasting(&[]).is_durable(mark.ctime));
             });
-            // A damaged row that was not known of is gone, and older stamps stand in its place, which nobody has looked at.
-            // They must be of this boot as well.
+            // A row whose damage was not known is gone, and older stamps stand in its place, at which nobody has
+            // looked. Those stamps must be of this boot as well.
             let is_sound = match is_this_boot {
                 true => levels::change(&transaction, root_id, stamps)?,
                 false => levels::change_whole(&transaction, root_id, stamps)?,
@@ -150,7 +152,7 @@ impl Store {
         state.map_err(|e| self.failed(e))
     }
 
-    /// Removes all stamps of a root, and returns the state in which that is known.
+    /// Removes all stamps of a root, and returns the state without stamps. Fails as SQLite does.
     pub(crate) fn forget_stamps(&mut self, root_path: &Path) -> Result<StampState> {
         if self.is_still() {
             return Ok(StampState::default());
@@ -177,7 +179,8 @@ impl Store {
         state.map_err(|e| self.failed(e))
     }
 
-    /// Says that the stamps are of a snapshot's tree, if nobody has changed them since `known`.
+    /// Says that the stamps belong to a snapshot's tree, if nobody has changed the stamps since `known`. Fails as
+    /// SQLite does.
     pub(crate) fn claim_stamps(
         &mut self,
         root_path: &Path,
@@ -190,11 +193,12 @@ impl Store {
         let known = StampState {
             dead_bytes: None,
             ..known
-        }; // it may be of another snapshot
+        }; // perhaps of another snapshot
         claim(&self.connection, root_path, known, snapshot_id).map_err(|e| self.failed(e))
     }
 
-    /// Removes the stamp of a path, in its ordered form: what it said was not what was read.
+    /// Removes the stamp of a path, in its ordered form: the file had another content than the stamp says. Fails as
+    /// SQLite does.
     pub(crate) fn forget_stamp(&mut self, root_path: &Path, key: &[u8]) -> Result<()> {
         if self.is_still() {
             return Ok(());
@@ -216,7 +220,7 @@ impl Store {
     }
 }
 
-/// Says that the stamps are of a snapshot's tree, if nobody has changed them since `known`.
+/// Says that the stamps belong to a snapshot's tree, if nobody has changed the stamps since `known`.
 pub(crate) fn claim(
     connection: &Connection,
     root_path: &Path,
@@ -249,8 +253,8 @@ pub(crate) fn claim(
         .map(drop)
 }
 
-/// What a damaged row does not have, nor one of which newer stamps were lost: that its stamps are of the tree of this snapshot
-/// is then not believed.
+/// The sum of a root's row. Without it, after damage or the loss of newer stamps, nobody believes that the stamps
+/// belong to the snapshot's tree.
 fn root_sum(root_path: &Path, root: &Found, snapshot_id: i64, newer_sums: &[i64]) -> i64 {
     let numbers: Vec<_> = [&[root.generation, snapshot_id], newer_sums]
         .concat()

@@ -1,0 +1,158 @@
+//! The contents of a snapshot's files, put aside: layers are streams, and a tree in path order needs the files of all
+//! layers in another order.
+
+use crate::blob::BlobSource;
+use crate::error::{Error, Result};
+use crate::layer::pack::{Contents, Opened};
+use crate::layer::read::read_files;
+use crate::model::digest::ContentHash;
+use crate::model::policy::normalise::shown_path;
+use crate::model::tree::Tree;
+use crate::model::tree::entry::{Entry, Kind};
+use crate::model::tree::overlay::Laid;
+use crate::model::tree::path::EntryPath;
+use crate::ops::monitor::Monitor;
+use crate::store::LayerUse;
+use crate::store::Store;
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+/// The contents of a tree, each in a file of a private directory.
+pub(crate) struct Aside<'a> {
+    files: HashMap<ContentHash, PathBuf>,
+    monitor: &'a dyn Monitor,
+}
+
+impl<'a> Aside<'a> {
+    /// Reads the tree's contents out of the layers, each layer once. Fails if a layer is missing or damaged, or if no
+    /// layer has a content.
+    pub(crate) fn put(
+        store: &Store,
+        layers: &[LayerUse],
+        tree: &Tree,
+        directory: &Path,
+        monitor: &'a dyn Monitor,
+    ) -> Result<Self> {
+        let contents = tree.entries().iter().filter_map(content);
+        let mut putting = Putting {
+            directory,
+            files: contents.map(|(content, _)| (content, None)).collect(),
+            count: 0,
+        };
+        for LayerUse { layer, blob, .. } in layers {
+            let source = store.open_blob(&blob.digest, blob.size_bytes)?;
+            putting.read(&source, store.items(layer.id)?)?;
+            monitor.advance(blob.size_bytes);
+        }
+        let mut files = HashMap::new();
+        for (hash, place) in putting.files {
+            let missing = || format!("the content {hash} is in no layer of the snapshot");
+            let place = place.ok_or_else(|| Error::damaged(store.path(), missing()))?;
+            files.insert(hash, place);
+        }
+        Ok(Self { files, monitor })
+    }
+}
+
+/// Returns the content of a file with bytes, and its length.
+fn content(entry: &Entry) -> Option<(ContentHash, u64)> {
+    match entry.kind {
+        Kind::File {
+            size_bytes,
+            content,
+        } if size_bytes > 0 => Some((content, size_bytes)),
+        _ => None,
+    }
+}
+
+struct Putting<'a> {
+    directory: &'a Path,
+    /// The wanted contents, and the files of the contents that were found.
+    files: HashMap<ContentHash, Option<PathBuf>>,
+    count: usize,
+}
+
+impl Putting<'_> {
+    /// Reads the missing contents out of a layer.
+    fn read(&mut self, source: &BlobSource, items: Vec<Laid>) -> Result<()> {
+        let entries = items.iter().filter_map(Laid::entry);
+        let missing: HashMap<&EntryPath, (ContentHash, u64)> = entries
+            .filter_map(|entry| Some((&entry.path, content(entry)?)))
+            .filter(|(_, (content, _))| self.is_missing(content))
+            .collect();
+        read_files(
+            source.into(),
+            |at, _| missing.contains_key(at),
+            |_, _, content| self.keep(content),
+        )?;
+        // A foreign layer may have a content under a name with another content in a later member.
+        let left = missing.values();
+        let left = left.filter(|(content, _)| self.is_missing(content));
+        let sizes: HashSet<u64> = left.map(|(_, size_bytes)| *size_bytes).collect();
+        if sizes.is_empty() {
+            return Ok(());
+        }
+        read_files(
+            source.into(),
+            |_, size_bytes| sizes.contains(&size_bytes),
+            |_, _, content| self.keep(content),
+        )
+    }
+
+    fn is_missing(&self, content: &ContentHash) -> bool {
+        self.files.get(content) == Some(&None)
+    }
+
+    /// Writes a content to a file; the next content overwrites an unwanted content.
+    fn keep(&mut self, content: &mut dyn Read) -> Result<bool> {
+        let place = self.directory.join(self.count.to_string());
+        let mut out = Hashing {
+            out: File::create(&place).map_err(Error::io("write", &place))?,
+            hasher: blake3::Hasher::new(),
+        };
+        io::copy(content, &mut out).map_err(Error::io("write", &place))?;
+        let found = ContentHash(*out.hasher.finalize().as_bytes());
+        if self.is_missing(&found) {
+            self.files.insert(found, Some(place));
+            self.count += 1;
+        }
+        Ok(true)
+    }
+}
+
+/// Hashes bytes on their way to a file.
+struct Hashing {
+    out: File,
+    hasher: blake3::Hasher,
+}
+
+impl Write for Hashing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.out.write(bytes)?;
+        self.hasher.update(&bytes[..count]);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+impl Contents for Aside<'_> {
+    fn open(&self, entry: &Entry, content: &ContentHash) -> Result<Opened<'_>> {
+        let place = self.files.get(content);
+        let place = place.ok_or_else(|| Error::Changed(shown_path(&entry.path)))?;
+        let file = File::open(place).map_err(Error::io("open", place))?;
+        Ok(Opened::Hashed(Box::new(file), *content))
+    }
+
+    fn full_path(&self, path: &EntryPath) -> PathBuf {
+        shown_path(path)
+    }
+
+    fn was_read(&self, bytes: u64) {
+        self.monitor.advance(bytes);
+    }
+}
