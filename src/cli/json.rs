@@ -1,30 +1,24 @@
-//! Results as JSON: one object, version 1. Fields are added, never changed.
-//!
-//! Names that are not UTF-8 are replaced in part, and given in hexadecimal under the same key with `_hex`.
+//! JSON that several commands print: snapshots, layers, packages, entries.
 
 use crate::model::names::image_name;
 use crate::model::packages::package::Package;
 use crate::model::tree::entry::{Entry, Kind};
 use crate::model::tree::path::EntryPath;
 use crate::ops::monitor::Phase;
-use crate::ops::query::inspect::{Logged, Shown};
-use crate::ops::record;
-use crate::ops::transfer::export;
 use crate::store::LayerUse;
 use crate::store::Snapshot;
 use serde_json::{Map, Value, json};
-use std::collections::HashMap;
 use std::time::Duration;
 
-pub(super) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 1;
 
 /// Ends the object with a newline.
-pub(super) fn line(value: Value) -> String {
+pub(crate) fn line(value: Value) -> String {
     format!("{value}\n")
 }
 
 /// What names a snapshot.
-pub(super) fn short(snapshot: &Snapshot) -> Value {
+pub(crate) fn short(snapshot: &Snapshot) -> Value {
     json!({
         "id": snapshot.id,
         "series": snapshot.series,
@@ -34,92 +28,7 @@ pub(super) fn short(snapshot: &Snapshot) -> Value {
     })
 }
 
-pub(super) fn snapshot(outcome: &record::Outcome) -> Value {
-    let mut object = head(&outcome.snapshot, &outcome.layers);
-    object.insert("version".to_owned(), json!(VERSION));
-    object.insert("files_read".to_owned(), json!(outcome.files_read));
-    object.insert("bytes_read".to_owned(), json!(outcome.bytes_read));
-    object.insert("packages".to_owned(), json!(outcome.packages));
-    object.insert("seconds".to_owned(), seconds(&outcome.seconds));
-    Value::Object(object)
-}
-
-/// A recorded snapshot in the form of one that was made: nothing of its root was read.
-pub(super) fn described(shown: &Shown) -> Value {
-    let mut object = head(&shown.snapshot, &shown.layers);
-    object.insert("version".to_owned(), json!(VERSION));
-    object.insert("files_read".to_owned(), json!(0));
-    object.insert("bytes_read".to_owned(), json!(0));
-    object.insert(
-        "packages".to_owned(),
-        json!(shown.packages.as_ref().map(Vec::len)),
-    );
-    object.insert("seconds".to_owned(), json!({}));
-    Value::Object(object)
-}
-
-/// Adds what an export did to the object of its snapshot.
-pub(super) fn export(outcome: &export::Outcome, mut snapshot: Value) -> Value {
-    let images: Map<String, Value> = outcome
-        .images
-        .iter()
-        .map(|(name, digest)| (name.clone(), json!(digest.to_string())))
-        .collect();
-    snapshot["path"] = json!(outcome.path.to_string_lossy());
-    snapshot["manifest_digest"] = json!(outcome.manifest_digest.to_string());
-    snapshot["bytes_written"] = json!(outcome.bytes_written);
-    snapshot["images"] = Value::Object(images);
-    if let (Some(all), Value::Object(more)) = (
-        snapshot["seconds"].as_object_mut(),
-        seconds(&outcome.seconds),
-    ) {
-        all.extend(more);
-    }
-    snapshot
-}
-
-pub(super) fn log(logged: &[Logged]) -> Value {
-    let snapshots: Vec<Value> = logged
-        .iter()
-        .map(|one| Value::Object(head(&one.snapshot, &one.layers)))
-        .collect();
-    json!({ "version": VERSION, "snapshots": snapshots })
-}
-
-pub(super) fn show(shown: &Shown) -> Value {
-    let mut object = head(&shown.snapshot, &shown.layers);
-    object.insert("version".to_owned(), json!(VERSION));
-    let packages = shown
-        .packages
-        .as_ref()
-        .map(|packages| packages.iter().map(package).collect::<Vec<_>>());
-    object.insert("packages".to_owned(), json!(packages));
-    let policy: Value = serde_json::from_str(&shown.policy).unwrap_or(Value::Null);
-    object.insert("policy".to_owned(), policy);
-    Value::Object(object)
-}
-
-pub(super) fn ls(id: i64, entries: &[Entry]) -> Value {
-    let mut first_names = HashMap::new();
-    for entry in entries.iter().rev() {
-        if let Some(group) = entry.group {
-            first_names.insert(group, absolute(&entry.path));
-        }
-    }
-    let first_name = |entry: &Entry| {
-        entry
-            .group
-            .and_then(|group| first_names.get(&group))
-            .cloned()
-    };
-    let entries: Vec<Value> = entries
-        .iter()
-        .map(|entry| self::entry(entry, first_name(entry)))
-        .collect();
-    json!({ "version": VERSION, "id": id, "entries": entries })
-}
-
-pub(super) fn head(snapshot: &Snapshot, layers: &[LayerUse]) -> Map<String, Value> {
+pub(crate) fn head(snapshot: &Snapshot, layers: &[LayerUse]) -> Map<String, Value> {
     let value = json!({
         "id": snapshot.id,
         "series": snapshot.series,
@@ -141,7 +50,7 @@ pub(super) fn head(snapshot: &Snapshot, layers: &[LayerUse]) -> Map<String, Valu
     }
 }
 
-pub(super) fn layer(layer: &LayerUse) -> Value {
+pub(crate) fn layer(layer: &LayerUse) -> Value {
     json!({
         "role": layer.role.name(),
         "reused": layer.reused,
@@ -156,7 +65,7 @@ pub(super) fn layer(layer: &LayerUse) -> Value {
     })
 }
 
-pub(super) fn package(package: &Package) -> Value {
+pub(crate) fn package(package: &Package) -> Value {
     json!({
         "name": package.name,
         "epoch": package.epoch,
@@ -168,7 +77,7 @@ pub(super) fn package(package: &Package) -> Value {
     })
 }
 
-pub(super) fn entry(entry: &Entry, first_name: Option<Vec<u8>>) -> Value {
+pub(crate) fn entry(entry: &Entry, first_name: Option<Vec<u8>>) -> Value {
     let mut object = Map::new();
     insert_bytes(&mut object, "path", &absolute(&entry.path));
     object.insert("mode".to_owned(), json!(format!("{:04o}", entry.mode)));
@@ -208,7 +117,7 @@ pub(super) fn entry(entry: &Entry, first_name: Option<Vec<u8>>) -> Value {
 }
 
 /// Returns the name of an entry's type.
-pub(super) fn kind(entry: &Entry) -> &'static str {
+pub(crate) fn kind(entry: &Entry) -> &'static str {
     match entry.kind {
         Kind::Directory => "dir",
         Kind::File { .. } => "file",
@@ -219,11 +128,11 @@ pub(super) fn kind(entry: &Entry) -> &'static str {
     }
 }
 
-pub(super) fn absolute(path: &EntryPath) -> Vec<u8> {
+pub(crate) fn absolute(path: &EntryPath) -> Vec<u8> {
     [b"/", path.slashed().as_slice()].concat()
 }
 
-pub(super) fn insert_bytes(object: &mut Map<String, Value>, key: &str, bytes: &[u8]) {
+pub(crate) fn insert_bytes(object: &mut Map<String, Value>, key: &str, bytes: &[u8]) {
     object.insert(key.to_owned(), json!(String::from_utf8_lossy(bytes)));
     if std::str::from_utf8(bytes).is_err() {
         object.insert(format!("{key}_hex"), json!(hex(bytes)));
@@ -234,7 +143,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-pub(super) fn seconds(phases: &[(Phase, Duration)]) -> Value {
+pub(crate) fn seconds(phases: &[(Phase, Duration)]) -> Value {
     let round = |time: &Duration| (time.as_secs_f64() * 1e6).round() / 1e6;
     Value::Object(
         phases

@@ -7,7 +7,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
 /// Tells whether `path` is `-`, or the file that stdout is, under whatever name.
-pub(super) fn is_named_by(path: &Path) -> bool {
+pub(crate) fn is_named_by(path: &Path) -> bool {
     if path == Path::new("-") {
         return true;
     }
@@ -20,6 +20,6 @@ pub(super) fn is_named_by(path: &Path) -> bool {
 }
 
 /// Returns stdout as an open file: with its position, and with `O_APPEND` if it has that.
-pub(super) fn file() -> Option<File> {
+pub(crate) fn file() -> Option<File> {
     stdout().as_fd().try_clone_to_owned().ok().map(File::from)
 }

@@ -20,7 +20,7 @@ const OF_SHELL: &[u8] = b"|&;<>()$`\\\"' \t\n*?[#~=%";
 const NOT_FOUND: i32 = 127;
 
 /// Writes `text`, through a pager where `may_page` and stdout is a terminal. Whoever stops reading has seen enough.
-pub(super) fn write(text: &str, may_page: bool) -> io::Result<()> {
+pub(crate) fn write(text: &str, may_page: bool) -> io::Result<()> {
     let pager = if may_page && io::stdout().is_terminal() {
         pager()
     } else {
@@ -41,7 +41,7 @@ pub(super) fn write(text: &str, may_page: bool) -> io::Result<()> {
 }
 
 /// Gives stdout to `write`. Whoever stops reading has seen enough.
-pub(super) fn through(write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
+pub(crate) fn through(write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
     match write(&mut io::stdout().lock()) {
         Err(Error::Output(e)) if e.kind() == ErrorKind::BrokenPipe => Ok(()),
         written => written,

@@ -1,65 +1,77 @@
 //! Colours, where they are wanted: on a terminal, unless the environment or an option says otherwise.
 
+use clap::ValueEnum;
+use clap::builder::styling::{AnsiColor, Style};
 use std::io::IsTerminal;
 
-/// What `--color` says.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum When {
+/// Value of `--color`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum When {
     /// On a terminal.
     #[default]
     Auto,
-    /// Wherever it goes.
+    /// Wherever the output goes.
     Always,
     /// Nowhere.
     Never,
 }
 
-impl When {
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
-        match text {
-            "auto" => Ok(Self::Auto),
-            "always" => Ok(Self::Always),
-            "never" => Ok(Self::Never),
-            _ => Err("expected auto, always or never".to_owned()),
-        }
-    }
-}
-
 /// Paints, or does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Paint(bool);
+pub(crate) struct Paint(bool);
 
-/// Codes of ECMA-48, "Select Graphic Rendition".
+/// A colour or weight of text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Colour {
-    Bold = 1,
-    Dim = 2,
-    Red = 31,
-    Green = 32,
-    Yellow = 33,
-    Magenta = 35,
-    Cyan = 36,
+pub(crate) enum Colour {
+    Bold,
+    Dim,
+    Red,
+    Green,
+    Yellow,
+    Magenta,
+    Cyan,
+}
+
+impl Colour {
+    fn style(self) -> Style {
+        match self {
+            Self::Bold => Style::new().bold(),
+            Self::Dim => Style::new().dimmed(),
+            Self::Red => AnsiColor::Red.on_default(),
+            Self::Green => AnsiColor::Green.on_default(),
+            Self::Yellow => AnsiColor::Yellow.on_default(),
+            Self::Magenta => AnsiColor::Magenta.on_default(),
+            Self::Cyan => AnsiColor::Cyan.on_default(),
+        }
+    }
 }
 
 impl Paint {
     /// Decides for stdout (no-color.org, bixense.com/clicolors).
-    pub(super) fn new(when: When) -> Self {
-        let is_set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    pub(crate) fn new(when: When) -> Self {
         Self(match when {
             When::Always => true,
             When::Never => false,
-            When::Auto if is_set("NO_COLOR").is_some() => false,
-            When::Auto if is_set("CLICOLOR_FORCE").is_some_and(|value| value != "0") => true,
-            When::Auto => {
-                std::io::stdout().is_terminal() && is_set("TERM").is_some_and(|term| term != "dumb")
-            }
+            When::Auto if variable("NO_COLOR").is_some() => false,
+            When::Auto if variable("CLICOLOR_FORCE").is_some_and(|value| value != "0") => true,
+            When::Auto => is_colour_terminal(),
         })
     }
 
-    pub(super) fn text(self, colour: Colour, text: &str) -> String {
-        match self.0 && !text.is_empty() {
-            true => format!("\x1b[{}m{text}\x1b[0m", colour as u8),
-            false => text.to_owned(),
+    pub(crate) fn text(self, colour: Colour, text: &str) -> String {
+        if !self.0 || text.is_empty() {
+            return text.to_owned();
         }
+        let style = colour.style();
+        format!("{style}{text}{style:#}")
     }
+}
+
+fn is_colour_terminal() -> bool {
+    std::io::stdout().is_terminal() && variable("TERM").is_some_and(|term| term != "dumb")
+}
+
+/// Returns the value of an environment variable, unless the value is empty.
+fn variable(name: &str) -> Option<std::ffi::OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
 }

@@ -1,7 +1,7 @@
 //! Progress: bars on a terminal, a line for each long phase elsewhere. All of it goes to stderr.
 
-use super::say;
-use super::text::size;
+use crate::cli::stderr::say;
+use crate::cli::text::size;
 use crate::ops::monitor::{Monitor, Phase};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
@@ -12,7 +12,7 @@ use std::time::Duration;
 const WORTH_A_LINE_BYTES: u64 = 32 << 20;
 
 /// Shows what the library does.
-pub(super) struct Progress {
+pub(crate) struct Progress {
     mode: Mode,
     bar: Mutex<Option<ProgressBar>>,
 }
@@ -25,7 +25,7 @@ enum Mode {
 }
 
 impl Progress {
-    pub(super) fn new(quiet: bool) -> Self {
+    pub(crate) fn new(quiet: bool) -> Self {
         let mode = match (quiet, std::io::stderr().is_terminal()) {
             (true, _) => Mode::Nothing,
             (false, true) => Mode::Bars,

@@ -1,19 +1,22 @@
 //! `restore`: its arguments, and what it says.
 
-use super::args::parse_snapshot;
-use super::json::{VERSION, absolute, insert_bytes, seconds};
-use super::text::size;
+use crate::cli::context::{Answer, Context};
+use crate::cli::json::{VERSION, absolute, insert_bytes, seconds};
+use crate::cli::parse::parse_snapshot;
+use crate::cli::stderr::say;
+use crate::cli::text::size;
+use crate::error::Result;
 use crate::fs::attributes::Lack;
 use crate::model::names::SnapshotRef;
 use crate::ops::record::Options;
-use crate::ops::restore::{Extra, Outcome, Request, Writes};
+use crate::ops::restore::{Extra, Outcome, Request, Writes, restore};
 use clap::Args;
 use serde_json::{Value, json};
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-pub(super) const HELP: &str = "\
+pub(crate) const HELP: &str = "\
 What is in DIR already is compared as a snapshot would be, and only what
 differs is touched. Nothing outside DIR or mounted in it is.
 
@@ -21,7 +24,7 @@ Exit status: 0 DIR has what was asked for, 1 something could not be given its
 owner, mode or the like, 2 trouble.";
 
 #[derive(Debug, Args)]
-pub(super) struct RestoreArgs {
+pub(crate) struct RestoreArgs {
     /// Snapshot to restore
     #[arg(value_parser = parse_snapshot)]
     snapshot: SnapshotRef,
@@ -36,14 +39,14 @@ pub(super) struct RestoreArgs {
     exact: bool,
     /// Write nothing, and say what would be done
     #[arg(short = 'n', long)]
-    pub(super) dry_run: bool,
+    pub(crate) dry_run: bool,
     /// Work on N threads [default: one for each processor]
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
 }
 
 impl RestoreArgs {
-    pub(super) fn request(&self) -> Request {
+    pub(crate) fn request(&self) -> Request {
         Request {
             snapshot: self.snapshot.clone(),
             directory: self.directory.clone(),
@@ -63,6 +66,20 @@ impl RestoreArgs {
     }
 }
 
+/// Restores a snapshot. Fails if the snapshot cannot be read, or the directory not be written to.
+pub(crate) fn run(context: &Context, args: &RestoreArgs) -> Result<Answer> {
+    let outcome = restore(&context.store, &args.request(), &context.progress())?;
+    context.print_times(&outcome.seconds);
+    if let Some(text) = warning(&outcome) {
+        say(&format!("rootstrata: warning: {text}"));
+    }
+    let text = context.show(|| json(&outcome), || text(&outcome, args.dry_run));
+    Ok(Answer {
+        is_negative: !outcome.is_complete(),
+        ..text.into()
+    })
+}
+
 fn lack_name(lack: Lack) -> &'static str {
     match lack {
         Lack::Device => "device",
@@ -76,7 +93,7 @@ fn lack_name(lack: Lack) -> &'static str {
 }
 
 /// What could not be done, in one line; `None` where all could.
-pub(super) fn warning(outcome: &Outcome) -> Option<String> {
+pub(crate) fn warning(outcome: &Outcome) -> Option<String> {
     let mut parts: Vec<String> = outcome
         .lacks
         .iter()
@@ -102,7 +119,7 @@ pub(super) fn warning(outcome: &Outcome) -> Option<String> {
     (!parts.is_empty()).then(|| format!("could not be restored: {}", parts.join(", ")))
 }
 
-pub(super) fn text(outcome: &Outcome, is_dry_run: bool) -> String {
+pub(crate) fn text(outcome: &Outcome, is_dry_run: bool) -> String {
     let Outcome {
         snapshot,
         made,
@@ -132,7 +149,7 @@ pub(super) fn text(outcome: &Outcome, is_dry_run: bool) -> String {
     text + "\n"
 }
 
-pub(super) fn json(outcome: &Outcome) -> Value {
+pub(crate) fn json(outcome: &Outcome) -> Value {
     let lacks: Vec<Value> = outcome
         .lacks
         .iter()

@@ -4,10 +4,10 @@
 //! browsers that run no scripts is escaped; the page's own script makes text nodes alone, and its policy (CSP) allows no
 //! other script, no other style, and no request.
 
-use super::json_diff;
-use super::own_output;
-use super::paint::{Paint, When};
-use super::text_diff::{self, Layout};
+use crate::cli::diff::json as json_diff;
+use crate::cli::diff::text::{self as text_diff, Layout};
+use crate::cli::own_output;
+use crate::cli::paint::{Paint, When};
 use crate::error::{Error, Result};
 use crate::layer::codec;
 use crate::ops::compare::diff::Difference;
@@ -33,14 +33,14 @@ const SCRIPT: &str = concat!(
 
 /// Where the page goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Target<'a> {
+pub(crate) enum Target<'a> {
     Stdout,
     File(&'a Path),
 }
 
 impl<'a> Target<'a> {
     /// Reads what `--html` names.
-    pub(super) fn new(path: &'a Path) -> Self {
+    pub(crate) fn new(path: &'a Path) -> Self {
         if own_output::is_named_by(path) {
             Self::Stdout
         } else {
@@ -49,7 +49,7 @@ impl<'a> Target<'a> {
     }
 
     /// Fails where no page could be written, before the work is done.
-    pub(super) fn check(self, store: &Path) -> Result<()> {
+    pub(crate) fn check(self, store: &Path) -> Result<()> {
         match self {
             Self::Stdout => Ok(()),
             Self::File(path) => export::check_file(store, path),
@@ -58,7 +58,7 @@ impl<'a> Target<'a> {
 }
 
 /// Puts the page in its place, whole or not at all, or writes it to what is no regular file.
-pub(super) fn write(path: &Path, page: &str) -> Result<()> {
+pub(crate) fn write(path: &Path, page: &str) -> Result<()> {
     let to = |out: &mut dyn Out| {
         out.file()
             .write_all(page.as_bytes())
@@ -75,7 +75,7 @@ pub(super) fn write(path: &Path, page: &str) -> Result<()> {
 }
 
 /// Returns the page. `scope` says what was left out of the comparison, as sentences.
-pub(super) fn page(difference: &Difference, scope: &[String]) -> String {
+pub(crate) fn page(difference: &Difference, scope: &[String]) -> String {
     let [a, b] = &difference.sides;
     let data = codec::gzip(data(difference, scope).to_string().as_bytes());
     fill(

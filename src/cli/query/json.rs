@@ -1,12 +1,56 @@
-//! What is known of one snapshot or of many, as JSON.
+//! Answers about recorded snapshots as JSON.
 
-use super::json::{VERSION, absolute, entry, insert_bytes, layer, package, short};
-use super::json_diff::{files, packages};
+use crate::cli::diff::json::{files, packages};
+use crate::cli::json::{VERSION, absolute, entry, head, insert_bytes, layer, package, short};
+use crate::model::tree::entry::Entry;
 use crate::ops::query::explain::{Against, Explained, ExplainedLayer, Novelty, Reason, Rule};
 use crate::ops::query::find::Found;
+use crate::ops::query::inspect::{Logged, Shown};
 use crate::ops::query::which::{Before, Which};
 use crate::store::Snapshot;
 use serde_json::{Map, Value, json};
+use std::collections::HashMap;
+
+pub(crate) fn log(logged: &[Logged]) -> Value {
+    let snapshots: Vec<Value> = logged
+        .iter()
+        .map(|one| Value::Object(head(&one.snapshot, &one.layers)))
+        .collect();
+    json!({ "version": VERSION, "snapshots": snapshots })
+}
+
+pub(crate) fn show(shown: &Shown) -> Value {
+    let mut object = head(&shown.snapshot, &shown.layers);
+    object.insert("version".to_owned(), json!(VERSION));
+    let packages = shown
+        .packages
+        .as_ref()
+        .map(|packages| packages.iter().map(package).collect::<Vec<_>>());
+    object.insert("packages".to_owned(), json!(packages));
+    let policy: Value = serde_json::from_str(&shown.policy).unwrap_or(Value::Null);
+    object.insert("policy".to_owned(), policy);
+    Value::Object(object)
+}
+
+pub(crate) fn ls(id: i64, entries: &[Entry]) -> Value {
+    let mut first_names = HashMap::new();
+    for entry in entries.iter().rev() {
+        if let Some(group) = entry.group {
+            first_names.insert(group, absolute(&entry.path));
+        }
+    }
+    let first_name = |entry: &Entry| {
+        entry
+            .group
+            .and_then(|group| first_names.get(&group))
+            .cloned()
+    };
+    let entries: Vec<Value> = entries
+        .iter()
+        .map(|entry| self::entry(entry, first_name(entry)))
+        .collect();
+    json!({ "version": VERSION, "id": id, "entries": entries })
+}
 
 fn with_snapshot(snapshot: &Snapshot) -> Map<String, Value> {
     let mut object = match short(snapshot) {
@@ -17,7 +61,7 @@ fn with_snapshot(snapshot: &Snapshot) -> Map<String, Value> {
     object
 }
 
-pub(super) fn explain(explained: &Explained) -> Value {
+pub(crate) fn explain(explained: &Explained) -> Value {
     let mut object = with_snapshot(&explained.snapshot);
     let layers: Vec<Value> = explained.layers.iter().map(explained_layer).collect();
     object.insert("layers".to_owned(), json!(layers));
@@ -76,7 +120,7 @@ fn rule(rule: &Rule) -> Value {
     }
 }
 
-pub(super) fn which(which: &Which) -> Value {
+pub(crate) fn which(which: &Which) -> Value {
     let mut object = with_snapshot(&which.snapshot);
     let owners = which.owners.iter().map(|owner| {
         json!({
@@ -106,7 +150,7 @@ pub(super) fn which(which: &Which) -> Value {
     Value::Object(object)
 }
 
-pub(super) fn find(found: &Found) -> Value {
+pub(crate) fn find(found: &Found) -> Value {
     let with = |snapshot: &Snapshot, key: &str, value: Value| {
         let mut one = short(snapshot);
         one[key] = value;

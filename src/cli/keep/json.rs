@@ -1,22 +1,19 @@
-//! How a store is, and what was done to keep it in order, as JSON.
+//! The state of a store, and the work of a keeper, as JSON.
 
-use super::json::{VERSION, head, layer, seconds, short};
+use crate::cli::json::{VERSION, head, layer, seconds, short};
 use crate::model::plan::Limits;
 use crate::ops::keep::prune;
 use crate::ops::keep::squash;
 use crate::ops::keep::usage::Usage;
 use crate::ops::keep::verify::{self, Finding};
-use crate::ops::transfer::import;
 use serde_json::{Value, json};
 
-pub(super) fn verify(outcome: &verify::Outcome) -> Value {
-    let finding = |finding: &Finding| json!({ "part": finding.subject.name(), "what": finding.what, "snapshots": finding.snapshots });
-    let all = |findings: &[Finding]| findings.iter().map(finding).collect::<Vec<_>>();
+pub(crate) fn verify(outcome: &verify::Outcome) -> Value {
     json!({
         "version": VERSION,
         "sound": outcome.findings.is_empty(),
-        "findings": all(&outcome.findings),
-        "repaired": all(&outcome.repaired),
+        "findings": findings(&outcome.findings),
+        "repaired": findings(&outcome.repaired),
         "snapshots": outcome.snapshots,
         "layers": outcome.layers,
         "blobs_read": outcome.blobs_read,
@@ -27,7 +24,18 @@ pub(super) fn verify(outcome: &verify::Outcome) -> Value {
     })
 }
 
-pub(super) fn prune(outcome: &prune::Outcome, is_dry_run: bool) -> Value {
+fn findings(all: &[Finding]) -> Vec<Value> {
+    let value = |finding: &Finding| {
+        json!({
+            "part": finding.subject.name(),
+            "what": finding.what,
+            "snapshots": finding.snapshots,
+        })
+    };
+    all.iter().map(value).collect()
+}
+
+pub(crate) fn prune(outcome: &prune::Outcome, is_dry_run: bool) -> Value {
     let kept = outcome.kept.iter().map(|(snapshot, reasons)| {
         let mut value = short(snapshot);
         value["reasons"] = json!(
@@ -51,7 +59,7 @@ pub(super) fn prune(outcome: &prune::Outcome, is_dry_run: bool) -> Value {
     })
 }
 
-pub(super) fn usage(usage: &Usage) -> Value {
+pub(crate) fn usage(usage: &Usage) -> Value {
     let limits = Limits::default();
     let stages = usage.stages.iter().map(|stage| {
         let weight = stage.weight.map(|weight| {
@@ -110,22 +118,7 @@ pub(super) fn usage(usage: &Usage) -> Value {
     })
 }
 
-pub(super) fn import(outcome: &import::Outcome) -> Value {
-    let images = outcome.images.iter().map(|one| {
-        let mut object = head(&one.snapshot, &one.layers);
-        object.insert("was_there".to_owned(), json!(one.was_there));
-        Value::Object(object)
-    });
-    json!({
-        "version": VERSION,
-        "images": images.collect::<Vec<_>>(),
-        "failed": outcome.failed,
-        "bytes_written": outcome.bytes_written,
-        "seconds": seconds(&outcome.seconds),
-    })
-}
-
-pub(super) fn squash(outcome: &squash::Outcome) -> Value {
+pub(crate) fn squash(outcome: &squash::Outcome) -> Value {
     let mut object = head(&outcome.snapshot, &outcome.layers);
     object.insert("version".to_owned(), json!(VERSION));
     object.insert("squashed".to_owned(), json!(outcome.of.0.id));

@@ -1,6 +1,6 @@
-//! Differences as JSON.
+//! A comparison as JSON.
 
-use super::json::{VERSION, absolute, entry, insert_bytes, package, short};
+use crate::cli::json::{VERSION, absolute, entry, insert_bytes, package, short};
 use crate::model::packages::attribution::Ownership;
 use crate::model::text::{ContentDifference, Hunk, Sign};
 use crate::ops::compare::diff::{
@@ -9,7 +9,7 @@ use crate::ops::compare::diff::{
 use crate::ops::compare::side::{Side, SideLayer};
 use serde_json::{Map, Value, json};
 
-pub(super) fn diff(difference: &Difference) -> Value {
+pub(crate) fn diff(difference: &Difference) -> Value {
     let [a, b] = &difference.sides;
     let compared = &difference.compared();
     let packages = difference.packages.as_ref().map(|_| packages(compared));
@@ -73,7 +73,7 @@ fn side(side: &Side, other: &Side) -> Value {
     })
 }
 
-pub(super) fn packages(compared: &Compared) -> Vec<Value> {
+pub(crate) fn packages(compared: &Compared) -> Vec<Value> {
     compared
         .packages
         .iter()
@@ -81,7 +81,7 @@ pub(super) fn packages(compared: &Compared) -> Vec<Value> {
         .collect()
 }
 
-pub(super) fn files(compared: &Compared) -> Vec<Value> {
+pub(crate) fn files(compared: &Compared) -> Vec<Value> {
     compared
         .files
         .iter()

@@ -1,8 +1,8 @@
-//! What is known of one snapshot or of many, as text for people.
+//! Answers about recorded snapshots as text for people.
 
-use super::paint::{Colour, Paint};
-use super::text::{mode, percent, size, table};
-use super::text_diff::{FILES, LEFT, counted, push_files, push_packages};
+use crate::cli::diff::text::{FILES, LEFT, push_files, push_packages};
+use crate::cli::paint::{Colour, Paint};
+use crate::cli::text::{counted, mode, percent, push_layer, size, table};
 use crate::model::plan::layer::Role;
 use crate::model::time::rfc3339;
 use crate::model::tree::compare::Aspects;
@@ -12,15 +12,109 @@ use crate::ops::query::explain::{
     Against, Cause, Explained, ExplainedLayer, Novelty, Reason, Rule,
 };
 use crate::ops::query::find::Found;
+use crate::ops::query::inspect::{Logged, Shown};
 use crate::ops::query::which::{Before, OwnedBy, Which};
 use crate::printable::printable;
 use crate::store::Snapshot;
 use std::fmt::Write as _;
+use std::path::Path;
+
+pub(crate) fn log(logged: &[Logged]) -> String {
+    let mut rows =
+        vec![["ID", "SNAPSHOT", "RUN", "TIME", "ENTRIES", "SIZE", "LAYERS"].map(str::to_owned)];
+    for Logged { snapshot, layers } in logged {
+        let reused = layers.iter().filter(|layer| layer.reused).count();
+        rows.push([
+            snapshot.id.to_string(),
+            format!("{}@{}", snapshot.series, snapshot.stage),
+            snapshot.run.clone(),
+            rfc3339(snapshot.created_s),
+            snapshot.entries.to_string(),
+            size(snapshot.content_bytes),
+            format!("{} new, {reused} reused", layers.len() - reused),
+        ]);
+    }
+    table(&rows)
+}
+
+pub(crate) fn show(shown: &Shown, store: &Path) -> String {
+    let Snapshot {
+        id,
+        series,
+        stage,
+        run,
+        entries,
+        content_bytes,
+        ..
+    } = &shown.snapshot;
+    let mut text = format!("snapshot {id}: {series}@{stage}\n");
+    let mut field = |name: &str, value: String| {
+        let _ = writeln!(text, "{name:<9} {value}");
+    };
+    field("run", run.clone());
+    field("time", rfc3339(shown.snapshot.created_s));
+    if let Some(parent) = shown.snapshot.parent_id {
+        field("parent", parent.to_string());
+    }
+    field("entries", format!("{entries} ({})", size(*content_bytes)));
+    if let Some(name) = &shown.image_name {
+        field(
+            "image",
+            format!(
+                "oci:{}:{name}",
+                printable(store.as_os_str().as_encoded_bytes())
+            ),
+        );
+    }
+    field("manifest", shown.snapshot.manifest.digest.to_string());
+    field("policy", shown.policy.clone());
+    text.push_str("layers\n");
+    shown
+        .layers
+        .iter()
+        .for_each(|layer| push_layer(&mut text, layer, true));
+    match &shown.packages {
+        None => text.push_str("packages are unknown\n"),
+        Some(packages) => {
+            let _ = writeln!(text, "{} packages", packages.len());
+            for package in packages {
+                let _ = writeln!(text, "  {}", printable(package.to_string().as_bytes()));
+            }
+        }
+    }
+    text
+}
+
+/// One line an entry, as `tar -tv` has it.
+pub(crate) fn ls(entries: &[Entry]) -> String {
+    let mut text = String::new();
+    for entry in entries {
+        let length = match &entry.kind {
+            Kind::CharDevice(device) | Kind::BlockDevice(device) => {
+                format!("{},{}", device.major, device.minor)
+            }
+            _ => entry.size_bytes().to_string(),
+        };
+        let owner = format!("{}/{}", entry.uid, entry.gid);
+        let _ = write!(
+            text,
+            "{} {owner:<11} {length:>10} {} {}",
+            mode(entry),
+            rfc3339(entry.mtime_s),
+            entry.path
+        );
+        if let Kind::Symlink(target) = &entry.kind {
+            let _ = write!(text, " -> {}", printable(target));
+        }
+        text.push('\n');
+    }
+    text
+}
 
 /// Fewer packages than this are listed also where all of them are new.
 const FEW_PACKAGES: usize = 12;
 
-pub(super) fn explain(explained: &Explained, lists_all: bool, paint: Paint) -> String {
+pub(crate) fn explain(explained: &Explained, lists_all: bool, paint: Paint) -> String {
     let mut text = format!(
         "{}\n",
         paint.text(Colour::Bold, &about(&explained.snapshot))
@@ -190,7 +284,7 @@ fn bytes_of(compared: &Compared) -> u64 {
         .sum()
 }
 
-pub(super) fn which(which: &Which) -> String {
+pub(crate) fn which(which: &Which) -> String {
     let mut text = format!("{} in {}\n", which.entry.path, about(&which.snapshot));
     let mut field = |name: &str, value: String| {
         let _ = writeln!(text, "{name:<8} {value}");
@@ -268,7 +362,7 @@ fn entry_text(entry: &Entry) -> String {
     text
 }
 
-pub(super) fn find(found: &Found) -> String {
+pub(crate) fn find(found: &Found) -> String {
     if found.is_empty() {
         return String::new();
     }

@@ -1,7 +1,6 @@
-//! How a store is, and what was done to keep it in order, as text for people.
+//! The state of a store, and the work of a keeper, as text for people.
 
-use super::text::{percent, push_layer, size, table};
-use super::text_diff::counted;
+use crate::cli::text::{counted, percent, push_layer, size, table};
 use crate::model::keep::Reason;
 use crate::model::plan::{Limits, MOST_LAYERS};
 use crate::model::time::rfc3339;
@@ -9,11 +8,10 @@ use crate::ops::keep::prune;
 use crate::ops::keep::squash;
 use crate::ops::keep::usage::{SeriesUsage, StageUsage, Usage};
 use crate::ops::keep::verify::{self, Finding};
-use crate::ops::transfer::import;
 use crate::store::Snapshot;
 use std::fmt::Write as _;
 
-pub(super) fn verify(outcome: &verify::Outcome) -> String {
+pub(crate) fn verify(outcome: &verify::Outcome) -> String {
     let mut text = String::new();
     for finding in &outcome.repaired {
         let _ = writeln!(text, "repaired: {}{}", finding.what, touched(finding));
@@ -66,7 +64,7 @@ fn touched(finding: &Finding) -> String {
     }
 }
 
-pub(super) fn prune(outcome: &prune::Outcome, is_dry_run: bool, lists_kept: bool) -> String {
+pub(crate) fn prune(outcome: &prune::Outcome, is_dry_run: bool, lists_kept: bool) -> String {
     let mut rows = Vec::new();
     let row = |what: &str, snapshot: &Snapshot, why: String| {
         [
@@ -151,7 +149,7 @@ fn whole_series(of: &SeriesUsage) -> Option<[String; 9]> {
     })
 }
 
-pub(super) fn usage(usage: &Usage, lists_layers: bool) -> String {
+pub(crate) fn usage(usage: &Usage, lists_layers: bool) -> String {
     let mut rows = vec![
         [
             "SERIES",
@@ -255,45 +253,7 @@ pub(super) fn usage(usage: &Usage, lists_layers: bool) -> String {
     text
 }
 
-pub(super) fn import(outcome: &import::Outcome, verbose: bool) -> String {
-    let mut text = String::new();
-    for import::Imported {
-        snapshot,
-        layers,
-        was_there,
-    } in &outcome.images
-    {
-        let Snapshot {
-            id,
-            series,
-            stage,
-            run,
-            entries,
-            ..
-        } = snapshot;
-        let is = if *was_there {
-            "is there already as"
-        } else {
-            "is"
-        };
-        let _ = writeln!(
-            text,
-            "{series}@{stage} {is} snapshot {id} (run {run}): {entries} entries"
-        );
-        layers
-            .iter()
-            .for_each(|layer| push_layer(&mut text, layer, verbose));
-    }
-    let _ = writeln!(
-        text,
-        "{} taken, {} written",
-        counted(outcome.images.len() as u64, "image", "images"),
-        size(outcome.bytes_written)
-    );
-    text
-}
-
-pub(super) fn squash(outcome: &squash::Outcome, verbose: bool) -> String {
+pub(crate) fn squash(outcome: &squash::Outcome, verbose: bool) -> String {
     let (of, old) = &outcome.of;
     let Snapshot {
         id, series, stage, ..

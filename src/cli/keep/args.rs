@@ -1,21 +1,17 @@
-//! What keeps a store in order, as clap reads it.
+//! What the keeper of a store asks for, as clap reads the arguments.
 
-use super::args::parse_snapshot;
-use super::args_query::SourceParser;
+use crate::cli::parse::parse_snapshot;
 use crate::layer::codec::Compression;
 use crate::model::keep::{Rules, parse_duration};
 use crate::model::names::SnapshotRef;
-use crate::model::source::Source;
 use crate::ops::keep::prune;
 use crate::ops::keep::squash;
 use crate::ops::keep::verify;
 use crate::ops::record::Options;
-use crate::ops::transfer::import;
 use clap::Args;
-use clap::builder::TypedValueParser;
 use std::num::NonZeroUsize;
 
-pub(super) const VERIFY_HELP: &str = "\
+pub(crate) const VERIFY_HELP: &str = "\
 A series means all of its snapshots. Without --deep, the rows of the database
 are compared with each other, with the images, and with the lengths of the
 blobs; with it, every blob is read.
@@ -23,7 +19,7 @@ blobs; with it, every blob is read.
 Exit status: 0 sound, or repaired, 1 something is wrong, 2 trouble.";
 
 #[derive(Debug, Args)]
-pub(super) struct VerifyArgs {
+pub(crate) struct VerifyArgs {
     /// Series or snapshot to verify [default: the whole store]
     #[arg(value_name = "SERIES|SNAPSHOT", value_parser = parse_snapshot)]
     of: Option<SnapshotRef>,
@@ -36,7 +32,7 @@ pub(super) struct VerifyArgs {
 }
 
 impl VerifyArgs {
-    pub(super) fn request(&self) -> verify::Request {
+    pub(crate) fn request(&self) -> verify::Request {
         verify::Request {
             of: self.of.clone(),
             deep: self.deep,
@@ -45,7 +41,7 @@ impl VerifyArgs {
     }
 }
 
-pub(super) const PRUNE_HELP: &str = "\
+pub(crate) const PRUNE_HELP: &str = "\
 A snapshot that any rule keeps stays. Rules count for each stage of each series
 by itself; ages count from its newest snapshot, which always stays. Days are
 those of UTC. Without a rule, all snapshots stay, and only what killed runs left
@@ -54,7 +50,7 @@ is removed.
 DURATION is such as 12h, 14d, 2w, 6m or 1y6m.";
 
 #[derive(Debug, Args)]
-pub(super) struct PruneArgs {
+pub(crate) struct PruneArgs {
     /// Keep the newest N snapshots
     #[arg(long, value_name = "N", value_parser = parse_count)]
     keep_last: Option<NonZeroUsize>,
@@ -81,7 +77,7 @@ fn parse_count(text: &str) -> Result<NonZeroUsize, String> {
 }
 
 impl PruneArgs {
-    pub(super) fn request(&self) -> prune::Request {
+    pub(crate) fn request(&self) -> prune::Request {
         let rules = Rules {
             last: self.keep_last,
             daily: self.keep_daily,
@@ -100,55 +96,13 @@ impl PruneArgs {
         }
     }
 
-    pub(super) fn is_dry_run(&self) -> bool {
+    pub(crate) fn is_dry_run(&self) -> bool {
         self.dry_run
     }
 }
 
-pub(super) const IMPORT_HELP: &str = "\
-SOURCE is oci-archive:PATH[:REF], oci:PATH[:REF] or docker-archive:PATH[:REF].
-REF is the name of an image, or @N for the Nth that is listed, from 0; without
-REF, all are taken. An archive may be compressed with gzip, zstd or xz. A thin archive needs the layers that it lacks in the store. From
-the store's own layout, what a lost database had is recorded again.
-
-Exit status: 0 done, 1 some images of the store are damaged, 2 trouble.";
-
 #[derive(Debug, Args)]
-pub(super) struct ImportArgs {
-    /// Archive or layout to take images from
-    #[arg(value_parser = SourceParser.try_map(image_source))]
-    source: Source,
-    /// Series to record them as [default: as the image says, or its name]
-    #[arg(long, value_name = "NAME")]
-    series: Option<String>,
-    /// Stage to record the image as [default: as the image says, or its name]
-    #[arg(long, value_name = "NAME")]
-    stage: Option<String>,
-}
-
-/// Of all sources, those that are images.
-fn image_source(source: Source) -> Result<Source, String> {
-    match source {
-        Source::Archive(..) | Source::Layout(..) | Source::DockerArchive(..) => Ok(source),
-        _ => Err(
-            "expected oci-archive:PATH[:REF], oci:PATH[:REF] or docker-archive:PATH[:REF]"
-                .to_owned(),
-        ),
-    }
-}
-
-impl ImportArgs {
-    pub(super) fn request(&self) -> import::Request {
-        import::Request {
-            source: self.source.clone(),
-            series: self.series.clone(),
-            stage: self.stage.clone(),
-        }
-    }
-}
-
-#[derive(Debug, Args)]
-pub(super) struct SquashArgs {
+pub(crate) struct SquashArgs {
     /// Snapshot to squash; it stays, and the new one is of the same stage
     #[arg(value_parser = parse_snapshot)]
     snapshot: SnapshotRef,
@@ -162,7 +116,7 @@ pub(super) struct SquashArgs {
 }
 
 impl SquashArgs {
-    pub(super) fn request(&self) -> squash::Request {
+    pub(crate) fn request(&self) -> squash::Request {
         squash::Request {
             snapshot: self.snapshot.clone(),
             compression: self.compression.unwrap_or_default(),

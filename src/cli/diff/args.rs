@@ -1,20 +1,19 @@
-//! What can be asked of what is recorded, as clap reads it.
+//! What is compared, as clap reads the arguments.
 
-use crate::model::digest::ContentHash;
+use crate::cli::own_output;
+use crate::cli::parse::SourceParser;
 use crate::model::source::Source;
 use crate::ops::compare::diff::{Digests, Files, Mtimes, Request};
-use crate::ops::query::find::{Query, Within};
 use crate::ops::record::Options;
 use crate::printable::printable;
 use clap::Args;
-use clap::builder::TypedValueParser;
 use clap::error::ErrorKind;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-pub(super) const DIFF_HELP: &str = "\
+pub(crate) const DIFF_HELP: &str = "\
 A and B are snapshots, or dir:PATH for a directory as it is now, or
 oci-archive:PATH[:REF], oci:PATH[:REF] or docker-archive:PATH[:REF] for an
 image. REF is its name, or @N for the Nth that is listed, from 0.
@@ -22,7 +21,7 @@ image. REF is its name, or @N for the Nth that is listed, from 0.
 Exit status: 0 no difference, 1 a difference, 2 trouble.";
 
 #[derive(Debug, Args)]
-pub(super) struct DiffArgs {
+pub(crate) struct DiffArgs {
     /// Old side
     #[arg(value_parser = SourceParser)]
     a: Source,
@@ -34,10 +33,10 @@ pub(super) struct DiffArgs {
     pathspec: Vec<OsString>,
     /// List packages alone
     #[arg(long)]
-    pub(super) packages: bool,
+    pub(crate) packages: bool,
     /// List every file that differs, also those that a package accounts for
     #[arg(long, conflicts_with = "packages")]
-    pub(super) files: bool,
+    pub(crate) files: bool,
     /// Show what differs within the files at PATH, which may be a glob; may be
     /// given more than once
     #[arg(long, value_name = "PATH", conflicts_with_all = ["packages", "files", "pathspec"])]
@@ -52,15 +51,22 @@ pub(super) struct DiffArgs {
     /// Also write it to FILE as a page for a browser; - for stdout, instead of
     /// the text
     #[arg(long, value_name = "FILE")]
-    pub(super) html: Option<PathBuf>,
+    pub(crate) html: Option<PathBuf>,
     /// Work on N threads [default: one for each processor]
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
 }
 
 impl DiffArgs {
+    /// Returns what is wrong with these options beside each other: stdout takes one thing.
+    pub(crate) fn conflict(&self, is_json: bool) -> Option<(ErrorKind, &'static str)> {
+        let is_stdout = self.html.as_deref().is_some_and(own_output::is_named_by);
+        let text = "stdout takes the page or the JSON, not both";
+        (is_json && is_stdout).then_some((ErrorKind::ArgumentConflict, text))
+    }
+
     /// Returns what was left out of the comparison, as sentences.
-    pub(super) fn scope(&self) -> Vec<String> {
+    pub(crate) fn scope(&self) -> Vec<String> {
         let all = |paths: &[OsString]| {
             paths
                 .iter()
@@ -90,11 +96,11 @@ impl DiffArgs {
         scope
     }
 
-    pub(super) fn has_contents(&self) -> bool {
+    pub(crate) fn has_contents(&self) -> bool {
         !self.content.is_empty()
     }
 
-    pub(super) fn request(&self) -> Request {
+    pub(crate) fn request(&self) -> Request {
         Request {
             a: self.a.clone(),
             b: self.b.clone(),
@@ -117,96 +123,5 @@ impl DiffArgs {
             },
             threads: self.threads.unwrap_or(Options::default().threads),
         }
-    }
-}
-
-pub(super) const FIND_USAGE: &str = "\
-rootstrata find [OPTIONS] --path <GLOB>
-       rootstrata find [OPTIONS] --package <NAME>
-       rootstrata find [OPTIONS] --blake3 <HASH>
-       rootstrata find [OPTIONS] --sha256 <HASH> [--read-layers]";
-
-pub(super) const FIND_HELP: &str = "\
-No SHA-256 is recorded of a file, but packages name those of theirs. What no
-package has is found with --read-layers alone, which takes a while.
-
-Exit status: 0 something was found, 1 nothing, 2 trouble.";
-
-#[derive(Debug, Args)]
-pub(super) struct FindArgs {
-    #[command(flatten)]
-    what: WhatArgs,
-    /// With --sha256: read all layers, instead of asking the packages
-    #[arg(long, conflicts_with_all = ["blake3", "path", "package"])]
-    read_layers: bool,
-}
-
-#[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
-struct WhatArgs {
-    /// Files with this content
-    #[arg(long, value_name = "HASH", value_parser = parse_blake3)]
-    blake3: Option<ContentHash>,
-    /// Files with this content, as far as packages tell
-    #[arg(long, value_name = "HASH", value_parser = parse_sha256)]
-    sha256: Option<[u8; 32]>,
-    /// Paths that match GLOB
-    #[arg(long, value_name = "GLOB")]
-    path: Option<String>,
-    /// Packages of this name, or that match this glob
-    #[arg(long, value_name = "NAME")]
-    package: Option<String>,
-}
-
-impl FindArgs {
-    pub(super) fn query(&self) -> Query {
-        let within = if self.read_layers {
-            Within::Layers
-        } else {
-            Within::Packages
-        };
-        let what = &self.what;
-        let content = what.blake3.map(Query::Blake3);
-        let digest = what.sha256.map(|digest| Query::Sha256 { digest, within });
-        let path = what.path.clone().map(Query::Path);
-        let package = || Query::Package(what.package.clone().unwrap_or_default());
-        content.or(digest).or(path).unwrap_or_else(package)
-    }
-}
-
-fn parse_blake3(text: &str) -> Result<ContentHash, String> {
-    let text = text
-        .strip_prefix("blake3:")
-        .unwrap_or(text)
-        .to_ascii_lowercase();
-    ContentHash::parse(&text).ok_or_else(|| HASH_FORM.to_owned())
-}
-
-fn parse_sha256(text: &str) -> Result<[u8; 32], String> {
-    let text = text
-        .strip_prefix("sha256:")
-        .unwrap_or(text)
-        .to_ascii_lowercase();
-    ContentHash::parse(&text)
-        .map(|hash| hash.0)
-        .ok_or_else(|| HASH_FORM.to_owned())
-}
-
-const HASH_FORM: &str = "expected 64 hexadecimal digits";
-
-/// Paths in it are bytes, which clap's own parsers for text do not take.
-#[derive(Clone)]
-pub(super) struct SourceParser;
-
-impl TypedValueParser for SourceParser {
-    type Value = Source;
-
-    fn parse_ref(
-        &self,
-        command: &clap::Command,
-        _: Option<&clap::Arg>,
-        value: &OsStr,
-    ) -> Result<Source, clap::Error> {
-        Source::parse(value).map_err(|e| command.clone().error(ErrorKind::InvalidValue, e))
     }
 }

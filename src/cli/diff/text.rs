@@ -1,7 +1,7 @@
-//! Differences as text for people: packages first, then file by file what no package accounts for.
+//! A comparison as text for people.
 
-use super::paint::{Colour, Paint};
-use super::text::size;
+use crate::cli::paint::{Colour, Paint};
+use crate::cli::text::{counted, size};
 use crate::model::packages::attribution::Ownership;
 use crate::model::packages::package::Package;
 use crate::model::packages::upgrade::Fate;
@@ -20,18 +20,18 @@ use std::fmt::Write as _;
 
 /// How it is laid out.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Layout {
+pub(crate) struct Layout {
     /// Whether each file is listed, instead of the packages.
-    pub(super) lists_every_file: bool,
+    pub(crate) lists_every_file: bool,
     /// Whether what differs within files is shown, instead of all else.
-    pub(super) shows_contents: bool,
-    pub(super) paint: Paint,
+    pub(crate) shows_contents: bool,
+    pub(crate) paint: Paint,
 }
 
 /// The longest column of what differs that others are aligned to.
 const WIDEST: usize = 24;
 
-pub(super) fn diff(difference: &Difference, layout: Layout) -> String {
+pub(crate) fn diff(difference: &Difference, layout: Layout) -> String {
     let mut text = String::new();
     if difference.is_empty() {
         return text;
@@ -100,12 +100,8 @@ fn about(side: &Side) -> String {
     parts.join(", ")
 }
 
-pub(super) fn counted(count: u64, one: &str, several: &str) -> String {
-    format!("{count} {}", if count == 1 { one } else { several })
-}
-
 /// Packages by fate, one a line.
-pub(super) fn push_packages(text: &mut String, compared: &Compared, paint: Paint) {
+pub(crate) fn push_packages(text: &mut String, compared: &Compared, paint: Paint) {
     for fate in Fate::ALL {
         let of_fate = |package: &&PackageDifference| package.change.fate == fate;
         let all: Vec<&PackageDifference> = compared.packages.iter().filter(of_fate).collect();
@@ -198,7 +194,7 @@ fn package_row(compared: &Compared, of: &PackageDifference) -> [String; 5] {
 }
 
 /// Files one a line: how, what differs, where, and whose it is.
-pub(super) fn push_files(
+pub(crate) fn push_files(
     text: &mut String,
     title: Title,
     difference: &Compared,
@@ -296,21 +292,24 @@ fn value(entry: &Entry) -> String {
 }
 
 fn kind(entry: &Entry) -> String {
-    super::json::kind(entry).to_owned()
+    crate::cli::json::kind(entry).to_owned()
 }
 
 /// The title of a list of files: for one, and for several.
-pub(super) type Title = (&'static str, &'static str);
+pub(crate) type Title = (&'static str, &'static str);
 
-pub(super) const FILES: Title = ("file", "files");
-pub(super) const LEFT: Title = (
+pub(crate) const FILES: Title = ("file", "files");
+
+pub(crate) const LEFT: Title = (
     "file that no package accounts for",
     "files that no package accounts for",
 );
+
 const VOLATILE: Title = (
     "volatile file, which no two installations have alike",
     "volatile files, which no two installations have alike",
 );
+
 const OTHERWISE: Title = ("file differs in other ways", "files differ in other ways");
 
 fn push_contents(text: &mut String, difference: &Difference, paint: Paint) {

@@ -1,0 +1,96 @@
+//! Surroundings of a command: the store, the global options, and how results are shown.
+
+use crate::cli::paint::{Paint, When};
+use crate::cli::progress::Progress;
+use crate::cli::stderr::say;
+use crate::cli::{json, pager};
+use crate::ops::monitor::Phase;
+use serde_json::Value;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Result of a command: text for stdout, and the meaning of the exit code.
+#[derive(Debug)]
+pub struct Answer {
+    pub(crate) text: String,
+    pub(crate) may_page: bool,
+    /// Whether a comparison found a difference, or a search nothing.
+    pub is_negative: bool,
+}
+
+impl From<String> for Answer {
+    fn from(text: String) -> Self {
+        Self {
+            text,
+            may_page: false,
+            is_negative: false,
+        }
+    }
+}
+
+impl Answer {
+    /// Writes the answer to stdout, or to a pager. Fails if stdout cannot be written to; a closed pipe is no failure.
+    pub fn print(&self) -> std::io::Result<()> {
+        pager::write(&self.text, self.may_page)
+    }
+}
+
+/// Global options of one call.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) store: PathBuf,
+    pub(crate) json: bool,
+    pub(crate) quiet: bool,
+    pub(crate) verbose: bool,
+    pub(crate) stats: bool,
+    pub(crate) no_pager: bool,
+    pub(crate) color: When,
+}
+
+impl Context {
+    /// Returns the result in the form that is asked for.
+    pub(crate) fn show(
+        &self,
+        json: impl FnOnce() -> Value,
+        text: impl FnOnce() -> String,
+    ) -> String {
+        match (self.json, self.quiet) {
+            (true, _) => json::line(json()),
+            (false, true) => String::new(),
+            (false, false) => text(),
+        }
+    }
+
+    /// Returns an answer that may be long.
+    pub(crate) fn paged(&self, text: String) -> Answer {
+        Answer {
+            may_page: !self.no_pager && !self.json,
+            ..text.into()
+        }
+    }
+
+    pub(crate) fn progress(&self) -> Progress {
+        Progress::new(self.quiet)
+    }
+
+    pub(crate) fn paint(&self) -> Paint {
+        Paint::new(self.color)
+    }
+
+    /// Prints the time of each phase to stderr, where statistics are asked for.
+    pub(crate) fn print_times(&self, phases: &[(Phase, Duration)]) {
+        let mut text = String::new();
+        for (phase, time) in phases {
+            let _ = writeln!(text, "{:<9} {:>8.3} s", phase.name(), time.as_secs_f64());
+        }
+        self.print_stats(&text);
+    }
+
+    /// Prints lines to stderr, where statistics are asked for.
+    pub(crate) fn print_stats(&self, lines: &str) {
+        if self.stats && !lines.is_empty() {
+            say(lines.trim_end());
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! `verify`, `prune`, `squash` and `du`: the work of whoever keeps a store.
+
+pub(crate) mod args;
+mod json;
+mod text;
+
+use crate::cli::context::{Answer, Context};
+use crate::cli::keep::args::{PruneArgs, SquashArgs, VerifyArgs};
+use crate::error::Result;
+use crate::ops::keep::verify as verifying;
+use crate::ops::keep::{prune as pruning, squash as squashing, usage as using};
+
+/// Verifies a store. Fails if the store cannot be read; damage is a negative answer.
+pub(crate) fn verify(context: &Context, args: &VerifyArgs) -> Result<Answer> {
+    let found = verifying::verify(&context.store, &args.request(), &context.progress())?;
+    context.print_times(&found.seconds);
+    let text = context.show(|| json::verify(&found), || text::verify(&found));
+    Ok(Answer {
+        is_negative: !found.findings.is_empty(),
+        ..text.into()
+    })
+}
+
+/// Removes snapshots by rule. Fails if the store stays in use, or a row that decides is damaged.
+pub(crate) fn prune(context: &Context, args: &PruneArgs) -> Result<Answer> {
+    let pruned = pruning::prune(&context.store, &args.request(), &context.progress())?;
+    context.print_times(&pruned.seconds);
+    let is_dry_run = args.is_dry_run();
+    let text = || text::prune(&pruned, is_dry_run, context.verbose);
+    let text = context.show(|| json::prune(&pruned, is_dry_run), text);
+    Ok(text.into())
+}
+
+/// Makes one layer of a snapshot's layers. Fails if one of these is damaged or missing.
+pub(crate) fn squash(context: &Context, args: &SquashArgs) -> Result<Answer> {
+    let made = squashing::squash(&context.store, &args.request(), &context.progress())?;
+    context.print_times(&made.seconds);
+    let text = || text::squash(&made, context.verbose);
+    let text = context.show(|| json::squash(&made), text);
+    Ok(text.into())
+}
+
+/// Shows the use of space. Fails if the store has no series of that name.
+pub(crate) fn usage(context: &Context, series: Option<&str>) -> Result<Answer> {
+    let used = using::usage(&context.store, series)?;
+    let text = || text::usage(&used, context.verbose);
+    let text = context.show(|| json::usage(&used), text);
+    Ok(text.into())
+}

@@ -1,0 +1,63 @@
+//! Values of several commands, read from arguments: snapshots, paths inside a snapshot, and sides of a comparison.
+
+use crate::model::names::SnapshotRef;
+use crate::model::source::Source;
+use crate::model::tree::path::EntryPath;
+use clap::builder::TypedValueParser;
+use clap::error::ErrorKind;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
+/// A path as the user gave it.
+#[derive(Clone, Debug)]
+pub(crate) struct EntryPathArg(EntryPath);
+
+impl EntryPathArg {
+    pub(crate) fn path(&self) -> EntryPath {
+        self.0.clone()
+    }
+}
+
+pub(crate) fn parse_snapshot(text: &str) -> Result<SnapshotRef, String> {
+    SnapshotRef::parse(text).map_err(|_| "expected a number or SERIES[@STAGE][~N]".to_owned())
+}
+
+/// Paths are bytes, which clap's own parsers for text do not take.
+#[derive(Clone)]
+pub(crate) struct EntryPathParser;
+
+impl TypedValueParser for EntryPathParser {
+    type Value = EntryPathArg;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        _: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<EntryPathArg, clap::Error> {
+        let path = EntryPath::from_slashed(value.as_bytes()).map(EntryPathArg);
+        path.ok_or_else(|| {
+            command.clone().error(
+                ErrorKind::InvalidValue,
+                "a path in a snapshot has no .. in it",
+            )
+        })
+    }
+}
+
+/// Paths in it are bytes, which clap's own parsers for text do not take.
+#[derive(Clone)]
+pub(crate) struct SourceParser;
+
+impl TypedValueParser for SourceParser {
+    type Value = Source;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        _: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<Source, clap::Error> {
+        Source::parse(value).map_err(|e| command.clone().error(ErrorKind::InvalidValue, e))
+    }
+}

@@ -1,0 +1,79 @@
+//! What is searched for, as clap reads the arguments.
+
+use crate::model::digest::ContentHash;
+use crate::ops::query::find::{Query, Within};
+use clap::Args;
+
+pub(crate) const FIND_USAGE: &str = "\
+rootstrata find [OPTIONS] --path <GLOB>
+       rootstrata find [OPTIONS] --package <NAME>
+       rootstrata find [OPTIONS] --blake3 <HASH>
+       rootstrata find [OPTIONS] --sha256 <HASH> [--read-layers]";
+
+pub(crate) const FIND_HELP: &str = "\
+No SHA-256 is recorded of a file, but packages name those of theirs. What no
+package has is found with --read-layers alone, which takes a while.
+
+Exit status: 0 something was found, 1 nothing, 2 trouble.";
+
+#[derive(Debug, Args)]
+pub(crate) struct FindArgs {
+    #[command(flatten)]
+    what: WhatArgs,
+    /// With --sha256: read all layers, instead of asking the packages
+    #[arg(long, conflicts_with_all = ["blake3", "path", "package"])]
+    read_layers: bool,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct WhatArgs {
+    /// Files with this content
+    #[arg(long, value_name = "HASH", value_parser = parse_blake3)]
+    blake3: Option<ContentHash>,
+    /// Files with this content, as far as packages tell
+    #[arg(long, value_name = "HASH", value_parser = parse_sha256)]
+    sha256: Option<[u8; 32]>,
+    /// Paths that match GLOB
+    #[arg(long, value_name = "GLOB")]
+    path: Option<String>,
+    /// Packages of this name, or that match this glob
+    #[arg(long, value_name = "NAME")]
+    package: Option<String>,
+}
+
+impl FindArgs {
+    pub(crate) fn query(&self) -> Query {
+        let within = if self.read_layers {
+            Within::Layers
+        } else {
+            Within::Packages
+        };
+        let what = &self.what;
+        let content = what.blake3.map(Query::Blake3);
+        let digest = what.sha256.map(|digest| Query::Sha256 { digest, within });
+        let path = what.path.clone().map(Query::Path);
+        let package = || Query::Package(what.package.clone().unwrap_or_default());
+        content.or(digest).or(path).unwrap_or_else(package)
+    }
+}
+
+fn parse_blake3(text: &str) -> Result<ContentHash, String> {
+    let text = text
+        .strip_prefix("blake3:")
+        .unwrap_or(text)
+        .to_ascii_lowercase();
+    ContentHash::parse(&text).ok_or_else(|| HASH_FORM.to_owned())
+}
+
+fn parse_sha256(text: &str) -> Result<[u8; 32], String> {
+    let text = text
+        .strip_prefix("sha256:")
+        .unwrap_or(text)
+        .to_ascii_lowercase();
+    ContentHash::parse(&text)
+        .map(|hash| hash.0)
+        .ok_or_else(|| HASH_FORM.to_owned())
+}
+
+const HASH_FORM: &str = "expected 64 hexadecimal digits";

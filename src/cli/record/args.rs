@@ -1,0 +1,142 @@
+//! How a root is recorded, as clap reads the options.
+
+use crate::cli::parse::parse_snapshot;
+use crate::layer::codec::Compression;
+use crate::model::names::SnapshotRef;
+use crate::model::plan::{Limits, MOST_LAYERS};
+use crate::model::policy::{MtimeRule, Profile};
+use crate::ops::record::Options;
+use clap::builder::PossibleValue;
+use clap::error::ErrorKind;
+use clap::{Args, ValueEnum};
+use std::num::NonZeroUsize;
+
+const EPOCH_VARIABLE: &str = "SOURCE_DATE_EPOCH";
+
+/// How a root is recorded.
+#[derive(Clone, Debug, Default, PartialEq, Args)]
+pub(crate) struct RecordArgs {
+    /// Series that the snapshot continues [default: the name of ROOT's Mock
+    /// directory]
+    #[arg(long, value_name = "NAME")]
+    series: Option<String>,
+    /// Stage of the build that ROOT is at [default: bootstrap; with --run, the
+    /// first of bootstrap, deps-installed and built that the run lacks]
+    #[arg(long, value_name = "NAME")]
+    stage: Option<String>,
+    /// Plan the layers over this snapshot [default: the stage before]
+    #[arg(long, value_name = "SNAPSHOT", value_parser = parse_snapshot)]
+    parent: Option<SnapshotRef>,
+    /// Build that the snapshot is of [default: a new one for bootstrap, else
+    /// the newest of the series if that lacks the stage]
+    #[arg(long, value_name = "ID")]
+    run: Option<String>,
+    /// What to leave out and to normalise: mock or plain [default: mock where
+    /// ROOT has an rpm database]
+    #[arg(long, value_name = "PROFILE", value_enum, hide_possible_values = true)]
+    profile: Option<Profile>,
+    /// Leave out what matches GLOB, and what is beneath it
+    #[arg(long, value_name = "GLOB")]
+    exclude: Vec<String>,
+    /// Put what matches GLOB into the state layer
+    #[arg(long, value_name = "GLOB")]
+    volatile: Vec<String>,
+    /// Keep modification times of package files, of none (fixed), or all
+    /// (keep) [default: package, and keep under plain]
+    #[arg(
+        long,
+        value_name = "package|fixed|keep",
+        value_enum,
+        hide_possible_values = true
+    )]
+    mtime: Option<MtimeRule>,
+    /// Time for files without one of their own, in seconds since 1970
+    /// [default: $SOURCE_DATE_EPOCH, else 315619200]
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
+    epoch: Option<i64>,
+    /// Compress new layers with zstd[:LEVEL], gzip[:LEVEL] or none [default:
+    /// zstd:3]
+    #[arg(long, value_name = "KIND", value_parser = Compression::parse)]
+    compression: Option<Compression>,
+    /// Make a base or delta anew when its updates would be more than PERCENT of it
+    /// [default: 30]
+    #[arg(long, value_name = "PERCENT")]
+    rebase_update: Option<u64>,
+    /// Make a base or delta anew when more than PERCENT of it is no longer used
+    /// [default: 25]
+    #[arg(long, value_name = "PERCENT")]
+    rebase_dead: Option<u64>,
+    /// Make a base or delta anew when the image would have more than N layers
+    /// [default: 100]
+    #[arg(long, value_name = "N", value_parser = parse_layers)]
+    max_layers: Option<usize>,
+    /// Work on N threads [default: one for each processor]
+    #[arg(long, value_name = "N")]
+    threads: Option<NonZeroUsize>,
+}
+
+impl RecordArgs {
+    /// Returns what is wrong with the environment for these options.
+    pub(crate) fn conflict(&self) -> Option<(ErrorKind, &'static str)> {
+        let is_unfit = self.epoch.is_none() && epoch_of_environment() == Some(None);
+        let text = "SOURCE_DATE_EPOCH is not a number of seconds";
+        is_unfit.then_some((ErrorKind::InvalidValue, text))
+    }
+
+    pub(crate) fn options(&self) -> Options {
+        let defaults = Options::default();
+        Options {
+            series: self.series.clone(),
+            stage: self.stage.clone(),
+            parent: self.parent.clone(),
+            run: self.run.clone(),
+            profile: self.profile,
+            exclude: self.exclude.clone(),
+            volatile: self.volatile.clone(),
+            mtime: self.mtime,
+            epoch_s: self.epoch.or_else(|| epoch_of_environment().flatten()),
+            limits: Limits {
+                update_percent: self.rebase_update.unwrap_or(defaults.limits.update_percent),
+                dead_percent: self.rebase_dead.unwrap_or(defaults.limits.dead_percent),
+                most_layers: self.max_layers.unwrap_or(defaults.limits.most_layers),
+            },
+            compression: self.compression.unwrap_or(defaults.compression),
+            threads: self.threads.unwrap_or(defaults.threads),
+        }
+    }
+}
+
+/// `None` where the variable is not set, or empty; `Some(None)` where it is no number.
+fn epoch_of_environment() -> Option<Option<i64>> {
+    let value = std::env::var_os(EPOCH_VARIABLE).filter(|value| !value.is_empty())?;
+    Some(value.to_str().and_then(|text| text.trim().parse().ok()))
+}
+
+/// Base, update, delta and state are four.
+fn parse_layers(text: &str) -> Result<usize, String> {
+    let number = text
+        .parse()
+        .ok()
+        .filter(|number| (4..=MOST_LAYERS).contains(number));
+    number.ok_or_else(|| format!("expected a number from 4 to {MOST_LAYERS}"))
+}
+
+impl ValueEnum for Profile {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Mock, Self::Plain]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.name()))
+    }
+}
+
+impl ValueEnum for MtimeRule {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Package, Self::Fixed, Self::Keep]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.name()))
+    }
+}

@@ -1,0 +1,30 @@
+//! A recorded snapshot as JSON.
+
+use crate::cli::json::{VERSION, head, seconds};
+use crate::ops::query::inspect::Shown;
+use crate::ops::record;
+use serde_json::{Value, json};
+
+pub(crate) fn snapshot(outcome: &record::Outcome) -> Value {
+    let mut object = head(&outcome.snapshot, &outcome.layers);
+    object.insert("version".to_owned(), json!(VERSION));
+    object.insert("files_read".to_owned(), json!(outcome.files_read));
+    object.insert("bytes_read".to_owned(), json!(outcome.bytes_read));
+    object.insert("packages".to_owned(), json!(outcome.packages));
+    object.insert("seconds".to_owned(), seconds(&outcome.seconds));
+    Value::Object(object)
+}
+
+/// A recorded snapshot in the form of one that was made: nothing of its root was read.
+pub(crate) fn described(shown: &Shown) -> Value {
+    let mut object = head(&shown.snapshot, &shown.layers);
+    object.insert("version".to_owned(), json!(VERSION));
+    object.insert("files_read".to_owned(), json!(0));
+    object.insert("bytes_read".to_owned(), json!(0));
+    object.insert(
+        "packages".to_owned(),
+        json!(shown.packages.as_ref().map(Vec::len)),
+    );
+    object.insert("seconds".to_owned(), json!({}));
+    Value::Object(object)
+}

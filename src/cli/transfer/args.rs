@@ -1,0 +1,131 @@
+//! What is exported and imported, as clap reads the arguments.
+
+use crate::cli::own_output;
+use crate::cli::parse::{SourceParser, parse_snapshot};
+use crate::cli::record::args::RecordArgs;
+use crate::model::names::SnapshotRef;
+use crate::model::source::Source;
+use crate::ops::transfer::export::{self, Format};
+use crate::ops::transfer::import;
+use clap::builder::{PossibleValue, TypedValueParser};
+use clap::error::ErrorKind;
+use clap::{Args, ValueEnum};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    /// Snapshot to export
+    #[arg(value_parser = parse_snapshot, required_unless_present = "root")]
+    snapshot: Option<SnapshotRef>,
+    /// Record ROOT first, with the options of `rootstrata snapshot`
+    #[arg(long, value_name = "ROOT", conflicts_with = "snapshot")]
+    pub(crate) root: Option<PathBuf>,
+    /// File or directory to write; - for an archive on stdout
+    #[arg(short, long, value_name = "PATH")]
+    output: PathBuf,
+    /// Form of the image: oci-archive, one tar file, or oci-dir, a layout
+    /// [default: oci-archive]
+    #[arg(long, value_name = "FORMAT", value_enum, hide_possible_values = true)]
+    format: Option<Format>,
+    /// Add an image for each other stage of the run
+    #[arg(long)]
+    all_stages: bool,
+    /// Leave out the blobs that SNAPSHOT has, for a place that has them
+    #[arg(long, value_name = "SNAPSHOT", value_parser = parse_snapshot)]
+    since: Option<SnapshotRef>,
+    #[command(flatten, next_help_heading = "Options with --root")]
+    pub(crate) record: RecordArgs,
+}
+
+impl ExportArgs {
+    /// Returns what is wrong with these options beside each other: those of `snapshot` need a root, and stdout takes the
+    /// archive alone.
+    pub(crate) fn conflict(&self, is_json: bool) -> Option<(ErrorKind, &'static str)> {
+        let conflict = |text| Some((ErrorKind::ArgumentConflict, text));
+        if self.root.is_none() && self.record != RecordArgs::default() {
+            return conflict(
+                "options that say how to record need --root; a snapshot is exported as it was recorded",
+            );
+        }
+        if own_output::is_named_by(&self.output) {
+            if self.format == Some(Format::OciDir) {
+                return conflict("stdout takes an oci-archive; an oci-dir is a directory");
+            }
+            if is_json {
+                return conflict("stdout takes the archive or the JSON, not both");
+            }
+        }
+        self.root.as_ref().and_then(|_| self.record.conflict())
+    }
+
+    /// What is to be exported; with a root, the snapshot is still to be made, and has no number yet.
+    pub(crate) fn request(&self) -> export::Request {
+        export::Request {
+            snapshot: self.snapshot.clone().unwrap_or(SnapshotRef::Id(0)),
+            path: self.output.clone(),
+            stream: own_output::is_named_by(&self.output)
+                .then(own_output::file)
+                .flatten()
+                .map(Arc::new),
+            format: self.format.unwrap_or_default(),
+            all_stages: self.all_stages,
+            since: self.since.clone(),
+        }
+    }
+}
+
+pub(crate) const IMPORT_HELP: &str = "\
+SOURCE is oci-archive:PATH[:REF], oci:PATH[:REF] or docker-archive:PATH[:REF].
+REF is the name of an image, or @N for the Nth that is listed, from 0; without
+REF, all are taken. An archive may be compressed with gzip, zstd or xz. A thin archive needs the layers that it lacks in the store. From
+the store's own layout, what a lost database had is recorded again.
+
+Exit status: 0 done, 1 some images of the store are damaged, 2 trouble.";
+
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    /// Archive or layout to take images from
+    #[arg(value_parser = SourceParser.try_map(image_source))]
+    source: Source,
+    /// Series to record them as [default: as the image says, or its name]
+    #[arg(long, value_name = "NAME")]
+    series: Option<String>,
+    /// Stage to record the image as [default: as the image says, or its name]
+    #[arg(long, value_name = "NAME")]
+    stage: Option<String>,
+}
+
+/// Of all sources, those that are images.
+fn image_source(source: Source) -> Result<Source, String> {
+    match source {
+        Source::Archive(..) | Source::Layout(..) | Source::DockerArchive(..) => Ok(source),
+        _ => Err(
+            "expected oci-archive:PATH[:REF], oci:PATH[:REF] or docker-archive:PATH[:REF]"
+                .to_owned(),
+        ),
+    }
+}
+
+impl ImportArgs {
+    pub(crate) fn request(&self) -> import::Request {
+        import::Request {
+            source: self.source.clone(),
+            series: self.series.clone(),
+            stage: self.stage.clone(),
+        }
+    }
+}
+
+impl ValueEnum for Format {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::OciArchive, Self::OciDir]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(match self {
+            Self::OciArchive => "oci-archive",
+            Self::OciDir => "oci-dir",
+        }))
+    }
+}

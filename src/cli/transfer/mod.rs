@@ -1,0 +1,92 @@
+//! `export` and `import`.
+
+pub(crate) mod args;
+mod json;
+mod text;
+
+use crate::cli::context::{Answer, Context};
+use crate::cli::record;
+use crate::cli::stderr::say;
+use crate::cli::transfer::args::{ExportArgs, ImportArgs};
+use crate::error::{Error, Result};
+use crate::model::names::SnapshotRef;
+use crate::ops::query::inspect;
+use crate::ops::record::{Outcome, snapshot};
+use crate::ops::transfer::{export as exporting, import as importing};
+use serde_json::Value;
+use std::io::ErrorKind;
+
+/// Exports a snapshot, which is recorded first if a root is given. Fails if the root cannot be recorded or the output not be
+/// written; a reader of the stream that has seen enough is no failure.
+pub(crate) fn export(context: &Context, args: &ExportArgs) -> Result<Answer> {
+    let progress = context.progress();
+    let store = &context.store;
+    let mut request = args.request();
+    let mut recorded = None;
+    if let Some(root) = &args.root {
+        request.since = exporting::prepare(store, &request)?;
+        let outcome = snapshot(store, root, &args.record.options(), &progress)?;
+        request.snapshot = SnapshotRef::Id(outcome.snapshot.id);
+        recorded = Some(outcome);
+    }
+    let is_stream = request.stream.is_some();
+    let exported = match exporting::export(store, &request, &progress) {
+        Err(error) if is_stream && is_broken_pipe(&error) => return Ok(String::new().into()),
+        exported => exported?,
+    };
+    context.print_times(&exported.seconds);
+    if let Some(outcome) = &recorded {
+        context.print_times(&outcome.seconds);
+        context.print_stats(&record::text::cost(outcome));
+    }
+    let snapshot = describe(context, recorded.as_ref(), exported.snapshot_id)?;
+    let text = || {
+        let recorded = recorded.iter();
+        let mut text: String = recorded
+            .map(|outcome| record::text::snapshot(outcome, context.verbose))
+            .collect();
+        text.push_str(&text::export(&exported));
+        text
+    };
+    let text = context.show(|| json::export(&exported, snapshot), text);
+    if !is_stream {
+        return Ok(text.into());
+    }
+    if !text.is_empty() {
+        say(text.trim_end()); // stdout has the archive
+    }
+    Ok(String::new().into())
+}
+
+fn is_broken_pipe(error: &Error) -> bool {
+    matches!(error, Error::Io { source, .. } if source.kind() == ErrorKind::BrokenPipe)
+}
+
+/// Returns the JSON of the exported snapshot; without `--json`, null, so that the store is not opened again.
+fn describe(context: &Context, recorded: Option<&Outcome>, id: i64) -> Result<Value> {
+    if !context.json {
+        return Ok(Value::Null);
+    }
+    match recorded {
+        Some(outcome) => Ok(record::json::snapshot(outcome)),
+        None => {
+            let shown = inspect::show(&context.store, &SnapshotRef::Id(id))?;
+            Ok(record::json::described(&shown))
+        }
+    }
+}
+
+/// Imports images. Fails if the source cannot be read or holds what no store takes.
+pub(crate) fn import(context: &Context, args: &ImportArgs) -> Result<Answer> {
+    let taken = importing::import(&context.store, &args.request(), &context.progress())?;
+    context.print_times(&taken.seconds);
+    for image in &taken.failed {
+        say(&format!("rootstrata: warning: left out: {image}"));
+    }
+    let text = || text::import(&taken, context.verbose);
+    let text = context.show(|| json::import(&taken), text);
+    Ok(Answer {
+        is_negative: !taken.failed.is_empty(),
+        ..text.into()
+    })
+}

@@ -1,0 +1,61 @@
+//! Exports and imports as text for people.
+
+use crate::cli::text::{counted, push_layer, size};
+use crate::ops::transfer::export;
+use crate::ops::transfer::import;
+use crate::printable::printable;
+use crate::store::Snapshot;
+use std::fmt::Write as _;
+
+pub(crate) fn export(outcome: &export::Outcome) -> String {
+    let path = printable(outcome.path.as_os_str().as_encoded_bytes());
+    match outcome.bytes_written {
+        0 => format!(
+            "{path} is up to date: {}, nothing written\n",
+            outcome.manifest_digest
+        ),
+        bytes => format!(
+            "{path} is {}, {} written\n",
+            outcome.manifest_digest,
+            size(bytes)
+        ),
+    }
+}
+
+pub(crate) fn import(outcome: &import::Outcome, verbose: bool) -> String {
+    let mut text = String::new();
+    for import::Imported {
+        snapshot,
+        layers,
+        was_there,
+    } in &outcome.images
+    {
+        let Snapshot {
+            id,
+            series,
+            stage,
+            run,
+            entries,
+            ..
+        } = snapshot;
+        let is = if *was_there {
+            "is there already as"
+        } else {
+            "is"
+        };
+        let _ = writeln!(
+            text,
+            "{series}@{stage} {is} snapshot {id} (run {run}): {entries} entries"
+        );
+        layers
+            .iter()
+            .for_each(|layer| push_layer(&mut text, layer, verbose));
+    }
+    let _ = writeln!(
+        text,
+        "{} taken, {} written",
+        counted(outcome.images.len() as u64, "image", "images"),
+        size(outcome.bytes_written)
+    );
+    text
+}
