@@ -28,21 +28,13 @@ const BUFFER_BYTES: usize = 256 * 1024;
 
 const READING_XATTRS: &str = "read the extended attributes of";
 
-/// What reading cost.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Cost {
-    /// How often a file was read; empty files have nothing to read.
-    pub files: u64,
-    /// Their bytes.
-    pub bytes: u64,
-}
-
-impl Cost {
-    /// Adds what something else cost.
-    pub fn add(&mut self, other: Self) {
-        self.files += other.files;
-        self.bytes += other.bytes;
-    }
+/// The bytes of a file whose facts have become known.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Progress {
+    /// The file was read; it is not empty.
+    Read(u64),
+    /// The inode was read under another name.
+    Shared(u64),
 }
 
 /// What a thread has read.
@@ -52,20 +44,19 @@ struct Done {
     facts: Vec<(usize, Facts)>,
     /// The positions of paths that have changed since they were found.
     changed: Vec<(usize, Stat)>,
-    cost: Cost,
 }
 
 /// Reads the facts of `found` at `positions`, brings the stat data up to date where a path has changed since, and gives
-/// `keep` the facts of each, in any order, with its number among the positions. `read` is told the bytes of each file. A file
+/// `keep` the facts of each, in any order, with its number among the positions. `read` is told of each file at once. A file
 /// with several names is read at the first of them.
-pub fn read_facts(
+pub(crate) fn read_facts(
     root: &Root,
     found: &mut Paths,
     positions: &[usize],
     threads: NonZeroUsize,
-    read: &(dyn Fn(u64) + Sync),
+    read: &(dyn Fn(Progress) + Sync),
     mut keep: impl FnMut(usize, Facts),
-) -> Result<Cost> {
+) -> Result<()> {
     let (firsts, others) = by_inode(found, positions);
     let firsts_of_others = others.iter().map(|(_, first)| (*first, Facts::default()));
     let mut of_inodes: HashMap<usize, Facts> = firsts_of_others.collect();
@@ -75,7 +66,7 @@ pub fn read_facts(
         }
         keep(number, facts);
     };
-    let mut cost = read_each(
+    read_each(
         root,
         found,
         positions,
@@ -88,15 +79,12 @@ pub fn read_facts(
         found[positions[*number]].stat == found[positions[*first]].stat
     });
     for (number, first) in alike {
-        read(found[positions[number]].stat.size_bytes);
+        read(Progress::Shared(found[positions[number]].stat.size_bytes));
         keep(number, of_inodes.get(&first).cloned().unwrap_or_default());
     }
     // What has changed since is perhaps no longer the same inode.
     let unlike: Vec<usize> = unlike.into_iter().map(|(number, _)| number).collect();
-    cost.add(read_each(
-        root, found, positions, &unlike, threads, read, &mut keep,
-    )?);
-    Ok(cost)
+    read_each(root, found, positions, &unlike, threads, read, &mut keep)
 }
 
 /// Parts the positions, by their numbers, into those of inodes and those of further names, each with that of the first name.
@@ -126,9 +114,9 @@ fn read_each(
     positions: &[usize],
     numbers: &[usize],
     threads: NonZeroUsize,
-    read: &(dyn Fn(u64) + Sync),
+    read: &(dyn Fn(Progress) + Sync),
     keep: &mut dyn FnMut(usize, Facts),
-) -> Result<Cost> {
+) -> Result<()> {
     let next = AtomicUsize::new(0);
     let failed = AtomicBool::new(false);
     let shared: &Paths = found;
@@ -144,11 +132,7 @@ fn read_each(
             let (stat, facts) = facts_of(root, one, &mut buffer)
                 .inspect_err(|_| failed.store(true, Ordering::Relaxed))?;
             if facts.content.is_some() && stat.size_bytes > 0 {
-                done.cost.add(Cost {
-                    files: 1,
-                    bytes: stat.size_bytes,
-                });
-                read(stat.size_bytes);
+                read(Progress::Read(stat.size_bytes));
             }
             done.facts.push((number, facts));
             if stat != one.stat {
@@ -167,22 +151,16 @@ fn read_each(
             })
             .collect()
     });
-    let mut cost = Cost::default();
     for done in all {
-        let Done {
-            facts,
-            changed,
-            cost: read,
-        } = done?;
+        let Done { facts, changed } = done?;
         facts
             .into_iter()
             .for_each(|(number, facts)| keep(number, facts));
         changed
             .into_iter()
             .for_each(|(position, stat)| found[position].stat = stat);
-        cost.add(read);
     }
-    Ok(cost)
+    Ok(())
 }
 
 fn facts_of(root: &Root, found: &Found, buffer: &mut [u8]) -> Result<(Stat, Facts)> {

@@ -3,10 +3,13 @@
 
 pub mod compare;
 pub(crate) mod keep;
+mod layers;
 pub mod monitor;
+mod packing;
 pub mod query;
 pub mod record;
 pub mod restore;
 mod root_view;
 mod store_index;
+mod store_inside;
 pub mod transfer;

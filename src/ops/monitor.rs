@@ -1,6 +1,8 @@
 //! How the library tells what it is doing: it calls this trait and prints nothing.
 
+use crate::fs::facts::Progress;
 use std::cell::RefCell;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// A part of the work that takes time.
@@ -75,9 +77,40 @@ impl Monitor for Silent {
     fn note(&self, _: &str) {}
 }
 
+/// Files of a root that were read, counted at once, so that an attempt that fails counts too.
+pub(crate) struct Reads<'m> {
+    monitor: &'m dyn Monitor,
+    files: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Reads<'_> {
+    /// Counts a file of so many bytes. Empty files have nothing to read.
+    pub(crate) fn add(&self, bytes: u64) {
+        self.files.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.monitor.advance(bytes);
+    }
+
+    /// Counts a file whose facts have become known.
+    pub(crate) fn follow(&self, progress: Progress) {
+        match progress {
+            Progress::Read(bytes) => self.add(bytes),
+            Progress::Shared(bytes) => self.monitor.advance(bytes),
+        }
+    }
+
+    /// Returns the number of files, and of bytes.
+    pub(crate) fn total(&self) -> (u64, u64) {
+        let [files, bytes] = [&self.files, &self.bytes].map(|sum| sum.load(Ordering::Relaxed));
+        (files, bytes)
+    }
+}
+
 /// Times the phases and tells the monitor of them.
 pub(crate) struct Phases<'m> {
     pub(crate) monitor: &'m dyn Monitor,
+    pub(crate) reads: Reads<'m>,
     spent: RefCell<Vec<(Phase, Duration)>>,
 }
 
@@ -85,6 +118,11 @@ impl<'m> Phases<'m> {
     pub(crate) fn new(monitor: &'m dyn Monitor) -> Self {
         Self {
             monitor,
+            reads: Reads {
+                monitor,
+                files: AtomicU64::new(0),
+                bytes: AtomicU64::new(0),
+            },
             spent: RefCell::default(),
         }
     }

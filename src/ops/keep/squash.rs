@@ -5,7 +5,6 @@
 
 use crate::error::{Error, Result};
 use crate::layer::codec::Compression;
-use crate::layer::pack::pack;
 use crate::model::digest::{DiffId, LayerKey};
 use crate::model::names::SnapshotRef;
 use crate::model::plan::layer::{LayerContent, Role};
@@ -14,7 +13,7 @@ use crate::model::tree::Tree;
 use crate::oci::image::{ImageLayer, manifest, with_layers};
 use crate::ops::keep::aside::Aside;
 use crate::ops::monitor::{Monitor, Phase, Phases};
-use crate::ops::record::compose::keep_packed;
+use crate::ops::packing::Packer;
 use crate::ops::root_view::recorded::tree_of;
 use crate::ops::store_index::{image_blob, update_index};
 use crate::store::Blob;
@@ -130,22 +129,23 @@ fn new_base(
     phases: &Phases,
 ) -> Result<Base> {
     let content = LayerContent::whole(tree);
-    let compression = request.compression;
     let scratch = store.scratch()?;
     let total = layers.iter().map(|layer| layer.blob.size_bytes).sum();
     let contents = phases.run(Phase::Read, Some(total), || {
         Aside::put(store, layers, tree, scratch.path(), phases.monitor)
     })?;
-    let mut blob = store.new_blob()?;
-    let path = blob.path().to_owned();
+    let packer = Packer {
+        store,
+        compression: request.compression,
+        threads: request.threads,
+    };
     let packed = phases.run(Phase::Pack, Some(content.content_bytes()), || {
-        let threads = request.threads;
-        pack(&content, &contents, compression, threads, &mut blob, &path)
+        packer.pack(&content, &contents)
     })?;
     Ok(Base {
-        blob: keep_packed(store, blob, &packed, compression)?,
-        diff_id: packed.diff_id,
-        tar_bytes: packed.tar_bytes,
+        diff_id: packed.diff_id(),
+        tar_bytes: packed.tar_bytes(),
+        blob: packer.keep(packed)?,
         is_new: true,
     })
 }

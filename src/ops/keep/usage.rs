@@ -4,7 +4,7 @@ use crate::error::Result;
 use crate::model::digest::Digest;
 use crate::model::plan::layer::Role;
 use crate::model::plan::{Below, Weight, weigh};
-use crate::ops::record::lineage::{known_of, own_layers};
+use crate::ops::layers::{known_of, own_layers};
 use crate::store::LayerUse;
 use crate::store::Snapshot;
 use crate::store::Store;

@@ -21,7 +21,7 @@ use crate::model::tree::overlay::Laid;
 use crate::model::tree::path::EntryPath;
 use crate::ops::compare::findings::{Compared, FileDifference, PackageDifference};
 use crate::ops::compare::findings::{count, keep_concerned, path_of};
-use crate::ops::record::lineage::{known_of, own_layers};
+use crate::ops::layers::{known_of, own_layers};
 use crate::ops::root_view::recorded::tree_of;
 use crate::store::FileLists;
 use crate::store::LayerUse;

@@ -1,210 +1,202 @@
-//! Files that nobody reads before their layer is packed.
+//! Between plan and packing: the files that nobody has read are hashed as their layers are packed. Afterwards every content is
+//! known, and nothing tells which of them were pending.
 
 use crate::error::{Error, Result};
 use crate::fs::content::Unchanged;
-use crate::fs::facts::{Cost, read_facts};
+use crate::fs::facts::read_facts;
 use crate::fs::root::Root;
 use crate::fs::scan::{Found, Paths};
-use crate::layer::pack::PendingFile;
+use crate::layer::pack::{Contents, Opened, PendingFile};
 use crate::model::digest::ContentHash;
-use crate::model::plan::deferrable::Expected;
+use crate::model::plan::layer::LayerContent;
+use crate::model::plan::{Plan, Planned};
 use crate::model::policy::Profile;
-use crate::model::policy::normalise::{Resolved, recorded_xattrs};
+use crate::model::policy::normalise::{Resolved, Sides, recorded_xattrs};
 use crate::model::stamp::{Facts, Stamp, Stat, Time};
-use crate::model::tree::entry::Xattrs;
+use crate::model::tree::entry::{Entry, FileContent, Xattrs};
 use crate::model::tree::path::EntryPath;
-use crate::ops::monitor::Monitor;
-use crate::ops::record::lineage::{Ground, Loading};
-use crate::ops::root_view::build_user;
-use crate::ops::root_view::observe::Look;
-use crate::ops::root_view::packages;
-use crate::store::LayerUse;
-use crate::store::Snapshot;
-use crate::store::Store;
+use crate::ops::monitor::{Phase, Reads};
+use crate::ops::packing::PackedBlob;
+use crate::ops::record::files::RootFiles;
+use crate::ops::record::session::{Session, in_root};
+use crate::ops::root_view::observe::Observation;
+use crate::store::StampState;
 use std::collections::HashMap;
 use std::io::{self, Read};
-use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Reading less than this twice costs less than to find out whether it is needed.
-const WORTHWHILE_BYTES: u64 = 16 << 20;
+/// A tree all of whose contents are known.
+pub(super) struct Hashed {
+    pub(super) sides: Sides,
+    /// The layers that are packed already, each at its place in the plan.
+    pub(super) ahead: Vec<Option<PackedBlob>>,
+    pub(super) stamps: StampState,
+}
+
+/// Finds out the pending contents: packs the layers of `plan` that hold such files, reads the other pending files, and stamps
+/// all of them. Fails with [`Error::Changed`] if a file is not as it was found, and if a file cannot be read or the store
+/// cannot be written.
+pub(super) fn hash_pending(
+    session: &mut Session,
+    plan: &Plan,
+    sides: Sides<FileContent>,
+    observation: &Observation,
+    stamps: StampState,
+) -> Result<Hashed> {
+    let deferred = Deferred::of(observation);
+    if deferred.files.is_empty() {
+        let known = sides.into_known();
+        return Ok(Hashed {
+            sides: known.map_err(|path| Error::Changed(session.root.full_path(&path)))?,
+            ahead: Vec::new(),
+            stamps,
+        });
+    }
+    let ahead = deferred
+        .pack(session, &plan.layers(&sides))
+        .map_err(|error| in_root(error, &session.root))?;
+    deferred.read_rest(session)?;
+    let Session {
+        store,
+        root,
+        policy,
+        ..
+    } = session;
+    let (stamps, known) = std::thread::scope(|scope| {
+        let stamped = scope.spawn(|| store.update_stamps(root.path(), stamps, deferred.stamps()));
+        let known = sides.resolve(deferred.resolved(policy.profile));
+        let stamped = stamped.join();
+        (
+            stamped.unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            known,
+        )
+    });
+    Ok(Hashed {
+        sides: known.map_err(|path| Error::Changed(root.full_path(&path)))?,
+        ahead,
+        stamps: stamps?,
+    })
+}
 
 /// Files that were found and not read, in path order.
-#[derive(Debug, Default)]
-pub(crate) struct Late<'o> {
-    pub(crate) files: Vec<LateFile<'o>>,
+struct Deferred<'o> {
+    files: Vec<DeferredFile<'o>>,
     /// When the scan began that found them.
-    pub(crate) scan_start: Time,
-    /// The place of the one that is opened next, if they are opened in order.
+    scan_start: Time,
+    /// The place of the file that is opened next, if files are opened in order.
     next: AtomicUsize,
 }
 
-/// One of them, as it was found, and what was read.
-#[derive(Debug)]
-pub(crate) struct LateFile<'o> {
+/// A file as it was found, and its facts once it is read.
+struct DeferredFile<'o> {
     found: &'o Found,
     facts: OnceLock<Facts>,
 }
 
-/// Chooses the files to be read late, among those at `places` or all: those that go into a layer which is sure to be new.
-/// Returns their places.
-pub(crate) fn choose(
-    store: &Store,
-    looked: &Look,
-    places: Option<&[usize]>,
-    expected: &Expected,
-    ground: &Ground,
-    below: &mut Loading,
-    last: Option<&Snapshot>,
-) -> Result<Vec<usize>> {
-    if looked.unread_bytes() < WORTHWHILE_BYTES {
-        return Ok(Vec::new());
-    }
-    let candidates = match places {
-        Some(places) => expected.candidates(looked.paths(places.iter().copied())),
-        None => expected.candidates(looked.paths(0..looked.found().len())),
-    };
-    let is_needed = below.done.is_some() || ground.is_read_sooner_than(candidates.len());
-    let below = if is_needed {
-        Some(below.wait(store, ground)?)
-    } else {
-        None
-    };
-    let mut sure = Vec::new();
-    for at in candidates {
-        let (path, stat) = looked.at(at);
-        // Which of the layers below stay is not known yet: none may have it.
-        let differs = match below {
-            Some(below) => below
-                .layers()
-                .all(|layer| expected.differs(layer.at(path), stat)),
-            None => ground.differs(store, (path, stat), expected)?,
-        };
-        if differs && !is_read_early(path) {
-            sure.push(at);
-        }
-    }
-    // Where nothing tells the tree from the last one, its layers may be known.
-    let Some(last) = last else { return Ok(sure) };
-    let layers = store.layers(last.id)?;
-    for at in &sure {
-        let (path, stat) = looked.at(*at);
-        if expected.differs(store.topmost(ids(&layers), path)?.as_ref(), stat) {
-            return Ok(sure);
-        }
-    }
-    Ok(Vec::new())
-}
-
-/// From the topmost.
-fn ids(layers: &[LayerUse]) -> impl Iterator<Item = i64> {
-    layers.iter().rev().map(|layer| layer.layer.id)
-}
-
-/// Tells whether the file's content counts before a layer is planned.
-fn is_read_early(path: &EntryPath) -> bool {
-    packages::database_files()
-        .chain(build_user::configuration_files())
-        .any(|early| early == *path)
-}
-
-impl<'o> Late<'o> {
-    /// Takes files that nobody has read, as they were found.
-    pub(crate) fn new(found: impl Iterator<Item = &'o Found>, scan_start: Time) -> Self {
-        let files = found
-            .map(|found| LateFile {
-                found,
-                facts: OnceLock::new(),
-            })
-            .collect();
+impl<'o> Deferred<'o> {
+    fn of(observation: &'o Observation) -> Self {
+        let files = observation.deferred().map(|found| DeferredFile {
+            found,
+            facts: OnceLock::new(),
+        });
         Self {
-            files,
-            scan_start,
+            files: files.collect(),
+            scan_start: observation.scan_start(),
             next: AtomicUsize::new(0),
         }
     }
 
-    /// Opens one of them to pack it.
-    pub(crate) fn open<'a>(
-        &'a self,
-        root: &'a Root,
-        profile: Profile,
-        path: &EntryPath,
-    ) -> Result<Box<dyn PendingFile + 'a>> {
-        let changed = || Error::Changed(root.full_path(path));
-        let at = self.position(path).ok_or_else(changed)?;
-        let late = &self.files[at];
-        let file = root.open_unchanged(&late.found.path, &late.found.stat)?;
-        let all_xattrs = file.xattrs()?;
-        let xattrs = recorded_xattrs(all_xattrs.clone(), profile);
-        Ok(Box::new(OpenLate {
-            late,
-            file,
-            xattrs,
-            all_xattrs,
-        }))
+    /// Packs the layers that hold pending files, and lets the disk write them meanwhile.
+    fn pack(
+        &self,
+        session: &Session,
+        planned: &[Planned<FileContent>],
+    ) -> Result<Vec<Option<PackedBlob>>> {
+        let pending = planned
+            .iter()
+            .map(|layer| layer.content().filter(|content| content.has_pending()));
+        let pending: Vec<Option<&LayerContent<FileContent>>> = pending.collect();
+        let bytes = pending.iter().flatten().map(|layer| layer.content_bytes());
+        let total = bytes.sum();
+        let files = DeferredFiles {
+            deferred: self,
+            files: RootFiles::of(session),
+            root: &session.root,
+            profile: session.policy.profile,
+        };
+        let packer = session.packer();
+        session.phases.run(Phase::Pack, Some(total), || {
+            let packed = pending.iter().map(|layer| {
+                let Some(content) = layer else {
+                    return Ok(None);
+                };
+                let mut packed = packer.pack(content, &files)?;
+                packed.start_sync()?;
+                Ok(Some(packed))
+            });
+            packed.collect()
+        })
+    }
+
+    /// Finds out the rest: further names of inodes that were packed, and files that no layer had to hold.
+    fn read_rest(&self, session: &Session) -> Result<()> {
+        let rest = self.share_facts();
+        let found = rest.iter().map(|file| file.found.clone());
+        let mut found = Paths::from(found.collect::<Vec<_>>());
+        let all: Vec<usize> = (0..found.len()).collect();
+        let reads: &Reads = &session.phases.reads;
+        read_facts(
+            &session.root,
+            &mut found,
+            &all,
+            session.options.threads,
+            &|progress| reads.follow(progress),
+            |number, facts| rest[number].learn(facts),
+        )?;
+        let mut seen = rest.iter().zip(found.iter());
+        match seen.find(|(file, found)| found.stat != file.found.stat) {
+            Some((file, _)) => Err(Error::Changed(session.root.full_path(&file.found.path))),
+            None => Ok(()),
+        }
+    }
+
+    /// Gives the other names of an inode that was packed the same facts, and returns the files without any.
+    fn share_facts(&self) -> Vec<&DeferredFile<'o>> {
+        let linked = self.files.iter().filter(|file| file.found.stat.nlink > 1);
+        let packed: HashMap<(u64, u64), (&Stat, &Facts)> = linked
+            .filter_map(|file| Some((file.inode(), (&file.found.stat, file.facts.get()?))))
+            .collect();
+        let mut rest = Vec::new();
+        for file in self.files.iter().filter(|file| file.facts.get().is_none()) {
+            match packed.get(&file.inode()) {
+                Some((stat, facts)) if **stat == file.found.stat => file.learn((*facts).clone()),
+                _ => rest.push(file),
+            }
+        }
+        rest
     }
 
     fn position(&self, path: &EntryPath) -> Option<usize> {
         let next = self.next.load(Ordering::Relaxed);
-        let at = match self.files.get(next).filter(|file| file.found.path == *path) {
-            Some(_) => next,
-            None => self
-                .files
+        let is_next = self
+            .files
+            .get(next)
+            .is_some_and(|file| file.found.path == *path);
+        let at = if is_next {
+            next
+        } else {
+            self.files
                 .binary_search_by(|file| file.found.path.cmp(path))
-                .ok()?,
+                .ok()?
         };
         self.next.store(at + 1, Ordering::Relaxed);
         Some(at)
     }
 
-    /// Finds out the rest: what is the same inode as one that was packed, and what no layer had to hold.
-    pub(crate) fn read_rest(
-        &self,
-        root: &Root,
-        threads: NonZeroUsize,
-        monitor: &dyn Monitor,
-    ) -> Result<Cost> {
-        let inode = |file: &LateFile| (file.found.stat.device, file.found.stat.inode);
-        let linked = self.files.iter().filter(|file| file.found.stat.nlink > 1);
-        let packed: HashMap<(u64, u64), (&Stat, &Facts)> = linked
-            .filter_map(|file| Some((inode(file), (&file.found.stat, file.facts.get()?))))
-            .collect();
-        let mut rest = Vec::new();
-        for file in self.files.iter().filter(|file| file.facts.get().is_none()) {
-            match packed
-                .get(&inode(file))
-                .filter(|(stat, _)| **stat == file.found.stat)
-            {
-                Some((_, facts)) => file.learn((*facts).clone()),
-                None => rest.push(file),
-            }
-        }
-        let mut found = Paths::from(
-            rest.iter()
-                .map(|file| file.found.clone())
-                .collect::<Vec<_>>(),
-        );
-        let all: Vec<usize> = (0..found.len()).collect();
-        let learn = |number: usize, facts| rest[number].learn(facts);
-        let cost = read_facts(
-            root,
-            &mut found,
-            &all,
-            threads,
-            &|bytes| monitor.advance(bytes),
-            learn,
-        )?;
-        let mut seen = rest.iter().zip(found.iter());
-        match seen.find(|(file, found)| found.stat != file.found.stat) {
-            Some((file, _)) => Err(Error::Changed(root.full_path(&file.found.path))),
-            None => Ok(cost),
-        }
-    }
-
-    /// Returns what was read, in path order, as the entries get it.
-    pub(crate) fn resolved(&self, profile: Profile) -> impl Iterator<Item = Resolved<'_>> {
+    /// Returns the contents and attributes that the entries get, in path order.
+    fn resolved(&self, profile: Profile) -> impl Iterator<Item = Resolved<'_>> {
         self.files.iter().filter_map(move |file| {
             let facts = file.facts.get()?;
             Some(Resolved {
@@ -215,51 +207,93 @@ impl<'o> Late<'o> {
         })
     }
 
-    /// Returns the stamps of those that were read.
-    pub(crate) fn stamps(&self) -> impl Iterator<Item = (&[u8], Option<Stamp>)> {
-        let stamp =
-            |file: &LateFile| Stamp::new(&file.found.stat, self.scan_start, file.facts.get()?);
-        self.files
-            .iter()
-            .map(move |file| (file.found.path.key(), stamp(file)))
+    /// Returns the stamps of the files that were read; `None` where there can be none.
+    fn stamps(&self) -> impl Iterator<Item = (&[u8], Option<Stamp>)> {
+        self.files.iter().map(|file| {
+            let facts = file.facts.get();
+            let stamp =
+                facts.and_then(|facts| Stamp::new(&file.found.stat, self.scan_start, facts));
+            (file.found.path.key(), stamp)
+        })
     }
 }
 
-impl LateFile<'_> {
+impl DeferredFile<'_> {
+    fn inode(&self) -> (u64, u64) {
+        (self.found.stat.device, self.found.stat.inode)
+    }
+
     fn learn(&self, facts: Facts) {
-        let _ = self.facts.set(facts); // whoever was earlier has found out the same
+        let _ = self.facts.set(facts); // an earlier reader has found out the same
     }
 }
 
-/// A late file that is being packed.
-struct OpenLate<'a> {
-    late: &'a LateFile<'a>,
+/// The files of the root while some of them are pending.
+struct DeferredFiles<'a> {
+    deferred: &'a Deferred<'a>,
+    files: RootFiles<'a>,
+    root: &'a Root,
+    profile: Profile,
+}
+
+impl Contents<FileContent> for DeferredFiles<'_> {
+    fn open(&self, entry: &Entry<FileContent>, content: &FileContent) -> Result<Opened<'_>> {
+        let path = &entry.path;
+        if let FileContent::Known(hash) = content {
+            return self.files.open_hashed(path, *hash);
+        }
+        let at = self.deferred.position(path);
+        let at = at.ok_or_else(|| Error::Changed(self.root.full_path(path)))?;
+        let deferred = &self.deferred.files[at];
+        let file = self
+            .root
+            .open_unchanged(&deferred.found.path, &deferred.found.stat)?;
+        let all_xattrs = file.xattrs()?;
+        Ok(Opened::Pending(Box::new(OpenFile {
+            deferred,
+            file,
+            xattrs: recorded_xattrs(all_xattrs.clone(), self.profile),
+            all_xattrs,
+        })))
+    }
+
+    fn full_path(&self, path: &EntryPath) -> PathBuf {
+        self.files.full_path(path)
+    }
+
+    fn was_read(&self, bytes: u64) {
+        self.files.was_read(bytes);
+    }
+}
+
+/// A deferred file that is being packed.
+struct OpenFile<'a> {
+    deferred: &'a DeferredFile<'a>,
     file: Unchanged<'a>,
-    /// Those that the entry gets.
+    /// The attributes that the entry gets.
     xattrs: Xattrs,
-    /// Those that the stamp gets.
+    /// The attributes that the stamp gets.
     all_xattrs: Xattrs,
 }
 
-impl Read for OpenLate<'_> {
+impl Read for OpenFile<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.file.read(buffer)
     }
 }
 
-impl PendingFile for OpenLate<'_> {
+impl PendingFile for OpenFile<'_> {
     fn xattrs(&self) -> &Xattrs {
         &self.xattrs
     }
 
     fn finish(self: Box<Self>, content: ContentHash) -> Result<()> {
         self.file.check()?;
-        let facts = Facts {
+        self.deferred.learn(Facts {
             content: Some(content),
             xattrs: self.all_xattrs,
             ..Facts::default()
-        };
-        self.late.learn(facts);
+        });
         Ok(())
     }
 }

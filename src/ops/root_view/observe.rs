@@ -4,17 +4,14 @@
 //! that fails later need not read it again.
 
 use crate::error::{Error, Result};
-use crate::fs::facts::{Cost, check_directories, read_facts};
+use crate::fs::facts::{check_directories, read_facts};
 use crate::fs::root::Root;
 use crate::fs::scan::{Cover, Found, Paths, Scan, scan};
-use crate::model::plan::Below;
 use crate::model::policy::Rules;
 use crate::model::policy::normalise::Seen;
 use crate::model::stamp::{Facts, Stamp, Stat, StatKind, Time, is_settled};
 use crate::model::tree::path::EntryPath;
 use crate::ops::monitor::{Phase, Phases};
-use crate::ops::record::deferred::Late;
-use crate::ops::record::lineage::Ground;
 use crate::store::Packed;
 use crate::store::StampState;
 use crate::store::Stamps;
@@ -30,8 +27,6 @@ const LARGEST_CONFIGURATION_BYTES: u64 = 4 << 20;
 pub(crate) struct Look {
     scan: Scan,
     joined: Joined,
-    /// What lies below, where it is sure to be needed.
-    pub(crate) loaded: Option<Below>,
 }
 
 /// What a root holds.
@@ -45,8 +40,8 @@ pub(crate) struct Observation {
     facts: Vec<Facts>,
     /// Places of those that were read.
     fresh: Vec<usize>,
-    /// Places of those that are to be read later.
-    late: Vec<usize>,
+    /// Places of those that are read when they are packed.
+    deferred: Vec<usize>,
     /// Stamped paths that are gone, in their ordered form.
     gone: Vec<Vec<u8>>,
     has_mounts: bool,
@@ -55,24 +50,22 @@ pub(crate) struct Observation {
     pub(crate) sockets: u64,
     /// The state that the stamps had.
     pub(crate) stamps: StampState,
-    /// What was read.
-    pub(crate) cost: Cost,
 }
 
-/// Scans the root, and reads the stamps meanwhile; where there are none, also what lies below.
-pub(crate) fn look(
+/// Scans the root, and reads the stamps meanwhile; where there are none, `unstamped` loads more in the same time.
+pub(crate) fn look<T: Send>(
     store: &mut Store,
     root: &Root,
     rules: &Rules,
-    ground: &Ground,
     threads: NonZeroUsize,
     phases: &Phases,
-) -> Result<Look> {
+    unstamped: impl FnOnce(&Store) -> Result<T> + Send,
+) -> Result<(Look, Option<T>)> {
     phases.run(Phase::Scan, None, || {
         std::thread::scope(|scope| {
             let read = scope.spawn(|| -> Result<_> {
                 let (stamps, state) = store.stamps(root.path())?;
-                let loaded = stamps.is_empty().then(|| ground.load(store)).transpose()?;
+                let loaded = stamps.is_empty().then(|| unstamped(store)).transpose()?;
                 Ok((stamps, state, loaded))
             });
             let scan = scan(root, rules, threads);
@@ -80,11 +73,7 @@ pub(crate) fn look(
                 .join()
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             let (scan, (stamps, state, loaded)) = (scan?, read?);
-            Ok(Look {
-                joined: join(stamps, state, &scan),
-                scan,
-                loaded,
-            })
+            Ok((Look::new(scan, stamps, state), loaded))
         })
     })
 }
@@ -102,7 +91,6 @@ impl Look {
         Self {
             joined: join(stamps, state, &scan),
             scan,
-            loaded: None,
         }
     }
 
@@ -209,13 +197,13 @@ impl Look {
         (&found.path, &found.stat)
     }
 
-    /// Reads what no stamp vouches for, but for the files at `late_positions`, which are sorted: those are for later. Where
+    /// Reads what no stamp vouches for, but for the files at `deferred`, which are sorted. Where
     /// there are `places`, sorted and all of those among them, nothing else counts.
     pub(crate) fn read(
         self,
         root: &Root,
         places: Option<Vec<usize>>,
-        late_positions: &[usize],
+        deferred: &[usize],
         threads: NonZeroUsize,
         phases: &Phases,
     ) -> Result<Observation> {
@@ -240,37 +228,37 @@ impl Look {
             None => vouched_facts(&stamps, found.iter().zip(vouched.iter().copied())),
         };
         drop((stamps, vouched));
-        fresh.retain(|at| late_positions.binary_search(at).is_err());
+        fresh.retain(|at| deferred.binary_search(at).is_err());
         let bytes = fresh.iter().map(|at| file_bytes(&found[*at])).sum();
         let keep = |number: usize, read| {
             if let Some(among) = place_among(places.as_deref(), fresh[number]) {
                 facts[among] = read;
             }
         };
-        let cost = phases.run(Phase::Hash, Some(bytes), || {
+        let reads = &phases.reads;
+        phases.run(Phase::Hash, Some(bytes), || {
             read_facts(
                 root,
                 &mut found,
                 &fresh,
                 threads,
-                &|bytes| phases.monitor.advance(bytes),
+                &|progress| reads.follow(progress),
                 keep,
             )
         })?;
-        let late = late_positions.to_vec();
+        let deferred = deferred.to_vec();
         let (scan_start, stamps) = (start, state);
         Ok(Observation {
             found,
             places,
             facts,
             fresh,
-            late,
+            deferred,
             gone,
             has_mounts,
             scan_start,
             sockets,
             stamps,
-            cost,
         })
     }
 }
@@ -376,7 +364,7 @@ impl Observation {
         let late: &[usize] = if self.stamps.lasting.is_this_boot {
             &[]
         } else {
-            &self.late
+            &self.deferred
         };
         let stamp = move |at: usize| match late.binary_search(&at) {
             Ok(_) => None,
@@ -415,9 +403,14 @@ impl Observation {
         free_aside(std::mem::take(&mut self.facts));
     }
 
-    /// Returns the files that nobody has read yet.
-    pub(crate) fn late(&self) -> Late<'_> {
-        Late::new(self.late.iter().map(|at| &self.found[*at]), self.scan_start)
+    /// Returns the files that nobody has read, in path order.
+    pub(crate) fn deferred(&self) -> impl Iterator<Item = &Found> {
+        self.deferred.iter().map(|at| &self.found[*at])
+    }
+
+    /// Returns when the scan began.
+    pub(crate) fn scan_start(&self) -> Time {
+        self.scan_start
     }
 
     /// Asks about every directory once more: what was moved from one to another meanwhile may have been seen in neither.

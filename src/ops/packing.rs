@@ -1,0 +1,122 @@
+//! Layers become blobs of the store: packed from the contents of their files, or from another form of the same layer.
+
+use crate::error::{Error, Result};
+use crate::layer::codec::{Codec, Compression};
+use crate::layer::pack::{Compressed, Contents, Source, pack, repack};
+use crate::model::digest::DiffId;
+use crate::model::plan::layer::LayerContent;
+use crate::model::tree::entry::Content;
+use crate::store::{Blob, Layer, NewBlob, Store};
+use std::num::NonZeroUsize;
+use std::path::Path;
+
+/// Packs layers into one store.
+pub(crate) struct Packer<'a> {
+    pub(crate) store: &'a Store,
+    pub(crate) compression: Compression,
+    pub(crate) threads: NonZeroUsize,
+}
+
+/// A blob that is written, but not in its place yet.
+#[derive(Debug)]
+pub(crate) struct PackedBlob {
+    file: NewBlob,
+    compressed: Compressed,
+}
+
+impl PackedBlob {
+    /// Returns the SHA-256 of the layer's tar.
+    pub(crate) fn diff_id(&self) -> DiffId {
+        self.compressed.diff_id
+    }
+
+    /// Returns the length of the layer's tar.
+    pub(crate) fn tar_bytes(&self) -> u64 {
+        self.compressed.tar_bytes
+    }
+
+    /// Lets the disk write the blob, which is kept later. Fails if an earlier part could not be written.
+    pub(crate) fn start_sync(&mut self) -> Result<()> {
+        let started = self.file.start_sync();
+        started.map_err(Error::io("write", self.file.path()))
+    }
+}
+
+impl Packer<'_> {
+    /// Packs a layer. Fails as [`pack`] does, and if the store cannot hold another file.
+    pub(crate) fn pack<C: Content>(
+        &self,
+        content: &LayerContent<C>,
+        contents: &dyn Contents<C>,
+    ) -> Result<PackedBlob> {
+        self.write(|out, path| pack(content, contents, self.compression, self.threads, out, path))
+    }
+
+    /// Makes a blob durable in its place. Fails if the disk cannot.
+    pub(crate) fn keep(&self, packed: PackedBlob) -> Result<Blob> {
+        let Compressed {
+            digest, size_bytes, ..
+        } = packed.compressed;
+        self.store.keep_blob(packed.file, &digest, size_bytes)?;
+        Ok(Blob {
+            digest,
+            media_type: self.compression.codec().media_type().to_owned(),
+            size_bytes,
+        })
+    }
+
+    /// Makes the lost blob of a recorded layer durable. Fails with [`Error::Damaged`] if the blob holds another tar than the
+    /// layer had.
+    pub(crate) fn keep_again(&self, packed: PackedBlob, layer: &Layer) -> Result<Blob> {
+        if packed.diff_id() != layer.diff_id {
+            let problem = format!("layer {} cannot be made again", layer.diff_id);
+            return Err(Error::damaged(self.store.path(), problem));
+        }
+        self.keep(packed)
+    }
+
+    /// Returns the blob of a recorded layer in the form asked for; a layer that is kept in another form alone is packed again,
+    /// without a look at the root. Fails with [`Error::Damaged`] if no blob of the layer is left or its content is not the
+    /// layer's.
+    pub(crate) fn blob_of(&self, layer: &Layer) -> Result<Blob> {
+        let mut kept = self.store.blobs_of(layer.id)?;
+        let lost = kept.first().map(|blob| self.store.blob_path(&blob.digest));
+        for at in (0..kept.len()).rev() {
+            if !self.store.has_blob(&kept[at].digest, kept[at].size_bytes)? {
+                kept.remove(at);
+            }
+        }
+        let media_type = self.compression.codec().media_type();
+        if let Some(at) = kept.iter().position(|blob| blob.media_type == media_type) {
+            return Ok(kept.swap_remove(at));
+        }
+        let form = kept
+            .first()
+            .and_then(|blob| Some((blob, Codec::of_media_type(&blob.media_type)?)));
+        let Some((blob, codec)) = form else {
+            let path = lost.unwrap_or_else(|| self.store.path().to_owned());
+            return Err(Error::damaged(path, "the blob of a layer is missing"));
+        };
+        let input = self.store.open_blob(&blob.digest, blob.size_bytes)?;
+        let source = Source {
+            input: Box::new(input.reader()),
+            path: input.path(),
+            codec,
+            diff_id: layer.diff_id,
+            tar_bytes: layer.tar_bytes,
+        };
+        let packed =
+            self.write(|out, path| repack(source, self.compression, self.threads, out, path))?;
+        self.keep(packed)
+    }
+
+    fn write(
+        &self,
+        write: impl FnOnce(&mut NewBlob, &Path) -> Result<Compressed>,
+    ) -> Result<PackedBlob> {
+        let mut file = self.store.new_blob()?;
+        let path = file.path().to_owned();
+        let compressed = write(&mut file, &path)?;
+        Ok(PackedBlob { file, compressed })
+    }
+}

@@ -1,0 +1,90 @@
+//! Chooses the files that are hashed when their layer is packed, and not before.
+
+use crate::error::Result;
+use crate::model::plan::deferrable::Expected;
+use crate::model::tree::path::EntryPath;
+use crate::ops::record::prior_layers::PriorLayers;
+use crate::ops::record::session::Session;
+use crate::ops::root_view::build_user;
+use crate::ops::root_view::observe::Look;
+use crate::ops::root_view::packages;
+
+/// Reading less than this twice costs less than to find out whether it is needed.
+const WORTHWHILE_BYTES: u64 = 16 << 20;
+
+/// Chooses, among the files at `places` or all, those that go into a layer which is sure to be new, and returns their places
+/// and the layers below. Fails if the store cannot be read.
+pub(super) fn choose_deferred(
+    session: &Session,
+    look: &Look,
+    places: Option<&[usize]>,
+    mut prior: PriorLayers,
+) -> Result<(Vec<usize>, PriorLayers)> {
+    if !session.may_defer || look.unread_bytes() < WORTHWHILE_BYTES {
+        return Ok((Vec::new(), prior));
+    }
+    let expected = Expected {
+        policy: &session.policy,
+        rules: &session.rules,
+        scan_start: look.scan_start(),
+    };
+    let candidates = match places {
+        Some(places) => expected.candidates(look.paths(places.iter().copied())),
+        None => expected.candidates(look.paths(0..look.found().len())),
+    };
+    let is_read = matches!(prior, PriorLayers::Read(_));
+    if !is_read && session.lineage.is_read_sooner_than(candidates.len()) {
+        prior = PriorLayers::Read(prior.finish(session)?);
+    }
+    let mut sure = Vec::new();
+    for at in candidates {
+        let (path, stat) = look.at(at);
+        // Which of the layers below stay is not known yet: none may have the file.
+        let differs = match &prior {
+            PriorLayers::Read(below) => below
+                .layers()
+                .all(|layer| expected.differs(layer.at(path), stat)),
+            _ => session
+                .lineage
+                .differs(&session.store, (path, stat), &expected)?,
+        };
+        if differs && !is_read_early(path) {
+            sure.push(at);
+        }
+    }
+    if has_another_tree(session, look, &sure, &expected)? {
+        Ok((sure, prior))
+    } else {
+        Ok((Vec::new(), prior))
+    }
+}
+
+/// Tells whether one of the files differs from the last snapshot of the stage. Where nothing tells the tree from that one, its
+/// layers may be known.
+fn has_another_tree(
+    session: &Session,
+    look: &Look,
+    files: &[usize],
+    expected: &Expected,
+) -> Result<bool> {
+    let Some(last) = session.last_of_stage()? else {
+        return Ok(true);
+    };
+    let layers = session.store.layers(last.id)?;
+    for at in files {
+        let (path, stat) = look.at(*at);
+        let from_the_top = layers.iter().rev().map(|layer| layer.layer.id);
+        let recorded = session.store.topmost(from_the_top, path)?;
+        if expected.differs(recorded.as_ref(), stat) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Tells whether the file's content counts before a layer is planned.
+fn is_read_early(path: &EntryPath) -> bool {
+    packages::database_files()
+        .chain(build_user::configuration_files())
+        .any(|early| early == *path)
+}

@@ -1,0 +1,106 @@
+//! The tree that is recorded, each of its files with a content that is known or pending, and the plan of its layers.
+
+use crate::error::Result;
+use crate::model::plan::difference::Scope;
+use crate::model::plan::layer::{Item, LayerContent, Role};
+use crate::model::plan::{Below, Limits, NeedsWhole, Plan, Planned};
+use crate::model::policy::normalise::Sides;
+use crate::model::tree::Tree;
+use crate::model::tree::entry::FileContent;
+use crate::model::tree::overlay::Overlay;
+use crate::model::tree::path::EntryPath;
+use crate::ops::monitor::Phase;
+use crate::ops::record::packed::PlannedContent;
+use crate::ops::record::session::Session;
+use crate::ops::record::subset::ChangedSubset;
+use crate::ops::root_view::build_user::BuildUser;
+use crate::ops::root_view::observe::{Observation, free_aside};
+use crate::ops::root_view::packages::Installed;
+use crate::store::StampState;
+
+/// The entries of the root under its policy, or those of a subset.
+pub(super) struct Content {
+    pub(super) observation: Observation,
+    pub(super) subset: Option<ChangedSubset>,
+    /// The layers below, all of their items or those of the subset.
+    pub(super) prior: Below,
+    pub(super) sides: Sides<FileContent>,
+    pub(super) installed: Installed,
+    pub(super) user: Option<BuildUser>,
+    pub(super) stamps: StampState,
+    pub(super) paths_planned: u64,
+}
+
+impl Content {
+    /// Plans the layers. Returns [`NeedsWhole`] if the subset is not enough. Fails if the store cannot be read.
+    pub(super) fn plan(mut self, session: &Session) -> Result<Result<PlannedContent, NeedsWhole>> {
+        let hidden = self.tree_below_mounts(session)?;
+        let limits = &session.options.limits;
+        let plan = session.phases.run(Phase::Plan, None, || match hidden {
+            Some(before) => self.plan_hidden(&before, limits),
+            None => self.plan_seen(limits),
+        });
+        free_aside(std::mem::take(&mut self.prior));
+        let content = self;
+        Ok(plan.map(|plan| PlannedContent { content, plan }))
+    }
+
+    fn plan_seen(&self, limits: &Limits) -> Result<Plan, NeedsWhole> {
+        let subset = self.subset.as_ref();
+        let scope = subset.map_or(Scope::All, ChangedSubset::scope);
+        Plan::new(&self.sides.stable, &self.prior, scope, limits)
+    }
+
+    /// Plans the paths that mounts hide as they were `before`. Hidden files cannot be packed: where a plan would have to, the
+    /// mount points are recorded empty.
+    fn plan_hidden(&mut self, before: &Tree, limits: &Limits) -> Result<Plan, NeedsWhole> {
+        let as_seen = self.sides.stable.clone();
+        self.sides.keep_below_mounts(before);
+        let plan = self.plan_seen(limits)?;
+        if !packs_hidden(&plan.layers(&self.sides), &self.sides.mounts) {
+            return Ok(plan);
+        }
+        self.sides.stable = as_seen;
+        self.plan_seen(limits)
+    }
+
+    /// Returns the tree that was there before, if something is mounted in the root now: of the stage before, or for a first
+    /// stage of the last time.
+    fn tree_below_mounts(&self, session: &Session) -> Result<Option<Tree>> {
+        if self.sides.mounts.is_empty() {
+            return Ok(None);
+        }
+        let mut overlay = Overlay::new();
+        if session.lineage.parent_id().is_some() {
+            for layer in &self.prior.inherited {
+                overlay.lay(layer.items.iter().cloned());
+            }
+            return Ok(Some(overlay.into_tree()));
+        }
+        let Some(last) = session.last_of_stage()? else {
+            return Ok(None);
+        };
+        for layer in session.store.layers(last.id)? {
+            if layer.role != Role::State {
+                session.store.lay(layer.layer.id, &mut overlay)?;
+            }
+        }
+        Ok(Some(overlay.into_tree()))
+    }
+}
+
+/// Tells whether a layer of the plan holds the content of a file that a mount hides.
+fn packs_hidden(planned: &[Planned<FileContent>], mounts: &[EntryPath]) -> bool {
+    let is_hidden = |path: &EntryPath| {
+        mounts
+            .iter()
+            .any(|mount| path == mount || path.is_beneath(mount))
+    };
+    let contents = planned.iter().filter_map(Planned::content);
+    contents
+        .flat_map(LayerContent::items)
+        .any(|item| match item {
+            Item::Entry(entry) => entry.size_bytes() > 0 && is_hidden(&entry.path),
+            Item::Whiteout(_) => false,
+        })
+}

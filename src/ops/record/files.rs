@@ -1,0 +1,47 @@
+//! The files of the root whose layers are packed, counted as they are read.
+
+use crate::error::Result;
+use crate::fs::root::Root;
+use crate::layer::pack::{Contents, Opened};
+use crate::model::digest::ContentHash;
+use crate::model::tree::entry::Entry;
+use crate::model::tree::path::EntryPath;
+use crate::ops::monitor::Reads;
+use crate::ops::record::session::Session;
+use std::path::PathBuf;
+
+/// The files of a root, all of which have been hashed.
+pub(super) struct RootFiles<'a> {
+    root: &'a Root,
+    reads: &'a Reads<'a>,
+}
+
+impl<'a> RootFiles<'a> {
+    /// Takes the files of the session's root.
+    pub(super) fn of(session: &'a Session) -> Self {
+        Self {
+            root: &session.root,
+            reads: &session.phases.reads,
+        }
+    }
+
+    /// Opens a file that has been hashed. Fails if the file cannot be opened.
+    pub(super) fn open_hashed(&self, path: &EntryPath, hash: ContentHash) -> Result<Opened<'a>> {
+        let file = self.root.open_file(path)?;
+        Ok(Opened::Hashed(Box::new(file), hash))
+    }
+}
+
+impl Contents for RootFiles<'_> {
+    fn open(&self, entry: &Entry, content: &ContentHash) -> Result<Opened<'_>> {
+        self.open_hashed(&entry.path, *content)
+    }
+
+    fn full_path(&self, path: &EntryPath) -> PathBuf {
+        self.root.full_path(path)
+    }
+
+    fn was_read(&self, bytes: u64) {
+        self.reads.add(bytes);
+    }
+}

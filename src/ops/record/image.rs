@@ -1,0 +1,225 @@
+//! The image of a snapshot: blobs of layers that are known or packed, with configuration and manifest, all durable.
+
+use crate::error::{Error, Result};
+use crate::model::digest::{DiffId, LayerKey};
+use crate::model::plan::Planned;
+use crate::model::plan::layer::{LayerContent, Role};
+use crate::oci;
+use crate::oci::image::{ImageLayer, Settings};
+use crate::ops::monitor::Phase;
+use crate::ops::packing::PackedBlob;
+use crate::ops::record::files::RootFiles;
+use crate::ops::record::session::Session;
+use crate::store::{Blob, BlobRef, Layer, LayerUse, NewLayer, Snapshot, SnapshotLayer, Store};
+
+/// An image whose blobs are durable.
+#[derive(Debug)]
+pub(super) struct Image {
+    pub(super) layers: Vec<PackedLayer>,
+    pub(super) manifest: BlobRef,
+    pub(super) config: BlobRef,
+}
+
+/// A layer whose blob is durable.
+#[derive(Debug)]
+pub(super) struct PackedLayer {
+    role: Role,
+    key: LayerKey,
+    diff_id: DiffId,
+    tar_bytes: u64,
+    blob: Blob,
+    /// Whether the layer is the parent's.
+    pub(super) is_inherited: bool,
+    /// Whether the store has no rows of the layer yet.
+    is_new: bool,
+}
+
+impl Image {
+    /// Makes the image of a recorded snapshot once more, under the compression that is asked for now. Fails if a blob is
+    /// missing or cannot be written.
+    pub(super) fn of_recorded(
+        session: &Session,
+        known: &Snapshot,
+        layers: &[LayerUse],
+    ) -> Result<Self> {
+        let packer = session.packer();
+        let media_type = session.options.compression.codec().media_type();
+        let mut packed = Vec::with_capacity(layers.len());
+        for (
+            position,
+            LayerUse {
+                role, layer, blob, ..
+            },
+        ) in layers.iter().enumerate()
+        {
+            let blob = if blob.media_type == media_type {
+                blob.clone()
+            } else {
+                packer.blob_of(layer)?
+            };
+            let is_inherited = position < known.inherited_layers;
+            packed.push(PackedLayer::recorded(*role, layer, blob, is_inherited));
+        }
+        let mut same = packed.iter().zip(layers);
+        let is_same = same.all(|(packed, layer)| packed.blob == layer.blob);
+        // Manifests can be made again.
+        let BlobRef { digest, size_bytes } = known.manifest;
+        let manifest = if is_same && session.store.has_blob(&digest, size_bytes)? {
+            known.manifest
+        } else {
+            keep_manifest(&session.store, &known.config, &packed)?
+        };
+        Ok(Self {
+            layers: packed,
+            manifest,
+            config: known.config,
+        })
+    }
+
+    /// Makes the layers of a plan and their image. `ahead` has the layers that are packed already, each at its place. Fails if
+    /// a file of the root is not as it was hashed, a blob of a known layer is missing, or a blob cannot be written.
+    pub(super) fn of_plan(
+        session: &Session,
+        planned: &[Planned],
+        mut ahead: Vec<Option<PackedBlob>>,
+        settings: &Settings,
+    ) -> Result<Self> {
+        ahead.resize_with(planned.len(), || None);
+        let store = &session.store;
+        let keys = planned.iter().map(|layer| layer.key(&session.policy));
+        let keys: Vec<LayerKey> = keys.collect();
+        let known = keys.iter().map(|key| store.layer_by_key(key));
+        let known: Vec<Option<Layer>> = known.collect::<Result<_>>()?;
+        let is_unpacked = |at: &usize| known[*at].is_none() && ahead[*at].is_none();
+        let bytes = |at: usize| planned[at].content().map_or(0, LayerContent::content_bytes);
+        let total = (0..planned.len()).filter(is_unpacked).map(bytes).sum();
+        let layers = session.phases.run(Phase::Pack, Some(total), || {
+            let layers = planned.iter().zip(keys).zip(known).zip(ahead);
+            layers
+                .map(|(((planned, key), known), ahead)| match known {
+                    Some(layer) => known_layer(session, planned, layer, ahead),
+                    None => new_layer(session, planned, key, ahead),
+                })
+                .collect::<Result<Vec<PackedLayer>>>()
+        })?;
+        let image = in_image(&layers);
+        let config = store.keep_bytes(&oci::image::config(settings, &image)?)?;
+        let manifest = keep_manifest(store, &config, &layers)?;
+        Ok(Self {
+            layers,
+            manifest,
+            config,
+        })
+    }
+
+    /// Returns the layers for the store to record; new ones take their content from the plan, which `planned` is.
+    pub(super) fn to_record<'p>(&self, planned: &'p [Planned<'p>]) -> Vec<SnapshotLayer<'p>> {
+        let contents = planned.iter().map(Planned::content);
+        let contents = contents.chain(std::iter::repeat(None));
+        let layers = self.layers.iter().zip(contents);
+        layers
+            .map(|(layer, content)| SnapshotLayer {
+                role: layer.role,
+                key: layer.key,
+                blob: layer.blob.clone(),
+                new: content.filter(|_| layer.is_new).map(|content| NewLayer {
+                    content,
+                    diff_id: layer.diff_id,
+                    tar_bytes: layer.tar_bytes,
+                    under: None,
+                }),
+            })
+            .collect()
+    }
+}
+
+impl PackedLayer {
+    fn recorded(role: Role, layer: &Layer, blob: Blob, is_inherited: bool) -> Self {
+        Self {
+            role,
+            key: layer.key,
+            diff_id: layer.diff_id,
+            tar_bytes: layer.tar_bytes,
+            blob,
+            is_inherited,
+            is_new: false,
+        }
+    }
+}
+
+/// Takes a recorded layer of a plan; a lost blob is packed again where its content is in the plan.
+fn known_layer(
+    session: &Session,
+    planned: &Planned,
+    layer: Layer,
+    ahead: Option<PackedBlob>,
+) -> Result<PackedLayer> {
+    let packer = session.packer();
+    let blob = match (packer.blob_of(&layer), planned.content()) {
+        (Err(Error::Damaged { .. }), Some(content)) => {
+            packer.keep_again(packed(session, content, ahead)?, &layer)?
+        }
+        (blob, _) => blob?,
+    };
+    let Planned {
+        role, is_inherited, ..
+    } = *planned;
+    Ok(PackedLayer::recorded(role, &layer, blob, is_inherited))
+}
+
+fn new_layer(
+    session: &Session,
+    planned: &Planned,
+    key: LayerKey,
+    ahead: Option<PackedBlob>,
+) -> Result<PackedLayer> {
+    let Some(content) = planned.content() else {
+        let problem = format!("layer {key} is gone");
+        return Err(Error::damaged(session.store.path(), problem));
+    };
+    let packed = packed(session, content, ahead)?;
+    Ok(PackedLayer {
+        role: planned.role,
+        key,
+        diff_id: packed.diff_id(),
+        tar_bytes: packed.tar_bytes(),
+        blob: session.packer().keep(packed)?,
+        is_inherited: planned.is_inherited,
+        is_new: true,
+    })
+}
+
+fn packed(
+    session: &Session,
+    content: &LayerContent,
+    ahead: Option<PackedBlob>,
+) -> Result<PackedBlob> {
+    match ahead {
+        Some(packed) => Ok(packed),
+        None => session.packer().pack(content, &RootFiles::of(session)),
+    }
+}
+
+fn in_image(layers: &[PackedLayer]) -> Vec<ImageLayer> {
+    layers
+        .iter()
+        .map(|layer| ImageLayer {
+            role: layer.role,
+            key: layer.key,
+            diff_id: layer.diff_id,
+            blob: oci::Blob {
+                digest: layer.blob.digest,
+                size_bytes: layer.blob.size_bytes,
+            },
+            media_type: layer.blob.media_type.clone(),
+        })
+        .collect()
+}
+
+fn keep_manifest(store: &Store, config: &BlobRef, layers: &[PackedLayer]) -> Result<BlobRef> {
+    let config = oci::Blob {
+        digest: config.digest,
+        size_bytes: config.size_bytes,
+    };
+    store.keep_bytes(&oci::image::manifest(&config, &in_image(layers))?)
+}

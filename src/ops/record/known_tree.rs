@@ -1,0 +1,206 @@
+//! The snapshot that the stamps are of, and its layers at the paths that may differ from it now.
+
+use crate::error::Result;
+use crate::model::plan::layer::Role;
+use crate::model::plan::{Below, Known};
+use crate::model::stamp::StatKind;
+use crate::model::tree::entry::Entry;
+use crate::model::tree::overlay::Laid;
+use crate::model::tree::path::EntryPath;
+use crate::ops::layers::{have_same_keys, known_of};
+use crate::ops::record::session::Session;
+use crate::ops::record::totals::Totals;
+use crate::ops::root_view::observe::Look;
+use crate::store::{Layer, LayerUse, Snapshot, Store};
+use std::num::NonZeroUsize;
+
+/// So many rows are passed over in the time in which a path is looked up.
+const ROWS_PER_LOOKUP: u64 = 30;
+
+/// So many paths are looked up sooner by one thread than another is begun.
+const FEW_PATHS: usize = 2_000;
+
+/// The snapshot that the stamps are of.
+pub(super) struct KnownTree {
+    snapshot: Snapshot,
+    /// Of the stage's base or delta.
+    dead_bytes: u64,
+    inherited: Vec<LayerUse>,
+    /// The base or delta; none where the stage is as the one before.
+    whole: Vec<LayerUse>,
+    updates: Vec<Known>,
+    state: Option<LayerUse>,
+    /// Updates that the stage has now in the place of these: of another root, perhaps.
+    other_updates: Option<Vec<Known>>,
+}
+
+/// The layers at the paths that may differ.
+pub(super) struct Loaded {
+    pub(super) below: Below,
+    /// All of the state.
+    pub(super) state: Vec<Laid>,
+    /// Updates that belong in the place of the layers' own.
+    pub(super) other_updates: Option<Vec<Known>>,
+}
+
+impl KnownTree {
+    /// Finds the snapshot; `None` if the one planned now is of another stage or lies over other layers. Fails if the store
+    /// cannot be read.
+    pub(super) fn find(session: &Session, look: &Look) -> Result<Option<Self>> {
+        let store = &session.store;
+        let Some((id, dead_bytes)) = look.known_tree() else {
+            return Ok(None);
+        };
+        let Some(snapshot) = session.of_stage(id)? else {
+            return Ok(None);
+        };
+        let mut inherited = store.layers(id)?;
+        let state = inherited.pop_if(|top| top.role == Role::State);
+        let mut whole = inherited.split_off(inherited.len().min(snapshot.inherited_layers));
+        if whole.is_empty() && inherited.is_empty() {
+            return Ok(None);
+        }
+        let Some(updates_now) = session.lineage.updates_over(&inherited, &whole) else {
+            return Ok(None);
+        };
+        let updates = whole.split_off(whole.len().min(1));
+        let other_updates = if have_same_keys(&updates, updates_now) {
+            None
+        } else {
+            Some(known_of(store, updates_now)?)
+        };
+        Ok(Some(Self {
+            updates: known_of(store, &updates)?,
+            snapshot,
+            dead_bytes,
+            inherited,
+            whole,
+            state,
+            other_updates,
+        }))
+    }
+
+    /// Returns the totals of the snapshot.
+    pub(super) fn totals(&self) -> Totals {
+        Totals::of_snapshot(&self.snapshot)
+    }
+
+    /// Returns the dead bytes of the stage's base or delta.
+    pub(super) fn dead_bytes(&self) -> u64 {
+        self.dead_bytes
+    }
+
+    fn all_updates(&self) -> impl Iterator<Item = &Known> {
+        self.updates
+            .iter()
+            .chain(self.other_updates.iter().flatten())
+    }
+
+    /// Returns the paths that may differ from the entry of a layer, in order; `None` if a stamp has no path.
+    pub(super) fn differing(&self, look: &Look) -> Option<Vec<EntryPath>> {
+        let gone = look.gone().iter().map(|key| EntryPath::from_key(key));
+        let mut paths: Vec<EntryPath> = gone.collect::<Option<_>>()?;
+        let changed = look.unknown().iter().map(|at| &look.found()[*at].path);
+        paths.extend(changed.cloned());
+        let updated = self.all_updates().flat_map(|update| &update.items);
+        paths.extend(updated.map(Laid::path).cloned());
+        if self.inherited.len() + self.whole.len() > 1 {
+            // An entry above a path in one of them may hide the path in another.
+            let above: Vec<EntryPath> = paths.iter().flat_map(EntryPath::ancestors).collect();
+            paths.extend(above);
+        }
+        paths.sort_unstable();
+        paths.dedup();
+        Some(paths)
+    }
+
+    /// Tells whether an update takes a directory away that is there again: paths beneath it in the layers below would come
+    /// back without that update, and are not among those that may differ.
+    pub(super) fn hides(&self, look: &Look) -> bool {
+        let found = look.found();
+        let is_directory = |at: usize| found[at].stat.kind == StatKind::Directory;
+        self.all_updates().any(|update| {
+            let not_directories = update
+                .items
+                .iter()
+                .filter(|item| !item.entry().is_some_and(Entry::is_directory));
+            found
+                .positions(not_directories.map(Laid::path))
+                .flatten()
+                .any(is_directory)
+        })
+    }
+
+    /// Reads the items of the layers at `paths`, and all of the state. Fails if the store cannot be read.
+    pub(super) fn load(self, session: &Session, paths: &[EntryPath]) -> Result<Loaded> {
+        let lookups = Lookups {
+            store: &session.store,
+            paths,
+            threads: session.options.threads,
+        };
+        let mut own = lookups.known(&self.whole)?;
+        own.extend(self.updates);
+        Ok(Loaded {
+            below: Below::new(lookups.known(&self.inherited)?, own),
+            state: match &self.state {
+                Some(state) => session.store.items(state.layer.id)?,
+                None => Vec::new(),
+            },
+            other_updates: self.other_updates,
+        })
+    }
+}
+
+/// Looks paths up in layers.
+struct Lookups<'a> {
+    store: &'a Store,
+    paths: &'a [EntryPath],
+    threads: NonZeroUsize,
+}
+
+impl Lookups<'_> {
+    fn known(&self, layers: &[LayerUse]) -> Result<Vec<Known>> {
+        layers
+            .iter()
+            .map(|LayerUse { role, layer, .. }| {
+                Ok(Known {
+                    role: *role,
+                    key: layer.key,
+                    content_bytes: layer.content_bytes,
+                    items: self.items(layer)?,
+                })
+            })
+            .collect()
+    }
+
+    fn items(&self, layer: &Layer) -> Result<Vec<Laid>> {
+        // One by one, or all that lie between where there are few others.
+        let is_dense = self.paths.len() as u64 * ROWS_PER_LOOKUP > layer.entries + layer.whiteouts;
+        let look_up = if is_dense {
+            Store::items_among
+        } else {
+            Store::items_at
+        };
+        let share = self.paths.len().div_ceil(self.threads.get()).max(FEW_PATHS);
+        let mut shares = self.paths.chunks(share);
+        let Some(first) = shares.next() else {
+            return Ok(Vec::new());
+        };
+        let id = layer.id;
+        std::thread::scope(|scope| {
+            // A connection is of one thread.
+            let others: Vec<_> = shares
+                .map(|paths| {
+                    let store = self.store.path();
+                    scope.spawn(move || look_up(&Store::open_unchecked(store)?, id, paths))
+                })
+                .collect();
+            let mut items = look_up(self.store, id, first)?;
+            for other in others {
+                let other = other.join();
+                items.extend(other.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
+            }
+            Ok(items)
+        })
+    }
+}

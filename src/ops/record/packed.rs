@@ -1,0 +1,109 @@
+//! From a plan to an image in the store, and from there to a recorded snapshot.
+
+use crate::error::Result;
+use crate::model::plan::Plan;
+use crate::model::policy::normalise::Sides;
+use crate::ops::record::content::Content;
+use crate::ops::record::deferred::{Hashed, hash_pending};
+use crate::ops::record::image::Image;
+use crate::ops::record::recorded::{Recorded, Recording};
+use crate::ops::record::session::{Session, in_root};
+use crate::ops::record::totals::Totals;
+use crate::ops::root_view::build_user::settings;
+use crate::ops::root_view::observe::free_aside;
+use crate::ops::root_view::packages::Installed;
+use crate::store::{PackagesOf, StampState};
+
+/// A tree and the plan of its layers.
+pub(super) struct PlannedContent {
+    pub(super) content: Content,
+    pub(super) plan: Plan,
+}
+
+/// A tree with all of its contents, and an image of it whose blobs are durable.
+pub(super) struct Packed {
+    sides: Sides,
+    plan: Plan,
+    image: Image,
+    installed: Installed,
+    totals: Totals,
+    sockets: u64,
+    stamps: StampState,
+    paths_planned: u64,
+}
+
+impl PlannedContent {
+    /// Hashes the pending files and packs the layers that are new. Fails if a file is not as it was found or cannot be read or
+    /// packed, or the store cannot be written.
+    pub(super) fn pack(self, session: &mut Session) -> Result<Packed> {
+        let Self { content, plan } = self;
+        let Content {
+            observation,
+            subset,
+            prior: _,
+            sides,
+            installed,
+            user,
+            stamps,
+            paths_planned,
+        } = content;
+        let Hashed {
+            sides,
+            ahead,
+            mut stamps,
+        } = hash_pending(session, &plan, sides, &observation, stamps)?;
+        let settings = settings(
+            user.as_ref(),
+            installed.packages.as_deref(),
+            &session.policy,
+        );
+        let image = Image::of_plan(session, &plan.layers(&sides), ahead, &settings)
+            .map_err(|error| in_root(error, &session.root))?;
+        let is_known_whole = observation.is_known_whole();
+        stamps.dead_bytes = is_known_whole.then(|| plan.dead_bytes());
+        let sockets = observation.sockets;
+        free_aside(observation);
+        let totals = match &subset {
+            Some(subset) => subset.totals(&sides),
+            None => Totals::of(
+                sides.stable.entries().iter(),
+                sides.volatile.entries().iter(),
+            ),
+        };
+        Ok(Packed {
+            sides,
+            plan,
+            image,
+            installed,
+            totals,
+            sockets,
+            stamps,
+            paths_planned,
+        })
+    }
+}
+
+impl Packed {
+    /// Records the snapshot. Fails if the store cannot be written.
+    pub(super) fn record(self, session: &mut Session) -> Result<Recorded> {
+        let planned = self.plan.layers(&self.sides);
+        let packages = match &self.installed.packages {
+            None => PackagesOf::Unknown,
+            Some(packages) => PackagesOf::These(packages, &self.installed.files),
+        };
+        let id = session.record(&Recording {
+            layers: &self.image.to_record(&planned),
+            image: &self.image,
+            packages,
+            totals: self.totals,
+            sockets: self.sockets,
+            stamps: self.stamps,
+        })?;
+        drop(planned);
+        free_aside(self.sides);
+        Ok(Recorded {
+            id,
+            paths_planned: self.paths_planned,
+        })
+    }
+}

@@ -1,0 +1,91 @@
+//! The last state: a snapshot in the store, named by the index.
+
+use crate::error::Result;
+use crate::model::names::SnapshotRef;
+use crate::ops::monitor::Phase;
+use crate::ops::record::image::Image;
+use crate::ops::record::options::Outcome;
+use crate::ops::record::session::Session;
+use crate::ops::record::totals::Totals;
+use crate::ops::store_index::update_index;
+use crate::store::{NewSnapshot, PackagesOf, SnapshotLayer, StampState};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// A snapshot that is recorded.
+pub(super) struct Recorded {
+    pub(super) id: i64,
+    /// How many paths the plan was made of.
+    pub(super) paths_planned: u64,
+}
+
+/// The parts of a snapshot that the session does not know.
+pub(super) struct Recording<'a> {
+    pub(super) image: &'a Image,
+    pub(super) layers: &'a [SnapshotLayer<'a>],
+    pub(super) packages: PackagesOf<'a>,
+    pub(super) totals: Totals,
+    pub(super) sockets: u64,
+    pub(super) stamps: StampState,
+}
+
+impl Session<'_> {
+    /// Records a snapshot and returns its number. Fails if the database cannot be written; an index that cannot be written is
+    /// noted, since the next snapshot writes it again.
+    pub(super) fn record(&mut self, recording: &Recording) -> Result<i64> {
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        let image = recording.image;
+        let inherited = image.layers.iter().filter(|layer| layer.is_inherited);
+        let snapshot = NewSnapshot {
+            series: &self.slot.series,
+            stage: &self.slot.stage,
+            run: self.slot.run.as_deref(),
+            parent_id: self.lineage.parent_id(),
+            policy: &self.policy,
+            created_s: now.as_secs() as i64,
+            inherited_layers: inherited.count(),
+            packages: recording.packages,
+            manifest: image.manifest,
+            config: image.config,
+            entries: recording.totals.entries,
+            content_bytes: recording.totals.content_bytes,
+            sockets: recording.sockets,
+            layers: recording.layers,
+            root_path: self.root.path(),
+            stamps: recording.stamps,
+        };
+        let Self { store, phases, .. } = self;
+        phases.run(Phase::Record, None, || {
+            let id = store.record(&snapshot)?;
+            if let Err(error) = update_index(store) {
+                let note = format!("{error}; index.json does not name the snapshot");
+                phases.monitor.note(&note);
+            }
+            Ok(id)
+        })
+    }
+}
+
+impl Recorded {
+    /// Reads the snapshot back. Fails if the store cannot be read.
+    pub(super) fn outcome(self, session: Session) -> Result<Outcome> {
+        let store = &session.store;
+        let snapshot = store.find(&SnapshotRef::Id(self.id))?;
+        let packages = match snapshot.package_set_id {
+            Some(set) => Some(store.packages_len(set)?),
+            None => None,
+        };
+        let (files_read, bytes_read) = session.phases.reads.total();
+        Ok(Outcome {
+            layers: store.layers(self.id)?,
+            packages,
+            snapshot,
+            files_read,
+            bytes_read,
+            paths_planned: self.paths_planned,
+            in_use: store.in_use(),
+            seconds: session.phases.spent(),
+        })
+    }
+}

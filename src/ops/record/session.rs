@@ -1,0 +1,159 @@
+//! All that the states of one recording share: store, root, policy, and the place of the new snapshot among the others.
+
+use crate::error::{Error, Result};
+use crate::fs::root::Root;
+use crate::model::policy::{Policy, Profile, Rules};
+use crate::ops::monitor::{Monitor, Phases};
+use crate::ops::packing::Packer;
+use crate::ops::record::lineage::Lineage;
+use crate::ops::record::options::Options;
+use crate::ops::record::slot::{StageSlot, check_names, series_of};
+use crate::ops::root_view::packages;
+use crate::ops::store_inside::{entry_path, refuse_store_inside};
+use crate::store::{Snapshot, Store};
+use std::num::NonZeroUsize;
+use std::path::Path;
+
+/// More threads than these only wait for one another.
+const MOST_THREADS: NonZeroUsize = NonZeroUsize::new(256).unwrap();
+
+/// One recording of a root, over all of its attempts.
+pub(super) struct Session<'m> {
+    pub(super) store: Store,
+    pub(super) root: Root,
+    pub(super) options: Options,
+    pub(super) policy: Policy,
+    pub(super) phases: Phases<'m>,
+    /// The stage that the snapshot becomes.
+    pub(super) slot: StageSlot,
+    /// The globs of the policy at that stage.
+    pub(super) rules: Rules,
+    /// The snapshots that the new one is planned over.
+    pub(super) lineage: Lineage,
+    /// Whether files may be hashed when their layers are packed. A deferred file must be as it was when it was found; in a
+    /// root that does not hold still, less time may pass.
+    pub(super) may_defer: bool,
+    /// Whether the changed paths alone may be planned.
+    pub(super) may_plan_subset: bool,
+}
+
+impl<'m> Session<'m> {
+    /// Opens root and store, and finds the stage. Fails if a name that was asked for is none, the root cannot be opened, it
+    /// holds the store, or the store cannot be opened or made.
+    pub(super) fn open(
+        store_path: &Path,
+        root: &Path,
+        options: &Options,
+        monitor: &'m dyn Monitor,
+    ) -> Result<Self> {
+        check_names(options)?;
+        let root = Root::open(root)?;
+        let series = series_of(&root, options)?;
+        let policy = policy_of(&root, options);
+        refuse_store_inside(store_path, &root, &policy)?;
+        let store = Store::open_or_create(store_path)?;
+        for finding in store.findings() {
+            monitor.note(&format!("{finding}; it is made anew"));
+        }
+        let slot = StageSlot::find(&store, &series, options)?;
+        Ok(Self {
+            rules: policy.rules(&slot.stage)?,
+            lineage: Lineage::find(&store, &slot, options.parent.as_ref(), &policy.key())?,
+            slot,
+            options: Options {
+                threads: options.threads.min(MOST_THREADS),
+                ..options.clone()
+            },
+            policy,
+            store,
+            root,
+            phases: Phases::new(monitor),
+            may_defer: true,
+            may_plan_subset: true,
+        })
+    }
+
+    /// Prepares another attempt after the root has changed at `path`: its stamp may have said what does not hold, and would
+    /// say so again. Fails if the store cannot be read or written.
+    pub(super) fn attempt_again(&mut self, path: &Path) -> Result<()> {
+        let inside = path.strip_prefix(self.root.path());
+        if let Some(inside) = inside.ok().and_then(entry_path) {
+            self.store.forget_stamp(self.root.path(), inside.key())?;
+        }
+        self.may_defer = false;
+        self.find_slot()
+    }
+
+    /// Prepares another attempt, in which all paths are planned. Fails if the store cannot be read.
+    pub(super) fn attempt_whole(&mut self) -> Result<()> {
+        self.may_plan_subset = false;
+        self.find_slot()
+    }
+
+    /// Another run may have recorded a snapshot since.
+    fn find_slot(&mut self) -> Result<()> {
+        let Self { store, options, .. } = self;
+        self.slot = StageSlot::find(store, &self.slot.series, options)?;
+        self.rules = self.policy.rules(&self.slot.stage)?;
+        let parent = options.parent.as_ref();
+        self.lineage = Lineage::find(store, &self.slot, parent, &self.policy.key())?;
+        Ok(())
+    }
+
+    /// Returns the last snapshot of the stage, if it has the same policy. Fails if the store cannot be read.
+    pub(super) fn last_of_stage(&self) -> Result<Option<Snapshot>> {
+        let StageSlot { series, stage, .. } = &self.slot;
+        let last = self.store.latest_of_stage(series, stage)?;
+        Ok(last.filter(|last| last.policy_key == self.policy.key()))
+    }
+
+    /// Returns the snapshot of this number, if it is of the stage and has the same policy. Fails if the store cannot be read.
+    pub(super) fn of_stage(&self, id: i64) -> Result<Option<Snapshot>> {
+        let snapshot = self.store.snapshot(id)?;
+        Ok(snapshot.filter(|snapshot| self.slot.holds(snapshot, &self.policy.key())))
+    }
+
+    /// Returns the packer of new layers.
+    pub(super) fn packer(&self) -> Packer<'_> {
+        Packer {
+            store: &self.store,
+            compression: self.options.compression,
+            threads: self.options.threads,
+        }
+    }
+}
+
+/// Puts the root in front of the paths of an error: pure functions know paths inside the root alone.
+pub(super) fn in_root(error: Error, root: &Root) -> Error {
+    let full = |path: &Path| root.path().join(path.strip_prefix("/").unwrap_or(path));
+    match error {
+        Error::ReservedName(path) => Error::ReservedName(full(&path)),
+        Error::WhiteoutDevice(path) => Error::WhiteoutDevice(full(&path)),
+        Error::Unpackable { path, reason } => Error::Unpackable {
+            path: full(&path),
+            reason,
+        },
+        error => error,
+    }
+}
+
+fn policy_of(root: &Root, options: &Options) -> Policy {
+    let profile = options.profile.unwrap_or_else(|| {
+        if packages::has_database(root) {
+            Profile::Mock
+        } else {
+            Profile::Plain
+        }
+    });
+    let defaults = match profile {
+        Profile::Mock => Policy::mock(),
+        Profile::Plain => Policy::plain(),
+    };
+    Policy {
+        exclude: options.exclude.clone(),
+        volatile: options.volatile.clone(),
+        mtime: options.mtime.unwrap_or(defaults.mtime),
+        epoch_s: options.epoch_s,
+        ..defaults
+    }
+}

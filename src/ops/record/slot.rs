@@ -1,0 +1,98 @@
+//! The stage that a new snapshot becomes: series, stage and run, as asked for or as the store suggests.
+
+use crate::error::{Error, Result};
+use crate::fs::root::Root;
+use crate::model::digest::PolicyKey;
+use crate::model::names::{BOOTSTRAP, STAGES, check_name, check_series, series_from};
+use crate::ops::record::options::Options;
+use crate::store::{Snapshot, Store};
+
+/// The place of a new snapshot among the others.
+#[derive(Debug)]
+pub(super) struct StageSlot {
+    pub(super) series: String,
+    pub(super) stage: String,
+    /// `None` for a run of its own.
+    pub(super) run: Option<String>,
+}
+
+impl StageSlot {
+    /// Finds the stage and the run. Fails with [`Error::NoStageName`] if the run has all of the usual stages and none was
+    /// asked for, and if the store cannot be read.
+    pub(super) fn find(store: &Store, series: &str, options: &Options) -> Result<Self> {
+        let series = series.to_owned();
+        let run = options.run.clone();
+        let of_run = match &run {
+            Some(run) => store.snapshots_of_run(&series, run)?,
+            None => Vec::new(),
+        };
+        let stage = match &options.stage {
+            Some(stage) => stage.clone(),
+            None => next_stage(&series, run.as_deref(), &of_run)?,
+        };
+        let run = match run {
+            None if stage != BOOTSTRAP => open_run(store, &series, &stage)?,
+            run => run,
+        };
+        Ok(Self { series, stage, run })
+    }
+
+    /// Tells whether `snapshot` is of this stage, recorded under this policy.
+    pub(super) fn holds(&self, snapshot: &Snapshot, policy: &PolicyKey) -> bool {
+        snapshot.policy_key == *policy
+            && snapshot.series == self.series
+            && snapshot.stage == self.stage
+    }
+}
+
+/// Checks the names that were given before anything is opened. Fails with the first that is no name.
+pub(super) fn check_names(options: &Options) -> Result<()> {
+    if let Some(series) = &options.series {
+        check_series(series)?;
+    }
+    if let Some(stage) = &options.stage {
+        check_name("stage", stage)?;
+    }
+    if let Some(run) = &options.run {
+        check_name("run", run)?;
+    }
+    Ok(())
+}
+
+/// Returns the series that was asked for, or the name of the root: Mock's chroots are at `…/CONFIGURATION/root`. Fails with
+/// [`Error::NoSeriesName`] if the path gives no name.
+pub(super) fn series_of(root: &Root, options: &Options) -> Result<String> {
+    if let Some(series) = &options.series {
+        return Ok(series.clone());
+    }
+    let path = root.path();
+    let named = if path.file_name().is_some_and(|name| name == "root") {
+        path.parent()
+    } else {
+        Some(path)
+    };
+    let name = named
+        .and_then(|path| path.file_name())
+        .and_then(|name| series_from(&name.to_string_lossy()));
+    name.ok_or_else(|| Error::NoSeriesName(path.to_owned()))
+}
+
+/// The first of the usual stages that the run lacks.
+fn next_stage(series: &str, run: Option<&str>, of_run: &[Snapshot]) -> Result<String> {
+    let is_new = |stage: &&&str| !of_run.iter().any(|snapshot| snapshot.stage == ***stage);
+    let next = STAGES.iter().find(is_new).map(|stage| (*stage).to_owned());
+    next.ok_or_else(|| Error::NoStageName {
+        series: series.to_owned(),
+        run: run.unwrap_or_default().to_owned(),
+    })
+}
+
+/// The newest run of the series, if it lacks this stage.
+fn open_run(store: &Store, series: &str, stage: &str) -> Result<Option<String>> {
+    let Some(newest) = store.latest(series)? else {
+        return Ok(None);
+    };
+    let of_run = store.snapshots_of_run(series, &newest.run)?;
+    let has_stage = of_run.iter().any(|snapshot| snapshot.stage == stage);
+    Ok((!has_stage).then_some(newest.run))
+}

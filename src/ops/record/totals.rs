@@ -1,0 +1,50 @@
+//! The sums that a snapshot is recorded with.
+
+use crate::model::tree::content_bytes;
+use crate::model::tree::entry::Entry;
+use crate::store::Snapshot;
+
+/// Entries and bytes of a tree.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Totals {
+    pub(super) entries: u64,
+    /// Length of all files.
+    pub(super) content_bytes: u64,
+}
+
+impl Totals {
+    /// Counts the entries of both sides of a tree.
+    pub(super) fn of<'e>(
+        stable: impl Iterator<Item = &'e Entry> + Clone,
+        volatile: impl Iterator<Item = &'e Entry> + Clone,
+    ) -> Self {
+        Self {
+            entries: (stable.clone().count() + volatile.clone().count()) as u64,
+            content_bytes: content_bytes(stable) + content_bytes(volatile),
+        }
+    }
+
+    /// Returns the totals that a snapshot was recorded with.
+    pub(super) fn of_snapshot(snapshot: &Snapshot) -> Self {
+        Self {
+            entries: snapshot.entries,
+            content_bytes: snapshot.content_bytes,
+        }
+    }
+
+    /// Adds the totals of other paths.
+    pub(super) fn with(self, other: Self) -> Self {
+        Self {
+            entries: self.entries + other.entries,
+            content_bytes: self.content_bytes + other.content_bytes,
+        }
+    }
+
+    /// Takes the totals of some of the paths away; `None` where those have more.
+    pub(super) fn without(self, other: Self) -> Option<Self> {
+        Some(Self {
+            entries: self.entries.checked_sub(other.entries)?,
+            content_bytes: self.content_bytes.checked_sub(other.content_bytes)?,
+        })
+    }
+}

@@ -1,0 +1,83 @@
+//! A root that is as its last snapshot has it: nothing is read, planned or packed.
+
+use crate::error::Result;
+use crate::fs::sync::sync_if_quick;
+use crate::ops::record::image::Image;
+use crate::ops::record::recorded::{Recorded, Recording};
+use crate::ops::record::session::Session;
+use crate::ops::record::totals::Totals;
+use crate::ops::root_view::observe::{Look, free_aside};
+use crate::store::{LayerUse, PackagesOf, Snapshot, StampState};
+
+/// The snapshot that a root is as.
+pub(super) struct Unchanged {
+    known: Snapshot,
+    layers: Vec<LayerUse>,
+    stamps: StampState,
+}
+
+impl Unchanged {
+    /// Finds the snapshot that the stamps are of, if all of them vouch and a plan would give its layers again; `None` where
+    /// anything may differ or a blob is lost. Fails if the store cannot be read.
+    pub(super) fn find(session: &Session, look: &Look) -> Result<Option<Self>> {
+        let Some((id, stamps)) = look.same_as() else {
+            return Ok(None);
+        };
+        let Some(known) = session.of_stage(id)? else {
+            return Ok(None);
+        };
+        let store = &session.store;
+        let layers = store.layers(known.id)?;
+        let is_same = session.lineage.is_of(&known, &layers)
+            && store.has_blobs(layers.iter().map(|layer| layer.blob.as_ref()))?
+            && store.has_blob(&known.config.digest, known.config.size_bytes)?;
+        if !is_same {
+            return Ok(None);
+        }
+        Ok(Some(Self {
+            known,
+            layers,
+            stamps,
+        }))
+    }
+
+    /// Records the tree once more, and syncs the root's filesystem meanwhile where the stamps gain by it. Fails if a blob cannot
+    /// be read or written, or the store cannot be written.
+    pub(super) fn record(self, session: &mut Session, look: Look) -> Result<Recorded> {
+        let Self {
+            known,
+            layers,
+            mut stamps,
+        } = self;
+        let root = &session.root;
+        let image = std::thread::scope(|scope| {
+            let syncing = look
+                .wants_sync()
+                .then(|| scope.spawn(|| sync_if_quick(root)));
+            let image = Image::of_recorded(session, &known, &layers);
+            let is_synced = syncing.is_some_and(|syncing| {
+                syncing
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            });
+            stamps.synced_until = is_synced.then(|| look.scan_start());
+            image
+        })?;
+        let sockets = look.sockets();
+        free_aside(look);
+        let id = session.record(&Recording {
+            layers: &image.to_record(&[]),
+            image: &image,
+            packages: known
+                .package_set_id
+                .map_or(PackagesOf::Unknown, PackagesOf::Set),
+            totals: Totals::of_snapshot(&known),
+            sockets,
+            stamps,
+        })?;
+        Ok(Recorded {
+            id,
+            paths_planned: 0,
+        })
+    }
+}
