@@ -1,4 +1,4 @@
-//! Recorded layers as the planner and the commands about snapshots take them.
+//! Recorded layers in the form for the planner and the commands about snapshots.
 
 use crate::error::Result;
 use crate::model::plan::Known;
@@ -10,7 +10,7 @@ pub(crate) fn have_same_keys(a: &[LayerUse], b: &[LayerUse]) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.layer.key == b.layer.key)
 }
 
-/// Returns the snapshot's own base or delta, and the updates of that, out of its layers.
+/// Returns the base or delta of snapshot `of` itself, and the updates over the base or delta.
 pub(crate) fn own_layers(layers: Vec<LayerUse>, of: &Snapshot) -> Vec<LayerUse> {
     let own = layers
         .into_iter()

@@ -17,7 +17,7 @@ pub(crate) struct Packer<'a> {
     pub(crate) threads: NonZeroUsize,
 }
 
-/// A blob that is written, but not in its place yet.
+/// A blob, written but not in its place yet.
 #[derive(Debug)]
 pub(crate) struct PackedBlob {
     file: NewBlob,
@@ -35,7 +35,7 @@ impl PackedBlob {
         self.compressed.tar_bytes
     }
 
-    /// Lets the disk write the blob, which is kept later. Fails if an earlier part could not be written.
+    /// Lets the disk write the blob before `keep`. Fails if an earlier part could not be written.
     pub(crate) fn start_sync(&mut self) -> Result<()> {
         let started = self.file.start_sync();
         started.map_err(Error::io("write", self.file.path()))
@@ -75,7 +75,7 @@ impl Packer<'_> {
         self.keep(packed)
     }
 
-    /// Returns the blob of a recorded layer in the form asked for; a layer that is kept in another form alone is packed again,
+    /// Returns the blob of a recorded layer in the form asked for; a layer in another form alone is packed again,
     /// without a look at the root. Fails with [`Error::Damaged`] if no blob of the layer is left or its content is not the
     /// layer's.
     pub(crate) fn blob_of(&self, layer: &Layer) -> Result<Blob> {

@@ -1,4 +1,4 @@
-//! A root must not hold the store that records it.
+//! A root must not hold the recording store.
 
 use crate::error::{Error, Result};
 use crate::fs::root::Root;
@@ -8,7 +8,7 @@ use crate::model::tree::path::EntryPath;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// Fails with [`Error::StoreInside`] if the root holds the store, which would record itself, another each time.
+/// Fails with [`Error::StoreInside`] if the root holds the store: each snapshot would record another store.
 pub(crate) fn refuse_store_inside(store_path: &Path, root: &Root, policy: &Policy) -> Result<()> {
     let rules = policy.rules(BOOTSTRAP)?;
     let absolute = std::path::absolute(store_path).map_err(Error::io("find", store_path))?;
@@ -29,7 +29,7 @@ pub(crate) fn refuse_store_inside(store_path: &Path, root: &Root, policy: &Polic
     })
 }
 
-/// Returns a path below the root as entries have it; `None` if it is none.
+/// Returns a path below the root in the form of entries; `None` for an unfit path.
 pub(crate) fn entry_path(inside: &Path) -> Option<EntryPath> {
     EntryPath::from_slashed(inside.as_os_str().as_bytes())
 }

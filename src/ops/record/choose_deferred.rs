@@ -1,4 +1,4 @@
-//! Chooses the files that are hashed when their layer is packed, and not before.
+//! Chooses the deferred files: to be hashed when their layer is packed, and not before.
 
 use crate::error::Result;
 use crate::model::plan::deferrable::Expected;
@@ -9,10 +9,10 @@ use crate::ops::root_view::build_user;
 use crate::ops::root_view::observe::Look;
 use crate::ops::root_view::packages;
 
-/// Reading less than this twice costs less than to find out whether it is needed.
+/// Fewer bytes are sooner read twice than found to be needed.
 const WORTHWHILE_BYTES: u64 = 16 << 20;
 
-/// Chooses, among the files at `places` or all, those that go into a layer which is sure to be new, and returns their places
+/// Chooses, among the files at `places` or all, the members of layers sure to be new, and returns the places of the files,
 /// and the layers below. Fails if the store cannot be read.
 pub(super) fn choose_deferred(
     session: &Session,
@@ -39,7 +39,7 @@ pub(super) fn choose_deferred(
     let mut sure = Vec::new();
     for at in candidates {
         let (path, stat) = look.at(at);
-        // Which of the layers below stay is not known yet: none may have the file.
+        // The plan decides later how many of the layers below stay: no layer may have the file.
         let differs = match &prior {
             PriorLayers::Read(below) => below
                 .layers()
@@ -59,8 +59,8 @@ pub(super) fn choose_deferred(
     }
 }
 
-/// Tells whether one of the files differs from the last snapshot of the stage. Where nothing tells the tree from that one, its
-/// layers may be known.
+/// Tells whether a file differs from the last snapshot of the stage. A tree without such a file may have the layers of the
+/// last snapshot.
 fn has_another_tree(
     session: &Session,
     look: &Look,

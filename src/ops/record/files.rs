@@ -1,4 +1,4 @@
-//! The files of the root whose layers are packed, counted as they are read.
+//! The files of the root as packing reads, counted.
 
 use crate::error::Result;
 use crate::fs::root::Root;
@@ -10,7 +10,7 @@ use crate::ops::monitor::Reads;
 use crate::ops::record::session::Session;
 use std::path::PathBuf;
 
-/// The files of a root, all of which have been hashed.
+/// The files of a root, all hashed.
 pub(super) struct RootFiles<'a> {
     root: &'a Root,
     reads: &'a Reads<'a>,
@@ -25,7 +25,7 @@ impl<'a> RootFiles<'a> {
         }
     }
 
-    /// Opens a file that has been hashed. Fails if the file cannot be opened.
+    /// Opens a hashed file. Fails if the file cannot be opened.
     pub(super) fn open_hashed(&self, path: &EntryPath, hash: ContentHash) -> Result<Opened<'a>> {
         let file = self.root.open_file(path)?;
         Ok(Opened::Hashed(Box::new(file), hash))

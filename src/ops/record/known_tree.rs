@@ -1,4 +1,4 @@
-//! The snapshot that the stamps are of, and its layers at the paths that may differ from it now.
+//! The snapshot behind the stamps, and the layers of the snapshot at paths that may differ now.
 
 use crate::error::Result;
 use crate::model::plan::layer::Role;
@@ -14,27 +14,27 @@ use crate::ops::root_view::observe::Look;
 use crate::store::{Layer, LayerUse, Snapshot, Store};
 use std::num::NonZeroUsize;
 
-/// So many rows are passed over in the time in which a path is looked up.
+/// So many rows are passed over in the time of a lookup.
 const ROWS_PER_LOOKUP: u64 = 30;
 
-/// So many paths are looked up sooner by one thread than another is begun.
+/// So many paths are looked up in the time in which another thread begins.
 const FEW_PATHS: usize = 2_000;
 
-/// The snapshot that the stamps are of.
+/// The snapshot behind the stamps.
 pub(super) struct KnownTree {
     snapshot: Snapshot,
     /// Of the stage's base or delta.
     dead_bytes: u64,
     inherited: Vec<LayerUse>,
-    /// The base or delta; none where the stage is as the one before.
+    /// The base or delta; empty where the stage is as the stage before.
     whole: Vec<LayerUse>,
     updates: Vec<Known>,
     state: Option<LayerUse>,
-    /// Updates that the stage has now in the place of these: of another root, perhaps.
+    /// Updates of the stage now, where they are others: of another root, perhaps.
     other_updates: Option<Vec<Known>>,
 }
 
-/// The layers at the paths that may differ.
+/// The layers at the differing paths.
 pub(super) struct Loaded {
     pub(super) below: Below,
     /// All of the state.
@@ -44,7 +44,7 @@ pub(super) struct Loaded {
 }
 
 impl KnownTree {
-    /// Finds the snapshot; `None` if the one planned now is of another stage or lies over other layers. Fails if the store
+    /// Finds the snapshot; `None` if the new snapshot is of another stage or lies over other layers. Fails if the store
     /// cannot be read.
     pub(super) fn find(session: &Session, look: &Look) -> Result<Option<Self>> {
         let store = &session.store;
@@ -96,7 +96,7 @@ impl KnownTree {
             .chain(self.other_updates.iter().flatten())
     }
 
-    /// Returns the paths that may differ from the entry of a layer, in order; `None` if a stamp has no path.
+    /// Returns the paths at which the root may differ from a layer, in order; `None` if the key of a stamp is no path.
     pub(super) fn differing(&self, look: &Look) -> Option<Vec<EntryPath>> {
         let gone = look.gone().iter().map(|key| EntryPath::from_key(key));
         let mut paths: Vec<EntryPath> = gone.collect::<Option<_>>()?;
@@ -105,7 +105,7 @@ impl KnownTree {
         let updated = self.all_updates().flat_map(|update| &update.items);
         paths.extend(updated.map(Laid::path).cloned());
         if self.inherited.len() + self.whole.len() > 1 {
-            // An entry above a path in one of them may hide the path in another.
+            // An entry above a path in a layer may hide the path in the layer below.
             let above: Vec<EntryPath> = paths.iter().flat_map(EntryPath::ancestors).collect();
             paths.extend(above);
         }
@@ -114,8 +114,8 @@ impl KnownTree {
         Some(paths)
     }
 
-    /// Tells whether an update takes a directory away that is there again: paths beneath it in the layers below would come
-    /// back without that update, and are not among those that may differ.
+    /// Tells whether an update takes a directory away and the root has the directory again: paths beneath in the layers below
+    /// would come back without the update, and are not among the differing paths.
     pub(super) fn hides(&self, look: &Look) -> bool {
         let found = look.found();
         let is_directory = |at: usize| found[at].stat.kind == StatKind::Directory;
@@ -174,7 +174,7 @@ impl Lookups<'_> {
     }
 
     fn items(&self, layer: &Layer) -> Result<Vec<Laid>> {
-        // One by one, or all that lie between where there are few others.
+        // Path by path, or all rows where there are few others.
         let is_dense = self.paths.len() as u64 * ROWS_PER_LOOKUP > layer.entries + layer.whiteouts;
         let look_up = if is_dense {
             Store::items_among

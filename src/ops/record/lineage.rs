@@ -1,4 +1,4 @@
-//! The snapshots and layers that a new snapshot is planned over, as rows: nothing of the layers' items is read here.
+//! The snapshots and layers below a new snapshot, as rows: no item of a layer is read here.
 
 use crate::error::{Error, Result};
 use crate::model::digest::PolicyKey;
@@ -19,13 +19,13 @@ pub(super) struct Lineage {
     parent: Option<Snapshot>,
     /// Layers of the stage before, without its state.
     inherited: Vec<LayerUse>,
-    /// Layers that the stage itself had: a base or a delta, and the updates of it.
+    /// Layers of the stage itself: a base or a delta, and the updates over the base or delta.
     own: Vec<LayerUse>,
 }
 
 impl Lineage {
     /// Finds the stage before in the same run, else the newest first stage of the series, unless there is a `parent`; and the
-    /// stage's own layers when it was recorded last. Layers under another policy are of no use: the same files are other
+    /// stage's own layers of the last time. Layers under another policy are of no use: the same files are other
     /// entries there.
     ///
     /// Fails with [`Error::UnfitParent`] if `parent` has another policy, and if `parent` is missing or the store cannot be
@@ -53,7 +53,7 @@ impl Lineage {
         let is_first = lineage.inherited.is_empty();
         if let Some(last) = store.latest_planned(&slot.series, &slot.stage, policy, is_first)? {
             for layer in own_layers(store.layers(last.id)?, &last) {
-                // Over a layer whose blob is lost no image can be made, but from the root it can.
+                // No image can be made over a layer without a blob, but from the root.
                 if !store.has_layer(layer.layer.id)? {
                     break;
                 }
@@ -63,7 +63,7 @@ impl Lineage {
         Ok(lineage)
     }
 
-    /// `None` if there is no stage before, or none of use.
+    /// `None` if no stage before is of use.
     fn over_stage_before(
         store: &Store,
         slot: &StageSlot,
@@ -102,12 +102,12 @@ impl Lineage {
         })
     }
 
-    /// Returns the snapshot that the new one is planned over.
+    /// Returns the stage before.
     pub(super) fn parent_id(&self) -> Option<i64> {
         self.parent.as_ref().map(|parent| parent.id)
     }
 
-    /// Tells whether `snapshot`, which has `layers`, lies over the same layers, and its base or delta is still the stage's.
+    /// Tells whether `snapshot`, made of `layers`, lies over the same layers and has the base or delta of the stage.
     pub(super) fn is_of(&self, snapshot: &Snapshot, layers: &[LayerUse]) -> bool {
         let (inherited, own) = layers.split_at(snapshot.inherited_layers.min(layers.len()));
         let is_same = match own.first().filter(|first| first.role != Role::State) {
@@ -120,7 +120,7 @@ impl Lineage {
         is_same && have_same_keys(&self.inherited, inherited)
     }
 
-    /// Returns the updates of the stage's base or delta, if that is the first of `own` (none where there is none) and lies
+    /// Returns the updates of the stage's base or delta, if the first of `own` is the same, or both are missing, and lies
     /// over `inherited`.
     pub(super) fn updates_over(
         &self,
@@ -132,7 +132,7 @@ impl Lineage {
         is_same.then(|| self.own.get(1..).unwrap_or_default())
     }
 
-    /// Tells whether a file differs from each entry that a layer has at its path. Fails if the store cannot be read.
+    /// Tells whether a file differs from the entries of all layers at its path. Fails if the store cannot be read.
     pub(super) fn differs(
         &self,
         store: &Store,
@@ -171,7 +171,7 @@ impl Lineage {
     }
 }
 
-/// The newest snapshot of the stage that came right before `stage` when the run first had each. `of_run` has the newest
+/// The newest snapshot of the stage right before `stage` in the order of the first snapshots of each. `of_run` has the newest
 /// first.
 fn stage_before<'s>(of_run: &'s [Snapshot], stage: &str) -> Option<&'s Snapshot> {
     let first_id = |stage: &str| {

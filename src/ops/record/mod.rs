@@ -1,6 +1,6 @@
 //! Records one stage of a root: known layers are reused, new ones are packed.
 //!
-//! A recording passes states, each a type that the next consumes:
+//! A recording passes states, each a type consumed by the next:
 //! [`Session`] → [`Scanned`] → [`Decision`] → [`Observed`] → [`Content`](content::Content) →
 //! [`PlannedContent`](packed::PlannedContent) → [`Packed`](packed::Packed) → [`Recorded`].
 //! Two answers lead back to the scan, both handled by [`snapshot`] alone: the root has changed, and the planner needs the
@@ -36,13 +36,13 @@ use crate::ops::record::scanned::{Decision, Scanned};
 use crate::ops::record::session::Session;
 use std::path::Path;
 
-/// How often a root is scanned that changes while it is read.
+/// How often a changing root is scanned.
 const MOST_ATTEMPTS: usize = 3;
 
-/// Records `root` in the store at `store_path`, which is made where it is missing. Nothing is recorded where any of it fails.
+/// Records `root` in the store at `store_path`, made where missing. A recording that fails leaves no snapshot.
 ///
-/// Fails if a name that was asked for is none, the root cannot be read as a whole, holds a path that no layer may hold, holds
-/// the store or goes on changing ([`Error::Changed`]), or the store cannot be written.
+/// Fails if a name in `options` is malformed, the root cannot be read as a whole, holds a path unfit for a layer, holds the
+/// store or goes on changing ([`Error::Changed`]), or the store cannot be written.
 pub fn snapshot(
     store_path: &Path,
     root: &Path,
@@ -67,7 +67,7 @@ pub fn snapshot(
     }
 }
 
-/// Goes from one state to the next.
+/// Goes from state to state.
 fn attempt(session: &mut Session) -> Result<Result<Recorded, NeedsWhole>> {
     let observed = match Scanned::scan(session)?.decide(session)? {
         Decision::Same(look, unchanged) => return Ok(Ok(unchanged.record(session, look)?)),

@@ -1,5 +1,4 @@
-//! A root of which all is known that has to be before its layers are planned: paths, and the facts of the files that are not
-//! deferred.
+//! A root with all the facts for a plan of layers: paths, and the contents of all files except the deferred.
 
 use crate::error::Result;
 use crate::fs::root::Root;
@@ -18,7 +17,7 @@ use crate::ops::root_view::packages::{self, Installed};
 use crate::store::{Scratch, StampState};
 use std::num::NonZeroUsize;
 
-/// A root whose files are hashed, except the deferred ones.
+/// A root with all files hashed except the deferred.
 pub(super) struct Observed {
     observation: Observation,
     subset: Option<ChangedSubset>,
@@ -27,7 +26,7 @@ pub(super) struct Observed {
 
 impl Observed {
     /// Reads the changed files of a subset, or of the whole root, and the layers below meanwhile. Fails if a file cannot be
-    /// read or changes while it is, or the store cannot be read.
+    /// read or changes meanwhile, or the store cannot be read.
     pub(super) fn read(
         session: &Session,
         look: Look,
@@ -55,8 +54,8 @@ impl Observed {
         })
     }
 
-    /// Turns facts into the entries that the policy records. Facts are stamped at once, so that an attempt that fails later has
-    /// not read in vain. Fails if a directory has changed since it was scanned, a path cannot be recorded, or the store cannot
+    /// Turns facts into entries under the policy. Facts are stamped at once, so that an attempt failing later has not read in
+    /// vain. Fails if a directory has changed since the scan, a path cannot be recorded, or the store cannot
     /// be read or written.
     pub(super) fn into_content(self, session: &mut Session) -> Result<Content> {
         let Self {
@@ -83,7 +82,7 @@ impl Observed {
     }
 }
 
-/// The root under its policy.
+/// The root under the policy.
 struct View {
     installed: Installed,
     user: Option<BuildUser>,

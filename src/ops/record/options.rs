@@ -1,4 +1,4 @@
-//! The request of a recording, and its outcome.
+//! The request and the outcome of a recording.
 
 use crate::layer::codec::Compression;
 use crate::model::names::SnapshotRef;
@@ -9,16 +9,16 @@ use crate::store::{InUse, LayerUse, Snapshot};
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-/// The wishes of the caller; a wish that is left open gets its default from the root and the store.
+/// The wishes of the caller; an open wish gets a default from root and store.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The series; by default the name of the root's Mock directory.
     pub series: Option<String>,
-    /// The stage; by default the first usual one that the run does not have.
+    /// The stage; by default the first usual stage missing from the run.
     pub stage: Option<String>,
     /// The snapshot to plan over; by default the stage before.
     pub parent: Option<SnapshotRef>,
-    /// The build; by default the newest of the series that lacks the stage, else one of its own.
+    /// The build; by default the newest of the series without the stage, else a new build.
     pub run: Option<String>,
     /// The profile; by default `mock` where the root has an rpm database.
     pub profile: Option<Profile>,
@@ -26,7 +26,7 @@ pub struct Options {
     pub exclude: Vec<String>,
     /// More globs of volatile paths.
     pub volatile: Vec<String>,
-    /// The files whose times are kept; by default as the profile has it.
+    /// The rule for times; by default of the profile.
     pub mtime: Option<MtimeRule>,
     /// The epoch in seconds since 1970.
     pub epoch_s: Option<i64>,
@@ -57,24 +57,24 @@ impl Default for Options {
     }
 }
 
-/// A recorded snapshot, and the work it took.
+/// A recorded snapshot, and the work for it.
 #[derive(Clone, Debug)]
 pub struct Outcome {
     /// The snapshot.
     pub snapshot: Snapshot,
-    /// Its layers, the lowest first.
+    /// The layers, the lowest first.
     pub layers: Vec<LayerUse>,
-    /// How many packages it has; `None` where nobody knows.
+    /// The number of packages; `None` where unknown.
     pub packages: Option<u64>,
-    /// How often a file of the root was read, also by attempts that the root changed under: to hash it, to pack it, or for
-    /// both at once. Empty files are not.
+    /// How often a file of the root was read, also by failed attempts: for a hash, for packing, or for both at once. Empty files
+    /// are not.
     pub files_read: u64,
-    /// Bytes of content that were read, likewise.
+    /// Bytes of content read, likewise.
     pub bytes_read: u64,
-    /// How many paths the plan was made of: none where nothing has changed, not all where little has.
+    /// The number of planned paths: 0 for an unchanged root, few where little has changed.
     pub paths_planned: u64,
-    /// The time that each phase took.
+    /// The time of each phase.
     pub seconds: Vec<(Phase, Duration)>,
-    /// As long as it is there, nobody prunes the store: for an export right after.
+    /// Keeps others from pruning the store, for an export right after.
     pub in_use: Option<InUse>,
 }

@@ -1,4 +1,4 @@
-//! The items of the layers below a new snapshot, and when they are read: beside the scan, beside hashing, or at once.
+//! The items of the layers below a new snapshot, read beside the scan, beside hashing, or at once.
 
 use crate::error::Result;
 use crate::model::plan::Below;
@@ -9,16 +9,16 @@ use std::thread::JoinHandle;
 
 /// The layers below, read or not.
 pub(super) enum PriorLayers {
-    /// Nobody has begun to read them.
+    /// No reading has begun.
     Unread,
-    /// A thread reads them.
+    /// A thread reads the layers.
     Loading(Loading),
-    /// They are read: all of their items, or those of a changed subset.
+    /// All items, or the items of a changed subset.
     Read(Below),
 }
 
 impl PriorLayers {
-    /// Lets a thread read the layers, unless they are read or there is to be one thread alone.
+    /// Begins a thread that reads the layers, unless read already or restricted to a single thread.
     pub(super) fn begin(self, session: &Session) -> Self {
         match self {
             Self::Unread if session.options.threads.get() > 1 => {
@@ -28,7 +28,7 @@ impl PriorLayers {
         }
     }
 
-    /// Returns the items once they are read. Fails if the store cannot be read.
+    /// Waits for the items. Fails if the store cannot be read.
     pub(super) fn finish(self, session: &Session) -> Result<Below> {
         match self {
             Self::Read(below) => Ok(below),
@@ -38,8 +38,8 @@ impl PriorLayers {
     }
 }
 
-/// A thread that reads the layers with a connection of its own, since a connection is of one thread. Joined also where the
-/// attempt fails, so that none stays behind that has the store open.
+/// A thread reading the layers. SQLite's connections belong to a single thread each, so the thread opens another. A failed
+/// attempt joins the thread too, so that no open store stays behind.
 pub(super) struct Loading(Option<JoinHandle<Result<Below>>>);
 
 impl Loading {

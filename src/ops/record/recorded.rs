@@ -11,14 +11,14 @@ use crate::ops::store_index::update_index;
 use crate::store::{NewSnapshot, PackagesOf, SnapshotLayer, StampState};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// A snapshot that is recorded.
+/// A recorded snapshot.
 pub(super) struct Recorded {
     pub(super) id: i64,
     /// How many paths the plan was made of.
     pub(super) paths_planned: u64,
 }
 
-/// The parts of a snapshot that the session does not know.
+/// The parts of a snapshot beyond the session.
 pub(super) struct Recording<'a> {
     pub(super) image: &'a Image,
     pub(super) layers: &'a [SnapshotLayer<'a>],
@@ -30,7 +30,7 @@ pub(super) struct Recording<'a> {
 
 impl Session<'_> {
     /// Records a snapshot and returns its number. Fails if the database cannot be written; an index that cannot be written is
-    /// noted, since the next snapshot writes it again.
+    /// noted, since the next snapshot writes the index again.
     pub(super) fn record(&mut self, recording: &Recording) -> Result<i64> {
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)

@@ -1,4 +1,4 @@
-//! A root that has been scanned, and the decision how much of it is to be read and planned.
+//! A scanned root, and the decision how much to read and plan.
 
 use crate::error::Result;
 use crate::model::plan::Below;
@@ -9,7 +9,7 @@ use crate::ops::record::subset::ChangedSubset;
 use crate::ops::record::unchanged::Unchanged;
 use crate::ops::root_view::observe::{Look, look};
 
-/// The paths of the root with stat data, and the stamps that vouch for them.
+/// The paths of the root with stat data and stamps.
 pub(super) struct Scanned {
     look: Look,
     prior: PriorLayers,
@@ -17,17 +17,17 @@ pub(super) struct Scanned {
 
 /// How much of a scanned root is to be planned.
 pub(super) enum Decision {
-    /// Nothing: the root is as the last snapshot has it.
+    /// No path: the root equals the last snapshot.
     Same(Look, Unchanged),
-    /// The paths that have changed.
+    /// The changed paths.
     Subset(Look, ChangedSubset, Below),
     /// All paths.
     Whole(Look, PriorLayers),
 }
 
 impl Scanned {
-    /// Scans the root and reads the stamps meanwhile; where there are none, the layers below are read too, since they are
-    /// sure to be needed. Fails if the root cannot be scanned or the store cannot be read.
+    /// Scans the root and reads the stamps meanwhile; without stamps, the layers below are sure to be needed and are
+    /// read too. Fails if the root cannot be scanned or the store cannot be read.
     pub(super) fn scan(session: &mut Session) -> Result<Self> {
         let Session {
             store,

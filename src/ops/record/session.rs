@@ -1,4 +1,4 @@
-//! All that the states of one recording share: store, root, policy, and the place of the new snapshot among the others.
+//! The common ground of all states of a recording: store, root, policy, and the place of the new snapshot among the others.
 
 use crate::error::{Error, Result};
 use crate::fs::root::Root;
@@ -14,31 +14,31 @@ use crate::store::{Snapshot, Store};
 use std::num::NonZeroUsize;
 use std::path::Path;
 
-/// More threads than these only wait for one another.
+/// More threads only wait for each other.
 const MOST_THREADS: NonZeroUsize = NonZeroUsize::new(256).unwrap();
 
-/// One recording of a root, over all of its attempts.
+/// A recording of a root, over all attempts.
 pub(super) struct Session<'m> {
     pub(super) store: Store,
     pub(super) root: Root,
     pub(super) options: Options,
     pub(super) policy: Policy,
     pub(super) phases: Phases<'m>,
-    /// The stage that the snapshot becomes.
+    /// The stage of the new snapshot.
     pub(super) slot: StageSlot,
-    /// The globs of the policy at that stage.
+    /// The globs of the policy at the stage.
     pub(super) rules: Rules,
-    /// The snapshots that the new one is planned over.
+    /// The snapshots and layers below.
     pub(super) lineage: Lineage,
-    /// Whether files may be hashed when their layers are packed. A deferred file must be as it was when it was found; in a
-    /// root that does not hold still, less time may pass.
+    /// Whether files may be hashed when their layers are packed. A deferred file must be packed as found; in a root that does
+    /// not hold still, less time may pass.
     pub(super) may_defer: bool,
     /// Whether the changed paths alone may be planned.
     pub(super) may_plan_subset: bool,
 }
 
 impl<'m> Session<'m> {
-    /// Opens root and store, and finds the stage. Fails if a name that was asked for is none, the root cannot be opened, it
+    /// Opens root and store, and finds the stage. Fails if a name in `options` is malformed, the root cannot be opened or
     /// holds the store, or the store cannot be opened or made.
     pub(super) fn open(
         store_path: &Path,
@@ -73,8 +73,8 @@ impl<'m> Session<'m> {
         })
     }
 
-    /// Prepares another attempt after the root has changed at `path`: its stamp may have said what does not hold, and would
-    /// say so again. Fails if the store cannot be read or written.
+    /// Prepares another attempt after the root has changed at `path`: the stamp of the path may have vouched wrongly, and
+    /// would again. Fails if the store cannot be read or written.
     pub(super) fn attempt_again(&mut self, path: &Path) -> Result<()> {
         let inside = path.strip_prefix(self.root.path());
         if let Some(inside) = inside.ok().and_then(entry_path) {
@@ -84,7 +84,7 @@ impl<'m> Session<'m> {
         self.find_slot()
     }
 
-    /// Prepares another attempt, in which all paths are planned. Fails if the store cannot be read.
+    /// Prepares another attempt to plan all paths. Fails if the store cannot be read.
     pub(super) fn attempt_whole(&mut self) -> Result<()> {
         self.may_plan_subset = false;
         self.find_slot()
@@ -100,14 +100,14 @@ impl<'m> Session<'m> {
         Ok(())
     }
 
-    /// Returns the last snapshot of the stage, if it has the same policy. Fails if the store cannot be read.
+    /// Returns the last snapshot of the stage, if recorded under the same policy. Fails if the store cannot be read.
     pub(super) fn last_of_stage(&self) -> Result<Option<Snapshot>> {
         let StageSlot { series, stage, .. } = &self.slot;
         let last = self.store.latest_of_stage(series, stage)?;
         Ok(last.filter(|last| last.policy_key == self.policy.key()))
     }
 
-    /// Returns the snapshot of this number, if it is of the stage and has the same policy. Fails if the store cannot be read.
+    /// Returns the snapshot with number `id`, if recorded for the stage under the same policy. Fails if the store cannot be read.
     pub(super) fn of_stage(&self, id: i64) -> Result<Option<Snapshot>> {
         let snapshot = self.store.snapshot(id)?;
         Ok(snapshot.filter(|snapshot| self.slot.holds(snapshot, &self.policy.key())))

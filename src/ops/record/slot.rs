@@ -1,4 +1,4 @@
-//! The stage that a new snapshot becomes: series, stage and run, as asked for or as the store suggests.
+//! The stage of a new snapshot: series, stage and run, as asked for or as the store suggests.
 
 use crate::error::{Error, Result};
 use crate::fs::root::Root;
@@ -12,13 +12,13 @@ use crate::store::{Snapshot, Store};
 pub(super) struct StageSlot {
     pub(super) series: String,
     pub(super) stage: String,
-    /// `None` for a run of its own.
+    /// `None` for a new run.
     pub(super) run: Option<String>,
 }
 
 impl StageSlot {
-    /// Finds the stage and the run. Fails with [`Error::NoStageName`] if the run has all of the usual stages and none was
-    /// asked for, and if the store cannot be read.
+    /// Finds the stage and the run. Fails with [`Error::NoStageName`] if no stage was asked for and the run has all of the
+    /// usual stages, and if the store cannot be read.
     pub(super) fn find(store: &Store, series: &str, options: &Options) -> Result<Self> {
         let series = series.to_owned();
         let run = options.run.clone();
@@ -37,7 +37,7 @@ impl StageSlot {
         Ok(Self { series, stage, run })
     }
 
-    /// Tells whether `snapshot` is of this stage, recorded under this policy.
+    /// Tells whether `snapshot` is of the stage, recorded under `policy`.
     pub(super) fn holds(&self, snapshot: &Snapshot, policy: &PolicyKey) -> bool {
         snapshot.policy_key == *policy
             && snapshot.series == self.series
@@ -45,7 +45,7 @@ impl StageSlot {
     }
 }
 
-/// Checks the names that were given before anything is opened. Fails with the first that is no name.
+/// Checks the names in `options` before anything is opened. Fails with the first malformed name.
 pub(super) fn check_names(options: &Options) -> Result<()> {
     if let Some(series) = &options.series {
         check_series(series)?;
@@ -59,7 +59,7 @@ pub(super) fn check_names(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Returns the series that was asked for, or the name of the root: Mock's chroots are at `…/CONFIGURATION/root`. Fails with
+/// Returns the series asked for, or the name of the root: Mock's chroots are at `…/CONFIGURATION/root`. Fails with
 /// [`Error::NoSeriesName`] if the path gives no name.
 pub(super) fn series_of(root: &Root, options: &Options) -> Result<String> {
     if let Some(series) = &options.series {
@@ -77,7 +77,7 @@ pub(super) fn series_of(root: &Root, options: &Options) -> Result<String> {
     name.ok_or_else(|| Error::NoSeriesName(path.to_owned()))
 }
 
-/// The first of the usual stages that the run lacks.
+/// The first of the usual stages missing from the run.
 fn next_stage(series: &str, run: Option<&str>, of_run: &[Snapshot]) -> Result<String> {
     let is_new = |stage: &&&str| !of_run.iter().any(|snapshot| snapshot.stage == ***stage);
     let next = STAGES.iter().find(is_new).map(|stage| (*stage).to_owned());
@@ -87,7 +87,7 @@ fn next_stage(series: &str, run: Option<&str>, of_run: &[Snapshot]) -> Result<St
     })
 }
 
-/// The newest run of the series, if it lacks this stage.
+/// The newest run of the series, if without `stage`.
 fn open_run(store: &Store, series: &str, stage: &str) -> Result<Option<String>> {
     let Some(newest) = store.latest(series)? else {
         return Ok(None);

@@ -1,9 +1,9 @@
-//! The paths that a plan is made of where little has changed since the last snapshot of the root.
+//! The paths to be planned where little has changed since the last snapshot of the root.
 //!
-//! A path that its stamp vouches for is in the root as it is in the snapshot that the stamps are of. So layers need to be
-//! laid over one another and compared only at the paths that have changed, at those of updates (which may be put
-//! together), and at the volatile ones, which are recorded whole. The planner gets the paths as a scope and gives the same
-//! plan as all paths would; where that is not sure, there is no subset.
+//! A path with a stamp that vouches is in the root as in the snapshot of the stamps. So layers need to be applied and compared
+//! only at changed paths, at paths of updates (the plan may put updates together), and at volatile paths, recorded whole. The
+//! planner gets the paths as a scope and gives the same plan as for all paths; where the plan could be another, there is no
+//! subset.
 
 use crate::error::Result;
 use crate::fs::scan::Paths;
@@ -24,22 +24,22 @@ use crate::ops::root_view::observe::Look;
 use crate::ops::root_view::packages;
 use std::collections::HashSet;
 
-/// Where more than one path in so many has changed, all are planned.
+/// If more than a share of 1 in so many paths has changed, all are planned.
 const LARGEST_SHARE: usize = 5;
 
-/// The paths that count for a plan.
+/// The paths for a plan.
 #[derive(Debug)]
 pub(super) struct ChangedSubset {
-    /// Places among the paths that were found, sorted. The directories above each are among them.
+    /// Places among the found paths, sorted, with the directories above each.
     pub(super) places: Vec<usize>,
-    /// The paths that may differ, in order, whether they are found or gone.
+    /// The differing paths, in order, found or gone.
     differing: Vec<EntryPath>,
-    /// Totals of the last snapshot without these paths.
+    /// Totals of the last snapshot without the differing paths.
     rest: Totals,
 }
 
 impl ChangedSubset {
-    /// Finds the subset, and the items of the layers below at the paths that may differ; `None` where all paths count. Fails if
+    /// Finds the subset, and the items of the layers below at the differing paths; `None` where all paths count. Fails if
     /// the store cannot be read.
     pub(super) fn find(session: &Session, look: &Look) -> Result<Option<(Self, Below)>> {
         let changes = look.unknown().len() + look.gone().len();
@@ -103,7 +103,7 @@ impl ChangedSubset {
         Some((subset, below))
     }
 
-    /// Returns the paths that the planner compares.
+    /// Returns the paths for the planner to compare.
     pub(super) fn scope(&self) -> Scope<'_> {
         Scope::Changed(&self.differing)
     }
@@ -117,8 +117,8 @@ impl ChangedSubset {
     }
 }
 
-/// Returns the volatile entries that the last snapshot had at the `differing` paths; `None` if its layers do not agree with
-/// the stamps. The rows of the layers are not compared with their keys here, but with the paths that have stamps.
+/// Returns the volatile entries of the last snapshot at the `differing` paths; `None` if the layers do not agree with the
+/// stamps. The rows of the layers are not compared with their keys here, but with the stamped paths.
 fn volatile_before<'s>(
     look: &Look,
     policy: &Policy,
@@ -148,7 +148,7 @@ fn volatile_before<'s>(
     Some(volatile)
 }
 
-/// Tells whether one of the changes is a reason for entries at other paths to be others.
+/// Tells whether a change is a reason for entries at unchanged paths to differ.
 fn matters_elsewhere(look: &Look, policy: &Policy) -> bool {
     let by_packages = policy.mtime == MtimeRule::Package;
     let databases = packages::database_files().filter(|_| by_packages);
@@ -163,8 +163,8 @@ fn matters_elsewhere(look: &Look, policy: &Policy) -> bool {
     look.unknown().iter().any(matters) || look.gone().iter().any(|key| is_source(key))
 }
 
-/// Tells whether an inode has names at these places and at others. A directory that is moved takes names along without a
-/// change of their inodes, so that the stamps of the other names still vouch.
+/// Tells whether an inode has names at `places` and elsewhere. A moved directory takes names along without a change of their
+/// inodes, so the stamps of the other names still vouch.
 fn have_names_elsewhere(look: &Look, places: &[Option<usize>]) -> bool {
     let inode = |at: usize| {
         let (_, stat) = look.at(at);
@@ -176,8 +176,8 @@ fn have_names_elsewhere(look: &Look, places: &[Option<usize>]) -> bool {
     !inodes.is_empty() && (0..look.found().len()).any(|at| is_among(at) && !places.contains(&at))
 }
 
-/// Tells whether an update takes a name out of a hardlink group: the group's other names would have to be known. The names of
-/// an inode that has changed have all changed, since they have its ctime.
+/// Tells whether an update takes a name out of a hardlink group: the group's other names would have to be known. All names
+/// of a changed inode have changed, since they share a ctime.
 fn parts_links(below: &Below) -> bool {
     let Some((whole, updates)) = below.own.split_first() else {
         return false;
@@ -191,8 +191,7 @@ fn parts_links(below: &Below) -> bool {
     linked.any(|entry| updates.iter().any(|update| update.has(&entry.path)))
 }
 
-/// The places of the paths that count: those that differ, at `places`, the volatile ones, and those that other entries
-/// depend on.
+/// The places of the paths for a plan: `places` of differing paths, volatile paths, and paths other entries depend on.
 fn places(look: &Look, mut places: Vec<usize>, state: &[Laid], policy: &Policy) -> Vec<usize> {
     let found = look.found();
     places.extend(found.positions(state.iter().map(Laid::path)).flatten());
@@ -208,7 +207,7 @@ fn places(look: &Look, mut places: Vec<usize>, state: &[Laid], policy: &Policy) 
     with_directories(found, &places)
 }
 
-/// Sorts places and adds those of the directories above.
+/// Sorts places and adds the directories above.
 fn with_directories(found: &Paths, places: &[usize]) -> Vec<usize> {
     let mut counts = vec![false; found.len()];
     for at in places {

@@ -1,4 +1,4 @@
-//! The sums that a snapshot is recorded with.
+//! The sums in the row of a snapshot.
 
 use crate::model::tree::content_bytes;
 use crate::model::tree::entry::Entry;
@@ -24,7 +24,7 @@ impl Totals {
         }
     }
 
-    /// Returns the totals that a snapshot was recorded with.
+    /// Returns the totals of a recorded snapshot.
     pub(super) fn of_snapshot(snapshot: &Snapshot) -> Self {
         Self {
             entries: snapshot.entries,
@@ -40,7 +40,7 @@ impl Totals {
         }
     }
 
-    /// Takes the totals of some of the paths away; `None` where those have more.
+    /// Takes the totals of some of the paths away; `None` where there are more.
     pub(super) fn without(self, other: Self) -> Option<Self> {
         Some(Self {
             entries: self.entries.checked_sub(other.entries)?,

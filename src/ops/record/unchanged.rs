@@ -1,4 +1,4 @@
-//! A root that is as its last snapshot has it: nothing is read, planned or packed.
+//! A root equal to the last snapshot: nothing is read, planned or packed.
 
 use crate::error::Result;
 use crate::fs::sync::sync_if_quick;
@@ -9,7 +9,7 @@ use crate::ops::record::totals::Totals;
 use crate::ops::root_view::observe::{Look, free_aside};
 use crate::store::{LayerUse, PackagesOf, Snapshot, StampState};
 
-/// The snapshot that a root is as.
+/// The snapshot equal to the root.
 pub(super) struct Unchanged {
     known: Snapshot,
     layers: Vec<LayerUse>,
@@ -17,7 +17,7 @@ pub(super) struct Unchanged {
 }
 
 impl Unchanged {
-    /// Finds the snapshot that the stamps are of, if all of them vouch and a plan would give its layers again; `None` where
+    /// Finds the snapshot of the stamps, if all stamps vouch and a plan would give the same layers; `None` where
     /// anything may differ or a blob is lost. Fails if the store cannot be read.
     pub(super) fn find(session: &Session, look: &Look) -> Result<Option<Self>> {
         let Some((id, stamps)) = look.same_as() else {
@@ -41,7 +41,7 @@ impl Unchanged {
         }))
     }
 
-    /// Records the tree once more, and syncs the root's filesystem meanwhile where the stamps gain by it. Fails if a blob cannot
+    /// Records the tree once more, and syncs the root's filesystem meanwhile if the stamps gain. Fails if a blob cannot
     /// be read or written, or the store cannot be written.
     pub(super) fn record(self, session: &mut Session, look: Look) -> Result<Recorded> {
         let Self {
