@@ -12,8 +12,11 @@ use rootstrata::model::plan::layer::LayerContent;
 use rootstrata::model::tree::Tree;
 use rootstrata::model::tree::entry::{Entry, Kind, Xattrs};
 use rootstrata::model::tree::path::EntryPath;
+use rootstrata::ops::monitor::{Monitor, Phase};
+use rootstrata::ops::record::{Options, snapshot};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 #[test]
 fn the_newest_file_is_read_no_more_once_the_clock_has_passed_it() {
@@ -74,6 +77,42 @@ fn an_inode_that_another_path_has_now_vouches_for_nothing() {
     let change = "mv a x; mv b a; mv x b; rm c; echo ddd > d; touch -d @5 d .";
     let snapshot = case.after(change, "--stage next --profile plain");
     assert_eq!(case.names(&snapshot), ["./", "a", "b", ".wh.c", "d"]);
+}
+
+/// Adds a file to the root before its directories are looked at once more.
+struct Meddler {
+    root: PathBuf,
+    scans: AtomicUsize,
+}
+
+impl Monitor for Meddler {
+    fn begin(&self, phase: Phase, _: Option<u64>) {
+        if phase == Phase::Scan && self.scans.fetch_add(1, Ordering::Relaxed) == 1 {
+            std::fs::write(self.root.join("d/new"), "new\n").unwrap();
+        }
+    }
+
+    fn advance(&self, _: u64) {}
+    fn end(&self, _: Phase) {}
+    fn note(&self, _: &str) {}
+}
+
+#[test]
+fn files_that_a_vain_attempt_has_read_are_counted() {
+    let case = Case::new("mkdir d; echo a > d/a; echo b > d/b");
+    settle(&case.root);
+    let meddler = Meddler {
+        root: case.root.clone(),
+        scans: AtomicUsize::new(0),
+    };
+    let options = Options {
+        series: Some("s".to_owned()),
+        stage: Some("bootstrap".to_owned()),
+        ..Options::default()
+    };
+    let outcome = snapshot(&case.bench.store(), &case.root, &options, &meddler).unwrap();
+    // Two files are hashed in vain, then the new one, and all three are packed.
+    assert_eq!((outcome.files_read, outcome.bytes_read), (6, 16));
 }
 
 /// A file that is another when it is packed than when it was hashed.

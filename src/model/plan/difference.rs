@@ -259,6 +259,24 @@ mod tests {
         }
 
         #[test]
+        fn the_old_tree_at_the_changed_paths_alone_gives_the_same_layer(old in any_tree(), new in any_tree()) {
+            let at = |tree: &Tree, path: &EntryPath| tree.position(path).map(|at| tree.entries()[at].clone());
+            let is_changed = |entry: &&Entry| {
+                let (was, is) = (at(&old, &entry.path), at(&new, &entry.path));
+                // Of hardlink groups, all names count.
+                was != is || was.is_some_and(|was| was.group.is_some())
+            };
+            let both = old.entries().iter().chain(new.entries());
+            let mut changed: Vec<EntryPath> = both.filter(is_changed).map(|entry| entry.path.clone()).collect();
+            changed.sort_unstable();
+            changed.dedup();
+            let known: Vec<Entry> = old.entries().iter().filter(|entry| changed.contains(&entry.path)).cloned().collect();
+            let whole = delta(old.entries(), &new);
+            let outline = outline(&known, &new, Scope::Changed(&changed));
+            prop_assert!(outline.of(&new).items().eq(whole.items()));
+        }
+
+        #[test]
         fn a_layer_names_no_path_twice_and_every_parent_before_its_child(old in any_tree(), new in any_tree()) {
             let delta = delta(old.entries(), &new);
             let paths: Vec<EntryPath> = delta.items().map(|item| item.path().clone()).collect();
