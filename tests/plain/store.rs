@@ -405,7 +405,15 @@ fn a_blob_that_cannot_be_asked_for_is_an_error_and_no_absence() {
         let is_told = error.contains("Permission denied") && error.contains(&blobs);
         assert!(is_told, "{command}: {error}");
     }
-    sh(&bench.store(), "chmod 755 blobs/sha256");
+    // Nor does a snapshot pack a layer again whose blob is there.
+    sh(
+        &bench.store(),
+        "chmod 755 blobs/sha256; chmod 0 blobs/sha256/*",
+    );
+    let again = format!("snapshot {root} {again} -q");
+    let bound = &mut bound_by_modes(&bench.command(again.split(' ')));
+    let error = one_error(bound.output().unwrap(), 2);
+    assert!(error.starts_with("cannot open"), "{error}");
     assert_eq!(bench.ids(), [1]);
 }
 
