@@ -10,6 +10,7 @@ pub(crate) fn push_layer(text: &mut String, layer: &LayerUse, verbose: bool) {
         layer,
         blob,
         reused,
+        ..
     } = layer;
     let state = if *reused { "reused" } else { "new" };
     let digest = blob.digest.to_string();

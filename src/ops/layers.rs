@@ -3,19 +3,19 @@
 use crate::error::Result;
 use crate::model::plan::Known;
 use crate::model::plan::layer::Role;
-use crate::store::{LayerUse, Snapshot, Store};
+use crate::model::tree::overlay::Laid;
+use crate::store::{LayerUse, Store};
 
 /// Tells whether both are the same layers.
 pub(crate) fn have_same_keys(a: &[LayerUse], b: &[LayerUse]) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.layer.key == b.layer.key)
 }
 
-/// Returns the base or delta of snapshot `of` itself, and the updates over the base or delta.
-pub(crate) fn own_layers(layers: Vec<LayerUse>, of: &Snapshot) -> Vec<LayerUse> {
+/// Returns the base or delta of the snapshot itself, and the updates over the base or delta.
+pub(crate) fn own_layers(layers: Vec<LayerUse>) -> Vec<LayerUse> {
     let own = layers
         .into_iter()
-        .skip(of.inherited_layers)
-        .filter(|layer| layer.role != Role::State);
+        .filter(|layer| !layer.is_inherited && layer.role != Role::State);
     let own = own
         .enumerate()
         .take_while(|(at, layer)| *at == 0 || layer.role == Role::Update);
@@ -26,13 +26,22 @@ pub(crate) fn own_layers(layers: Vec<LayerUse>, of: &Snapshot) -> Vec<LayerUse> 
 pub(crate) fn known_of(store: &Store, layers: &[LayerUse]) -> Result<Vec<Known>> {
     layers
         .iter()
-        .map(|LayerUse { role, layer, .. }| {
-            Ok(Known {
-                role: *role,
-                key: layer.key,
-                content_bytes: layer.content_bytes,
-                items: store.items(layer.id)?,
-            })
-        })
+        .map(|used| Ok(known(used, store.items(used.layer.id)?)))
         .collect()
+}
+
+/// Returns a recorded layer with `items` of it.
+pub(crate) fn known(used: &LayerUse, items: Vec<Laid>) -> Known {
+    Known {
+        role: used.role,
+        label: used.label.clone(),
+        key: used.layer.key,
+        content_bytes: used.layer.content_bytes,
+        items,
+    }
+}
+
+/// Returns how many of the first layers are of the stage before.
+pub(crate) fn inherited_len(layers: &[LayerUse]) -> usize {
+    layers.iter().take_while(|layer| layer.is_inherited).count()
 }

@@ -18,6 +18,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0005_pack_stamps.sql"),
     include_str!("../../migrations/0006_change_stamps_in_part.sql"),
     include_str!("../../migrations/0007_tell_boots_apart.sql"),
+    include_str!("../../migrations/0008_record_reasons.sql"),
 ];
 
 /// "rstr", in the database's header (SQLite's `application_id`).

@@ -74,3 +74,128 @@ fn an_image_with_too_many_layers_begins_anew_and_says_so() {
         "many-layers"
     );
 }
+
+/// The limits that a run was given decide, and are told as long as the snapshot is there.
+#[test]
+fn a_base_is_rebased_at_the_limits_that_were_given_and_explain_names_them() {
+    let bench = Bench::new();
+    let root = bench.make("root");
+    let options = "--profile plain --stage bootstrap";
+    sh(
+        &root,
+        "head -c 900000 /dev/urandom > a; head -c 100000 /dev/urandom > b",
+    );
+    bench.snapshot(&root, options);
+    let change = |limit: &str| {
+        sh(&root, "head -c 100000 /dev/urandom > b");
+        let snapshot = bench.snapshot(&root, &format!("{options} {limit}"));
+        let text = bench.prints(0, ["explain", &snapshot["id"].to_string()]);
+        (layers(&snapshot), text)
+    };
+    let (kept, text) = change("--rebase-update 10 --rebase-dead 100");
+    assert_eq!(kept, ["base reused", "update new"]);
+    assert!(
+        !text.contains("limit") && !text.contains("derived"),
+        "{text}"
+    );
+    let (rebased, text) = change("--rebase-update 9");
+    assert_eq!(rebased, ["base new"]);
+    assert!(
+        text.contains(
+            "an update would have had 100.0 kB, 10.0 % of the last one's 1.0 MB; the limit was 9 %"
+        ),
+        "{text}"
+    );
+    sh(&root, "truncate -s 0 b; head -c 10000 /dev/urandom > c");
+    let dead = bench.snapshot(&root, &format!("{options} --rebase-dead 9"));
+    let text = bench.prints(0, ["explain", &dead["id"].to_string()]);
+    assert_eq!(layers(&dead), ["base new"]);
+    assert!(
+        text.contains(
+            "100.0 kB of the last one's 1.0 MB are no longer used, 10.0 %; the limit was 9 %"
+        ),
+        "{text}"
+    );
+    let planning = &bench.json(["explain", &dead["id"].to_string()])["planning"];
+    let limits = json!({ "update_percent": 30, "dead_percent": 9, "most_layers": 100 });
+    assert_eq!(*planning, json!({ "planner": "stages", "limits": limits }));
+}
+
+#[test]
+fn an_image_has_no_more_layers_than_were_asked_for() {
+    let bench = Bench::new();
+    let root = bench.make("root");
+    let snapshot = |stage: usize| {
+        std::fs::write(root.join(format!("f{stage}")), "x").unwrap();
+        let options = format!("--profile plain --run r --max-layers 3 --stage s{stage}");
+        bench.snapshot(&root, &options)
+    };
+    let made: Vec<usize> = (0..3).map(|stage| layers(&snapshot(stage)).len()).collect();
+    assert_eq!(made, [1, 2, 1]);
+    let text = bench.prints(0, ["explain", "3"]);
+    assert!(
+        text.contains("the image would have had too many layers; the limit was 3"),
+        "{text}"
+    );
+}
+
+/// Random histories: the reasons that were recorded are those that follow from the records, and a store that has none says that
+/// they are derived.
+#[test]
+fn recorded_reasons_are_those_that_are_derived() {
+    let bench = Bench::new();
+    let root = bench.make("root");
+    let mut state = 7_u64;
+    let mut random = |below: u64| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state % below
+    };
+    for day in 0..12 {
+        for stage in ["bootstrap", "deps-installed"] {
+            for _ in 0..random(4) {
+                let (name, size) = (random(6), random(9) * 10_000);
+                let make = format!("head -c {size} /dev/urandom > {stage}{name}");
+                sh(&root, if random(5) == 0 { "rm -f *1 *2" } else { &make });
+            }
+            let mtime = if random(6) == 0 { "fixed" } else { "keep" };
+            let options = format!("--profile plain --run r{day} --stage {stage} --mtime {mtime}");
+            bench.snapshot(&root, &options);
+        }
+    }
+    let explain = || -> Vec<Value> {
+        let ids = bench.ids();
+        let explained = ids
+            .iter()
+            .map(|id| bench.json(["explain", &id.to_string()]));
+        explained.collect()
+    };
+    let recorded = explain();
+    let database = rusqlite::Connection::open(bench.store().join("rootstrata.sqlite")).unwrap();
+    database
+        .execute(
+            "UPDATE snapshot SET planner = NULL, seal = NULL, sum = NULL",
+            [],
+        )
+        .unwrap();
+    drop(database);
+    let derived = explain();
+    let (mut rules, mut names) = (0, std::collections::BTreeSet::new());
+    for (recorded, derived) in recorded.iter().zip(&derived) {
+        assert_eq!(
+            (&recorded["reasons"], &derived["reasons"]),
+            (&json!("recorded"), &json!("derived"))
+        );
+        let all = recorded["layers"].as_array().unwrap().iter();
+        for (recorded, derived) in all.zip(derived["layers"].as_array().unwrap()) {
+            assert_eq!(recorded["rule"], derived["rule"], "{recorded}");
+            assert_eq!(recorded["inherited"], derived["inherited"], "{recorded}");
+            rules += usize::from(!recorded["rule"].is_null());
+            names.insert(recorded["reason"].as_str().unwrap().to_owned());
+        }
+    }
+    assert!(rules >= 4 && names.len() >= 5, "{rules} {names:?}");
+    let text = bench.prints(0, ["explain", "1"]);
+    assert!(text.contains("reasons are derived, not recorded"), "{text}");
+}

@@ -6,6 +6,7 @@ use crate::common::tree::walked;
 use crate::common::{Bench, assert_same_tree, listed, one_error, settle, sh, succeeds, text};
 use crate::shared::restore_hostile::{Canary, assert_same, beside, entry, recorded, restore};
 use rootstrata::model::digest::{ContentHash, DiffId};
+use rootstrata::model::plan::LayerPurpose;
 use rootstrata::model::plan::layer::{LayerContent, Role};
 use rootstrata::model::policy::Policy;
 use rootstrata::model::tree::Tree as ModelTree;
@@ -177,7 +178,12 @@ fn forge(bench: &Bench, digest: &str, entries: Vec<Entry>) {
     let content = LayerContent::whole(&tree);
     let media_type = "application/vnd.oci.image.layer.v1.tar".to_owned();
     let layer = SnapshotLayer {
-        role: Role::Base,
+        purpose: LayerPurpose {
+            role: Role::Base,
+            label: None,
+            is_inherited: false,
+            reason: None,
+        },
         key: content.key(&policy),
         blob: store::Blob {
             digest: kept.digest,
@@ -198,7 +204,7 @@ fn forge(bench: &Bench, digest: &str, entries: Vec<Entry>) {
         parent_id: None,
         policy: &policy,
         created_s: 0,
-        inherited_layers: 0,
+        planning: None,
         packages: PackagesOf::Unknown,
         manifest: config,
         config,

@@ -2,10 +2,13 @@
 
 use crate::cli::diff::json::{files, packages};
 use crate::cli::json::{VERSION, absolute, entry, head, insert_bytes, layer, package, short};
+use crate::model::plan;
+use crate::model::plan::{Limits, Planning};
 use crate::model::tree::entry::Entry;
-use crate::ops::query::explain::{Against, Explained, ExplainedLayer, Novelty, Reason, Rule};
+use crate::ops::query::explain::{Against, Explained, ExplainedLayer, Novelty, Reason};
 use crate::ops::query::find::Found;
 use crate::ops::query::inspect::{Logged, Shown};
+use crate::ops::query::rule::{Other, Rule};
 use crate::ops::query::which::{Before, Which};
 use crate::store::Snapshot;
 use serde_json::{Map, Value, json};
@@ -65,11 +68,39 @@ pub(crate) fn explain(explained: &Explained) -> Value {
     let mut object = with_snapshot(&explained.snapshot);
     let layers: Vec<Value> = explained.layers.iter().map(explained_layer).collect();
     object.insert("layers".to_owned(), json!(layers));
+    let planning = explained.snapshot.planning.as_ref();
+    let told = planning.map_or("derived", |_| "recorded");
+    object.insert("reasons".to_owned(), json!(told));
+    object.insert(
+        "planning".to_owned(),
+        planning.map_or(Value::Null, self::planning),
+    );
     Value::Object(object)
+}
+
+fn planning(Planning { planner, limits }: &Planning) -> Value {
+    let limits = limits.map(|limits: Limits| {
+        json!({
+            "update_percent": limits.update_percent,
+            "dead_percent": limits.dead_percent,
+            "most_layers": limits.most_layers,
+        })
+    });
+    json!({ "planner": planner, "limits": limits })
+}
+
+fn other(other: &Other) -> Value {
+    match &other.snapshot {
+        Some(snapshot) => short(snapshot),
+        None => json!({ "id": other.id }),
+    }
 }
 
 fn explained_layer(of: &ExplainedLayer) -> Value {
     let mut value = layer(&of.layer);
+    value["label"] = json!(of.layer.label);
+    value["inherited"] = json!(of.layer.is_inherited);
+    value["reason"] = json!(of.layer.reason.as_ref().map(plan::Reason::name));
     match &of.reason {
         Reason::Reused(first) => value["first_snapshot"] = short(first),
         Reason::New(novelty) => {
@@ -96,7 +127,7 @@ fn explained_layer(of: &ExplainedLayer) -> Value {
 fn rule(rule: &Rule) -> Value {
     match rule {
         Rule::First => json!({ "rule": "first" }),
-        Rule::OtherPolicy(other) => json!({ "rule": "other-policy", "snapshot": short(other) }),
+        Rule::OtherPolicy(of) => json!({ "rule": "other-policy", "snapshot": other(of) }),
         Rule::LargeUpdate {
             update_bytes,
             base_bytes,
@@ -110,7 +141,7 @@ fn rule(rule: &Rule) -> Value {
             json!({ "rule": "dead-base", "dead_bytes": dead_bytes, "base_bytes": base_bytes })
         }
         Rule::Squashed(of) => json!({ "rule": "squashed", "snapshot": of.id }),
-        Rule::IdleWhiteout(path) => {
+        Rule::DanglingWhiteout(path) => {
             let mut object = Map::from_iter([("rule".to_owned(), json!("idle-whiteout"))]);
             insert_bytes(&mut object, "path", &absolute(path));
             Value::Object(object)

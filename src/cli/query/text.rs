@@ -3,16 +3,16 @@
 use crate::cli::diff::text::{FILES, LEFT, push_files, push_packages};
 use crate::cli::paint::{Colour, Paint};
 use crate::cli::text::{counted, mode, percent, push_layer, size, table};
+use crate::model::plan::Limits;
 use crate::model::plan::layer::Role;
 use crate::model::time::rfc3339;
 use crate::model::tree::compare::Aspects;
 use crate::model::tree::entry::{Entry, Kind};
 use crate::ops::compare::diff::{Compared, FileDifference};
-use crate::ops::query::explain::{
-    Against, Cause, Explained, ExplainedLayer, Novelty, Reason, Rule,
-};
+use crate::ops::query::explain::{Against, Cause, Explained, ExplainedLayer, Novelty, Reason};
 use crate::ops::query::find::Found;
 use crate::ops::query::inspect::{Logged, Shown};
+use crate::ops::query::rule::{Other, Rule};
 use crate::ops::query::which::{Before, OwnedBy, Which};
 use crate::printable::printable;
 use crate::store::Snapshot;
@@ -119,6 +119,11 @@ pub(crate) fn explain(explained: &Explained, lists_all: bool, paint: Paint) -> S
         "{}\n",
         paint.text(Colour::Bold, &about(&explained.snapshot))
     );
+    let planning = explained.snapshot.planning.as_ref();
+    if planning.is_none() {
+        text.push_str("reasons are derived, not recorded\n");
+    }
+    let limits = planning.and_then(|planning| planning.limits);
     for ExplainedLayer { layer, reason } in &explained.layers {
         let state = if layer.reused { "reused" } else { "new" };
         let digest = &layer.blob.digest.to_string()[..19];
@@ -147,7 +152,11 @@ pub(crate) fn explain(explained: &Explained, lists_all: bool, paint: Paint) -> S
                     cause,
                 } = &**novelty;
                 if let Some(rule) = rule {
-                    let _ = writeln!(text, "  {}", rule_text(rule, layer.role));
+                    let _ = writeln!(
+                        text,
+                        "  {}",
+                        rule_text(rule, layer.role, limits.unwrap_or_default())
+                    );
                 }
                 let _ = writeln!(text, "  {}", against_text(against, cause));
                 let is_first = matches!(against, Against::Nothing) || rule.is_some();
@@ -173,33 +182,60 @@ fn about(snapshot: &Snapshot) -> String {
     )
 }
 
-fn rule_text(rule: &Rule, role: Role) -> String {
+fn other_text(other: &Other) -> String {
+    match &other.snapshot {
+        Some(snapshot) => about(snapshot),
+        None => format!("snapshot {}, which is gone", other.id),
+    }
+}
+
+/// Returns a limit that decided, unless it is the default.
+fn limit_text(limit: u64, default: u64, unit: &str) -> String {
+    if limit == default {
+        String::new()
+    } else {
+        format!("; the limit was {limit}{unit}")
+    }
+}
+
+fn rule_text(rule: &Rule, role: Role, limits: Limits) -> String {
+    let defaults = Limits::default();
     let why = match rule {
         Rule::First => "there was none before".to_owned(),
-        Rule::OtherPolicy(other) => format!("what there was has another policy: {}", about(other)),
+        Rule::OtherPolicy(other) => {
+            format!("what there was has another policy: {}", other_text(other))
+        }
         Rule::LargeUpdate {
             update_bytes,
             base_bytes,
         } => format!(
-            "an update would have had {}, {} of the last one's {}",
+            "an update would have had {}, {} of the last one's {}{}",
             size(*update_bytes),
             percent(*update_bytes, *base_bytes),
-            size(*base_bytes)
+            size(*base_bytes),
+            limit_text(limits.update_percent, defaults.update_percent, " %")
         ),
         Rule::DeadBase {
             dead_bytes,
             base_bytes,
         } => format!(
-            "{} of the last one's {} are no longer used, {}",
+            "{} of the last one's {} are no longer used, {}{}",
             size(*dead_bytes),
             size(*base_bytes),
-            percent(*dead_bytes, *base_bytes)
+            percent(*dead_bytes, *base_bytes),
+            limit_text(limits.dead_percent, defaults.dead_percent, " %")
         ),
-        Rule::Squashed(of) => return format!("a base, squashed from the layers of {}", about(of)),
-        Rule::IdleWhiteout(path) => {
+        Rule::Squashed(of) => {
+            return format!("a base, squashed from the layers of {}", other_text(of));
+        }
+        Rule::DanglingWhiteout(path) => {
             format!("the last one removes {path}, which is no longer below it")
         }
-        Rule::ManyLayers => "the image would have had too many layers".to_owned(),
+        Rule::ManyLayers => {
+            let [limit, default] = [limits, defaults].map(|limits| limits.most_layers as u64);
+            let limit = limit_text(limit, default, "");
+            format!("the image would have had too many layers{limit}")
+        }
         Rule::LostBlob => "a blob of what lies below was lost".to_owned(),
     };
     format!("a {}, since {why}", role.name())

@@ -1,7 +1,15 @@
 //! Which layers are kept, laid over one another and made anew.
 
 use super::*;
+use crate::model::digest::LayerKey;
+use crate::model::plan::difference::Scope;
+use crate::model::plan::layer::{LayerContent, Role};
+use crate::model::policy::Policy;
+use crate::model::policy::normalise::Sides;
 use crate::model::testing::{any_tree, directory, file, linked};
+use crate::model::tree::Tree;
+use crate::model::tree::entry::{Entry, Kind};
+use crate::model::tree::overlay::{Laid, Overlay};
 use proptest::prelude::*;
 use std::collections::HashMap;
 
@@ -19,6 +27,7 @@ fn recorded(role: Role, content: &LayerContent, policy: &Policy) -> Known {
     let items = content.items().map(Laid::from).collect();
     Known {
         role,
+        label: None,
         key: content.key(policy),
         content_bytes: content.content_bytes(),
         items,
@@ -35,34 +44,52 @@ fn base(tree: &Tree) -> Below {
 }
 
 /// What the plan of a snapshot leaves to the next one of the stage.
-fn follow(plan: &[Planned], before: &Below) -> Below {
+fn follow(plan: &[FilledLayer], before: &Below) -> Below {
     let all: HashMap<LayerKey, &Known> = before.layers().map(|layer| (layer.key, layer)).collect();
     let again = |known: &Known| Known {
         items: known.items.clone(),
+        label: known.label.clone(),
         ..*known
     };
-    let known = |layer: &Planned| match layer.content() {
-        Some(content) => recorded(layer.role, content, &Policy::plain()),
+    let known = |layer: &FilledLayer| match layer.content() {
+        Some(content) => recorded(layer.planned.purpose.role, content, &Policy::plain()),
         None => again(all[&layer.key(&Policy::plain())]),
     };
-    let own = plan
-        .iter()
-        .filter(|layer| !layer.is_inherited && layer.role != Role::State);
+    let own = plan.iter().filter(|layer| {
+        !layer.planned.purpose.is_inherited && layer.planned.purpose.role != Role::State
+    });
     Below::new(
         before.inherited.iter().map(again).collect(),
         own.map(known).collect(),
     )
 }
 
-fn plan<'t>(sides: &'t Sides, below: &Below, limits: &Limits) -> Vec<Planned<'t>> {
-    Plan::new(&sides.stable, below, Scope::All, limits)
-        .unwrap()
-        .layers(sides)
+fn listed(sides: &Sides, below: &Below, limits: &Limits) -> Plan {
+    let planner = StagePlanner { stage: "s" };
+    let plan = planner.plan(&Given {
+        stable: &sides.stable,
+        volatile: &sides.volatile,
+        owners: &[],
+        prior: below,
+        scope: Scope::All,
+        limits,
+    });
+    plan.unwrap()
 }
 
-fn roles(plan: &[Planned]) -> Vec<(Role, bool)> {
+fn plan<'t>(sides: &'t Sides, below: &Below, limits: &Limits) -> Vec<FilledLayer<'t>> {
+    Box::leak(Box::new(listed(sides, below, limits))).filled(sides)
+}
+
+fn reasons(sides: &Sides, below: &Below, limits: &Limits) -> Vec<Reason> {
+    let plan = plan(sides, below, limits);
+    let reasons = plan.iter().map(|layer| &layer.planned.purpose.reason);
+    reasons.cloned().map(Option::unwrap).collect()
+}
+
+fn roles(plan: &[FilledLayer]) -> Vec<(Role, bool)> {
     plan.iter()
-        .map(|layer| (layer.role, layer.content().is_some()))
+        .map(|layer| (layer.planned.purpose.role, layer.content().is_some()))
         .collect()
 }
 
@@ -131,6 +158,59 @@ fn a_file_with_another_time_is_no_dead_one_and_a_hardlinked_one_dies_with_its_la
     };
     assert_eq!(dead(&[file("a", 90), one]), 0);
     assert_eq!(dead(&[file("a", 91)]), 90 + linked("b", 1).size_bytes());
+}
+
+#[test]
+fn every_layer_of_a_plan_has_its_reason() {
+    let defaults = Limits::default();
+    let tight = |update_percent, dead_percent| Limits {
+        update_percent,
+        dead_percent,
+        ..defaults
+    };
+    let old = sides(&[file("a", 900), file("b", 100)], &[]);
+    let new = sides(&[file("a", 900), file("b", 110)], &[file("log", 1)]);
+    let mut below = base(&old.stable);
+    let changed = Reason::Changed(Weight {
+        base_bytes: 1000,
+        update_bytes: 110,
+        dead_bytes: 100,
+    });
+    assert_eq!(
+        reasons(&new, &below, &defaults),
+        [Reason::Unchanged, changed, Reason::Volatile]
+    );
+    let large = Reason::LargeUpdate {
+        update_bytes: 110,
+        base_bytes: 1000,
+    };
+    assert_eq!(reasons(&new, &below, &tight(10, 90))[0], large);
+    let dead = Reason::DeadBase {
+        dead_bytes: 100,
+        base_bytes: 1000,
+    };
+    assert_eq!(reasons(&new, &below, &tight(90, 9))[0], dead);
+    below.inherited = below.own.split_off(0);
+    assert_eq!(
+        reasons(&new, &below, &defaults)[..2],
+        [Reason::Unchanged, Reason::Differs]
+    );
+    let two = Limits {
+        most_layers: 2,
+        ..defaults
+    };
+    assert_eq!(reasons(&new, &below, &two)[0], Reason::ManyLayers);
+    for (absence, reason) in [
+        (Absence::None, Reason::First),
+        (Absence::OtherPolicy(3), Reason::OtherPolicy(3)),
+        (Absence::LostBlob, Reason::LostBlob),
+    ] {
+        let nothing = Below {
+            absence,
+            ..Below::default()
+        };
+        assert_eq!(reasons(&new, &nothing, &defaults)[0], reason);
+    }
 }
 
 /// A delta over `below` for `now`.
@@ -268,7 +348,7 @@ fn what_takes_away_what_is_no_longer_there_is_made_anew() {
         ..below
     };
     let why = build_upon(&below, &now.stable, Scope::All, &Limits::default());
-    assert!(matches!(why, Upon::Anew(Unfit::Whiteout(path)) if path == a.path));
+    assert!(matches!(why, Upon::Rebased(Unfit::Whiteout(path)) if path == a.path));
     assert_eq!(
         roles(&plan(&now, &below, &Limits::default())),
         [(Role::Base, false), (Role::Delta, true)]
@@ -292,6 +372,7 @@ fn an_image_never_has_more_than_the_most_layers() {
     let now = sides(&[file("a", 1)], &[file("s", 1)]);
     let empty = |n| Known {
         role: Role::Delta,
+        label: None,
         key: LayerKey([n; 32]),
         content_bytes: 0,
         items: Vec::new(),
@@ -357,7 +438,7 @@ proptest! {
             let now = with(first);
             of_first = follow(&plan(&now, &of_first, &limits), &of_first);
             prop_assert!(gives(&of_first, first));
-            let again = |layer: &Known| Known { items: layer.items.clone(), ..*layer };
+            let again = |layer: &Known| Known { items: layer.items.clone(), label: None, ..*layer };
             of_second.inherited = of_first.own.iter().map(again).collect();
             let now = with(second);
             of_second = follow(&plan(&now, &of_second, &limits), &of_second);

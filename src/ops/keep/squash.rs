@@ -8,6 +8,7 @@ use crate::layer::codec::Compression;
 use crate::model::digest::{DiffId, LayerKey};
 use crate::model::names::SnapshotRef;
 use crate::model::plan::layer::{LayerContent, Role};
+use crate::model::plan::{LayerPurpose, Planning, Reason};
 use crate::model::policy::Policy;
 use crate::model::tree::Tree;
 use crate::oci::image::{ImageLayer, manifest, with_layers};
@@ -175,7 +176,10 @@ fn record(
         parent_id: Some(of.id),
         policy,
         created_s: now.unwrap_or_default().as_secs() as i64,
-        inherited_layers: 0,
+        planning: Some(Planning {
+            planner: "squash".to_owned(),
+            limits: None,
+        }),
         packages: packages.map_or(PackagesOf::Unknown, PackagesOf::Set),
         manifest,
         config,
@@ -183,7 +187,12 @@ fn record(
         content_bytes: of.content_bytes,
         sockets: of.sockets,
         layers: &[SnapshotLayer {
-            role: Role::Base,
+            purpose: LayerPurpose {
+                role: Role::Base,
+                label: Some(of.stage.clone()),
+                is_inherited: false,
+                reason: Some(Reason::Squashed(of.id)),
+            },
             key,
             blob: base.blob,
             new,

@@ -4,7 +4,7 @@ use crate::error::Result;
 use crate::model::digest::Digest;
 use crate::model::plan::layer::Role;
 use crate::model::plan::{Below, Weight, weigh};
-use crate::ops::layers::{known_of, own_layers};
+use crate::ops::layers::{inherited_len, known_of, own_layers};
 use crate::store::LayerUse;
 use crate::store::Snapshot;
 use crate::store::Store;
@@ -170,7 +170,7 @@ fn stages(store: &Store, snapshots: &[Snapshot], users: &Users) -> Result<Vec<St
             size_bytes: needed.values().sum(),
             unique_bytes: unique.map(|(_, bytes)| bytes).sum(),
             layers: layers.len() as u64,
-            weight: weight(store, &snapshots[0], &layers)?,
+            weight: weight(store, &layers)?,
         };
         stages.push((series.to_owned(), first, usage));
     }
@@ -179,12 +179,9 @@ fn stages(store: &Store, snapshots: &[Snapshot], users: &Users) -> Result<Vec<St
 }
 
 /// Weighs a snapshot's own layers.
-fn weight(store: &Store, snapshot: &Snapshot, layers: &[LayerUse]) -> Result<Option<Weight>> {
-    let inherited = known_of(
-        store,
-        &layers[..snapshot.inherited_layers.min(layers.len())],
-    )?;
-    let own = known_of(store, &own_layers(layers.to_vec(), snapshot))?;
+fn weight(store: &Store, layers: &[LayerUse]) -> Result<Option<Weight>> {
+    let inherited = known_of(store, &layers[..inherited_len(layers)])?;
+    let own = known_of(store, &own_layers(layers.to_vec()))?;
     let below = Below::new(inherited, own);
     let mut overlay = below.overlay();
     // An imported snapshot without its stage before has more layers.

@@ -1,19 +1,17 @@
 //! Why each layer of a snapshot was written or reused.
 //!
-//! Derived from what is recorded; nothing is recorded for it. A layer's key is a function of what it holds, so what made
-//! a layer new is exactly where it differs from the layers of the series' last snapshot of the stage in whose place it is; where
-//! there were none, all that it holds. Of these paths, those are named that are not as they were in that snapshot, or, in
-//! the first of a stage, as they lie below.
+//! The rule that asked for a base or a delta is recorded with the snapshot, or for an older snapshot derived. The paths that
+//! made a layer new are derived: a layer's key is a function of its entries, so these are the paths at which the layer differs
+//! from the layers of the series' last snapshot of the stage in whose place it is; where there were none, all of its paths. Of
+//! them, those are named that are not as they were in that snapshot, or, in the first of a stage, as they lie below.
 
 use crate::error::Result;
-use crate::model::names::{BOOTSTRAP, SnapshotRef};
+use crate::model::names::SnapshotRef;
 use crate::model::packages::attribution::{Ground, account};
 use crate::model::packages::owners::{Installed, Times};
 use crate::model::packages::upgrade::compare_packages;
 use crate::model::packages::version::Manager;
-use crate::model::plan::difference::Scope;
 use crate::model::plan::layer::Role;
-use crate::model::plan::{Below, Limits, Unfit, Upon, Weight, build_upon};
 use crate::model::policy::{MtimeRule, Policy};
 use crate::model::tree::Tree;
 use crate::model::tree::compare::{Aspects, compare};
@@ -21,7 +19,8 @@ use crate::model::tree::overlay::Laid;
 use crate::model::tree::path::EntryPath;
 use crate::ops::compare::findings::{Compared, FileDifference, PackageDifference};
 use crate::ops::compare::findings::{count, keep_concerned, path_of};
-use crate::ops::layers::{known_of, own_layers};
+use crate::ops::query::derived_rule::derived_rule;
+use crate::ops::query::rule::{Rule, recorded_rule};
 use crate::ops::root_view::recorded::tree_of;
 use crate::store::FileLists;
 use crate::store::LayerUse;
@@ -79,37 +78,6 @@ pub enum Against {
     Before(Snapshot),
 }
 
-/// Why a base or a delta was made, and not an update of another.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Rule {
-    /// There was none before.
-    First,
-    /// What there was has this other policy.
-    OtherPolicy(Box<Snapshot>),
-    /// An update would have had too large a share of its bytes.
-    LargeUpdate {
-        /// Bytes that the update would have had.
-        update_bytes: u64,
-        /// Bytes of the base or delta before.
-        base_bytes: u64,
-    },
-    /// Too large a share of its bytes was no longer used.
-    DeadBase {
-        /// Bytes that were not.
-        dead_bytes: u64,
-        /// Bytes of the base or delta before.
-        base_bytes: u64,
-    },
-    /// The last one takes away what is no longer below it.
-    IdleWhiteout(EntryPath),
-    /// The image would have had too many layers.
-    ManyLayers,
-    /// It has all that the layers of this snapshot gave.
-    Squashed(Box<Snapshot>),
-    /// A blob of what it could have been laid over was lost.
-    LostBlob,
-}
-
 /// What made a layer new: the trees before and after, and where they differ.
 #[derive(Debug)]
 pub struct Cause {
@@ -150,12 +118,11 @@ pub fn explain(store_path: &Path, reference: &SnapshotRef) -> Result<Explained> 
     let before = before(&store, &snapshot)?;
     let mut explained = Vec::new();
     for (place, layer) in layers.iter().enumerate() {
-        let reason = match layer.reused {
-            true => {
-                let first = store.first_with_layer(layer.layer.id)?;
-                Reason::Reused(Box::new(first.unwrap_or_else(|| snapshot.clone())))
-            }
-            false => new_layer(&store, &snapshot, before.as_ref(), &layers, place)?,
+        let reason = if layer.reused {
+            let first = store.first_with_layer(layer.layer.id)?;
+            Reason::Reused(Box::new(first.unwrap_or_else(|| snapshot.clone())))
+        } else {
+            new_layer(&store, &snapshot, before.as_ref(), &layers, place)?
         };
         explained.push(ExplainedLayer {
             layer: layer.clone(),
@@ -184,10 +151,9 @@ fn new_layer(
     place: usize,
 ) -> Result<Reason> {
     let layer = &layers[place];
-    let rule = match layer.role {
-        Role::Base => Some(base_rule(store, snapshot, layers)?),
-        Role::Delta => delta_rule(store, snapshot, layers)?,
-        Role::Update | Role::State => None,
+    let rule = match &layer.reason {
+        Some(reason) => recorded_rule(store, reason)?,
+        None => derived_rule(store, snapshot, layers, layer.role)?,
     };
     let was = was(store, snapshot, before, layers, place)?;
     let new = tree_of(store, &ids(layers))?;
@@ -277,7 +243,7 @@ fn was(
         let tree = tree_of(store, &ids(&earlier))?;
         let is_state = layers[place].role == Role::State;
         let is_kept = |layer: &LayerUse| layers.iter().any(|now| now.layer.id == layer.layer.id);
-        let own = earlier.into_iter().skip(before.inherited_layers);
+        let own = earlier.into_iter().filter(|layer| !layer.is_inherited);
         let replaced =
             own.filter(|layer| (layer.role == Role::State) == is_state && !is_kept(layer));
         // What the upper ones have counts.
@@ -379,124 +345,4 @@ fn times(store: &Store, snapshot: &Snapshot) -> Result<Times> {
         Some(policy) if policy.mtime != MtimeRule::Fixed => Times::Kept,
         _ => Times::Lost,
     })
-}
-
-/// Which rule asked for a base: the plan is made again, as far as the records tell.
-fn base_rule(store: &Store, snapshot: &Snapshot, layers: &[LayerUse]) -> Result<Rule> {
-    if let Some(parent) = snapshot.parent_id {
-        let of = store.snapshot(parent)?;
-        if let Some(of) = of.filter(|of| (&of.run, &of.stage) == (&snapshot.run, &snapshot.stage)) {
-            return Ok(Rule::Squashed(Box::new(of)));
-        }
-        let inherited = store
-            .layers(parent)?
-            .iter()
-            .filter(|layer| layer.role != Role::State)
-            .count();
-        let is_full = inherited + 2 > Limits::default().most_layers;
-        return Ok(if is_full {
-            Rule::ManyLayers
-        } else {
-            Rule::LostBlob
-        });
-    }
-    let all = store.snapshots(Some(&snapshot.series))?;
-    let earlier: Vec<Snapshot> = all.into_iter().filter(|one| one.id < snapshot.id).collect();
-    // A later stage is laid over the stage before of its run, or over the newest first stage.
-    let below = earlier.iter().find(|one| {
-        snapshot.stage != BOOTSTRAP
-            && one.stage != snapshot.stage
-            && (one.run == snapshot.run || one.inherited_layers == 0)
-    });
-    if let Some(below) = below {
-        return Ok(match below.policy_key == snapshot.policy_key {
-            true => Rule::LostBlob,
-            false => Rule::OtherPolicy(Box::new(below.clone())),
-        });
-    }
-    let mut of_stage = earlier
-        .iter()
-        .filter(|one| one.stage == snapshot.stage && one.inherited_layers == 0);
-    let same_policy = of_stage
-        .clone()
-        .find(|one| one.policy_key == snapshot.policy_key);
-    match same_policy {
-        Some(last) => Ok(made_anew(store, snapshot, layers, last)?.unwrap_or(Rule::First)),
-        None => Ok(of_stage.next().map_or(Rule::First, |last| {
-            Rule::OtherPolicy(Box::new(last.clone()))
-        })),
-    }
-}
-
-/// Which rule asked for a delta in the place of another; `None` where there was no other.
-fn delta_rule(store: &Store, snapshot: &Snapshot, layers: &[LayerUse]) -> Result<Option<Rule>> {
-    let all = store.snapshots(Some(&snapshot.series))?;
-    let last = all.iter().find(|one| {
-        one.id < snapshot.id
-            && (&one.stage, one.policy_key) == (&snapshot.stage, snapshot.policy_key)
-            && one.inherited_layers > 0
-    });
-    last.map_or(Ok(None), |last| made_anew(store, snapshot, layers, last))
-}
-
-/// Why the base or delta of `last` was not kept; `None` where it had none.
-fn made_anew(
-    store: &Store,
-    snapshot: &Snapshot,
-    layers: &[LayerUse],
-    last: &Snapshot,
-) -> Result<Option<Rule>> {
-    let own = own_layers(store.layers(last.id)?, last);
-    let Some(whole) = own.first() else {
-        return Ok(None);
-    };
-    let inherited = known_of(
-        store,
-        &layers[..snapshot.inherited_layers.min(layers.len())],
-    )?;
-    let below = Below::new(inherited, known_of(store, &own[..1])?);
-    let stable: Vec<LayerUse> = layers
-        .iter()
-        .filter(|layer| layer.role != Role::State)
-        .cloned()
-        .collect();
-    let now = tree_of(store, &ids(&stable))?;
-    // What a single update would have weighed, whatever the limits were.
-    let none = Limits {
-        update_percent: 0,
-        dead_percent: 0,
-        ..Limits::default()
-    };
-    let weight = match build_upon(&below, &now, Scope::All, &none) {
-        Upon::Anew(Unfit::Weight(weight)) => weight,
-        Upon::Anew(Unfit::Whiteout(path)) => return Ok(Some(Rule::IdleWhiteout(path))),
-        Upon::Own { .. } | Upon::Nothing => return Ok(Some(Rule::LostBlob)),
-    };
-    let Weight {
-        base_bytes,
-        update_bytes,
-        dead_bytes,
-    } = weight;
-    let (large, dead) = (
-        Rule::LargeUpdate {
-            update_bytes,
-            base_bytes,
-        },
-        Rule::DeadBase {
-            dead_bytes,
-            base_bytes,
-        },
-    );
-    let limits = Limits::default();
-    Ok(Some(if weight.is_large(&limits) {
-        large
-    } else if weight.is_dead(&limits) {
-        dead
-    } else if !store.has_layer(whole.layer.id)? {
-        Rule::LostBlob
-    } else if update_bytes >= dead_bytes {
-        large // smaller limits were asked for
-    } else {
-        dead
-    }))
 }

@@ -1,8 +1,10 @@
 //! Questions about records, answered out of the store alone.
 
 pub(crate) mod cat;
+mod derived_rule;
 pub mod explain;
 pub(crate) mod find;
 pub mod inspect;
 mod recorded_path;
+pub(crate) mod rule;
 pub(crate) mod which;

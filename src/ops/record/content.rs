@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::model::plan::difference::Scope;
 use crate::model::plan::layer::{Item, LayerContent, Role};
-use crate::model::plan::{Below, Limits, NeedsWhole, Plan, Planned};
+use crate::model::plan::{Below, FilledLayer, Given, NeedsWhole, Plan, Planner};
 use crate::model::policy::normalise::Sides;
 use crate::model::tree::Tree;
 use crate::model::tree::entry::FileContent;
@@ -35,33 +35,39 @@ impl Content {
     /// Plans the layers. Returns [`NeedsWhole`] if the subset is not enough. Fails if the store cannot be read.
     pub(super) fn plan(mut self, session: &Session) -> Result<Result<PlannedContent, NeedsWhole>> {
         let hidden = self.tree_below_mounts(session)?;
-        let limits = &session.options.limits;
         let plan = session.phases.run(Phase::Plan, None, || match hidden {
-            Some(before) => self.plan_hidden(&before, limits),
-            None => self.plan_seen(limits),
+            Some(before) => self.plan_hidden(&before, session),
+            None => self.plan_seen(session),
         });
         free_aside(std::mem::take(&mut self.prior));
         let content = self;
         Ok(plan.map(|plan| PlannedContent { content, plan }))
     }
 
-    fn plan_seen(&self, limits: &Limits) -> Result<Plan, NeedsWhole> {
+    fn plan_seen(&self, session: &Session) -> Result<Plan, NeedsWhole> {
         let subset = self.subset.as_ref();
         let scope = subset.map_or(Scope::All, ChangedSubset::scope);
-        Plan::new(&self.sides.stable, &self.prior, scope, limits)
+        session.planner().plan(&Given {
+            stable: &self.sides.stable,
+            volatile: &self.sides.volatile,
+            owners: &[],
+            prior: &self.prior,
+            scope,
+            limits: &session.options.limits,
+        })
     }
 
     /// Plans the paths that mounts hide as they were `before`. Hidden files cannot be packed: where a plan would have to, the
     /// mount points are recorded empty.
-    fn plan_hidden(&mut self, before: &Tree, limits: &Limits) -> Result<Plan, NeedsWhole> {
+    fn plan_hidden(&mut self, before: &Tree, session: &Session) -> Result<Plan, NeedsWhole> {
         let as_seen = self.sides.stable.clone();
         self.sides.keep_below_mounts(before);
-        let plan = self.plan_seen(limits)?;
-        if !packs_hidden(&plan.layers(&self.sides), &self.sides.mounts) {
+        let plan = self.plan_seen(session)?;
+        if !packs_hidden(&plan.filled(&self.sides), &self.sides.mounts) {
             return Ok(plan);
         }
         self.sides.stable = as_seen;
-        self.plan_seen(limits)
+        self.plan_seen(session)
     }
 
     /// Returns the tree that was there before, if something is mounted in the root now: of the stage before, or for a first
@@ -90,13 +96,13 @@ impl Content {
 }
 
 /// Tells whether a layer of the plan holds the content of a file that a mount hides.
-fn packs_hidden(planned: &[Planned<FileContent>], mounts: &[EntryPath]) -> bool {
+fn packs_hidden(planned: &[FilledLayer<FileContent>], mounts: &[EntryPath]) -> bool {
     let is_hidden = |path: &EntryPath| {
         mounts
             .iter()
             .any(|mount| path == mount || path.is_beneath(mount))
     };
-    let contents = planned.iter().filter_map(Planned::content);
+    let contents = planned.iter().filter_map(FilledLayer::content);
     contents
         .flat_map(LayerContent::items)
         .any(|item| match item {

@@ -9,7 +9,7 @@ use crate::fs::scan::{Found, Paths};
 use crate::layer::pack::{Contents, Opened, PendingFile};
 use crate::model::digest::ContentHash;
 use crate::model::plan::layer::LayerContent;
-use crate::model::plan::{Plan, Planned};
+use crate::model::plan::{FilledLayer, Plan};
 use crate::model::policy::Profile;
 use crate::model::policy::normalise::{Resolved, Sides, recorded_xattrs};
 use crate::model::stamp::{Facts, Stamp, Stat, Time};
@@ -55,7 +55,7 @@ pub(super) fn hash_pending(
         });
     }
     let ahead = deferred
-        .pack(session, &plan.layers(&sides))
+        .pack(session, &plan.filled(&sides))
         .map_err(|error| in_root(error, &session.root))?;
     deferred.read_rest(session)?;
     let Session {
@@ -112,7 +112,7 @@ impl<'o> Deferred<'o> {
     fn pack(
         &self,
         session: &Session,
-        planned: &[Planned<FileContent>],
+        planned: &[FilledLayer<FileContent>],
     ) -> Result<Vec<Option<PackedBlob>>> {
         let pending = planned
             .iter()

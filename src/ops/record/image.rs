@@ -2,8 +2,8 @@
 
 use crate::error::{Error, Result};
 use crate::model::digest::{DiffId, LayerKey};
-use crate::model::plan::Planned;
-use crate::model::plan::layer::{LayerContent, Role};
+use crate::model::plan::layer::LayerContent;
+use crate::model::plan::{FilledLayer, LayerPurpose, Reason};
 use crate::oci;
 use crate::oci::image::{ImageLayer, Settings};
 use crate::ops::monitor::Phase;
@@ -23,13 +23,11 @@ pub(super) struct Image {
 /// A layer whose blob is durable.
 #[derive(Debug)]
 pub(super) struct PackedLayer {
-    role: Role,
+    purpose: LayerPurpose,
     key: LayerKey,
     diff_id: DiffId,
     tar_bytes: u64,
     blob: Blob,
-    /// Whether the layer is the parent's.
-    pub(super) is_inherited: bool,
     /// Whether the store has no rows of the layer yet.
     is_new: bool,
 }
@@ -45,20 +43,18 @@ impl Image {
         let packer = session.packer();
         let media_type = session.options.compression.codec().media_type();
         let mut packed = Vec::with_capacity(layers.len());
-        for (
-            position,
-            LayerUse {
-                role, layer, blob, ..
-            },
-        ) in layers.iter().enumerate()
-        {
+        for used in layers {
+            let LayerUse { layer, blob, .. } = used;
             let blob = if blob.media_type == media_type {
                 blob.clone()
             } else {
                 packer.blob_of(layer)?
             };
-            let is_inherited = position < known.inherited_layers;
-            packed.push(PackedLayer::recorded(*role, layer, blob, is_inherited));
+            let purpose = LayerPurpose {
+                reason: Some(Reason::Unchanged),
+                ..used.purpose()
+            };
+            packed.push(PackedLayer::recorded(purpose, layer, blob));
         }
         let mut same = packed.iter().zip(layers);
         let is_same = same.all(|(packed, layer)| packed.blob == layer.blob);
@@ -80,7 +76,7 @@ impl Image {
     /// a file of the root is not as it was hashed, a blob of a known layer is missing, or a blob cannot be written.
     pub(super) fn of_plan(
         session: &Session,
-        planned: &[Planned],
+        planned: &[FilledLayer],
         mut ahead: Vec<Option<PackedBlob>>,
         settings: &Settings,
     ) -> Result<Self> {
@@ -113,13 +109,13 @@ impl Image {
     }
 
     /// Returns the layers for the store to record; new ones take their content from the plan, which `planned` is.
-    pub(super) fn to_record<'p>(&self, planned: &'p [Planned<'p>]) -> Vec<SnapshotLayer<'p>> {
-        let contents = planned.iter().map(Planned::content);
+    pub(super) fn to_record<'p>(&self, planned: &'p [FilledLayer<'p>]) -> Vec<SnapshotLayer<'p>> {
+        let contents = planned.iter().map(FilledLayer::content);
         let contents = contents.chain(std::iter::repeat(None));
         let layers = self.layers.iter().zip(contents);
         layers
             .map(|(layer, content)| SnapshotLayer {
-                role: layer.role,
+                purpose: layer.purpose.clone(),
                 key: layer.key,
                 blob: layer.blob.clone(),
                 new: content.filter(|_| layer.is_new).map(|content| NewLayer {
@@ -134,14 +130,13 @@ impl Image {
 }
 
 impl PackedLayer {
-    fn recorded(role: Role, layer: &Layer, blob: Blob, is_inherited: bool) -> Self {
+    fn recorded(purpose: LayerPurpose, layer: &Layer, blob: Blob) -> Self {
         Self {
-            role,
+            purpose,
             key: layer.key,
             diff_id: layer.diff_id,
             tar_bytes: layer.tar_bytes,
             blob,
-            is_inherited,
             is_new: false,
         }
     }
@@ -150,7 +145,7 @@ impl PackedLayer {
 /// Takes a recorded layer of a plan; a lost blob is packed again where its content is in the plan.
 fn known_layer(
     session: &Session,
-    planned: &Planned,
+    planned: &FilledLayer,
     layer: Layer,
     ahead: Option<PackedBlob>,
 ) -> Result<PackedLayer> {
@@ -161,15 +156,13 @@ fn known_layer(
         }
         (blob, _) => blob?,
     };
-    let Planned {
-        role, is_inherited, ..
-    } = *planned;
-    Ok(PackedLayer::recorded(role, &layer, blob, is_inherited))
+    let purpose = planned.planned.purpose.clone();
+    Ok(PackedLayer::recorded(purpose, &layer, blob))
 }
 
 fn new_layer(
     session: &Session,
-    planned: &Planned,
+    planned: &FilledLayer,
     key: LayerKey,
     ahead: Option<PackedBlob>,
 ) -> Result<PackedLayer> {
@@ -179,12 +172,11 @@ fn new_layer(
     };
     let packed = packed(session, content, ahead)?;
     Ok(PackedLayer {
-        role: planned.role,
+        purpose: planned.planned.purpose.clone(),
         key,
         diff_id: packed.diff_id(),
         tar_bytes: packed.tar_bytes(),
         blob: session.packer().keep(packed)?,
-        is_inherited: planned.is_inherited,
         is_new: true,
     })
 }
@@ -204,7 +196,7 @@ fn in_image(layers: &[PackedLayer]) -> Vec<ImageLayer> {
     layers
         .iter()
         .map(|layer| ImageLayer {
-            role: layer.role,
+            role: layer.purpose.role,
             key: layer.key,
             diff_id: layer.diff_id,
             blob: oci::Blob {

@@ -7,7 +7,7 @@ use crate::model::stamp::StatKind;
 use crate::model::tree::entry::Entry;
 use crate::model::tree::overlay::Laid;
 use crate::model::tree::path::EntryPath;
-use crate::ops::layers::{have_same_keys, known_of};
+use crate::ops::layers::{have_same_keys, inherited_len, known, known_of};
 use crate::ops::record::session::Session;
 use crate::ops::record::totals::Totals;
 use crate::ops::root_view::observe::Look;
@@ -56,7 +56,7 @@ impl KnownTree {
         };
         let mut inherited = store.layers(id)?;
         let state = inherited.pop_if(|top| top.role == Role::State);
-        let mut whole = inherited.split_off(inherited.len().min(snapshot.inherited_layers));
+        let mut whole = inherited.split_off(inherited_len(&inherited));
         if whole.is_empty() && inherited.is_empty() {
             return Ok(None);
         }
@@ -162,14 +162,7 @@ impl Lookups<'_> {
     fn known(&self, layers: &[LayerUse]) -> Result<Vec<Known>> {
         layers
             .iter()
-            .map(|LayerUse { role, layer, .. }| {
-                Ok(Known {
-                    role: *role,
-                    key: layer.key,
-                    content_bytes: layer.content_bytes,
-                    items: self.items(layer)?,
-                })
-            })
+            .map(|used| Ok(known(used, self.items(&used.layer)?)))
             .collect()
     }
 

@@ -3,12 +3,12 @@
 use crate::error::{Error, Result};
 use crate::model::digest::PolicyKey;
 use crate::model::names::{BOOTSTRAP, SnapshotRef};
-use crate::model::plan::Below;
 use crate::model::plan::deferrable::Expected;
 use crate::model::plan::layer::Role;
+use crate::model::plan::{Absence, Below};
 use crate::model::stamp::Stat;
 use crate::model::tree::path::EntryPath;
-use crate::ops::layers::{have_same_keys, known_of, own_layers};
+use crate::ops::layers::{have_same_keys, inherited_len, known_of, own_layers};
 use crate::ops::record::slot::StageSlot;
 use crate::store::{LayerUse, Snapshot, Store};
 
@@ -21,6 +21,8 @@ pub(super) struct Lineage {
     inherited: Vec<LayerUse>,
     /// Layers of the stage itself: a base or a delta, and the updates over the base or delta.
     own: Vec<LayerUse>,
+    /// Why `inherited` or `own` is empty, or shorter than it was.
+    absence: Absence,
 }
 
 impl Lineage {
@@ -48,29 +50,28 @@ impl Lineage {
                 }
                 Self::over(store, parent)?
             }
-            None => Self::over_stage_before(store, slot, policy)?.unwrap_or_default(),
+            None => Self::over_stage_before(store, slot, policy)?,
         };
         let is_first = lineage.inherited.is_empty();
         if let Some(last) = store.latest_planned(&slot.series, &slot.stage, policy, is_first)? {
-            for layer in own_layers(store.layers(last.id)?, &last) {
-                // No image can be made over a layer without a blob, but from the root.
+            for layer in own_layers(store.layers(last.id)?) {
+                // Over a layer whose blob is lost no image can be made, but from the root it can.
                 if !store.has_layer(layer.layer.id)? {
+                    lineage.absence = Absence::LostBlob;
                     break;
                 }
                 lineage.own.push(layer);
             }
+        } else if is_first && lineage.absence == Absence::None {
+            lineage.absence = other_policy(store, slot)?;
         }
         Ok(lineage)
     }
 
-    /// `None` if no stage before is of use.
-    fn over_stage_before(
-        store: &Store,
-        slot: &StageSlot,
-        policy: &PolicyKey,
-    ) -> Result<Option<Self>> {
+    /// Empty if there is no stage before, or none of use.
+    fn over_stage_before(store: &Store, slot: &StageSlot, policy: &PolicyKey) -> Result<Self> {
         if slot.stage == BOOTSTRAP {
-            return Ok(None);
+            return Ok(Self::default());
         }
         let of_run = match &slot.run {
             Some(run) => store.snapshots_of_run(&slot.series, run)?,
@@ -80,16 +81,26 @@ impl Lineage {
             None => store.latest_first_stage(&slot.series, &slot.stage)?,
             before => before.cloned(),
         };
-        let Some(parent) = before.filter(|parent| parent.policy_key == *policy) else {
-            return Ok(None);
+        let Some(parent) = before else {
+            return Ok(Self::default());
         };
+        if parent.policy_key != *policy {
+            return Ok(Self::without(Absence::OtherPolicy(parent.id)));
+        }
         let lineage = Self::over(store, parent)?;
         for layer in &lineage.inherited {
             if !store.has_layer(layer.layer.id)? {
-                return Ok(None);
+                return Ok(Self::without(Absence::LostBlob));
             }
         }
-        Ok(Some(lineage))
+        Ok(lineage)
+    }
+
+    fn without(absence: Absence) -> Self {
+        Self {
+            absence,
+            ..Self::default()
+        }
     }
 
     fn over(store: &Store, parent: Snapshot) -> Result<Self> {
@@ -98,7 +109,7 @@ impl Lineage {
         Ok(Self {
             parent: Some(parent),
             inherited,
-            own: Vec::new(),
+            ..Self::default()
         })
     }
 
@@ -107,9 +118,9 @@ impl Lineage {
         self.parent.as_ref().map(|parent| parent.id)
     }
 
-    /// Tells whether `snapshot`, made of `layers`, lies over the same layers and has the base or delta of the stage.
-    pub(super) fn is_of(&self, snapshot: &Snapshot, layers: &[LayerUse]) -> bool {
-        let (inherited, own) = layers.split_at(snapshot.inherited_layers.min(layers.len()));
+    /// Tells whether a snapshot that has `layers` lies over the same layers, and its base or delta is still the stage's.
+    pub(super) fn is_of(&self, layers: &[LayerUse]) -> bool {
+        let (inherited, own) = layers.split_at(inherited_len(layers));
         let is_same = match own.first().filter(|first| first.role != Role::State) {
             None => !inherited.is_empty(),
             Some(first) => {
@@ -160,10 +171,12 @@ impl Lineage {
 
     /// Reads the items of all layers. Fails if the store cannot be read.
     pub(super) fn load(&self, store: &Store) -> Result<Below> {
-        Ok(Below::new(
-            known_of(store, &self.inherited)?,
-            known_of(store, &self.own)?,
-        ))
+        Ok(Below {
+            inherited: known_of(store, &self.inherited)?,
+            own: known_of(store, &self.own)?,
+            absence: self.absence,
+            ..Below::default()
+        })
     }
 
     fn layers(&self) -> impl Iterator<Item = &LayerUse> {
@@ -171,7 +184,13 @@ impl Lineage {
     }
 }
 
-/// The newest snapshot of the stage right before `stage` in the order of the first snapshots of each. `of_run` has the newest
+/// The newest snapshot of the stage that was planned over no other: none of it has the policy of the new one.
+fn other_policy(store: &Store, slot: &StageSlot) -> Result<Absence> {
+    let last = store.latest_based(&slot.series, &slot.stage)?;
+    Ok(last.map_or(Absence::None, |last| Absence::OtherPolicy(last.id)))
+}
+
+/// The newest snapshot of the stage that came right before `stage` when the run first had each. `of_run` has the newest
 /// first.
 fn stage_before<'s>(of_run: &'s [Snapshot], stage: &str) -> Option<&'s Snapshot> {
     let first_id = |stage: &str| {

@@ -57,7 +57,7 @@ impl PlannedContent {
             installed.packages.as_deref(),
             &session.policy,
         );
-        let image = Image::of_plan(session, &plan.layers(&sides), ahead, &settings)
+        let image = Image::of_plan(session, &plan.filled(&sides), ahead, &settings)
             .map_err(|error| in_root(error, &session.root))?;
         let is_known_whole = observation.is_known_whole();
         stamps.dead_bytes = is_known_whole.then(|| plan.dead_bytes());
@@ -86,7 +86,7 @@ impl PlannedContent {
 impl Packed {
     /// Records the snapshot. Fails if the store cannot be written.
     pub(super) fn record(self, session: &mut Session) -> Result<Recorded> {
-        let planned = self.plan.layers(&self.sides);
+        let planned = self.plan.filled(&self.sides);
         let packages = match &self.installed.packages {
             None => PackagesOf::Unknown,
             Some(packages) => PackagesOf::These(packages, &self.installed.files),

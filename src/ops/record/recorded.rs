@@ -2,6 +2,7 @@
 
 use crate::error::Result;
 use crate::model::names::SnapshotRef;
+use crate::model::plan::{Planner, Planning};
 use crate::ops::monitor::Phase;
 use crate::ops::record::image::Image;
 use crate::ops::record::options::Outcome;
@@ -36,7 +37,6 @@ impl Session<'_> {
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
         let image = recording.image;
-        let inherited = image.layers.iter().filter(|layer| layer.is_inherited);
         let snapshot = NewSnapshot {
             series: &self.slot.series,
             stage: &self.slot.stage,
@@ -44,7 +44,10 @@ impl Session<'_> {
             parent_id: self.lineage.parent_id(),
             policy: &self.policy,
             created_s: now.as_secs() as i64,
-            inherited_layers: inherited.count(),
+            planning: Some(Planning {
+                planner: self.planner().name().to_owned(),
+                limits: Some(self.options.limits),
+            }),
             packages: recording.packages,
             manifest: image.manifest,
             config: image.config,

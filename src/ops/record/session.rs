@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::fs::root::Root;
+use crate::model::plan::StagePlanner;
 use crate::model::policy::{Policy, Profile, Rules};
 use crate::ops::monitor::{Monitor, Phases};
 use crate::ops::packing::Packer;
@@ -111,6 +112,13 @@ impl<'m> Session<'m> {
     pub(super) fn of_stage(&self, id: i64) -> Result<Option<Snapshot>> {
         let snapshot = self.store.snapshot(id)?;
         Ok(snapshot.filter(|snapshot| self.slot.holds(snapshot, &self.policy.key())))
+    }
+
+    /// Returns the planner of the stage.
+    pub(super) fn planner(&self) -> StagePlanner<'_> {
+        StagePlanner {
+            stage: &self.slot.stage,
+        }
     }
 
     /// Returns the packer of new layers.

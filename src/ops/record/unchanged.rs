@@ -28,7 +28,7 @@ impl Unchanged {
         };
         let store = &session.store;
         let layers = store.layers(known.id)?;
-        let is_same = session.lineage.is_of(&known, &layers)
+        let is_same = session.lineage.is_of(&layers)
             && store.has_blobs(layers.iter().map(|layer| layer.blob.as_ref()))?
             && store.has_blob(&known.config.digest, known.config.size_bytes)?;
         if !is_same {

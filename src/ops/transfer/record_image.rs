@@ -7,6 +7,7 @@ use crate::model::origin::{Origin, Recorded};
 use crate::model::packages::file_list::FileList;
 use crate::model::packages::package::Package;
 use crate::model::packages::version::Manager;
+use crate::model::plan::LayerPurpose;
 use crate::model::plan::layer::{LayerContent, Role};
 use crate::model::tree::content_bytes;
 use crate::model::tree::entry::Entry;
@@ -71,7 +72,7 @@ pub(crate) fn record(
     let manifest = store.keep_bytes(&opened.bytes(&found.image.manifest)?)?;
     let config = store.keep_bytes(&opened.bytes(&found.image.config)?)?;
     let contents: Vec<LayerContent> = content.layers.iter().map(TakenLayer::content).collect();
-    let layers: Vec<SnapshotLayer> = content
+    let mut layers: Vec<SnapshotLayer> = content
         .layers
         .iter()
         .zip(&contents)
@@ -85,6 +86,9 @@ pub(crate) fn record(
     } else {
         (None, 0)
     };
+    for layer in layers.iter_mut().take(inherited_layers) {
+        layer.purpose.is_inherited = true;
+    }
     let recorded_as = origin.recorded.as_ref();
     let recorded_as = recorded_as.filter(|_| purpose == Purpose::Rebuild);
     let run = recorded_as.map(|recorded| &recorded.run);
@@ -98,7 +102,7 @@ pub(crate) fn record(
         parent_id: parent.map(|parent| parent.id),
         policy: &found.policy,
         created_s: recorded_as.map_or_else(now_s, |recorded| recorded.created_s),
-        inherited_layers,
+        planning: None,
         packages: known.map_or(PackagesOf::Unknown, |all| PackagesOf::These(all, &lists)),
         manifest,
         config,
@@ -128,7 +132,12 @@ fn new_layer<'a>(
     found: &FoundLayer,
 ) -> SnapshotLayer<'a> {
     SnapshotLayer {
-        role: role(found.role, place),
+        purpose: LayerPurpose {
+            role: role(found.role, place),
+            label: None,
+            is_inherited: false,
+            reason: None,
+        },
         key: taken.key,
         blob: Blob {
             digest: found.blob.digest,

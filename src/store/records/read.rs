@@ -2,6 +2,7 @@
 
 use crate::model::digest::{DiffId, Digest, LayerKey, PolicyKey};
 use crate::model::plan::layer::Role;
+use crate::model::plan::{Limits, Planning, Reason};
 use crate::store::records::rows::{Blob, BlobRef, Layer, LayerUse, Snapshot};
 use crate::store::records::seal::{row_sum, seal};
 use crate::store::records::values::{bits, hash, unfit};
@@ -11,7 +12,8 @@ use rusqlite::{Connection, OptionalExtension, Row};
 /// Series are found without the index of their names (`+name`), and snapshots have no index: a damaged index hides
 /// rows.
 pub(crate) const SNAPSHOT: &str = "SELECT snapshot.id, name, stage, run, parent_id, policy_key, created_s, inherited_layers,
-    package_set_id, manifest_digest, manifest_size_bytes, config_digest, config_size_bytes, entries, content_bytes, sockets, sum
+    package_set_id, manifest_digest, manifest_size_bytes, config_digest, config_size_bytes, entries, content_bytes, sockets, sum,
+    planner, update_percent, dead_percent, most_layers
     FROM snapshot LEFT JOIN series ON series.id = series_id";
 
 /// All rows of a snapshot.
@@ -49,13 +51,13 @@ pub(crate) fn rows_of(connection: &Connection, snapshot_id: i64) -> rusqlite::Re
         sealed.query_row([snapshot_id], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let mut layers = connection.prepare_cached(
         "SELECT layer.id, key, diff_id, tar_bytes, content_bytes, entries, whiteouts,
-                digest, media_type, size_bytes, role, reused
+                digest, media_type, size_bytes, role, reused, label, reason, inherited, position
          FROM snapshot_layer JOIN layer ON layer.id = snapshot_layer.layer_id
          JOIN blob ON (digest, blob.layer_id) = (blob_digest, snapshot_layer.layer_id)
          WHERE snapshot_id = ? ORDER BY position",
     )?;
     let layers = layers
-        .query_map([snapshot_id], layer_use)?
+        .query_map([snapshot_id], |row| layer_use(row, &snapshot))?
         .collect::<rusqlite::Result<_>>()?;
     Ok(Some(Rows {
         snapshot,
@@ -65,10 +67,21 @@ pub(crate) fn rows_of(connection: &Connection, snapshot_id: i64) -> rusqlite::Re
     }))
 }
 
-fn layer_use(row: &Row) -> rusqlite::Result<LayerUse> {
+fn layer_use(row: &Row, of: &Snapshot) -> rusqlite::Result<LayerUse> {
     let role = Role::parse(row.get_ref(10)?.as_str()?).ok_or_else(|| unfit(10))?;
+    // Without a planner, the seal is that of an earlier format, and the other columns count for nothing.
+    let (label, reason, is_inherited) = if of.planning.is_some() {
+        let reason = Reason::parse(row.get_ref(13)?.as_str()?).ok_or_else(|| unfit(13))?;
+        (row.get(12)?, Some(reason), row.get(14)?)
+    } else {
+        let position: usize = row.get(15)?;
+        (None, None, position < of.inherited_layers)
+    };
     Ok(LayerUse {
         role,
+        label,
+        is_inherited,
+        reason,
         layer: layer(row, 0)?,
         blob: blob(row, 7)?,
         reused: row.get(11)?,
@@ -98,6 +111,7 @@ pub(crate) fn snapshot(row: &Row) -> rusqlite::Result<Snapshot> {
         entries: bits(row, 13)?,
         content_bytes: bits(row, 14)?,
         sockets: bits(row, 15)?,
+        planning: planning(row)?,
     };
     match row.get::<_, Option<i64>>(16)? {
         Some(sum) if sum != row_sum(&snapshot) => {
@@ -110,6 +124,21 @@ pub(crate) fn snapshot(row: &Row) -> rusqlite::Result<Snapshot> {
         }
         _ => Ok(snapshot),
     }
+}
+
+fn planning(row: &Row) -> rusqlite::Result<Option<Planning>> {
+    let Some(planner) = row.get(17)? else {
+        return Ok(None);
+    };
+    let limits = match row.get(18)? {
+        None => None,
+        Some(percent) => Some(Limits {
+            update_percent: i64::cast_unsigned(percent),
+            dead_percent: bits(row, 19)?,
+            most_layers: row.get(20)?,
+        }),
+    };
+    Ok(Some(Planning { planner, limits }))
 }
 
 pub(crate) fn layer(row: &Row, first: usize) -> rusqlite::Result<Layer> {

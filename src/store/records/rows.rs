@@ -2,6 +2,7 @@
 
 use crate::model::digest::{DiffId, Digest, LayerKey, PolicyKey};
 use crate::model::plan::layer::Role;
+use crate::model::plan::{LayerPurpose, Planning, Reason};
 
 /// A recorded snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +35,8 @@ pub struct Snapshot {
     pub content_bytes: u64,
     /// Sockets, which no layer can hold.
     pub sockets: u64,
+    /// The planner of the layers, and the limits; `None` if not recorded.
+    pub planning: Option<Planning>,
 }
 
 /// A file under blobs/sha256.
@@ -90,10 +93,28 @@ impl Blob {
 pub struct LayerUse {
     /// The role of the layer.
     pub role: Role,
+    /// The layer's name for readers; `None` if not recorded.
+    pub label: Option<String>,
+    /// Whether the layer is one of the stage before.
+    pub is_inherited: bool,
+    /// Why the planner has taken the layer; `None` if not recorded.
+    pub reason: Option<Reason>,
     /// The layer.
     pub layer: Layer,
     /// The form in the snapshot's manifest.
     pub blob: Blob,
     /// Whether the layer was there before the snapshot.
     pub reused: bool,
+}
+
+impl LayerUse {
+    /// Returns role, label and reason.
+    pub(crate) fn purpose(&self) -> LayerPurpose {
+        LayerPurpose {
+            role: self.role,
+            label: self.label.clone(),
+            is_inherited: self.is_inherited,
+            reason: self.reason.clone(),
+        }
+    }
 }

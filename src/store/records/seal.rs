@@ -4,6 +4,7 @@
 //! a digest leaves a valid row. The seal is written with a snapshot and compared when the snapshot's layers are read.
 //! The number of the parent is not sealed, since that number goes when the parent goes.
 
+use crate::model::plan::{Limits, Planning, Reason};
 use crate::store::records::rows::{BlobRef, LayerUse, Snapshot};
 
 /// Hashes a snapshot, the key of its package set and its layers. Every field has a fixed length or follows its length.
@@ -16,13 +17,14 @@ pub(crate) fn seal(
     sealed.number(u64::from(package_set_key.is_some()));
     sealed.0.update(&package_set_key.unwrap_or_default());
     sealed.number(layers.len() as u64);
-    for LayerUse {
-        role,
-        layer,
-        blob,
-        reused,
-    } in layers
-    {
+    for used in layers {
+        let LayerUse {
+            role,
+            layer,
+            blob,
+            reused,
+            ..
+        } = used;
         sealed.text(role.name());
         sealed.number(u64::from(*reused));
         sealed.0.update(&layer.key.0).update(&layer.diff_id.0);
@@ -37,6 +39,11 @@ pub(crate) fn seal(
         sealed.0.update(&blob.digest.0);
         sealed.text(&blob.media_type);
         sealed.number(blob.size_bytes);
+        if snapshot.planning.is_some() {
+            sealed.number(u64::from(used.is_inherited));
+            sealed.optional(used.label.as_deref());
+            sealed.optional(used.reason.as_ref().map(Reason::to_string).as_deref());
+        }
     }
     *sealed.0.finalize().as_bytes()
 }
@@ -51,7 +58,11 @@ struct Sealed(blake3::Hasher);
 impl Sealed {
     fn row(snapshot: &Snapshot) -> Self {
         let mut sealed = Self(blake3::Hasher::new());
-        sealed.0.update(b"rootstrata snapshot 1\n");
+        // Where no planner is recorded, the seal is that of an earlier format.
+        sealed.0.update(match snapshot.planning {
+            Some(_) => b"rootstrata snapshot 2\n",
+            None => b"rootstrata snapshot 1\n",
+        });
         sealed.number(snapshot.id.cast_unsigned());
         for name in [&snapshot.series, &snapshot.stage, &snapshot.run] {
             sealed.text(name);
@@ -66,11 +77,28 @@ impl Sealed {
         for number in [snapshot.entries, snapshot.content_bytes, snapshot.sockets] {
             sealed.number(number);
         }
+        if let Some(Planning { planner, limits }) = &snapshot.planning {
+            sealed.text(planner);
+            sealed.number(u64::from(limits.is_some()));
+            let limits = limits.unwrap_or(Limits {
+                update_percent: 0,
+                dead_percent: 0,
+                most_layers: 0,
+            });
+            sealed.number(limits.update_percent);
+            sealed.number(limits.dead_percent);
+            sealed.number(limits.most_layers as u64);
+        }
         sealed
     }
 
     fn number(&mut self, number: u64) {
         self.0.update(&number.to_le_bytes());
+    }
+
+    fn optional(&mut self, text: Option<&str>) {
+        self.number(u64::from(text.is_some()));
+        self.text(text.unwrap_or_default());
     }
 
     fn text(&mut self, text: &str) {

@@ -77,6 +77,13 @@ impl Store {
         self.snapshot_where(clause, [series, stage])
     }
 
+    /// Returns the newest snapshot of a stage that has no stage below, under any policy. Fails if a row is not as recorded.
+    pub(crate) fn latest_based(&self, series: &str, stage: &str) -> Result<Option<Snapshot>> {
+        let clause =
+            "+name = ? AND stage = ? AND inherited_layers = 0 ORDER BY snapshot.id DESC LIMIT 1";
+        self.snapshot_where(clause, [series, stage])
+    }
+
     /// Returns the newest snapshot of a stage with a base of its own, for a first stage, or a delta of its own. Fails
     /// if a row is not as recorded.
     pub(crate) fn latest_planned(

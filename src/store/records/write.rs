@@ -4,7 +4,8 @@ use crate::error::{Error, Result};
 use crate::model::digest::{DiffId, LayerKey};
 use crate::model::packages::file_list::FileList;
 use crate::model::packages::package::Package;
-use crate::model::plan::layer::{LayerContent, Role};
+use crate::model::plan::layer::LayerContent;
+use crate::model::plan::{LayerPurpose, Planning, Reason};
 use crate::model::policy::Policy;
 use crate::store::handle::Store;
 use crate::store::records::entries;
@@ -31,8 +32,8 @@ pub struct NewSnapshot<'a> {
     pub policy: &'a Policy,
     /// Now, in seconds since 1970.
     pub created_s: i64,
-    /// How many of the first layers are the parent's.
-    pub inherited_layers: usize,
+    /// The planner of the layers; `None` for a snapshot from elsewhere.
+    pub planning: Option<Planning>,
     /// The installed packages, sorted.
     pub packages: PackagesOf<'a>,
     /// The durable manifest.
@@ -67,8 +68,8 @@ pub enum PackagesOf<'a> {
 /// A layer of a new snapshot.
 #[derive(Debug)]
 pub struct SnapshotLayer<'a> {
-    /// The role of the layer.
-    pub role: Role,
+    /// Role, label and reason. Without a planner, label and reason are not recorded.
+    pub purpose: LayerPurpose,
     /// The layer's key.
     pub key: LayerKey,
     /// The durable form in the manifest.
@@ -149,9 +150,11 @@ fn insert_all(transaction: &Transaction, new: &NewSnapshot) -> rusqlite::Result<
         }
         PackagesOf::Set(id) => Some(id),
     };
+    let planner = new.planning.as_ref().map(|planning| &planning.planner);
+    let limits = new.planning.as_ref().and_then(|planning| planning.limits);
     transaction
         .prepare_cached(
-            "INSERT INTO snapshot SELECT NULL, id, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL FROM series WHERE +name = ?",
+            "INSERT INTO snapshot SELECT NULL, id, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL, ?, ?, ?, ? FROM series WHERE +name = ?",
         )?
         .execute(params![
             new.stage,
@@ -159,7 +162,7 @@ fn insert_all(transaction: &Transaction, new: &NewSnapshot) -> rusqlite::Result<
             new.parent_id,
             policy_key,
             new.created_s,
-            new.inherited_layers,
+            new.layers.iter().filter(|layer| layer.purpose.is_inherited).count(),
             package_set_id,
             new.manifest.digest.0,
             new.manifest.size_bytes,
@@ -168,6 +171,10 @@ fn insert_all(transaction: &Transaction, new: &NewSnapshot) -> rusqlite::Result<
             new.entries,
             new.content_bytes,
             new.sockets,
+            planner,
+            limits.map(|limits| limits.update_percent.cast_signed()),
+            limits.map(|limits| limits.dead_percent.cast_signed()),
+            limits.map(|limits| limits.most_layers),
             new.series,
         ])?;
     let id = transaction.last_insert_rowid();
@@ -177,7 +184,7 @@ fn insert_all(transaction: &Transaction, new: &NewSnapshot) -> rusqlite::Result<
             .execute([id])?;
     }
     for (position, layer) in new.layers.iter().enumerate() {
-        insert_layer(transaction, id, position, layer, &policy_key)?;
+        insert_layer(transaction, (id, position), layer, &policy_key)?;
     }
     let rows = rows_of(transaction, id)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
     transaction
@@ -189,8 +196,7 @@ fn insert_all(transaction: &Transaction, new: &NewSnapshot) -> rusqlite::Result<
 
 fn insert_layer(
     transaction: &Transaction,
-    snapshot_id: i64,
-    position: usize,
+    (snapshot_id, position): (i64, usize),
     layer: &SnapshotLayer,
     policy_key: &[u8; 32],
 ) -> rusqlite::Result<()> {
@@ -228,15 +234,24 @@ fn insert_layer(
     transaction
         .prepare_cached("INSERT OR IGNORE INTO blob VALUES (?, ?, ?, ?)")?
         .execute(params![digest.0, layer_id, media_type, size_bytes])?;
+    let LayerPurpose {
+        role,
+        label,
+        is_inherited,
+        reason,
+    } = &layer.purpose;
     transaction
-        .prepare_cached("INSERT INTO snapshot_layer VALUES (?, ?, ?, ?, ?, ?)")?
+        .prepare_cached("INSERT INTO snapshot_layer VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)")?
         .execute(params![
             snapshot_id,
             position,
             layer_id,
             digest.0,
-            layer.role.name(),
+            role.name(),
             known || layer.new.is_none(),
+            label,
+            reason.as_ref().map(Reason::to_string),
+            reason.is_some().then_some(is_inherited),
         ])?;
     Ok(())
 }

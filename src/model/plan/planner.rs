@@ -1,0 +1,51 @@
+//! What a planner is given, and what it answers. Pure.
+
+use crate::model::plan::difference::Scope;
+use crate::model::plan::limits::Limits;
+use crate::model::plan::planned::Plan;
+use crate::model::plan::prior_layers::Below;
+use crate::model::tree::Tree;
+use crate::model::tree::entry::Content;
+use crate::model::tree::path::EntryPath;
+
+/// A rule that cuts a tree into layers.
+pub trait Planner {
+    /// Returns the name that is recorded with each snapshot.
+    fn name(&self) -> &'static str;
+
+    /// Lists the layers that give the trees. Under [`Scope::Changed`], the stable tree may lack paths outside the scope, except
+    /// the directories above those in it, and the known layers lack all of them; the plan is the one that all paths would give.
+    ///
+    /// Fails with [`NeedsWhole`] if a layer is to be written that takes paths outside the scope.
+    fn plan<C: Content>(&self, given: &Given<C>) -> Result<Plan, NeedsWhole>;
+}
+
+/// The trees, known layers and limits of a plan.
+#[derive(Debug)]
+pub struct Given<'a, C> {
+    /// The stable tree.
+    pub stable: &'a Tree<C>,
+    /// The volatile tree.
+    pub volatile: &'a Tree<C>,
+    /// The names of packages by the paths that they own, in path order; empty where nobody knows.
+    pub owners: &'a [(EntryPath, String)],
+    /// The known layers.
+    pub prior: &'a Below,
+    /// The paths that may differ.
+    pub scope: Scope<'a>,
+    /// The limits.
+    pub limits: &'a Limits,
+}
+
+/// Which planner made a snapshot, and within which limits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Planning {
+    /// The planner's name.
+    pub planner: String,
+    /// The limits; `None` for a planner without.
+    pub limits: Option<Limits>,
+}
+
+/// The answer to a plan of changed paths alone where a base or a delta is to be written anew, for which all paths count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NeedsWhole;

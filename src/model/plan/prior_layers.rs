@@ -1,0 +1,150 @@
+//! The recorded layers that a stage is planned over. Pure.
+
+use crate::model::digest::LayerKey;
+use crate::model::plan::layer::{LayerContent, Role};
+use crate::model::plan::weight::{Weight, dead_bytes};
+use crate::model::tree::Tree;
+use crate::model::tree::entry::Entry;
+use crate::model::tree::overlay::{Borrowed, Laid, Overlay};
+use crate::model::tree::path::EntryPath;
+
+/// The bytes that an entry or a whiteout counts beside its content, where layers are compared.
+const MEMBER_BYTES: u64 = 1024;
+
+/// An update of fewer bytes is rather written again than kept below another.
+const SMALL_BYTES: u64 = 1 << 20;
+
+/// Why no layers of the stage, or of the stage before, can be reused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Absence {
+    /// There were none before, or none is missing.
+    #[default]
+    None,
+    /// The snapshot of this number has them under another policy.
+    OtherPolicy(i64),
+    /// A blob is lost.
+    LostBlob,
+}
+
+/// What a stage is planned over. Empty where nothing can be reused.
+#[derive(Debug, Default)]
+pub struct Below {
+    /// The layers of the stage before, without its state, the lowest first; none for a first stage.
+    pub inherited: Vec<Known>,
+    /// What the stage had when it was recorded last, over these or others: a base or a delta, and the updates of it.
+    pub own: Vec<Known>,
+    /// Why `inherited` and `own` lack what they could have.
+    pub absence: Absence,
+    /// Where some paths are left out of all layers: how many bytes of the own base or delta are dead there.
+    pub dead_elsewhere_bytes: u64,
+}
+
+/// A layer that exists.
+#[derive(Debug)]
+pub struct Known {
+    /// What it is for.
+    pub role: Role,
+    /// Its name for readers; `None` if none is recorded.
+    pub label: Option<String>,
+    /// Its key.
+    pub key: LayerKey,
+    /// Length of its files in bytes, a hardlinked inode once.
+    pub content_bytes: u64,
+    /// What it holds, in path order.
+    pub items: Vec<Laid>,
+}
+
+impl Known {
+    /// Returns the entry that it has at `path`.
+    pub fn at(&self, path: &EntryPath) -> Option<&Entry> {
+        self.items[self.position(path)?].entry()
+    }
+
+    /// Tells whether it has an entry or a whiteout at `path`.
+    pub fn has(&self, path: &EntryPath) -> bool {
+        self.position(path).is_some()
+    }
+
+    fn position(&self, path: &EntryPath) -> Option<usize> {
+        self.items
+            .binary_search_by(|item| item.path().cmp(path))
+            .ok()
+    }
+
+    /// Returns the entries that it has, in path order.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.items.iter().filter_map(Laid::entry)
+    }
+
+    /// Tells whether `update` is so much smaller that it is better laid over this update than put in its place.
+    pub(super) fn carries<C>(&self, update: &LayerContent<C>) -> bool {
+        let own = self.content_bytes + MEMBER_BYTES * self.items.len() as u64;
+        let members = update.entries_len() + update.whiteouts_len();
+        own >= SMALL_BYTES
+            && 2 * own >= 3 * (update.content_bytes() + MEMBER_BYTES * members as u64)
+    }
+}
+
+impl Below {
+    /// Returns all of its layers.
+    pub fn layers(&self) -> impl Iterator<Item = &Known> {
+        self.inherited.iter().chain(&self.own)
+    }
+
+    /// Takes layers with all of their paths.
+    pub fn new(inherited: Vec<Known>, own: Vec<Known>) -> Self {
+        Self {
+            inherited,
+            own,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn ground(&self) -> Overlay<Borrowed<'_>> {
+        let mut ground = Overlay::new();
+        for layer in &self.inherited {
+            lay(layer, &mut ground);
+        }
+        ground
+    }
+
+    /// Lays all of its layers over one another.
+    pub fn overlay(&self) -> Overlay {
+        let mut overlay = Overlay::new();
+        self.layers()
+            .for_each(|layer| overlay.lay(layer.items.iter().cloned()));
+        overlay
+    }
+
+    /// Notes that some paths are left out of it, where `dead_bytes` of the own base or delta are dead in all. `tree` is what
+    /// its layers give at the others. Tells whether that can be.
+    pub fn leave_out(&mut self, dead_bytes: u64, tree: &Tree) -> bool {
+        let Some(whole) = self.own.first() else {
+            return true;
+        };
+        let elsewhere =
+            dead_bytes.checked_sub(self.dead_bytes(whole, self.ground().entries(), tree));
+        self.dead_elsewhere_bytes = elsewhere.unwrap_or_default();
+        elsewhere.is_some()
+    }
+
+    /// Bytes of the own base or delta that are dead in `now`.
+    pub(super) fn dead_bytes<C>(&self, whole: &Known, ground: &[Borrowed], now: &Tree<C>) -> u64 {
+        self.dead_elsewhere_bytes + dead_bytes(whole.entries(), ground, now)
+    }
+}
+
+/// Lays a layer over the others, and returns a whiteout of a path that is not there.
+pub(super) fn lay<'a>(layer: &'a Known, overlay: &mut Overlay<Borrowed<'a>>) -> Option<EntryPath> {
+    overlay.lay_telling(layer.items.iter().map(Laid::borrowed))
+}
+
+/// Weighs the layers of its own that a stage has against the tree that all of its layers give.
+pub fn weigh(below: &Below, now: &Tree) -> Option<Weight> {
+    let (whole, updates) = below.own.split_first()?;
+    Some(Weight {
+        base_bytes: whole.content_bytes,
+        update_bytes: updates.iter().map(|layer| layer.content_bytes).sum(),
+        dead_bytes: below.dead_bytes(whole, below.ground().entries(), now),
+    })
+}

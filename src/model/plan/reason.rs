@@ -1,0 +1,182 @@
+//! Why a layer is in a snapshot: decided by the planner, recorded with the snapshot. Pure.
+
+use crate::model::plan::weight::Weight;
+use crate::model::tree::path::EntryPath;
+use std::fmt;
+
+/// Why a layer of a plan is reused or made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// A layer that exists gives what it gave before.
+    Unchanged,
+    /// An update: paths have changed since, and base or delta weigh this with all updates.
+    Changed(Weight),
+    /// A delta: the stage differs from the stage before.
+    Differs,
+    /// A state: volatile files are never reused by plan.
+    Volatile,
+    /// A base: nothing was recorded before.
+    First,
+    /// A base: the snapshot of this number, which could be built upon, has another policy.
+    OtherPolicy(i64),
+    /// A blob of a layer below is lost.
+    LostBlob,
+    /// A single update would have had too large a share of the last base or delta.
+    LargeUpdate {
+        /// Bytes of the single update.
+        update_bytes: u64,
+        /// Bytes of the last base or delta.
+        base_bytes: u64,
+    },
+    /// Too large a share of the last base or delta is no longer used.
+    DeadBase {
+        /// Bytes that are not used.
+        dead_bytes: u64,
+        /// Bytes of the last base or delta.
+        base_bytes: u64,
+    },
+    /// The last base or delta removes this path, which is no longer below.
+    DanglingWhiteout(EntryPath),
+    /// The image would have had too many layers.
+    ManyLayers,
+    /// A base with all that the layers of the snapshot of this number give.
+    Squashed(i64),
+}
+
+impl Reason {
+    /// Returns the name that database and JSON use.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Unchanged => "unchanged",
+            Self::Changed(_) => "changed",
+            Self::Differs => "differs",
+            Self::Volatile => "volatile",
+            Self::First => "first",
+            Self::OtherPolicy(_) => "other-policy",
+            Self::LostBlob => "lost-blob",
+            Self::LargeUpdate { .. } => "large-update",
+            Self::DeadBase { .. } => "dead-base",
+            Self::DanglingWhiteout(_) => "dangling-whiteout",
+            Self::ManyLayers => "many-layers",
+            Self::Squashed(_) => "squashed",
+        }
+    }
+
+    /// Reads the recorded form back; `None` for any other text.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut words = text.split(' ');
+        let name = words.next()?;
+        let rest: Vec<&str> = words.collect();
+        let number = |at: usize| rest.get(at)?.parse::<u64>().ok();
+        let id = || rest.first()?.parse::<i64>().ok();
+        let found = match name {
+            "unchanged" => Self::Unchanged,
+            "changed" => Self::Changed(Weight {
+                base_bytes: number(0)?,
+                update_bytes: number(1)?,
+                dead_bytes: number(2)?,
+            }),
+            "differs" => Self::Differs,
+            "volatile" => Self::Volatile,
+            "first" => Self::First,
+            "other-policy" => Self::OtherPolicy(id()?),
+            "lost-blob" => Self::LostBlob,
+            "large-update" => Self::LargeUpdate {
+                update_bytes: number(0)?,
+                base_bytes: number(1)?,
+            },
+            "dead-base" => Self::DeadBase {
+                dead_bytes: number(0)?,
+                base_bytes: number(1)?,
+            },
+            "dangling-whiteout" => Self::DanglingWhiteout(parse_path(rest.first()?)?),
+            "many-layers" => Self::ManyLayers,
+            "squashed" => Self::Squashed(id()?),
+            _ => return None,
+        };
+        (found.to_string() == text).then_some(found)
+    }
+}
+
+/// The recorded form: name, then numbers in decimal or the key of a path in hexadecimal, with spaces between.
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())?;
+        match self {
+            Self::Changed(weight) => write!(
+                f,
+                " {} {} {}",
+                weight.base_bytes, weight.update_bytes, weight.dead_bytes
+            ),
+            Self::OtherPolicy(id) | Self::Squashed(id) => write!(f, " {id}"),
+            Self::LargeUpdate {
+                update_bytes: bytes,
+                base_bytes,
+            }
+            | Self::DeadBase {
+                dead_bytes: bytes,
+                base_bytes,
+            } => write!(f, " {bytes} {base_bytes}"),
+            Self::DanglingWhiteout(path) => {
+                f.write_str(" ")?;
+                path.key()
+                    .iter()
+                    .try_for_each(|byte| write!(f, "{byte:02x}"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn parse_path(hex: &str) -> Option<EntryPath> {
+    let pairs = hex.as_bytes().chunks(2);
+    let bytes = pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
+    EntryPath::from_key(&bytes.collect::<Option<Vec<u8>>>()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::testing::path;
+
+    #[test]
+    fn the_recorded_form_of_a_reason_reads_back_and_no_other_does() {
+        let weight = Weight {
+            base_bytes: u64::MAX,
+            update_bytes: 2,
+            dead_bytes: 0,
+        };
+        for reason in [
+            Reason::Unchanged,
+            Reason::Changed(weight),
+            Reason::Differs,
+            Reason::Volatile,
+            Reason::First,
+            Reason::OtherPolicy(3),
+            Reason::LostBlob,
+            Reason::LargeUpdate {
+                update_bytes: 5,
+                base_bytes: 4,
+            },
+            Reason::DeadBase {
+                dead_bytes: 7,
+                base_bytes: 9,
+            },
+            Reason::DanglingWhiteout(path("a b/c")),
+            Reason::ManyLayers,
+            Reason::Squashed(1),
+        ] {
+            assert_eq!(Reason::parse(&reason.to_string()), Some(reason));
+        }
+        for text in [
+            "",
+            "first 1",
+            "squashed",
+            "changed 1 2",
+            "large-update 1 02",
+            "x",
+        ] {
+            assert_eq!(Reason::parse(text), None, "{text:?}");
+        }
+    }
+}
