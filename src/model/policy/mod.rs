@@ -7,6 +7,7 @@
 pub mod globs;
 pub mod normalise;
 pub mod package_mtimes;
+pub mod stable_volatile;
 
 use crate::error::Result;
 use crate::model::digest::PolicyKey;

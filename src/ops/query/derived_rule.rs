@@ -27,68 +27,82 @@ pub(super) fn derived_rule(
 
 fn base_rule(store: &Store, snapshot: &Snapshot, layers: &[LayerUse]) -> Result<Rule> {
     if let Some(parent) = snapshot.parent_id {
-        let of = store.snapshot(parent)?;
-        if let Some(of) = of.filter(|of| (&of.run, &of.stage) == (&snapshot.run, &snapshot.stage)) {
-            return Ok(Rule::Squashed(of.into()));
-        }
-        let inherited = store
-            .layers(parent)?
-            .iter()
-            .filter(|layer| layer.role != Role::State)
-            .count();
-        let is_full = inherited + 2 > Limits::default().most_layers;
-        return Ok(if is_full {
-            Rule::ManyLayers
-        } else {
-            Rule::LostBlob
-        });
+        return over_parent(store, snapshot, parent);
     }
-    let all = store.snapshots(Some(&snapshot.series))?;
-    let earlier: Vec<Snapshot> = all.into_iter().filter(|one| one.id < snapshot.id).collect();
+    let earlier = earlier(store, snapshot)?;
     // A later stage is laid over the stage before of its run, or over the newest first stage.
     let below = earlier.iter().find(|one| {
         snapshot.stage != BOOTSTRAP
             && one.stage != snapshot.stage
             && (one.run == snapshot.run || one.inherited_layers == 0)
     });
-    if let Some(below) = below {
-        return Ok(if below.policy_key == snapshot.policy_key {
-            Rule::LostBlob
-        } else {
-            Rule::OtherPolicy(below.clone().into())
-        });
+    if below.is_some_and(|below| below.policy_key == snapshot.policy_key) {
+        return Ok(Rule::LostBlob);
+    }
+    if let Some(own) = last_own(store, &earlier, snapshot, Role::Base)? {
+        return rebased(store, layers, &own);
     }
     let mut of_stage = earlier
         .iter()
         .filter(|one| one.stage == snapshot.stage && one.inherited_layers == 0);
-    let same_policy = of_stage
-        .clone()
-        .find(|one| one.policy_key == snapshot.policy_key);
-    match same_policy {
-        Some(last) => Ok(rebased(store, layers, last)?.unwrap_or(Rule::First)),
-        None => Ok(of_stage
-            .next()
-            .map_or(Rule::First, |last| Rule::OtherPolicy(last.clone().into()))),
+    let other = below.or_else(|| of_stage.next());
+    Ok(other.map_or(Rule::First, |other| Rule::OtherPolicy(other.clone().into())))
+}
+
+/// The rule of a base that was planned over a stage before, or squashed from it.
+fn over_parent(store: &Store, snapshot: &Snapshot, parent_id: i64) -> Result<Rule> {
+    let parent = store.snapshot(parent_id)?;
+    let same_stage = parent.filter(|of| (&of.run, &of.stage) == (&snapshot.run, &snapshot.stage));
+    if let Some(of) = same_stage {
+        return Ok(Rule::Squashed(of.into()));
+    }
+    let layers = store.layers(parent_id)?;
+    let stable = layers.iter().filter(|layer| layer.role != Role::State);
+    Ok(if stable.count() + 2 > Limits::default().most_layers {
+        Rule::ManyLayers
+    } else {
+        Rule::LostBlob
+    })
+}
+
+/// The rule of a delta in the place of another; `None` if there was no other.
+fn delta_rule(store: &Store, snapshot: &Snapshot, layers: &[LayerUse]) -> Result<Option<Rule>> {
+    let earlier = earlier(store, snapshot)?;
+    match last_own(store, &earlier, snapshot, Role::Delta)? {
+        Some(own) => rebased(store, layers, &own).map(Some),
+        None => Ok(None),
     }
 }
 
-/// Which rule asked for a delta in the place of another; `None` where there was no other.
-fn delta_rule(store: &Store, snapshot: &Snapshot, layers: &[LayerUse]) -> Result<Option<Rule>> {
-    let all = store.snapshots(Some(&snapshot.series))?;
-    let last = all.iter().find(|one| {
-        one.id < snapshot.id
-            && (&one.stage, one.policy_key) == (&snapshot.stage, snapshot.policy_key)
-            && one.inherited_layers > 0
-    });
-    last.map_or(Ok(None), |last| rebased(store, layers, last))
+/// The earlier snapshots of the series, the newest first.
+fn earlier(store: &Store, snapshot: &Snapshot) -> Result<Vec<Snapshot>> {
+    let mut all = store.snapshots(Some(&snapshot.series))?;
+    all.retain(|one| one.id < snapshot.id);
+    Ok(all)
 }
 
-/// Why the base or delta of `last` was not kept; `None` where it had none.
-fn rebased(store: &Store, layers: &[LayerUse], last: &Snapshot) -> Result<Option<Rule>> {
-    let own = own_layers(store.layers(last.id)?);
-    let Some(whole) = own.first() else {
-        return Ok(None);
-    };
+/// The base or delta, with its updates, of the last snapshot of the stage that has one under the same policy.
+fn last_own(
+    store: &Store,
+    earlier: &[Snapshot],
+    snapshot: &Snapshot,
+    role: Role,
+) -> Result<Option<Vec<LayerUse>>> {
+    let of_stage = earlier.iter().filter(|one| {
+        (&one.stage, one.policy_key) == (&snapshot.stage, snapshot.policy_key)
+            && (one.inherited_layers == 0) == (role == Role::Base)
+    });
+    for one in of_stage {
+        let own = own_layers(store.layers(one.id)?);
+        if own.first().is_some_and(|first| first.role == role) {
+            return Ok(Some(own));
+        }
+    }
+    Ok(None)
+}
+
+/// Why the base or delta that is the first of `own` was not kept.
+fn rebased(store: &Store, layers: &[LayerUse], own: &[LayerUse]) -> Result<Rule> {
     let inherited = known_of(store, &layers[..inherited_len(layers)])?;
     let below = Below::new(inherited, known_of(store, &own[..1])?);
     let stable = layers.iter().filter(|layer| layer.role != Role::State);
@@ -102,8 +116,8 @@ fn rebased(store: &Store, layers: &[LayerUse], last: &Snapshot) -> Result<Option
     };
     let weight = match build_upon(&below, &now, Scope::All, &none) {
         Upon::Rebased(Unfit::Weight(weight)) => weight,
-        Upon::Rebased(Unfit::Whiteout(path)) => return Ok(Some(Rule::DanglingWhiteout(path))),
-        Upon::Own { .. } | Upon::Nothing => return Ok(Some(Rule::LostBlob)),
+        Upon::Rebased(Unfit::Whiteout(path)) => return Ok(Rule::DanglingWhiteout(path)),
+        Upon::Own { .. } | Upon::Nothing => return Ok(Rule::LostBlob),
     };
     let Weight {
         base_bytes,
@@ -121,15 +135,15 @@ fn rebased(store: &Store, layers: &[LayerUse], last: &Snapshot) -> Result<Option
         },
     );
     let limits = Limits::default();
-    Ok(Some(if weight.is_large(&limits) {
+    Ok(if weight.is_large(&limits) {
         large
     } else if weight.is_dead(&limits) {
         dead
-    } else if !store.has_layer(whole.layer.id)? {
+    } else if !store.has_layer(own[0].layer.id)? {
         Rule::LostBlob
     } else if update_bytes >= dead_bytes {
         large // smaller limits were asked for
     } else {
         dead
-    }))
+    })
 }
