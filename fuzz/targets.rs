@@ -4,7 +4,7 @@
 //! A parser that is added to the project is added to `ALL`, with a corpus in `corpus/NAME`.
 
 use rootstrata::layer::codec::{Codec, Compression};
-use rootstrata::layer::pack::{Source, repack};
+use rootstrata::layer::pack::{RepackInput, repack};
 use rootstrata::layer::read::{Blob, read};
 use rootstrata::layer::whole::uncompressed;
 use rootstrata::model::digest::{DiffId, Digest, LayerKey};
@@ -427,7 +427,7 @@ fn decoded(codec: Codec, data: &[u8]) {
     if let Ok(input) = codec.decoder(data, path) {
         let _ = input.take(MOST_BYTES).read_to_end(&mut bytes);
     }
-    let source = Source {
+    let source = RepackInput {
         input: Box::new(data),
         path,
         codec,

@@ -8,7 +8,7 @@ use crate::model::packages::package::Package;
 use std::sync::Arc;
 
 /// The database, relative to the root; the newer place first.
-pub const INSTALLED: &[&str] = &["usr/lib/apk/db/installed", "lib/apk/db/installed"];
+pub(crate) const INSTALLED: &[&str] = &["usr/lib/apk/db/installed", "lib/apk/db/installed"];
 
 /// Returns the packages, sorted.
 pub fn read(installed: &[u8]) -> Vec<Installed> {

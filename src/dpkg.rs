@@ -9,11 +9,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// The database, relative to the root.
-pub const STATUS: &str = "var/lib/dpkg/status";
+pub(crate) const STATUS: &str = "var/lib/dpkg/status";
 /// A directory with a part of the database in each file, as images without a dpkg of their own have it.
-pub const STATUS_PARTS: &str = "var/lib/dpkg/status.d";
+pub(crate) const STATUS_PARTS: &str = "var/lib/dpkg/status.d";
 /// The directory with `PACKAGE.list` and `PACKAGE.md5sums`.
-pub const INFO: &str = "var/lib/dpkg/info";
+pub(crate) const INFO: &str = "var/lib/dpkg/info";
 
 /// Returns the packages that `status` says are installed, sorted. `info` are the files of [`INFO`] by name.
 pub fn read(status: &[u8], info: &HashMap<Vec<u8>, Vec<u8>>) -> Vec<Installed> {

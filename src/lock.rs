@@ -1,4 +1,4 @@
-//! Locks of flock(2): they end with their process, however it ends, so what an unlocked file belongs to is over.
+//! Locks of flock(2): a lock ends with the process, so the owner of an unlocked file is gone.
 
 use crate::error::{Error, Result};
 use std::fs::{File, TryLockError};
@@ -9,16 +9,22 @@ use std::time::Duration;
 
 /// How a lock is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hold {
-    /// With others who hold it so.
+pub(crate) enum Hold {
+    /// By several processes.
     Shared,
     /// By one process.
     Alone,
 }
 
-/// Waits for the lock of an open file, which `path` names in errors. Fails with [`Error::Locked`] of `of` where others do not let
-/// go of it within `patience`; with none, nobody waits.
-pub fn wait(lock: File, hold: Hold, path: &Path, of: &Path, patience: Duration) -> Result<File> {
+/// Waits for the lock of an open file, named `path` in errors. Fails with [`Error::Locked`] of `of` if other processes hold
+/// the lock longer than `patience`; without patience, at once.
+pub(crate) fn wait(
+    lock: File,
+    hold: Hold,
+    path: &Path,
+    of: &Path,
+    patience: Duration,
+) -> Result<File> {
     let failed = || Error::io::<io::Error>("lock", path);
     let tried = match hold {
         Hold::Shared => lock.try_lock_shared(),
@@ -32,7 +38,7 @@ pub fn wait(lock: File, hold: Hold, path: &Path, of: &Path, patience: Duration) 
         Err(TryLockError::WouldBlock) => {}
         Err(TryLockError::Error(e)) => return Err(failed()(e)),
     }
-    // flock(2) has no timeout: a thread waits, and lets go of what it gets too late.
+    // flock(2) has no timeout: a thread waits, and drops a lock that comes too late.
     let (sender, receiver) = sync_channel(1);
     let waiting = move || {
         let locked = match hold {

@@ -19,7 +19,7 @@ pub fn printable(bytes: &[u8]) -> String {
 
 /// Returns a line of a text, whose tabs and backslashes stay; what else could drive a terminal is escaped as by
 /// [`printable`].
-pub fn printable_line(bytes: &[u8]) -> String {
+pub(crate) fn printable_line(bytes: &[u8]) -> String {
     escaped(bytes, |c| match c {
         '\t' => Some("\t"),
         '\n' => Some("\\n"),

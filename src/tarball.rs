@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use tar::{EntryType, Header};
 
 /// Headers and padding come in blocks of this many bytes.
-pub const BLOCK_BYTES: usize = 512;
+pub(crate) const BLOCK_BYTES: usize = 512;
 
 /// What ends an archive.
 pub const END: [u8; 2 * BLOCK_BYTES] = [0; 2 * BLOCK_BYTES];
@@ -81,7 +81,7 @@ impl<'a> Member<'a> {
 
     /// Appends the header, with its extended one where it needs one, to `out`. Fails where a device number is
     /// larger than tar can say, or the extended header than readers take.
-    pub fn write_header(&self, out: &mut Vec<u8>) -> Result<()> {
+    pub(crate) fn write_header(&self, out: &mut Vec<u8>) -> Result<()> {
         let mut header = self.plain_header()?;
         let mut records = self.records.clone();
         records.extend(self.needed_records());
@@ -242,7 +242,7 @@ fn push_record(body: &mut Vec<u8>, key: &[u8], value: &[u8]) {
 
 /// Returns a `comment` record that makes the header of `member` so long that its content begins at a multiple of
 /// `alignment`, a multiple of the block, when the header begins at `offset`; `None` where it does so by itself.
-pub fn aligning_record(offset: u64, alignment: u64) -> Option<(Vec<u8>, Vec<u8>)> {
+pub(crate) fn aligning_record(offset: u64, alignment: u64) -> Option<(Vec<u8>, Vec<u8>)> {
     let block = BLOCK_BYTES as u64;
     if (offset + block).is_multiple_of(alignment) {
         return None;

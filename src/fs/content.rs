@@ -1,7 +1,7 @@
 //! Opens the content of one file of a root for reading.
 
-use super::facts::{file_xattrs, stat_of};
 use super::root::{Root, place_of};
+use super::xattrs::file_xattrs;
 use crate::error::{Error, Result};
 use crate::model::limits::{LARGEST_HOLES_BYTES, LARGEST_HOLES_SUM_BYTES, LONGEST_FILE_BYTES};
 use crate::model::stamp::{Stat, StatKind};
@@ -16,8 +16,8 @@ use std::os::unix::fs::FileExt;
 use std::sync::atomic::Ordering;
 
 impl Root {
-    /// Opens a regular file below the root. Fails with [`Error::Changed`] where it is none, or is gone.
-    pub fn open_file(&self, path: &EntryPath) -> Result<Content<'_>> {
+    /// Opens a regular file below the root. Fails with [`Error::Changed`] if the path is gone or no regular file.
+    pub(crate) fn open_file(&self, path: &EntryPath) -> Result<Content<'_>> {
         let handle = self.open_handle(path)?;
         let placed = place_of(handle.as_fd()).map_err(|e| self.failed("stat", path, e))?;
         match placed.stat {
@@ -28,14 +28,14 @@ impl Root {
         }
     }
 
-    /// Opens a regular file that had `stat` when it was found. Fails with [`Error::Changed`] where it has another now.
-    pub fn open_unchanged<'r>(
+    /// Opens a regular file that had `stat` in the scan. Fails with [`Error::Changed`] if the stat data are others now.
+    pub(crate) fn open_unchanged<'r>(
         &'r self,
         path: &'r EntryPath,
         stat: &'r Stat,
     ) -> Result<Unchanged<'r>> {
         let handle = self.open_handle(path)?;
-        if stat_of(self, &handle, path)? != *stat {
+        if self.stat_of(&handle, path)? != *stat {
             return Err(Error::Changed(self.full_path(path)));
         }
         let content = self.content(self.reopen(&handle, path)?, stat.size_bytes, path)?;
@@ -47,7 +47,7 @@ impl Root {
         })
     }
 
-    /// Reads an open file that has this length. Fails where no file may be as long.
+    /// Reads an open file of this length. Fails with [`Error::Unrecordable`] if the file is longer than 1 TiB.
     pub(super) fn content(
         &self,
         file: File,
@@ -55,17 +55,13 @@ impl Root {
         path: &EntryPath,
     ) -> Result<Content<'_>> {
         if size_bytes > LONGEST_FILE_BYTES {
-            let reason = "it is longer than 1 TiB";
             return Err(Error::Unrecordable {
                 path: self.full_path(path),
-                reason,
+                reason: "it is longer than 1 TiB",
             });
         }
-        let data_end = if size_bytes < SHORTEST_WITH_HOLES {
-            size_bytes
-        } else {
-            0
-        };
+        let may_have_holes = size_bytes >= SHORTEST_WITH_HOLES;
+        let data_end = if may_have_holes { 0 } else { size_bytes };
         Ok(Content {
             root: self,
             file,
@@ -81,23 +77,23 @@ impl Root {
 /// A shorter file is not asked for its holes.
 const SHORTEST_WITH_HOLES: u64 = 1 << 20;
 
-/// The content of a regular file, as long as it is said to be. Holes are not read (lseek(2), `SEEK_DATA`), and limited.
-/// Where it turns out to be longer, as a filesystem in userspace may have it, that is an error.
+/// The content of a regular file of known length. Holes are not read (lseek(2), `SEEK_DATA`), and limited. A longer file,
+/// as on a filesystem in userspace, is an error.
 #[derive(Debug)]
-pub struct Content<'r> {
+pub(crate) struct Content<'r> {
     root: &'r Root,
     file: File,
     size_bytes: u64,
     position: u64,
-    /// Up to here there is nothing but zeros.
+    /// The end of the hole at the present position.
     hole_end: u64,
-    /// And from there up to here there is data.
+    /// The end of the data after the hole.
     data_end: u64,
     hole_bytes: u64,
 }
 
 impl Content<'_> {
-    /// Returns how much was not read yet.
+    /// Returns how many bytes are left to read.
     pub(super) fn left_bytes(&self) -> u64 {
         self.size_bytes - self.position
     }
@@ -109,7 +105,7 @@ impl Content<'_> {
         let data = match rustix::fs::seek(&self.file, SeekFrom::Data(self.position)) {
             Ok(data) => data.min(self.size_bytes),
             Err(Errno::NXIO) => self.size_bytes, // nothing but a hole
-            Err(_) => self.position,             // a filesystem that knows of no holes
+            Err(_) => self.position,             // a filesystem without holes
         };
         if data > self.position {
             let bytes = data - self.position;
@@ -131,12 +127,12 @@ impl Content<'_> {
             self.data_end = data;
         } else {
             self.data_end = end(rustix::fs::seek(&self.file, SeekFrom::Hole(self.position)));
-            self.data_end = self.data_end.max(self.position + 1); // it goes on in any case
+            self.data_end = self.data_end.max(self.position + 1); // at least a byte, to go on
         }
         Ok(())
     }
 
-    /// Reads at the present position, and one byte more than there should be, if there is room.
+    /// Reads at the present position, and one byte past the end if the buffer has room, to see a longer file.
     fn read_data(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let to_end = self.data_end - self.position;
         let is_last = self.data_end == self.size_bytes;
@@ -155,7 +151,7 @@ impl Content<'_> {
         Ok(count)
     }
 
-    /// Fails where there is more.
+    /// Fails if a byte follows.
     fn check_end(&self) -> io::Result<()> {
         match self.file.read_at(&mut [0], self.size_bytes)? {
             0 => Ok(()),
@@ -187,12 +183,12 @@ impl Read for Content<'_> {
     }
 }
 
-/// The error of a file whose length is not what stat says, while stat says the same before and after.
+/// The error of a file whose content has another length than stat says before and after.
 pub(super) fn other_length() -> io::Error {
     io::Error::other(OtherLength)
 }
 
-/// Tells whether this is that error.
+/// Tells whether an error is [`other_length`].
 pub(super) fn is_other_length(error: &io::Error) -> bool {
     error
         .get_ref()
@@ -210,9 +206,9 @@ impl std::fmt::Display for OtherLength {
 
 impl std::error::Error for OtherLength {}
 
-/// An open file that was found with a certain stat, and is to have it still when it has been read.
+/// An open file that must keep the stat data of the scan until the last byte is read.
 #[derive(Debug)]
-pub struct Unchanged<'r> {
+pub(crate) struct Unchanged<'r> {
     root: &'r Root,
     path: &'r EntryPath,
     stat: &'r Stat,
@@ -220,16 +216,17 @@ pub struct Unchanged<'r> {
 }
 
 impl Unchanged<'_> {
-    /// Reads the extended attributes that belong to the tree.
-    pub fn xattrs(&self) -> Result<Xattrs> {
+    /// Reads the extended attributes of the tree. Fails if the filesystem refuses to list or read attributes.
+    pub(crate) fn xattrs(&self) -> Result<Xattrs> {
         file_xattrs(self.root, &self.content.file, self.path)
     }
 
-    /// Fails with [`Error::Changed`] where the file is another than it was when it was found.
-    pub fn check(&self) -> Result<()> {
-        match stat_of(self.root, &self.content.file, self.path)? == *self.stat {
-            true => Ok(()),
-            false => Err(Error::Changed(self.root.full_path(self.path))),
+    /// Fails with [`Error::Changed`] if the stat data of the open file are no longer as in the scan.
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.root.stat_of(&self.content.file, self.path)? == *self.stat {
+            Ok(())
+        } else {
+            Err(Error::Changed(self.root.full_path(self.path)))
         }
     }
 }
@@ -237,7 +234,7 @@ impl Unchanged<'_> {
 impl Read for Unchanged<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self.content.read(buffer) {
-            // Where it was written to meanwhile, it is simply over; whoever reads it finds out.
+            // A file that was written to meanwhile ends here: the caller sees the change with `check`.
             Err(e) if is_other_length(&e) && self.check().is_err() => Ok(0),
             read => read,
         }

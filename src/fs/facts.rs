@@ -1,32 +1,26 @@
-//! Reads what stat does not tell: content hashes, link targets and extended attributes, on several threads.
+//! Reads the facts beyond stat data: content hashes, link targets and extended attributes, on several threads.
 //!
-//! A file that changes while it is read is read again, and is an error if it does not hold still; so no hash is of
-//! a mixture of two states.
+//! A file that changes meanwhile is read again, and is an error if the changes go on; so no hash mixes two states.
 
 use super::content::{Content, is_other_length, other_length};
-use super::root::{Root, handle_path, place_of};
-use super::scan::{Found, Paths};
+use super::paths::{Found, Paths};
+use super::root::Root;
+use super::xattrs::{file_xattrs, handle_xattrs};
 use crate::error::{Error, Result};
 use crate::model::digest::ContentHash;
-use crate::model::policy::keeps_xattr;
 use crate::model::stamp::{Facts, Stat, StatKind};
-use crate::model::tree::entry::Xattrs;
 use crate::model::tree::path::EntryPath;
-use rustix::io::Errno;
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::Read;
+use std::mem::discriminant;
 use std::num::NonZeroUsize;
-use std::ops::Range;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// How often a path is read that is another after reading than it was before.
+/// How often a path is read that changes meanwhile.
 const MOST_READS: usize = 5;
 
 const BUFFER_BYTES: usize = 256 * 1024;
-
-const READING_XATTRS: &str = "read the extended attributes of";
 
 /// The bytes of a file whose facts have become known.
 #[derive(Clone, Copy, Debug)]
@@ -37,18 +31,20 @@ pub(crate) enum Progress {
     Shared(u64),
 }
 
-/// What a thread has read.
+/// The results of a thread.
 #[derive(Default)]
 struct Done {
-    /// Each with its number among the positions.
+    /// Each with the number among the positions.
     facts: Vec<(usize, Facts)>,
-    /// The positions of paths that have changed since they were found.
+    /// The positions of paths that have changed since the scan.
     changed: Vec<(usize, Stat)>,
 }
 
-/// Reads the facts of `found` at `positions`, brings the stat data up to date where a path has changed since, and gives
-/// `keep` the facts of each, in any order, with its number among the positions. `read` is told of each file at once. A file
-/// with several names is read at the first of them.
+/// Reads the facts of `found` at `positions`, and gives `keep` the facts of each path, in any order, with the number among
+/// the positions. Stat data of changed paths are brought up to date. `read` is told of each file at once. A file with
+/// several names is read at the first name.
+///
+/// Fails with [`Error::Changed`] if a path vanishes, has another type, or keeps changing.
 pub(crate) fn read_facts(
     root: &Root,
     found: &mut Paths,
@@ -82,12 +78,12 @@ pub(crate) fn read_facts(
         read(Progress::Shared(found[positions[number]].stat.size_bytes));
         keep(number, of_inodes.get(&first).cloned().unwrap_or_default());
     }
-    // What has changed since is perhaps no longer the same inode.
+    // A changed name is perhaps no longer a name of the same inode.
     let unlike: Vec<usize> = unlike.into_iter().map(|(number, _)| number).collect();
     read_each(root, found, positions, &unlike, threads, read, &mut keep)
 }
 
-/// Parts the positions, by their numbers, into those of inodes and those of further names, each with that of the first name.
+/// Parts the numbers of positions into first names of inodes and further names, each beside the first name.
 fn by_inode(found: &Paths, positions: &[usize]) -> (Vec<usize>, Vec<(usize, usize)>) {
     let mut first_names: HashMap<(u64, u64), usize> = HashMap::new();
     let (mut firsts, mut others) = (Vec::with_capacity(positions.len()), Vec::new());
@@ -107,7 +103,7 @@ fn by_inode(found: &Paths, positions: &[usize]) -> (Vec<usize>, Vec<(usize, usiz
     (firsts, others)
 }
 
-/// Reads the facts at those of the positions that have these numbers.
+/// Reads the facts at the positions of these numbers.
 fn read_each(
     root: &Root,
     found: &mut Paths,
@@ -166,84 +162,65 @@ fn read_each(
 fn facts_of(root: &Root, found: &Found, buffer: &mut [u8]) -> Result<(Stat, Facts)> {
     if found.covered.is_some() {
         let content = (found.stat.kind == StatKind::File).then(|| hash_of(&blake3::Hasher::new()));
-        return Ok((
-            found.stat.clone(),
-            Facts {
-                content,
-                ..Facts::default()
-            },
-        ));
+        let facts = Facts {
+            content,
+            ..Facts::default()
+        };
+        return Ok((found.stat.clone(), facts));
     }
     for _ in 0..MOST_READS {
         let handle = root.open_handle(&found.path)?;
-        let before = stat_of(root, &handle, &found.path)?;
-        let is_same_kind =
-            std::mem::discriminant(&before.kind) == std::mem::discriminant(&found.stat.kind);
+        let before = root.stat_of(&handle, &found.path)?;
+        let is_same_kind = discriminant(&before.kind) == discriminant(&found.stat.kind);
         if !is_same_kind || before.kind == StatKind::Directory && before != found.stat {
-            break; // this needs another walk
+            break; // needs another scan
         }
-        let mut is_of_its_length = true;
-        let facts = match before.kind {
-            StatKind::File => {
-                let file = root.reopen(&handle, &found.path)?;
-                let xattrs = file_xattrs(root, &file, &found.path)?;
-                let content = root.content(file, before.size_bytes, &found.path)?;
-                let content = hash_content(root, content, &found.path, buffer)?;
-                is_of_its_length = content.is_some();
-                Facts {
-                    content,
-                    xattrs,
-                    ..Facts::default()
-                }
-            }
-            StatKind::Symlink => {
-                let target = rustix::fs::readlinkat(&handle, c"", Vec::new())
-                    .map_err(|e| root.failed("read the link", &found.path, e))?;
-                let xattrs = handle_xattrs(root, &handle, &found.path)?;
-                Facts {
-                    target: target.into_bytes().into(),
-                    xattrs,
-                    ..Facts::default()
-                }
-            }
-            _ => Facts {
-                xattrs: handle_xattrs(root, &handle, &found.path)?,
-                ..Facts::default()
-            },
-        };
-        match stat_of(root, &handle, &found.path)? == before {
-            true if is_of_its_length => return Ok((before, facts)),
-            true => {
-                return Err(Error::io("read", root.full_path(&found.path))(
-                    other_length(),
-                ));
-            }
-            false => {}
+        let facts = read_once(root, &handle, &before, &found.path, buffer)?;
+        if root.stat_of(&handle, &found.path)? != before {
+            continue;
         }
+        let failed = Error::io("read", root.full_path(&found.path));
+        return facts
+            .map(|facts| (before, facts))
+            .ok_or_else(|| failed(other_length()));
     }
     Err(Error::Changed(root.full_path(&found.path)))
 }
 
-/// Asks about every directory once more. Fails with [`Error::Changed`] where one is not what it was when it was found:
-/// names may have come or gone since.
-pub fn check_directories(root: &Root, found: &Paths, threads: NonZeroUsize) -> Result<()> {
-    let is_entered =
-        |found: &&Found| found.stat.kind == StatKind::Directory && found.covered.is_none();
-    let check = |found: &Found| match stat_of(root, &root.open_handle(&found.path)?, &found.path)?
-        == found.stat
-    {
-        true => Ok(()),
-        false => Err(Error::Changed(root.full_path(&found.path))),
-    };
-    let check_all =
-        |places: Range<usize>| found.range(places).filter(is_entered).try_for_each(check);
+/// Reads the facts of an inode of which stat said `before`; `None` for a file of another length.
+fn read_once(
+    root: &Root,
+    handle: &OwnedFd,
+    before: &Stat,
+    path: &EntryPath,
+    buffer: &mut [u8],
+) -> Result<Option<Facts>> {
+    let mut facts = Facts::default();
+    if before.kind == StatKind::File {
+        let file = root.reopen(handle, path)?;
+        facts.xattrs = file_xattrs(root, &file, path)?;
+        let content = root.content(file, before.size_bytes, path)?;
+        facts.content = hash_content(root, content, path, buffer)?;
+        return Ok(facts.content.is_some().then_some(facts));
+    }
+    if before.kind == StatKind::Symlink {
+        let target = rustix::fs::readlinkat(handle, c"", Vec::new())
+            .map_err(|e| root.failed("read the link", path, e))?;
+        facts.target = target.into_bytes().into();
+    }
+    facts.xattrs = handle_xattrs(root, handle, path)?;
+    Ok(Some(facts))
+}
+
+/// Asks about every directory once more. Fails with [`Error::Changed`] if the stat data of a directory are no longer as
+/// the scan found: names may have come or gone since.
+pub(crate) fn check_directories(root: &Root, found: &Paths, threads: NonZeroUsize) -> Result<()> {
     let part = found.len().div_ceil(threads.get()).max(1024);
-    let check_all = &check_all;
     std::thread::scope(|scope| {
         let starts = (0..found.len()).step_by(part);
         let parts = starts.map(|start| start..found.len().min(start + part));
         let parts: Vec<_> = parts
-            .map(|part| scope.spawn(move || check_all(part)))
+            .map(|part| scope.spawn(move || check_part(root, found.range(part))))
             .collect();
         parts.into_iter().try_for_each(|part| {
             part.join()
@@ -252,14 +229,18 @@ pub fn check_directories(root: &Root, found: &Paths, threads: NonZeroUsize) -> R
     })
 }
 
-pub(super) fn stat_of(root: &Root, handle: &impl AsFd, path: &EntryPath) -> Result<Stat> {
-    let placed = place_of(handle.as_fd()).map_err(|e| root.failed("stat", path, e))?;
-    placed
-        .stat
-        .ok_or_else(|| Error::Changed(root.full_path(path)))
+fn check_part<'f>(root: &Root, found: impl Iterator<Item = &'f Found>) -> Result<()> {
+    for directory in found.filter(|found| found.is_entered()) {
+        let path = &directory.path;
+        if root.stat_of(&root.open_handle(path)?, path)? != directory.stat {
+            return Err(Error::Changed(root.full_path(path)));
+        }
+    }
+    Ok(())
 }
 
-/// Reads as much as the file had, so that one who keeps appending cannot keep us; `None` where it has more or less.
+/// Reads as many bytes as stat said, so that endless appending cannot hold the reader; `None` where the file has more or
+/// fewer.
 fn hash_content(
     root: &Root,
     mut content: Content,
@@ -280,85 +261,4 @@ fn hash_content(
 
 fn hash_of(hasher: &blake3::Hasher) -> ContentHash {
     ContentHash(*hasher.finalize().as_bytes())
-}
-
-/// Returns the attributes of an open file that belong to the tree.
-pub(super) fn file_xattrs(root: &Root, file: &File, path: &EntryPath) -> Result<Xattrs> {
-    xattrs(
-        |buffer| rustix::fs::flistxattr(file, buffer),
-        |name, buffer| rustix::fs::fgetxattr(file, name, buffer),
-    )
-    .map_err(|e| root.failed(READING_XATTRS, path, e))
-}
-
-/// Returns those of what a handle names. Its link in /proc leads to the very inode, also where that is a symlink, which
-/// the calls that take a handle cannot do with `O_PATH`.
-pub(super) fn handle_xattrs(root: &Root, handle: &OwnedFd, path: &EntryPath) -> Result<Xattrs> {
-    let link = handle_path(handle);
-    xattrs(
-        |buffer| rustix::fs::listxattr(&link, buffer),
-        |name, buffer| rustix::fs::getxattr(&link, name, buffer),
-    )
-    .map_err(|e| root.failed(READING_XATTRS, path, e))
-}
-
-/// Tells whether what is made in a directory may get attributes from it that a tree can have: an access list, or what a
-/// filesystem makes its own settings of.
-pub(super) fn hands_on_attributes(root: &Root, handle: &OwnedFd, path: &EntryPath) -> Result<bool> {
-    inherited(root, handle, path).map(|names| !names.is_empty())
-}
-
-/// Returns the names of the attributes of a handle that a tree can have and that may go from a directory to what is made in
-/// it. Those of users and of file capabilities never do (xattr(7), capabilities(7)).
-pub(super) fn inherited(
-    root: &Root,
-    handle: &impl AsFd,
-    path: &EntryPath,
-) -> Result<Vec<Box<[u8]>>> {
-    let link = handle_path(handle);
-    let names = match grown(|buffer| rustix::fs::listxattr(&link, buffer)) {
-        Err(Errno::NOTSUP) => return Ok(Vec::new()),
-        names => names.map_err(|e| root.failed(READING_XATTRS, path, e))?,
-    };
-    let stays = |name: &[u8]| name.starts_with(b"user.") || name == b"security.capability";
-    let names = names
-        .split(|b| *b == 0)
-        .filter(|name| !name.is_empty() && keeps_xattr(name) && !stays(name));
-    Ok(names.map(Into::into).collect())
-}
-
-fn xattrs(
-    list: impl Fn(&mut [u8]) -> rustix::io::Result<usize>,
-    get: impl Fn(&[u8], &mut [u8]) -> rustix::io::Result<usize>,
-) -> rustix::io::Result<Xattrs> {
-    let names = match grown(list) {
-        Err(Errno::NOTSUP) => return Ok(Xattrs::default()),
-        names => names?,
-    };
-    let mut pairs = Vec::new();
-    for name in names
-        .split(|b| *b == 0)
-        .filter(|name| !name.is_empty() && keeps_xattr(name))
-    {
-        match grown(|buffer| get(name, buffer)) {
-            Err(Errno::NODATA) => {} // removed meanwhile: the ctime tells
-            value => pairs.push((name.into(), value?.into())),
-        }
-    }
-    Ok(Xattrs::new(pairs))
-}
-
-/// Calls with a small buffer, and once more with the largest that the kernel fills (XATTR_SIZE_MAX, XATTR_LIST_MAX)
-/// where that was too small.
-fn grown(call: impl Fn(&mut [u8]) -> rustix::io::Result<usize>) -> rustix::io::Result<Vec<u8>> {
-    let mut small = [0; 512];
-    match call(&mut small) {
-        Err(Errno::RANGE) => {
-            let mut large = vec![0; 64 << 10];
-            let length = call(&mut large)?;
-            large.truncate(length);
-            Ok(large)
-        }
-        length => Ok(small[..length?].to_vec()),
-    }
 }

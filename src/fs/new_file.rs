@@ -3,7 +3,7 @@
 //! A file that is written in several parts has no name before all of it is there, where the filesystem can do that
 //! (open(2), `O_TMPFILE`): one that is cut short never lies under a name, and leaves nothing behind.
 
-use super::attributes::{Inode, Lack, Made};
+use super::attributes::{self, Inode, Lack, Made};
 use super::write::Writer;
 use crate::error::{Error, Result};
 use crate::model::tree::entry::Entry;
@@ -14,27 +14,27 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 
-/// A run of zeros of this length, at a multiple of it, becomes a hole.
+/// An aligned run of as many zeros becomes a hole.
 const HOLE_BYTES: usize = 64 * 1024;
-/// A shorter file has none.
+/// A shorter file gets no holes.
 const SHORTEST_WITH_HOLES: u64 = 1 << 20;
 
-/// A regular file that was made and is being filled.
+/// A new regular file that is being filled.
 #[derive(Debug)]
-pub struct NewFile {
+pub(crate) struct NewFile {
     file: File,
     mode: u16,
     written: u64,
     has_holes: bool,
     has_name: bool,
-    /// Whether what its directory handed on is gone.
+    /// No attribute of the directory is left.
     is_bare: bool,
 }
 
 impl Writer<'_> {
-    /// Makes a regular file without content. What else is at its path goes, unless that is a directory. `None` where the
-    /// filesystem cannot have its name.
-    pub fn create(&mut self, entry: &Entry) -> Result<Option<NewFile>> {
+    /// Makes an empty regular file in place of an existing file. `None` where the filesystem cannot have the name. Fails
+    /// with [`Error::IsADirectory`] if a directory has the name.
+    pub(crate) fn create(&mut self, entry: &Entry) -> Result<Option<NewFile>> {
         self.enter(&entry.path)?;
         let mode = self.first_mode(entry);
         let Some(file) = self.make_file(&entry.path, mode)? else {
@@ -43,9 +43,9 @@ impl Writer<'_> {
         self.begun(File::from(file), entry, mode, true).map(Some)
     }
 
-    /// Makes a regular file that gets its name when it is finished, if the filesystem can do that; else as
-    /// [`Self::create`] does.
-    pub fn create_unnamed(&mut self, entry: &Entry) -> Result<Option<NewFile>> {
+    /// Makes a regular file that is named by [`Self::finish`], or by [`Self::create`] on a filesystem without `O_TMPFILE`.
+    /// Fails if openat(2) fails otherwise.
+    pub(crate) fn create_unnamed(&mut self, entry: &Entry) -> Result<Option<NewFile>> {
         self.enter(&entry.path)?;
         if self.makes_unnamed {
             let mode = self.first_mode(entry);
@@ -67,8 +67,8 @@ impl Writer<'_> {
     }
 
     fn begun(&self, file: File, entry: &Entry, mode: u16, has_name: bool) -> Result<NewFile> {
-        let is_bare =
-            !self.hands_on_attributes() || self.strip(&Inode::Open(file.as_fd()), &entry.path)?;
+        let is_bare = !self.hands_on_attributes()
+            || attributes::strip(self.root, &Inode::Open(file.as_fd()), &entry.path)?;
         let has_holes = entry.size_bytes() >= SHORTEST_WITH_HOLES;
         Ok(NewFile {
             file,
@@ -80,9 +80,9 @@ impl Writer<'_> {
         })
     }
 
-    /// Appends to a new file, and leaves holes where it is long and empty. `entry` is for errors. Tells whether the
-    /// filesystem can have a file of this length.
-    pub fn write(&self, new: &mut NewFile, bytes: &[u8], entry: &Entry) -> Result<bool> {
+    /// Appends to a new file, with holes for long runs of zeros. `entry` is for errors. Tells whether the filesystem can have
+    /// a file of the length. Fails if the disk is full or defective.
+    pub(crate) fn write(&self, new: &mut NewFile, bytes: &[u8], entry: &Entry) -> Result<bool> {
         let failed = |e: io::Error| match e.kind() {
             io::ErrorKind::FileTooLarge => Ok(false),
             _ => Err(Error::io("write", self.root.full_path(&entry.path))(e)),
@@ -108,9 +108,9 @@ impl Writer<'_> {
         Ok(true)
     }
 
-    /// Gives a new file its names and its metadata. `names` are all entries of the inode, that of the file first. `None`
-    /// where the filesystem cannot have the file.
-    pub fn finish(&mut self, new: NewFile, names: &[&Entry]) -> Result<Option<Made>> {
+    /// Gives a new file the names and metadata of `names`, all entries of the inode. `None` where the filesystem cannot have
+    /// the file. Fails if a name is taken by a directory, or the metadata cannot be written.
+    pub(crate) fn finish(&mut self, new: NewFile, names: &[&Entry]) -> Result<Option<Made>> {
         let entry = names[0];
         if new.has_holes {
             match rustix::fs::ftruncate(&new.file, new.written) {
@@ -126,7 +126,8 @@ impl Writer<'_> {
         for other in &names[1..] {
             has_names &= self.link(&new.file, other)?;
         }
-        let mut made = self.give(
+        let mut made = attributes::give(
+            self.root,
             &Inode::Open(new.file.as_fd()),
             entry,
             &self.of_new(new.mode),
@@ -137,8 +138,8 @@ impl Writer<'_> {
         Ok(Some(made))
     }
 
-    /// Removes a new file whose content is not what it was to be.
-    pub fn discard(&mut self, new: &NewFile, entry: &Entry) -> Result<()> {
+    /// Removes a new file whose content is wrong. Fails if unlinkat(2) does; a missing file is no error.
+    pub(crate) fn discard(&mut self, new: &NewFile, entry: &Entry) -> Result<()> {
         if !new.has_name {
             return Ok(());
         }

@@ -1,4 +1,4 @@
-//! Removes what is below a root, with all that is beneath it.
+//! Removes names below a root, directories with their content.
 
 use super::root::Root;
 use super::write::Writer;
@@ -9,10 +9,10 @@ use rustix::io::Errno;
 use std::mem::MaybeUninit;
 
 impl Writer<'_> {
-    /// Removes what is at `path` with all that is beneath it. Fails with [`Error::MountPoint`] where something is mounted
-    /// there.
-    pub fn remove(&mut self, path: &EntryPath) -> Result<()> {
-        // As a list, not by recursion: how deep directories lie in one another is for whoever made them to say.
+    /// Removes `path`, a directory with all content. Fails with [`Error::MountPoint`] if a mount point is at or below the
+    /// path.
+    pub(crate) fn remove(&mut self, path: &EntryPath) -> Result<()> {
+        // A list instead of recursion: the root decides how deep directories are nested.
         let mut left = vec![(path.clone(), false)];
         while let Some((path, is_emptied)) = left.pop() {
             self.enter(&path)?;

@@ -1,13 +1,14 @@
-//! A handle on a root directory, and the one way to open something below it.
+//! A handle on a root directory, and the only way to open a path below the root.
 //!
 //! Invariants: nothing outside the root and nothing beyond a mount point is opened; nothing is opened for reading
-//! before it is known to be a regular file or a directory; access times are left alone where the kernel lets us.
+//! before stat shows a regular file or a directory; access times are left alone where the kernel allows.
 
 use crate::error::{Error, Result};
 use crate::model::stamp::{Stat, StatKind, Time};
 use crate::model::tree::entry::Device;
 use crate::model::tree::path::EntryPath;
-use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Statx, StatxFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{Statx, StatxFlags, StatxTimestamp};
 use rustix::io::Errno;
 use rustix::path::DecInt;
 use rustix::time::ClockId;
@@ -18,26 +19,29 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 
-/// Filesystems whose times come from another machine's clock (statfs(2), `f_type`), and how far that may be off.
-const REMOTE: &[u32] = &[
-    0x6969,
-    0x517b,
-    0xff53_4d42,
-    0xfe53_4d42,
-    0x6573_5546,
-    0x0102_1997,
-    0x00c3_6400,
-    0x5346_414f,
-    0x0116_1970,
-];
+// Numbers of filesystems (linux/magic.h; statfs(2), `f_type`).
+const NFS: u32 = 0x6969;
+const SMB: u32 = 0x517b;
+const CIFS: u32 = 0xff53_4d42;
+const SMB2: u32 = 0xfe53_4d42;
+const FUSE: u32 = 0x6573_5546;
+const V9FS: u32 = 0x0102_1997;
+const CEPH: u32 = 0x00c3_6400;
+const AFS: u32 = 0x5346_414f;
+const GFS2: u32 = 0x0116_1970;
+
+/// Filesystems whose times may come from another machine's clock.
+const REMOTE: &[u32] = &[NFS, SMB, CIFS, SMB2, FUSE, V9FS, CEPH, AFS, GFS2];
+
+/// How far another machine's clock may be off.
 const REMOTE_SLACK_S: i64 = 60;
 
-/// The longest path that a system call takes, with the NUL at its end (limits.h).
+/// The longest path of a system call, with the final NUL (limits.h).
 const PATH_MAX: usize = 4096;
 
 const NUMBERS: &str = "/proc/self/fd";
 
-/// How often `openat2` is asked again when a rename elsewhere kept it from telling (openat2(2), `EAGAIN`).
+/// How often `openat2` is called while renames elsewhere disturb the lookup (openat2(2), `EAGAIN`).
 const MOST_OPENS: usize = 64;
 
 /// An open root directory.
@@ -46,13 +50,13 @@ pub struct Root {
     path: PathBuf,
     handle: OwnedFd,
     mount: u64,
-    /// Where this process finds its open files by their numbers (proc_pid_fd(5)).
+    /// The open files of this process by number (proc_pid_fd(5)).
     numbers: OwnedFd,
-    /// Bytes of holes that were read so far.
+    /// Bytes of holes read so far.
     pub(super) hole_bytes: AtomicU64,
 }
 
-/// Stat data with the mount that it was found on (statx `stx_mnt_id`).
+/// Stat data with the mount (statx `stx_mnt_id`).
 #[derive(Debug)]
 pub(super) struct Placed {
     pub(super) stat: Option<Stat>,
@@ -61,7 +65,9 @@ pub(super) struct Placed {
 }
 
 impl Root {
-    /// Opens a directory that the caller chose; symlinks on the way to it are followed.
+    /// Opens a directory of the caller's choice; symlinks on the way are followed.
+    ///
+    /// Fails if the path is no directory or cannot be opened, and with [`Error::OldKernel`] if statx(2) knows no mounts.
     pub fn open(path: &Path) -> Result<Self> {
         let path = std::fs::canonicalize(path).map_err(Error::io("open", path))?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -104,7 +110,7 @@ impl Root {
     }
 
     /// Tells whether something other than a directory is at `path`, reached without a symlink.
-    pub fn has_file(&self, path: &EntryPath) -> bool {
+    pub(crate) fn has_file(&self, path: &EntryPath) -> bool {
         let place = self
             .open_handle(path)
             .ok()
@@ -112,8 +118,8 @@ impl Root {
         place.is_some_and(|place| !place.is_directory)
     }
 
-    /// Returns the time before which the filesystem's own times are settled: the kernel's coarse clock, from
-    /// which local filesystems take theirs, or somewhat earlier where another machine's clock counts.
+    /// Returns the time before which the filesystem's own times are settled: the kernel's coarse clock, the source of the
+    /// times of local filesystems, or somewhat earlier where another machine's clock counts. Fails if fstatfs(2) does.
     pub fn now(&self) -> Result<Time> {
         let now = rustix::time::clock_gettime(ClockId::RealtimeCoarse);
         let is_remote = self.is_remote().map_err(Error::io("statfs", &self.path))?;
@@ -124,7 +130,7 @@ impl Root {
         })
     }
 
-    /// Tells whether the kernel writes to the root's disk by itself; where that is not known, another does.
+    /// Tells whether the root's disk is this machine's; `false` where fstatfs(2) fails.
     pub(super) fn is_local(&self) -> bool {
         self.is_remote() == Ok(false)
     }
@@ -133,22 +139,23 @@ impl Root {
         rustix::fs::fstatfs(&self.handle).map(|found| REMOTE.contains(&(found.f_type as u32)))
     }
 
-    /// Tells whether `mount` is the one that the root is on.
+    /// Tells whether `mount` is the mount of the root.
     pub(super) fn is_own_mount(&self, mount: u64) -> bool {
         mount == self.mount
     }
 
-    /// Opens a handle that can be asked about and reopened, but does not open what it names.
+    /// Opens an `O_PATH` handle: neither a device nor a FIFO is opened. Fails with [`Error::Changed`] if the path is gone, or
+    /// a symlink or mount point is on the way.
     pub(super) fn open_handle(&self, path: &EntryPath) -> Result<OwnedFd> {
         self.open_beneath(path, OFlags::PATH)
     }
 
-    /// Opens a directory for listing.
+    /// Opens a directory for listing. Fails with [`Error::Changed`] if the path is no directory any more.
     pub(super) fn open_directory(&self, path: &EntryPath) -> Result<OwnedFd> {
         self.open_beneath(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK)
     }
 
-    /// Opens for reading what `handle` names, which the caller has seen to be a regular file.
+    /// Opens the inode of `handle` for reading; the caller has seen a regular file. Fails if reading is not permitted.
     pub(super) fn reopen(&self, handle: &OwnedFd, path: &EntryPath) -> Result<File> {
         let number = DecInt::from_fd(handle);
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
@@ -163,6 +170,14 @@ impl Root {
             .map_err(|e| self.failed("open", path, e))
     }
 
+    /// Asks about an open handle. Fails with [`Error::Changed`] if the inode is a socket by now.
+    pub(super) fn stat_of(&self, handle: &impl AsFd, path: &EntryPath) -> Result<Stat> {
+        let placed = place_of(handle.as_fd()).map_err(|e| self.failed("stat", path, e))?;
+        placed
+            .stat
+            .ok_or_else(|| Error::Changed(self.full_path(path)))
+    }
+
     fn open_beneath(&self, path: &EntryPath, flags: OFlags) -> Result<OwnedFd> {
         self.open_raw(path, flags).map_err(|e| match e {
             Errno::NOSYS => Error::OldKernel {
@@ -173,7 +188,7 @@ impl Root {
         })
     }
 
-    /// Opens a path that no link and no mount point is part of.
+    /// Opens a path without symlinks and mount points. Fails with the error of openat2(2).
     pub(super) fn open_raw(&self, path: &EntryPath, flags: OFlags) -> rustix::io::Result<OwnedFd> {
         let name = if path.is_root() {
             b".".to_vec()
@@ -182,7 +197,7 @@ impl Root {
         };
         let mut above: Option<OwnedFd> = None;
         let mut rest = name.as_slice();
-        // A system call takes no longer path, but one more from the handle of a directory on the way.
+        // A longer path needs a further call from the handle of a directory on the way.
         while rest.len() >= PATH_MAX {
             let end = rest[..PATH_MAX]
                 .iter()
@@ -199,8 +214,8 @@ impl Root {
         open_part(above.as_ref().unwrap_or(&self.handle).as_fd(), rest, flags)
     }
 
-    /// Makes the error of a call on a path that was there a moment ago: what it says when someone replaced it
-    /// meanwhile is told apart from what it says when it cannot be read.
+    /// Makes the error of a call on a path that existed a moment ago: a path that was replaced meanwhile is told apart from
+    /// a path that cannot be read.
     pub(super) fn failed(&self, action: &'static str, path: &EntryPath, errno: Errno) -> Error {
         let full = self.full_path(path);
         match errno {
@@ -215,7 +230,7 @@ impl Root {
     }
 }
 
-/// Opens what no link and no mount point leads to, below an open directory.
+/// Opens a path below an open directory, without symlinks and mount points.
 fn open_part(directory: BorrowedFd, name: &[u8], flags: OFlags) -> rustix::io::Result<OwnedFd> {
     let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
@@ -229,14 +244,14 @@ fn open_part(directory: BorrowedFd, name: &[u8], flags: OFlags) -> rustix::io::R
     Err(failure)
 }
 
-/// Returns the path by which an open handle can be named to calls that take none.
+/// Returns the path of an open handle in /proc, for calls that take no handle.
 pub(super) fn handle_path(handle: &impl AsFd) -> String {
     format!("{NUMBERS}/{}", handle.as_fd().as_raw_fd())
 }
 
 const WANTED: StatxFlags = StatxFlags::BASIC_STATS.union(StatxFlags::MNT_ID);
 
-/// Asks about an open handle.
+/// Asks about an open handle. Fails with the error of statx(2).
 pub(super) fn place_of(handle: BorrowedFd) -> rustix::io::Result<Placed> {
     rustix::fs::statx(
         handle,
@@ -247,7 +262,8 @@ pub(super) fn place_of(handle: BorrowedFd) -> rustix::io::Result<Placed> {
     .map(placed)
 }
 
-/// Asks about a name in an open directory; a link is not followed and nothing is mounted for it.
+/// Asks about a name in an open directory, without following a symlink or mounting. Fails with the error of statx(2), as
+/// with `ENOENT` for a name that is gone.
 pub(super) fn place_in(directory: BorrowedFd, name: &std::ffi::CStr) -> rustix::io::Result<Placed> {
     rustix::fs::statx(
         directory,
@@ -258,30 +274,14 @@ pub(super) fn place_in(directory: BorrowedFd, name: &std::ffi::CStr) -> rustix::
     .map(placed)
 }
 
-/// A socket has no stat: it is passed over.
+/// Reads the answer of statx(2); a socket has no stat.
 fn placed(statx: Statx) -> Placed {
     let mount = if StatxFlags::from_bits_retain(statx.stx_mask).contains(StatxFlags::MNT_ID) {
         statx.stx_mnt_id
     } else {
         0
     };
-    let device = Device {
-        major: statx.stx_rdev_major,
-        minor: statx.stx_rdev_minor,
-    };
-    let kind = match rustix::fs::FileType::from_raw_mode(u32::from(statx.stx_mode)) {
-        rustix::fs::FileType::Directory => Some(StatKind::Directory),
-        rustix::fs::FileType::RegularFile => Some(StatKind::File),
-        rustix::fs::FileType::Symlink => Some(StatKind::Symlink),
-        rustix::fs::FileType::Fifo => Some(StatKind::Fifo),
-        rustix::fs::FileType::CharacterDevice => Some(StatKind::CharDevice(device)),
-        rustix::fs::FileType::BlockDevice => Some(StatKind::BlockDevice(device)),
-        _ => None,
-    };
-    let time = |t: rustix::fs::StatxTimestamp| Time {
-        seconds: t.tv_sec,
-        nanos: t.tv_nsec,
-    };
+    let kind = kind_of(&statx);
     let stat = kind.map(|kind| Stat {
         kind,
         mode: statx.stx_mode & 0o7777,
@@ -291,12 +291,35 @@ fn placed(statx: Statx) -> Placed {
         device: u64::from(statx.stx_dev_major) << 32 | u64::from(statx.stx_dev_minor),
         inode: statx.stx_ino,
         size_bytes: statx.stx_size,
-        mtime: time(statx.stx_mtime),
-        ctime: time(statx.stx_ctime),
+        mtime: time_of(statx.stx_mtime),
+        ctime: time_of(statx.stx_ctime),
     });
     Placed {
         stat,
         mount,
         is_directory: kind == Some(StatKind::Directory),
+    }
+}
+
+fn kind_of(statx: &Statx) -> Option<StatKind> {
+    let device = Device {
+        major: statx.stx_rdev_major,
+        minor: statx.stx_rdev_minor,
+    };
+    match FileType::from_raw_mode(u32::from(statx.stx_mode)) {
+        FileType::Directory => Some(StatKind::Directory),
+        FileType::RegularFile => Some(StatKind::File),
+        FileType::Symlink => Some(StatKind::Symlink),
+        FileType::Fifo => Some(StatKind::Fifo),
+        FileType::CharacterDevice => Some(StatKind::CharDevice(device)),
+        FileType::BlockDevice => Some(StatKind::BlockDevice(device)),
+        _ => None,
+    }
+}
+
+fn time_of(found: StatxTimestamp) -> Time {
+    Time {
+        seconds: found.tv_sec,
+        nanos: found.tv_nsec,
     }
 }

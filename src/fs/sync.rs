@@ -11,7 +11,7 @@ const MOST_DIRTY_KIB: u64 = 64 << 10;
 
 /// Syncs the root's filesystem, unless much waits to be written or the disk is another machine's. Tells whether all that was
 /// written before is on the disk.
-pub fn sync_if_quick(root: &Root) -> bool {
+pub(crate) fn sync_if_quick(root: &Root) -> bool {
     let is_quick =
         || dirty_kib(&std::fs::read_to_string(MEMORY).ok()?).map(|kib| kib <= MOST_DIRTY_KIB);
     let sync = || rustix::fs::syncfs(root.open_directory(&EntryPath::root()).ok()?).ok();

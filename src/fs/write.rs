@@ -1,12 +1,12 @@
 //! Makes, changes and removes what is below a root.
 //!
-//! Invariants: nothing outside the root and nothing beyond a mount point is touched, whatever lies in it or comes there
-//! meanwhile: a parent is opened without following a link, and what is new is made by a call that fails where something
-//! is. What was there is never written into, since its inode may have a name elsewhere.
+//! Invariants: nothing outside the root and nothing beyond a mount point is touched, even where the root changes
+//! meanwhile: a parent is opened without following a link, and a new name is made by a call that fails on an existing
+//! name. An existing file is never written into, since the inode may have a name elsewhere.
 
-use super::attributes::{ACCESS_ACL, Inode, Lack, Made};
-use super::facts::{handle_xattrs, hands_on_attributes};
+use super::attributes::{self, ACCESS_ACL, Before, Inode, Lack, Made, stat_of};
 use super::root::Root;
+use super::xattrs::{handle_xattrs, hands_on_attributes};
 use crate::error::{Error, Result};
 use crate::model::stamp::{Stat, StatKind};
 use crate::model::tree::entry::{Entry, Kind};
@@ -16,10 +16,10 @@ use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-/// Nobody else has a look at a directory before it is finished.
+/// No other user sees an unfinished directory.
 const UNFINISHED: Mode = Mode::RWXU;
 
-/// What a filesystem says of a name that it cannot have.
+/// Errors of a filesystem that cannot have a name.
 const BAD_NAMES: &[Errno] = &[
     Errno::NAMETOOLONG,
     Errno::INVAL,
@@ -29,14 +29,14 @@ const BAD_NAMES: &[Errno] = &[
     Errno::MLINK,
 ];
 
-/// One thread's way into a root: it knows the directory in which it was last.
+/// One thread's way into a root, with the directory that was entered last.
 #[derive(Debug)]
-pub struct Writer<'r> {
+pub(crate) struct Writer<'r> {
     pub(super) root: &'r Root,
-    /// Whom what this process makes belongs to.
+    /// Owner and group of new inodes.
     pub(super) own: (u32, u32),
     directory: Option<Entered>,
-    /// Whether the filesystem makes files without a name, as far as that is known.
+    /// Whether the filesystem makes files without a name; `true` until a call fails.
     pub(super) makes_unnamed: bool,
 }
 
@@ -45,23 +45,15 @@ pub struct Writer<'r> {
 struct Entered {
     path: EntryPath,
     handle: OwnedFd,
-    /// It hands on an access list, or another attribute that a tree can have.
+    /// New inodes get an access list, or another attribute of a tree.
     hands_on_attributes: bool,
-    /// It is setgid, and hands on its group.
+    /// New inodes get the group: the directory is setgid.
     hands_on_group: bool,
-}
-
-/// What an inode was like before it was given its metadata.
-pub(super) struct Before {
-    pub(super) owner: (u32, u32),
-    pub(super) mode: u16,
-    /// Whether there is more in it than in what was recorded, so that nobody may use what the mode alone would give.
-    pub(super) has_list: bool,
 }
 
 impl<'r> Writer<'r> {
     /// Begins at no directory.
-    pub fn new(root: &'r Root) -> Self {
+    pub(crate) fn new(root: &'r Root) -> Self {
         let own = (
             rustix::process::geteuid().as_raw(),
             rustix::process::getegid().as_raw(),
@@ -74,8 +66,11 @@ impl<'r> Writer<'r> {
         }
     }
 
-    /// Makes a directory that only its owner may enter, until it is finished. Tells whether the filesystem can have it.
-    pub fn make_directory(&mut self, path: &EntryPath) -> Result<bool> {
+    /// Makes a directory that only the owner may enter until [`Self::finish_directory`]. Tells whether the filesystem can
+    /// have the name.
+    ///
+    /// Fails if a directory or mount point has the name already, and if mkdirat(2) fails otherwise.
+    pub(crate) fn make_directory(&mut self, path: &EntryPath) -> Result<bool> {
         let call =
             |directory: BorrowedFd, name: &[u8]| rustix::fs::mkdirat(directory, name, UNFINISHED);
         if self.make("create", path, BAD_NAMES, call)?.is_none() {
@@ -83,20 +78,20 @@ impl<'r> Writer<'r> {
         }
         if self.hands_on_attributes() {
             let handle = self.handle(path)?;
-            self.strip(&Inode::Named(&handle), path)?;
+            attributes::strip(self.root, &Inode::Named(&handle), path)?;
         }
         Ok(true)
     }
 
-    /// Takes from the root itself, which was made just now, what the directory above handed on.
-    pub fn strip_root(&self) -> Result<()> {
+    /// Takes the attributes from a new root that the directory above has handed on. Fails if the attributes of the root
+    /// cannot be listed or removed.
+    pub(crate) fn strip_root(&self) -> Result<()> {
         let handle = self.handle(&EntryPath::root())?;
-        self.strip(&Inode::Named(&handle), &EntryPath::root())
-            .map(drop)
+        attributes::strip(self.root, &Inode::Named(&handle), &EntryPath::root()).map(drop)
     }
 
-    /// The mode with which an inode is made, so that nobody may use it as long as it has another owner than it is to have, or
-    /// what its directory hands on.
+    /// Returns the mode of a new inode: without rights for others while the owner is not the final owner, or while
+    /// attributes of the directory are handed on.
     pub(super) fn first_mode(&self, entry: &Entry) -> u16 {
         let is_handed_on = self
             .directory
@@ -115,9 +110,11 @@ impl<'r> Writer<'r> {
             .is_some_and(|at| at.hands_on_attributes)
     }
 
-    /// Makes a symlink, FIFO or device with all of its names; `None` for one that this process may not make, or that the
-    /// filesystem cannot have.
-    pub fn make_node(&mut self, names: &[&Entry]) -> Result<Option<Made>> {
+    /// Makes a symlink, FIFO or device with all names; `None` where the process may not make such an inode or the
+    /// filesystem cannot have the name.
+    ///
+    /// Fails with [`Error::Changed`] if somebody replaced the new inode, and if a directory has the name already.
+    pub(crate) fn make_node(&mut self, names: &[&Entry]) -> Result<Option<Made>> {
         let entry = names[0];
         self.enter(&entry.path)?;
         let first_mode = self.first_mode(entry);
@@ -143,26 +140,33 @@ impl<'r> Writer<'r> {
             return Ok(None);
         }
         let handle = self.handle(&entry.path)?;
-        let is_ours = |stat: &Stat| stat.nlink == 1 && is_kind(&entry.kind, stat.kind);
-        if !is_ours(&self.stat(&handle, &entry.path)?) {
+        let stat = stat_of(self.root, &handle, &entry.path)?;
+        if stat.nlink != 1 || !is_kind(&entry.kind, stat.kind) {
             return Err(Error::Changed(self.root.full_path(&entry.path)));
         }
         let inode = Inode::Named(&handle);
-        let is_bare = !self.hands_on_attributes() || self.strip(&inode, &entry.path)?;
+        let is_bare =
+            !self.hands_on_attributes() || attributes::strip(self.root, &inode, &entry.path)?;
         let mut has_names = true;
         for other in &names[1..] {
             has_names &= self.link(&handle, other)?;
         }
-        let mut made = self.give(&inode, entry, &self.of_new(first_mode), &[])?;
+        let mut made = attributes::give(self.root, &inode, entry, &self.of_new(first_mode), &[])?;
         made.lack_if(!has_names, Lack::Names);
         made.lack_if(!is_bare, Lack::Xattr);
         Ok(Some(made))
     }
 
-    /// Gives a new directory its metadata.
-    pub fn finish_directory(&mut self, entry: &Entry) -> Result<Made> {
+    /// Gives a new directory the metadata of `entry`. Fails if the directory is gone.
+    pub(crate) fn finish_directory(&mut self, entry: &Entry) -> Result<Made> {
         let handle = self.handle(&entry.path)?;
-        self.give(&Inode::Named(&handle), entry, &self.of_new(0o700), &[])
+        attributes::give(
+            self.root,
+            &Inode::Named(&handle),
+            entry,
+            &self.of_new(0o700),
+            &[],
+        )
     }
 
     pub(super) fn of_new(&self, mode: u16) -> Before {
@@ -173,18 +177,22 @@ impl<'r> Writer<'r> {
         }
     }
 
-    /// Gives what is at the path of `entry`, of the same type, its metadata. Extended attributes that it has too many go,
-    /// where they are `of_tree`. Fails with [`Error::Changed`] where it has more names than one and is no directory.
-    pub fn adjust(&mut self, entry: &Entry, of_tree: impl Fn(&[u8]) -> bool) -> Result<Made> {
+    /// Gives an existing inode of the same type the metadata of `entry`. Superfluous extended attributes go where
+    /// `of_tree` is true of the name. Fails with [`Error::Changed`] if a file has several names.
+    pub(crate) fn adjust(
+        &mut self,
+        entry: &Entry,
+        of_tree: impl Fn(&[u8]) -> bool,
+    ) -> Result<Made> {
         let handle = self.handle(&entry.path)?;
-        let was = self.stat(&handle, &entry.path)?;
+        let was = stat_of(self.root, &handle, &entry.path)?;
         if was.kind != StatKind::Directory && was.nlink > 1 {
             return Err(Error::Changed(self.root.full_path(&entry.path)));
         }
         let has = handle_xattrs(self.root, &handle, &entry.path)?;
         let is_kept = |name: &[u8]| entry.xattrs.get(name).is_some();
         let names = has.iter().map(|(name, _)| name);
-        // A list that is to be another one goes first: with a new mask, the old one would say something else.
+        // An outdated access list goes first: a new mask would change the rights of the old list.
         let is_replaced =
             |name: &[u8]| name == ACCESS_ACL && has.get(name) != entry.xattrs.get(name);
         let is_gone = |name: &&[u8]| of_tree(name) && !is_kept(name) || is_replaced(name);
@@ -195,27 +203,28 @@ impl<'r> Writer<'r> {
             mode: was.mode,
             has_list,
         };
-        self.give(&Inode::Named(&handle), entry, &before, &removed)
+        attributes::give(self.root, &Inode::Named(&handle), entry, &before, &removed)
     }
 
-    /// Gives an existing directory, whose names have changed, the time that it is to have.
-    pub fn date(&mut self, entry: &Entry) -> Result<Stat> {
+    /// Gives an existing directory the time of `entry`, after names in the directory have changed. Fails if the directory
+    /// is gone or the time cannot be set.
+    pub(crate) fn date(&mut self, entry: &Entry) -> Result<Stat> {
         let handle = self.handle(&entry.path)?;
-        self.set_time(&Inode::Named(&handle), entry)?;
-        self.stat(&handle, &entry.path)
+        attributes::set_time(self.root, &Inode::Named(&handle), entry)?;
+        stat_of(self.root, &handle, &entry.path)
     }
 
-    /// Lets this process make and remove names in a directory that is there. Tells whether it changed the permissions, which
-    /// are then to be given back.
-    pub fn open_up(&mut self, path: &EntryPath) -> Result<bool> {
+    /// Lets the process make and remove names in an existing directory. Tells whether the mode was changed and has to be
+    /// restored. Fails if the directory cannot be opened.
+    pub(crate) fn open_up(&mut self, path: &EntryPath) -> Result<bool> {
         let handle = self.handle(path)?;
-        let was = self.stat(&handle, path)?;
-        self.unlock(&handle, &was, path)
+        let was = stat_of(self.root, &handle, path)?;
+        attributes::unlock(self.root, &handle, &was, path)
     }
 
-    /// Gives an inode another name. Tells whether the filesystem can have it.
+    /// Gives an inode another name. Tells whether the filesystem can have the name. Fails if linkat(2) fails otherwise.
     pub(super) fn link(&mut self, inode: &impl AsFd, entry: &Entry) -> Result<bool> {
-        // By its number in /proc, so that it is this inode whatever is at its first name by now.
+        // By the number in /proc: the first name may lead to another inode by now.
         let number = super::root::handle_path(&inode.as_fd());
         let refusals = [BAD_NAMES, &[Errno::PERM]].concat();
         let made = self.make("link", &entry.path, &refusals, |directory, name| {
@@ -224,7 +233,7 @@ impl<'r> Writer<'r> {
         Ok(made.is_some())
     }
 
-    /// Makes a regular file; `None` where the filesystem cannot have its name.
+    /// Makes a regular file; `None` where the filesystem cannot have the name. Fails if a directory has the name already.
     pub(super) fn make_file(&mut self, path: &EntryPath, mode: u16) -> Result<Option<OwnedFd>> {
         let flags =
             OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -234,8 +243,8 @@ impl<'r> Writer<'r> {
         })
     }
 
-    /// Makes a name by `call`, which fails where something is; that goes, unless it is a directory. `None` where it fails
-    /// with one of `refusals`.
+    /// Makes a name by `call`, after removing an existing file of the name. `None` where `call` fails with one of
+    /// `refusals`.
     fn make<T>(
         &mut self,
         action: &'static str,
@@ -259,7 +268,8 @@ impl<'r> Writer<'r> {
         }
     }
 
-    /// Opens the directory that holds `path`, unless it is open, and finds out what it hands on.
+    /// Opens the directory above `path`, unless open already, and asks for inherited attributes. Fails if a symlink or mount
+    /// point is on the way, or the directory is gone.
     pub(super) fn enter(&mut self, path: &EntryPath) -> Result<()> {
         let parent = path.parent_key().unwrap_or_default();
         if self
@@ -273,7 +283,7 @@ impl<'r> Writer<'r> {
                 .open_raw(&parent, OFlags::PATH | OFlags::DIRECTORY);
             let handle = handle.map_err(|e| self.unreachable(&parent, e))?;
             let hands_on_attributes = hands_on_attributes(self.root, &handle, &parent)?;
-            let hands_on_group = self.stat(&handle, &parent)?.mode & 0o2000 != 0;
+            let hands_on_group = stat_of(self.root, &handle, &parent)?.mode & 0o2000 != 0;
             self.directory = Some(Entered {
                 path: parent,
                 handle,
@@ -299,6 +309,7 @@ impl<'r> Writer<'r> {
         }
     }
 
+    /// Opens an `O_PATH` handle. Fails if a symlink or mount point is on the way, or nothing has the path.
     pub(super) fn handle(&self, path: &EntryPath) -> Result<OwnedFd> {
         self.root
             .open_raw(path, OFlags::PATH)
@@ -306,9 +317,9 @@ impl<'r> Writer<'r> {
     }
 }
 
-/// Makes a root that only its owner may enter, until it is finished, and the directories above it where they are missing.
-/// Tells whether nothing was there.
-pub fn make_root(path: &Path) -> Result<bool> {
+/// Makes a root that only the owner may enter until the root is finished, and missing directories above. Returns `false`
+/// if the path exists. Fails if a directory cannot be made.
+pub(crate) fn make_root(path: &Path) -> Result<bool> {
     let path = path.components().as_path();
     if let Some(above) = path.parent().filter(|above| !above.as_os_str().is_empty()) {
         std::fs::create_dir_all(above).map_err(Error::io("create", above))?;

@@ -6,18 +6,18 @@ use std::fmt;
 use std::io::Read;
 use std::path::Path;
 
-/// How a layer is compressed, with the level.
+/// The compression of a layer, with the level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compression {
     /// Not at all.
     None,
-    /// gzip, which every engine reads; 1 to 9.
+    /// gzip, read by every engine; 1 to 9.
     Gzip(u32),
     /// zstd, smaller and faster; 1 to 19.
     Zstd(i32),
 }
 
-/// A compression without its level: what a reader must know.
+/// A compression without the level, as a reader needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs)]
 pub enum Codec {
@@ -33,29 +33,22 @@ impl Default for Compression {
 }
 
 impl Compression {
-    /// Reads `none`, `gzip[:LEVEL]` or `zstd[:LEVEL]`; gzip's own default is 6, zstd's 3.
+    /// Reads `none`, `gzip[:LEVEL]` or `zstd[:LEVEL]`; default levels are 6 and 3. Fails, with a hint for the user, if the
+    /// name is unknown or the level out of range.
     pub fn parse(text: &str) -> Result<Self, String> {
         let (name, level) = match text.split_once(':') {
             Some((name, level)) => (name, Some(level)),
             None => (text, None),
         };
-        let level = |default: u32, most: u32| match level {
-            None => Ok(default),
-            Some(level) => level
-                .parse()
-                .ok()
-                .filter(|level| (1..=most).contains(level))
-                .ok_or_else(|| format!("the level of {name} is a number from 1 to {most}")),
-        };
         match (name, text.contains(':')) {
             ("none", false) => Ok(Self::None),
-            ("gzip", _) => level(6, 9).map(Self::Gzip),
-            ("zstd", _) => level(3, 19).map(|level| Self::Zstd(level as i32)),
+            ("gzip", _) => parse_level(name, level, 6, 9).map(Self::Gzip),
+            ("zstd", _) => parse_level(name, level, 3, 19).map(|level| Self::Zstd(level as i32)),
             _ => Err("expected zstd[:LEVEL], gzip[:LEVEL] or none".to_owned()),
         }
     }
 
-    /// Returns what a reader must know.
+    /// Returns the compression without the level.
     pub fn codec(self) -> Codec {
         match self {
             Self::None => Codec::None,
@@ -92,24 +85,24 @@ impl Codec {
     }
 
     /// Reads a layer's media type back.
-    pub fn of_media_type(media_type: &str) -> Option<Self> {
+    pub(crate) fn of_media_type(media_type: &str) -> Option<Self> {
         Self::ALL
             .into_iter()
             .find_map(|(codec, name)| (name == media_type).then_some(codec))
     }
 
-    /// Tells by the first bytes of a blob how it is compressed (RFC 1952, RFC 8878); what is neither is taken as it is.
-    pub fn of_bytes(start: &[u8]) -> Self {
+    /// Recognises the compression of a blob by the first bytes (RFC 1952, RFC 8878); a blob of no known kind is plain.
+    pub(crate) fn of_bytes(start: &[u8]) -> Self {
         match start {
             [0x1f, 0x8b, ..] => Self::Gzip,
             [0x28, 0xb5, 0x2f, 0xfd, ..] => Self::Zstd,
-            // A frame to be skipped, which may come first.
+            // A skippable frame, allowed before others.
             [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Self::Zstd,
             _ => Self::None,
         }
     }
 
-    /// Wraps `input` so that it gives the uncompressed bytes. `path` is for errors.
+    /// Wraps `input` in a decompressor. `path` is for errors. Fails if zstd cannot allocate a context.
     pub fn decoder<'r>(
         self,
         input: impl Read + Send + 'r,
@@ -125,7 +118,17 @@ impl Codec {
     }
 }
 
-/// Returns `bytes` as one gzip member (RFC 1952) without name and time.
+fn parse_level(name: &str, level: Option<&str>, default: u32, most: u32) -> Result<u32, String> {
+    let Some(level) = level else {
+        return Ok(default);
+    };
+    let number = level.parse().ok();
+    number
+        .filter(|number| (1..=most).contains(number))
+        .ok_or_else(|| format!("the level of {name} is a number from 1 to {most}"))
+}
+
+/// Returns `bytes` as a single gzip member (RFC 1952) without name and time.
 pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut compressed = Vec::new();
     let mut encoder = GzEncoder::new(bytes, flate2::Compression::default());

@@ -1,8 +1,6 @@
-//! Chosen files of a layer, by their names or by the hash of their content: of the latter each is put aside, and used once it is
-//! known to be the one that is meant.
+//! Chosen files of a layer, by name or by the hash of the content: a content is put aside until the hash is known.
 
-use super::read::unreadable;
-use super::unpack::{Blob, with_members};
+use super::unpack::{Blob, unreadable, with_members};
 use crate::error::{Error, Result};
 use crate::model::digest::ContentHash;
 use crate::model::tree::path::EntryPath;
@@ -14,9 +12,11 @@ const BUFFER_BYTES: usize = 256 * 1024;
 /// A longer content is put aside on the disk.
 const LARGEST_HELD_BYTES: u64 = 8 << 20;
 
-/// Reads the content of chosen files of a layer, in the order of the archive: of each file, `wants` is asked, and `take`
-/// given the content of those that it wants. Ends, without a look at the rest, where `take` returns `false`.
-pub fn read_files(
+/// Reads chosen files of a layer in the order of the archive: `take` is given the content of each file that `wants` chooses.
+/// Ends before the rest if `take` returns `false`.
+///
+/// Fails if the archive up to there is malformed, if `take` fails, and after a whole archive if the digest is another.
+pub(crate) fn read_files(
     blob: Blob,
     mut wants: impl FnMut(&EntryPath, u64) -> bool,
     mut take: impl FnMut(&EntryPath, u64, &mut dyn Read) -> Result<bool>,
@@ -63,9 +63,10 @@ impl<R: Read> Read for Content<'_, R> {
     }
 }
 
-/// Reads the files of a layer that are as long as one that is looked for, whatever their names, and gives each to `take`. What
-/// others write may have a content under a name that a later member has replaced. Ends where `take` returns `false`.
-pub fn read_by_hash(
+/// Reads the files of a layer whose length `wants` chooses, under any name, and gives each to `take`: in a foreign layer a
+/// later member may replace the name of a content. Ends if `take` returns `false`. Fails as [`read_files`] does, and if a
+/// content cannot be put aside.
+pub(crate) fn read_by_hash(
     blob: Blob,
     wants: impl Fn(u64) -> bool,
     mut take: impl FnMut(&mut Held) -> Result<bool>,
@@ -76,11 +77,15 @@ pub fn read_by_hash(
     })
 }
 
-/// A content that was put aside, so that its hash is known before it is used.
-pub struct Held {
-    /// Its hash.
+fn scratch_failed(error: io::Error) -> Error {
+    Error::io("write in", std::env::temp_dir())(error)
+}
+
+/// A content that was put aside, to know the hash before the use.
+pub(crate) struct Held {
+    /// BLAKE3 of the content.
     pub hash: ContentHash,
-    /// Its length.
+    /// The length.
     pub size_bytes: u64,
     place: HeldIn,
 }
@@ -92,13 +97,14 @@ enum HeldIn {
 }
 
 impl Held {
-    /// Reads a content to its end. A stream that fails counts as one that is over: whoever reads the layer tells why.
-    pub fn take(content: &mut dyn Read, size_bytes: u64) -> Result<Self> {
-        let scratch = |e| Error::io("write in", std::env::temp_dir())(e);
+    /// Reads a content to the end. A failing stream just ends: the reader of the layer reports the error. Fails if the
+    /// temporary directory is full or not writable.
+    pub(crate) fn take(content: &mut dyn Read, size_bytes: u64) -> Result<Self> {
         let mut hasher = blake3::Hasher::new();
-        let mut place = match size_bytes <= LARGEST_HELD_BYTES {
-            true => HeldIn::Memory(io::Cursor::new(Vec::new())),
-            false => HeldIn::File(tempfile::tempfile().map_err(scratch)?),
+        let mut place = if size_bytes <= LARGEST_HELD_BYTES {
+            HeldIn::Memory(io::Cursor::new(Vec::new()))
+        } else {
+            HeldIn::File(tempfile::tempfile().map_err(scratch_failed)?)
         };
         let mut buffer = vec![0; BUFFER_BYTES];
         loop {
@@ -110,7 +116,9 @@ impl Held {
                         HeldIn::Memory(bytes) => {
                             bytes.get_mut().extend_from_slice(&buffer[..count])
                         }
-                        HeldIn::File(file) => file.write_all(&buffer[..count]).map_err(scratch)?,
+                        HeldIn::File(file) => {
+                            file.write_all(&buffer[..count]).map_err(scratch_failed)?
+                        }
                     }
                 }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
@@ -124,8 +132,8 @@ impl Held {
         })
     }
 
-    /// Returns the content from its beginning.
-    pub fn read(&mut self) -> Result<&mut dyn Read> {
+    /// Returns the content from the first byte. Fails if the temporary file cannot be rewound.
+    pub(crate) fn read(&mut self) -> Result<&mut dyn Read> {
         match &mut self.place {
             HeldIn::Memory(bytes) => {
                 bytes.set_position(0);

@@ -1,8 +1,8 @@
-//! gzip in blocks that know nothing of each other.
+//! gzip in independent blocks.
 //!
-//! Each is deflated without a dictionary and in one call, and ends in a sync flush (RFC 1951, a stored block of length
-//! 0). Put one after another they are one deflate stream in one gzip member (RFC 1952), whose checksum is combined from
-//! those of the blocks.
+//! A block is deflated without a dictionary in a single call and ends in a sync flush (RFC 1951, a stored block of length
+//! 0). The blocks in a row form a deflate stream in a gzip member (RFC 1952), whose checksum combines the checksums of the
+//! blocks.
 
 use flate2::{Compress, Compression, Crc, FlushCompress, Status};
 use std::io;
@@ -21,12 +21,12 @@ impl Deflater {
         Self(Compress::new(Compression::new(level), false))
     }
 
-    /// Puts the compressed form of `block` into `out`.
+    /// Puts the compressed form of `block` into `out`. Fails if deflate leaves bytes over.
     pub(super) fn deflate(&mut self, block: &[u8], out: &mut Vec<u8>) -> io::Result<Crc> {
         let mut crc = Crc::new();
         crc.update(block);
         out.clear();
-        // One call must take all of the block: level 1 gives up to nine bits a byte, and the flush wants room.
+        // A single call must take the whole block: level 1 gives up to nine bits a byte, and the flush needs room.
         out.reserve(block.len() + (block.len() >> 3) + 1024);
         self.0.reset();
         let status = self
@@ -41,7 +41,7 @@ impl Deflater {
     }
 }
 
-/// What ends a member after its blocks.
+/// The checksum of a member, for the trailer.
 #[derive(Default)]
 pub(super) struct Member(Crc);
 

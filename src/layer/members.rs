@@ -1,7 +1,7 @@
-//! Which tar member says what of a layer: entries, hardlinks and whiteouts (image-spec, layer.md).
+//! Tar members of a layer: entries, hardlinks and whiteouts (image-spec, layer.md).
 //!
-//! Paths are relative and without `./`, but for the root, which is `./`. A hardlink group's first name in path
-//! order is the inode, the others link to it by its relative path.
+//! Paths are relative and without `./`, except for the root `./`. The first name of a hardlink group in path order is the
+//! inode; further names link to the relative path of the first.
 
 use crate::error::{Error, Result};
 use crate::model::policy::normalise::shown_path;
@@ -18,7 +18,7 @@ pub(super) struct Members {
 }
 
 impl Members {
-    /// Tells whether the content of `entry` must follow its header.
+    /// Tells whether content follows the header of `entry`.
     pub(super) fn has_content<C>(&self, entry: &Entry<C>) -> bool {
         matches!(entry.kind, Kind::File { .. })
             && entry
@@ -26,7 +26,8 @@ impl Members {
                 .is_none_or(|group| !self.first_names.contains_key(&group))
     }
 
-    /// Appends the header of `entry`, which has `xattrs`, to `out`.
+    /// Appends the header of `entry`, with `xattrs`, to `out`. Fails with [`Error::Unpackable`] if tar cannot express a name or
+    /// number of the entry.
     pub(super) fn write_entry<C>(
         &mut self,
         entry: &Entry<C>,
@@ -41,21 +42,9 @@ impl Members {
                 hash_map::Entry::Vacant(none) => drop(none.insert(path.clone())),
             }
         }
-        let kind = match (linked_to, &entry.kind) {
-            (Some(first), _) => MemberKind::Link(first),
-            (None, Kind::Directory) => MemberKind::Directory,
-            (None, Kind::File { size_bytes, .. }) => MemberKind::File(*size_bytes),
-            (None, Kind::Symlink(target)) => MemberKind::Symlink(target),
-            (None, Kind::Fifo) => MemberKind::Fifo,
-            (None, Kind::CharDevice(device)) => MemberKind::CharDevice(device.major, device.minor),
-            (None, Kind::BlockDevice(device)) => {
-                MemberKind::BlockDevice(device.major, device.minor)
-            }
-        };
-        let records = if matches!(kind, MemberKind::Link(_)) {
-            Vec::new()
-        } else {
-            xattr_records(entry, xattrs)?
+        let (kind, records) = match linked_to {
+            Some(first) => (MemberKind::Link(first), Vec::new()),
+            None => (member_kind(&entry.kind), xattr_records(entry, xattrs)?),
         };
         let Entry {
             mode,
@@ -77,11 +66,23 @@ impl Members {
     }
 }
 
-/// Appends the member that says that `path` is gone: an empty file `.wh.NAME` with time 0 beside it.
+/// Appends the whiteout of `path`: an empty file `.wh.NAME` with time 0 in the same directory. Fails if the path is too long
+/// for tar.
 pub(super) fn write_whiteout(path: &EntryPath, out: &mut Vec<u8>) -> Result<()> {
     let name = [b".wh.", path.name()].concat();
     let path = path.parent().unwrap_or_default().join(&name).slashed();
     Member::file(&path, 0).write_header(out)
+}
+
+fn member_kind<C>(kind: &Kind<C>) -> MemberKind<'_> {
+    match kind {
+        Kind::Directory => MemberKind::Directory,
+        Kind::File { size_bytes, .. } => MemberKind::File(*size_bytes),
+        Kind::Symlink(target) => MemberKind::Symlink(target),
+        Kind::Fifo => MemberKind::Fifo,
+        Kind::CharDevice(device) => MemberKind::CharDevice(device.major, device.minor),
+        Kind::BlockDevice(device) => MemberKind::BlockDevice(device.major, device.minor),
+    }
 }
 
 fn member_path<C>(entry: &Entry<C>) -> Vec<u8> {
@@ -95,7 +96,7 @@ fn member_path<C>(entry: &Entry<C>) -> Vec<u8> {
     path
 }
 
-/// Extended attributes in the form that all engines read, `SCHILY.xattr.NAME`.
+/// Returns extended attributes as `SCHILY.xattr.NAME`, read by all engines.
 fn xattr_records<C>(entry: &Entry<C>, xattrs: &Xattrs) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
     let record = |(name, value): (&[u8], &[u8])| {
         if name.contains(&b'=') {

@@ -1,8 +1,8 @@
-//! Changesets as bytes: which members a layer's tar has, and how it is packed and compressed
-//! (image-spec, layer.md).
+//! Changesets as bytes: the members of a layer's tar, packing and compression (image-spec, layer.md).
 
 pub mod codec;
 mod files;
+mod gather;
 mod gzip;
 mod members;
 pub mod pack;

@@ -1,8 +1,8 @@
-//! Packs a layer into a blob, and packs a blob's content again under another compression.
+//! Packs a layer into a blob, and packs the content of a blob again under another compression.
 //!
 //! Each file is read once, straight into the block that is hashed and compressed. Its BLAKE3 is compared with the
-//! recorded one, or found out if the file is pending. A file that is no longer what was hashed, or another
-//! after reading than before, fails the layer; so no layer holds a mixture.
+//! recorded hash, or becomes the hash if the file is pending. A file that has changed since hashing, or changes while
+//! packing, fails the layer; so no layer holds a mixture.
 
 use super::codec::{Codec, Compression};
 use super::members::{Members, write_whiteout};
@@ -93,7 +93,7 @@ pub fn pack<C: Content>(
     })
 }
 
-/// What reading the layer will take, which is to be no more than readers take.
+/// The memory for reading the layer, limited as readers limit it.
 #[derive(Default)]
 struct Weight {
     memory_bytes: usize,
@@ -187,30 +187,30 @@ fn push_content<C>(
     Ok(blocks.push(&[0; tarball::BLOCK_BYTES][..tarball::padding(size_bytes)])?)
 }
 
-/// A blob whose content is to be packed again.
-pub struct Source<'a> {
-    /// Its bytes.
+/// A blob whose content is packed again.
+pub struct RepackInput<'a> {
+    /// The compressed bytes.
     pub input: Box<dyn Read + Send + 'a>,
-    /// Where it is, for errors.
+    /// The path of the blob, for errors.
     pub path: &'a Path,
-    /// How it is compressed.
+    /// The compression.
     pub codec: Codec,
-    /// What its content must be.
+    /// The required hash of the content.
     pub diff_id: DiffId,
-    /// How long that is.
+    /// The length of the content.
     pub tar_bytes: u64,
 }
 
-/// Packs the content of a blob again under another compression. Fails where it is not what its diff_id says, and as soon as
-/// it is longer: a few bytes may unpack to more than any disk holds.
+/// Packs the content of a blob again under another compression. Fails if the content does not match the diff_id, and as soon
+/// as the content is too long: a few bytes may unpack to more than any disk holds.
 pub fn repack(
-    source: Source,
+    source: RepackInput,
     compression: Compression,
     threads: NonZeroUsize,
     out: &mut (impl Write + Send),
     out_path: &Path,
 ) -> Result<Compressed> {
-    let Source {
+    let RepackInput {
         input,
         path,
         codec,
@@ -270,13 +270,13 @@ mod tests {
 
     #[test]
     fn a_blob_that_unpacks_to_more_than_its_layer_has_is_an_error_soon() {
-        // 4 GiB of zeros, which zstd writes in a few hundred kilobytes and this stops at the third byte.
+        // zstd writes 4 GiB of zeros in a few hundred kilobytes; repacking stops at the third byte.
         let mut bomb = zstd::Encoder::new(Vec::new(), 1).unwrap();
         io::copy(&mut io::repeat(0).take(4 << 30), &mut bomb).unwrap();
         let bomb = bomb.finish().unwrap();
         let repacked = |tar_bytes, diff_id| {
             let path = Path::new("/store/blob");
-            let source = Source {
+            let source = RepackInput {
                 input: Box::new(&bomb[..]),
                 path,
                 codec: Codec::Zstd,

@@ -1,8 +1,8 @@
-//! Reads files of a layer of ours from where they are, on any number of threads, without decompressing the rest.
+//! Reads files of a native layer by offset, on any number of threads, without decompressing the rest.
 //!
-//! A layer's bytes follow from its entries, so the place of each content is known beforehand; and a blob in zstd is frames
-//! that know nothing of each other. Only frames that hold something wanted are decompressed, as far as needed. What is
-//! found at a place is for the caller to compare with its hash.
+//! The bytes of a layer follow from the entries, so the place of each content is known beforehand; and a blob in zstd
+//! consists of independent frames. Only frames with wanted content are decompressed, as far as needed. The caller compares
+//! a content with the hash.
 
 use super::members::{Members, write_whiteout};
 use super::zstandard::block_bytes;
@@ -21,19 +21,19 @@ const BUFFER_BYTES: usize = 128 * 1024;
 /// A whole number of frames of any level.
 const PART_BYTES: u64 = 32 << 20;
 
-/// Where the content of a file is.
+/// The place of a content in a layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// The name that has it.
+    /// A name of the file.
     pub name: EntryPath,
-    /// Where it begins in the uncompressed layer.
+    /// The offset in the uncompressed layer.
     pub start: u64,
-    /// Its length.
+    /// The length.
     pub size_bytes: u64,
 }
 
-/// Returns the places of the contents that are wanted, in order, and the length of the whole layer, which is another if the
-/// layer is not one of ours.
+/// Returns the places of the wanted contents, in order, and the length of the layer: a foreign layer has another length.
+/// Fails if tar cannot express an entry.
 pub fn places(items: &[Laid], is_wanted: impl Fn(&EntryPath) -> bool) -> Result<(Vec<Place>, u64)> {
     let mut members = Members::default();
     let mut header = Vec::new();
@@ -71,9 +71,9 @@ pub fn places(items: &[Laid], is_wanted: impl Fn(&EntryPath) -> bool) -> Result<
     Ok((places, at + END.len() as u64))
 }
 
-/// Tells, of most entries, that their header is one block, which needs not be written to be counted.
+/// Tells, for most entries, that the header has a single block, without writing the header.
 fn is_plain(entry: &Entry) -> bool {
-    const LONGEST_NAME: usize = 98; // with a slash, it fits in any case
+    const LONGEST_NAME: usize = 98; // fits even with a slash
     let is_plain_kind = match &entry.kind {
         Kind::Directory | Kind::Fifo => true,
         Kind::File { size_bytes, .. } => *size_bytes <= u64::from(u32::MAX),
@@ -88,13 +88,13 @@ fn is_plain(entry: &Entry) -> bool {
         && entry.group.is_none()
 }
 
-/// Splits places, which are in order, into parts for threads to take: no two have a frame in common, but for a content that
-/// goes on in the next one.
+/// Splits places, in order, into parts for threads: no frame belongs to two parts, except for a content that continues in
+/// the next frame.
 pub fn parts(places: &[Place]) -> impl Iterator<Item = &[Place]> {
     places.chunk_by(|a, b| a.start / PART_BYTES == b.start / PART_BYTES)
 }
 
-/// What a thread decompresses with; to make one anew for each frame would take longer than the frame.
+/// The decompressor of a thread; a new context for each frame would cost more than the frame.
 pub struct Decompressor {
     context: DCtx<'static>,
     buffer: Vec<u8>,
@@ -109,33 +109,33 @@ impl Default for Decompressor {
     }
 }
 
-/// A blob in zstd, as frames. They are looked for as far as somebody has asked, once for all threads.
+/// A blob in zstd, as frames. The search for frames goes as far as needed, once for all threads.
 #[derive(Debug)]
 pub struct Frames {
     blob: BlobSource,
     walk: Mutex<Walk>,
 }
 
-/// How far the frames are known.
+/// The frames known so far.
 #[derive(Debug, Default)]
 struct Walk {
     frames: Vec<Frame>,
-    /// Where the next begins.
+    /// The beginning of the next frame.
     next: Frame,
 }
 
 /// A frame of a blob.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Frame {
-    /// Where it begins in the blob.
+    /// The offset in the blob.
     position: u64,
-    /// Where its content begins in the layer.
+    /// The offset of the content in the layer.
     start: u64,
 }
 
 impl Frames {
-    /// Takes the blob of a layer of `tar_bytes`; `None` where somebody else has compressed it, whose frames need not say how
-    /// long they are.
+    /// Takes the blob of a layer of `tar_bytes`; `None` for a foreign compressor, whose frames may lack lengths. Fails if the
+    /// first bytes cannot be read.
     pub fn open(blob: &BlobSource, tar_bytes: u64) -> Result<Option<Self>> {
         let first = FrameHeader::read(blob, 0).map_err(Error::io("read", blob.path()))?;
         let is_block = |bytes| {
@@ -154,7 +154,8 @@ impl Frames {
         }))
     }
 
-    /// Gives `take` the contents at `places`, which are in order, until it returns `false`.
+    /// Gives `take` the contents at `places`, in order, until `take` returns `false`. Fails with [`Error::Damaged`] if a frame
+    /// is missing or malformed, and if `take` fails.
     pub fn read(
         &self,
         places: &[Place],
@@ -186,7 +187,7 @@ impl Frames {
         Ok(())
     }
 
-    /// The frame that has this byte of the layer.
+    /// Returns the frame with byte `at` of the layer.
     fn holding(&self, at: u64) -> io::Result<Frame> {
         let mut walk = self.walk.lock().unwrap_or_else(PoisonError::into_inner);
         while walk.next.start <= at {
@@ -201,7 +202,7 @@ impl Frames {
             .ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
 
-    /// Finds the end of a frame by its header and those of its blocks (RFC 8878, "Zstandard Frames").
+    /// Finds the end of a frame by the headers of the frame and the blocks (RFC 8878, "Zstandard Frames").
     fn after(&self, frame: Frame) -> io::Result<Frame> {
         if frame.position >= self.blob.size_bytes() {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -233,7 +234,7 @@ impl Frames {
     }
 }
 
-/// What the header of a frame says.
+/// The header of a frame.
 struct FrameHeader {
     bytes: u64,
     content_bytes: u64,
@@ -241,7 +242,7 @@ struct FrameHeader {
 }
 
 impl FrameHeader {
-    /// `None` where there is no frame, or one that does not say how long its content is.
+    /// Reads the header at `position`; `None` for no frame, or a frame without the length of the content.
     fn read(blob: &BlobSource, position: u64) -> io::Result<Option<Self>> {
         let mut header = [0; 14];
         let known = blob.size_bytes().saturating_sub(position).min(14) as usize;
@@ -273,7 +274,7 @@ impl FrameHeader {
     }
 }
 
-/// Reads past `bytes`.
+/// Skips as many bytes.
 fn skip(input: &mut impl Read, mut bytes: u64, buffer: &mut [u8]) -> io::Result<()> {
     while bytes > 0 {
         let most = bytes.min(buffer.len() as u64) as usize;

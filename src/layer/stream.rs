@@ -4,8 +4,8 @@
 //! source → blocks ─┬→ SHA-256 = diff_id
 //!                  └→ workers, each block by itself → in order again → SHA-256 = digest → out
 //! ```
-//! The queues are bounded and buffers are used again, so memory depends on the number of threads alone. The bytes do
-//! not depend on it: a block is compressed without regard to the others.
+//! The queues are bounded and buffers are used again, so memory depends on the number of threads alone. The bytes never
+//! depend on the threads: a block is compressed without regard to other blocks.
 
 use super::codec::Compression;
 use super::{gzip, zstandard};
@@ -21,15 +21,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 const QUEUED_BLOCKS: usize = 2;
 
-/// A worker has a block and its compressed form, and zstd's tables; past this many, SHA-256 is what takes the time.
+/// A worker needs memory for a block, the compressed block and zstd's tables; with more workers, SHA-256 sets the pace.
 const MOST_WORKERS: usize = 16;
 
-/// What a stream came to.
+/// Hashes and lengths of a finished stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Compressed {
     /// SHA-256 of the uncompressed stream.
     pub diff_id: DiffId,
-    /// SHA-256 of what was written.
+    /// SHA-256 of the compressed stream.
     pub digest: Digest,
     /// Bytes before compression.
     pub tar_bytes: u64,
@@ -37,11 +37,11 @@ pub struct Compressed {
     pub size_bytes: u64,
 }
 
-/// Buffers that are free: the first touch of fresh memory costs as much as filling it.
+/// Free buffers: the first touch of fresh memory costs as much as filling a buffer.
 #[derive(Default)]
 struct Pool(Mutex<Vec<Vec<u8>>>);
 
-/// A buffer that goes back to its pool when nobody has it any more.
+/// A buffer that returns to the pool when dropped.
 struct Buffer<'p> {
     bytes: Vec<u8>,
     pool: &'p Pool,
@@ -56,7 +56,7 @@ impl Pool {
         }
     }
 
-    /// Returns a buffer of this length; what it holds is of no meaning.
+    /// Returns a buffer of this length with arbitrary content.
     fn take_filled(&self, length: usize) -> Buffer<'_> {
         let mut buffer = self.take();
         buffer.bytes.resize(length, 0);
@@ -75,10 +75,10 @@ impl Drop for Buffer<'_> {
     }
 }
 
-/// Bytes of the tar stream: a full block, or the last one.
+/// A block of the tar stream: full, except the last.
 type Block<'p> = Arc<Buffer<'p>>;
 
-/// A block for the worker that is free next, and the way from there to its place in the order.
+/// A block for the next free worker, with the channel for the result.
 struct Job<'p> {
     block: Block<'p>,
     done: Promise<'p>,
@@ -87,14 +87,14 @@ struct Job<'p> {
 type Promise<'p> = SyncSender<io::Result<Piece<'p>>>;
 type Promised<'p> = Receiver<io::Result<Piece<'p>>>;
 
-/// What a worker made of a block.
+/// A compressed block.
 enum Piece<'p> {
     Stored(Block<'p>),
     Gzip(Buffer<'p>, Crc),
     Zstd(Buffer<'p>),
 }
 
-/// Takes the bytes of the stream and hands them on in blocks.
+/// Collects the bytes of the stream into blocks.
 pub(super) struct BlockWriter<'p> {
     block: Buffer<'p>,
     block_bytes: usize,
@@ -105,17 +105,17 @@ pub(super) struct BlockWriter<'p> {
     jobs: SyncSender<Job<'p>>,
 }
 
-/// The compressor or the hasher has stopped; its own error tells why.
+/// The compressor or the hasher has stopped, with an error that tells why.
 #[derive(Debug)]
 pub(super) struct Stopped;
 
 impl BlockWriter<'_> {
-    /// Returns the part of the current block that is still to be filled; never empty.
+    /// Returns the free rest of the current block; never empty.
     pub(super) fn free(&mut self) -> &mut [u8] {
         &mut self.block.bytes[self.filled..]
     }
 
-    /// Takes the first `count` bytes of [`Self::free`] as filled.
+    /// Counts the first `count` bytes of [`Self::free`] as filled. Fails if a thread has stopped.
     pub(super) fn advance(&mut self, count: usize) -> Result<(), Stopped> {
         self.filled += count;
         self.total += count as u64;
@@ -126,7 +126,7 @@ impl BlockWriter<'_> {
         }
     }
 
-    /// Copies `bytes` into the stream.
+    /// Copies `bytes` into the stream. Fails once a thread has stopped.
     pub(super) fn push(&mut self, mut bytes: &[u8]) -> Result<(), Stopped> {
         while !bytes.is_empty() {
             let free = self.free();
@@ -159,7 +159,7 @@ impl BlockWriter<'_> {
     }
 }
 
-/// What filled the stream gave up for.
+/// The reason for an unfinished stream.
 #[derive(Debug)]
 pub(super) enum Failure {
     Stopped,
@@ -178,7 +178,7 @@ impl From<Error> for Failure {
     }
 }
 
-/// Compresses what `fill` writes into `out`. `out_path` names it in errors.
+/// Compresses the bytes from `fill` into `out`, named `out_path` in errors. Fails if `fill` fails or `out` cannot be written.
 pub(super) fn compress(
     compression: Compression,
     threads: NonZeroUsize,
@@ -203,7 +203,7 @@ pub(super) fn compress(
             let (queue, pieces) = (Arc::clone(&queue), &pieces);
             scope.spawn(move || work(compression, &queue, pieces));
         }
-        drop(queue); // without workers, nobody waits to hand on a block
+        drop(queue); // once all workers are gone, sending a block fails
         let writer = scope.spawn(move || write_in_order(compression, in_order, out));
         let mut writer_of_blocks = BlockWriter {
             block: blocks.take_filled(block_bytes),
@@ -244,16 +244,16 @@ fn block_bytes(compression: Compression) -> usize {
     }
 }
 
-/// Compresses blocks until there are no more.
+/// Compresses blocks until the queue ends.
 fn work<'p>(compression: Compression, queue: &Mutex<Receiver<Job<'p>>>, pool: &'p Pool) {
     let mut worker = Worker::new(compression);
     let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
     while let Ok(Job { block, done }) = next() {
-        let _ = done.send(worker.compress(block, pool)); // nobody waits for it after an error
+        let _ = done.send(worker.compress(block, pool)); // after an error, no receiver is left
     }
 }
 
-/// What compresses one block after another.
+/// The compressor of a thread.
 enum Worker {
     None,
     Gzip(gzip::Deflater),
@@ -316,7 +316,7 @@ fn write_in_order(
         out.write_all(&member.trailer())?;
     }
     if matches!(compression, Compression::Zstd(_)) && out.written == 0 {
-        out.write_all(&zstandard::EMPTY)?; // no frame at all would be no zstd
+        out.write_all(&zstandard::EMPTY)?; // an empty blob would be no zstd
     }
     Ok((Digest(out.hasher.finalize().into()), out.written))
 }

@@ -1,14 +1,16 @@
-//! The members of a layer's blob: hashed as its bytes come, and decompressed beside whoever looks at them.
+//! The members of a layer's blob, hashed while reading and decompressed by another thread.
 
 use super::codec::Codec;
 use crate::blob::BlobSource;
 use crate::error::{Error, Result};
 use crate::model::digest::{DiffId, Digest};
 use crate::model::limits::{LARGEST_RATIO, LEAST_UNPACKED_BYTES};
-use crate::tarball::read::Reader;
+use crate::tarball::read::{Reader, TarError};
 use sha2::{Digest as _, Sha256};
+use std::ffi::OsStr;
 use std::io::{self, Read};
-use std::path::Path;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -18,11 +20,11 @@ const QUEUED_BLOCKS: usize = 8;
 
 /// A blob that is read.
 pub struct Blob<'a> {
-    /// Its bytes.
+    /// The compressed bytes.
     pub input: Box<dyn Read + Send + 'a>,
-    /// Where they are, for errors.
+    /// The path of the blob, for errors.
     pub path: &'a Path,
-    /// SHA-256 of them.
+    /// SHA-256 of the compressed bytes.
     pub digest: Digest,
 }
 
@@ -36,7 +38,7 @@ impl<'a> From<&'a BlobSource> for Blob<'a> {
     }
 }
 
-/// Whether `work` has read all that it wants, and the digest is to be checked.
+/// A result that tells whether the whole archive was read, so that the digest can be checked.
 pub(super) trait Whole {
     fn is_whole(&self) -> bool;
 }
@@ -47,16 +49,17 @@ impl Whole for bool {
     }
 }
 
-/// What a blob must unpack to.
+/// The required content of a blob.
 #[derive(Clone, Copy, Debug)]
-pub struct Unpacked {
-    /// SHA-256 of its tar.
+pub(crate) struct Unpacked {
+    /// SHA-256 of the tar.
     pub diff_id: DiffId,
-    /// It is refused as soon as the tar is longer: a few bytes may unpack to more than any disk holds.
+    /// The longest tar: a few bytes may unpack to more than any disk holds.
     pub most_bytes: u64,
 }
 
-/// Gives the members of the layer to `work`, while another thread decompresses.
+/// Gives the members of the layer to `work`, while another thread decompresses. Fails if `work` fails, and with
+/// [`Error::Damaged`] if a whole blob has another digest.
 pub(super) fn with_members<T: Whole>(
     blob: Blob,
     work: impl FnOnce(&mut Reader<Pipe>) -> Result<T>,
@@ -64,7 +67,8 @@ pub(super) fn with_members<T: Whole>(
     with_members_within(LEAST_UNPACKED_BYTES, None, blob, work).map(|(done, _)| done)
 }
 
-/// The same, for a blob that must unpack to this. Returns also how many bytes it unpacked to, as far as it was read.
+/// Gives the members of a layer to `work` as [`with_members`] does, and returns also the uncompressed bytes read. Fails also if
+/// the content is not as `expected`.
 pub(super) fn with_members_of<T: Whole>(
     blob: Blob,
     expected: Option<Unpacked>,
@@ -98,7 +102,7 @@ fn with_members_within<T: Whole>(
         let is_whole = done.as_ref().is_ok_and(Whole::is_whole);
         let mut pipe = reader.into_inner();
         if is_whole {
-            // What follows the archive's end belongs to the blob.
+            // Bytes behind the end of the archive belong to the blob.
             let rest = io::copy(&mut pipe, &mut io::sink());
             rest.map_err(|e| Error::damaged(path, e.to_string()))?;
         }
@@ -109,18 +113,30 @@ fn with_members_within<T: Whole>(
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         if is_whole {
             let found = found?.ok_or_else(|| Error::damaged(path, "it was not read to its end"))?;
-            if found != digest {
-                return Err(Error::damaged(
-                    path,
-                    format!("its digest is {found} and not {digest}"),
-                ));
-            }
+            check_digest(found, digest, path)?;
         }
         done.map(|done| (done, unpacked_bytes))
     })
 }
 
-/// Hashes a blob without a look at what it holds. Fails where its digest is another.
+/// Makes the error of a blob that cannot be read on.
+pub(super) fn unreadable(path: &Path, error: TarError) -> Error {
+    match error {
+        TarError::Io(source) => Error::damaged(path, source.to_string()),
+        TarError::Malformed { what, path: member } => Error::BadLayer {
+            path: path.to_owned(),
+            member: shown(&member),
+            what: what.to_owned(),
+        },
+    }
+}
+
+/// Returns the path of a member, for errors.
+pub(super) fn shown(member: &[u8]) -> PathBuf {
+    PathBuf::from(OsStr::from_bytes(member))
+}
+
+/// Hashes a blob without unpacking. Fails if the digest is another.
 pub fn check(blob: Blob) -> Result<()> {
     let Blob {
         input,
@@ -135,16 +151,19 @@ pub fn check(blob: Blob) -> Result<()> {
     };
     io::copy(&mut input, &mut io::sink()).map_err(Error::io("read", path))?;
     let found = Digest(input.hasher.finalize().into());
-    match found == digest {
-        true => Ok(()),
-        false => Err(Error::damaged(
-            path,
-            format!("its digest is {found} and not {digest}"),
-        )),
-    }
+    check_digest(found, digest, path)
 }
 
-/// Sends the uncompressed bytes in blocks, and returns the digest of the blob; `None` where nobody takes them any more.
+fn check_digest(found: Digest, expected: Digest, path: &Path) -> Result<()> {
+    if found == expected {
+        return Ok(());
+    }
+    let what = format!("its digest is {found} and not {expected}");
+    Err(Error::damaged(path, what))
+}
+
+/// Sends the uncompressed bytes in blocks, and returns the digest of the blob; `None` if the receiver has ended, or after a
+/// failure that was sent.
 fn decompress(
     input: impl Read + Send,
     path: &Path,
@@ -152,80 +171,115 @@ fn decompress(
     expected: Option<Unpacked>,
     blocks: &SyncSender<io::Result<Vec<u8>>>,
 ) -> Result<Option<Digest>> {
-    let mut tar = expected.map(|expected| (expected, Sha256::new()));
-    let (taken, mut given) = (AtomicU64::new(0), 0);
+    let taken = AtomicU64::new(0);
     let mut input = Hashing {
         input,
         hasher: Sha256::new(),
         taken: &taken,
     };
+    let mut tar = TarBytes {
+        limit_bytes,
+        packed_bytes: &taken,
+        given_bytes: 0,
+        expected: expected.map(|expected| (expected, Sha256::new())),
+    };
     let mut start = vec![0; 8];
-    let mut known = 0;
-    while known < start.len() {
-        match input
-            .read(&mut start[known..])
-            .map_err(Error::io("read", path))?
-        {
-            0 => break,
-            count => known += count,
-        }
+    let (known, failure) = fill(&mut input, &mut start);
+    if let Some(failure) = failure {
+        return Err(Error::io("read", path)(failure));
     }
     start.truncate(known);
     let codec = Codec::of_bytes(&start);
-    {
-        // Some bytes more than the decoder wants may stand at the end.
-        let mut decoder = codec.decoder(io::Cursor::new(start).chain(&mut input), path)?;
-        loop {
-            let mut block = vec![0; BUFFER_BYTES];
-            let mut filled = 0;
-            let mut failure = loop {
-                match decoder.read(&mut block[filled..]) {
-                    Ok(0) => break None,
-                    Ok(count) => filled += count,
-                    Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                    Err(e) => break Some(e),
-                }
-            };
-            block.truncate(filled);
-            given += filled as u64;
-            if given > limit_bytes.max(LARGEST_RATIO.saturating_mul(taken.load(Relaxed))) {
-                failure = Some(io::Error::other("it unpacks to more than any layer has"));
-            }
-            if let Some((Unpacked { most_bytes, .. }, hasher)) = &mut tar {
-                hasher.update(&block);
-                if given > *most_bytes {
-                    failure = Some(io::Error::other(format!(
-                        "it unpacks to more than {most_bytes} bytes"
-                    )));
-                }
-            }
-            let is_last = filled < BUFFER_BYTES;
-            if blocks.send(Ok(block)).is_err() {
-                return Ok(None);
-            }
-            if let Some(failure) = failure {
-                let _ = blocks.send(Err(failure));
-                return Ok(None);
-            }
-            if is_last {
-                break;
-            }
-        }
+    let decoder = codec.decoder(io::Cursor::new(start).chain(&mut input), path)?;
+    if !send_all(decoder, &mut tar, blocks) {
+        return Ok(None);
     }
+    // A blob may have bytes behind the compressed stream.
     io::copy(&mut input, &mut io::sink()).map_err(Error::io("read", path))?;
-    if let Some((Unpacked { diff_id, .. }, hasher)) = tar {
-        let found = DiffId(hasher.finalize().into());
-        if found != diff_id {
-            return Err(Error::damaged(
-                path,
-                format!("its content is {found} and not {diff_id}"),
-            ));
-        }
-    }
+    tar.finish(path)?;
     Ok(Some(Digest(input.hasher.finalize().into())))
 }
 
-/// Hashes and counts what is read through it.
+/// Tells whether all was sent without a failure.
+fn send_all(
+    mut decoder: impl Read,
+    tar: &mut TarBytes,
+    blocks: &SyncSender<io::Result<Vec<u8>>>,
+) -> bool {
+    loop {
+        let mut block = vec![0; BUFFER_BYTES];
+        let (filled, failure) = fill(&mut decoder, &mut block);
+        block.truncate(filled);
+        let failure = tar.add(&block).err().or(failure);
+        let is_last = filled < BUFFER_BYTES;
+        if blocks.send(Ok(block)).is_err() {
+            return false;
+        }
+        if let Some(failure) = failure {
+            let _ = blocks.send(Err(failure)); // a receiver that has ended wants no error
+            return false;
+        }
+        if is_last {
+            return true;
+        }
+    }
+}
+
+/// Reads until the buffer is full or the input ends or fails; returns the length.
+fn fill(input: &mut impl Read, buffer: &mut [u8]) -> (usize, Option<io::Error>) {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match input.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return (filled, Some(e)),
+        }
+    }
+    (filled, None)
+}
+
+/// The uncompressed bytes so far, compared with the limits.
+struct TarBytes<'c> {
+    limit_bytes: u64,
+    packed_bytes: &'c AtomicU64,
+    given_bytes: u64,
+    expected: Option<(Unpacked, Sha256)>,
+}
+
+impl TarBytes<'_> {
+    fn add(&mut self, block: &[u8]) -> io::Result<()> {
+        self.given_bytes += block.len() as u64;
+        if let Some((Unpacked { most_bytes, .. }, hasher)) = &mut self.expected {
+            hasher.update(block);
+            if self.given_bytes > *most_bytes {
+                let what = format!("it unpacks to more than {most_bytes} bytes");
+                return Err(io::Error::other(what));
+            }
+        }
+        let packed_bytes = self.packed_bytes.load(Relaxed);
+        let limit_bytes = LARGEST_RATIO.saturating_mul(packed_bytes);
+        if self.given_bytes > limit_bytes.max(self.limit_bytes) {
+            let what = "it unpacks to more than any layer has";
+            return Err(io::Error::other(what));
+        }
+        Ok(())
+    }
+
+    fn finish(self, path: &Path) -> Result<()> {
+        let Some((Unpacked { diff_id, .. }, hasher)) = self.expected else {
+            return Ok(());
+        };
+        let found = DiffId(hasher.finalize().into());
+        if found == diff_id {
+            return Ok(());
+        }
+        let what = format!("its content is {found} and not {diff_id}");
+        Err(Error::damaged(path, what))
+    }
+}
+
+/// Hashes and counts the bytes read.
 struct Hashing<'c, R> {
     input: R,
     hasher: Sha256,
@@ -241,7 +295,7 @@ impl<R: Read> Read for Hashing<'_, R> {
     }
 }
 
-/// The other end of the queue, as a stream.
+/// The receiving end of the queue, as a stream.
 pub(super) struct Pipe {
     queue: Receiver<io::Result<Vec<u8>>>,
     block: Vec<u8>,

@@ -1,5 +1,4 @@
-//! Archives that are compressed as a whole, as skopeo reads them: put aside uncompressed, since their members are read by
-//! offset.
+//! Archives compressed as a whole, as skopeo reads: put aside uncompressed, since members are read by offset.
 
 use crate::error::{Error, Result};
 use flate2::read::MultiGzDecoder;
@@ -11,14 +10,16 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
 const BUFFER_BYTES: usize = 256 * 1024;
-/// What an archive may unpack to in any case.
+/// Any archive may unpack to as many bytes.
 const LEAST_LIMIT_BYTES: u64 = 4 << 30;
-/// What it may unpack to beyond that, as a multiple of its length. Its layers are most of it, and seldom of one byte.
+/// A larger archive may unpack to a multiple of the packed length. Layers, most of an archive, are seldom a single byte
+/// repeated.
 const LARGEST_RATIO: u64 = 100;
-/// What xz may take of memory: `xz -9` takes half of it.
+/// The memory for xz: `xz -9` takes half.
 const XZ_MEMORY_KIB: u32 = 128 << 10;
 
-/// Returns the archive uncompressed: `file` itself, or a file without a name. `path` is for errors.
+/// Returns the archive uncompressed: `file` itself, or a file without a name. `path` is for errors. Fails with
+/// [`Error::BadImage`] if the compression is bzip2, damaged, or unpacks to more than any image has.
 pub fn uncompressed(file: File, path: &Path) -> Result<File> {
     uncompressed_within(LEAST_LIMIT_BYTES, file, path)
 }
@@ -86,7 +87,7 @@ fn uncompressed_within(limit_bytes: u64, mut file: File, path: &Path) -> Result<
     Ok(out)
 }
 
-/// Counts what is read through it.
+/// Counts the bytes read.
 struct Counted<'f> {
     file: &'f File,
     taken: &'f AtomicU64,

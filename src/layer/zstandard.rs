@@ -1,7 +1,7 @@
-//! zstd in frames that know nothing of each other (RFC 8878, "Frames").
+//! zstd in independent frames (RFC 8878, "Frames").
 //!
-//! A frame says how long its content is, so that a reader can skip it or take several at once. What a frame cannot
-//! refer to costs little: it is twice as long as zstd looks back at its level.
+//! A frame header has the length of the content, so a reader can skip frames or take several at once. Independence costs
+//! little: a frame is twice as long as zstd's window at the level.
 
 use std::io;
 use zstd::bulk::Compressor;
@@ -10,7 +10,7 @@ use zstd::zstd_safe::compress_bound;
 /// A frame without content: magic number, header for a single segment of 0 bytes, an empty last block.
 pub(super) const EMPTY: [u8; 9] = [0x28, 0xb5, 0x2f, 0xfd, 0x20, 0, 1, 0, 0];
 
-/// Returns the length of a frame's content.
+/// Returns the length of the content of a frame.
 pub(super) fn block_bytes(level: i32) -> usize {
     match level {
         ..=8 => 4 << 20,
@@ -28,7 +28,7 @@ impl Framer {
         Self(Compressor::new(level))
     }
 
-    /// Puts the compressed form of `block` into `out`.
+    /// Puts the compressed form of `block` into `out`. Fails if zstd has no memory.
     pub(super) fn frame(&mut self, block: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
         let compressor = self
             .0

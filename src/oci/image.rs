@@ -12,9 +12,9 @@ use oci_spec::image::{
 use std::collections::HashMap;
 
 /// Annotations of a layer's descriptor: its role, and its key as rootstrata knows it.
-pub const LAYER_ROLE: &str = "org.rootstrata.layer.role";
+pub(crate) const LAYER_ROLE: &str = "org.rootstrata.layer.role";
 /// See [`LAYER_ROLE`].
-pub const LAYER_KEY: &str = "org.rootstrata.layer.key";
+pub(crate) const LAYER_KEY: &str = "org.rootstrata.layer.key";
 
 /// A layer of an image.
 #[derive(Clone, Debug)]
@@ -86,7 +86,7 @@ pub fn config(settings: &Settings, layers: &[ImageLayer]) -> Result<Vec<u8>> {
 }
 
 /// Returns the bytes of a configuration that says what `there` says, of an image with these layers.
-pub fn with_layers(there: &[u8], layers: &[ImageLayer]) -> Result<Vec<u8>> {
+pub(crate) fn with_layers(there: &[u8], layers: &[ImageLayer]) -> Result<Vec<u8>> {
     let unreadable = |e: serde_json::Error| Error::Image(e.to_string());
     let mut config: serde_json::Value = serde_json::from_slice(there).map_err(unreadable)?;
     let diff_ids: Vec<String> = layers
@@ -152,7 +152,7 @@ pub(super) fn unbuildable(error: oci_spec::OciSpecError) -> Error {
 }
 
 /// Returns GOARCH's name for an architecture of rpm or of Rust; what is not known stays as it is.
-pub fn goarch(arch: &str) -> &str {
+pub(crate) fn goarch(arch: &str) -> &str {
     match arch {
         "x86_64" | "x86_64_v2" | "x86_64_v3" | "x86_64_v4" => "amd64",
         "i386" | "i486" | "i586" | "i686" | "x86" => "386",

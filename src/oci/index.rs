@@ -20,7 +20,7 @@ pub struct Image {
 }
 
 /// Returns the bytes of an index of these images, in this order.
-pub fn render(images: &[Image]) -> Result<Vec<u8>> {
+pub(crate) fn render(images: &[Image]) -> Result<Vec<u8>> {
     of_descriptors(
         images
             .iter()
@@ -61,7 +61,7 @@ pub fn merge(there: &[u8], images: &[Image], path: &Path) -> Result<Vec<u8>> {
 }
 
 /// Tells whether these are the first bytes of an index at most: what a power cut leaves of one that was not synced.
-pub fn is_cut(bytes: &[u8]) -> bool {
+pub(crate) fn is_cut(bytes: &[u8]) -> bool {
     let written = bytes
         .iter()
         .rposition(|byte| *byte != 0)

@@ -31,7 +31,7 @@ pub trait Blobs {
 }
 
 /// What names an image in a layout (image-spec, annotations.md).
-pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
+pub(crate) const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
 /// Returns where a blob is in a layout, relative to it.
 pub(crate) fn blob_name(digest: &Digest) -> String {

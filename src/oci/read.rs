@@ -65,7 +65,7 @@ pub struct FoundImage {
 
 impl FoundImage {
     /// Returns the length of all of its layers' blobs, as its manifest says.
-    pub fn blobs_bytes(&self) -> u64 {
+    pub(crate) fn blobs_bytes(&self) -> u64 {
         self.layers
             .iter()
             .fold(0, |sum, layer| sum.saturating_add(layer.blob.size_bytes))

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::layer::codec::{Codec, Compression};
-use crate::layer::pack::{Compressed, Contents, Source, pack, repack};
+use crate::layer::pack::{Compressed, Contents, RepackInput, pack, repack};
 use crate::model::digest::DiffId;
 use crate::model::plan::layer::LayerContent;
 use crate::model::tree::entry::Content;
@@ -98,7 +98,7 @@ impl Packer<'_> {
             return Err(Error::damaged(path, "the blob of a layer is missing"));
         };
         let input = self.store.open_blob(&blob.digest, blob.size_bytes)?;
-        let source = Source {
+        let source = RepackInput {
             input: Box::new(input.reader()),
             path: input.path(),
             codec,

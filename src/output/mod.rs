@@ -1,14 +1,14 @@
-//! Where results go that are files: what a path stands for, and files that appear whole or not at all.
+//! Output files: the target of a path, and files that appear whole or not at all.
 //!
-//! A name gets its file by rename, so that nobody sees half of one; what is no regular file is written to and never
-//! replaced. Links are followed to what they name, as the shell's `>` does. A link of /proc to an open file leads to that
-//! file, whatever its name is by now.
+//! A regular file appears by rename, so no reader sees half a file; other files are written to and never replaced. Links
+//! are followed as by the shell's `>`. A link of /proc leads to the open file, under any name.
 
 mod background_sync;
 mod new_file;
 
 pub use background_sync::BackgroundSync;
-pub use new_file::{NewFile, remove_all_dead, remove_dead, unfinished_directory};
+pub use new_file::NewFile;
+pub(crate) use new_file::{remove_all_dead, remove_dead, unfinished_directory};
 
 use crate::error::{Error, Result};
 use rustix::fs::{OFlags, SeekFrom};
@@ -20,29 +20,29 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// What unfinished files and directories are called: this, and the name that they are to get.
-pub const UNFINISHED: &str = ".rootstrata-";
+/// The prefix of unfinished files and directories, before the final name.
+pub(crate) const UNFINISHED: &str = ".rootstrata-";
 /// How many links are followed (path_resolution(7)).
 const MOST_LINKS: usize = 40;
 /// The files that this process has open.
 const OPEN_FILES: &str = "/proc/self/fd";
 
-/// What a path stands for.
+/// The target of a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// A regular file or nothing, under this name, which is no link.
+    /// A regular file or nothing, under a name that is no link.
     Name(PathBuf),
     /// A FIFO, a device, or a file that a process has open; [`open`] opens it.
     Stream,
 }
 
-/// Finds out what `path` stands for, and opens nothing: who waits at a FIFO would take that for the end. Fails where no file
-/// can be written there.
+/// Finds the target of `path`, without opening: a reader at a FIFO would see the end. Fails if `path` is a directory or
+/// socket, or a link on the way cannot be followed.
 pub fn find(path: &Path) -> Result<Place> {
     if path.as_os_str().as_bytes().ends_with(b"/") {
         return Err(Error::IsADirectory(path.to_owned()));
     }
-    // By the kernel first, which does not follow just anybody's links (proc_sys_fs(5), protected_symlinks).
+    // The kernel goes first: untrusted links are not followed (proc_sys_fs(5), protected_symlinks).
     match std::fs::metadata(path) {
         Ok(there) if there.is_dir() => Err(Error::IsADirectory(path.to_owned())),
         Ok(there) if there.file_type().is_socket() => Err(Error::NotAFile(path.to_owned())),
@@ -55,7 +55,7 @@ pub fn find(path: &Path) -> Result<Place> {
     }
 }
 
-/// Opens a stream to write to it.
+/// Opens a stream for writing. Fails if the path cannot be opened.
 pub fn open(path: &Path) -> Result<File> {
     let own = match follow(path) {
         Ok(Followed::OpenFile(link)) => own(&link),
@@ -73,14 +73,14 @@ pub fn open(path: &Path) -> Result<File> {
         .map_err(Error::io("open", path))
 }
 
-/// Where links lead.
+/// The end of a chain of links.
 enum Followed {
     Name(PathBuf),
-    /// To a file that is open, by this link of /proc.
+    /// An open file, by a link of /proc.
     OpenFile(PathBuf),
 }
 
-/// Follows the links that `path` is, one after another. What they name at last need not be there.
+/// Follows a chain of links from `path`. The last name need not exist.
 fn follow(path: &Path) -> io::Result<Followed> {
     let mut at = path.to_owned();
     for _ in 0..MOST_LINKS {
@@ -97,8 +97,8 @@ fn follow(path: &Path) -> io::Result<Followed> {
     Err(Errno::LOOP.into())
 }
 
-/// The open file of this process that a link of /proc stands for: itself, with its position and its flags, where to open
-/// it anew would begin at its first byte.
+/// Returns the open file of this process behind a link of /proc, with position and flags: opening again would begin at the
+/// first byte.
 fn own(link: &Path) -> Option<File> {
     let number = link.file_name()?.to_str()?.parse().ok()?;
     if std::fs::canonicalize(beside(link)).ok()? != std::fs::canonicalize(OPEN_FILES).ok()? {
@@ -111,7 +111,7 @@ fn own(link: &Path) -> Option<File> {
         .map(File::from)
 }
 
-/// Returns the place that a new directory gets at `path`: where its links lead.
+/// Returns the place of a new directory at `path`, behind all links. Fails if a link cannot be read.
 pub fn name_of(path: &Path) -> Result<PathBuf> {
     match follow(path).map_err(Error::io("write", path))? {
         Followed::Name(name) => Ok(name),
@@ -119,7 +119,7 @@ pub fn name_of(path: &Path) -> Result<PathBuf> {
     }
 }
 
-/// Returns the directory that has the name `target`.
+/// Returns the directory that holds the name `target`.
 pub fn beside(target: &Path) -> &Path {
     target
         .parent()
@@ -127,37 +127,37 @@ pub fn beside(target: &Path) -> &Path {
         .unwrap_or(Path::new("."))
 }
 
-/// Makes the names in a directory durable.
-pub fn sync_directory(directory: &Path) -> Result<()> {
+/// Makes the names in a directory durable. Fails if the directory cannot be opened or synced.
+pub(crate) fn sync_directory(directory: &Path) -> Result<()> {
     File::open(directory)
         .and_then(|opened| opened.sync_all())
         .map_err(Error::io("sync", directory))
 }
 
-/// Fails where no file could be put at `target`, which need not be there yet.
-pub fn check_writable(target: &Path) -> Result<()> {
+/// Fails if no file could be written at `target`, existing or not.
+pub(crate) fn check_writable(target: &Path) -> Result<()> {
     NewFile::create(target).map(drop)
 }
 
-/// Puts a file at `target`, whole and durable, or not at all.
+/// Puts a file at `target`, whole and durable, or not at all. Fails if `write` fails, or the disk is full or defective.
 pub fn replace(target: &Path, write: impl FnOnce(&mut NewFile) -> Result<()>) -> Result<()> {
     let mut file = NewFile::create(target)?;
     write(&mut file)?;
     file.keep()
 }
 
-/// What bytes are written to.
+/// An output for bytes.
 pub trait Out {
-    /// Returns the open file. Who writes to it tells of that by [`Out::wrote`].
+    /// Returns the open file. Writing is reported by [`Out::wrote`].
     fn file(&mut self) -> &mut File;
 
-    /// Is told how much was written.
+    /// Counts written bytes. Fails if an earlier sync has failed.
     fn wrote(&mut self, bytes: u64) -> io::Result<()>;
 }
 
-/// A file that has been opened by others, or is no regular file.
+/// A file opened by another process, or no regular file.
 #[derive(Debug)]
-pub struct Stream(pub File);
+pub(crate) struct Stream(pub File);
 
 impl Out for Stream {
     fn file(&mut self) -> &mut File {
@@ -170,8 +170,8 @@ impl Out for Stream {
 }
 
 impl Stream {
-    /// Makes durable what was written, where it is kept at all.
-    pub fn finish(self) -> io::Result<()> {
+    /// Makes a file or block device durable. Fails if the sync does; other streams keep nothing.
+    pub(crate) fn finish(self) -> io::Result<()> {
         let kind = self.0.metadata()?.file_type();
         if kind.is_file() || kind.is_block_device() {
             self.0.sync_all()
@@ -181,14 +181,14 @@ impl Stream {
     }
 }
 
-/// Tells whether all of a file has been written, which nothing of ours leaves holes in: a file that was to be on the disk when the power
-/// was cut may have its length and not its content. Moves to the beginning.
-pub fn has_no_hole(file: &File, size_bytes: u64) -> io::Result<bool> {
+/// Tells whether a file has all content: files of the store have no holes, but after a power cut a file may have the length
+/// without the content. Rewinds the file. Fails if the file cannot seek.
+pub(crate) fn has_no_hole(file: &File, size_bytes: u64) -> io::Result<bool> {
     let hole = if size_bytes == 0 {
         Ok(0)
     } else {
         rustix::fs::seek(file, SeekFrom::Hole(0))
     };
     rustix::fs::seek(file, SeekFrom::Start(0))?;
-    Ok(hole.map_or(true, |hole| hole >= size_bytes)) // who cannot tell has none
+    Ok(hole.map_or(true, |hole| hole >= size_bytes)) // a filesystem without holes
 }

@@ -1,10 +1,9 @@
-//! A file that has no name until it is whole and durable.
+//! A file without a name until whole and durable.
 //!
-//! Where the filesystem has them, it is an inode without a name (`O_TMPFILE`), so that a process that is killed leaves
-//! nothing. The kernel gives such an inode a new name, but not that of another file: where one is to be replaced, the new one is
-//! called `.rootstrata-NAME` for the length of a rename(2). Other filesystems (NFS, some of FUSE) have it under that name from
-//! the beginning. Whoever makes such a file holds its lock; so the next to write at the same place knows a dead one and
-//! removes it.
+//! On most filesystems the file is an inode without a name (`O_TMPFILE`), so a killed process leaves nothing. The kernel
+//! gives such an inode a new name, but never the name of another file: to replace a file, the new file is called
+//! `.rootstrata-NAME` for the length of a rename(2). Other filesystems (NFS, some of FUSE) have the file under the prefixed
+//! name from the beginning. The writer holds the lock of the file, so the next writer knows a dead file and removes the name.
 
 use super::background_sync::BackgroundSync;
 use super::{OPEN_FILES, Out, UNFINISHED, beside, sync_directory};
@@ -19,24 +18,24 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-/// How many may write the same file at once.
+/// How many writers a file may have at once.
 const SLOTS: usize = 8;
-/// How long a name may be (limits.h, `NAME_MAX`).
+/// The longest name (limits.h, `NAME_MAX`).
 const LONGEST_NAME: usize = 255;
-/// A file that is being written; dropped, it is gone.
+/// A file that is being written, and removed when dropped.
 #[derive(Debug)]
 pub struct NewFile {
     file: File,
     target: PathBuf,
-    /// The name it has meanwhile.
+    /// The name until the end.
     unfinished: Option<PathBuf>,
     sync: BackgroundSync,
 }
 
 impl NewFile {
-    /// Begins a file that will be at `target`, with the mode that the umask gives; where it replaces a file, nobody may do
-    /// more with it than with that one. Removes what was left of earlier attempts.
-    pub fn create(target: &Path) -> Result<Self> {
+    /// Begins a file for `target`, with the mode of the umask, and no rights beyond an existing file. Removes dead files of
+    /// earlier attempts. Fails if the directory is not writable, or too many writers are at work.
+    pub(crate) fn create(target: &Path) -> Result<Self> {
         let directory = beside(target);
         let failed = || Error::io::<io::Error>("write in", directory);
         remove_dead(target);
@@ -56,33 +55,37 @@ impl NewFile {
             unfinished,
             sync: BackgroundSync::default(),
         };
-        if let Ok(there) = std::fs::symlink_metadata(target) {
-            let own = new.file.metadata().map_err(failed())?.mode() & 0o777;
-            let both = own & there.mode();
-            if both != own {
-                new.file
-                    .set_permissions(Permissions::from_mode(both))
-                    .map_err(failed())?;
-            }
-        }
+        new.restrict(target).map_err(failed())?;
         Ok(new)
     }
 
-    /// Starts to send the file to the disk, for a caller who has more to do before the file is kept. Fails if an earlier part
-    /// could not be written.
+    /// Takes the rights that an existing file does not give.
+    fn restrict(&self, target: &Path) -> io::Result<()> {
+        let Ok(existing) = std::fs::symlink_metadata(target) else {
+            return Ok(());
+        };
+        let own = self.file.metadata()?.mode() & 0o777;
+        let both = own & existing.mode();
+        if both == own {
+            return Ok(());
+        }
+        self.file.set_permissions(Permissions::from_mode(both))
+    }
+
+    /// Starts a sync, for a caller with more work before [`Self::keep`]. Fails if an earlier part could not be written.
     pub fn start_sync(&mut self) -> io::Result<()> {
         self.sync.start(&self.file)
     }
 
-    /// Makes the file durable, then its name.
-    pub fn keep(self) -> Result<()> {
+    /// Makes the file durable, then the name. Fails if the disk is full or defective, or the name cannot be given.
+    pub(crate) fn keep(self) -> Result<()> {
         let directory = beside(&self.target).to_owned();
         self.name()?;
         sync_directory(&directory)
     }
 
-    /// Makes the file durable and gives it its name, which is not durable before its directory is synced.
-    pub fn name(mut self) -> Result<()> {
+    /// Makes the file durable and gives the name, durable once the directory is synced. Fails if a sync or rename(2) fails.
+    pub(crate) fn name(mut self) -> Result<()> {
         let failed = Error::io("write", self.target.clone());
         self.sync
             .end()
@@ -97,13 +100,9 @@ impl NewFile {
                 Err(Errno::EXIST) => {}
                 linked => return Ok(linked?),
             }
-            let _ = self.file.try_lock(); // nobody else can have it open
-            self.unfinished = Some(
-                free_slot(&self.target, |slot| {
-                    self.link(slot).map_err(io::Error::from)
-                })?
-                .1,
-            );
+            let _ = self.file.try_lock(); // no other process has the file open
+            let ((), slot) = free_slot(&self.target, |slot| Ok(self.link(slot)?))?;
+            self.unfinished = Some(slot);
         }
         let unfinished = self.unfinished.as_deref().unwrap_or(&self.target);
         std::fs::rename(unfinished, &self.target)?;
@@ -111,7 +110,7 @@ impl NewFile {
         Ok(())
     }
 
-    /// Names the inode. By /proc, since to name it by its handle is for root alone (open(2), `O_TMPFILE`).
+    /// Names the inode by /proc: naming by the handle is for root alone (open(2), `O_TMPFILE`).
     fn link(&self, name: &Path) -> rustix::io::Result<()> {
         let by = format!("{OPEN_FILES}/{}", self.file.as_raw_fd());
         rustix::fs::linkat(CWD, by, CWD, name, AtFlags::SYMLINK_FOLLOW)
@@ -135,7 +134,7 @@ impl Drop for NewFile {
     }
 }
 
-/// What an unfinished `target` is called, for each who may write one.
+/// Returns the unfinished names of `target`, a name for each writer.
 fn slots(target: &Path) -> impl Iterator<Item = PathBuf> {
     let name = target
         .file_name()
@@ -154,12 +153,12 @@ fn slots(target: &Path) -> impl Iterator<Item = PathBuf> {
     })
 }
 
-/// What a directory is called while it is made that is to be at `target`.
-pub fn unfinished_directory(target: &Path) -> PathBuf {
+/// Returns the unfinished name of a directory for `target`.
+pub(crate) fn unfinished_directory(target: &Path) -> PathBuf {
     slots(target).next().expect("there is more than one slot")
 }
 
-/// Makes something under the first of the names that is free.
+/// Calls `make` with the first free name.
 fn free_slot<T>(target: &Path, make: impl Fn(&Path) -> io::Result<T>) -> io::Result<(T, PathBuf)> {
     for slot in slots(target) {
         match make(&slot) {
@@ -177,7 +176,7 @@ fn create_named(target: &Path) -> io::Result<(File, PathBuf)> {
             .create_new(true)
             .mode(0o666)
             .open(slot)?; // less the umask
-        // Before it was locked, somebody may have taken it for a dead one.
+        // Before the lock, another process may have taken the file for dead.
         match file.try_lock() {
             Err(std::fs::TryLockError::WouldBlock) => Err(io::ErrorKind::AlreadyExists.into()),
             _ if file.metadata()?.nlink() == 0 => Err(io::ErrorKind::AlreadyExists.into()),
@@ -186,13 +185,13 @@ fn create_named(target: &Path) -> io::Result<(File, PathBuf)> {
     })
 }
 
-/// Removes the files that were to be at `target` and whose writers have ended.
-pub fn remove_dead(target: &Path) {
+/// Removes unfinished files for `target` whose writers have ended.
+pub(crate) fn remove_dead(target: &Path) {
     slots(target).for_each(|slot| remove_if_dead(&slot));
 }
 
-/// Removes the unfinished files in `directory` whose writers have ended, whatever they were to be.
-pub fn remove_all_dead(directory: &Path) {
+/// Removes all unfinished files in `directory` whose writers have ended.
+pub(crate) fn remove_all_dead(directory: &Path) {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     let is_unfinished = |name: &OsStr| name.as_bytes().starts_with(UNFINISHED.as_bytes());
     entries
@@ -200,24 +199,24 @@ pub fn remove_all_dead(directory: &Path) {
         .for_each(|entry| remove_if_dead(&entry.path()));
 }
 
-/// Removes an unfinished file that nobody has locked. What else has its name stays, and so do files on filesystems without
-/// locks, where nobody can tell.
+/// Removes an unfinished file without a lock. Files that are no regular files stay, and so do files on filesystems without
+/// locks.
 fn remove_if_dead(unfinished: &Path) {
-    if std::fs::symlink_metadata(unfinished).is_ok_and(|there| there.is_file()) {
-        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
-        let Ok(file) = File::options()
-            .write(true)
-            .custom_flags(flags)
-            .open(unfinished)
-        else {
-            return;
-        };
-        let is_same = |there: std::fs::Metadata| {
-            file.metadata()
-                .is_ok_and(|own| (own.dev(), own.ino()) == (there.dev(), there.ino()))
-        };
-        if file.try_lock().is_ok() && std::fs::symlink_metadata(unfinished).is_ok_and(is_same) {
-            let _ = std::fs::remove_file(unfinished);
-        }
+    if !std::fs::symlink_metadata(unfinished).is_ok_and(|found| found.is_file()) {
+        return;
     }
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+    let mut options = File::options();
+    options.write(true).custom_flags(flags);
+    let Ok(file) = options.open(unfinished) else {
+        return;
+    };
+    if file.try_lock().is_ok() && is_named(&file, unfinished).unwrap_or(false) {
+        let _ = std::fs::remove_file(unfinished);
+    }
+}
+
+fn is_named(file: &File, name: &Path) -> io::Result<bool> {
+    let (own, named) = (file.metadata()?, std::fs::symlink_metadata(name)?);
+    Ok((own.dev(), own.ino()) == (named.dev(), named.ino()))
 }

@@ -10,12 +10,12 @@ pub use header::Header;
 pub use sqlite::read;
 
 /// Where a root may have its database, the newer place first. Relative to the root.
-pub const PLACES: &[&str] = &["usr/lib/sysimage/rpm", "var/lib/rpm"];
+pub(crate) const PLACES: &[&str] = &["usr/lib/sysimage/rpm", "var/lib/rpm"];
 
 /// The file of the SQLite backend.
 pub const SQLITE: &str = "rpmdb.sqlite";
 /// What of SQLite's log belongs to it; missing where the last writer closed it.
-pub const SQLITE_WAL: &str = "rpmdb.sqlite-wal";
+pub(crate) const SQLITE_WAL: &str = "rpmdb.sqlite-wal";
 
 /// Files of other backends, whose packages are not read: ndb and Berkeley DB.
-pub const OTHER_BACKENDS: &[&str] = &["Packages.db", "Packages"];
+pub(crate) const OTHER_BACKENDS: &[&str] = &["Packages.db", "Packages"];

@@ -178,7 +178,7 @@ impl<R: Read> Reader<R> {
     }
 
     /// Gives the input back, which stands behind the end of the archive where [`Self::next_member`] has found it.
-    pub fn into_inner(self) -> R {
+    pub(crate) fn into_inner(self) -> R {
         self.input
     }
 
@@ -265,7 +265,7 @@ impl<R: Read> Reader<R> {
 
 impl<R: Read + Seek> Reader<R> {
     /// Passes over the content of the current member without reading it. Whether all of it is there, only a read tells.
-    pub fn seek_past_content(&mut self) -> Result<()> {
+    pub(crate) fn seek_past_content(&mut self) -> Result<()> {
         self.input
             .seek(SeekFrom::Current(self.content_left.cast_signed()))?; // at most i64::MAX
         self.position += self.content_left;

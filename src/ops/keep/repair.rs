@@ -6,7 +6,7 @@
 
 use crate::error::Result;
 use crate::layer::codec::{Codec, Compression};
-use crate::layer::pack::{Source, repack};
+use crate::layer::pack::{RepackInput, repack};
 use crate::model::digest::Digest;
 use crate::model::policy::{MOCK_GROUP, MOCK_USER, Policy};
 use crate::oci;
@@ -158,7 +158,7 @@ fn repair_blob(store: &Store, used: &LayerUse) -> Result<()> {
             let Presence::Here(input) = presence else {
                 break;
             };
-            let source = Source {
+            let source = RepackInput {
                 input: Box::new(input.reader()),
                 path: input.path(),
                 codec,
@@ -191,7 +191,7 @@ fn compressions(media_type: &str) -> Vec<Compression> {
 /// Packs a form of a layer again, and keeps the bytes if they are the lost ones.
 fn keep_repacked(
     store: &Store,
-    source: Source,
+    source: RepackInput,
     compression: Compression,
     lost: &Blob,
 ) -> Result<bool> {
