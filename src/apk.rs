@@ -1,6 +1,6 @@
-//! What apk has installed, from the text file that it keeps (apk-tools, `lib/apk/db/installed`).
+//! Installed packages of apk, from the database as a text file (apk-tools, `lib/apk/db/installed`).
 //!
-//! Pure, and lenient: what is no package is passed over. The file is as hostile as any other in a root.
+//! Pure, and lenient: malformed packages are passed over. The file is as hostile as any file in a root.
 
 use crate::model::packages::file_list::{DigestAlgorithm, FileList, OwnedFile};
 use crate::model::packages::owners::Installed;
@@ -51,7 +51,7 @@ fn package(lines: &[(u8, &[u8])]) -> Option<Installed> {
     })
 }
 
-/// `F:` is a directory, the `R:` after it are files in it, and `Z:` after one is its digest.
+/// `F:` is a directory, a following `R:` is a file in the directory, and a following `Z:` is the digest of the file.
 fn files(lines: &[(u8, &[u8])]) -> FileList {
     let named: Vec<Vec<u8>> = lines
         .iter()
@@ -93,7 +93,7 @@ fn files(lines: &[(u8, &[u8])]) -> FileList {
     builder.finish()
 }
 
-/// RFC 4648, section 4; nothing where it is no SHA-1.
+/// Decodes a SHA-1 (RFC 4648, section 4); empty for other text.
 fn unbase64(text: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     let (mut bits, mut count) = (0u32, 0);

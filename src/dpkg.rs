@@ -1,6 +1,6 @@
-//! What dpkg has installed, from the text files that it keeps (dpkg(1), "FILES"; deb-control(5)).
+//! Installed packages of dpkg, from the database as text files (dpkg(1), "FILES"; deb-control(5)).
 //!
-//! Pure, and lenient: what is no package is passed over. The files are as hostile as any others in a root.
+//! Pure, and lenient: malformed packages are passed over. The files are as hostile as any file in a root.
 
 use crate::model::packages::file_list::{CONFIG, DigestAlgorithm, FileList, OwnedFile};
 use crate::model::packages::owners::Installed;
@@ -10,12 +10,12 @@ use std::sync::Arc;
 
 /// The database, relative to the root.
 pub(crate) const STATUS: &str = "var/lib/dpkg/status";
-/// A directory with a part of the database in each file, as images without a dpkg of their own have it.
+/// A directory with a part of the database in each file, as in images without dpkg.
 pub(crate) const STATUS_PARTS: &str = "var/lib/dpkg/status.d";
 /// The directory with `PACKAGE.list` and `PACKAGE.md5sums`.
 pub(crate) const INFO: &str = "var/lib/dpkg/info";
 
-/// Returns the packages that `status` says are installed, sorted. `info` are the files of [`INFO`] by name.
+/// Returns the installed packages of `status`, sorted. `info` are the files of [`INFO`] by name.
 pub fn read(status: &[u8], info: &HashMap<Vec<u8>, Vec<u8>>) -> Vec<Installed> {
     let mut all: Vec<Installed> = paragraphs(status)
         .filter_map(|fields| installed(&fields, info))
@@ -26,7 +26,7 @@ pub fn read(status: &[u8], info: &HashMap<Vec<u8>, Vec<u8>>) -> Vec<Installed> {
 
 type Fields<'t> = BTreeMap<&'t [u8], Vec<&'t [u8]>>;
 
-/// Paragraphs of fields; the lines that go on with a field follow its first.
+/// Paragraphs of fields; continuation lines follow the first line of a field.
 fn paragraphs(text: &[u8]) -> impl Iterator<Item = Fields<'_>> {
     let mut lines = text.split(|b| *b == b'\n').peekable();
     std::iter::from_fn(move || {
@@ -57,7 +57,7 @@ fn installed(fields: &Fields, info: &HashMap<Vec<u8>, Vec<u8>>) -> Option<Instal
     };
     let text = |name: &str| first(name).map(|value| String::from_utf8_lossy(value).into_owned());
     let (name, version) = (text("Package")?, text("Version")?);
-    // Without a status, it is of an image that is made of packages that are there.
+    // A paragraph without a status is of an image without dpkg, where all packages are installed.
     if first("Status")
         .is_some_and(|status| status.rsplit(|b| *b == b' ').next() != Some(b"installed"))
     {
@@ -93,7 +93,7 @@ fn installed(fields: &Fields, info: &HashMap<Vec<u8>, Vec<u8>>) -> Option<Instal
     Some(Installed { package, files })
 }
 
-/// The paths of a list, with the digests that are known. Nothing else is: dpkg keeps neither modes nor sizes.
+/// Returns the paths of a list, with known digests: dpkg keeps neither modes nor sizes.
 fn files(list: &[u8], md5sums: Option<&Vec<u8>>, conffiles: &[&[u8]]) -> FileList {
     let mut digests: HashMap<&[u8], [u8; 16]> = HashMap::new();
     let sums = md5sums

@@ -1,22 +1,22 @@
 //! Everything that can go wrong, as one type.
 //!
-//! A variant exists where a caller or a user would act differently. The text names the path, once and escaped;
-//! the cause is in `source()` alone, and whoever prints walks that chain.
+//! A variant exists where a caller or a user would act differently. The text names the path, once and escaped; the cause
+//! is in `source()` alone, so printing walks the chain.
 
 use crate::printable::printable;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// What the library's functions return.
+/// The result of the library's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What went wrong.
+/// An error of the library.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-#[allow(missing_docs)] // the texts say it
+#[allow(missing_docs)] // the texts explain
 pub enum Error {
-    /// A system call failed. `path` is as the user knows it.
+    /// A system call failed. `path` is in the user's terms.
     #[error("cannot {action} {}", show(path))]
     Io {
         action: &'static str,
@@ -28,7 +28,7 @@ pub enum Error {
     NotADirectory(PathBuf),
     #[error("{} is a directory", show(.0))]
     IsADirectory(PathBuf),
-    /// Something in the root was not the same for long enough to be read whole.
+    /// A path of the root keeps changing while being read.
     #[error("{} changed while it was read", show(.0))]
     Changed(PathBuf),
     #[error("{} cannot be replaced or removed: something is mounted on it", show(.0))]
@@ -39,10 +39,10 @@ pub enum Error {
     WhiteoutDevice(PathBuf),
     #[error("{} cannot be put into a layer: {reason}", show(path))]
     Unpackable { path: PathBuf, reason: &'static str },
-    /// It is larger than what readers take; `path` is as the user knows it.
+    /// An entry exceeds the limits of readers; `path` is in the user's terms.
     #[error("{} cannot be recorded: {reason}", show(path))]
     Unrecordable { path: PathBuf, reason: &'static str },
-    /// The kernel lacks what keeps reading inside the root safe.
+    /// The kernel lacks a call that keeps reading inside the root safe.
     #[error("{what} is missing: Linux {since} or newer is needed")]
     OldKernel {
         what: &'static str,
@@ -77,7 +77,7 @@ pub enum Error {
     UnknownPath { path: String, snapshot: i64 },
     #[error("{path} has no content: it is {what}")]
     NoContent { path: String, what: String },
-    /// Where results go could not be written to.
+    /// The output could not be written.
     #[error("cannot write the output")]
     Output(#[source] io::Error),
     #[error("{path} is in neither {a} nor {b}")]
@@ -106,7 +106,7 @@ pub enum Error {
         found: i64,
         known: i64,
     },
-    /// Whoever may write there may have put anything there.
+    /// Another user may write to the store, and may have planted content.
     #[error(
         "{} can be written to by {who}, so it is not trusted: chmod {mode} {}",
         show(path),
@@ -117,7 +117,7 @@ pub enum Error {
         who: &'static str,
         mode: &'static str,
     },
-    /// Likewise: its owner is neither this user nor root.
+    /// The owner of the store, neither this user nor root, may have planted content.
     #[error(
         "{} belongs to user {owner}, so it is not trusted: run as that user, or chown -R root {}",
         show(path),
@@ -131,11 +131,11 @@ pub enum Error {
         path: PathBuf,
         source: rusqlite::Error,
     },
-    /// A record or a blob is not what it was when it was written.
+    /// A record or a blob has changed since writing.
     #[error("{} is damaged: {what}", show(path))]
     Damaged { path: PathBuf, what: String },
 
-    /// A layer that somebody else wrote holds what none may.
+    /// A foreign layer has a member that no layer may have.
     #[error(
         "the layer {} is malformed: {}{what}",
         show(path),
@@ -146,7 +146,7 @@ pub enum Error {
         member: PathBuf,
         what: String,
     },
-    /// What was named as an image is none that can be read.
+    /// A named image cannot be read as an image.
     #[error("{} is no image that can be read: {what}", show(path))]
     BadImage { path: PathBuf, what: String },
 
@@ -162,8 +162,7 @@ pub enum Error {
     Terminal(PathBuf),
 }
 
-/// Some libraries put a path of their own, such as that of a temporary file, into an error; what the kernel said is
-/// beneath it.
+/// Some libraries add a path, such as the path of a temporary file, to an error; the error of the kernel is the source.
 fn without_path(error: io::Error) -> io::Error {
     let mut cause = error
         .get_ref()
@@ -180,7 +179,7 @@ fn without_path(error: io::Error) -> io::Error {
     error
 }
 
-/// Returns a path as text that is safe to print.
+/// Returns a path as text, safe to print.
 pub(crate) fn show(path: &Path) -> String {
     printable(path.as_os_str().as_bytes())
 }
@@ -194,7 +193,7 @@ fn member_prefix(member: &Path) -> String {
 }
 
 impl Error {
-    /// Returns a function for `map_err` that says what was being done with which path.
+    /// Returns a function for `map_err` that names the action and the path.
     pub(crate) fn io<E: Into<io::Error>>(
         action: &'static str,
         path: impl Into<PathBuf>,
@@ -207,7 +206,7 @@ impl Error {
         }
     }
 
-    /// Tells whether something in the store is not what it was.
+    /// Tells whether the error is of damage in the store.
     pub(crate) fn is_damage(&self) -> bool {
         match self {
             Self::Damaged { .. } | Self::BadLayer { .. } | Self::BadImage { .. } => true,
@@ -227,8 +226,7 @@ impl Error {
         text
     }
 
-    /// Tells whether the database could not be looked at: the disk, its room or somebody's rights are in the way, whatever
-    /// it holds.
+    /// Tells whether the database could not be read because of the disk, free space or permissions, rather than the content.
     pub(crate) fn is_of_machine(&self) -> bool {
         use rusqlite::ErrorCode::{
             CannotOpen, DiskFull, OutOfMemory, PermissionDenied, ReadOnly, SystemIoFailure,
@@ -247,11 +245,11 @@ impl Error {
             ReadOnly,
             SystemIoFailure,
         ];
-        // What is too short is damaged.
+        // A short file is damaged.
         codes.contains(&error.code) && error.extended_code != rusqlite::ffi::SQLITE_IOERR_SHORT_READ
     }
 
-    /// Says that a record of the store at `path` does not hold what it must.
+    /// Makes the error of a malformed record in the store at `path`.
     pub(crate) fn damaged(path: impl Into<PathBuf>, what: impl Into<String>) -> Self {
         Self::Damaged {
             path: path.into(),

@@ -1,8 +1,7 @@
-//! How bytes that strangers chose are shown: every path, link target and package name that reaches a terminal
-//! goes through here.
+//! Untrusted bytes as text: every path, link target and package name for a terminal passes here.
 //!
-//! Never prints, never fails. Invariant: the result holds no control character, but for the tabs of a line of text, so a
-//! name can neither move the cursor nor forge a line; valid UTF-8 text is otherwise unchanged.
+//! Never prints, never fails. Invariant: the result has no control character except the tabs of a line of text, so a name
+//! can neither move the cursor nor forge a line; valid UTF-8 text is otherwise unchanged.
 
 use std::fmt::Write as _;
 
@@ -17,7 +16,7 @@ pub fn printable(bytes: &[u8]) -> String {
     })
 }
 
-/// Returns a line of a text, whose tabs and backslashes stay; what else could drive a terminal is escaped as by
+/// Returns a line of a text with tabs and backslashes; other bytes that could drive a terminal are escaped as by
 /// [`printable`].
 pub(crate) fn printable_line(bytes: &[u8]) -> String {
     escaped(bytes, |c| match c {
@@ -50,7 +49,7 @@ fn push_escaped(text: &mut String, c: char) {
     }
 }
 
-/// Marks that turn the direction of the text after them, and so can show a name other than the one that is there.
+/// Marks that turn the direction of the following text, and so can disguise a name.
 fn is_direction_mark(c: char) -> bool {
     matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

@@ -1,8 +1,8 @@
-//! Tar members, written as bytes: the only place that names the tar crate. They are read in [`read`].
+//! Tar members, written as bytes: the only place that names the tar crate. Reading is in [`read`].
 //!
-//! POSIX ustar headers (pax(1), "ustar Interchange Format"), and before a header a PAX extended one for what the
-//! plain fields cannot hold: never a GNU extension. Of the tar crate the header block alone is used; its builder
-//! rewrites paths, writes GNU records and does not compare lengths.
+//! POSIX ustar headers (pax(1), "ustar Interchange Format"), with a PAX extended header for values beyond the plain
+//! fields: never a GNU extension. Of the tar crate the header block alone is used; the builder rewrites paths, writes GNU
+//! records and does not compare lengths.
 //!
 //! Invariant: the bytes are a function of the member alone.
 
@@ -19,7 +19,7 @@ use tar::{EntryType, Header};
 /// Headers and padding come in blocks of this many bytes.
 pub(crate) const BLOCK_BYTES: usize = 512;
 
-/// What ends an archive.
+/// The end of an archive.
 pub const END: [u8; 2 * BLOCK_BYTES] = [0; 2 * BLOCK_BYTES];
 
 const LONGEST_NAME: usize = 100;
@@ -29,9 +29,9 @@ const LARGEST_SIZE: u64 = 0o77_777_777_777;
 /// A member's header.
 #[derive(Clone, Debug)]
 pub struct Member<'a> {
-    /// Path with slashes; directories end in one.
+    /// Path with slashes; a directory ends in a slash.
     pub path: &'a [u8],
-    /// Type, and what belongs to it.
+    /// The type, with target, size or device.
     pub kind: MemberKind<'a>,
     /// Permission bits, 0 to 0o7777.
     pub mode: u16,
@@ -41,18 +41,18 @@ pub struct Member<'a> {
     pub gid: u32,
     /// Modification time in seconds; may be negative.
     pub mtime_s: i64,
-    /// PAX records beyond those that the fields need: key and value, sorted by key.
+    /// Further PAX records: key and value, sorted by key.
     pub records: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 /// The type of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MemberKind<'a> {
-    /// A file with that many bytes of content, which follow the header and are padded to a block.
+    /// A file with bytes of content, which follow the header and are padded to a block.
     File(u64),
-    /// Another name of the member with this path.
+    /// Another name of the member with a path.
     Link(&'a [u8]),
-    /// A symlink to this target.
+    /// A symlink to a target.
     Symlink(&'a [u8]),
     /// A directory.
     Directory,
@@ -79,8 +79,8 @@ impl<'a> Member<'a> {
         }
     }
 
-    /// Appends the header, with its extended one where it needs one, to `out`. Fails where a device number is
-    /// larger than tar can say, or the extended header than readers take.
+    /// Appends the header to `out`, after an extended header if needed. Fails if a device number is too large for tar, or the
+    /// extended header for readers.
     pub(crate) fn write_header(&self, out: &mut Vec<u8>) -> Result<()> {
         let mut header = self.plain_header()?;
         let mut records = self.records.clone();
@@ -98,7 +98,7 @@ impl<'a> Member<'a> {
         Ok(())
     }
 
-    /// Fills what fits; a field that does not holds a cut or zero value, and its record says the true one.
+    /// Fills the plain fields; a value that does not fit is cut or zero, and a record has the true value.
     fn plain_header(&self) -> Result<Header> {
         let mut header = Header::new_ustar();
         let block = header.as_mut_bytes();
@@ -171,7 +171,7 @@ impl<'a> Member<'a> {
     }
 }
 
-/// Fills a field with a number that fits: octal digits, and a NUL. The crate's own way formats each into a string first.
+/// Fills a field with octal digits and a NUL; the crate would format a string first.
 fn put_octal(field: &mut [u8], mut value: u64) {
     let Some((end, digits)) = field.split_last_mut() else {
         return;
@@ -192,18 +192,18 @@ fn copy_cut(field: &mut [u8], bytes: &[u8]) {
     field[..length].copy_from_slice(&bytes[..length]);
 }
 
-/// Returns the path as errors show it: absolute inside the root.
+/// Returns the path for errors: absolute inside the root.
 fn shown(path: &[u8]) -> PathBuf {
     let path = path.strip_suffix(b"/").unwrap_or(path);
     PathBuf::from(OsString::from_vec([b"/", path].concat()))
 }
 
-/// Returns how many zero bytes follow a content of this length.
+/// Returns the number of zero bytes after a content.
 pub fn padding(size_bytes: u64) -> usize {
     (BLOCK_BYTES - (size_bytes % BLOCK_BYTES as u64) as usize) % BLOCK_BYTES
 }
 
-/// Returns the length of what was written, less its own header.
+/// Returns the length of the records, without the header.
 fn write_extended(records: &[(Vec<u8>, Vec<u8>)], out: &mut Vec<u8>) -> u64 {
     let mut body = Vec::new();
     for (key, value) in records {
@@ -225,7 +225,7 @@ fn write_extended(records: &[(Vec<u8>, Vec<u8>)], out: &mut Vec<u8>) -> u64 {
     length
 }
 
-/// Writes `LENGTH KEY=VALUE\n`, where the length counts its own digits (pax(1), "pax Extended Header").
+/// Writes `LENGTH KEY=VALUE\n`; the length includes the digits of the length (pax(1), "pax Extended Header").
 fn push_record(body: &mut Vec<u8>, key: &[u8], value: &[u8]) {
     let rest = key.len() + value.len() + 3;
     let mut length = rest + 1;
@@ -240,14 +240,14 @@ fn push_record(body: &mut Vec<u8>, key: &[u8], value: &[u8]) {
     body.push(b'\n');
 }
 
-/// Returns a `comment` record that makes the header of `member` so long that its content begins at a multiple of
-/// `alignment`, a multiple of the block, when the header begins at `offset`; `None` where it does so by itself.
+/// Returns a `comment` record that lets the content begin at a multiple of `alignment`, a multiple of the block, if the
+/// header begins at `offset`; `None` if the content is aligned already.
 pub(crate) fn aligning_record(offset: u64, alignment: u64) -> Option<(Vec<u8>, Vec<u8>)> {
     let block = BLOCK_BYTES as u64;
     if (offset + block).is_multiple_of(alignment) {
         return None;
     }
-    // The extended header is a block and its body; then comes the plain header.
+    // The extended header is a block with a body, before the plain header.
     let body = (alignment - (offset + 2 * block) % alignment) as usize;
     let key = b"comment".to_vec();
     let mut record = Vec::new();

@@ -1,18 +1,18 @@
-//! Directories that wait to be listed, and the threads that list them.
+//! Directories that wait for listing, and the threads at work.
 
 use crate::error::Result;
 use crate::model::tree::path::EntryPath;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-/// A directory that is to be listed.
+/// A directory to list.
 pub(super) struct Directory {
     /// The number of the listing.
     pub(super) number: usize,
     pub(super) path: EntryPath,
 }
 
-/// Directories that wait to be listed, shared by the threads.
+/// The waiting directories, shared by the threads.
 pub(super) struct Queue {
     state: Mutex<State>,
     changed: Condvar,

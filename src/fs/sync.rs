@@ -1,12 +1,12 @@
-//! Brings to the disk what was written on a root's filesystem.
+//! Syncs the filesystem of a root.
 
 use super::root::Root;
 use crate::model::tree::path::EntryPath;
 
-/// What the kernel tells of its memory (proc_meminfo(5)).
+/// The kernel's figures of memory (proc_meminfo(5)).
 const MEMORY: &str = "/proc/meminfo";
 
-/// If more than this waits to be written, of all filesystems, a sync takes long.
+/// With more unwritten data, on all filesystems, a sync takes long.
 const MOST_DIRTY_KIB: u64 = 64 << 10;
 
 /// Syncs the root's filesystem, unless much waits to be written or the disk is another machine's. Tells whether all that was
@@ -18,7 +18,7 @@ pub(crate) fn sync_if_quick(root: &Root) -> bool {
     root.is_local() && is_quick() == Some(true) && sync().is_some()
 }
 
-/// Returns how much waits to be written or is being written; `None` where that is not told.
+/// Returns the unwritten data; `None` if the kernel does not tell.
 fn dirty_kib(memory: &str) -> Option<u64> {
     let of = |name| {
         let rest = memory.lines().find_map(|line| line.strip_prefix(name))?;

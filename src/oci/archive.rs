@@ -1,7 +1,7 @@
-//! An image layout as one tar file, what containers-transports(5) calls `oci-archive`.
+//! An image layout as a tar file, the `oci-archive` of containers-transports(5).
 //!
-//! Every blob begins at a multiple of 4096 bytes, by a padding PAX record before its header, so that filesystems that
-//! can share blocks with the store do. The bytes are a function of the images alone.
+//! Every blob begins at a multiple of 4096 bytes, by a padding PAX record before the header, so that filesystems can share
+//! blocks with the store. The bytes are a function of the images alone.
 
 use super::{Blob, Blobs, blob_name};
 use crate::error::{Error, Result};
@@ -12,16 +12,16 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
-/// How long a block is that filesystems share.
+/// The size of a shared block of filesystems.
 const BLOCK_BYTES: u64 = 4096;
 
-/// In pieces of this size the kernel copies what it cannot share.
+/// The size of the pieces that the kernel copies where sharing is impossible.
 const PIECE_BYTES: u64 = 64 * 1024;
 
 /// The longest copy.
 const MOST_BYTES: u64 = 32 << 20;
 
-/// What an archive consists of, and how long it will be.
+/// The parts and the length of an archive.
 #[derive(Debug)]
 pub struct Archive {
     parts: Vec<Part>,
@@ -35,7 +35,7 @@ enum Part {
 }
 
 impl Archive {
-    /// Lays out an archive of the images in `index`, which consist of `blobs`.
+    /// Lays out an archive of the images in `index`, with their `blobs`. Fails if tar cannot express the length of a blob.
     pub fn new(index: &[u8], blobs: &[Blob]) -> Result<Self> {
         let mut archive = Self {
             parts: Vec::new(),
@@ -56,43 +56,43 @@ impl Archive {
         Ok(archive)
     }
 
-    /// Returns how long the archive is.
+    /// Returns the length of the archive.
     pub fn size_bytes(&self) -> u64 {
         self.size_bytes
     }
 
-    /// Tells whether the file at `path` is this archive: its length, all of its headers and its index are the same. The
-    /// content of blobs is not read, but must be there: what a power cut took has left a hole.
+    /// Tells whether the file at `path` is the same archive, by length, headers and index. The content of blobs is not read,
+    /// but must have no hole, as a power cut leaves.
     pub fn is_at(&self, path: &Path) -> bool {
-        let same = || -> io::Result<bool> {
-            let mut file = std::fs::File::open(path)?;
-            if file.metadata()?.len() != self.size_bytes
-                || !output::has_no_hole(&file, self.size_bytes)?
-            {
-                return Ok(false);
-            }
-            for part in &self.parts {
-                match part {
-                    Part::Blob(blob) => {
-                        file.seek(SeekFrom::Current(blob.size_bytes.cast_signed()))?;
-                    }
-                    Part::Bytes(expected) => {
-                        let mut found = vec![0; expected.len()];
-                        file.read_exact(&mut found)?;
-                        if found != *expected {
-                            return Ok(false);
-                        }
+        self.equals(path).unwrap_or(false) // an unreadable file is written again
+    }
+
+    fn equals(&self, path: &Path) -> io::Result<bool> {
+        let mut file = File::open(path)?;
+        let is_long = file.metadata()?.len() == self.size_bytes;
+        if !is_long || !output::has_no_hole(&file, self.size_bytes)? {
+            return Ok(false);
+        }
+        for part in &self.parts {
+            match part {
+                Part::Blob(blob) => {
+                    file.seek(SeekFrom::Current(blob.size_bytes.cast_signed()))?;
+                }
+                Part::Bytes(expected) => {
+                    let mut found = vec![0; expected.len()];
+                    file.read_exact(&mut found)?;
+                    if found != *expected {
+                        return Ok(false);
                     }
                 }
             }
-            file.sync_all()?; // whoever wrote it may not have done so
-            Ok(true)
-        };
-        same().unwrap_or(false) // what cannot be read is written anew
+        }
+        file.sync_all()?; // the writer may have ended before a sync
+        Ok(true)
     }
 
-    /// Writes the archive from first to last; `out` need not be able to seek. `out_path` names it in errors; `written` is
-    /// told the bytes of each part.
+    /// Writes the archive in order; `out` may be a pipe, named `out_path` in errors. `written` is told the bytes of each part.
+    /// Fails if a blob is missing or has changed, or `out` cannot be written.
     pub fn write(
         &self,
         blobs: &dyn Blobs,
@@ -140,7 +140,7 @@ impl Archive {
     }
 }
 
-/// Copies a blob to where `out` stands.
+/// Copies a blob to the position of `out`. Fails with [`Error::Damaged`] if the blob has another length.
 pub(super) fn copy(
     blobs: &dyn Blobs,
     blob: &Blob,
@@ -159,12 +159,11 @@ pub(super) fn copy(
     Ok(())
 }
 
-/// Copies `input` to where `out` stands, and returns how much that was: `size_bytes`, unless it has another length.
+/// Copies `input` to the position of `out`, and returns the bytes copied: `size_bytes`, unless `input` is shorter.
 ///
-/// The kernel copies whole blocks (copy_file_range(2)), and shares them where the filesystem can. Where it cannot, pieces
-/// that begin at a multiple of their size take a sixth less time; so a first copy goes up to one. The rest of a block is
-/// written: whoever wrote behind it in a block that is shared would wait until it is read from the disk. Between long
-/// copies, `out` has what there is synced.
+/// The kernel copies whole blocks (copy_file_range(2)), or shares blocks where the filesystem can. Otherwise aligned pieces
+/// take a sixth less time; so a first copy goes up to a multiple of the piece. The rest of a block is written: a later write
+/// behind the rest, in a shared block, would wait for the disk. Between long copies, `out` starts a sync.
 fn copy_file(
     input: &File,
     size_bytes: u64,
@@ -184,7 +183,7 @@ fn copy_file(
         written(part);
         copied += part;
         if part < next {
-            break; // it has become shorter
+            break; // the input has become shorter
         }
         next = (in_blocks - copied).min(MOST_BYTES);
     }

@@ -1,5 +1,5 @@
-//! Which images an index lists, and which of them is meant. An index lists other things beside: attestations, signatures and
-//! whatever else somebody has attached. They are passed over, and told.
+//! The images of an index, and the choice among them. An index also lists attestations, signatures and other attachments:
+//! passed over, with a note.
 
 use super::image::goarch;
 use super::read::{FoundImage, ListedImage, Opened};
@@ -11,38 +11,38 @@ use crate::printable::printable;
 use oci_spec::image::{Arch, Descriptor, ImageIndex, ImageManifest, MediaType, Os};
 use std::collections::HashMap;
 
-/// An index may name others.
+/// An index may name further indexes.
 const MOST_INDEXES: usize = 8;
-/// How many images or other things are named in a line.
+/// The most images or other things in a line.
 const MOST_NAMED: usize = 5;
-/// What says that something is about an image, and none itself (BuildKit, "Image attestation storage").
+/// The annotation of a manifest about an image (BuildKit, "Image attestation storage").
 const ATTESTATION: &str = "vnd.docker.reference.type";
-/// In an index that was made for an archive of Docker's: all names of the image, one a line.
+/// All names of an image from an archive of Docker's, a line each.
 pub(super) const ALL_NAMES: &str = "org.rootstrata.names";
 
-/// What an index lists.
+/// The chosen images of an index.
 #[derive(Clone, Debug, Default)]
 pub struct Listing {
-    /// The images that are meant, in the order of the index.
+    /// The images, in the order of the index.
     pub images: Vec<ListedImage>,
-    /// What was passed over, as a sentence.
+    /// A sentence on everything passed over.
     pub passed_over: Option<String>,
 }
 
-/// An image with its place in the index, and the manifest that its descriptor leads to.
+/// An image with the place in the index and the descriptor of the manifest.
 type Placed = (usize, Descriptor, Blob);
 
-/// What an index lists at a place.
+/// An item of an index.
 enum Listed {
-    /// An image, with its manifest.
+    /// An image, with the manifest.
     Image(Blob),
-    /// Something else.
+    /// An attachment.
     Other(String),
 }
 
 impl Opened {
-    /// Finds the image that is meant, and says what was passed over. Of one for several platforms, that for this machine's is
-    /// taken.
+    /// Finds the image of `reference`, for the platform of this machine, with a sentence on everything passed over. Fails with
+    /// `BadImage` if no image or several images match.
     pub fn image(&self, reference: &ImageRef) -> Result<(FoundImage, Option<String>)> {
         let index = self.index()?;
         let (images, passed_over) = self.sift(&index)?;
@@ -51,7 +51,8 @@ impl Opened {
         Ok((self.image_of(manifest)?, passed_over))
     }
 
-    /// Returns the images that are meant: all, where none is named.
+    /// Returns the images of `reference`: all, without a name. Fails with `BadImage` if the index cannot be parsed, or no
+    /// image has the name.
     pub fn images(&self, reference: &ImageRef) -> Result<Listing> {
         let index = self.index()?;
         let (images, passed_over) = self.sift(&index)?;
@@ -76,7 +77,7 @@ impl Opened {
         })
     }
 
-    /// The images of an index, each with its place, and what else is there, as a sentence.
+    /// Returns the images of an index, each with the place, and a sentence on other items.
     fn sift(&self, index: &ImageIndex) -> Result<(Vec<Placed>, Option<String>)> {
         let (mut images, mut others) = (Vec::new(), Vec::new());
         let mut known: HashMap<String, Option<String>> = HashMap::new();
@@ -91,7 +92,7 @@ impl Opened {
         Ok((images, (!others.is_empty()).then_some(passed_over)))
     }
 
-    /// Finds out what a descriptor means, and follows indexes to a manifest.
+    /// Reads a descriptor, and follows indexes to a manifest.
     fn listed(
         &self,
         descriptor: &Descriptor,
@@ -104,7 +105,7 @@ impl Opened {
             }
             if !is_index(descriptor.media_type()) {
                 let blob = self.blob(&descriptor)?;
-                // What cannot be read is an error for whoever wants that image.
+                // An unreadable manifest is an error only for the caller that wants the image.
                 let what = known.entry(blob.digest.hex()).or_insert_with(|| {
                     self.manifest(&blob)
                         .ok()
@@ -168,7 +169,7 @@ fn shown(place: usize, descriptor: &Descriptor) -> String {
     }
 }
 
-/// The first of them, and how many more there are.
+/// Returns the first names, and the number of further names.
 fn named(all: &[String]) -> String {
     match all.len().saturating_sub(MOST_NAMED) {
         0 => all.join(", "),
@@ -209,7 +210,7 @@ fn is_index(media_type: &MediaType) -> bool {
         || media_type.to_string() == "application/vnd.docker.distribution.manifest.list.v2+json"
 }
 
-/// What a descriptor says that it is, where that is no image.
+/// Returns the kind of a descriptor that is no image.
 fn of_no_image(descriptor: &Descriptor) -> Option<String> {
     if descriptor
         .annotations()
@@ -230,7 +231,7 @@ fn of_no_image(descriptor: &Descriptor) -> Option<String> {
     (!is_manifest && !is_index(media_type)).then(|| printable(media_type.to_string().as_bytes()))
 }
 
-/// What a manifest is, where that is no image (image-spec, manifest.md, "Guidelines for Artifact Usage").
+/// Returns the kind of a manifest that is no image (image-spec, manifest.md, "Guidelines for Artifact Usage").
 fn other_than_image(manifest: &ImageManifest) -> Option<String> {
     if manifest
         .annotations()
@@ -264,7 +265,7 @@ fn other_than_image(manifest: &ImageManifest) -> Option<String> {
     Some(format!("its layers are {}", printable(other.as_bytes())))
 }
 
-/// The image for this machine, or the only one.
+/// Returns the image for this machine, or the only image.
 fn choose_platform(index: &ImageIndex) -> Option<Descriptor> {
     let here = Arch::from(goarch(std::env::consts::ARCH));
     let is_here = |one: &&&Descriptor| {

@@ -1,6 +1,5 @@
-//! Archives of Docker's (`docker save`), taken as OCI layouts: manifest.json says which configuration and which tars make an
-//! image, and configuration and diff_ids are digests already (moby, image/spec "Combined Image JSON + Filesystem
-//! Changeset Format").
+//! Archives of Docker's (`docker save`), taken as OCI layouts: manifest.json names configuration and tars of an image, and
+//! configuration and diff_ids are digests already (moby, image/spec "Combined Image JSON + Filesystem Changeset Format").
 
 use super::choose::ALL_NAMES;
 use super::read::Opened;
@@ -14,12 +13,12 @@ use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
 use std::io::{self, Read};
 
-/// More than anybody saves into one archive.
+/// The most images of an archive.
 const MOST_IMAGES: usize = 1000;
-/// How many links are followed to a layer.
+/// The most links on the way to a layer.
 const MOST_LINKS: usize = 8;
 
-/// An image as manifest.json has it.
+/// An image in manifest.json.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Item {
@@ -30,18 +29,18 @@ struct Item {
     layers: Option<Vec<String>>,
 }
 
-/// What makes a layout of an archive.
+/// The additions that make a layout of an archive.
 #[derive(Default)]
 pub(super) struct Layout {
-    /// The members that are blobs, by the names of these.
+    /// The members with blobs, by the names of the blobs.
     pub(super) files: HashMap<String, (u64, u64)>,
     /// The index and the manifests.
     pub(super) made: HashMap<String, Vec<u8>>,
 }
 
 impl Opened {
-    /// Reads manifest.json and the configurations. A layer has the digest that its diff_id is, which is compared when it is
-    /// read; one that is compressed is read for it.
+    /// Reads manifest.json and the configurations. The digest of a plain layer is the diff_id, compared while reading; a
+    /// compressed layer is hashed here. Fails if manifest.json or a configuration is malformed, or a layer is missing.
     pub(super) fn docker_images(&self) -> Result<Layout> {
         let items: Vec<Item> =
             self.parse("manifest.json", &self.read_small("manifest.json", None)?)?;
@@ -114,7 +113,7 @@ impl Opened {
             let diff_id = diff_id.as_str().and_then(DiffId::parse);
             let diff_id = diff_id.ok_or_else(|| self.bad("a diff_id of it is no SHA-256"))?;
             let (name, place) = self.docker_member(name)?;
-            // A layer that is not compressed and was seen under another diff_id is not what that claims.
+            // A plain layer under a second diff_id cannot match both.
             let layer = match known.get(&place) {
                 Some(layer) => layer.clone(),
                 None => self.docker_layer(&name, place.1, diff_id)?,
@@ -167,7 +166,7 @@ impl Opened {
         }))
     }
 
-    /// Follows links to a member, whose name, offset and length it returns.
+    /// Follows links to a member. Returns name, offset and length.
     fn docker_member(&self, name: &str) -> Result<(String, (u64, u64))> {
         let missing = || {
             Error::damaged(
@@ -183,7 +182,7 @@ impl Opened {
             }
             let target = members.links.get(&at).ok_or_else(missing)?;
             let above = at.rsplit_once('/').map_or("", |(above, _)| above);
-            // A symlink is relative to its directory, a hardlink to the archive.
+            // A symlink is relative to the directory, a hardlink to the archive.
             let relative = plain(&format!("{above}/{target}"));
             let is_there =
                 members.files.contains_key(&relative) || members.links.contains_key(&relative);
@@ -193,7 +192,7 @@ impl Opened {
     }
 }
 
-/// The name of a member without `.` and `..`.
+/// Returns the name of a member without `.` and `..`.
 fn plain(name: &str) -> String {
     let mut parts: Vec<&str> = Vec::new();
     for part in name.split('/') {

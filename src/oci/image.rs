@@ -1,4 +1,4 @@
-//! An image's configuration and manifest (image-spec, config.md and manifest.md).
+//! Configuration and manifest of an image (image-spec, config.md and manifest.md).
 
 use super::{Blob, to_sorted_json};
 use crate::error::{Error, Result};
@@ -11,7 +11,7 @@ use oci_spec::image::{
 };
 use std::collections::HashMap;
 
-/// Annotations of a layer's descriptor: its role, and its key as rootstrata knows it.
+/// Annotations of a layer's descriptor: role and key in rootstrata's terms.
 pub(crate) const LAYER_ROLE: &str = "org.rootstrata.layer.role";
 /// See [`LAYER_ROLE`].
 pub(crate) const LAYER_KEY: &str = "org.rootstrata.layer.key";
@@ -19,32 +19,32 @@ pub(crate) const LAYER_KEY: &str = "org.rootstrata.layer.key";
 /// A layer of an image.
 #[derive(Clone, Debug)]
 pub struct ImageLayer {
-    /// What it is for.
+    /// The role.
     pub role: Role,
-    /// Its key.
+    /// The key.
     pub key: LayerKey,
-    /// SHA-256 of its tar.
+    /// SHA-256 of the tar.
     pub diff_id: DiffId,
-    /// Its compressed form.
+    /// The compressed blob.
     pub blob: Blob,
-    /// The media type of that form.
+    /// The media type of the blob.
     pub media_type: String,
 }
 
-/// What an image says beyond its layers.
+/// The properties of an image beyond layers.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// In GOARCH's terms, such as `amd64`.
+    /// The architecture in GOARCH's terms, such as `amd64`.
     pub architecture: String,
-    /// `USER:GROUP` that processes run as.
+    /// `USER:GROUP` of processes.
     pub user: Option<String>,
-    /// What runs where nothing is asked for.
+    /// The default command.
     pub command: Vec<String>,
     /// `created`, in seconds since 1970.
     pub created_s: i64,
 }
 
-/// Returns the bytes of a configuration.
+/// Returns the bytes of a configuration. Fails if the image-spec refuses a value.
 pub fn config(settings: &Settings, layers: &[ImageLayer]) -> Result<Vec<u8>> {
     let created = rfc3339(settings.created_s);
     let mut process = ConfigBuilder::default();
@@ -85,7 +85,7 @@ pub fn config(settings: &Settings, layers: &[ImageLayer]) -> Result<Vec<u8>> {
         .map_err(unbuildable)
 }
 
-/// Returns the bytes of a configuration that says what `there` says, of an image with these layers.
+/// Returns the bytes of the configuration `there` with other layers. Fails if `there` is no configuration.
 pub(crate) fn with_layers(there: &[u8], layers: &[ImageLayer]) -> Result<Vec<u8>> {
     let unreadable = |e: serde_json::Error| Error::Image(e.to_string());
     let mut config: serde_json::Value = serde_json::from_slice(there).map_err(unreadable)?;
@@ -106,7 +106,7 @@ pub(crate) fn with_layers(there: &[u8], layers: &[ImageLayer]) -> Result<Vec<u8>
     serde_json::to_vec(&config).map_err(unreadable)
 }
 
-/// Returns the bytes of a manifest.
+/// Returns the bytes of a manifest. Fails if the image-spec refuses a descriptor.
 pub fn manifest(config: &Blob, layers: &[ImageLayer]) -> Result<Vec<u8>> {
     let built = || -> oci_spec::Result<_> {
         let layers: oci_spec::Result<Vec<Descriptor>> = layers
@@ -133,6 +133,7 @@ pub fn manifest(config: &Blob, layers: &[ImageLayer]) -> Result<Vec<u8>> {
         .map_err(unbuildable)
 }
 
+/// Returns the descriptor of a blob. Fails if the image-spec refuses the digest.
 pub(super) fn descriptor(
     blob: &Blob,
     media_type: MediaType,
@@ -151,7 +152,7 @@ pub(super) fn unbuildable(error: oci_spec::OciSpecError) -> Error {
     Error::Image(error.to_string())
 }
 
-/// Returns GOARCH's name for an architecture of rpm or of Rust; what is not known stays as it is.
+/// Returns GOARCH's name for an architecture of rpm or of Rust; an unknown name stays.
 pub(crate) fn goarch(arch: &str) -> &str {
     match arch {
         "x86_64" | "x86_64_v2" | "x86_64_v3" | "x86_64_v4" => "amd64",

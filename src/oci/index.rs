@@ -1,4 +1,4 @@
-//! index.json: which images a layout holds (image-spec, image-index.md).
+//! index.json, the images of a layout (image-spec, image-index.md).
 
 use super::image::{descriptor, unbuildable};
 use super::{Blob, REF_NAME, to_sorted_json};
@@ -11,15 +11,15 @@ use std::path::Path;
 /// An image of a layout.
 #[derive(Clone, Debug)]
 pub struct Image {
-    /// Its manifest.
+    /// The manifest.
     pub manifest: Blob,
-    /// Its name; `None` for one that has none.
+    /// The name, if any.
     pub name: Option<String>,
-    /// Where it comes from.
+    /// The origin.
     pub origin: Option<Origin>,
 }
 
-/// Returns the bytes of an index of these images, in this order.
+/// Returns the bytes of an index of images, in order. Fails if the image-spec refuses a descriptor.
 pub(crate) fn render(images: &[Image]) -> Result<Vec<u8>> {
     of_descriptors(
         images
@@ -30,8 +30,8 @@ pub(crate) fn render(images: &[Image]) -> Result<Vec<u8>> {
     )
 }
 
-/// Returns the bytes of the index `there` with these images in the place of those of the same names. `path` names
-/// it in errors.
+/// Returns the bytes of the index `there`, of the layout at `path`, with `images` replacing images of the same names. Fails
+/// if `there` is no index.
 pub fn merge(there: &[u8], images: &[Image], path: &Path) -> Result<Vec<u8>> {
     let there: ImageIndex =
         serde_json::from_slice(there).map_err(|e| Error::damaged(path, e.to_string()))?;
@@ -60,7 +60,7 @@ pub fn merge(there: &[u8], images: &[Image], path: &Path) -> Result<Vec<u8>> {
     of_descriptors(all)
 }
 
-/// Tells whether these are the first bytes of an index at most: what a power cut leaves of one that was not synced.
+/// Tells whether `bytes` are at most the beginning of an index, as after a power cut.
 pub(crate) fn is_cut(bytes: &[u8]) -> bool {
     let written = bytes
         .iter()

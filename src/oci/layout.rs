@@ -1,10 +1,10 @@
-//! An image layout as a directory, what containers-transports(5) calls `oci` (image-spec, image-layout.md).
+//! An image layout as a directory, the `oci` of containers-transports(5) (image-spec, image-layout.md).
 //!
-//! Blobs come first, each by rename and durable; the index names them only when all are there. A new layout is made under
-//! another name, `.rootstrata-NAME`, in which the next attempt goes on where one has ended.
+//! Blobs come first, each by rename and durable; the index follows the last blob. A new layout is made under another name,
+//! `.rootstrata-NAME`, where the next attempt continues an interrupted attempt.
 //!
-//! Any number may add to a layout at once. Blobs do not get in each other's way, since their names are their digests. The index
-//! is read and replaced under the lock of the directory, and so is the making of a new one.
+//! Any number of processes may add to a layout at once. Blobs never collide, since digests are names. The index is read and
+//! replaced, and a new layout is made, under the lock of the directory.
 
 use super::archive::copy;
 use super::index::{self, Image};
@@ -23,34 +23,36 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::Path;
 use std::time::Duration;
 
-/// How long somebody waits for another who changes the index.
+/// The patience with another process that changes the index.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How long somebody waits for another who makes the same layout, of images of any size.
+/// The patience with another process that makes the same layout, of images of any size.
 const PATIENCE_WITH_MAKER: Duration = Duration::from_secs(600);
-/// How often a layout may be made, moved or removed by others while somebody adds to it.
+/// How often another process may make, move or remove a layout meanwhile.
 const MOST_ATTEMPTS: usize = 16;
-/// How many blobs are synced side by side.
+/// The number of blobs synced side by side.
 const AT_ONCE: usize = 32;
 const BUFFER_BYTES: usize = 256 << 10;
-/// Manifests are no longer than this (image-spec, as registries have it).
+/// The longest manifest (image-spec, as in registries).
 const MOST_MANIFEST_BYTES: u64 = 4 << 20;
 
-/// What is added to a layout.
+/// The additions to a layout.
 pub struct Added<'a> {
     /// The images, by name.
     pub images: &'a [Image],
-    /// What they consist of.
+    /// The blobs of the images.
     pub blobs: &'a [Blob],
-    /// Where that comes from.
+    /// The source of the blobs.
     pub source: &'a dyn Blobs,
-    /// Is told the bytes of each blob.
+    /// Called with the bytes of each blob.
     pub written: &'a dyn Fn(u64),
-    /// Is told what the user should know.
+    /// Called with notes for the user.
     pub note: &'a dyn Fn(&str),
 }
 
-/// Adds images to the layout in `directory`, which is made where it is missing and may be empty. Images of other names stay.
-/// Returns the bytes written: 0 where all was there.
+/// Adds images to the layout in `directory`, missing, empty or a layout. Images of other names stay. Returns the bytes
+/// written: 0 if nothing was missing.
+///
+/// Fails if a blob cannot be read or written, if the index is malformed, or if other processes keep changing the layout.
 pub fn add(directory: &Path, added: &Added) -> Result<u64> {
     let directory = output::name_of(directory)?;
     for _ in 0..MOST_ATTEMPTS {
@@ -65,8 +67,8 @@ pub fn add(directory: &Path, added: &Added) -> Result<u64> {
     Err(Error::Locked(directory))
 }
 
-/// Tells whether `directory` is there. Fails where it is neither empty nor a layout, nor the beginning of one; where its index
-/// cannot be read; and where nothing could be written.
+/// Tells whether `directory` exists. Fails if the directory is neither empty nor a layout, whole or begun; if the index
+/// cannot be read; or if nothing can be written.
 pub fn check(directory: &Path) -> Result<bool> {
     let mut others = false;
     match std::fs::read_dir(directory) {
@@ -92,7 +94,7 @@ pub fn check(directory: &Path) -> Result<bool> {
     output::check_writable(&directory.join("index.json")).map(|()| true)
 }
 
-/// The index of the layout in `directory` with these images in it.
+/// Returns the index of the layout in `directory` with `images` added.
 fn merged_index(directory: &Path, images: &[Image], note: &dyn Fn(&str)) -> Result<Vec<u8>> {
     let path = directory.join("index.json");
     let there = match std::fs::read(&path) {
@@ -109,13 +111,13 @@ fn merged_index(directory: &Path, images: &[Image], note: &dyn Fn(&str)) -> Resu
     index::merge(&there, images, &path)
 }
 
-/// Adds to a layout that is there; `None` where it no longer is.
+/// Adds to an existing layout; `None` if the layout is gone.
 fn add_to(directory: &Path, added: &Added) -> Result<Option<u64>> {
     let unfinished = output::unfinished_directory(directory);
     if unfinished.is_dir()
         && let Ok(Some(_lock)) = locked(&unfinished, Duration::ZERO)
     {
-        let _ = std::fs::remove_dir_all(&unfinished); // what was begun has been done by others
+        let _ = std::fs::remove_dir_all(&unfinished); // another process has finished the layout
     }
     let bytes = fill(directory, added)?;
     let Some(_lock) = locked(directory, PATIENCE)? else {
@@ -124,7 +126,7 @@ fn add_to(directory: &Path, added: &Added) -> Result<Option<u64>> {
     Ok(Some(bytes + name_images(directory, added)?))
 }
 
-/// Makes the layout beside its place and renames it; `None` where others have made it meanwhile. Who else wants to waits.
+/// Makes the layout under an unfinished name and renames; `None` if another process was first. Further processes wait.
 fn create(directory: &Path, added: &Added) -> Result<Option<u64>> {
     let unfinished = output::unfinished_directory(directory);
     let beside = output::beside(directory);
@@ -170,8 +172,8 @@ fn remove(directory: &Path) -> Result<()> {
     std::fs::remove_dir_all(directory).map_err(Error::io("remove", directory))
 }
 
-/// Waits for the lock of a directory. `None` where another directory has its name by then, or none. Filesystems that cannot lock a
-/// directory (NFS) have no lock.
+/// Waits for the lock of a directory. `None` if the name is gone or leads to another directory by then. Filesystems without
+/// locks of directories (NFS) do without.
 fn locked(directory: &Path, patience: Duration) -> Result<Option<File>> {
     let open = || match File::open(directory) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -206,7 +208,7 @@ fn has_no_locks(error: &io::Error) -> bool {
         .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
-/// Removes from a layout that was begun before all but the blobs that this one has.
+/// Removes all blobs but `blobs` from an unfinished layout.
 fn keep_only(unfinished: &Path, blobs: &[Blob]) -> Result<()> {
     let index = unfinished.join("index.json");
     match std::fs::remove_file(&index) {
@@ -224,7 +226,7 @@ fn keep_only(unfinished: &Path, blobs: &[Blob]) -> Result<()> {
     Ok(())
 }
 
-/// Adds the blobs, durable.
+/// Adds blobs, durable.
 fn fill(directory: &Path, added: &Added) -> Result<u64> {
     let of_blobs = directory.join("blobs/sha256");
     std::fs::create_dir_all(&of_blobs).map_err(Error::io("create", &of_blobs))?;
@@ -257,8 +259,8 @@ fn fill(directory: &Path, added: &Added) -> Result<u64> {
     Ok(bytes)
 }
 
-/// Tells whether a blob is in the layout. One that an image of the layout has counts by its length, unless a power cut has left a
-/// hole in it; another, which an attempt that was interrupted or somebody else has left, is read.
+/// Tells whether a blob is in the layout. A blob of a listed image needs the length and no hole, as a power cut leaves;
+/// another blob, left by an interrupted attempt or another tool, is read.
 fn is_there(target: &Path, blob: &Blob, is_named: impl FnOnce() -> bool) -> bool {
     let is_whole = || -> io::Result<bool> {
         let there = std::fs::metadata(target)?;
@@ -274,7 +276,7 @@ fn is_there(target: &Path, blob: &Blob, is_named: impl FnOnce() -> bool) -> bool
         }
         Ok(sha256(&mut file)? == blob.digest && file.sync_all().is_ok())
     };
-    is_whole().unwrap_or(false) // what cannot be read is written anew
+    is_whole().unwrap_or(false) // an unreadable blob is written again
 }
 
 fn sha256(file: &mut File) -> io::Result<Digest> {
@@ -287,7 +289,7 @@ fn sha256(file: &mut File) -> io::Result<Digest> {
     }
 }
 
-/// The blobs that the images of a layout have, as far as its index and its manifests can be read: it is written when they are there.
+/// Returns the blobs of the images of a layout, as far as index and manifests can be read: the index follows the blobs.
 fn named_blobs(directory: &Path) -> HashSet<Digest> {
     let index = std::fs::read(directory.join("index.json")).unwrap_or_default();
     let mut named = HashSet::new();
@@ -308,7 +310,7 @@ fn named_blobs(directory: &Path) -> HashSet<Digest> {
     named
 }
 
-/// The SHA-256 digests that a JSON text names.
+/// Returns the SHA-256 digests in a JSON text.
 fn digests_in(json: &[u8]) -> Vec<Digest> {
     let text = String::from_utf8_lossy(json);
     let named = text
@@ -318,7 +320,7 @@ fn digests_in(json: &[u8]) -> Vec<Digest> {
     named.collect()
 }
 
-/// Says in the index which images are there, once all else is.
+/// Adds images to the index, once all blobs are durable.
 fn name_images(directory: &Path, added: &Added) -> Result<u64> {
     let index = merged_index(directory, added.images, added.note)?;
     let mut bytes = 0;

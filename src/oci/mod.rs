@@ -1,7 +1,6 @@
-//! Images as others read them: configuration, manifest, index, and the two forms in which they leave the store
-//! (OCI image-spec v1.1).
+//! Images for other tools: configuration, manifest and index, as a layout or an archive (OCI image-spec v1.1).
 //!
-//! Invariant: all JSON has sorted keys and no time but the one it is given, so equal layers make equal images.
+//! Invariant: all JSON has sorted keys and no time of the clock, so equal layers make equal images.
 
 pub mod archive;
 pub mod choose;
@@ -15,25 +14,25 @@ use crate::blob::BlobSource;
 use crate::error::Result;
 use crate::model::digest::Digest;
 
-/// A blob that an image refers to.
+/// A blob of an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Blob {
-    /// SHA-256 of it.
+    /// SHA-256 of the blob.
     pub digest: Digest,
-    /// Its length.
+    /// The length.
     pub size_bytes: u64,
 }
 
-/// Where the blobs of an image come from.
+/// The source of the blobs of an image.
 pub trait Blobs {
     /// Opens a blob, whose file stands at its first byte. Fails if the blob is missing or damaged.
     fn open(&self, blob: &Blob) -> Result<BlobSource>;
 }
 
-/// What names an image in a layout (image-spec, annotations.md).
+/// The annotation with the name of an image in a layout (image-spec, annotations.md).
 pub(crate) const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
-/// Returns where a blob is in a layout, relative to it.
+/// Returns the path of a blob, relative to the layout.
 pub(crate) fn blob_name(digest: &Digest) -> String {
     format!("blobs/sha256/{}", digest.hex())
 }

@@ -1,7 +1,7 @@
-//! Images that anybody may have made, read from a layout or an archive: which layers one has, and their blobs.
+//! Images of any maker, read from a layout or an archive: layers and blobs.
 //!
-//! Reads by offset, so the members of an archive may stand in any order. What is small is compared with its digest here;
-//! a layer's blob is hashed by whoever reads it.
+//! Reads by offset, so the members of an archive may come in any order. Small blobs are compared with the digest here; the
+//! blob of a layer is hashed by the reader.
 
 use super::image::{LAYER_KEY, LAYER_ROLE};
 use super::{Blob, blob_name};
@@ -57,14 +57,14 @@ pub(super) struct Members {
 pub struct FoundImage {
     /// Its manifest.
     pub manifest: Blob,
-    /// Its configuration.
+    /// The configuration.
     pub config: Blob,
-    /// Its layers, the lowest first.
+    /// The layers, the lowest first.
     pub layers: Vec<FoundLayer>,
 }
 
 impl FoundImage {
-    /// Returns the length of all of its layers' blobs, as its manifest says.
+    /// Returns the length of the blobs of all layers, as in the manifest.
     pub(crate) fn blobs_bytes(&self) -> u64 {
         self.layers
             .iter()
@@ -77,29 +77,29 @@ impl FoundImage {
 pub struct ListedImage {
     /// Its manifest.
     pub manifest: Blob,
-    /// Its name.
+    /// The name.
     pub name: Option<String>,
-    /// Where it comes from, where rootstrata has made it.
+    /// The origin of an image of rootstrata.
     pub origin: Option<Origin>,
 }
 
 /// A layer of an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoundLayer {
-    /// Its blob.
+    /// The blob.
     pub blob: Blob,
-    /// How that is compressed, as the manifest says.
+    /// The media type of the blob, as in the manifest.
     pub media_type: String,
-    /// SHA-256 of its tar, as the configuration says.
+    /// SHA-256 of the tar, as in the configuration.
     pub diff_id: DiffId,
-    /// What it is for, where rootstrata has made it.
+    /// The role of a layer of rootstrata.
     pub role: Option<Role>,
-    /// Its key, likewise.
+    /// The key of a layer of rootstrata.
     pub key: Option<LayerKey>,
 }
 
 impl Opened {
-    /// Opens the layout in a directory.
+    /// Opens the layout in a directory. Fails with [`Error::NotADirectory`] if `path` is a file.
     pub fn layout(path: &Path) -> Result<Self> {
         match std::fs::metadata(path) {
             Ok(there) if !there.is_dir() => Err(Error::NotADirectory(path.to_owned())),
@@ -110,7 +110,8 @@ impl Opened {
         }
     }
 
-    /// Finds the members of an archive, without reading what they hold. `path` is where it is, for errors.
+    /// Finds the members of an archive, without the contents. `path` is for errors. Fails with [`Error::BadImage`] if the file is
+    /// no tar, or an archive of Docker's.
     pub fn archive(file: File, path: &Path) -> Result<Self> {
         let members = Members::of(&file, path)?;
         if !members.files.contains_key("index.json") && members.files.contains_key("manifest.json")
@@ -127,15 +128,15 @@ impl Opened {
         })
     }
 
-    /// Takes an archive of Docker's for an OCI layout, with manifests and an index that say the same.
+    /// Reads an archive of Docker's as an OCI layout, with equal manifests and index. Fails with [`Error::BadImage`] if the file
+    /// has no manifest.json.
     pub fn docker_archive(file: File, path: &Path) -> Result<Self> {
         let members = Members::of(&file, path)?;
         if !members.files.contains_key("manifest.json") {
-            let what = match members.files.contains_key("index.json") {
-                true => {
-                    "it is an oci-archive: write oci-archive:PATH in the place of docker-archive:PATH"
-                }
-                false => "it has no manifest.json",
+            let what = if members.files.contains_key("index.json") {
+                "it is an oci-archive: write oci-archive:PATH in the place of docker-archive:PATH"
+            } else {
+                "it has no manifest.json"
             };
             return Err(Error::BadImage {
                 path: path.to_owned(),
@@ -159,7 +160,7 @@ impl Opened {
         &self.path
     }
 
-    /// Returns where a blob is, for errors: its file, or the archive.
+    /// Returns the file of a blob, or the archive, for errors.
     pub fn path_of(&self, blob: &Blob) -> PathBuf {
         match self.place {
             Place::Directory => self.path.join(blob_name(&blob.digest)),
@@ -167,34 +168,31 @@ impl Opened {
         }
     }
 
+    /// Reads the index. Fails with [`Error::BadImage`] if index.json is missing or malformed.
     pub(super) fn index(&self) -> Result<ImageIndex> {
         self.parse("index.json", &self.read_small("index.json", None)?)
     }
 
-    /// Tells whether a blob is there.
+    /// Tells whether a blob exists.
     pub fn has(&self, blob: &Blob) -> bool {
         self.open_member(&blob_name(&blob.digest)).is_ok()
     }
 
-    /// Returns the bytes of a manifest or a configuration, which are those of its digest.
+    /// Returns the bytes of a manifest or a configuration. Fails with [`Error::Damaged`] if the digest is another.
     pub fn bytes(&self, blob: &Blob) -> Result<Vec<u8>> {
         self.read_blob(blob)
     }
 
-    /// Opens the blob of a layer. Whoever reads it compares its digest.
+    /// Opens the blob of a layer; the reader compares the digest. Fails with [`Error::Damaged`] if the length is another.
     pub fn open(&self, blob: &Blob) -> Result<Box<dyn Read + Send + '_>> {
         let name = blob_name(&blob.digest);
         let (input, found) = self.open_member(&name)?;
-        match found == blob.size_bytes {
-            true => Ok(input),
-            false => {
-                let what = format!(
-                    "blob {} has {found} bytes, not {}",
-                    blob.digest, blob.size_bytes
-                );
-                Err(Error::damaged(&self.path, what))
-            }
+        if found == blob.size_bytes {
+            return Ok(input);
         }
+        let Blob { digest, size_bytes } = blob;
+        let what = format!("blob {digest} has {found} bytes, not {size_bytes}");
+        Err(Error::damaged(&self.path, what))
     }
 
     pub(super) fn bad(&self, what: impl Into<String>) -> Error {
@@ -204,7 +202,7 @@ impl Opened {
         }
     }
 
-    /// Reads the image with this manifest.
+    /// Reads the image of a manifest. Fails with [`Error::BadImage`] if manifest and configuration do not fit.
     pub fn image_of(&self, blob: Blob) -> Result<FoundImage> {
         let manifest = self.manifest(&blob)?;
         if manifest.layers().len() > MOST_LAYERS {
@@ -249,10 +247,12 @@ impl Opened {
         })
     }
 
+    /// Reads a manifest. Fails if the blob is damaged or no manifest.
     pub(super) fn manifest(&self, blob: &Blob) -> Result<ImageManifest> {
         self.parse("the manifest", &self.read_blob(blob)?)
     }
 
+    /// Returns the blob of a descriptor. Fails if the digest is no SHA-256.
     pub(super) fn blob(&self, descriptor: &Descriptor) -> Result<Blob> {
         let digest = Digest::parse(descriptor.digest().as_ref());
         let digest = digest.ok_or_else(|| self.bad("a digest in it is no SHA-256"))?;
@@ -262,14 +262,17 @@ impl Opened {
         })
     }
 
+    /// Parses JSON, called `what` in errors. Fails with [`Error::BadImage`] if fields are missing or of another type.
     pub(super) fn parse<T: DeserializeOwned>(&self, what: &str, bytes: &[u8]) -> Result<T> {
         serde_json::from_slice(bytes).map_err(|e| self.bad(format!("{what}: {e}")))
     }
 
+    /// Reads a small blob. Fails if the blob is missing, too large, or has another digest.
     pub(super) fn read_blob(&self, blob: &Blob) -> Result<Vec<u8>> {
         self.read_small(&blob_name(&blob.digest), Some(blob))
     }
 
+    /// Reads a small member. Fails with [`Error::BadImage`] above the limit, and if `blob` has another digest.
     pub(super) fn read_small(&self, name: &str, blob: Option<&Blob>) -> Result<Vec<u8>> {
         let (input, size) = self.open_member(name)?;
         if size > LARGEST_JSON_BYTES {
@@ -299,7 +302,7 @@ impl Opened {
         }
     }
 
-    /// The member with this name and its length.
+    /// Opens a member, and returns the length. Fails with [`Error::Damaged`] if the member is missing.
     pub(super) fn open_member(&self, name: &str) -> Result<(Box<dyn Read + Send + '_>, u64)> {
         let missing = || match name {
             "index.json" => self.bad("it has no index.json"),
@@ -321,7 +324,7 @@ impl Opened {
             }
             Place::Directory => {
                 let path = self.path.join(name);
-                // Without waiting: a FIFO may stand there.
+                // Without waiting, in case of a FIFO.
                 let flags = OFlags::NONBLOCK.bits().cast_signed();
                 let file = match File::options().read(true).custom_flags(flags).open(&path) {
                     Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(missing()),
@@ -375,7 +378,7 @@ impl Members {
     }
 }
 
-/// A part of a file; several may be read side by side, since each knows its own place.
+/// A part of a file with a position of its own, so parts can be read side by side.
 struct Slice<'f> {
     file: &'f File,
     at: u64,

@@ -1,15 +1,15 @@
-//! One package's header, as the database keeps it: `il:u32be dl:u32be il×(tag, type, offset, count) data`
+//! The header of a package in the database: `il:u32be dl:u32be il×(tag, type, offset, count) data`
 //! (rpm's docs/manual/format.md, "Header structure").
 //!
-//! Every number in it is checked against the blob's own length, and the number of names against a limit.
+//! Every number is checked against the length of the blob, and the number of names against a limit.
 
 use crate::model::packages::file_list::{DigestAlgorithm, FileList, OwnedFile};
 use crate::model::packages::package::Package;
 
 const ENTRY_BYTES: usize = 16;
-/// More names than any package has; more are no header.
+/// The most names of a package; a blob with more is no header.
 const MOST_NAMES: usize = 1 << 20;
-/// Longer than any name, version or architecture; a longer one is cut.
+/// The longest name, version or architecture; longer text is cut.
 const LONGEST_TEXT: usize = 512;
 
 mod tag {
@@ -42,7 +42,7 @@ mod kind {
     pub(super) const I18N_STRING: u32 = 9;
 }
 
-/// The longest digest that a file has, SHA-512's.
+/// The longest digest of a file, SHA-512's.
 const LONGEST_DIGEST: usize = 64;
 
 /// A package and its files.
@@ -50,12 +50,12 @@ const LONGEST_DIGEST: usize = 64;
 pub struct Header {
     /// The package.
     pub package: Package,
-    /// Its files; directories are absolute and have a slash at the end.
+    /// The files; directories are absolute and end in a slash.
     pub files: FileList,
 }
 
 impl Header {
-    /// Reads a blob of the `Packages` table; `None` where it is no header or lacks what every package has.
+    /// Reads a blob of the `Packages` table; `None` for no header, or a header without name or version.
     pub fn parse(blob: &[u8]) -> Option<Self> {
         let fields = Fields::new(blob)?;
         let text = |tag| fields.strings(tag).and_then(|mut all| all.next()).map(text);
@@ -77,7 +77,7 @@ impl Header {
 }
 
 impl Fields<'_> {
-    /// What is missing for a file, as digests are in old packages, is empty or 0.
+    /// Returns the files; missing values, as digests in old packages, are empty or 0.
     fn files(&self) -> FileList {
         let algorithm = self
             .numbers(tag::FILE_DIGEST_ALGORITHM)
@@ -121,7 +121,7 @@ impl Fields<'_> {
                     .next()
                     .or_else(|| sizes.next())
                     .unwrap_or_default(),
-                digest: digests.next().unwrap_or_default(), // in hexadecimal here
+                digest: digests.next().unwrap_or_default(), // still hexadecimal
                 target: targets.next().unwrap_or_default(),
             });
         let mut list = FileList::builder(algorithm, &directories);
@@ -133,7 +133,7 @@ impl Fields<'_> {
     }
 }
 
-/// The bytes that hexadecimal digits stand for; none where they are no digits or too many.
+/// Decodes hexadecimal digits; empty for other characters or too many digits.
 fn unhex<'b>(digits: &[u8], bytes: &'b mut [u8; LONGEST_DIGEST]) -> &'b [u8] {
     let value = |digit: u8| (digit as char).to_digit(16).map(|value| value as u8);
     let length = digits.len() / 2;
@@ -149,7 +149,7 @@ fn unhex<'b>(digits: &[u8], bytes: &'b mut [u8; LONGEST_DIGEST]) -> &'b [u8] {
     &bytes[..length]
 }
 
-/// rpm keeps UTF-8 now and whatever a packager had before; what is not UTF-8 is replaced.
+/// Text of new packages is UTF-8, of old packages any encoding; bytes that are not UTF-8 are replaced.
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(&bytes[..bytes.len().min(LONGEST_TEXT)]).into_owned()
 }
@@ -171,7 +171,7 @@ impl<'a> Fields<'a> {
         })
     }
 
-    /// Type, count, and the data from the field's offset on.
+    /// Returns type, count, and the data from the offset of the field.
     fn find(&self, tag: u32) -> Option<(u32, usize, &'a [u8])> {
         let entry = self
             .index
@@ -189,7 +189,7 @@ impl<'a> Fields<'a> {
             .find(tag)
             .filter(|(_, count, _)| *count <= MOST_NAMES)?;
         let is_text = matches!(kind, kind::STRING | kind::STRING_ARRAY | kind::I18N_STRING);
-        // The last part of a split has no NUL at its end, and so is no string.
+        // The last part of a split has no final NUL, and so is no string.
         let ends = data.iter().rposition(|b| *b == 0)?;
         is_text.then(|| data[..ends].split(|b| *b == 0).take(count))
     }

@@ -14,8 +14,8 @@ use std::path::Path;
 const LONGEST_HEADER_BYTES: i32 = 64 << 20;
 const MOST_PACKAGES: usize = 1 << 16;
 
-/// Gives all packages of the database in `directory`, a private copy with its write-ahead log, to `each`, one at a
-/// time. `shown` is the path that errors name.
+/// Gives `each` the packages of the database in `directory`, a private copy with the write-ahead log. `shown` is the path in
+/// errors. Fails if SQLite cannot read the database, or a row is no header.
 pub fn read(directory: &Path, shown: &Path, mut each: impl FnMut(Header)) -> Result<()> {
     let bad = |reason: String| Error::RpmDatabase {
         path: shown.to_owned(),
@@ -33,7 +33,7 @@ pub fn read(directory: &Path, shown: &Path, mut each: impl FnMut(Header)) -> Res
     }
 }
 
-/// `false` where a row is no header, or the table is none that rpm makes.
+/// Returns `false` if a row is no header, or the table is not as rpm makes tables.
 fn query(
     database: &Path,
     size_bytes: u64,
@@ -52,7 +52,7 @@ fn query(
     connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, LONGEST_HEADER_BYTES)?;
     connection.pragma_update(None, "cell_size_check", true)?;
     connection.pragma_update(None, "temp_store", "memory")?;
-    // A generated column would be computed for us, as large as its author likes.
+    // A generated column would be computed while reading, as large as the author likes.
     let generated = "SELECT count(*) FROM pragma_table_xinfo('Packages') WHERE hidden <> 0";
     if connection.query_row(generated, [], |row| row.get::<_, i64>(0))? > 0 {
         return Ok(false);

@@ -1,11 +1,11 @@
 //! Tar members, read: ustar, pax and GNU archives, as other tools write layers.
 //!
-//! Bytes of strangers. Every number is checked, no length is believed before it is compared with a limit, and nothing is
-//! kept but one header. Headers are parsed here, by their bytes; the tar crate has no part in it.
+//! The bytes are hostile. Every number is checked, no length is believed before the comparison with a limit, and only a
+//! single header is kept. Headers are parsed by bytes, without the tar crate.
 //!
-//! What is understood: ustar names with a prefix (POSIX.1-2017, pax(1), "ustar Interchange Format"), pax extended headers
-//! for one member, GNU's long names and links (`L`, `K`) and numbers in base 256. What is said of all members that follow is
-//! passed over, and a sparse file is refused, as engines do it.
+//! Supported are ustar names with a prefix (POSIX.1-2017, pax(1), "ustar Interchange Format"), pax extended headers for a
+//! member, GNU's long names and links (`L`, `K`) and numbers in base 256. Global pax headers are passed over, and a sparse
+//! file is refused, as by engines.
 
 use super::records::{Records, decimal};
 use super::{BLOCK_BYTES, padding};
@@ -13,15 +13,15 @@ use crate::model::limits::{LARGEST_EXTENDED_BYTES, LARGEST_EXTENDED_SUM_BYTES};
 use std::fmt;
 use std::io::{self, Read, Seek, SeekFrom};
 
-/// How many extended headers may stand before a member.
+/// The most extended headers before a member.
 const MOST_EXTENDED: usize = 8;
 
-/// A member of an archive, without its content.
+/// A member of an archive, without content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// Path as it stands there; a directory may end in a slash or not.
+    /// The path in the archive; a directory may end in a slash or not.
     pub path: Vec<u8>,
-    /// Type, and what belongs to it.
+    /// The type, with target, size or device.
     pub kind: FoundKind,
     /// Permission bits, 0 to 0o7777.
     pub mode: u16,
@@ -31,18 +31,18 @@ pub struct Found {
     pub gid: u32,
     /// Modification time in whole seconds, rounded down; may be negative.
     pub mtime_s: i64,
-    /// Extended attributes: name and value, as the archive has them.
+    /// Extended attributes: name and value, as in the archive.
     pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 /// The type of a member.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FoundKind {
-    /// A file with that many bytes of content, which [`Reader::read`] gives.
+    /// A file with bytes of content for [`Reader::read`].
     File(u64),
-    /// Another name of the member with this path.
+    /// Another name of the member with a path.
     Link(Vec<u8>),
-    /// A symlink to this target.
+    /// A symlink to a target.
     Symlink(Vec<u8>),
     /// A directory.
     Directory,
@@ -54,16 +54,16 @@ pub enum FoundKind {
     BlockDevice(u32, u32),
 }
 
-/// What is wrong with an archive.
+/// The error of an archive.
 #[derive(Debug)]
 pub enum TarError {
-    /// It could not be read.
+    /// The archive cannot be read.
     Io(io::Error),
-    /// It is none, or is cut: what, and of which member, by its path, as far as that is known.
+    /// The archive is cut or malformed.
     Malformed {
-        /// What is wrong.
+        /// The defect.
         what: &'static str,
-        /// Path of the member; empty where it is not known.
+        /// The path of the member; empty if unknown.
         path: Vec<u8>,
     },
 }
@@ -95,15 +95,15 @@ pub(super) fn malformed<T>(what: &'static str) -> Result<T> {
     })
 }
 
-/// Reads an archive from its beginning to its end, member by member.
+/// Reads an archive from beginning to end, member by member.
 #[derive(Debug)]
 pub struct Reader<R> {
     input: R,
-    /// Bytes of the current member's content that were not read yet.
+    /// Unread bytes of the current content.
     content_left: u64,
     /// Bytes after the content, up to the next header.
     padding_left: u64,
-    /// Where the next byte of the archive stands.
+    /// The offset of the next byte in the archive.
     position: u64,
     /// Bytes of all extended headers so far.
     extended_bytes: u64,
@@ -123,7 +123,8 @@ impl<R: Read> Reader<R> {
         }
     }
 
-    /// Returns the next member, `None` at the end. What is left of the content of the one before is passed over.
+    /// Returns the next member, `None` at the end. Unread content of the previous member is skipped. Fails if a header is
+    /// malformed, or the archive is cut.
     pub fn next_member(&mut self) -> Result<Option<Found>> {
         let mut extended = Records::default();
         let (mut long_path, mut long_link) = (None, None);
@@ -140,7 +141,7 @@ impl<R: Read> Reader<R> {
             let size = header.number(124..136)?;
             match header.0[156] {
                 b'x' => extended.add(&self.extended(size)?)?,
-                b'g' => drop(self.extended(size)?), // for all that follow: engines do not heed it either
+                b'g' => drop(self.extended(size)?), // for all following members: ignored by engines, too
                 b'L' => long_path = Some(without_nul(self.extended(size)?)),
                 b'K' => long_link = Some(without_nul(self.extended(size)?)),
                 b'V' => self.skip(size)?, // a label of the whole archive
@@ -156,7 +157,7 @@ impl<R: Read> Reader<R> {
         malformed("has too many extended headers before a member")
     }
 
-    /// Reads from the content of the current member; 0 at its end. Fails where the archive ends before it.
+    /// Reads from the content of the current member; 0 at the end. Fails if the archive ends early.
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
         let most = buffer
             .len()
@@ -172,17 +173,17 @@ impl<R: Read> Reader<R> {
         Ok(count)
     }
 
-    /// Returns where in the archive the content of the current member goes on.
+    /// Returns the offset of the unread content in the archive.
     pub fn position(&self) -> u64 {
         self.position
     }
 
-    /// Gives the input back, which stands behind the end of the archive where [`Self::next_member`] has found it.
+    /// Returns the input, behind the end of the archive once [`Self::next_member`] has returned `None`.
     pub(crate) fn into_inner(self) -> R {
         self.input
     }
 
-    /// The next block that is a header; `None` at the end.
+    /// Returns the next header block; `None` at the end.
     fn next_header(&mut self) -> Result<Option<[u8; BLOCK_BYTES]>> {
         if self.is_over {
             return Ok(None);
@@ -193,7 +194,7 @@ impl<R: Read> Reader<R> {
         let mut block = [0; BLOCK_BYTES];
         let count = self.fill(&mut block)?;
         if count == 0 {
-            self.is_over = true; // without an end mark, as some tools leave it
+            self.is_over = true; // without an end mark, as from some tools
             return Ok(None);
         }
         if count < BLOCK_BYTES {
@@ -264,7 +265,7 @@ impl<R: Read> Reader<R> {
 }
 
 impl<R: Read + Seek> Reader<R> {
-    /// Passes over the content of the current member without reading it. Whether all of it is there, only a read tells.
+    /// Skips the content of the current member by seeking; only a read would see a cut archive. Fails if the input cannot seek.
     pub(crate) fn seek_past_content(&mut self) -> Result<()> {
         self.input
             .seek(SeekFrom::Current(self.content_left.cast_signed()))?; // at most i64::MAX
@@ -293,7 +294,7 @@ fn without_nul(mut bytes: Vec<u8>) -> Vec<u8> {
 struct Header<'b>(&'b [u8; BLOCK_BYTES]);
 
 impl Header<'_> {
-    /// Compares the checksum, which some have computed over signed bytes.
+    /// Compares the checksum; some tools sum signed bytes.
     fn check(&self) -> Result<()> {
         let byte = |(at, byte): (usize, &u8)| {
             if (148..156).contains(&at) {
@@ -324,7 +325,7 @@ impl Header<'_> {
             let value = octal(field).and_then(|value| i64::try_from(value).ok());
             return value.map_or_else(|| malformed("has a number that is none"), Ok);
         }
-        // Two's complement, big-endian, without the bit that marks it.
+        // Two's complement, big-endian, without the marking bit.
         let is_negative = field[0] & 0x40 != 0;
         let mut value: i128 = if is_negative { -1 } else { 0 };
         for (at, byte) in field.iter().enumerate() {
@@ -347,7 +348,7 @@ impl Header<'_> {
         u32::try_from(self.number(range)?).or_else(|_| malformed("has an owner that is too large"))
     }
 
-    /// The plain name, with the prefix that ustar alone has.
+    /// Returns the plain name, with the prefix of ustar.
     fn path(&self) -> Vec<u8> {
         let (name, prefix) = (self.text(0..100), self.text(345..500));
         match &self.0[257..263] == b"ustar\0" && !prefix.is_empty() {
@@ -356,7 +357,7 @@ impl Header<'_> {
         }
     }
 
-    /// The member, and the length of its content.
+    /// Returns the member and the length of the content.
     fn found(
         &self,
         size: u64,
@@ -386,7 +387,7 @@ impl Header<'_> {
         }
         let device = || Ok::<_, TarError>((self.id(329..337)?, self.id(337..345)?));
         let kind = match self.0[156] {
-            0 | b'0' | b'7' if path.ends_with(b"/") => FoundKind::Directory, // as it was before POSIX
+            0 | b'0' | b'7' if path.ends_with(b"/") => FoundKind::Directory, // as before POSIX
             0 | b'0' | b'7' => FoundKind::File(size),
             b'1' => FoundKind::Link(link()),
             b'2' => FoundKind::Symlink(link()),
@@ -419,7 +420,7 @@ impl Header<'_> {
             path,
             kind,
         };
-        // Of a link, some write the length of what it is linked to, and no content.
+        // Some tools write the length of the target of a link, without content.
         let size = if matches!(found.kind, FoundKind::File(_)) {
             size
         } else {
@@ -428,7 +429,7 @@ impl Header<'_> {
         Ok((found, size))
     }
 
-    /// The length of the content of what is no file: none, but for a directory of GNU's, whose content is passed over.
+    /// Returns the length of the content of a member that is no file: 0, except for a directory of GNU's, to be skipped.
     fn content_of(&self, size: u64) -> u64 {
         if matches!(self.0[156], b'5' | 0 | b'0' | b'7') {
             size

@@ -1,12 +1,12 @@
 //! The records of pax extended headers.
 //!
-//! Bytes of strangers: how many there are is bounded by the length of a header, which whoever reads it compares with a limit.
+//! The bytes are hostile: the length of a header, limited by the reader, limits the number of records.
 
 use super::read::{Result, malformed};
 use std::collections::BTreeMap;
 
-/// Records of extended headers: `LENGTH KEY=VALUE\n`, where the length counts all of it (pax(1), "pax Extended Header"). Of
-/// equal keys the last counts; an empty value takes a key away.
+/// Records of extended headers: `LENGTH KEY=VALUE\n`, with the length of the whole record (pax(1), "pax Extended Header").
+/// The last of equal keys counts; an empty value removes a key.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Records(Vec<(Vec<u8>, Vec<u8>)>);
 
@@ -56,7 +56,7 @@ impl Records {
         self.0.iter().any(|(key, _)| key.starts_with(prefix))
     }
 
-    /// `SCHILY.xattr.NAME`. An attribute may well have an empty value.
+    /// Attributes as `SCHILY.xattr.NAME`, even with empty values.
     pub(super) fn xattrs(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
         let mut all: BTreeMap<&[u8], &[u8]> = BTreeMap::new();
         for (key, value) in &self.0 {
