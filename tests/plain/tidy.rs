@@ -491,7 +491,11 @@ fn tests_that_documents_name_exist() {
                 .any(|line| line.trim_start().starts_with(&head))
         })
     };
-    for document in ["docs/design.md", "docs/reliability.md"] {
+    for (document, least) in [
+        ("docs/design.md", 16),
+        ("docs/reliability.md", 16),
+        ("CONTRIBUTING.md", 1),
+    ] {
         let text = Text::read(document);
         let named: Vec<&str> = code_spans(&text.text)
             .filter(|span| {
@@ -501,7 +505,7 @@ fn tests_that_documents_name_exist() {
                         .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
             })
             .collect();
-        assert!(named.len() > 15, "{document}: {named:?}");
+        assert!(named.len() >= least, "{document}: {named:?}");
         let gone = named.into_iter().filter(|name| !is_test(name));
         assert_none(
             gone.map(|name| format!("{document}: there is no test {name}"))
@@ -511,10 +515,32 @@ fn tests_that_documents_name_exist() {
 }
 
 #[test]
+fn functions_that_contributing_names_exist() {
+    let document = Text::read("CONTRIBUTING.md");
+    let named: Vec<&str> = code_spans(&document.text)
+        .filter(|span| !span.contains(' ') && !span.ends_with("::"))
+        .filter_map(|span| span.rsplit_once("::"))
+        .map(|(_, function)| function)
+        .collect();
+    assert!(named.len() > 10, "{named:?}");
+    let is_there = |name: &str| {
+        let heads = ["fn", "mod"].map(|kind| format!("{kind} {name}"));
+        sources().iter().any(|source| {
+            heads
+                .iter()
+                .any(|head| source.code().any(|(_, line)| says(line, head)))
+        })
+    };
+    let gone = named.into_iter().filter(|name| !is_there(name));
+    assert_none(gone.map(|name| format!("there is no {name}")).collect());
+}
+
+#[test]
 fn files_that_documents_point_to_exist() {
     let mut documents: Vec<Text> = [
         "README.md",
         "CHANGELOG.md",
+        "CONTRIBUTING.md",
         "mock/README.md",
         "benches/README.md",
     ]
