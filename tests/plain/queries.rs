@@ -127,14 +127,14 @@ fn an_image_has_no_more_layers_than_were_asked_for() {
     let root = bench.make("root");
     let snapshot = |stage: usize| {
         std::fs::write(root.join(format!("f{stage}")), "x").unwrap();
-        let options = format!("--profile plain --run r --max-layers 3 --stage s{stage}");
+        let options = format!("--profile plain --run r --max-layers 4 --stage s{stage}");
         bench.snapshot(&root, &options)
     };
-    let made: Vec<usize> = (0..3).map(|stage| layers(&snapshot(stage)).len()).collect();
-    assert_eq!(made, [1, 2, 1]);
-    let text = bench.prints(0, ["explain", "3"]);
+    let made: Vec<usize> = (0..4).map(|stage| layers(&snapshot(stage)).len()).collect();
+    assert_eq!(made, [1, 2, 3, 1]);
+    let text = bench.prints(0, ["explain", "4"]);
     assert!(
-        text.contains("the image would have had too many layers; the limit was 3"),
+        text.contains("the image would have had too many layers; the limit was 4"),
         "{text}"
     );
 }
