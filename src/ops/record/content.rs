@@ -1,4 +1,4 @@
-//! The tree that is recorded, each of its files with a content that is known or pending, and the plan of its layers.
+//! The tree to be recorded, each file with a known or a pending content, and the plan of the layers.
 
 use crate::error::Result;
 use crate::model::plan::difference::Scope;
@@ -18,11 +18,11 @@ use crate::ops::root_view::observe::{Observation, free_aside};
 use crate::ops::root_view::packages::Installed;
 use crate::store::StampState;
 
-/// The entries of the root under its policy, or those of a subset.
+/// The entries of the root under the policy, all of them or a subset.
 pub(super) struct Content {
     pub(super) observation: Observation,
     pub(super) subset: Option<ChangedSubset>,
-    /// The layers below, all of their items or those of the subset.
+    /// The layers below, with all items or with the subset.
     pub(super) prior: Below,
     pub(super) sides: Sides<FileContent>,
     pub(super) installed: Installed,

@@ -1,5 +1,5 @@
-//! Between plan and packing: the files that nobody has read are hashed as their layers are packed. Afterwards every content is
-//! known, and nothing tells which of them were pending.
+//! Between plan and packing: deferred files are hashed as their layers are packed. Afterwards every content is known, and no
+//! later step can tell a deferred file from another.
 
 use crate::error::{Error, Result};
 use crate::fs::content::Unchanged;
@@ -27,17 +27,17 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// A tree all of whose contents are known.
+/// A tree with all contents known.
 pub(super) struct Hashed {
     pub(super) sides: Sides,
-    /// The layers that are packed already, each at its place in the plan.
+    /// The layers packed already, each at its place in the plan.
     pub(super) ahead: Vec<Option<PackedBlob>>,
     pub(super) stamps: StampState,
 }
 
-/// Finds out the pending contents: packs the layers of `plan` that hold such files, reads the other pending files, and stamps
-/// all of them. Fails with [`Error::Changed`] if a file is not as it was found, and if a file cannot be read or the store
-/// cannot be written.
+/// Finds out the pending contents: packs the layers of `plan` with pending files, reads the other pending files, and stamps
+/// all. Fails with [`Error::Changed`] if a file is not as the scan found it, and if a file cannot be read or the store cannot
+/// be written.
 pub(super) fn hash_pending(
     session: &mut Session,
     plan: &Plan,
@@ -80,16 +80,16 @@ pub(super) fn hash_pending(
     })
 }
 
-/// Files that were found and not read, in path order.
+/// Files found and not read, in path order.
 struct Deferred<'o> {
     files: Vec<DeferredFile<'o>>,
-    /// When the scan began that found them.
+    /// The beginning of the scan.
     scan_start: Time,
-    /// The place of the file that is opened next, if files are opened in order.
+    /// The place of the file to be opened next, if files are opened in order.
     next: AtomicUsize,
 }
 
-/// A file as it was found, and its facts once it is read.
+/// A file as found, and the facts once read.
 struct DeferredFile<'o> {
     found: &'o Found,
     facts: OnceLock<Facts>,
@@ -108,7 +108,7 @@ impl<'o> Deferred<'o> {
         }
     }
 
-    /// Packs the layers that hold pending files, and lets the disk write them meanwhile.
+    /// Packs the layers with pending files, and lets the disk write meanwhile.
     fn pack(
         &self,
         session: &Session,
@@ -140,7 +140,7 @@ impl<'o> Deferred<'o> {
         })
     }
 
-    /// Finds out the rest: further names of inodes that were packed, and files that no layer had to hold.
+    /// Finds out the rest: further names of packed inodes, and files in no new layer.
     fn read_rest(&self, session: &Session) -> Result<()> {
         let rest = self.share_facts();
         let found = rest.iter().map(|file| file.found.clone());
@@ -162,7 +162,7 @@ impl<'o> Deferred<'o> {
         }
     }
 
-    /// Gives the other names of an inode that was packed the same facts, and returns the files without any.
+    /// Gives the other names of a packed inode the same facts, and returns the files without facts.
     fn share_facts(&self) -> Vec<&DeferredFile<'o>> {
         let linked = self.files.iter().filter(|file| file.found.stat.nlink > 1);
         let packed: HashMap<(u64, u64), (&Stat, &Facts)> = linked
@@ -195,7 +195,7 @@ impl<'o> Deferred<'o> {
         Some(at)
     }
 
-    /// Returns the contents and attributes that the entries get, in path order.
+    /// Returns the contents and attributes for the entries, in path order.
     fn resolved(&self, profile: Profile) -> impl Iterator<Item = Resolved<'_>> {
         self.files.iter().filter_map(move |file| {
             let facts = file.facts.get()?;
@@ -207,7 +207,7 @@ impl<'o> Deferred<'o> {
         })
     }
 
-    /// Returns the stamps of the files that were read; `None` where there can be none.
+    /// Returns the stamp of each file; `None` where no stamp may vouch.
     fn stamps(&self) -> impl Iterator<Item = (&[u8], Option<Stamp>)> {
         self.files.iter().map(|file| {
             let facts = file.facts.get();
@@ -228,7 +228,7 @@ impl DeferredFile<'_> {
     }
 }
 
-/// The files of the root while some of them are pending.
+/// The files of the root while some are pending.
 struct DeferredFiles<'a> {
     deferred: &'a Deferred<'a>,
     files: RootFiles<'a>,
@@ -266,13 +266,13 @@ impl Contents<FileContent> for DeferredFiles<'_> {
     }
 }
 
-/// A deferred file that is being packed.
+/// A deferred file during packing.
 struct OpenFile<'a> {
     deferred: &'a DeferredFile<'a>,
     file: Unchanged<'a>,
-    /// The attributes that the entry gets.
+    /// The attributes for the entry.
     xattrs: Xattrs,
-    /// The attributes that the stamp gets.
+    /// The attributes for the stamp.
     all_xattrs: Xattrs,
 }
 

@@ -1,4 +1,4 @@
-//! The image of a snapshot: blobs of layers that are known or packed, with configuration and manifest, all durable.
+//! The image of a snapshot: blobs of known and of packed layers, with configuration and manifest, all durable.
 
 use crate::error::{Error, Result};
 use crate::model::digest::{DiffId, LayerKey};
@@ -12,7 +12,7 @@ use crate::ops::record::files::RootFiles;
 use crate::ops::record::session::Session;
 use crate::store::{Blob, BlobRef, Layer, LayerUse, NewLayer, Snapshot, SnapshotLayer, Store};
 
-/// An image whose blobs are durable.
+/// An image with durable blobs.
 #[derive(Debug)]
 pub(super) struct Image {
     pub(super) layers: Vec<PackedLayer>,
@@ -33,7 +33,7 @@ pub(super) struct PackedLayer {
 }
 
 impl Image {
-    /// Makes the image of a recorded snapshot once more, under the compression that is asked for now. Fails if a blob is
+    /// Makes the image of a recorded snapshot once more, under the compression asked for now. Fails if a blob is
     /// missing or cannot be written.
     pub(super) fn of_recorded(
         session: &Session,

@@ -14,13 +14,13 @@ use crate::ops::root_view::observe::free_aside;
 use crate::ops::root_view::packages::Installed;
 use crate::store::{PackagesOf, StampState};
 
-/// A tree and the plan of its layers.
+/// A tree and the plan of the layers.
 pub(super) struct PlannedContent {
     pub(super) content: Content,
     pub(super) plan: Plan,
 }
 
-/// A tree with all of its contents, and an image of it whose blobs are durable.
+/// A tree with all contents known, and an image with durable blobs.
 pub(super) struct Packed {
     sides: Sides,
     plan: Plan,
@@ -33,8 +33,7 @@ pub(super) struct Packed {
 }
 
 impl PlannedContent {
-    /// Hashes the pending files and packs the layers that are new. Fails if a file is not as it was found or cannot be read or
-    /// packed, or the store cannot be written.
+    /// Hashes the pending files and packs the new layers. Fails if a file is not as the scan found it, cannot be read or packed, or the store cannot be written.
     pub(super) fn pack(self, session: &mut Session) -> Result<Packed> {
         let Self { content, plan } = self;
         let Content {
