@@ -157,7 +157,7 @@ fn in_order(times: &[i64], counts: impl Fn(i64) -> bool) -> Vec<bool> {
 }
 
 /// Reads a duration such as `14d`, `6m` or `1y6m`: years of 365 days, months of 31, weeks, days, hours. Returns seconds.
-pub fn parse_duration(text: &str) -> Result<i64, String> {
+pub(crate) fn parse_duration(text: &str) -> Result<i64, String> {
     let bad = || {
         format!(
             "expected such as 12h, 14d, 2w, 6m or 1y6m, not {}",

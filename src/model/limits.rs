@@ -5,32 +5,32 @@
 
 /// The longest path and the longest target of a link, in bytes: four times what a system call takes (`PATH_MAX`), for trees
 /// that were made by handles. The memory of a tree is bounded by [`LARGEST_ENTRIES_BYTES`], however long its paths are.
-pub const LONGEST_PATH_BYTES: usize = 16 << 10;
+pub(crate) const LONGEST_PATH_BYTES: usize = 16 << 10;
 
 /// The largest extended header of a tar member, which holds its path, its target and its attributes: what Go's archive/tar
 /// takes, and so most engines.
-pub const LARGEST_EXTENDED_BYTES: u64 = 1 << 20;
+pub(crate) const LARGEST_EXTENDED_BYTES: u64 = 1 << 20;
 
 /// All extended headers of a layer together.
-pub const LARGEST_EXTENDED_SUM_BYTES: u64 = 1 << 30;
+pub(crate) const LARGEST_EXTENDED_SUM_BYTES: u64 = 1 << 30;
 
 /// The memory that the entries of a tree or a layer take (`Entry::memory_bytes`): those of some 2.5 million files.
-pub const LARGEST_ENTRIES_BYTES: usize = 1 << 30;
+pub(crate) const LARGEST_ENTRIES_BYTES: usize = 1 << 30;
 
 /// What a whiteout takes of it, or a link to a layer below, beside its names.
-pub const NAME_BYTES: usize = 256;
+pub(crate) const NAME_BYTES: usize = 256;
 
 /// The longest file.
-pub const LONGEST_FILE_BYTES: u64 = 1 << 40;
+pub(crate) const LONGEST_FILE_BYTES: u64 = 1 << 40;
 
 /// The holes of a file, which cost a hostile root nothing, and whoever reads them as much time as data.
-pub const LARGEST_HOLES_BYTES: u64 = 64 << 30;
+pub(crate) const LARGEST_HOLES_BYTES: u64 = 64 << 30;
 
 /// All holes that are read of a root.
-pub const LARGEST_HOLES_SUM_BYTES: u64 = 256 << 30;
+pub(crate) const LARGEST_HOLES_SUM_BYTES: u64 = 256 << 30;
 
 /// What a layer may unpack to in any case: more than any has.
-pub const LEAST_UNPACKED_BYTES: u64 = 256 << 30;
+pub(crate) const LEAST_UNPACKED_BYTES: u64 = 256 << 30;
 
 /// What it may unpack to beyond that, as a multiple of the blob: deflate comes to 1,032 at most, zstd to thirty times that.
-pub const LARGEST_RATIO: u64 = 1100;
+pub(crate) const LARGEST_RATIO: u64 = 1100;

@@ -8,17 +8,17 @@ use crate::error::{Error, Result};
 use std::fmt;
 
 /// The stage of an initialised chroot, the first of a run.
-pub const BOOTSTRAP: &str = "bootstrap";
+pub(crate) const BOOTSTRAP: &str = "bootstrap";
 /// The stage after a build, whose results are still there.
-pub const BUILT: &str = "built";
+pub(crate) const BUILT: &str = "built";
 /// The stages of a build in order, for a default.
-pub const STAGES: &[&str] = &[BOOTSTRAP, "deps-installed", BUILT];
+pub(crate) const STAGES: &[&str] = &[BOOTSTRAP, "deps-installed", BUILT];
 
 /// The content of the file `oci-layout` (image-spec, image-layout.md).
-pub const OCI_LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
+pub(crate) const OCI_LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 
 /// The content of an index.json that names no image.
-pub const EMPTY_INDEX: &[u8] =
+pub(crate) const EMPTY_INDEX: &[u8] =
     br#"{"manifests":[],"mediaType":"application/vnd.oci.image.index.v1+json","schemaVersion":2}"#;
 
 const LONGEST_NAME: usize = 128;

@@ -126,7 +126,7 @@ impl Mark {
     }
 
     /// Tells whether the facts still hold for a path that now has `stat`.
-    pub fn vouches_for(&self, stat: &Stat) -> bool {
+    pub(crate) fn vouches_for(&self, stat: &Stat) -> bool {
         *self == Self::of(stat)
     }
 }
@@ -162,14 +162,14 @@ impl Lasting {
     }
 
     /// Tells whether what has this ctime is on the disk.
-    pub fn is_durable(&self, ctime: Time) -> bool {
+    pub(crate) fn is_durable(&self, ctime: Time) -> bool {
         self.durable_until
             .is_some_and(|until| is_before_tick(ctime, until))
     }
 
     /// Tells whether the root's filesystem is to be synced at `now`, if the youngest ctime in it is `youngest`: something is not
     /// known to be on the disk, and has probably come there.
-    pub fn wants_sync(&self, youngest: Time, now: Time) -> bool {
+    pub(crate) fn wants_sync(&self, youngest: Time, now: Time) -> bool {
         !self.is_durable(youngest) && youngest.seconds < now.seconds - WRITTEN_BACK_S
     }
 }
@@ -177,7 +177,7 @@ impl Lasting {
 /// Tells whether any write after `scan_start` must give the inode another time than it has: its times lie
 /// before the tick of the filesystem's clock in which the scan began. Times in the future never are. A time
 /// without nanoseconds may come from a filesystem that keeps whole seconds, whose tick is the second.
-pub fn is_settled(stat: &Stat, scan_start: Time) -> bool {
+pub(crate) fn is_settled(stat: &Stat, scan_start: Time) -> bool {
     [stat.mtime, stat.ctime]
         .into_iter()
         .all(|time| is_before_tick(time, scan_start))

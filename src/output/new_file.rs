@@ -73,7 +73,7 @@ impl NewFile {
     }
 
     /// Starts a sync, for a caller with more work before [`Self::keep`]. Fails if an earlier part could not be written.
-    pub fn start_sync(&mut self) -> io::Result<()> {
+    pub(crate) fn start_sync(&mut self) -> io::Result<()> {
         self.sync.start(&self.file)
     }
 

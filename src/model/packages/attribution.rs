@@ -44,7 +44,7 @@ pub struct Ownership {
 
 impl Ownership {
     /// Tells whether it is certainly not what the package brought: another time alone proves nothing.
-    pub fn deviates(&self) -> bool {
+    pub(crate) fn deviates(&self) -> bool {
         self.is_missing
             || self.has_digest == Some(false)
             || !self.deviations.without(Aspects::MTIME).is_empty()

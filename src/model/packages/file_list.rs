@@ -10,7 +10,7 @@
 //! ```
 
 /// `%config` (rpm, rpmfileAttrs).
-pub const CONFIG: u32 = 1;
+pub(crate) const CONFIG: u32 = 1;
 /// `%ghost`: the package owns the path but does not bring it.
 const GHOST: u32 = 1 << 6;
 
@@ -20,11 +20,11 @@ pub struct DigestAlgorithm(pub u8);
 
 impl DigestAlgorithm {
     /// What rpm takes where the header names none.
-    pub const MD5: Self = Self(1);
+    pub(crate) const MD5: Self = Self(1);
     /// What apk takes.
-    pub const SHA1: Self = Self(2);
+    pub(crate) const SHA1: Self = Self(2);
     /// What rpm takes now.
-    pub const SHA256: Self = Self(8);
+    pub(crate) const SHA256: Self = Self(8);
 
     /// Returns the name, for people.
     pub fn name(self) -> &'static str {
@@ -65,12 +65,12 @@ pub struct OwnedFile<'l> {
 
 impl OwnedFile<'_> {
     /// Tells whether it is a configuration file.
-    pub fn is_config(&self) -> bool {
+    pub(crate) fn is_config(&self) -> bool {
         self.flags & CONFIG != 0
     }
 
     /// Tells whether the package does not bring it, but owns it where it comes to be.
-    pub fn is_ghost(&self) -> bool {
+    pub(crate) fn is_ghost(&self) -> bool {
         self.flags & GHOST != 0
     }
 }
@@ -125,7 +125,7 @@ impl Default for FileList {
 
 impl FileList {
     /// Begins a list of files in these directories.
-    pub fn builder(algorithm: DigestAlgorithm, directories: &[&[u8]]) -> Builder {
+    pub(crate) fn builder(algorithm: DigestAlgorithm, directories: &[&[u8]]) -> Builder {
         let mut bytes = vec![algorithm.0];
         push_number(&mut bytes, directories.len());
         directories

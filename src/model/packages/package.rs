@@ -23,7 +23,7 @@ pub struct Package {
 
 impl Package {
     /// Returns `[EPOCH:]VERSION[-RELEASE]`.
-    pub fn evr(&self) -> String {
+    pub(crate) fn evr(&self) -> String {
         let mut text = self
             .epoch
             .map_or(String::new(), |epoch| format!("{epoch}:"));

@@ -61,7 +61,7 @@ pub struct PackageChange {
 const KEYS: &str = "gpg-pubkey";
 
 /// Returns the packages that differ, in order of fate, name and architecture. Both sides are sorted.
-pub fn compare_packages(
+pub(crate) fn compare_packages(
     manager: Manager,
     old: &[Installed],
     new: &[Installed],

@@ -22,7 +22,7 @@ pub struct Expected<'a> {
 impl Expected<'_> {
     /// Returns the places of the stable files that may be read late. `paths` come in order, each with its place and whether
     /// nobody has read it, and after the directories above it.
-    pub fn candidates<'f>(
+    pub(crate) fn candidates<'f>(
         &self,
         paths: impl Iterator<Item = (usize, &'f EntryPath, &'f Stat, bool)>,
     ) -> Vec<usize> {

@@ -177,7 +177,7 @@ impl<'t, C> LayerContent<'t, C> {
     }
 
     /// Returns the number of entries, whiteouts not counted.
-    pub fn entries_len(&self) -> usize {
+    pub(crate) fn entries_len(&self) -> usize {
         self.entries.len()
     }
 
@@ -187,7 +187,7 @@ impl<'t, C> LayerContent<'t, C> {
     }
 
     /// Returns the number of whiteouts.
-    pub fn whiteouts_len(&self) -> usize {
+    pub(crate) fn whiteouts_len(&self) -> usize {
         self.whiteouts.len()
     }
 
@@ -212,7 +212,7 @@ impl<'t, C> LayerContent<'t, C> {
 
 impl LayerContent<'_, FileContent> {
     /// Tells whether a file of the layer has not been read.
-    pub fn has_pending(&self) -> bool {
+    pub(crate) fn has_pending(&self) -> bool {
         self.entries.iter().any(|entry| entry.is_pending())
     }
 }
@@ -228,7 +228,7 @@ impl LayerContent<'_> {
 const BATCH_BYTES: usize = 64 << 10;
 
 /// Hashes a policy and all that a layer holds, in path order. Every field has a fixed length or is preceded by it.
-pub fn key_of<'a>(policy: &PolicyKey, items: impl Iterator<Item = Item<'a>>) -> LayerKey {
+pub(crate) fn key_of<'a>(policy: &PolicyKey, items: impl Iterator<Item = Item<'a>>) -> LayerKey {
     let mut hasher = blake3::Hasher::new();
     hasher.update(b"rootstrata layer 1\n");
     hasher.update(&policy.0);

@@ -1,7 +1,7 @@
 //! The limits of a plan. Pure.
 
 /// No image has more layers than this; some engines refuse one of more than 127.
-pub const MOST_LAYERS: usize = 100;
+pub(crate) const MOST_LAYERS: usize = 100;
 
 /// When a base or a delta is made anew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,12 +13,15 @@ mod reason;
 mod stage_planner;
 mod weight;
 
-pub use limits::{Limits, MOST_LAYERS};
+pub use limits::Limits;
+pub(crate) use limits::MOST_LAYERS;
 pub use planned::{FilledLayer, LayerOrigin, LayerPurpose, Plan, PlannedLayer};
 pub use planner::{Given, NeedsWhole, Planner, Planning};
-pub use prior_layers::{Absence, Below, Known, weigh};
+pub(crate) use prior_layers::weigh;
+pub use prior_layers::{Absence, Below, Known};
 pub use reason::Reason;
-pub use stage_planner::{StagePlanner, Unfit, Upon, build_upon};
+pub(crate) use stage_planner::build_upon;
+pub use stage_planner::{StagePlanner, Unfit, Upon};
 pub use weight::Weight;
 
 #[cfg(test)]

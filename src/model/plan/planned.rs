@@ -61,7 +61,7 @@ impl Plan {
     }
 
     /// Returns the layers with what they take from `sides`: the trees of the plan, whatever is known of contents by now.
-    pub fn filled<'t, C>(&'t self, sides: &'t Sides<C>) -> Vec<FilledLayer<'t, C>> {
+    pub(crate) fn filled<'t, C>(&'t self, sides: &'t Sides<C>) -> Vec<FilledLayer<'t, C>> {
         let filled = self.layers.iter().map(|planned| FilledLayer {
             planned,
             content: match &planned.origin {

@@ -118,7 +118,7 @@ impl Below {
 
     /// Notes that some paths are left out of it, where `dead_bytes` of the own base or delta are dead in all. `tree` is what
     /// its layers give at the others. Tells whether that can be.
-    pub fn leave_out(&mut self, dead_bytes: u64, tree: &Tree) -> bool {
+    pub(crate) fn leave_out(&mut self, dead_bytes: u64, tree: &Tree) -> bool {
         let Some(whole) = self.own.first() else {
             return true;
         };
@@ -140,7 +140,7 @@ pub(super) fn lay<'a>(layer: &'a Known, overlay: &mut Overlay<Borrowed<'a>>) -> 
 }
 
 /// Weighs the layers of its own that a stage has against the tree that all of its layers give.
-pub fn weigh(below: &Below, now: &Tree) -> Option<Weight> {
+pub(crate) fn weigh(below: &Below, now: &Tree) -> Option<Weight> {
     let (whole, updates) = below.own.split_first()?;
     Some(Weight {
         base_bytes: whole.content_bytes,

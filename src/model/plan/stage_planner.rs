@@ -226,7 +226,12 @@ pub enum Unfit {
 }
 
 /// Decides which of its own layers a stage keeps.
-pub fn build_upon<C: Content>(below: &Below, now: &Tree<C>, scope: Scope, limits: &Limits) -> Upon {
+pub(crate) fn build_upon<C: Content>(
+    below: &Below,
+    now: &Tree<C>,
+    scope: Scope,
+    limits: &Limits,
+) -> Upon {
     let Some(whole) = below.own.first() else {
         return Upon::Nothing;
     };

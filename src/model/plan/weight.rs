@@ -20,13 +20,13 @@ pub struct Weight {
 
 impl Weight {
     /// Tells whether the updates are too large.
-    pub fn is_large(&self, limits: &Limits) -> bool {
+    pub(crate) fn is_large(&self, limits: &Limits) -> bool {
         u128::from(self.update_bytes) * 100
             > u128::from(self.base_bytes) * u128::from(limits.update_percent)
     }
 
     /// Tells whether too much of the base or delta is dead.
-    pub fn is_dead(&self, limits: &Limits) -> bool {
+    pub(crate) fn is_dead(&self, limits: &Limits) -> bool {
         u128::from(self.dead_bytes) * 100
             > u128::from(self.base_bytes) * u128::from(limits.dead_percent)
     }

@@ -21,12 +21,12 @@ const VERSION: u32 = 1;
 
 /// The time that stands for "no time of its own": 1980-01-02. zip cannot hold earlier dates, and make takes 0
 /// for "unknown".
-pub const DEFAULT_EPOCH_S: i64 = 315_619_200;
+pub(crate) const DEFAULT_EPOCH_S: i64 = 315_619_200;
 
 /// Mock's user and group inside a chroot, and where its home is unless the chroot's passwd says otherwise.
-pub const MOCK_USER: &str = "mockbuild";
+pub(crate) const MOCK_USER: &str = "mockbuild";
 /// The group of [`MOCK_USER`].
-pub const MOCK_GROUP: &str = "mock";
+pub(crate) const MOCK_GROUP: &str = "mock";
 
 /// Directories that the `mock` profile keeps empty, whatever is mounted on them: kernel interfaces, and caches of
 /// the package manager.
@@ -151,7 +151,7 @@ impl Policy {
     }
 
     /// Returns the canonical form: one line of JSON with sorted keys and sorted, unique globs.
-    pub fn canonical(&self) -> String {
+    pub(crate) fn canonical(&self) -> String {
         let sorted = |globs: &[String]| {
             let mut globs = globs.to_vec();
             globs.sort();
@@ -170,7 +170,7 @@ impl Policy {
     }
 
     /// Reads the canonical form back; `None` where it is of a version that this one does not know.
-    pub fn from_canonical(text: &str) -> Option<Self> {
+    pub(crate) fn from_canonical(text: &str) -> Option<Self> {
         let value: serde_json::Value = serde_json::from_str(text).ok()?;
         let is = |field: &str, name: &str| value[field].as_str() == Some(name);
         let globs = |field: &str| {
@@ -235,7 +235,7 @@ impl Rules {
     }
 
     /// Tells whether the build in the build user's home is left out.
-    pub fn leaves_build(&self) -> bool {
+    pub(crate) fn leaves_build(&self) -> bool {
         self.leaves_build
     }
 
@@ -290,7 +290,7 @@ impl Volatility<'_> {
 
 /// Tells whether an extended attribute belongs to the tree. Labels and measurements of the machine, and
 /// overlayfs's own marks, do not.
-pub fn keeps_xattr(name: &[u8]) -> bool {
+pub(crate) fn keeps_xattr(name: &[u8]) -> bool {
     const DROPPED: &[&[u8]] = &[b"security.selinux", b"security.ima", b"security.evm"];
     const DROPPED_PREFIXES: &[&[u8]] = &[b"trusted.", b"user.overlay."];
     !DROPPED.contains(&name)
@@ -302,7 +302,7 @@ pub fn keeps_xattr(name: &[u8]) -> bool {
 impl Profile {
     /// Tells whether an extended attribute that belongs to the tree is nevertheless a cache: librepo's note of a file's
     /// checksum holds the time at which it was fetched.
-    pub fn is_cache_xattr(self, name: &[u8]) -> bool {
+    pub(crate) fn is_cache_xattr(self, name: &[u8]) -> bool {
         self == Self::Mock && name.starts_with(b"user.Librepo.")
     }
 }

@@ -56,7 +56,7 @@ pub struct Context<'a> {
 
 /// Turns `seen`, in path order, into the entries of both sides. Names of one inode that lie on both sides become
 /// two groups, since links never cross layers.
-pub fn normalise<'a>(
+pub(crate) fn normalise<'a>(
     seen: impl ExactSizeIterator<Item = Seen<'a>>,
     context: &Context,
 ) -> Result<Sides<FileContent>> {
@@ -187,7 +187,7 @@ fn entry_of(
 }
 
 /// Leaves out what is no part of the tree under this profile.
-pub fn recorded_xattrs(xattrs: Xattrs, profile: Profile) -> Xattrs {
+pub(crate) fn recorded_xattrs(xattrs: Xattrs, profile: Profile) -> Xattrs {
     xattrs.without(|name| profile.is_cache_xattr(name))
 }
 

@@ -85,7 +85,7 @@ impl<'a> Gathering<'a> {
 
 impl Vouched {
     /// Tells whether a package gives `path` this time.
-    pub fn vouches_for(&self, path: &EntryPath, mtime_s: i64) -> bool {
+    pub(crate) fn vouches_for(&self, path: &EntryPath, mtime_s: i64) -> bool {
         self.times
             .binary_search_by(|(at, time)| at.cmp(path).then(time.cmp(&mtime_s)))
             .is_ok()

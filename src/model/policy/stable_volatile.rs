@@ -29,7 +29,7 @@ pub struct Resolved<'f> {
 
 impl Sides<FileContent> {
     /// Gives the pending files what was read, `resolved` in path order. Fails with the path of a file that is pending still.
-    pub fn resolve<'f>(
+    pub(crate) fn resolve<'f>(
         self,
         resolved: impl Iterator<Item = Resolved<'f>>,
     ) -> std::result::Result<Sides, EntryPath> {
@@ -51,7 +51,7 @@ impl Sides<FileContent> {
     }
 
     /// Returns the sides where every file has been read. Fails with the path of a pending file.
-    pub fn into_known(self) -> std::result::Result<Sides, EntryPath> {
+    pub(crate) fn into_known(self) -> std::result::Result<Sides, EntryPath> {
         self.resolve(std::iter::empty())
     }
 }
@@ -62,7 +62,7 @@ where
 {
     /// Takes what `below` has at each mount point, and beneath it, for what is under the mount: what cannot be seen
     /// has left the scope, and counts as unchanged and not as deleted.
-    pub fn keep_below_mounts(&mut self, below: &Tree) {
+    pub(crate) fn keep_below_mounts(&mut self, below: &Tree) {
         let is_kept = |at: &&EntryPath| below.position(at).is_some();
         let kept: Vec<&EntryPath> = self.mounts.iter().filter(is_kept).collect();
         if kept.is_empty() {

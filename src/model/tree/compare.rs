@@ -15,27 +15,27 @@ pub struct Aspects(u16);
 
 impl Aspects {
     /// Nothing.
-    pub const NONE: Self = Self(0);
+    pub(crate) const NONE: Self = Self(0);
     /// The type: a directory in the place of a file.
-    pub const TYPE: Self = Self(1);
+    pub(crate) const TYPE: Self = Self(1);
     /// The content of a file.
     pub const CONTENT: Self = Self(1 << 1);
     /// The target of a symlink.
     pub const TARGET: Self = Self(1 << 2);
     /// The number of a device.
-    pub const DEVICE: Self = Self(1 << 3);
+    pub(crate) const DEVICE: Self = Self(1 << 3);
     /// The permission bits.
-    pub const MODE: Self = Self(1 << 4);
+    pub(crate) const MODE: Self = Self(1 << 4);
     /// Owner or group.
-    pub const OWNER: Self = Self(1 << 5);
+    pub(crate) const OWNER: Self = Self(1 << 5);
     /// The file's capabilities.
-    pub const CAPS: Self = Self(1 << 6);
+    pub(crate) const CAPS: Self = Self(1 << 6);
     /// Other extended attributes.
     pub const XATTRS: Self = Self(1 << 7);
     /// Which other names the inode has, of those that both trees have alike.
     pub const LINKS: Self = Self(1 << 8);
     /// The modification time.
-    pub const MTIME: Self = Self(1 << 9);
+    pub(crate) const MTIME: Self = Self(1 << 9);
 
     const NAMES: [(Self, &'static str); 10] = [
         (Self::TYPE, "type"),

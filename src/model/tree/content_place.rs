@@ -22,7 +22,7 @@ pub struct ContentPlace {
 
 /// Returns where the content is of each entry of `tree` that `is_wanted`, by its place, in the order of places. `tree` is what
 /// `layers` give, of which each is in path order, the lowest first.
-pub fn content_places(
+pub(crate) fn content_places(
     tree: &Tree,
     layers: &[Vec<Laid>],
     is_wanted: impl Fn(usize, &Entry) -> bool,

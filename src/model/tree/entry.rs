@@ -162,7 +162,7 @@ impl Xattrs {
     }
 
     /// Returns about how many bytes of memory they take.
-    pub fn memory_bytes(&self) -> usize {
+    pub(crate) fn memory_bytes(&self) -> usize {
         self.iter()
             .map(|(name, value)| size_of::<Xattr>() + name.len() + value.len())
             .sum()
@@ -189,7 +189,7 @@ impl<C> Entry<C> {
     }
 
     /// Returns about how many bytes of memory it takes, for whoever reads entries of strangers.
-    pub fn memory_bytes(&self) -> usize {
+    pub(crate) fn memory_bytes(&self) -> usize {
         let target = match &self.kind {
             Kind::Symlink(target) => target.len(),
             _ => 0,
@@ -200,19 +200,19 @@ impl<C> Entry<C> {
 
 impl Entry {
     /// Returns the part of it that an entry with this path takes at least.
-    pub fn path_memory_bytes(path: &EntryPath) -> usize {
+    pub(crate) fn path_memory_bytes(path: &EntryPath) -> usize {
         2 * size_of::<Self>() + path.key().len()
     }
 }
 
 impl<C: Content> Entry<C> {
     /// Compares all but the number of the hardlink group.
-    pub fn same_but_group(&self, other: &Entry) -> bool {
+    pub(crate) fn same_but_group(&self, other: &Entry) -> bool {
         self.path == other.path && self.same_but_place(other)
     }
 
     /// Compares all but the path and the number of the hardlink group. A pending content equals none.
-    pub fn same_but_place(&self, other: &Entry) -> bool {
+    pub(crate) fn same_but_place(&self, other: &Entry) -> bool {
         self.kind.is_same(&other.kind)
             && self.mode == other.mode
             && self.uid == other.uid
@@ -224,13 +224,13 @@ impl<C: Content> Entry<C> {
 
 impl Entry<FileContent> {
     /// Tells whether this is a file that has not been read.
-    pub fn is_pending(&self) -> bool {
+    pub(crate) fn is_pending(&self) -> bool {
         let content = FileContent::Pending;
         matches!(&self.kind, Kind::File { content: own, .. } if *own == content)
     }
 
     /// Returns the entry of a file that has been read, and of what is no file; `Err` with the path of one that has not.
-    pub fn into_known(self) -> Result<Entry, EntryPath> {
+    pub(crate) fn into_known(self) -> Result<Entry, EntryPath> {
         match self.kind.known() {
             Some(kind) => Ok(Entry {
                 kind,
@@ -247,7 +247,7 @@ impl Entry<FileContent> {
     }
 
     /// Gives a pending file its content and its extended attributes.
-    pub fn resolve(&mut self, hash: ContentHash, xattrs: Xattrs) {
+    pub(crate) fn resolve(&mut self, hash: ContentHash, xattrs: Xattrs) {
         if let Kind::File { content, .. } = &mut self.kind
             && *content == FileContent::Pending
         {

@@ -74,7 +74,7 @@ impl<E: Piece> Laid<E> {
 
 impl Laid {
     /// Returns the same item with a borrowed entry.
-    pub fn borrowed(&self) -> Laid<Borrowed<'_>> {
+    pub(crate) fn borrowed(&self) -> Laid<Borrowed<'_>> {
         match self {
             Self::Entry(entry) => Laid::Entry(Borrowed {
                 entry,
@@ -94,7 +94,7 @@ impl Laid {
     }
 
     /// Returns the item of a native layer, which is never opaque.
-    pub fn as_item(&self) -> Option<Item<'_>> {
+    pub(crate) fn as_item(&self) -> Option<Item<'_>> {
         match self {
             Self::Entry(entry) => Some(Item::Entry(entry)),
             Self::Whiteout(path) => Some(Item::Whiteout(path)),

@@ -69,7 +69,7 @@ impl<C> Tree<C> {
     }
 
     /// Gives the entries away, in path order.
-    pub fn into_entries(self) -> Vec<Entry<C>> {
+    pub(crate) fn into_entries(self) -> Vec<Entry<C>> {
         self.entries
     }
 

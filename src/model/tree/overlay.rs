@@ -47,7 +47,7 @@ impl<E: Piece> Overlay<E> {
     }
 
     /// Returns about how many bytes of memory it takes.
-    pub fn memory_bytes(&self) -> usize {
+    pub(crate) fn memory_bytes(&self) -> usize {
         self.entries
             .iter()
             .map(|piece| piece.entry().memory_bytes())
@@ -60,13 +60,16 @@ impl<E: Piece> Overlay<E> {
     }
 
     /// Likewise, and returns the first whiteout of what was not there.
-    pub fn lay_telling(&mut self, items: impl Iterator<Item = Laid<E>>) -> Option<EntryPath> {
+    pub(crate) fn lay_telling(
+        &mut self,
+        items: impl Iterator<Item = Laid<E>>,
+    ) -> Option<EntryPath> {
         self.lay_all([items])
     }
 
     /// Lays layers over what is there, the lowest first, in one pass. Returns the first whiteout of what was not there, of the
     /// lowest layer with such a whiteout.
-    pub fn lay_all<I: Iterator<Item = Laid<E>>>(
+    pub(crate) fn lay_all<I: Iterator<Item = Laid<E>>>(
         &mut self,
         layers: impl IntoIterator<Item = I>,
     ) -> Option<EntryPath> {
@@ -83,7 +86,7 @@ impl<E: Piece> Overlay<E> {
 
 impl Overlay {
     /// Tells whether there is a hardlink group of which there is one name alone.
-    pub fn has_lone_links(&self) -> bool {
+    pub(crate) fn has_lone_links(&self) -> bool {
         let mut names: HashMap<Group, usize> = HashMap::new();
         self.entries
             .iter()

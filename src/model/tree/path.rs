@@ -92,12 +92,12 @@ impl EntryPath {
     }
 
     /// Returns the ordered form of the path of the directory that holds this path; `None` for the root.
-    pub fn parent_key(&self) -> Option<&[u8]> {
+    pub(crate) fn parent_key(&self) -> Option<&[u8]> {
         (!self.0.is_empty()).then(|| &self.0[..self.0.iter().rposition(|b| *b == 0).unwrap_or(0)])
     }
 
     /// Returns the directories above this path, the root last.
-    pub fn ancestors(&self) -> impl Iterator<Item = Self> {
+    pub(crate) fn ancestors(&self) -> impl Iterator<Item = Self> {
         std::iter::successors(self.parent(), Self::parent)
     }
 

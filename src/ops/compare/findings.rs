@@ -59,12 +59,12 @@ pub struct Compared<'a> {
 
 impl<'a> Compared<'a> {
     /// Returns the entry on the old side.
-    pub fn old_entry(&self, file: &FileDifference) -> Option<&'a Entry> {
+    pub(crate) fn old_entry(&self, file: &FileDifference) -> Option<&'a Entry> {
         file.change.old.map(|at| &self.trees[0].entries()[at])
     }
 
     /// Returns the entry on the new side.
-    pub fn new_entry(&self, file: &FileDifference) -> Option<&'a Entry> {
+    pub(crate) fn new_entry(&self, file: &FileDifference) -> Option<&'a Entry> {
         file.change.new.map(|at| &self.trees[1].entries()[at])
     }
 
@@ -74,7 +74,7 @@ impl<'a> Compared<'a> {
     }
 
     /// Returns the package on the old side and on the new one.
-    pub fn packages_of(&self, of: &PackageDifference) -> [Option<&'a Package>; 2] {
+    pub(crate) fn packages_of(&self, of: &PackageDifference) -> [Option<&'a Package>; 2] {
         let package =
             |side: usize, at: Option<usize>| at.map(|at| &self.installed[side][at].package);
         [package(0, of.change.old), package(1, of.change.new)]

@@ -147,7 +147,7 @@ impl Side {
     }
 
     /// Tells whether it is known whose its files are.
-    pub fn has_owners(&self) -> bool {
+    pub(crate) fn has_owners(&self) -> bool {
         let all = self
             .packages
             .as_ref()

@@ -250,7 +250,7 @@ fn write_archive(
 
 /// Fails if no file can be written to `path`: a directory, a path in a store, or a directory that takes no files. A
 /// FIFO or a device is not opened.
-pub fn check_file(store_path: &Path, path: &Path) -> Result<()> {
+pub(crate) fn check_file(store_path: &Path, path: &Path) -> Result<()> {
     match output::find(path)? {
         Place::Stream => Ok(()),
         Place::Name(target) => {
