@@ -6,6 +6,7 @@
 //!
 //! Invariant: the bytes are a function of the member alone.
 
+pub(crate) mod defect;
 pub mod read;
 mod records;
 

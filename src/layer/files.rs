@@ -4,7 +4,8 @@ use super::unpack::{Blob, unreadable, with_members};
 use crate::error::{Error, Result};
 use crate::model::digest::ContentHash;
 use crate::model::tree::path::EntryPath;
-use crate::tarball::read::{FoundKind, Reader, TarError};
+use crate::tarball::defect::TarError;
+use crate::tarball::read::{FoundKind, Reader};
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 

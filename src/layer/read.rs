@@ -13,7 +13,8 @@ use crate::error::{Error, Result};
 use crate::model::digest::ContentHash;
 use crate::model::policy::normalise::shown_path;
 use crate::model::tree::path::EntryPath;
-use crate::tarball::read::{FoundKind, Reader, TarError};
+use crate::tarball::defect::TarError;
+use crate::tarball::read::{FoundKind, Reader};
 use std::io::Write;
 
 const BUFFER_BYTES: usize = 256 * 1024;

@@ -7,10 +7,10 @@
 //! member, GNU's long names and links (`L`, `K`) and numbers in base 256. Global pax headers are passed over, and a sparse
 //! file is refused, as by engines.
 
+use super::defect::{Result, TarError, malformed};
 use super::records::{Records, decimal};
 use super::{BLOCK_BYTES, padding};
 use crate::model::limits::{LARGEST_EXTENDED_BYTES, LARGEST_EXTENDED_SUM_BYTES};
-use std::fmt;
 use std::io::{self, Read, Seek, SeekFrom};
 
 /// The most extended headers before a member.
@@ -52,47 +52,6 @@ pub enum FoundKind {
     CharDevice(u32, u32),
     /// A block device, major and minor.
     BlockDevice(u32, u32),
-}
-
-/// The error of an archive.
-#[derive(Debug)]
-pub enum TarError {
-    /// The archive cannot be read.
-    Io(io::Error),
-    /// The archive is cut or malformed.
-    Malformed {
-        /// The defect.
-        what: &'static str,
-        /// The path of the member; empty if unknown.
-        path: Vec<u8>,
-    },
-}
-
-impl From<io::Error> for TarError {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
-}
-
-impl fmt::Display for TarError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Io(error) => write!(f, "{error}"),
-            Self::Malformed { what, path } if path.is_empty() => f.write_str(what),
-            Self::Malformed { what, path } => {
-                write!(f, "{}: {what}", crate::printable::printable(path))
-            }
-        }
-    }
-}
-
-pub(super) type Result<T> = std::result::Result<T, TarError>;
-
-pub(super) fn malformed<T>(what: &'static str) -> Result<T> {
-    Err(TarError::Malformed {
-        what,
-        path: Vec::new(),
-    })
 }
 
 /// Reads an archive from beginning to end, member by member.

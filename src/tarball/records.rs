@@ -2,7 +2,7 @@
 //!
 //! The bytes are hostile: the length of a header, limited by the reader, limits the number of records.
 
-use super::read::{Result, malformed};
+use super::defect::{Result, malformed};
 use std::collections::BTreeMap;
 
 /// Records of extended headers: `LENGTH KEY=VALUE\n`, with the length of the whole record (pax(1), "pax Extended Header").

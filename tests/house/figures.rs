@@ -126,7 +126,7 @@ fn print_lines(out: &mut String, sources: &[Source], is_verbose: bool) {
         sum.percent(),
         sum.words
     );
-    by_file.sort_by(|a, b| b.0.pronouns.cmp(&a.0.pronouns));
+    by_file.sort_by_key(|(of, _)| std::cmp::Reverse(of.pronouns));
     for (of, source) in by_file.iter().filter(|_| is_verbose) {
         say!(
             out,

@@ -103,7 +103,7 @@ impl House {
             "self" => module.to_vec(),
             "super" => module[..module.len().checked_sub(1)?].to_vec(),
             _ => {
-                let child = [module, &[first.clone()]].concat();
+                let child = [module, std::slice::from_ref(first)].concat();
                 self.files.contains_key(&child).then_some(child)?
             }
         };

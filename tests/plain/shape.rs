@@ -10,24 +10,22 @@ use std::path::Path;
 /// Lines of the longest function.
 const MOST_LINES: usize = 70;
 /// Nine of ten functions have fewer non-blank characters.
-const P90_CHARACTERS: usize = 840;
+const P90_CHARACTERS: usize = 760;
 /// Share of pronouns in the words of comments, in percent.
-const MOST_PRONOUNS: f64 = 13.6;
+const MOST_PRONOUNS: f64 = 7.0;
 /// Non-blank characters on a line of code, on average.
-const MOST_CHARACTERS: f64 = 23.8;
+const MOST_CHARACTERS: f64 = 24.2;
 
 /// Functions that are longer for now.
-const LONG: usize = 18;
+const LONG: usize = 6;
 /// Matches over `true` and `false` that are there for now: `if` says the same.
-const BOOL_MATCHES: usize = 41;
+const BOOL_MATCHES: usize = 18;
 /// Closures bound to a name, of 100 functions, for now: a function has types and no surroundings.
-const NAMED_CLOSURES: usize = 23;
-/// Circles of files that are there for now.
-const CIRCLES: usize = 9;
+const NAMED_CLOSURES: usize = 19;
 /// Functions that do not say when they fail for now.
-const SILENT: usize = 260;
+const SILENT: usize = 111;
 /// Public names that nobody uses for now.
-const UNUSED: usize = 330;
+const UNUSED: usize = 95;
 
 fn all() -> Vec<Source> {
     let sources = sources(Path::new(REPOSITORY));
@@ -103,7 +101,7 @@ fn functions_that_can_fail_say_when() {
 fn files_do_not_import_each_other_in_circles() {
     let circles = imports::circles(&imports::needs(&all()));
     let lines: Vec<String> = circles.iter().map(|circle| circle.join(" ")).collect();
-    assert!(circles.len() <= CIRCLES, "{}", lines.join("\n"));
+    assert!(circles.is_empty(), "{}", lines.join("\n"));
 }
 
 #[test]

@@ -275,6 +275,10 @@ mod tests {
         (map.into_values().collect(), dangling)
     }
 
+    fn iterators(layers: &[Vec<Laid>]) -> impl Iterator<Item = std::vec::IntoIter<Laid>> {
+        layers.iter().cloned().map(Vec::into_iter)
+    }
+
     proptest! {
         #[test]
         fn layers_are_merged_in_one_pass_as_one_after_the_other(
@@ -283,7 +287,6 @@ mod tests {
         ) {
             let (below, above) = layers.split_at(first.min(layers.len()));
             let (expected, dangling) = applied(&layers);
-            let iterators = |layers: &[Vec<Laid>]| layers.to_vec().into_iter().map(Vec::into_iter);
             let below = merge(Vec::new(), 0, iterators(below));
             let merged = merge(below.entries, below.groups, iterators(above));
             prop_assert_eq!(merged.entries, expected);

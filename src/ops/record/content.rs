@@ -10,7 +10,6 @@ use crate::model::tree::entry::FileContent;
 use crate::model::tree::overlay::Overlay;
 use crate::model::tree::path::EntryPath;
 use crate::ops::monitor::Phase;
-use crate::ops::record::packed::PlannedContent;
 use crate::ops::record::session::Session;
 use crate::ops::record::subset::ChangedSubset;
 use crate::ops::root_view::build_user::BuildUser;
@@ -33,15 +32,14 @@ pub(super) struct Content {
 
 impl Content {
     /// Plans the layers. Returns [`NeedsWhole`] if the subset is not enough. Fails if the store cannot be read.
-    pub(super) fn plan(mut self, session: &Session) -> Result<Result<PlannedContent, NeedsWhole>> {
+    pub(super) fn plan(&mut self, session: &Session) -> Result<Result<Plan, NeedsWhole>> {
         let hidden = self.tree_below_mounts(session)?;
         let plan = session.phases.run(Phase::Plan, None, || match hidden {
             Some(before) => self.plan_hidden(&before, session),
             None => self.plan_seen(session),
         });
         free_aside(std::mem::take(&mut self.prior));
-        let content = self;
-        Ok(plan.map(|plan| PlannedContent { content, plan }))
+        Ok(plan)
     }
 
     fn plan_seen(&self, session: &Session) -> Result<Plan, NeedsWhole> {

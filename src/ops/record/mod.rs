@@ -30,6 +30,7 @@ use crate::model::plan::NeedsWhole;
 use crate::ops::monitor::Monitor;
 use crate::ops::record::observed::Observed;
 pub use crate::ops::record::options::{Options, Outcome};
+use crate::ops::record::packed::PlannedContent;
 use crate::ops::record::prior_layers::PriorLayers;
 use crate::ops::record::recorded::Recorded;
 use crate::ops::record::scanned::{Decision, Scanned};
@@ -77,7 +78,7 @@ fn attempt(session: &mut Session) -> Result<Result<Recorded, NeedsWhole>> {
         Decision::Whole(look, prior) => Observed::read(session, look, None, prior)?,
     };
     let content = observed.into_content(session)?;
-    let planned = match content.plan(session)? {
+    let planned = match PlannedContent::new(content, session)? {
         Ok(planned) => planned,
         Err(needs_whole) => return Ok(Err(needs_whole)),
     };

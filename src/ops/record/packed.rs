@@ -1,7 +1,7 @@
 //! From a plan to an image in the store, and from there to a recorded snapshot.
 
 use crate::error::Result;
-use crate::model::plan::Plan;
+use crate::model::plan::{NeedsWhole, Plan};
 use crate::model::policy::normalise::Sides;
 use crate::ops::record::content::Content;
 use crate::ops::record::deferred::{Hashed, hash_pending};
@@ -33,6 +33,16 @@ pub(super) struct Packed {
 }
 
 impl PlannedContent {
+    /// Plans the layers of the content. Returns [`NeedsWhole`] if the subset is not enough. Fails if what mounts hide cannot be
+    /// read from the store.
+    pub(super) fn new(
+        mut content: Content,
+        session: &Session,
+    ) -> Result<std::result::Result<Self, NeedsWhole>> {
+        let plan = content.plan(session)?;
+        Ok(plan.map(|plan| Self { content, plan }))
+    }
+
     /// Hashes the pending files and packs the new layers. Fails if a file is not as the scan found it, cannot be read or packed, or the store cannot be written.
     pub(super) fn pack(self, session: &mut Session) -> Result<Packed> {
         let Self { content, plan } = self;

@@ -18,7 +18,7 @@ pub(super) struct Scanned {
 /// How much of a scanned root is to be planned.
 pub(super) enum Decision {
     /// No path: the root equals the last snapshot.
-    Same(Look, Unchanged),
+    Same(Look, Box<Unchanged>),
     /// The changed paths.
     Subset(Look, ChangedSubset, Below),
     /// All paths.
@@ -51,7 +51,7 @@ impl Scanned {
     pub(super) fn decide(self, session: &Session) -> Result<Decision> {
         let Self { look, prior } = self;
         if let Some(unchanged) = Unchanged::find(session, &look)? {
-            return Ok(Decision::Same(look, unchanged));
+            return Ok(Decision::Same(look, Box::new(unchanged)));
         }
         if !session.may_plan_subset {
             return Ok(Decision::Whole(look, prior));

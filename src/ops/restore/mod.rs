@@ -5,6 +5,7 @@
 //! written is stamped, so that the next snapshot of the directory reads nothing.
 
 mod plan;
+mod recorded;
 mod sources;
 mod write;
 
@@ -14,7 +15,6 @@ use crate::fs::root::Root;
 use crate::fs::scan::{covered_stat, scan};
 use crate::fs::write::{Writer, make_root};
 use crate::model::names::SnapshotRef;
-use crate::model::packages::owners::Installed;
 use crate::model::policy::globs::Pathspec;
 use crate::model::policy::normalise::{Context, Home, Seen, normalise, recorded_xattrs};
 use crate::model::policy::package_mtimes::{Gathering, Links};
@@ -22,19 +22,17 @@ use crate::model::policy::{MtimeRule, Policy, Profile, Rules};
 use crate::model::stamp::{Facts, Stamp, Stat, StatKind, Time};
 use crate::model::tree::Tree;
 use crate::model::tree::entry::{Device, Entry, Kind};
-use crate::model::tree::overlay::{Laid, Overlay};
 use crate::model::tree::path::EntryPath;
 use crate::ops::monitor::{Monitor, Phase, Phases};
 pub use crate::ops::restore::plan::Extra;
 use crate::ops::restore::plan::{Act, Obstacle, Plan, Present, plan, plan_anew};
+use crate::ops::restore::recorded::{Recorded, load};
 use crate::ops::restore::sources::sources;
 use crate::ops::restore::write::{Done, Work, write};
 use crate::ops::root_view::build_user::build_user_in;
 use crate::ops::root_view::normalise_as::united;
 use crate::ops::root_view::observe::{Look, Observation};
 use crate::ops::store_inside::refuse_store_inside;
-use crate::store::FileLists;
-use crate::store::LayerUse;
 use crate::store::Snapshot;
 use crate::store::StampState;
 use crate::store::Stamps;
@@ -113,17 +111,6 @@ impl Outcome {
     pub fn is_complete(&self) -> bool {
         self.lacks.is_empty() && self.hidden == 0
     }
-}
-
-/// A snapshot, ready to be compared.
-pub(crate) struct Recorded {
-    snapshot: Snapshot,
-    policy: Policy,
-    pub(crate) layers: Vec<LayerUse>,
-    pub(crate) items: Vec<Vec<Laid>>,
-    pub(crate) tree: Tree,
-    /// The packages, if the policy asks for the times that they give.
-    installed: Vec<Installed>,
 }
 
 /// Restores. Fails with the path where a part of it cannot be read or written; what was done until then stays, and is not
@@ -259,33 +246,6 @@ fn outcome(recorded: &Recorded, plan: &Plan, spec: &Pathspec, directory: &Path) 
         lacks: Vec::new(),
         seconds: Vec::new(),
     }
-}
-
-fn load(store: &Store, snapshot: Snapshot, policy: Policy) -> Result<Recorded> {
-    let layers = store.layers(snapshot.id)?;
-    let items = layers
-        .iter()
-        .map(|layer| store.items(layer.layer.id))
-        .collect::<Result<Vec<_>>>()?;
-    let mut overlay = Overlay::new();
-    items
-        .iter()
-        .for_each(|layer| overlay.lay(layer.iter().cloned()));
-    let installed = match snapshot
-        .package_set_id
-        .filter(|_| policy.mtime == MtimeRule::Package)
-    {
-        Some(set) => store.installed(set, &mut FileLists::default())?,
-        None => Vec::new(),
-    };
-    Ok(Recorded {
-        policy,
-        layers,
-        items,
-        tree: overlay.into_tree(),
-        installed,
-        snapshot,
-    })
 }
 
 fn refuse_store(store: &Store, root: &Root, policy: &Policy) -> Result<()> {
