@@ -30,4 +30,3 @@ mod sources;
 mod store;
 mod store_planted;
 mod tidy;
-mod writers;

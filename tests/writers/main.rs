@@ -2,10 +2,16 @@
 //! each of them gets is what it would have got alone.
 //!
 //! For ten seconds by default; `ROOTSTRATA_SECONDS` gives another time.
+//!
+//! A target of its own: all the machine is for these writers, as long as targets run one after the other.
+#![allow(clippy::unwrap_used)] // in a test, a panic is a failure
 
-use crate::common::layers::{Layout, tree_of};
-use crate::common::tree::{Tree, differences, walked};
-use crate::common::{Bench, sh, store, text};
+#[path = "../common/mod.rs"]
+mod common;
+
+use common::layers::{Layout, tree_of};
+use common::tree::{Tree, differences, walked};
+use common::{Bench, sh, store, text};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
