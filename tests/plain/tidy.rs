@@ -60,7 +60,7 @@ const RESERVED: &[(&[&str], &[&str])] = &[
     (&["thread::sleep"], &[]),
 ];
 
-const MOST_LINES: usize = 620;
+const MOST_LINES: usize = 500;
 
 /// A text file of the repository.
 struct Text {
@@ -263,7 +263,10 @@ fn no_source_file_is_too_long() {
         .chain(files("benches", ".rs"))
         .chain(files("src/cli/diff/html", ""))
         .map(|s| (s.name(), s.text.lines().count()));
-    let too_long = too_long.filter(|(_, n)| *n > MOST_LINES);
+    // The cases of the benchmark are a table: each by itself is short.
+    let is_too_long =
+        |(name, lines): &(String, usize)| *lines > MOST_LINES && name != "benches/compare/cases.rs";
+    let too_long = too_long.filter(is_too_long);
     assert_none(
         too_long
             .map(|(name, lines)| format!("{name}: {lines} lines, more than {MOST_LINES}"))

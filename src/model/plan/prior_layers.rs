@@ -111,8 +111,7 @@ impl Below {
     /// Lays all of its layers over one another.
     pub fn overlay(&self) -> Overlay {
         let mut overlay = Overlay::new();
-        self.layers()
-            .for_each(|layer| overlay.lay(layer.items.iter().cloned()));
+        overlay.lay_all(self.layers().map(|layer| layer.items.iter().cloned()));
         overlay
     }
 

@@ -76,19 +76,17 @@ impl Content {
         }
         let mut overlay = Overlay::new();
         if session.lineage.parent_id().is_some() {
-            for layer in &self.prior.inherited {
-                overlay.lay(layer.items.iter().cloned());
-            }
+            let layers = self.prior.inherited.iter();
+            overlay.lay_all(layers.map(|layer| layer.items.iter().cloned()));
             return Ok(Some(overlay.into_tree()));
         }
         let Some(last) = session.last_of_stage()? else {
             return Ok(None);
         };
-        for layer in session.store.layers(last.id)? {
-            if layer.role != Role::State {
-                session.store.lay(layer.layer.id, &mut overlay)?;
-            }
-        }
+        let mut layers = session.store.layers(last.id)?;
+        layers.retain(|layer| layer.role != Role::State);
+        let ids: Vec<i64> = layers.iter().map(|layer| layer.layer.id).collect();
+        session.store.lay_all(&ids, &mut overlay)?;
         Ok(Some(overlay.into_tree()))
     }
 }

@@ -4,33 +4,31 @@
 //! touched. Everything comes out of the layer that gives it; what an upper layer replaces is never written. What was
 //! written is stamped, so that the next snapshot of the directory reads nothing.
 
+mod compare;
 mod plan;
 mod recorded;
 mod sources;
+mod stamp;
 mod write;
 
 use crate::error::{Error, Result};
 use crate::fs::attributes::Lack;
 use crate::fs::root::Root;
-use crate::fs::scan::{covered_stat, scan};
+use crate::fs::scan::scan;
 use crate::fs::write::{Writer, make_root};
 use crate::model::names::SnapshotRef;
 use crate::model::policy::globs::Pathspec;
-use crate::model::policy::normalise::{Context, Home, Seen, normalise, recorded_xattrs};
-use crate::model::policy::package_mtimes::{Gathering, Links};
-use crate::model::policy::{MtimeRule, Policy, Profile, Rules};
-use crate::model::stamp::{Facts, Stamp, Stat, StatKind, Time};
+use crate::model::policy::{Policy, Rules};
 use crate::model::tree::Tree;
-use crate::model::tree::entry::{Device, Entry, Kind};
 use crate::model::tree::path::EntryPath;
 use crate::ops::monitor::{Monitor, Phase, Phases};
+use crate::ops::restore::compare::{Job, compare_present};
 pub use crate::ops::restore::plan::Extra;
-use crate::ops::restore::plan::{Act, Obstacle, Plan, Present, plan, plan_anew};
+use crate::ops::restore::plan::{Act, Plan, plan_anew};
 use crate::ops::restore::recorded::{Recorded, load};
 use crate::ops::restore::sources::sources;
+use crate::ops::restore::stamp::{Written, stamp};
 use crate::ops::restore::write::{Done, Work, write};
-use crate::ops::root_view::build_user::build_user_in;
-use crate::ops::root_view::normalise_as::united;
 use crate::ops::root_view::observe::{Look, Observation};
 use crate::ops::store_inside::refuse_store_inside;
 use crate::store::Snapshot;
@@ -44,9 +42,6 @@ use std::time::Duration;
 
 /// How often a directory that changes while it is read is looked at anew.
 const MOST_ATTEMPTS: usize = 3;
-
-/// The longest that the filesystem's clock is waited for, so that what was written last can be stamped as well.
-const LONGEST_TICK_NS: i64 = 20_000_000;
 
 /// What is asked for.
 #[derive(Clone, Debug)]
@@ -162,11 +157,11 @@ pub fn restore(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> R
         recorded: &recorded,
         rules: &rules,
         spec: &spec,
-        request,
+        extra: request.extra,
     };
     let mut attempt = 1;
     let prepared = loop {
-        match prepare(&mut store, &job, look.take(), &phases) {
+        match prepare(&mut store, &job, request, look.take(), &phases) {
             Err(Error::Changed(_)) if attempt < MOST_ATTEMPTS => attempt += 1,
             prepared => break prepared?,
         }
@@ -318,19 +313,11 @@ fn look_beside<T: Send>(
     })
 }
 
-/// What is compared with what, and for what.
-struct Job<'a> {
-    root: &'a Root,
-    recorded: &'a Recorded,
-    rules: &'a Rules,
-    spec: &'a Pathspec,
-    request: &'a Request,
-}
-
 /// Finds out what is to be done; `look` is what was seen just now, if anything was.
 fn prepare(
     store: &mut Store,
     job: &Job,
+    request: &Request,
     look: Option<Result<Look>>,
     phases: &Phases,
 ) -> Result<Prepared> {
@@ -339,7 +326,7 @@ fn prepare(
         recorded,
         rules,
         spec,
-        request,
+        ..
     } = *job;
     let look = match look {
         Some(look) => look?,
@@ -370,137 +357,6 @@ fn prepare(
     })
 }
 
-fn compare_present(job: &Job, observed: &Observation) -> Result<Plan> {
-    let Job {
-        root,
-        recorded,
-        rules,
-        spec,
-        request,
-    } = *job;
-    let (seen, unrecordable): (Vec<Seen>, Vec<Seen>) = observed.seen().partition(is_recordable);
-    let tree = dress(root, recorded, rules, observed, &seen)?;
-    let is_hollow = |seen: &Seen| seen.stat.kind == StatKind::Directory && rules.hollows(seen.path);
-    let is_covered = |seen: &&Seen| seen.is_mount || is_hollow(seen);
-    let covered: Vec<EntryPath> = seen
-        .iter()
-        .filter(is_covered)
-        .map(|seen| seen.path.clone())
-        .collect();
-    let mounts: Vec<EntryPath> = seen
-        .iter()
-        .filter(|seen| seen.is_mount)
-        .map(|seen| seen.path.clone())
-        .collect();
-    let unrecordable: Vec<EntryPath> = unrecordable.iter().map(|seen| seen.path.clone()).collect();
-    let present = Present {
-        tree: &tree,
-        covered: &covered,
-        mounts: &mounts,
-        unrecordable: &unrecordable,
-    };
-    let links = |path: &EntryPath| observed.stat(path).map_or(1, |stat| stat.nlink);
-    plan(&recorded.tree, &present, spec, request.extra, links).map_err(|obstacle| match obstacle {
-        Obstacle::NotADirectory(path) => Error::NotADirectory(root.full_path(&path)),
-        Obstacle::Mount(path) => Error::MountPoint(root.full_path(&path)),
-    })
-}
-
-fn is_recordable(seen: &Seen) -> bool {
-    !seen.path.name().starts_with(b".wh.")
-        && seen.stat.kind != StatKind::CharDevice(Device { major: 0, minor: 0 })
-}
-
-/// Normalises what was seen as a snapshot would once the directory is restored: with the packages, links and users of the
-/// recorded one.
-fn dress(
-    root: &Root,
-    recorded: &Recorded,
-    rules: &Rules,
-    observed: &Observation,
-    seen: &[Seen],
-) -> Result<Tree> {
-    let links: Links = recorded
-        .tree
-        .entries()
-        .iter()
-        .filter_map(|entry| match &entry.kind {
-            Kind::Symlink(target) => Some((entry.path.clone(), target.clone())),
-            _ => None,
-        })
-        .collect();
-    let mut gathering = Gathering::new(&links);
-    for files in recorded
-        .installed
-        .iter()
-        .filter_map(|installed| installed.files.as_ref())
-    {
-        let directories: Vec<&[u8]> = files.directories().collect();
-        let all = files
-            .files()
-            .map(|file| (file.directory, file.name, i64::from(file.mtime_s)));
-        gathering.add(&directories, all, |at, mtime_s| {
-            observed
-                .stat(at)
-                .is_some_and(|stat| stat.mtime.seconds == mtime_s)
-        });
-    }
-    let vouched = gathering.finish();
-    // Without the packages' files nobody knows whose times count, so all do.
-    let knows_times = recorded
-        .installed
-        .iter()
-        .any(|installed| installed.files.is_some());
-    let policy = match recorded.policy.mtime {
-        MtimeRule::Package if !knows_times => &Policy {
-            mtime: MtimeRule::Keep,
-            epoch_s: None,
-            ..recorded.policy.clone()
-        },
-        _ => &recorded.policy,
-    };
-    let home = home(root, recorded, observed)?;
-    let context = Context {
-        policy,
-        rules,
-        home: home.as_ref(),
-        vouched: &vouched,
-    };
-    let mut sides = normalise(seen.iter().copied(), &context)?;
-    sides.keep_below_mounts(&recorded.tree);
-    let sides = sides
-        .into_known()
-        .map_err(|path| Error::Changed(root.full_path(&path)))?;
-    Ok(united(sides))
-}
-
-/// The build user's home, if passwd and group are those that were recorded: only then a snapshot will see it as it was.
-fn home(root: &Root, recorded: &Recorded, observed: &Observation) -> Result<Option<Home>> {
-    if recorded.policy.profile == Profile::Plain {
-        return Ok(None);
-    }
-    let mut contents = Vec::new();
-    for at in crate::ops::root_view::build_user::configuration_files() {
-        let now = observed.at(&at).and_then(|(_, facts)| facts.content);
-        let then = match recorded
-            .tree
-            .position(&at)
-            .map(|at| &recorded.tree.entries()[at].kind)
-        {
-            Some(Kind::File { content, .. }) => Some(*content),
-            _ => None,
-        };
-        if now != then {
-            return Ok(None);
-        }
-        contents.push(observed.read_configuration(root, &at)?);
-    }
-    let user = contents[0]
-        .as_ref()
-        .and_then(|passwd| build_user_in(passwd, contents[1].as_deref()));
-    Ok(user.and_then(|user| user.home))
-}
-
 fn summarise(tree: &Tree, done: &Done) -> Vec<(Lack, u64, EntryPath)> {
     let mut lacks: Vec<(Lack, usize)> = done.lacks.iter().map(|(at, lack)| (*lack, *at)).collect();
     lacks.sort_unstable();
@@ -514,99 +370,4 @@ fn summarise(tree: &Tree, done: &Done) -> Vec<(Lack, u64, EntryPath)> {
             )
         })
         .collect()
-}
-
-/// What was there before, and what was done to it.
-struct Written<'a> {
-    observed: Option<&'a Observation>,
-    stamps: StampState,
-    done: Done,
-    removed: Vec<EntryPath>,
-}
-
-/// Stamps what was written.
-fn stamp(
-    store: &mut Store,
-    root: &Root,
-    recorded: &Recorded,
-    rules: &Rules,
-    written: &Written,
-) -> Result<StampState> {
-    let Written {
-        observed,
-        stamps,
-        done,
-        removed,
-    } = written;
-    let now = passed(root, done.made.iter().map(|(_, stat)| stat.ctime).max())?;
-    let lacking: std::collections::HashSet<usize> = done
-        .lacks
-        .iter()
-        .filter(|(_, lack)| *lack == Lack::Xattr)
-        .map(|(at, _)| *at)
-        .collect();
-    let mut made: Vec<&(usize, Stat)> = done.made.iter().collect();
-    made.sort_unstable_by_key(|(at, _)| *at);
-    let stamp = |(at, stat): &(usize, Stat)| {
-        let entry = &recorded.tree.entries()[*at];
-        if entry.is_directory() && rules.hollows(&entry.path) {
-            return Stamp::new(&covered_stat(StatKind::Directory), now, &Facts::default());
-        }
-        let old = observed.and_then(|observed| observed.at(&entry.path));
-        let has_more = old.is_some_and(|(_, facts)| {
-            recorded_xattrs(facts.xattrs.clone(), recorded.policy.profile) != facts.xattrs
-        });
-        // All names of an inode that lacks an attribute lack it; such groups are rare enough to be read again.
-        let is_known =
-            !has_more && (lacking.is_empty() || !lacking.contains(at) && entry.group.is_none());
-        if is_known {
-            Stamp::new(stat, now, &facts_of(entry))
-        } else {
-            None
-        }
-    };
-    let gone = observed
-        .iter()
-        .flat_map(|observed| observed.seen())
-        .filter(|seen| {
-            let from = removed.partition_point(|path| path <= seen.path);
-            from.checked_sub(1)
-                .is_some_and(|at| removed[at] == *seen.path || seen.path.is_beneath(&removed[at]))
-        });
-    let gone: Vec<EntryPath> = gone.map(|seen| seen.path.clone()).collect();
-    let changes = gone.iter().map(|path| (path.key(), None));
-    let changes = changes.chain(
-        made.iter()
-            .map(|one| (recorded.tree.entries()[one.0].path.key(), stamp(one))),
-    );
-    store.update_stamps(root.path(), *stamps, changes)
-}
-
-fn facts_of(entry: &Entry) -> Facts {
-    let mut facts = Facts {
-        xattrs: entry.xattrs.clone(),
-        ..Facts::default()
-    };
-    match &entry.kind {
-        Kind::File { content, .. } => facts.content = Some(*content),
-        Kind::Symlink(target) => facts.target = target.clone(),
-        _ => {}
-    }
-    facts
-}
-
-/// Waits until the filesystem's clock has passed `last`, so that whatever is written from now on shows, but not long.
-fn passed(root: &Root, last: Option<Time>) -> Result<Time> {
-    let ns = |time: Time| {
-        time.seconds
-            .saturating_mul(1_000_000_000)
-            .saturating_add(i64::from(time.nanos))
-    };
-    let start = root.now()?;
-    let mut now = start;
-    while last.is_some_and(|last| last >= now) && ns(now) - ns(start) < LONGEST_TICK_NS {
-        std::thread::yield_now();
-        now = root.now()?;
-    }
-    Ok(now)
 }

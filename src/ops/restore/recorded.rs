@@ -26,9 +26,7 @@ pub(super) fn load(store: &Store, snapshot: Snapshot, policy: Policy) -> Result<
         .map(|layer| store.items(layer.layer.id))
         .collect::<Result<Vec<_>>>()?;
     let mut overlay = Overlay::new();
-    items
-        .iter()
-        .for_each(|layer| overlay.lay(layer.iter().cloned()));
+    overlay.lay_all(items.iter().map(|layer| layer.iter().cloned()));
     let installed = match snapshot
         .package_set_id
         .filter(|_| policy.mtime == MtimeRule::Package)

@@ -87,11 +87,6 @@ impl Store {
         run().map_err(|e| self.failed(e))
     }
 
-    /// Lays a recorded layer over `overlay`. Fails if the layer's rows do not give its key.
-    pub fn lay(&self, layer_id: i64, overlay: &mut Overlay) -> Result<()> {
-        self.lay_all(&[layer_id], overlay)
-    }
-
     /// Lays recorded layers over `overlay`, the lowest first. Fails if the rows of a layer do not give its key.
     pub(crate) fn lay_all(&self, layer_ids: &[i64], overlay: &mut Overlay) -> Result<()> {
         let items = layer_ids.iter().map(|id| self.items(*id));
