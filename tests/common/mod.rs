@@ -24,6 +24,11 @@ use tempfile::TempDir;
 /// Files that the tests need are found from here.
 pub const REPOSITORY: &str = env!("CARGO_MANIFEST_DIR");
 
+/// Options of a snapshot without Mock's rules.
+pub const PLAIN: &str = "--profile plain";
+/// The same, for the stage `s`.
+pub const PLAIN_S: &str = "--profile plain --stage s";
+
 /// The command under test.
 pub fn rootstrata() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rootstrata"));

@@ -81,7 +81,11 @@ pub(crate) fn sources(checkout: &Path) -> Vec<Source> {
             is_test,
         });
     }
-    found.retain(|source| !test_files.contains(&source.name));
+    let is_of = |name: &str, file: &String| {
+        let folder = format!("{}/", file.trim_end_matches(".rs"));
+        name == file || name.starts_with(&folder)
+    };
+    found.retain(|source| !test_files.iter().any(|file| is_of(&source.name, file)));
     found
 }
 

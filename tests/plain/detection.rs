@@ -1,9 +1,9 @@
 //! What counts as a change, where layered snapshots are known to miss one or to see one that is none.
 
+use crate::common::PLAIN;
 use crate::common::case::Case;
 use crate::common::layers::members;
 use crate::common::{layers, settle, sh};
-use crate::shared::detection::PLAIN;
 use rootstrata::error::Error;
 use rootstrata::layer::codec::Compression;
 use rootstrata::layer::pack::{Contents, Opened, pack};

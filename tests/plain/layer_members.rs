@@ -1,9 +1,9 @@
 //! What a layer holds of a change, where layered snapshots are known to go wrong: whiteouts, parents, attributes, encoding.
 
+use crate::common::PLAIN;
 use crate::common::case::Case;
 use crate::common::layers::{Layout, layers_of, members};
 use crate::common::{layer, layers};
-use crate::shared::layer_members::PLAIN;
 
 #[test]
 fn a_directory_removed_in_one_stage_and_made_anew_in_the_next_has_no_old_children() {

@@ -1,12 +1,11 @@
 //! What is recorded is taken by every reader, also where it is as large as it may be; what is larger is refused when it is
 //! recorded, with its path. A root that lies of its lengths, or has holes of exabytes, holds nobody up.
 
+use crate::common::PLAIN_S;
 use crate::common::{Bench, sh};
 use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, openat, unlinkat};
 use std::os::fd::OwnedFd;
 use std::path::Path;
-
-const PLAIN: &str = "--profile plain --stage s";
 
 /// As `src/model/limits.rs` has it.
 const LONGEST_PATH: usize = 16 << 10;
@@ -75,7 +74,7 @@ fn paths_longer_than_a_system_call_takes_are_recorded_compared_changed_and_resto
         0,
     )
     .unwrap();
-    bench.snapshot(&root, PLAIN);
+    bench.snapshot(&root, PLAIN_S);
     assert_read_by_all(&bench, &root);
     let path = format!("{}/f", "confdir3/".repeat(600));
     assert_eq!(bench.prints(0, ["cat", "s", &path]), "deep\n");
@@ -103,7 +102,7 @@ fn paths_longer_than_a_system_call_takes_are_recorded_compared_changed_and_resto
 
     // What is gone is a whiteout below as long a path.
     unlinkat(&deep, "f", AtFlags::empty()).unwrap();
-    bench.snapshot(&root, PLAIN);
+    bench.snapshot(&root, PLAIN_S);
     bench.prints(0, ["-q", "verify", "--deep"]);
     sh(&bench.path(""), "rm -rf to");
     restored(&[]);
@@ -115,14 +114,14 @@ fn a_tree_may_be_as_deep_as_its_paths_are_long_and_nothing_overflows() {
     let bench = Bench::new();
     let root = bench.make("root");
     make_file(&make_deep(&root, std::iter::repeat_n("d", 2500)), "f");
-    bench.snapshot(&root, PLAIN);
+    bench.snapshot(&root, PLAIN_S);
     let to = bench.path("to");
     bench.json(["restore", "s", to.to_str().unwrap()]);
     let source = format!("dir:{}", to.display());
     assert_eq!(bench.compared(["s", &source])["different"], false);
     // And goes again as a whole.
     sh(&bench.path(""), "rm -r root; mkdir root");
-    bench.snapshot(&root, PLAIN);
+    bench.snapshot(&root, PLAIN_S);
     let restored = bench.json(["restore", "s", to.to_str().unwrap(), "--exact"]);
     assert_eq!(restored["removed"], 1);
     assert_eq!(std::fs::read_dir(&to).unwrap().count(), 0);
@@ -141,7 +140,7 @@ fn the_longest_path_is_read_by_all_and_a_longer_one_refused_when_it_is_recorded(
     sh(&root, "head -c 3000000 /dev/urandom > large");
     let last = "f".repeat(left);
     make_file(&deep, &last);
-    bench.snapshot(&root, PLAIN);
+    bench.snapshot(&root, PLAIN_S);
     assert_read_by_all(&bench, &root);
     make_file(&deep, &format!("{last}f"));
     let error = bench.fails(
@@ -162,7 +161,7 @@ fn the_longest_path_is_read_by_all_and_a_longer_one_refused_when_it_is_recorded(
     unlinkat(&deep, format!("{last}f"), AtFlags::empty()).unwrap();
     // The whiteout of the longest path is longer by four bytes.
     unlinkat(&deep, last, AtFlags::empty()).unwrap();
-    let json = bench.snapshot(&root, PLAIN);
+    let json = bench.snapshot(&root, PLAIN_S);
     assert_eq!(json["layers"].as_array().unwrap().len(), 2, "{json}");
     bench.prints(0, ["-q", "verify", "--deep"]);
 }

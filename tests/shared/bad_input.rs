@@ -1,4 +1,4 @@
-//! Bad input: one clear line with the path, an exit code, and a store that is as it was. What the tests of both targets share.
+//! Shared by both targets. Bad input: one clear line with the path, an exit code, and a store that is as it was.
 
 use crate::common::{Bench, sh};
 

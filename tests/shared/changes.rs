@@ -1,4 +1,4 @@
-//! What a change of the root does to the layers. Every tree is unpacked by umoci and compared with the root. What the tests of both targets share.
+//! Shared by both targets. What a change of the root does to the layers. Every tree is unpacked by umoci and compared with the root.
 
 pub(crate) const FIRST: &str = "--stage bootstrap --profile plain --compression gzip";
 

@@ -1,4 +1,4 @@
-//! What `diff` says of two recorded snapshots: packages, files, contents, and how it is shown. What the tests of both targets share.
+//! Shared by both targets. What `diff` says of two recorded snapshots: packages, files, contents, and how it is shown.
 
 use crate::common::{Bench, install, sh};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! Exports: what an archive and a layout hold, when they are written, and that others read them. What the tests of both targets share.
+//! Shared by both targets. Exports: what an archive and a layout hold, when they are written, and that others read them.
 
 use crate::common::{Bench, sh, succeeds};
 use serde_json::Value;

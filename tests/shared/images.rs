@@ -1,4 +1,4 @@
-//! Images of others: hardlinks in any order, stores that have held such layers for long, and what else stands beside an image. What the tests of both targets share.
+//! Shared by both targets. Images of others: hardlinks in any order, stores that have held such layers for long, and what else stands beside an image.
 
 use crate::common::{Bench, sh};
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! What keeps a store in order: verify, prune and du. What the tests of both targets share.
+//! Shared by both targets. What keeps a store in order: verify, prune and du.
 
 use crate::common::{Bench, text};
 use serde_json::Value;

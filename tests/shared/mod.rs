@@ -3,12 +3,10 @@
 
 pub(crate) mod bad_input;
 pub(crate) mod changes;
-pub(crate) mod detection;
 pub(crate) mod diff;
 pub(crate) mod export;
 pub(crate) mod images;
 pub(crate) mod keep;
-pub(crate) mod layer_members;
 pub(crate) mod outputs;
 pub(crate) mod queries;
 pub(crate) mod restore;

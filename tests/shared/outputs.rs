@@ -1,4 +1,4 @@
-//! What an output may be: a file, a link, a stream, a layout that others write too; and what is left when an export is cut off. What the tests of both targets share.
+//! Shared by both targets. What an output may be: a file, a link, a stream, a layout that others write too; and what is left when an export is cut off.
 
 use crate::common::{Bench, sh, text};
 use std::path::{Path, PathBuf};

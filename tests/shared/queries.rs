@@ -1,4 +1,4 @@
-//! What is known of recorded snapshots: `which`, `find`, `cat` and `explain`. What the tests of both targets share.
+//! Shared by both targets. What is known of recorded snapshots: `which`, `find`, `cat` and `explain`.
 
 use crate::common::{Bench, install, layer, sh};
 use serde_json::{Value, json};

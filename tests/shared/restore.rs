@@ -1,11 +1,11 @@
-//! What is recorded comes back: into an empty directory, over one that holds something, in part, and never beside it. What the tests of both targets share.
+//! Shared by both targets. What is recorded comes back: into an empty directory, over one that holds something, in part, and never beside it.
 
 use crate::common::tree::{Tree, differences, walked};
 use crate::common::{Bench, settle, sh};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
-pub(crate) const PLAIN: &str = "--profile plain --stage s";
+pub(crate) const PLAIN_S: &str = "--profile plain --stage s";
 
 pub(crate) struct Case {
     pub(crate) bench: Bench,
@@ -19,7 +19,7 @@ impl Case {
         let root = bench.make("root");
         sh(&root, script);
         let case = Self { bench, root };
-        case.record(PLAIN);
+        case.record(PLAIN_S);
         case
     }
 

@@ -1,4 +1,4 @@
-//! A restore writes nothing beside its directory, whatever lies there; it says what it could not do, and what stopped it is What the tests of both targets share.
+//! Shared by both targets. A restore writes nothing beside its directory, whatever lies there; it says what it could not do, and what stopped it is.
 
 use crate::common::tree::{Tree, differences, walked};
 use crate::common::{Bench, settle, sh};
@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
-pub(crate) const PLAIN: &str = "--profile plain --stage s";
+pub(crate) const PLAIN_S: &str = "--profile plain --stage s";
 
 /// A bench with the snapshot `s` of what `script` makes.
 pub(crate) fn recorded(script: &str, options: &str) -> (Bench, PathBuf) {
@@ -16,7 +16,7 @@ pub(crate) fn recorded(script: &str, options: &str) -> (Bench, PathBuf) {
     let root = bench.make("root");
     sh(&root, script);
     settle(&root);
-    bench.snapshot(&root, &format!("{PLAIN} {options}"));
+    bench.snapshot(&root, &format!("{PLAIN_S} {options}"));
     (bench, root)
 }
 

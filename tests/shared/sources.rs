@@ -1,4 +1,4 @@
-//! What can be compared beside snapshots: directories as they are, and images that anybody may have made. What the tests of both targets share.
+//! Shared by both targets. What can be compared beside snapshots: directories as they are, and images that anybody may have made.
 
 use crate::common::{Bench, install, sh};
 use serde_json::json;

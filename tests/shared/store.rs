@@ -1,4 +1,4 @@
-//! The store over several runs and processes: runs and stages, reuse, compressions, killed runs, defaults. What the tests of both targets share.
+//! Shared by both targets. The store over several runs and processes: runs and stages, reuse, compressions, killed runs, defaults.
 
 use crate::common::{Bench, sh};
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! Stores that somebody else has prepared, that cannot be written to, or that have no room left. What the tests of both targets share.
+//! Shared by both targets. Stores that somebody else has prepared, that cannot be written to, or that have no room left.
 
 use crate::common::{Bench, sh, text};
 use std::process::Command;

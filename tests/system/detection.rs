@@ -1,9 +1,9 @@
 //! What counts as a change, where layered snapshots are known to miss one or to see one that is none.
 
+use crate::common::PLAIN;
 use crate::common::case::{Case, sh_mounting};
 use crate::common::layers::{Layout, layers_of, members};
 use crate::common::{Bench, sh};
-use crate::shared::detection::PLAIN;
 use serde_json::Value;
 use std::path::Path;
 use std::process::Command;

@@ -1,9 +1,9 @@
 //! What a layer holds of a change, where layered snapshots are known to go wrong: whiteouts, parents, attributes, encoding.
 
+use crate::common::PLAIN;
 use crate::common::case::{Case, sh_mounting};
 use crate::common::tree::walked;
 use crate::common::{Bench, layer, layers, sh, succeeds};
-use crate::shared::layer_members::PLAIN;
 use std::process::Command;
 
 // ---- Deletion and change of type

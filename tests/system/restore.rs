@@ -1,8 +1,9 @@
 //! What is recorded comes back: into an empty directory, over one that holds something, in part, and never beside it.
 
+use crate::common::PLAIN_S;
 use crate::common::tree::walked;
 use crate::common::{Bench, layers, sh, succeeds};
-use crate::shared::restore::{Case, PLAIN, assert_same, counts};
+use crate::shared::restore::{Case, assert_same, counts};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -35,7 +36,7 @@ fn an_empty_or_missing_directory_becomes_the_recorded_tree_and_recording_it_read
         let restored = case.restore(&to, "");
         assert_eq!(restored["complete"], true);
         assert_same(&walked(&to), &case.expected());
-        let again = case.bench.snapshot(&to, PLAIN);
+        let again = case.bench.snapshot(&to, PLAIN_S);
         let reused: Vec<String> = layers(&again);
         assert!(
             reused.iter().all(|layer| layer.ends_with("reused")),
@@ -89,7 +90,7 @@ fn the_first_snapshot_of_what_was_restored_opens_directories_and_no_file() {
     let before = std::fs::metadata(to.join("a/1")).unwrap();
     std::fs::write(to.join("a/1"), "2\n").unwrap();
     sh(&to, &format!("touch -d @{} a/1", before.mtime()));
-    let after = case.bench.snapshot(&to, PLAIN);
+    let after = case.bench.snapshot(&to, PLAIN_S);
     assert_eq!(after["files_read"], 2, "{after}"); // hashed and packed, under one of its names
 }
 
@@ -136,7 +137,7 @@ fn over_a_changed_directory_only_what_differs_is_touched() {
         [made, adjusted, removed, unchanged],
         [0, 0, 0, case.expected().len() as u64]
     );
-    let again = case.bench.snapshot(&to, PLAIN);
+    let again = case.bench.snapshot(&to, PLAIN_S);
     assert!(layers(&again).iter().all(|layer| layer.ends_with("reused")));
 }
 
@@ -154,7 +155,7 @@ fn a_few_files_of_a_large_layer_come_out_of_it_alone() {
             bench: Bench::new(),
             root: root.clone(),
         };
-        case.record(&format!("{PLAIN} --compression {compression}"));
+        case.record(&format!("{PLAIN_S} --compression {compression}"));
         let to = case.bench.path("to");
         case.restore(&to, "");
         sh(
@@ -188,7 +189,7 @@ fn a_layer_whose_frames_say_nothing_of_their_length_is_read_from_its_beginning()
         &case.root,
         "mkdir d; for i in $(seq 9); do head -c 700001 /dev/urandom > d/$i; done; ln d/7 linked",
     );
-    case.record(&format!("{PLAIN} --compression gzip"));
+    case.record(&format!("{PLAIN_S} --compression gzip"));
     // Compressed anew by others, as one stream.
     let copy = "TMPDIR=$PWD skopeo copy -q --dest-compress-format zstd oci:store:s:s oci:there:x";
     sh(&case.bench.path(""), copy);
