@@ -4,7 +4,7 @@ use crate::model::digest::ContentHash;
 use crate::model::limits::{LARGEST_ENTRIES_BYTES, LONGEST_PATH_BYTES, NAME_BYTES};
 use crate::model::policy::keeps_xattr;
 use crate::model::tree::entry::{Device, Entry, Group, Kind, Xattrs};
-use crate::model::tree::overlay::Laid;
+use crate::model::tree::overlay::LayerItem;
 use crate::model::tree::path::EntryPath;
 use crate::tarball::read::{Found, FoundKind};
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,7 +17,7 @@ type Refusal = &'static str;
 #[derive(Debug, Default)]
 pub struct LayerItems {
     /// Entries and whiteouts in path order.
-    pub items: Vec<Laid>,
+    pub items: Vec<LayerItem>,
     /// Names that link to a file of a layer below, with the name of the file.
     pub links_below: Vec<(EntryPath, EntryPath)>,
     /// Whether the members are in native order: path order, each once, links to the first name of the inode.
@@ -226,11 +226,11 @@ impl Gathering {
                 _ => {}
             }
         }
-        let mut items: Vec<Laid> =
+        let mut items: Vec<LayerItem> =
             Vec::with_capacity(entries.len() + whiteouts.len() + opaque.len());
-        items.extend(whiteouts.into_iter().map(Laid::Whiteout));
-        items.extend(opaque.into_iter().map(Laid::Opaque));
-        items.extend(entries.into_values().map(Laid::Entry));
+        items.extend(whiteouts.into_iter().map(LayerItem::Whiteout));
+        items.extend(opaque.into_iter().map(LayerItem::Opaque));
+        items.extend(entries.into_values().map(LayerItem::Entry));
         items.sort_by(|a, b| a.path().cmp(b.path())); // stable: whiteouts come before the entry of their path
         Ok(LayerItems {
             items,

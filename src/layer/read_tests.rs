@@ -4,7 +4,7 @@ use super::*;
 use crate::model::digest::Digest;
 use crate::model::limits::LONGEST_PATH_BYTES;
 use crate::model::tree::entry::{Entry, Kind};
-use crate::model::tree::overlay::Laid;
+use crate::model::tree::overlay::LayerItem;
 use crate::tarball::{END, Member, MemberKind, padding};
 use sha2::{Digest as _, Sha256};
 use std::path::Path;
@@ -37,10 +37,10 @@ fn items_of(bytes: &[u8]) -> Result<LayerItems> {
 }
 
 fn shown_items(members: &[(&str, MemberKind)]) -> Vec<String> {
-    let show = |item: &Laid| match item {
-        Laid::Whiteout(path) => format!("-{path}"),
-        Laid::Opaque(path) => format!("={path}"),
-        Laid::Entry(entry) => {
+    let show = |item: &LayerItem| match item {
+        LayerItem::Whiteout(path) => format!("-{path}"),
+        LayerItem::Opaque(path) => format!("={path}"),
+        LayerItem::Entry(entry) => {
             format!(
                 "{}{}",
                 entry.path,
@@ -109,7 +109,7 @@ fn of_two_members_with_one_path_the_later_counts() {
         .items;
     assert!(matches!(
         &items[..],
-        [Laid::Entry(Entry {
+        [LayerItem::Entry(Entry {
             kind: Kind::Symlink(_),
             ..
         })]

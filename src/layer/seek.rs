@@ -9,7 +9,7 @@ use super::zstandard::block_bytes;
 use crate::blob::BlobSource;
 use crate::error::{Error, Result};
 use crate::model::tree::entry::{Entry, Kind};
-use crate::model::tree::overlay::Laid;
+use crate::model::tree::overlay::LayerItem;
 use crate::model::tree::path::EntryPath;
 use crate::tarball::{BLOCK_BYTES, END, padding};
 use std::io::{self, BufReader, Read};
@@ -34,7 +34,7 @@ pub struct Place {
 
 /// Returns the places of the wanted contents, in order, and the length of the layer: a foreign layer has another length.
 /// Fails if tar cannot express an entry.
-pub fn places(items: &[Laid], is_wanted: impl Fn(&EntryPath) -> bool) -> Result<(Vec<Place>, u64)> {
+pub fn places(items: &[LayerItem], is_wanted: impl Fn(&EntryPath) -> bool) -> Result<(Vec<Place>, u64)> {
     let mut members = Members::default();
     let mut header = Vec::new();
     let mut at = 0;
@@ -42,9 +42,9 @@ pub fn places(items: &[Laid], is_wanted: impl Fn(&EntryPath) -> bool) -> Result<
     for item in items {
         header.clear();
         match item {
-            Laid::Whiteout(path) => write_whiteout(path, &mut header)?,
-            Laid::Opaque(_) => {}
-            Laid::Entry(entry) => {
+            LayerItem::Whiteout(path) => write_whiteout(path, &mut header)?,
+            LayerItem::Opaque(_) => {}
+            LayerItem::Entry(entry) => {
                 let size_bytes = if members.has_content(entry) {
                     entry.size_bytes()
                 } else {
@@ -295,12 +295,12 @@ mod tests {
     use proptest::prelude::*;
 
     /// All headers written, one after another.
-    fn written_bytes(items: &[Laid]) -> u64 {
+    fn written_bytes(items: &[LayerItem]) -> u64 {
         let mut members = Members::default();
         let mut bytes = END.len() as u64;
         for item in items {
             let mut out = Vec::new();
-            if let Laid::Entry(entry) = item {
+            if let LayerItem::Entry(entry) = item {
                 let size_bytes = if members.has_content(entry) {
                     entry.size_bytes()
                 } else {
@@ -336,7 +336,7 @@ mod tests {
                     _ => entry.path = entry.path.join(&[b'n'; 98]),
                 }
             }
-            let items: Vec<Laid> = entries.into_iter().map(Laid::Entry).collect();
+            let items: Vec<LayerItem> = entries.into_iter().map(LayerItem::Entry).collect();
             prop_assert_eq!(places(&items, |_| false).unwrap().1, written_bytes(&items));
         }
     }

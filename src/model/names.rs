@@ -26,9 +26,10 @@ const LONGEST_NAME: usize = 128;
 /// Checks a series' name: letters, digits and single `.`, `_`, `-`, `+` between them, and not digits alone, which
 /// would be taken for a snapshot's id.
 pub fn check_series(name: &str) -> Result<()> {
-    match !name.is_empty() && name.bytes().all(|b| b.is_ascii_digit()) {
-        true => Err(bad("series", name, "digits alone are a snapshot's id")),
-        false => check_name("series", name),
+    if !name.is_empty() && name.bytes().all(|b| b.is_ascii_digit()) {
+        Err(bad("series", name, "digits alone are a snapshot's id"))
+    } else {
+        check_name("series", name)
     }
 }
 

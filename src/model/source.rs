@@ -43,9 +43,12 @@ impl Source {
         let bad = || Error::BadSource {
             text: printable(bytes),
         };
-        let path = |bytes: &[u8]| match bytes.is_empty() {
-            true => Err(bad()),
-            false => Ok(PathBuf::from(OsString::from_vec(bytes.to_vec()))),
+        let path = |bytes: &[u8]| {
+            if bytes.is_empty() {
+                Err(bad())
+            } else {
+                Ok(PathBuf::from(OsString::from_vec(bytes.to_vec())))
+            }
         };
         // As engines read it: the path ends at the first colon.
         let image = |rest: &[u8]| -> Result<(PathBuf, ImageRef)> {

@@ -97,9 +97,10 @@ pub(crate) fn with_layers(there: &[u8], layers: &[ImageLayer]) -> Result<Vec<u8>
     let created = config["created"].clone();
     let history = layers.iter().map(|layer| {
         let by = format!("rootstrata: {}", layer.role.name());
-        match created.is_null() {
-            true => serde_json::json!({ "created_by": by }),
-            false => serde_json::json!({ "created": created, "created_by": by }),
+        if created.is_null() {
+            serde_json::json!({ "created_by": by })
+        } else {
+            serde_json::json!({ "created": created, "created_by": by })
         }
     });
     config["history"] = history.collect();

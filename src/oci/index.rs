@@ -86,9 +86,10 @@ fn descriptor_of(image: &Image) -> oci_spec::Result<Descriptor> {
     annotations.extend(image.name.clone().map(|name| (REF_NAME.to_owned(), name)));
     let origin = image.origin.iter().flat_map(Origin::annotations);
     annotations.extend(origin.map(|(name, value)| (name.to_owned(), value)));
-    match annotations.is_empty() {
-        true => built.build(),
-        false => built.annotations(annotations).build(),
+    if annotations.is_empty() {
+        built.build()
+    } else {
+        built.annotations(annotations).build()
     }
 }
 

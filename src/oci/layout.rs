@@ -56,9 +56,10 @@ pub struct Added<'a> {
 pub fn add(directory: &Path, added: &Added) -> Result<u64> {
     let directory = output::name_of(directory)?;
     for _ in 0..MOST_ATTEMPTS {
-        let done = match check(&directory)? {
-            true => add_to(&directory, added)?,
-            false => create(&directory, added)?,
+        let done = if check(&directory)? {
+            add_to(&directory, added)?
+        } else {
+            create(&directory, added)?
         };
         if let Some(bytes) = done {
             return Ok(bytes);

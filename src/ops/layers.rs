@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::model::plan::Known;
 use crate::model::plan::layer::Role;
-use crate::model::tree::overlay::Laid;
+use crate::model::tree::overlay::LayerItem;
 use crate::store::{LayerUse, Store};
 
 /// Tells whether both are the same layers.
@@ -31,7 +31,7 @@ pub(crate) fn known_of(store: &Store, layers: &[LayerUse]) -> Result<Vec<Known>>
 }
 
 /// Returns a recorded layer with `items` of it.
-pub(crate) fn known(used: &LayerUse, items: Vec<Laid>) -> Known {
+pub(crate) fn known(used: &LayerUse, items: Vec<LayerItem>) -> Known {
     Known {
         role: used.role,
         label: used.label.clone(),

@@ -128,9 +128,10 @@ impl Database {
     fn open_still(directory: &Directory, is_writable: bool) -> Result<Self> {
         // Somebody has the database open: the files beside it are there already.
         if directory.length(LOG_INDEX) > 0 {
-            let flags = match is_writable {
-                true => OpenFlags::SQLITE_OPEN_READ_WRITE,
-                false => OpenFlags::SQLITE_OPEN_READ_ONLY,
+            let flags = if is_writable {
+                OpenFlags::SQLITE_OPEN_READ_WRITE
+            } else {
+                OpenFlags::SQLITE_OPEN_READ_ONLY
             };
             if let Ok(connection) = connect(&directory.path().join(DATABASE), flags, false) {
                 return Ok(Self {
@@ -147,9 +148,10 @@ impl Database {
         let shared = |lock| locks::wait(directory.path(), lock, Hold::Shared, Patience::Usual);
         let lock = lock.map(shared).transpose()?;
         if directory.length(LOG) > 0 {
-            return match is_writable {
-                true => Self::connect(directory, OpenFlags::empty(), true),
-                false => Self::open_copy(directory),
+            return if is_writable {
+                Self::connect(directory, OpenFlags::empty(), true)
+            } else {
+                Self::open_copy(directory)
             };
         }
         let mut path = b"file:".to_vec();

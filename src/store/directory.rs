@@ -149,12 +149,13 @@ impl Directory {
         file.take(most_bytes + 1)
             .read_to_end(&mut bytes)
             .map_err(Error::io("read", &path))?;
-        match bytes.len() as u64 > most_bytes {
-            true => Err(Error::damaged(
+        if bytes.len() as u64 > most_bytes {
+            Err(Error::damaged(
                 path,
                 format!("it is longer than {most_bytes} bytes"),
-            )),
-            false => Ok(Some(bytes)),
+            ))
+        } else {
+            Ok(Some(bytes))
         }
     }
 

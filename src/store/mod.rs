@@ -28,7 +28,7 @@ mod stamps;
 pub(crate) use blobs::index::Listed;
 pub(crate) use blobs::presence::Presence;
 pub use blobs::reading::Blobs;
-pub(crate) use blobs::writing::{NewBlob, Scratch};
+pub(crate) use blobs::writing::NewBlob;
 pub use handle::Store;
 pub(crate) use inside::is_in_store;
 pub use locks::InUse;

@@ -310,9 +310,10 @@ impl Header<'_> {
     /// Returns the plain name, with the prefix of ustar.
     fn path(&self) -> Vec<u8> {
         let (name, prefix) = (self.text(0..100), self.text(345..500));
-        match &self.0[257..263] == b"ustar\0" && !prefix.is_empty() {
-            true => [prefix, b"/", name].concat(),
-            false => name.to_vec(),
+        if &self.0[257..263] == b"ustar\0" && !prefix.is_empty() {
+            [prefix, b"/", name].concat()
+        } else {
+            name.to_vec()
         }
     }
 

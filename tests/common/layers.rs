@@ -174,12 +174,12 @@ fn path_of(name: &[u8]) -> Vec<u8> {
 
 /// Layers laid over one another. Each name is of an inode.
 #[derive(Default)]
-pub struct Laid {
+pub struct LayerItem {
     names: BTreeMap<Vec<u8>, usize>,
     inodes: Vec<Node>,
 }
 
-impl Laid {
+impl LayerItem {
     /// Lays a layer over what is there, as the image-spec has it (layer.md). Wants what docs/format.md says of layers:
     /// every parent once and before its child, nothing twice, no whiteout for what is not there.
     pub fn lay(&mut self, tar: &[u8]) {
@@ -462,7 +462,7 @@ pub fn layers_of(manifest_digest: &str, blobs: &dyn Blobs) -> Vec<Vec<u8>> {
 
 /// The tree of an image: its layers, applied.
 pub fn tree_of(manifest_digest: &str, blobs: &dyn Blobs) -> Tree {
-    let mut laid = Laid::default();
+    let mut laid = LayerItem::default();
     layers_of(manifest_digest, blobs)
         .iter()
         .for_each(|layer| laid.lay(layer));

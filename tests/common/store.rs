@@ -1,6 +1,6 @@
 //! What must hold of a store, whatever has happened to it. Reads it without the project's code.
 
-use super::layers::{Laid, Layout, decompressed, images_of, layers_of, members, sha256};
+use super::layers::{LayerItem, Layout, decompressed, images_of, layers_of, members, sha256};
 use super::{Path, Value};
 use rusqlite::{Connection, OpenFlags};
 use std::collections::BTreeSet;
@@ -160,7 +160,7 @@ fn check_snapshots(store: &Path, connection: &Connection) -> Vec<i64> {
                 ]
             });
         assert!(rows.into_iter().eq(layers), "the layers of snapshot {id}");
-        let mut laid = Laid::default();
+        let mut laid = LayerItem::default();
         layers_of(&format!("sha256:{manifest_digest}"), &Layout(store))
             .iter()
             .for_each(|tar| laid.lay(tar));

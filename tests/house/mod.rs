@@ -98,17 +98,17 @@ pub(crate) fn files(directory: &Path, extension: &str) -> Vec<PathBuf> {
         .filter_map(|entry| Some(entry.ok()?.path()))
         .collect();
     paths.sort();
-    let below =
-        paths
-            .into_iter()
-            .flat_map(|path| match path.is_dir() && !path.ends_with("target") {
-                true => files(&path, extension),
-                false => Vec::from_iter(
-                    path.extension()
-                        .is_some_and(|e| e == extension)
-                        .then_some(path),
-                ),
-            });
+    let below = paths.into_iter().flat_map(|path| {
+        if path.is_dir() && !path.ends_with("target") {
+            files(&path, extension)
+        } else {
+            Vec::from_iter(
+                path.extension()
+                    .is_some_and(|e| e == extension)
+                    .then_some(path),
+            )
+        }
+    });
     below.collect()
 }
 

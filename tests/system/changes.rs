@@ -536,11 +536,12 @@ fn updates_lie_over_one_another_over_a_base_and_over_a_delta() {
         settle(&root);
         let first = bench.snapshot(&root, &options("bootstrap"));
         assert_same_tree(&bench.unpacked("s@bootstrap"), &listed(&root));
-        match aside.exists() {
-            true => std::fs::rename(aside.join("deps"), root.join("deps")).unwrap(),
-            false => ["../aside", "deps"]
+        if aside.exists() {
+            std::fs::rename(aside.join("deps"), root.join("deps")).unwrap()
+        } else {
+            ["../aside", "deps"]
                 .iter()
-                .for_each(|name| std::fs::create_dir(root.join(name)).unwrap()),
+                .for_each(|name| std::fs::create_dir(root.join(name)).unwrap())
         }
         of_second.iter().for_each(|(name, what)| write(name, *what));
         sh(&root, "touch -d @5 . deps");

@@ -304,12 +304,13 @@ fn ids(disk: &Disk, store: &Path) -> Option<Vec<i64>> {
 /// A hash of all files at a path; `None` where something cannot be read.
 fn hash_of(path: &Path) -> Option<String> {
     let script = "find . -type f ! -name '*.lock' -print0 | LC_ALL=C sort -z | xargs -0 sha256sum";
-    let (directory, script) = match path.is_dir() {
-        true => (path, script.to_owned()),
-        false => (
+    let (directory, script) = if path.is_dir() {
+        (path, script.to_owned())
+    } else {
+        (
             path.parent().unwrap(),
             format!("sha256sum '{}'", path.file_name()?.to_str()?),
-        ),
+        )
     };
     let mut command = Command::new("bash");
     let output = command

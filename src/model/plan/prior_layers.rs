@@ -5,7 +5,7 @@ use crate::model::plan::layer::{LayerContent, Role};
 use crate::model::plan::weight::{Weight, dead_bytes};
 use crate::model::tree::Tree;
 use crate::model::tree::entry::Entry;
-use crate::model::tree::overlay::{Borrowed, Laid, Overlay};
+use crate::model::tree::overlay::{Borrowed, LayerItem, Overlay};
 use crate::model::tree::path::EntryPath;
 
 /// The bytes that an entry or a whiteout counts beside its content, where layers are compared.
@@ -51,7 +51,7 @@ pub struct Known {
     /// Length of its files in bytes, a hardlinked inode once.
     pub content_bytes: u64,
     /// What it holds, in path order.
-    pub items: Vec<Laid>,
+    pub items: Vec<LayerItem>,
 }
 
 impl Known {
@@ -73,7 +73,7 @@ impl Known {
 
     /// Returns the entries that it has, in path order.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
-        self.items.iter().filter_map(Laid::entry)
+        self.items.iter().filter_map(LayerItem::entry)
     }
 
     /// Tells whether `update` is so much smaller that it is better laid over this update than put in its place.
@@ -135,7 +135,7 @@ impl Below {
 
 /// Lays a layer over the others, and returns a whiteout of a path that is not there.
 pub(super) fn lay<'a>(layer: &'a Known, overlay: &mut Overlay<Borrowed<'a>>) -> Option<EntryPath> {
-    overlay.lay_telling(layer.items.iter().map(Laid::borrowed))
+    overlay.lay_telling(layer.items.iter().map(LayerItem::borrowed))
 }
 
 /// Weighs the layers of its own that a stage has against the tree that all of its layers give.

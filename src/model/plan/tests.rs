@@ -9,7 +9,7 @@ use crate::model::policy::normalise::Sides;
 use crate::model::testing::{any_tree, directory, file, linked};
 use crate::model::tree::Tree;
 use crate::model::tree::entry::{Entry, Kind};
-use crate::model::tree::overlay::{Laid, Overlay};
+use crate::model::tree::overlay::{LayerItem, Overlay};
 use proptest::prelude::*;
 use std::collections::HashMap;
 
@@ -24,7 +24,7 @@ fn sides(stable: &[Entry], volatile: &[Entry]) -> Sides {
 
 /// A layer that holds `content`, as it is recorded.
 fn recorded(role: Role, content: &LayerContent, policy: &Policy) -> Known {
-    let items = content.items().map(Laid::from).collect();
+    let items = content.items().map(LayerItem::from).collect();
     Known {
         role,
         label: None,

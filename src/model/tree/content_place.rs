@@ -5,7 +5,7 @@
 
 use crate::model::tree::Tree;
 use crate::model::tree::entry::{Entry, Group};
-use crate::model::tree::overlay::Laid;
+use crate::model::tree::overlay::LayerItem;
 use crate::model::tree::path::EntryPath;
 use std::collections::HashMap;
 
@@ -24,7 +24,7 @@ pub struct ContentPlace {
 /// `layers` give, of which each is in path order, the lowest first.
 pub(crate) fn content_places(
     tree: &Tree,
-    layers: &[Vec<Laid>],
+    layers: &[Vec<LayerItem>],
     is_wanted: impl Fn(usize, &Entry) -> bool,
 ) -> Vec<(usize, ContentPlace)> {
     let firsts: Vec<HashMap<Group, &EntryPath>> =
@@ -43,7 +43,7 @@ pub(crate) fn content_places(
                 .iter()
                 .take_while(|item| item.path() == &entry.path);
             let given = here.filter_map(|item| match item {
-                Laid::Entry(given) => Some(given),
+                LayerItem::Entry(given) => Some(given),
                 _ => None,
             });
             topmost = given.last().map(|given| (layer, given)).or(topmost);
@@ -66,10 +66,10 @@ pub(crate) fn content_places(
     found
 }
 
-fn first_names(layer: &[Laid]) -> HashMap<Group, &EntryPath> {
+fn first_names(layer: &[LayerItem]) -> HashMap<Group, &EntryPath> {
     let mut firsts = HashMap::new();
     for item in layer {
-        if let Laid::Entry(Entry {
+        if let LayerItem::Entry(Entry {
             path,
             group: Some(group),
             ..
@@ -87,7 +87,7 @@ mod tests {
     use crate::model::testing::{directory, file, linked, path};
     use crate::model::tree::overlay::Overlay;
 
-    fn shown(layers: &[Vec<Laid>]) -> Vec<String> {
+    fn shown(layers: &[Vec<LayerItem>]) -> Vec<String> {
         let mut overlay = Overlay::new();
         layers
             .iter()
@@ -105,17 +105,17 @@ mod tests {
         found.iter().map(show).collect()
     }
 
-    fn entries(all: &[Entry]) -> Vec<Laid> {
-        all.iter().cloned().map(Laid::Entry).collect()
+    fn entries(all: &[Entry]) -> Vec<LayerItem> {
+        all.iter().cloned().map(LayerItem::Entry).collect()
     }
 
     #[test]
     fn the_topmost_layer_that_has_a_path_gives_it() {
         let base = entries(&[directory("d"), file("d/a", 1), file("d/b", 1), file("x", 1)]);
         let upper = vec![
-            Laid::Entry(directory("d")),
-            Laid::Entry(file("d/b", 2)),
-            Laid::Whiteout(path("x")),
+            LayerItem::Entry(directory("d")),
+            LayerItem::Entry(file("d/b", 2)),
+            LayerItem::Whiteout(path("x")),
         ];
         assert_eq!(
             shown(&[base, upper]),
@@ -126,8 +126,8 @@ mod tests {
     #[test]
     fn what_was_deleted_and_put_back_is_of_the_layer_that_did_so() {
         let base = entries(&[file("x", 1)]);
-        let gone = vec![Laid::Whiteout(path("x"))];
-        let back = vec![Laid::Whiteout(path("x")), Laid::Entry(file("x", 1))];
+        let gone = vec![LayerItem::Whiteout(path("x"))];
+        let back = vec![LayerItem::Whiteout(path("x")), LayerItem::Entry(file("x", 1))];
         assert_eq!(shown(&[base.clone(), gone]), [""; 0]);
         assert_eq!(shown(&[base, back]), ["/x of /x in 1"]);
     }

@@ -53,7 +53,7 @@ impl Piece for Borrowed<'_> {
 
 /// An item of a recorded layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Laid<E = Entry> {
+pub enum LayerItem<E = Entry> {
     /// The path is there, with this entry.
     Entry(E),
     /// The path and everything beneath are gone.
@@ -62,7 +62,7 @@ pub enum Laid<E = Entry> {
     Opaque(EntryPath),
 }
 
-impl<E: Piece> Laid<E> {
+impl<E: Piece> LayerItem<E> {
     /// Returns the path of the item.
     pub fn path(&self) -> &EntryPath {
         match self {
@@ -72,16 +72,16 @@ impl<E: Piece> Laid<E> {
     }
 }
 
-impl Laid {
+impl LayerItem {
     /// Returns the same item with a borrowed entry.
-    pub(crate) fn borrowed(&self) -> Laid<Borrowed<'_>> {
+    pub(crate) fn borrowed(&self) -> LayerItem<Borrowed<'_>> {
         match self {
-            Self::Entry(entry) => Laid::Entry(Borrowed {
+            Self::Entry(entry) => LayerItem::Entry(Borrowed {
                 entry,
                 group: entry.group,
             }),
-            Self::Whiteout(path) => Laid::Whiteout(path.clone()),
-            Self::Opaque(path) => Laid::Opaque(path.clone()),
+            Self::Whiteout(path) => LayerItem::Whiteout(path.clone()),
+            Self::Opaque(path) => LayerItem::Opaque(path.clone()),
         }
     }
 
@@ -103,7 +103,7 @@ impl Laid {
     }
 }
 
-impl From<Item<'_>> for Laid {
+impl From<Item<'_>> for LayerItem {
     fn from(item: Item) -> Self {
         match item {
             Item::Entry(entry) => Self::Entry(entry.clone()),

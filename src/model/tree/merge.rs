@@ -4,7 +4,7 @@
 //! topmost; the last entry among these items stands, unless a higher layer hides a directory above the path.
 
 use crate::model::tree::entry::Group;
-use crate::model::tree::layer_item::{Laid, Piece};
+use crate::model::tree::layer_item::{LayerItem, Piece};
 use crate::model::tree::path::EntryPath;
 use std::cmp::Ordering;
 use std::collections::HashMap;
@@ -22,7 +22,7 @@ pub(crate) struct Merged<E> {
 }
 
 /// Merges layers, the lowest first, over entries whose groups have numbers below `groups`.
-pub(crate) fn merge<E: Piece, I: Iterator<Item = Laid<E>>>(
+pub(crate) fn merge<E: Piece, I: Iterator<Item = LayerItem<E>>>(
     below: Vec<E>,
     groups: u32,
     layers: impl IntoIterator<Item = I>,
@@ -51,7 +51,7 @@ pub(crate) fn merge<E: Piece, I: Iterator<Item = Laid<E>>>(
 
 /// The next item of a layer. Layer 0 is the tree below.
 struct Head<E> {
-    item: Laid<E>,
+    item: LayerItem<E>,
     layer: usize,
 }
 
@@ -87,7 +87,7 @@ struct Sources<E, I> {
     most_items: usize,
 }
 
-impl<E: Piece, I: Iterator<Item = Laid<E>>> Sources<E, I> {
+impl<E: Piece, I: Iterator<Item = LayerItem<E>>> Sources<E, I> {
     fn new(below: Vec<E>, layers: impl IntoIterator<Item = I>) -> Self {
         let layers: Vec<I> = layers.into_iter().collect();
         let hints = layers.iter().map(|layer| layer.size_hint().0);
@@ -105,9 +105,9 @@ impl<E: Piece, I: Iterator<Item = Laid<E>>> Sources<E, I> {
         sources
     }
 
-    fn item_of(&mut self, layer: usize) -> Option<Laid<E>> {
+    fn item_of(&mut self, layer: usize) -> Option<LayerItem<E>> {
         match layer.checked_sub(1) {
-            None => self.below.next().map(Laid::Entry),
+            None => self.below.next().map(LayerItem::Entry),
             Some(at) => self.layers[at].next(),
         }
     }
@@ -148,23 +148,23 @@ struct Merging<E> {
 
 impl<E: Piece> Merging<E> {
     /// Adds the next item, by path and then by layer.
-    fn add(&mut self, item: Laid<E>, layer: usize) {
+    fn add(&mut self, item: LayerItem<E>, layer: usize) {
         if self.path.as_ref() != Some(item.path()) {
             self.end_path();
             self.begin_path(item.path().clone());
         }
         let hides = match item {
-            Laid::Entry(piece) => {
+            LayerItem::Entry(piece) => {
                 let is_directory = piece.entry().is_directory();
                 let group = piece.group().map(|group| self.number(layer, group));
                 self.there = Some((layer, piece.regrouped(group)));
                 !is_directory
             }
-            Laid::Whiteout(path) => {
+            LayerItem::Whiteout(path) => {
                 self.whiten(path, layer);
                 true
             }
-            Laid::Opaque(_) => true,
+            LayerItem::Opaque(_) => true,
         };
         if hides && layer > self.lowest {
             let path = self.path.clone().unwrap_or_default();
@@ -233,18 +233,18 @@ mod tests {
     const PATHS: [&str; 9] = ["a", "a/b", "a/b/c", "a/b/d", "a/e", "a.x", "f", "f/g", "h"];
 
     /// The items of a layer, in path order.
-    fn any_layer() -> impl Strategy<Value = Vec<Laid>> {
+    fn any_layer() -> impl Strategy<Value = Vec<LayerItem>> {
         let kinds = proptest::collection::vec(0..8_u64, PATHS.len());
         kinds.prop_map(|kinds| {
             let mut items = Vec::new();
             for (at, kind) in PATHS.into_iter().zip(kinds) {
                 match kind {
-                    0 => items.push(Laid::Entry(directory(at))),
-                    1 => items.push(Laid::Whiteout(path(at))),
-                    2 => items.push(Laid::Opaque(path(at))),
-                    3 => items.extend([Laid::Whiteout(path(at)), Laid::Entry(directory(at))]),
-                    4 => items.push(Laid::Entry(file(at, 1))),
-                    5 => items.extend([Laid::Opaque(path(at)), Laid::Entry(directory(at))]),
+                    0 => items.push(LayerItem::Entry(directory(at))),
+                    1 => items.push(LayerItem::Whiteout(path(at))),
+                    2 => items.push(LayerItem::Opaque(path(at))),
+                    3 => items.extend([LayerItem::Whiteout(path(at)), LayerItem::Entry(directory(at))]),
+                    4 => items.push(LayerItem::Entry(file(at, 1))),
+                    5 => items.extend([LayerItem::Opaque(path(at)), LayerItem::Entry(directory(at))]),
                     _ => {}
                 }
             }
@@ -254,13 +254,13 @@ mod tests {
     }
 
     /// Applies layers to a map, each by itself.
-    fn applied(layers: &[Vec<Laid>]) -> (Vec<Entry>, Option<EntryPath>) {
+    fn applied(layers: &[Vec<LayerItem>]) -> (Vec<Entry>, Option<EntryPath>) {
         let mut map: BTreeMap<EntryPath, Entry> = BTreeMap::new();
         let mut dangling = None;
         for layer in layers {
             for item in layer {
                 let at = item.path();
-                let hides_itself = matches!(item, Laid::Whiteout(_));
+                let hides_itself = matches!(item, LayerItem::Whiteout(_));
                 let hides = item.entry().is_none_or(|entry| !entry.is_directory());
                 if hides_itself && !map.contains_key(at) {
                     dangling = dangling.or(Some(at.clone()));
@@ -269,13 +269,13 @@ mod tests {
                     !(hides && other.is_beneath(at) || hides_itself && other == at)
                 });
             }
-            let entries = layer.iter().filter_map(Laid::entry);
+            let entries = layer.iter().filter_map(LayerItem::entry);
             map.extend(entries.map(|entry| (entry.path.clone(), entry.clone())));
         }
         (map.into_values().collect(), dangling)
     }
 
-    fn iterators(layers: &[Vec<Laid>]) -> impl Iterator<Item = std::vec::IntoIter<Laid>> {
+    fn iterators(layers: &[Vec<LayerItem>]) -> impl Iterator<Item = std::vec::IntoIter<LayerItem>> {
         layers.iter().cloned().map(Vec::into_iter)
     }
 

@@ -3,7 +3,7 @@
 //! Pure, and linear in the items of all layers that are laid at once. A snapshot is not recorded as a tree of its own:
 //! its tree is what its layers give here, just as any OCI implementation would unpack them.
 
-pub use crate::model::tree::layer_item::{Borrowed, Laid, Piece};
+pub use crate::model::tree::layer_item::{Borrowed, LayerItem, Piece};
 
 use crate::model::tree::Tree;
 use crate::model::tree::entry::{Entry, Group};
@@ -55,21 +55,21 @@ impl<E: Piece> Overlay<E> {
     }
 
     /// Lays a layer over what is there. `items` come in path order, an entry after the whiteout of its path.
-    pub fn lay(&mut self, items: impl Iterator<Item = Laid<E>>) {
+    pub fn lay(&mut self, items: impl Iterator<Item = LayerItem<E>>) {
         self.lay_telling(items);
     }
 
     /// Likewise, and returns the first whiteout of what was not there.
     pub(crate) fn lay_telling(
         &mut self,
-        items: impl Iterator<Item = Laid<E>>,
+        items: impl Iterator<Item = LayerItem<E>>,
     ) -> Option<EntryPath> {
         self.lay_all([items])
     }
 
     /// Lays layers over what is there, the lowest first, in one pass. Returns the first whiteout of what was not there, of the
     /// lowest layer with such a whiteout.
-    pub(crate) fn lay_all<I: Iterator<Item = Laid<E>>>(
+    pub(crate) fn lay_all<I: Iterator<Item = LayerItem<E>>>(
         &mut self,
         layers: impl IntoIterator<Item = I>,
     ) -> Option<EntryPath> {
@@ -117,7 +117,7 @@ mod tests {
                 Outline::closed(&tree, all, whiteouts)
                     .of(&tree)
                     .items()
-                    .map(Laid::from),
+                    .map(LayerItem::from),
             );
         }
         let shown = |e: &Entry| {
@@ -153,9 +153,9 @@ mod tests {
             file("d/g", 1),
             file("x", 1),
         ];
-        let laid = |upper: Vec<Laid>| {
+        let laid = |upper: Vec<LayerItem>| {
             let mut overlay = Overlay::new();
-            overlay.lay(base.iter().cloned().map(Laid::Entry));
+            overlay.lay(base.iter().cloned().map(LayerItem::Entry));
             overlay.lay(upper.into_iter());
             let tree = overlay.into_tree();
             tree.entries()
@@ -163,24 +163,24 @@ mod tests {
                 .map(|e| format!("{} {:o}", e.path, e.mode))
                 .collect::<Vec<_>>()
         };
-        assert_eq!(laid(vec![Laid::Opaque(path("d"))]), ["/d 755", "/x 644"]);
+        assert_eq!(laid(vec![LayerItem::Opaque(path("d"))]), ["/d 755", "/x 644"]);
         let other = Entry {
             mode: 0o700,
             ..directory("d")
         };
         let upper = vec![
-            Laid::Opaque(path("d")),
-            Laid::Entry(other),
-            Laid::Entry(file("d/g", 2)),
+            LayerItem::Opaque(path("d")),
+            LayerItem::Entry(other),
+            LayerItem::Entry(file("d/g", 2)),
         ];
         assert_eq!(laid(upper), ["/d 700", "/d/g 644", "/x 644"]);
         let new = vec![
-            Laid::Whiteout(path("d")),
-            Laid::Entry(directory("d")),
-            Laid::Entry(file("d/a", 1)),
+            LayerItem::Whiteout(path("d")),
+            LayerItem::Entry(directory("d")),
+            LayerItem::Entry(file("d/a", 1)),
         ];
         assert_eq!(laid(new), ["/d 755", "/d/a 644", "/x 644"]);
-        let new = vec![Laid::Whiteout(path("d")), Laid::Entry(directory("d"))];
+        let new = vec![LayerItem::Whiteout(path("d")), LayerItem::Entry(directory("d"))];
         assert_eq!(laid(new), ["/d 755", "/x 644"]);
     }
 

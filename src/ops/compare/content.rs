@@ -2,10 +2,10 @@
 
 use crate::error::Result;
 use crate::model::text::{ContentDifference, compare_contents};
-use crate::ops::compare::contents::{Gist, Wanted, read_contents};
+use crate::ops::compare::contents::{FileDigest, Wanted, read_contents};
 use crate::ops::compare::findings::FileDifference;
+use crate::ops::compare::open::open_store;
 use crate::ops::compare::side::Side;
-use crate::ops::compare::sides::open_store;
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -49,13 +49,13 @@ pub(crate) fn compare_files(
             .enumerate()
             .filter_map(|(at, file)| Some((at, place(file, side)?)));
         let places: Vec<(usize, usize)> = places.filter(|(at, _)| is_held[*at]).collect();
-        let gists = read(store_path, &sides[side], places)?;
+        let digests = read(store_path, &sides[side], places)?;
         for (at, file) in files.iter_mut().enumerate() {
-            if let (Some(owner), Some(gist)) = (owner(file, side), gists.get(&at)) {
-                owner.look(&gist.sha256);
+            if let (Some(owner), Some(digest_of_file)) = (owner(file, side), digests.get(&at)) {
+                owner.look(&digest_of_file.sha256);
             }
         }
-        found.push(gists);
+        found.push(digests);
     }
     let compared = |at: usize, file: &FileDifference| {
         let sides = [0, 1].map(|side: usize| {
@@ -67,7 +67,7 @@ pub(crate) fn compare_files(
         {
             return None; // no file, or nothing in it differs
         }
-        let bytes = |side: usize| found[side].get(&at).and_then(|gist| gist.bytes.as_deref());
+        let bytes = |side: usize| found[side].get(&at).and_then(|digest_of_file| digest_of_file.bytes.as_deref());
         let bytes = [0, 1].map(|side| {
             if sides[side].is_some() {
                 bytes(side)
@@ -104,10 +104,10 @@ pub(crate) fn verify(
                 places.push((at, place));
             }
         }
-        let gists = read_digests(store_path, &sides[side], places)?;
-        for (at, gist) in gists {
+        let digests = read_digests(store_path, &sides[side], places)?;
+        for (at, digest_of_file) in digests {
             if let Some(owner) = owner(&mut files[at], side) {
-                owner.look(&gist.sha256);
+                owner.look(&digest_of_file.sha256);
             }
         }
     }
@@ -118,7 +118,7 @@ fn read(
     store_path: &Path,
     side: &Side,
     places: Vec<(usize, usize)>,
-) -> Result<HashMap<usize, Gist>> {
+) -> Result<HashMap<usize, FileDigest>> {
     let wanted = Wanted::of(&side.tree, places.into_iter());
     read_contents(
         side,
@@ -132,7 +132,7 @@ fn read_digests(
     store_path: &Path,
     side: &Side,
     places: Vec<(usize, usize)>,
-) -> Result<HashMap<usize, Gist>> {
+) -> Result<HashMap<usize, FileDigest>> {
     let wanted = Wanted::of(&side.tree, places.into_iter());
     read_contents(side, open_store(store_path)?.as_ref(), wanted, 0)
 }

@@ -10,7 +10,7 @@ use crate::model::digest::ContentHash;
 use crate::model::policy::normalise::shown_path;
 use crate::model::tree::Tree;
 use crate::model::tree::entry::{Entry, Group, Kind};
-use crate::model::tree::overlay::Laid;
+use crate::model::tree::overlay::LayerItem;
 use crate::model::tree::path::EntryPath;
 use crate::oci::read::FoundLayer;
 use crate::ops::compare::side::{Access, Side};
@@ -36,7 +36,7 @@ pub(crate) struct Wanted {
 
 /// What was found of a content.
 #[derive(Clone, Debug)]
-pub(crate) struct Gist {
+pub(crate) struct FileDigest {
     /// The content, where it is not too large.
     pub(crate) bytes: Option<Vec<u8>>,
     pub(crate) sha256: [u8; 32],
@@ -101,7 +101,7 @@ pub(crate) fn read_contents(
     store: Option<&Store>,
     wanted: Vec<Wanted>,
     largest_bytes: u64,
-) -> Result<HashMap<usize, Gist>> {
+) -> Result<HashMap<usize, FileDigest>> {
     let mut search = Search::new(wanted, largest_bytes);
     match (&side.access, store) {
         (Access::Root(root), _) => search.in_root(root)?,
@@ -172,7 +172,7 @@ struct Search {
     wanted: Vec<Wanted>,
     by_name: HashMap<EntryPath, Vec<usize>>,
     /// What was found, by the place among those that are wanted.
-    found: HashMap<usize, Gist>,
+    found: HashMap<usize, FileDigest>,
     largest_bytes: u64,
 }
 
@@ -206,13 +206,13 @@ impl Search {
         missing.and_then(|(_, one)| one.names.first())
     }
 
-    fn by_key(mut self) -> HashMap<usize, Gist> {
+    fn by_key(mut self) -> HashMap<usize, FileDigest> {
         let mut all = HashMap::new();
         for (at, wanted) in self.wanted.iter().enumerate() {
-            let Some(gist) = self.found.remove(&at) else {
+            let Some(digest_of_file) = self.found.remove(&at) else {
                 continue;
             };
-            all.extend(wanted.keys.iter().map(|key| (*key, gist.clone())));
+            all.extend(wanted.keys.iter().map(|key| (*key, digest_of_file.clone())));
         }
         all
     }
@@ -260,7 +260,7 @@ impl Search {
                 let item = store.item_at(layer_id, name)?;
                 if item
                     .as_ref()
-                    .and_then(Laid::entry)
+                    .and_then(LayerItem::entry)
                     .is_some_and(|entry| wanted.is(&entry.kind))
                 {
                     return Ok(true);
@@ -289,11 +289,11 @@ impl Search {
             });
             let given: Vec<usize> = given.map(|(at, _)| at).collect();
             if !given.is_empty() {
-                let gist = search.gist(held.size_bytes, held.read()?);
-                let (_, gist) = gist.map_err(Error::io("read in", std::env::temp_dir()))?;
+                let digest_of_file = search.digest_of_file(held.size_bytes, held.read()?);
+                let (_, digest_of_file) = digest_of_file.map_err(Error::io("read in", std::env::temp_dir()))?;
                 search
                     .found
-                    .extend(given.into_iter().map(|at| (at, gist.clone())));
+                    .extend(given.into_iter().map(|at| (at, digest_of_file.clone())));
             }
             Ok(!search.is_over())
         })
@@ -323,19 +323,19 @@ impl Search {
     }
 
     fn take(&mut self, name: &EntryPath, size_bytes: u64, content: &mut dyn Read) -> Result<()> {
-        let (hash, gist) = self
-            .gist(size_bytes, content)
+        let (hash, digest_of_file) = self
+            .digest_of_file(size_bytes, content)
             .map_err(Error::io("read", shown_path(name)))?;
         let given: Vec<usize> = self
             .left(name, size_bytes)
             .filter(|at| self.wanted[*at].content == hash)
             .collect();
         self.found
-            .extend(given.into_iter().map(|at| (at, gist.clone())));
+            .extend(given.into_iter().map(|at| (at, digest_of_file.clone())));
         Ok(())
     }
 
-    fn gist(&self, size_bytes: u64, content: &mut dyn Read) -> io::Result<(ContentHash, Gist)> {
+    fn digest_of_file(&self, size_bytes: u64, content: &mut dyn Read) -> io::Result<(ContentHash, FileDigest)> {
         let (mut blake3, mut sha256) = (blake3::Hasher::new(), Sha256::new());
         let mut bytes = (size_bytes <= self.largest_bytes).then(Vec::new);
         let mut buffer = vec![0; BUFFER_BYTES];
@@ -356,10 +356,10 @@ impl Search {
                 Err(e) => return Err(e),
             }
         }
-        let gist = Gist {
+        let digest_of_file = FileDigest {
             bytes,
             sha256: sha256.finalize().into(),
         };
-        Ok((ContentHash(*blake3.finalize().as_bytes()), gist))
+        Ok((ContentHash(*blake3.finalize().as_bytes()), digest_of_file))
     }
 }

@@ -4,5 +4,7 @@ mod content;
 mod contents;
 pub mod diff;
 pub mod findings;
+mod foreign_packages;
+mod open;
+mod seen_as;
 pub mod side;
-mod sides;

@@ -9,7 +9,9 @@ use crate::model::plan::layer::Role;
 use crate::model::policy::{MtimeRule, Policy};
 use crate::model::source::Source;
 use crate::model::tree::Tree;
-use crate::oci::read::{FoundImage, Opened};
+use crate::oci::read::{FoundImage, FoundLayer, Opened};
+use crate::ops::root_view::image::LayerTotals;
+pub use crate::ops::root_view::packages::RootPackages;
 use crate::store::FileLists;
 use crate::store::LayerUse;
 use crate::store::Snapshot;
@@ -27,7 +29,7 @@ pub struct Side {
     /// Its entries; none where they were not asked for.
     pub tree: Tree,
     /// Its packages; `None` where nobody knows.
-    pub packages: Option<SidePackages>,
+    pub packages: Option<RootPackages>,
     /// The policy under which its entries stand; `None` for what is as it is.
     pub policy: Option<Policy>,
     pub(crate) access: Access,
@@ -42,15 +44,6 @@ pub(crate) enum Access {
     Image(Box<Opened>, Box<FoundImage>),
     /// On the disk.
     Root(Root),
-}
-
-/// The packages of a side.
-#[derive(Debug)]
-pub struct SidePackages {
-    /// Who installed them.
-    pub manager: Manager,
-    /// Sorted.
-    pub all: Vec<Installed>,
 }
 
 /// A layer of a side.
@@ -92,6 +85,23 @@ impl From<&LayerUse> for SideLayer {
     }
 }
 
+impl SideLayer {
+    /// Returns a layer of an image, which holds this much.
+    pub(crate) fn of_image(layer: &FoundLayer, totals: &LayerTotals) -> Self {
+        Self {
+            role: layer.role,
+            key: layer.key,
+            diff_id: layer.diff_id,
+            digest: layer.blob.digest,
+            media_type: layer.media_type.clone(),
+            size_bytes: layer.blob.size_bytes,
+            content_bytes: Some(totals.content_bytes),
+            entries: Some(totals.entries),
+            whiteouts: Some(totals.whiteouts),
+        }
+    }
+}
+
 impl Side {
     /// Returns a snapshot without its tree.
     pub(crate) fn of_snapshot(
@@ -109,7 +119,7 @@ impl Side {
             source: source.clone(),
             layers: layers.iter().map(SideLayer::from).collect(),
             tree: Tree::default(),
-            packages: packages.map(|all| SidePackages {
+            packages: packages.map(|all| RootPackages {
                 manager: Manager::Rpm,
                 all,
             }),
@@ -124,7 +134,7 @@ impl Side {
         source: &Source,
         root: Root,
         tree: Tree,
-        packages: Option<SidePackages>,
+        packages: Option<RootPackages>,
         policy: Option<Policy>,
     ) -> Self {
         let (source, access) = (source.clone(), Access::Root(root));

@@ -9,7 +9,7 @@ use crate::model::digest::ContentHash;
 use crate::model::policy::normalise::shown_path;
 use crate::model::tree::Tree;
 use crate::model::tree::entry::{Entry, Kind};
-use crate::model::tree::overlay::Laid;
+use crate::model::tree::overlay::LayerItem;
 use crate::model::tree::path::EntryPath;
 use crate::ops::monitor::Monitor;
 use crate::store::LayerUse;
@@ -76,8 +76,8 @@ struct Putting<'a> {
 
 impl Putting<'_> {
     /// Reads the missing contents out of a layer.
-    fn read(&mut self, source: &BlobSource, items: Vec<Laid>) -> Result<()> {
-        let entries = items.iter().filter_map(Laid::entry);
+    fn read(&mut self, source: &BlobSource, items: Vec<LayerItem>) -> Result<()> {
+        let entries = items.iter().filter_map(LayerItem::entry);
         let missing: HashMap<&EntryPath, (ContentHash, u64)> = entries
             .filter_map(|entry| Some((&entry.path, content(entry)?)))
             .filter(|(_, (content, _))| self.is_missing(content))

@@ -6,11 +6,11 @@ use crate::model::digest::{Digest, PolicyKey};
 use crate::model::names::SnapshotRef;
 use crate::model::plan::difference::delta;
 use crate::model::plan::layer::key_of;
-use crate::model::tree::overlay::{Laid, Overlay};
+use crate::model::tree::overlay::{LayerItem, Overlay};
 use crate::oci::read::Opened;
 use crate::ops::keep::finding::{Finding, Subject};
 use crate::ops::monitor::Monitor;
-use crate::ops::root_view::image::laid_over;
+use crate::ops::root_view::image::applied_over;
 use crate::ops::root_view::recorded::{lay, tree_of};
 use crate::ops::store_index::image_blob;
 use crate::store::LayerUse;
@@ -339,12 +339,12 @@ fn gives_key(store: &Store, used: &Used, items: LayerItems, path: &Path) -> Resu
     let policy: PolicyKey = store.policy_of_layer(layer.id)?;
     if items.links_below.is_empty()
         && items.items.iter().all(|item| item.as_item().is_some())
-        && key_of(&policy, items.items.iter().filter_map(Laid::as_item)) == layer.key
+        && key_of(&policy, items.items.iter().filter_map(LayerItem::as_item)) == layer.key
     {
         return Ok(true);
     }
     let mut below = Overlay::new();
     lay(store, &used.below, &mut below)?;
-    let after = laid_over(&below, items, path)?;
+    let after = applied_over(&below, items, path)?;
     Ok(key_of(&policy, delta(below.entries(), &after).items()) == layer.key)
 }

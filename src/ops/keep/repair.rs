@@ -13,6 +13,7 @@ use crate::oci;
 use crate::oci::image::{ImageLayer, Settings, config, manifest};
 use crate::ops::keep::finding::{Finding, Subject};
 use crate::ops::monitor::Monitor;
+use crate::ops::root_view::image_settings::image_settings;
 use crate::ops::store_index::update_index;
 use crate::store::Blob;
 use crate::store::BlobRef;
@@ -90,7 +91,7 @@ fn repair_image(store: &Store, snapshot: &Snapshot) -> Result<()> {
         .package_set_id
         .map(|set| store.packages(set))
         .transpose()?;
-    let settings = crate::ops::root_view::build_user::settings(None, packages.as_deref(), &policy);
+    let settings = image_settings(None, packages.iter().flatten(), &policy);
     // The build user stands in a layer; these are all that a configuration may have.
     let users = [
         None,

@@ -53,9 +53,10 @@ pub(crate) fn verify(
     request: &Request,
     monitor: &dyn Monitor,
 ) -> Result<Outcome> {
-    let opened = match request.repair {
-        true => Store::open_alone_unchecked(store_path, Patience::Usual),
-        false => Store::open_unchecked(store_path),
+    let opened = if request.repair {
+        Store::open_alone_unchecked(store_path, Patience::Usual)
+    } else {
+        Store::open_unchecked(store_path)
     };
     let mut store = match opened {
         Err(error) if error.is_damage() => {

@@ -15,7 +15,7 @@ use crate::model::plan::layer::Role;
 use crate::model::policy::{MtimeRule, Policy};
 use crate::model::tree::Tree;
 use crate::model::tree::compare::{Aspects, compare};
-use crate::model::tree::overlay::Laid;
+use crate::model::tree::overlay::LayerItem;
 use crate::model::tree::path::EntryPath;
 use crate::ops::compare::findings::{Compared, FileDifference, PackageDifference};
 use crate::ops::compare::findings::{count, keep_concerned, path_of};
@@ -228,7 +228,7 @@ struct Was {
     tree: Tree,
     package_set_id: Option<i64>,
     /// What the layers held in whose place it is.
-    items: Vec<Laid>,
+    items: Vec<LayerItem>,
 }
 
 fn was(
@@ -247,7 +247,7 @@ fn was(
         let replaced =
             own.filter(|layer| (layer.role == Role::State) == is_state && !is_kept(layer));
         // What the upper ones have counts.
-        let mut items: BTreeMap<EntryPath, Laid> = BTreeMap::new();
+        let mut items: BTreeMap<EntryPath, LayerItem> = BTreeMap::new();
         for layer in replaced {
             items.extend(
                 store
@@ -296,11 +296,11 @@ struct Concerned<'a> {
 }
 
 impl<'a> Concerned<'a> {
-    fn of(now: &'a [Laid], before: &'a [Laid]) -> Self {
-        let mut at_path: HashMap<&EntryPath, &Laid> =
+    fn of(now: &'a [LayerItem], before: &'a [LayerItem]) -> Self {
+        let mut at_path: HashMap<&EntryPath, &LayerItem> =
             before.iter().map(|item| (item.path(), item)).collect();
-        let is_same = |a: &Laid, b: &Laid| match (a, b) {
-            (Laid::Entry(a), Laid::Entry(b)) => a.same_but_group(b),
+        let is_same = |a: &LayerItem, b: &LayerItem| match (a, b) {
+            (LayerItem::Entry(a), LayerItem::Entry(b)) => a.same_but_group(b),
             (a, b) => a == b,
         };
         let mut differing = Vec::new();
@@ -313,7 +313,7 @@ impl<'a> Concerned<'a> {
             }
         }
         differing.extend(at_path.into_values());
-        let is_top = |item: &&&Laid| !matches!(item, Laid::Entry(entry) if entry.is_directory());
+        let is_top = |item: &&&LayerItem| !matches!(item, LayerItem::Entry(entry) if entry.is_directory());
         Self {
             paths: differing.iter().map(|item| item.path()).collect(),
             tops: differing

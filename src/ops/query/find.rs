@@ -11,7 +11,7 @@ use crate::model::packages::owners::{Owners, Times, deviations};
 use crate::model::packages::package::Package;
 use crate::model::policy::globs::Globs;
 use crate::model::tree::entry::{Entry, Kind};
-use crate::model::tree::overlay::Laid;
+use crate::model::tree::overlay::LayerItem;
 use crate::model::tree::path::EntryPath;
 use crate::store::FileLists;
 use crate::store::Snapshot;
@@ -103,11 +103,11 @@ fn of_contents(
     contents: &HashSet<ContentHash>,
 ) -> Result<Found> {
     let is_one = |entry: &Entry| matches!(&entry.kind, Kind::File { content, .. } if contents.contains(content));
-    let places = match contents.is_empty() {
-        true => HashMap::new(),
-        false => store.places_where(|_, content| {
-            content.is_some_and(|content| contents.contains(&content))
-        })?,
+    let places = if contents.is_empty() {
+        HashMap::new()
+    } else {
+        store
+            .places_where(|_, content| content.is_some_and(|content| contents.contains(&content)))?
     };
     visible(store, snapshots, &places, is_one)
 }
@@ -179,7 +179,7 @@ fn of_packages(
         let mut links = Vec::new();
         for id in &ids {
             links.extend(store.items(*id)?.into_iter().filter_map(|item| match item {
-                Laid::Entry(entry) if matches!(entry.kind, Kind::Symlink(_)) => Some(entry),
+                LayerItem::Entry(entry) if matches!(entry.kind, Kind::Symlink(_)) => Some(entry),
                 _ => None,
             }));
         }

@@ -5,9 +5,8 @@ use crate::model::plan::deferrable::Expected;
 use crate::model::tree::path::EntryPath;
 use crate::ops::record::prior_layers::PriorLayers;
 use crate::ops::record::session::Session;
-use crate::ops::root_view::build_user;
-use crate::ops::root_view::observe::Look;
-use crate::ops::root_view::packages;
+use crate::ops::root_view::places::{database_files, user_files};
+use crate::ops::root_view::stamped_scan::StampedScan;
 
 /// Fewer bytes are sooner read twice than found to be needed.
 const WORTHWHILE_BYTES: u64 = 16 << 20;
@@ -16,21 +15,21 @@ const WORTHWHILE_BYTES: u64 = 16 << 20;
 /// and the layers below. Fails if the store cannot be read.
 pub(super) fn choose_deferred(
     session: &Session,
-    look: &Look,
+    scan: &StampedScan,
     places: Option<&[usize]>,
     mut prior: PriorLayers,
 ) -> Result<(Vec<usize>, PriorLayers)> {
-    if !session.may_defer || look.unread_bytes() < WORTHWHILE_BYTES {
+    if !session.may_defer || scan.unread_bytes() < WORTHWHILE_BYTES {
         return Ok((Vec::new(), prior));
     }
     let expected = Expected {
         policy: &session.policy,
         rules: &session.rules,
-        scan_start: look.scan_start(),
+        scan_start: scan.scan_start(),
     };
     let candidates = match places {
-        Some(places) => expected.candidates(look.paths(places.iter().copied())),
-        None => expected.candidates(look.paths(0..look.found().len())),
+        Some(places) => expected.candidates(scan.paths(places.iter().copied())),
+        None => expected.candidates(scan.paths(0..scan.found().len())),
     };
     let is_read = matches!(prior, PriorLayers::Read(_));
     if !is_read && session.lineage.is_read_sooner_than(candidates.len()) {
@@ -38,7 +37,7 @@ pub(super) fn choose_deferred(
     }
     let mut sure = Vec::new();
     for at in candidates {
-        let (path, stat) = look.at(at);
+        let (path, stat) = scan.at(at);
         // The plan decides later how many of the layers below stay: no layer may have the file.
         let differs = match &prior {
             PriorLayers::Read(below) => below
@@ -52,7 +51,7 @@ pub(super) fn choose_deferred(
             sure.push(at);
         }
     }
-    if has_another_tree(session, look, &sure, &expected)? {
+    if has_another_tree(session, scan, &sure, &expected)? {
         Ok((sure, prior))
     } else {
         Ok((Vec::new(), prior))
@@ -63,7 +62,7 @@ pub(super) fn choose_deferred(
 /// last snapshot.
 fn has_another_tree(
     session: &Session,
-    look: &Look,
+    scan: &StampedScan,
     files: &[usize],
     expected: &Expected,
 ) -> Result<bool> {
@@ -72,7 +71,7 @@ fn has_another_tree(
     };
     let layers = session.store.layers(last.id)?;
     for at in files {
-        let (path, stat) = look.at(*at);
+        let (path, stat) = scan.at(*at);
         let from_the_top = layers.iter().rev().map(|layer| layer.layer.id);
         let recorded = session.store.topmost(from_the_top, path)?;
         if expected.differs(recorded.as_ref(), stat) {
@@ -84,7 +83,7 @@ fn has_another_tree(
 
 /// Tells whether the file's content counts before a layer is planned.
 fn is_read_early(path: &EntryPath) -> bool {
-    packages::database_files()
-        .chain(build_user::configuration_files())
+    database_files()
+        .chain(user_files())
         .any(|early| early == *path)
 }

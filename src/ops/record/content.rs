@@ -1,6 +1,7 @@
 //! The tree to be recorded, each file with a known or a pending content, and the plan of the layers.
 
 use crate::error::Result;
+use crate::model::packages::owners::Installed;
 use crate::model::plan::difference::Scope;
 use crate::model::plan::layer::{Item, LayerContent, Role};
 use crate::model::plan::{Below, FilledLayer, Given, NeedsWhole, Plan, Planner};
@@ -13,8 +14,7 @@ use crate::ops::monitor::Phase;
 use crate::ops::record::session::Session;
 use crate::ops::record::subset::ChangedSubset;
 use crate::ops::root_view::build_user::BuildUser;
-use crate::ops::root_view::observe::{Observation, free_aside};
-use crate::ops::root_view::packages::Installed;
+use crate::ops::root_view::observation::{Observation, free_aside};
 use crate::store::StampState;
 
 /// The entries of the root under the policy, all of them or a subset.
@@ -24,7 +24,8 @@ pub(super) struct Content {
     /// The layers below, with all items or with the subset.
     pub(super) prior: Below,
     pub(super) sides: Sides<FileContent>,
-    pub(super) installed: Installed,
+    /// Sorted; `None` where unknown.
+    pub(super) packages: Option<Vec<Installed>>,
     pub(super) user: Option<BuildUser>,
     pub(super) stamps: StampState,
     pub(super) paths_planned: u64,

@@ -17,9 +17,10 @@ use crate::model::tree::entry::{Entry, FileContent, Xattrs};
 use crate::model::tree::path::EntryPath;
 use crate::ops::monitor::{Phase, Reads};
 use crate::ops::packing::PackedBlob;
-use crate::ops::record::files::RootFiles;
-use crate::ops::record::session::{Session, in_root};
-use crate::ops::root_view::observe::Observation;
+use crate::ops::record::files::FilesOfRoot;
+use crate::ops::record::session::Session;
+use crate::ops::root_view::facts::in_root;
+use crate::ops::root_view::observation::Observation;
 use crate::store::StampState;
 use std::collections::HashMap;
 use std::io::{self, Read};
@@ -56,7 +57,7 @@ pub(super) fn hash_pending(
     }
     let ahead = deferred
         .pack(session, &plan.filled(&sides))
-        .map_err(|error| in_root(error, &session.root))?;
+        .map_err(|error| in_root(error, session.root.path()))?;
     deferred.read_rest(session)?;
     let Session {
         store,
@@ -122,7 +123,7 @@ impl<'o> Deferred<'o> {
         let total = bytes.sum();
         let files = DeferredFiles {
             deferred: self,
-            files: RootFiles::of(session),
+            files: FilesOfRoot::of(session),
             root: &session.root,
             profile: session.policy.profile,
         };
@@ -231,7 +232,7 @@ impl DeferredFile<'_> {
 /// The files of the root while some are pending.
 struct DeferredFiles<'a> {
     deferred: &'a Deferred<'a>,
-    files: RootFiles<'a>,
+    files: FilesOfRoot<'a>,
     root: &'a Root,
     profile: Profile,
 }

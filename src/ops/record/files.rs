@@ -11,12 +11,12 @@ use crate::ops::record::session::Session;
 use std::path::PathBuf;
 
 /// The files of a root, all hashed.
-pub(super) struct RootFiles<'a> {
+pub(super) struct FilesOfRoot<'a> {
     root: &'a Root,
     reads: &'a Reads<'a>,
 }
 
-impl<'a> RootFiles<'a> {
+impl<'a> FilesOfRoot<'a> {
     /// Takes the files of the session's root.
     pub(super) fn of(session: &'a Session) -> Self {
         Self {
@@ -32,7 +32,7 @@ impl<'a> RootFiles<'a> {
     }
 }
 
-impl Contents for RootFiles<'_> {
+impl Contents for FilesOfRoot<'_> {
     fn open(&self, entry: &Entry, content: &ContentHash) -> Result<Opened<'_>> {
         self.open_hashed(&entry.path, *content)
     }

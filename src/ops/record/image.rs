@@ -8,7 +8,7 @@ use crate::oci;
 use crate::oci::image::{ImageLayer, Settings};
 use crate::ops::monitor::Phase;
 use crate::ops::packing::PackedBlob;
-use crate::ops::record::files::RootFiles;
+use crate::ops::record::files::FilesOfRoot;
 use crate::ops::record::session::Session;
 use crate::store::{Blob, BlobRef, Layer, LayerUse, NewLayer, Snapshot, SnapshotLayer, Store};
 
@@ -188,7 +188,7 @@ fn packed(
 ) -> Result<PackedBlob> {
     match ahead {
         Some(packed) => Ok(packed),
-        None => session.packer().pack(content, &RootFiles::of(session)),
+        None => session.packer().pack(content, &FilesOfRoot::of(session)),
     }
 }
 

@@ -5,12 +5,12 @@ use crate::model::plan::layer::Role;
 use crate::model::plan::{Below, Known};
 use crate::model::stamp::StatKind;
 use crate::model::tree::entry::Entry;
-use crate::model::tree::overlay::Laid;
+use crate::model::tree::overlay::LayerItem;
 use crate::model::tree::path::EntryPath;
 use crate::ops::layers::{have_same_keys, inherited_len, known, known_of};
 use crate::ops::record::session::Session;
 use crate::ops::record::totals::Totals;
-use crate::ops::root_view::observe::Look;
+use crate::ops::root_view::stamped_scan::StampedScan;
 use crate::store::{Layer, LayerUse, Snapshot, Store};
 use std::num::NonZeroUsize;
 
@@ -38,7 +38,7 @@ pub(super) struct KnownTree {
 pub(super) struct Loaded {
     pub(super) below: Below,
     /// All of the state.
-    pub(super) state: Vec<Laid>,
+    pub(super) state: Vec<LayerItem>,
     /// Updates that belong in the place of the layers' own.
     pub(super) other_updates: Option<Vec<Known>>,
 }
@@ -46,9 +46,9 @@ pub(super) struct Loaded {
 impl KnownTree {
     /// Finds the snapshot; `None` if the new snapshot is of another stage or lies over other layers. Fails if the store
     /// cannot be read.
-    pub(super) fn find(session: &Session, look: &Look) -> Result<Option<Self>> {
+    pub(super) fn find(session: &Session, scan: &StampedScan) -> Result<Option<Self>> {
         let store = &session.store;
-        let Some((id, dead_bytes)) = look.known_tree() else {
+        let Some((id, dead_bytes)) = scan.known_tree() else {
             return Ok(None);
         };
         let Some(snapshot) = session.of_stage(id)? else {
@@ -97,13 +97,13 @@ impl KnownTree {
     }
 
     /// Returns the paths at which the root may differ from a layer, in order; `None` if the key of a stamp is no path.
-    pub(super) fn differing(&self, look: &Look) -> Option<Vec<EntryPath>> {
-        let gone = look.gone().iter().map(|key| EntryPath::from_key(key));
+    pub(super) fn differing(&self, scan: &StampedScan) -> Option<Vec<EntryPath>> {
+        let gone = scan.gone().iter().map(|key| EntryPath::from_key(key));
         let mut paths: Vec<EntryPath> = gone.collect::<Option<_>>()?;
-        let changed = look.unknown().iter().map(|at| &look.found()[*at].path);
+        let changed = scan.unknown().iter().map(|at| &scan.found()[*at].path);
         paths.extend(changed.cloned());
         let updated = self.all_updates().flat_map(|update| &update.items);
-        paths.extend(updated.map(Laid::path).cloned());
+        paths.extend(updated.map(LayerItem::path).cloned());
         if self.inherited.len() + self.whole.len() > 1 {
             // An entry above a path in a layer may hide the path in the layer below.
             let above: Vec<EntryPath> = paths.iter().flat_map(EntryPath::ancestors).collect();
@@ -116,8 +116,8 @@ impl KnownTree {
 
     /// Tells whether an update takes a directory away and the root has the directory again: paths beneath in the layers below
     /// would come back without the update, and are not among the differing paths.
-    pub(super) fn hides(&self, look: &Look) -> bool {
-        let found = look.found();
+    pub(super) fn hides(&self, scan: &StampedScan) -> bool {
+        let found = scan.found();
         let is_directory = |at: usize| found[at].stat.kind == StatKind::Directory;
         self.all_updates().any(|update| {
             let not_directories = update
@@ -125,7 +125,7 @@ impl KnownTree {
                 .iter()
                 .filter(|item| !item.entry().is_some_and(Entry::is_directory));
             found
-                .positions(not_directories.map(Laid::path))
+                .positions(not_directories.map(LayerItem::path))
                 .flatten()
                 .any(is_directory)
         })
@@ -166,7 +166,7 @@ impl Lookups<'_> {
             .collect()
     }
 
-    fn items(&self, layer: &Layer) -> Result<Vec<Laid>> {
+    fn items(&self, layer: &Layer) -> Result<Vec<LayerItem>> {
         // Path by path, or all rows where there are few others.
         let is_dense = self.paths.len() as u64 * ROWS_PER_LOOKUP > layer.entries + layer.whiteouts;
         let look_up = if is_dense {

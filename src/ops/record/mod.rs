@@ -35,10 +35,8 @@ use crate::ops::record::prior_layers::PriorLayers;
 use crate::ops::record::recorded::Recorded;
 use crate::ops::record::scanned::{Decision, Scanned};
 use crate::ops::record::session::Session;
+use crate::ops::root_view::attempts::until_unchanged;
 use std::path::Path;
-
-/// How often a changing root is scanned.
-const MOST_ATTEMPTS: usize = 3;
 
 /// Records `root` in the store at `store_path`, made where missing. A recording that fails leaves no snapshot.
 ///
@@ -51,19 +49,21 @@ pub fn snapshot(
     monitor: &dyn Monitor,
 ) -> Result<Outcome> {
     let mut session = Session::open(store_path, root, options, monitor)?;
-    let mut attempts = 1;
+    let recorded = until_unchanged(|| {
+        let recorded = record(&mut session);
+        if let Err(Error::Changed(path)) = &recorded {
+            session.attempt_again(path)?;
+        }
+        recorded
+    })?;
+    recorded.outcome(session)
+}
+
+fn record(session: &mut Session) -> Result<Recorded> {
     loop {
-        match attempt(&mut session) {
-            Ok(Ok(recorded)) => return recorded.outcome(session),
-            Ok(Err(NeedsWhole)) => session.attempt_whole()?,
-            Err(Error::Changed(path)) => {
-                session.attempt_again(&path)?;
-                if attempts == MOST_ATTEMPTS {
-                    return Err(Error::Changed(path));
-                }
-                attempts += 1;
-            }
-            Err(error) => return Err(error),
+        match attempt(session)? {
+            Ok(recorded) => return Ok(recorded),
+            Err(NeedsWhole) => session.attempt_whole()?,
         }
     }
 }
@@ -71,11 +71,11 @@ pub fn snapshot(
 /// Goes from state to state.
 fn attempt(session: &mut Session) -> Result<Result<Recorded, NeedsWhole>> {
     let observed = match Scanned::scan(session)?.decide(session)? {
-        Decision::Same(look, unchanged) => return Ok(Ok(unchanged.record(session, look)?)),
-        Decision::Subset(look, subset, below) => {
-            Observed::read(session, look, Some(subset), PriorLayers::Read(below))?
+        Decision::Same(scan, unchanged) => return Ok(Ok(unchanged.record(session, scan)?)),
+        Decision::Subset(scan, subset, below) => {
+            Observed::read(session, scan, Some(subset), PriorLayers::Read(below))?
         }
-        Decision::Whole(look, prior) => Observed::read(session, look, None, prior)?,
+        Decision::Whole(scan, prior) => Observed::read(session, scan, None, prior)?,
     };
     let content = observed.into_content(session)?;
     let planned = match PlannedContent::new(content, session)? {

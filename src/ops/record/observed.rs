@@ -1,21 +1,24 @@
 //! A root with all the facts for a plan of layers: paths, and the contents of all files except the deferred.
 
 use crate::error::Result;
-use crate::fs::root::Root;
-use crate::model::policy::normalise::{Context, Sides, normalise};
-use crate::model::policy::{MtimeRule, Policy, Rules};
+use crate::model::packages::owners::Installed;
+use crate::model::policy::normalise::Sides;
 use crate::model::tree::entry::FileContent;
 use crate::ops::monitor::{Phase, Phases};
 use crate::ops::record::choose_deferred::choose_deferred;
 use crate::ops::record::content::Content;
 use crate::ops::record::prior_layers::PriorLayers;
-use crate::ops::record::session::{Session, in_root};
+use crate::ops::record::session::Session;
 use crate::ops::record::subset::ChangedSubset;
-use crate::ops::root_view::build_user::{BuildUser, build_user};
-use crate::ops::root_view::observe::{Look, Observation};
-use crate::ops::root_view::packages::{self, Installed};
-use crate::store::{Scratch, StampState};
+use crate::ops::root_view::build_user::BuildUser;
+use crate::ops::root_view::live_root::LiveRoot;
+use crate::ops::root_view::normalise_as::{Manner, normalise_as};
+use crate::ops::root_view::observation::Observation;
+use crate::ops::root_view::packages::read_rpm_packages;
+use crate::ops::root_view::stamped_scan::StampedScan;
+use crate::store::StampState;
 use std::num::NonZeroUsize;
+use std::path::Path;
 
 /// A root with all files hashed except the deferred.
 pub(super) struct Observed {
@@ -29,7 +32,7 @@ impl Observed {
     /// read or changes meanwhile, or the store cannot be read.
     pub(super) fn read(
         session: &Session,
-        look: Look,
+        scan: StampedScan,
         subset: Option<ChangedSubset>,
         prior: PriorLayers,
     ) -> Result<Self> {
@@ -37,10 +40,10 @@ impl Observed {
         let phases = &session.phases;
         let places = subset.as_ref().map(|subset| subset.places.as_slice());
         let (deferred, prior) = phases.run(Phase::Plan, None, || {
-            choose_deferred(session, &look, places, prior)
+            choose_deferred(session, &scan, places, prior)
         })?;
         let places = places.map(<[_]>::to_vec);
-        let observation = look.read(
+        let observation = scan.read(
             &session.root,
             places,
             &deferred,
@@ -64,7 +67,7 @@ impl Observed {
             prior,
         } = self;
         let scratch = session.store.scratch()?;
-        let (stamps, view) = stamp_and_view(session, &observation, &scratch);
+        let (stamps, view) = stamp_and_view(session, &observation, scratch.path());
         let (stamps, view) = (stamps?, view?);
         let prior = prior.finish(session)?;
         let paths_planned = observation.seen().len() as u64;
@@ -74,7 +77,7 @@ impl Observed {
             subset,
             prior,
             sides: view.sides,
-            installed: view.installed,
+            packages: view.packages,
             user: view.user,
             stamps,
             paths_planned,
@@ -84,7 +87,7 @@ impl Observed {
 
 /// The root under the policy.
 struct View {
-    installed: Installed,
+    packages: Option<Vec<Installed>>,
     user: Option<BuildUser>,
     sides: Sides<FileContent>,
 }
@@ -92,7 +95,7 @@ struct View {
 fn stamp_and_view(
     session: &mut Session,
     observation: &Observation,
-    scratch: &Scratch,
+    scratch: &Path,
 ) -> (Result<StampState>, Result<View>) {
     let Session {
         store,
@@ -104,10 +107,11 @@ fn stamp_and_view(
         ..
     } = session;
     let viewer = Viewer {
-        observation,
-        root,
-        policy,
-        rules,
+        live: LiveRoot {
+            root,
+            observed: observation,
+        },
+        manner: Manner { policy, rules },
         threads: options.threads,
         phases,
     };
@@ -124,42 +128,34 @@ fn stamp_and_view(
 }
 
 struct Viewer<'a> {
-    observation: &'a Observation,
-    root: &'a Root,
-    policy: &'a Policy,
-    rules: &'a Rules,
+    live: LiveRoot<'a>,
+    manner: Manner<'a>,
     threads: NonZeroUsize,
     phases: &'a Phases<'a>,
 }
 
 impl Viewer<'_> {
     /// Reads packages and build user, and normalises the facts.
-    fn view(&self, scratch: &Scratch) -> Result<View> {
+    fn view(&self, scratch: &Path) -> Result<View> {
         let Self {
-            observation,
-            root,
-            policy,
-            rules,
+            live,
+            manner,
             threads,
             phases,
-        } = *self;
-        phases.run(Phase::Scan, None, || observation.check(root, threads))?;
-        let wants_times = policy.mtime == MtimeRule::Package;
-        let installed = phases.run(Phase::Packages, None, || {
-            packages::read(scratch, root, observation, wants_times, phases.monitor)
+        } = self;
+        let LiveRoot { root, observed } = *live;
+        phases.run(Phase::Scan, None, || observed.check(root, *threads))?;
+        let packages = phases.run(Phase::Packages, None, || {
+            read_rpm_packages(live, scratch, phases.monitor)
         })?;
-        let user = build_user(root, observation, policy)?;
+        let user = BuildUser::find(live, manner.policy.profile)?;
         let sides = phases.run(Phase::Plan, None, || {
-            let context = Context {
-                policy,
-                rules,
-                home: user.as_ref().and_then(|user| user.home.as_ref()),
-                vouched: &installed.vouched,
-            };
-            normalise(observation.seen(), &context).map_err(|error| in_root(error, root))
+            let home = user.as_ref().and_then(|user| user.home.as_ref());
+            let installed = packages.as_deref().unwrap_or_default();
+            normalise_as(*manner, live, installed, home)
         })?;
         Ok(View {
-            installed,
+            packages,
             user,
             sides,
         })

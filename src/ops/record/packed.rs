@@ -1,17 +1,18 @@
 //! From a plan to an image in the store, and from there to a recorded snapshot.
 
 use crate::error::Result;
+use crate::model::packages::owners::Installed;
 use crate::model::plan::{NeedsWhole, Plan};
 use crate::model::policy::normalise::Sides;
 use crate::ops::record::content::Content;
 use crate::ops::record::deferred::{Hashed, hash_pending};
 use crate::ops::record::image::Image;
 use crate::ops::record::recorded::{Recorded, Recording};
-use crate::ops::record::session::{Session, in_root};
+use crate::ops::record::session::Session;
 use crate::ops::record::totals::Totals;
-use crate::ops::root_view::build_user::settings;
-use crate::ops::root_view::observe::free_aside;
-use crate::ops::root_view::packages::Installed;
+use crate::ops::root_view::facts::in_root;
+use crate::ops::root_view::image_settings::image_settings;
+use crate::ops::root_view::observation::free_aside;
 use crate::store::{PackagesOf, StampState};
 
 /// A tree and the plan of the layers.
@@ -25,7 +26,7 @@ pub(super) struct Packed {
     sides: Sides,
     plan: Plan,
     image: Image,
-    installed: Installed,
+    packages: Option<Vec<Installed>>,
     totals: Totals,
     sockets: u64,
     stamps: StampState,
@@ -51,7 +52,7 @@ impl PlannedContent {
             subset,
             prior: _,
             sides,
-            installed,
+            packages,
             user,
             stamps,
             paths_planned,
@@ -61,13 +62,11 @@ impl PlannedContent {
             ahead,
             mut stamps,
         } = hash_pending(session, &plan, sides, &observation, stamps)?;
-        let settings = settings(
-            user.as_ref(),
-            installed.packages.as_deref(),
-            &session.policy,
-        );
+        let installed = packages.as_deref().unwrap_or_default();
+        let known = installed.iter().map(|one| &one.package);
+        let settings = image_settings(user.as_ref(), known, &session.policy);
         let image = Image::of_plan(session, &plan.filled(&sides), ahead, &settings)
-            .map_err(|error| in_root(error, &session.root))?;
+            .map_err(|error| in_root(error, session.root.path()))?;
         let is_known_whole = observation.is_known_whole();
         stamps.dead_bytes = is_known_whole.then(|| plan.dead_bytes());
         let sockets = observation.sockets;
@@ -83,7 +82,7 @@ impl PlannedContent {
             sides,
             plan,
             image,
-            installed,
+            packages,
             totals,
             sockets,
             stamps,
@@ -96,10 +95,10 @@ impl Packed {
     /// Records the snapshot. Fails if the store cannot be written.
     pub(super) fn record(self, session: &mut Session) -> Result<Recorded> {
         let planned = self.plan.filled(&self.sides);
-        let packages = match &self.installed.packages {
-            None => PackagesOf::Unknown,
-            Some(packages) => PackagesOf::These(packages, &self.installed.files),
-        };
+        let packages = self
+            .packages
+            .as_deref()
+            .map_or(PackagesOf::Unknown, PackagesOf::These);
         let id = session.record(&Recording {
             layers: &self.image.to_record(&planned),
             image: &self.image,

@@ -7,22 +7,22 @@ use crate::ops::record::prior_layers::PriorLayers;
 use crate::ops::record::session::Session;
 use crate::ops::record::subset::ChangedSubset;
 use crate::ops::record::unchanged::Unchanged;
-use crate::ops::root_view::observe::{Look, look};
+use crate::ops::root_view::stamped_scan::{StampedScan, scan_with_stamps};
 
 /// The paths of the root with stat data and stamps.
 pub(super) struct Scanned {
-    look: Look,
+    scan: StampedScan,
     prior: PriorLayers,
 }
 
 /// How much of a scanned root is to be planned.
 pub(super) enum Decision {
     /// No path: the root equals the last snapshot.
-    Same(Look, Box<Unchanged>),
+    Same(StampedScan, Box<Unchanged>),
     /// The changed paths.
-    Subset(Look, ChangedSubset, Below),
+    Subset(StampedScan, ChangedSubset, Below),
     /// All paths.
-    Whole(Look, PriorLayers),
+    Whole(StampedScan, PriorLayers),
 }
 
 impl Scanned {
@@ -38,30 +38,34 @@ impl Scanned {
             lineage,
             ..
         } = session;
-        let (look, loaded) = look(store, root, rules, options.threads, phases, |store| {
-            lineage.load(store)
-        })?;
-        Ok(Self {
-            look,
-            prior: loaded.map_or(PriorLayers::Unread, PriorLayers::Read),
-        })
+        let load = || {
+            let (stamps, state) = store.stamps(root.path())?;
+            let prior = if stamps.is_empty() {
+                PriorLayers::Read(lineage.load(store)?)
+            } else {
+                PriorLayers::Unread
+            };
+            Ok(((stamps, state), prior))
+        };
+        let (scan, prior) = scan_with_stamps(root, rules, options.threads, phases, load)?;
+        Ok(Self { scan, prior })
     }
 
     /// Decides. Fails if the store cannot be read.
     pub(super) fn decide(self, session: &Session) -> Result<Decision> {
-        let Self { look, prior } = self;
-        if let Some(unchanged) = Unchanged::find(session, &look)? {
-            return Ok(Decision::Same(look, Box::new(unchanged)));
+        let Self { scan, prior } = self;
+        if let Some(unchanged) = Unchanged::find(session, &scan)? {
+            return Ok(Decision::Same(scan, Box::new(unchanged)));
         }
         if !session.may_plan_subset {
-            return Ok(Decision::Whole(look, prior));
+            return Ok(Decision::Whole(scan, prior));
         }
         let subset = session
             .phases
-            .run(Phase::Plan, None, || ChangedSubset::find(session, &look))?;
+            .run(Phase::Plan, None, || ChangedSubset::find(session, &scan))?;
         Ok(match subset {
-            Some((subset, below)) => Decision::Subset(look, subset, below),
-            None => Decision::Whole(look, prior),
+            Some((subset, below)) => Decision::Subset(scan, subset, below),
+            None => Decision::Whole(scan, prior),
         })
     }
 }

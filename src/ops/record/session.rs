@@ -1,6 +1,6 @@
 //! The common ground of all states of a recording: store, root, policy, and the place of the new snapshot among the others.
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::fs::root::Root;
 use crate::model::plan::StagePlanner;
 use crate::model::policy::{Policy, Profile, Rules};
@@ -9,7 +9,7 @@ use crate::ops::packing::Packer;
 use crate::ops::record::lineage::Lineage;
 use crate::ops::record::options::Options;
 use crate::ops::record::slot::{StageSlot, check_names, series_of};
-use crate::ops::root_view::packages;
+use crate::ops::root_view::packages::has_rpm_database;
 use crate::ops::store_inside::{entry_path, refuse_store_inside};
 use crate::store::{Snapshot, Store};
 use std::num::NonZeroUsize;
@@ -131,23 +131,9 @@ impl<'m> Session<'m> {
     }
 }
 
-/// Puts the root in front of the paths of an error: pure functions know paths inside the root alone.
-pub(super) fn in_root(error: Error, root: &Root) -> Error {
-    let full = |path: &Path| root.path().join(path.strip_prefix("/").unwrap_or(path));
-    match error {
-        Error::ReservedName(path) => Error::ReservedName(full(&path)),
-        Error::WhiteoutDevice(path) => Error::WhiteoutDevice(full(&path)),
-        Error::Unpackable { path, reason } => Error::Unpackable {
-            path: full(&path),
-            reason,
-        },
-        error => error,
-    }
-}
-
 fn policy_of(root: &Root, options: &Options) -> Policy {
     let profile = options.profile.unwrap_or_else(|| {
-        if packages::has_database(root) {
+        if has_rpm_database(root) {
             Profile::Mock
         } else {
             Profile::Plain

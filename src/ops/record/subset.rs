@@ -14,14 +14,13 @@ use crate::model::policy::{MtimeRule, Policy, Profile};
 use crate::model::stamp::StatKind;
 use crate::model::tree::Tree;
 use crate::model::tree::entry::{Entry, Kind};
-use crate::model::tree::overlay::Laid;
+use crate::model::tree::overlay::LayerItem;
 use crate::model::tree::path::EntryPath;
 use crate::ops::record::known_tree::{KnownTree, Loaded};
 use crate::ops::record::session::Session;
 use crate::ops::record::totals::Totals;
-use crate::ops::root_view::build_user;
-use crate::ops::root_view::observe::Look;
-use crate::ops::root_view::packages;
+use crate::ops::root_view::places::{database_files, user_files};
+use crate::ops::root_view::stamped_scan::StampedScan;
 use std::collections::HashSet;
 
 /// If more than a share of 1 in so many paths has changed, all are planned.
@@ -41,27 +40,27 @@ pub(super) struct ChangedSubset {
 impl ChangedSubset {
     /// Finds the subset, and the items of the layers below at the differing paths; `None` where all paths count. Fails if
     /// the store cannot be read.
-    pub(super) fn find(session: &Session, look: &Look) -> Result<Option<(Self, Below)>> {
-        let changes = look.unknown().len() + look.gone().len();
-        if changes * LARGEST_SHARE > look.found().len() || matters_elsewhere(look, &session.policy)
+    pub(super) fn find(session: &Session, scan: &StampedScan) -> Result<Option<(Self, Below)>> {
+        let changes = scan.unknown().len() + scan.gone().len();
+        if changes * LARGEST_SHARE > scan.found().len() || matters_elsewhere(scan, &session.policy)
         {
             return Ok(None);
         }
-        let Some(known) = KnownTree::find(session, look)? else {
+        let Some(known) = KnownTree::find(session, scan)? else {
             return Ok(None);
         };
-        let Some(differing) = known.differing(look).filter(|_| !known.hides(look)) else {
+        let Some(differing) = known.differing(scan).filter(|_| !known.hides(scan)) else {
             return Ok(None);
         };
         let (all, dead_bytes) = (known.totals(), known.dead_bytes());
         let loaded = known.load(session, &differing)?;
-        let subset = Self::of(look, &session.policy, differing, loaded, all, dead_bytes);
+        let subset = Self::of(scan, &session.policy, differing, loaded, all, dead_bytes);
         Ok(subset)
     }
 
     /// `None` where other paths count as well.
     fn of(
-        look: &Look,
+        scan: &StampedScan,
         policy: &Policy,
         differing: Vec<EntryPath>,
         loaded: Loaded,
@@ -73,8 +72,8 @@ impl ChangedSubset {
             state,
             other_updates,
         } = loaded;
-        let found: Vec<Option<usize>> = look.found().positions(differing.iter()).collect();
-        if have_names_elsewhere(look, &found) || parts_links(&below) {
+        let found: Vec<Option<usize>> = scan.found().positions(differing.iter()).collect();
+        if have_names_elsewhere(scan, &found) || parts_links(&below) {
             return None;
         }
         let before = below.overlay();
@@ -82,7 +81,7 @@ impl ChangedSubset {
             return None;
         }
         let before = before.into_tree();
-        let volatile = volatile_before(look, policy, &differing, &found, &before, &state)?;
+        let volatile = volatile_before(scan, policy, &differing, &found, &before, &state)?;
         let rest = all.without(Totals::of(before.entries().iter(), volatile.into_iter()))?;
         if !below.leave_out(dead_bytes, &before) {
             return None;
@@ -94,7 +93,7 @@ impl ChangedSubset {
                 return None;
             }
         }
-        let places = places(look, found.into_iter().flatten().collect(), &state, policy);
+        let places = places(scan, found.into_iter().flatten().collect(), &state, policy);
         let subset = Self {
             places,
             differing,
@@ -120,12 +119,12 @@ impl ChangedSubset {
 /// Returns the volatile entries of the last snapshot at the `differing` paths; `None` if the layers do not agree with the
 /// stamps. The rows of the layers are not compared with their keys here, but with the stamped paths.
 fn volatile_before<'s>(
-    look: &Look,
+    scan: &StampedScan,
     policy: &Policy,
     differing: &[EntryPath],
     found: &[Option<usize>],
     before: &Tree,
-    state: &'s [Laid],
+    state: &'s [LayerItem],
 ) -> Option<Vec<&'s Entry>> {
     let mut volatile = Vec::new();
     for (path, found) in differing.iter().zip(found) {
@@ -136,8 +135,8 @@ fn volatile_before<'s>(
             volatile.extend(was_volatile);
         }
         let was = stable.or(was_volatile);
-        let is_stamped = found.map_or_else(|| look.is_gone(path), |at| look.is_stamped(at));
-        let has_changed = found.is_none_or(|at| !look.is_vouched(at));
+        let is_stamped = found.map_or_else(|| scan.is_gone(path), |at| scan.is_stamped(at));
+        let has_changed = found.is_none_or(|at| !scan.is_vouched(at));
         // Times of packages' files are found through symlinks.
         let was_link = was.is_some_and(|was| matches!(was.kind, Kind::Symlink(_)));
         let matters = has_changed && was_link && policy.mtime == MtimeRule::Package;
@@ -149,31 +148,32 @@ fn volatile_before<'s>(
 }
 
 /// Tells whether a change is a reason for entries at unchanged paths to differ.
-fn matters_elsewhere(look: &Look, policy: &Policy) -> bool {
+fn matters_elsewhere(scan: &StampedScan, policy: &Policy) -> bool {
     let by_packages = policy.mtime == MtimeRule::Package;
-    let databases = packages::database_files().filter(|_| by_packages);
-    let configuration =
-        build_user::configuration_files().filter(|_| policy.profile == Profile::Mock);
+    let databases = database_files().filter(|_| by_packages);
+    let configuration = user_files()
+        .into_iter()
+        .filter(|_| policy.profile == Profile::Mock);
     let sources: Vec<EntryPath> = databases.chain(configuration).collect();
     let is_source = |key: &[u8]| sources.iter().any(|source| source.key() == key);
     let matters = |at: &usize| {
-        let found = &look.found()[*at];
+        let found = &scan.found()[*at];
         by_packages && found.stat.kind == StatKind::Symlink || is_source(found.path.key())
     };
-    look.unknown().iter().any(matters) || look.gone().iter().any(|key| is_source(key))
+    scan.unknown().iter().any(matters) || scan.gone().iter().any(|key| is_source(key))
 }
 
 /// Tells whether an inode has names at `places` and elsewhere. A moved directory takes names along without a change of their
 /// inodes, so the stamps of the other names still vouch.
-fn have_names_elsewhere(look: &Look, places: &[Option<usize>]) -> bool {
+fn have_names_elsewhere(scan: &StampedScan, places: &[Option<usize>]) -> bool {
     let inode = |at: usize| {
-        let (_, stat) = look.at(at);
+        let (_, stat) = scan.at(at);
         (stat.nlink > 1 && stat.kind != StatKind::Directory).then_some((stat.device, stat.inode))
     };
     let places: HashSet<usize> = places.iter().flatten().copied().collect();
     let inodes: HashSet<_> = places.iter().filter_map(|at| inode(*at)).collect();
     let is_among = |at: usize| inode(at).is_some_and(|inode| inodes.contains(&inode));
-    !inodes.is_empty() && (0..look.found().len()).any(|at| is_among(at) && !places.contains(&at))
+    !inodes.is_empty() && (0..scan.found().len()).any(|at| is_among(at) && !places.contains(&at))
 }
 
 /// Tells whether an update takes a name out of a hardlink group: the group's other names would have to be known. All names
@@ -192,10 +192,15 @@ fn parts_links(below: &Below) -> bool {
 }
 
 /// The places of the paths for a plan: `places` of differing paths, volatile paths, and paths other entries depend on.
-fn places(look: &Look, mut places: Vec<usize>, state: &[Laid], policy: &Policy) -> Vec<usize> {
-    let found = look.found();
-    places.extend(found.positions(state.iter().map(Laid::path)).flatten());
-    let sources = packages::database_files().chain(build_user::configuration_files());
+fn places(
+    scan: &StampedScan,
+    mut places: Vec<usize>,
+    state: &[LayerItem],
+    policy: &Policy,
+) -> Vec<usize> {
+    let found = scan.found();
+    places.extend(found.positions(state.iter().map(LayerItem::path)).flatten());
+    let sources = database_files().chain(user_files());
     places.extend(sources.filter_map(|path| found.position(&path)));
     if policy.mtime == MtimeRule::Package {
         let links = found

@@ -6,7 +6,8 @@ use crate::ops::record::image::Image;
 use crate::ops::record::recorded::{Recorded, Recording};
 use crate::ops::record::session::Session;
 use crate::ops::record::totals::Totals;
-use crate::ops::root_view::observe::{Look, free_aside};
+use crate::ops::root_view::observation::free_aside;
+use crate::ops::root_view::stamped_scan::StampedScan;
 use crate::store::{LayerUse, PackagesOf, Snapshot, StampState};
 
 /// The snapshot equal to the root.
@@ -19,8 +20,8 @@ pub(super) struct Unchanged {
 impl Unchanged {
     /// Finds the snapshot of the stamps, if all stamps vouch and a plan would give the same layers; `None` where
     /// anything may differ or a blob is lost. Fails if the store cannot be read.
-    pub(super) fn find(session: &Session, look: &Look) -> Result<Option<Self>> {
-        let Some((id, stamps)) = look.same_as() else {
+    pub(super) fn find(session: &Session, scan: &StampedScan) -> Result<Option<Self>> {
+        let Some((id, stamps)) = scan.same_as() else {
             return Ok(None);
         };
         let Some(known) = session.of_stage(id)? else {
@@ -43,7 +44,7 @@ impl Unchanged {
 
     /// Records the tree once more, and syncs the root's filesystem meanwhile if the stamps gain. Fails if a blob cannot
     /// be read or written, or the store cannot be written.
-    pub(super) fn record(self, session: &mut Session, look: Look) -> Result<Recorded> {
+    pub(super) fn record(self, session: &mut Session, scan: StampedScan) -> Result<Recorded> {
         let Self {
             known,
             layers,
@@ -51,7 +52,7 @@ impl Unchanged {
         } = self;
         let root = &session.root;
         let image = std::thread::scope(|scope| {
-            let syncing = look
+            let syncing = scan
                 .wants_sync()
                 .then(|| scope.spawn(|| sync_if_quick(root)));
             let image = Image::of_recorded(session, &known, &layers);
@@ -60,11 +61,11 @@ impl Unchanged {
                     .join()
                     .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
             });
-            stamps.synced_until = is_synced.then(|| look.scan_start());
+            stamps.synced_until = is_synced.then(|| scan.scan_start());
             image
         })?;
-        let sockets = look.sockets();
-        free_aside(look);
+        let sockets = scan.sockets();
+        free_aside(scan);
         let id = session.record(&Recording {
             layers: &image.to_record(&[]),
             image: &image,

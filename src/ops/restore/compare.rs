@@ -3,20 +3,24 @@
 use crate::error::{Error, Result};
 use crate::fs::root::Root;
 use crate::model::policy::globs::Pathspec;
-use crate::model::policy::normalise::{Context, Home, Seen, normalise};
-use crate::model::policy::package_mtimes::{Gathering, Links};
+use crate::model::policy::normalise::{Home, Seen};
+use crate::model::policy::package_mtimes::Links;
 use crate::model::policy::{MtimeRule, Policy, Profile, Rules};
 use crate::model::stamp::StatKind;
 use crate::model::tree::Tree;
-use crate::model::tree::entry::{Device, Kind};
+use crate::model::tree::entry::{Device, Entry, Kind};
 use crate::model::tree::path::EntryPath;
 use crate::ops::restore::plan::{Extra, Obstacle, Plan, Present, plan};
 use crate::ops::restore::recorded::Recorded;
-use crate::ops::root_view::build_user::{build_user_in, configuration_files};
-use crate::ops::root_view::normalise_as::united;
-use crate::ops::root_view::observe::Observation;
+use crate::ops::root_view::build_user::BuildUser;
+use crate::ops::root_view::facts::{NamedRoot, RootFacts};
+use crate::ops::root_view::live_root::LiveRoot;
+use crate::ops::root_view::normalise_as::{Manner, normalise_all_read, united};
+use crate::ops::root_view::observation::Observation;
+use crate::ops::root_view::places::user_files;
+use std::path::Path;
 
-/// A directory, the snapshot that it is to hold, and what is asked for.
+/// A directory, the snapshot that it is to hold, and the options of the restore.
 #[derive(Clone, Copy)]
 pub(super) struct Job<'a> {
     pub(super) root: &'a Root,
@@ -37,25 +41,18 @@ pub(super) fn compare_present(job: &Job, observed: &Observation) -> Result<Plan>
         extra,
     } = *job;
     let (seen, unrecordable): (Vec<Seen>, Vec<Seen>) = observed.seen().partition(is_recordable);
-    let tree = dress(root, recorded, rules, observed, &seen)?;
+    let facts = RestoredFacts {
+        live: LiveRoot { root, observed },
+        recordable: &seen,
+        recorded: &recorded.tree,
+    };
+    let tree = view(&facts, recorded, rules)?;
     let is_hollow = |seen: &Seen| seen.stat.kind == StatKind::Directory && rules.hollows(seen.path);
-    let is_covered = |seen: &&Seen| seen.is_mount || is_hollow(seen);
-    let covered: Vec<EntryPath> = seen
-        .iter()
-        .filter(is_covered)
-        .map(|seen| seen.path.clone())
-        .collect();
-    let mounts: Vec<EntryPath> = seen
-        .iter()
-        .filter(|seen| seen.is_mount)
-        .map(|seen| seen.path.clone())
-        .collect();
-    let unrecordable: Vec<EntryPath> = unrecordable.iter().map(|seen| seen.path.clone()).collect();
     let present = Present {
         tree: &tree,
-        covered: &covered,
-        mounts: &mounts,
-        unrecordable: &unrecordable,
+        covered: &paths(&seen, |seen| seen.is_mount || is_hollow(seen)),
+        mounts: &paths(&seen, |seen| seen.is_mount),
+        unrecordable: &paths(&unrecordable, |_| true),
     };
     let links = |path: &EntryPath| observed.stat(path).map_or(1, |stat| stat.nlink);
     plan(&recorded.tree, &present, spec, extra, links).map_err(|obstacle| match obstacle {
@@ -64,51 +61,53 @@ pub(super) fn compare_present(job: &Job, observed: &Observation) -> Result<Plan>
     })
 }
 
+/// Returns the paths that are wanted, in order.
+fn paths(seen: &[Seen], is_wanted: impl Fn(&Seen) -> bool) -> Vec<EntryPath> {
+    let wanted = seen.iter().filter(|seen| is_wanted(seen));
+    wanted.map(|seen| seen.path.clone()).collect()
+}
+
 fn is_recordable(seen: &Seen) -> bool {
     !seen.path.name().starts_with(b".wh.")
         && seen.stat.kind != StatKind::CharDevice(Device { major: 0, minor: 0 })
 }
 
-/// Normalises what was seen as a snapshot would once the directory is restored: with the packages, links and users of the
-/// recorded one.
-fn dress(
-    root: &Root,
-    recorded: &Recorded,
-    rules: &Rules,
-    observed: &Observation,
-    seen: &[Seen],
-) -> Result<Tree> {
-    let links: Links = recorded
-        .tree
-        .entries()
-        .iter()
-        .filter_map(|entry| match &entry.kind {
+/// A directory as far as a snapshot can have it, with the symlinks of the snapshot.
+struct RestoredFacts<'a> {
+    live: LiveRoot<'a>,
+    recordable: &'a [Seen<'a>],
+    recorded: &'a Tree,
+}
+
+impl NamedRoot for RestoredFacts<'_> {
+    fn name(&self) -> &Path {
+        self.live.name()
+    }
+}
+
+impl RootFacts for RestoredFacts<'_> {
+    fn seen(&self) -> impl ExactSizeIterator<Item = Seen<'_>> {
+        self.recordable.iter().copied()
+    }
+
+    fn mtime_s(&self, path: &EntryPath) -> Option<i64> {
+        self.live.mtime_s(path)
+    }
+
+    fn links(&self) -> Links {
+        let link = |entry: &Entry| match &entry.kind {
             Kind::Symlink(target) => Some((entry.path.clone(), target.clone())),
             _ => None,
-        })
-        .collect();
-    let mut gathering = Gathering::new(&links);
-    for files in recorded
-        .installed
-        .iter()
-        .filter_map(|installed| installed.files.as_ref())
-    {
-        let directories: Vec<&[u8]> = files.directories().collect();
-        let all = files
-            .files()
-            .map(|file| (file.directory, file.name, i64::from(file.mtime_s)));
-        gathering.add(&directories, all, |at, mtime_s| {
-            observed
-                .stat(at)
-                .is_some_and(|stat| stat.mtime.seconds == mtime_s)
-        });
+        };
+        self.recorded.entries().iter().filter_map(link).collect()
     }
-    let vouched = gathering.finish();
-    // Without the packages' files nobody knows whose times count, so all do.
-    let knows_times = recorded
-        .installed
-        .iter()
-        .any(|installed| installed.files.is_some());
+}
+
+/// Returns the directory as a snapshot would see it after the restore: with the packages, symlinks and users of the recorded
+/// tree.
+fn view(facts: &RestoredFacts, recorded: &Recorded, rules: &Rules) -> Result<Tree> {
+    // Without lists of the packages' files no time is known to be a package's, so all times count.
+    let knows_times = recorded.installed.iter().any(|one| one.files.is_some());
     let policy = match recorded.policy.mtime {
         MtimeRule::Package if !knows_times => &Policy {
             mtime: MtimeRule::Keep,
@@ -117,44 +116,28 @@ fn dress(
         },
         _ => &recorded.policy,
     };
-    let home = home(root, recorded, observed)?;
-    let context = Context {
-        policy,
-        rules,
-        home: home.as_ref(),
-        vouched: &vouched,
-    };
-    let mut sides = normalise(seen.iter().copied(), &context)?;
+    let home = recorded_home(facts, policy.profile)?;
+    let manner = Manner { policy, rules };
+    let mut sides = normalise_all_read(manner, facts, &recorded.installed, home.as_ref())?;
     sides.keep_below_mounts(&recorded.tree);
-    let sides = sides
-        .into_known()
-        .map_err(|path| Error::Changed(root.full_path(&path)))?;
     Ok(united(sides))
 }
 
-/// The build user's home, if passwd and group are those that were recorded: only then a snapshot will see it as it was.
-fn home(root: &Root, recorded: &Recorded, observed: &Observation) -> Result<Option<Home>> {
-    if recorded.policy.profile == Profile::Plain {
+/// Returns the home of the build user, if passwd and group are the recorded ones: only then will a snapshot see the home as
+/// recorded.
+fn recorded_home(facts: &RestoredFacts, profile: Profile) -> Result<Option<Home>> {
+    let RestoredFacts { live, recorded, .. } = facts;
+    let is_recorded = |path: &EntryPath| {
+        let at = recorded.position(path);
+        let recorded = at.and_then(|at| match recorded.entries()[at].kind {
+            Kind::File { content, .. } => Some(content),
+            _ => None,
+        });
+        live.observed.file(path).map(|(_, content)| content) == recorded
+    };
+    if !user_files().iter().all(is_recorded) {
         return Ok(None);
     }
-    let mut contents = Vec::new();
-    for at in configuration_files() {
-        let now = observed.at(&at).and_then(|(_, facts)| facts.content);
-        let then = match recorded
-            .tree
-            .position(&at)
-            .map(|at| &recorded.tree.entries()[at].kind)
-        {
-            Some(Kind::File { content, .. }) => Some(*content),
-            _ => None,
-        };
-        if now != then {
-            return Ok(None);
-        }
-        contents.push(observed.read_configuration(root, &at)?);
-    }
-    let user = contents[0]
-        .as_ref()
-        .and_then(|passwd| build_user_in(passwd, contents[1].as_deref()));
+    let user = BuildUser::find(live, profile)?;
     Ok(user.and_then(|user| user.home))
 }

@@ -14,7 +14,6 @@ mod write;
 use crate::error::{Error, Result};
 use crate::fs::attributes::Lack;
 use crate::fs::root::Root;
-use crate::fs::scan::scan;
 use crate::fs::write::{Writer, make_root};
 use crate::model::names::SnapshotRef;
 use crate::model::policy::globs::Pathspec;
@@ -29,19 +28,17 @@ use crate::ops::restore::recorded::{Recorded, load};
 use crate::ops::restore::sources::sources;
 use crate::ops::restore::stamp::{Written, stamp};
 use crate::ops::restore::write::{Done, Work, write};
-use crate::ops::root_view::observe::{Look, Observation};
+use crate::ops::root_view::attempts::until_unchanged;
+use crate::ops::root_view::observation::Observation;
+use crate::ops::root_view::stamped_scan::scan_with_stamps;
 use crate::ops::store_inside::refuse_store_inside;
 use crate::store::Snapshot;
 use crate::store::StampState;
-use crate::store::Stamps;
 use crate::store::Store;
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-/// How often a directory that changes while it is read is looked at anew.
-const MOST_ATTEMPTS: usize = 3;
 
 /// What is asked for.
 #[derive(Clone, Debug)]
@@ -108,8 +105,8 @@ impl Outcome {
     }
 }
 
-/// Restores. Fails with the path where a part of it cannot be read or written; what was done until then stays, and is not
-/// done again.
+/// Restores. Fails with the path of the part that cannot be read or written; the parts restored until then stay, and are not
+/// restored again by the next run.
 pub fn restore(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Result<Outcome> {
     let phases = Phases::new(monitor);
     let mut store = Store::open(store_path)?;
@@ -118,76 +115,199 @@ pub fn restore(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> R
     let is_new_root = request.writes == Writes::Done && make_root(&request.directory)?;
     let policy =
         Policy::from_canonical(&store.policy(&snapshot.policy_key)?).unwrap_or_else(Policy::plain);
-    if request.writes == Writes::Planned && !request.directory.exists() {
-        let recorded = phases.run(Phase::Plan, None, || load(&store, snapshot, policy))?;
-        refuse_unknown(&recorded, request)?;
-        let directory = std::path::absolute(&request.directory);
-        let directory = directory.map_err(Error::io("find", &request.directory))?;
+    let source = Source {
+        request,
+        snapshot: &snapshot,
+        policy: &policy,
+        spec: &spec,
+    };
+    let mut outcome = if request.writes == Writes::Planned && !request.directory.exists() {
+        plan_missing(&store, &source, &phases)?
+    } else {
+        let root = Root::open(&request.directory)?;
+        if is_new_root {
+            Writer::new(&root).strip_root()?;
+        }
+        refuse_store(&store, &root, &policy)?;
+        let mut restoring = Restoring {
+            rules: policy.rules(&snapshot.stage)?,
+            store: &mut store,
+            root: &root,
+            source,
+            is_new_root,
+            phases: &phases,
+        };
+        restoring.restore()?
+    };
+    outcome.seconds = phases.spent();
+    Ok(outcome)
+}
+
+/// The snapshot, and what the user wants of it.
+#[derive(Clone, Copy)]
+struct Source<'a> {
+    request: &'a Request,
+    snapshot: &'a Snapshot,
+    policy: &'a Policy,
+    spec: &'a Pathspec,
+}
+
+impl Source<'_> {
+    /// Loads the snapshot. Fails if a row is damaged or missing, or the snapshot lacks a path that was asked for.
+    fn load(&self, store: &Store) -> Result<Recorded> {
+        let recorded = load(store, self.snapshot.clone(), self.policy.clone())?;
+        refuse_unknown(&recorded, self.request)?;
+        Ok(recorded)
+    }
+}
+
+/// Plans a restore into a directory that is missing.
+fn plan_missing(store: &Store, source: &Source, phases: &Phases) -> Result<Outcome> {
+    let recorded = phases.run(Phase::Plan, None, || source.load(store))?;
+    let directory = &source.request.directory;
+    let directory = std::path::absolute(directory).map_err(Error::io("find", directory))?;
+    let plan = plan_anew(&recorded.tree, source.spec);
+    Ok(outcome(&recorded, &plan, source.spec, &directory))
+}
+
+/// A restore into a directory that exists.
+struct Restoring<'a> {
+    store: &'a mut Store,
+    root: &'a Root,
+    source: Source<'a>,
+    rules: Rules,
+    /// Whether the directory was made just now.
+    is_new_root: bool,
+    phases: &'a Phases<'a>,
+}
+
+impl Restoring<'_> {
+    fn restore(&mut self) -> Result<Outcome> {
+        let mut loaded = None;
+        let prepared = until_unchanged(|| self.prepare(&mut loaded))?;
+        let recorded = match loaded {
+            Some(recorded) => recorded,
+            None => self.source.load(self.store)?,
+        };
         let outcome = outcome(
             &recorded,
-            &plan_anew(&recorded.tree, &spec),
-            &spec,
-            &directory,
+            &prepared.plan,
+            self.source.spec,
+            self.root.path(),
         );
-        return Ok(Outcome {
-            seconds: phases.spent(),
-            ..outcome
-        });
-    }
-    let root = Root::open(&request.directory)?;
-    if is_new_root {
-        Writer::new(&root).strip_root()?;
-    }
-    refuse_store(&store, &root, &policy)?;
-    let rules = policy.rules(&snapshot.stage)?;
-    let (recorded, mut look) = if is_empty(&root)? {
-        (
-            phases.run(Phase::Plan, None, || load(&store, snapshot, policy))?,
-            None,
-        )
-    } else {
-        let load = |store: &Store| load(store, snapshot, policy);
-        let (look, recorded) =
-            look_beside(&mut store, &root, &rules, request.threads, &phases, load)?;
-        (recorded, Some(look))
-    };
-    refuse_unknown(&recorded, request)?;
-    let job = Job {
-        root: &root,
-        recorded: &recorded,
-        rules: &rules,
-        spec: &spec,
-        extra: request.extra,
-    };
-    let mut attempt = 1;
-    let prepared = loop {
-        match prepare(&mut store, &job, request, look.take(), &phases) {
-            Err(Error::Changed(_)) if attempt < MOST_ATTEMPTS => attempt += 1,
-            prepared => break prepared?,
+        match self.source.request.writes {
+            Writes::Planned => Ok(outcome),
+            Writes::Done => self.write(&recorded, prepared, outcome),
         }
-    };
-    let Prepared {
-        mut plan,
-        observed,
-        stamps,
-    } = prepared;
-    let mut outcome = outcome(&recorded, &plan, &spec, root.path());
-    if is_new_root && let Some(at) = recorded.tree.position(&EntryPath::root()) {
-        plan.acts[at] = Act::Adjust; // as any directory that is missing above what was asked for
     }
-    if request.writes == Writes::Done {
-        let sources = sources(&store, &recorded, &plan)?;
+
+    /// Plans what is to be done, and loads the snapshot unless an attempt before has.
+    fn prepare(&mut self, loaded: &mut Option<Recorded>) -> Result<Prepared> {
+        if is_empty(self.root)? {
+            self.prepare_empty(loaded)
+        } else {
+            self.prepare_present(loaded)
+        }
+    }
+
+    fn prepare_empty(&mut self, loaded: &mut Option<Recorded>) -> Result<Prepared> {
+        let Self {
+            store,
+            root,
+            source,
+            phases,
+            ..
+        } = self;
+        let recorded = match loaded.take() {
+            Some(recorded) => recorded,
+            None => phases.run(Phase::Plan, None, || source.load(store))?,
+        };
+        let recorded = loaded.insert(recorded);
+        let stamps = match source.request.writes {
+            Writes::Done => store.forget_stamps(root.path())?,
+            Writes::Planned => StampState::default(),
+        };
+        Ok(Prepared {
+            plan: plan_anew(&recorded.tree, source.spec),
+            observed: None,
+            stamps,
+        })
+    }
+
+    fn prepare_present(&mut self, loaded: &mut Option<Recorded>) -> Result<Prepared> {
+        let Self {
+            store,
+            root,
+            source,
+            rules,
+            phases,
+            ..
+        } = self;
+        let Request {
+            threads,
+            extra,
+            writes,
+            ..
+        } = *source.request;
+        let known = loaded.take();
+        let load = || {
+            let stamps = store.stamps(root.path())?;
+            // Beside the scan, which does not depend on it.
+            let recorded = known.map_or_else(|| source.load(store), Ok)?;
+            Ok((stamps, recorded))
+        };
+        let (scan, recorded) = scan_with_stamps(root, rules, threads, phases, load)?;
+        let recorded = &*loaded.insert(recorded);
+        let observed = scan.read(root, None, &[], threads, phases)?;
+        observed.check(root, threads)?;
+        let mut stamps = observed.stamps;
+        if writes == Writes::Done {
+            stamps = store.update_stamps(root.path(), stamps, observed.changes())?;
+        }
+        let job = Job {
+            root,
+            recorded,
+            rules,
+            spec: source.spec,
+            extra,
+        };
+        let plan = phases.run(Phase::Compare, None, || compare_present(&job, &observed))?;
+        Ok(Prepared {
+            plan,
+            observed: Some(observed),
+            stamps,
+        })
+    }
+
+    /// Writes what is planned, and stamps it.
+    fn write(
+        &mut self,
+        recorded: &Recorded,
+        prepared: Prepared,
+        mut outcome: Outcome,
+    ) -> Result<Outcome> {
+        let Prepared {
+            mut plan,
+            observed,
+            stamps,
+        } = prepared;
+        if self.is_new_root
+            && let Some(at) = recorded.tree.position(&EntryPath::root())
+        {
+            plan.acts[at] = Act::Adjust; // as any directory that is missing above a chosen path
+        }
+        let sources = sources(self.store, recorded, &plan)?;
         outcome.layers_read = sources
             .chunk_by(|a, b| a.blob.digest() == b.blob.digest())
             .count() as u64;
         let removed = plan.removed.clone();
         let work = Work {
-            root: &root,
+            root: self.root,
             tree: &recorded.tree,
             plan,
             profile: recorded.policy.profile,
         };
-        let done = write(work, sources, request.threads, &phases)?;
+        let done = write(work, sources, self.source.request.threads, self.phases)?;
         outcome.files_written = done.files;
         outcome.bytes_written = done.bytes;
         outcome.lacks = summarise(&recorded.tree, &done);
@@ -197,9 +317,23 @@ pub fn restore(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> R
             done,
             removed,
         };
-        let is_all = spec.is_empty() && outcome.is_complete() && outcome.extra == 0;
+        let is_all = self.source.spec.is_empty() && outcome.is_complete() && outcome.extra == 0;
+        self.stamp(recorded, &written, is_all);
+        Ok(outcome)
+    }
+
+    /// Stamps a directory; where it `is_all` that the snapshot has, the stamps are the snapshot's. A failure costs the next
+    /// snapshot time alone, and is a note.
+    fn stamp(&mut self, recorded: &Recorded, written: &Written, is_all: bool) {
+        let Self {
+            store,
+            root,
+            rules,
+            phases,
+            ..
+        } = self;
         let stamped = phases.run(Phase::Record, None, || {
-            let state = stamp(&mut store, &root, &recorded, &rules, &written)?;
+            let state = stamp(store, root, recorded, rules, written)?;
             if is_all {
                 store.claim_stamps(root.path(), state, recorded.snapshot.id)
             } else {
@@ -207,13 +341,11 @@ pub fn restore(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> R
             }
         });
         if let Err(error) = stamped {
-            monitor.note(&format!(
+            phases.monitor.note(&format!(
                 "{error}; the next snapshot will read the directory again"
             ));
         }
     }
-    outcome.seconds = phases.spent();
-    Ok(outcome)
 }
 
 /// What comes of a plan, before anything is written.
@@ -288,73 +420,6 @@ struct Prepared {
 fn is_empty(root: &Root) -> Result<bool> {
     let mut names = std::fs::read_dir(root.path()).map_err(Error::io("list", root.path()))?;
     Ok(names.next().is_none())
-}
-
-/// Scans the directory, and reads its stamps meanwhile and does `load`, whose result does not depend on the scan's.
-fn look_beside<T: Send>(
-    store: &mut Store,
-    root: &Root,
-    rules: &Rules,
-    threads: NonZeroUsize,
-    phases: &Phases,
-    load: impl FnOnce(&Store) -> Result<T> + Send,
-) -> Result<(Result<Look>, T)> {
-    phases.run(Phase::Scan, None, || {
-        std::thread::scope(|scope| {
-            let read =
-                scope.spawn(|| -> Result<_> { Ok((store.stamps(root.path())?, load(store)?)) });
-            let scan = scan(root, rules, threads);
-            let read = read
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            let ((stamps, state), loaded): ((Stamps, StampState), T) = read?;
-            Ok((scan.map(|scan| Look::new(scan, stamps, state)), loaded))
-        })
-    })
-}
-
-/// Finds out what is to be done; `look` is what was seen just now, if anything was.
-fn prepare(
-    store: &mut Store,
-    job: &Job,
-    request: &Request,
-    look: Option<Result<Look>>,
-    phases: &Phases,
-) -> Result<Prepared> {
-    let Job {
-        root,
-        recorded,
-        rules,
-        spec,
-        ..
-    } = *job;
-    let look = match look {
-        Some(look) => look?,
-        None if is_empty(root)? => {
-            let stamps = match request.writes {
-                Writes::Done => store.forget_stamps(root.path())?,
-                Writes::Planned => StampState::default(),
-            };
-            return Ok(Prepared {
-                plan: plan_anew(&recorded.tree, spec),
-                observed: None,
-                stamps,
-            });
-        }
-        None => look_beside(store, root, rules, request.threads, phases, |_| Ok(()))?.0?,
-    };
-    let observed = look.read(root, None, &[], request.threads, phases)?;
-    observed.check(root, request.threads)?;
-    let mut stamps = observed.stamps;
-    if request.writes == Writes::Done {
-        stamps = store.update_stamps(root.path(), stamps, observed.changes())?;
-    }
-    let plan = phases.run(Phase::Compare, None, || compare_present(job, &observed))?;
-    Ok(Prepared {
-        plan,
-        observed: Some(observed),
-        stamps,
-    })
 }
 
 fn summarise(tree: &Tree, done: &Done) -> Vec<(Lack, u64, EntryPath)> {

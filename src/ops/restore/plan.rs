@@ -200,9 +200,10 @@ fn act(change: &Change, entry: &Entry, links: impl Fn(&EntryPath) -> u32) -> Act
         Aspects::LINKS,
     ];
     let is_new = change.old.is_none() || of_inode.into_iter().any(|aspect| change.what.has(aspect));
-    match is_new || entry.group.is_some() || !entry.is_directory() && links(&entry.path) > 1 {
-        true => Act::Make,
-        false => Act::Adjust,
+    if is_new || entry.group.is_some() || !entry.is_directory() && links(&entry.path) > 1 {
+        Act::Make
+    } else {
+        Act::Adjust
     }
 }
 

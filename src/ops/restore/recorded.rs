@@ -4,7 +4,7 @@ use crate::error::Result;
 use crate::model::packages::owners::Installed;
 use crate::model::policy::{MtimeRule, Policy};
 use crate::model::tree::Tree;
-use crate::model::tree::overlay::{Laid, Overlay};
+use crate::model::tree::overlay::{LayerItem, Overlay};
 use crate::store::{FileLists, LayerUse, Snapshot, Store};
 
 /// A snapshot, ready to be compared.
@@ -12,7 +12,7 @@ pub(crate) struct Recorded {
     pub(super) snapshot: Snapshot,
     pub(super) policy: Policy,
     pub(super) layers: Vec<LayerUse>,
-    pub(super) items: Vec<Vec<Laid>>,
+    pub(super) items: Vec<Vec<LayerItem>>,
     pub(super) tree: Tree,
     /// The packages, if the policy asks for the times that they give.
     pub(super) installed: Vec<Installed>,

@@ -7,7 +7,7 @@ use crate::layer::seek::{Frames, Place, parts, places};
 use crate::model::policy::Policy;
 use crate::model::tree::content_place::content_places;
 use crate::model::tree::entry::{Entry, Group};
-use crate::model::tree::overlay::Laid;
+use crate::model::tree::overlay::LayerItem;
 use crate::model::tree::path::EntryPath;
 use crate::ops::restore::plan::{Act, Plan};
 use crate::ops::restore::recorded::Recorded;
@@ -107,8 +107,8 @@ pub(crate) fn sources(store: &Store, recorded: &Recorded, plan: &Plan) -> Result
 }
 
 /// The first name of each inode by its others, of the groups of a layer that are wanted.
-fn aliases(items: &[Laid], groups: &HashMap<Group, EntryPath>) -> HashMap<EntryPath, EntryPath> {
-    let linked = items.iter().filter_map(Laid::entry).filter_map(|entry| {
+fn aliases(items: &[LayerItem], groups: &HashMap<Group, EntryPath>) -> HashMap<EntryPath, EntryPath> {
+    let linked = items.iter().filter_map(LayerItem::entry).filter_map(|entry| {
         let first = groups.get(&entry.group?)?;
         (*first != entry.path).then(|| (entry.path.clone(), first.clone()))
     });

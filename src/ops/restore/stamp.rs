@@ -11,7 +11,7 @@ use crate::model::tree::entry::{Entry, Kind};
 use crate::model::tree::path::EntryPath;
 use crate::ops::restore::recorded::Recorded;
 use crate::ops::restore::write::Done;
-use crate::ops::root_view::observe::Observation;
+use crate::ops::root_view::observation::Observation;
 use crate::store::{StampState, Store};
 
 /// The longest that the filesystem's clock is waited for, so that what was written last can be stamped as well.

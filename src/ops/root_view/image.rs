@@ -4,45 +4,53 @@
 //! but not unpacked.
 
 use crate::error::{Error, Result};
-use crate::layer::read::{Blob, LayerItems, check, read, read_files};
+use crate::layer::read::{Blob, LayerItems, check, read};
 use crate::model::limits::LARGEST_ENTRIES_BYTES;
 use crate::model::tree::entry::{Entry, Kind, Xattrs};
-use crate::model::tree::overlay::{Laid, Overlay};
+use crate::model::tree::overlay::{LayerItem, Overlay};
 use crate::model::tree::path::EntryPath;
 use crate::model::tree::{Tree, content_bytes};
 use crate::oci::read::{FoundImage, FoundLayer, Opened};
-use crate::ops::compare::side::SideLayer;
-use crate::ops::root_view::package_files::{self, Spool};
-use crate::store::Layer;
+use crate::ops::root_view::package_files::PackageFiles;
 use crate::store::Store;
-use std::collections::HashSet;
-use std::io;
 use std::path::Path;
 
-/// Reads the entries of an image, and puts aside what `spool` wants. `advance` is told the bytes of blobs.
+/// How much a layer holds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LayerTotals {
+    /// The length of its files, each inode once.
+    pub(crate) content_bytes: u64,
+    pub(crate) entries: u64,
+    pub(crate) whiteouts: u64,
+}
+
+/// Reads the entries of an image, with the totals of each layer, and keeps the files that tell of packages and users.
+/// `advance` is told the bytes of blobs. Fails if a blob cannot be read, is not what its digest or the manifest says, or holds
+/// what no layer may; if all layers have more entries than any root; and if a file cannot be kept.
 pub(crate) fn read_image(
     opened: &Opened,
     image: &FoundImage,
     store: Option<&Store>,
-    spool: &mut Spool,
+    package_files: &mut PackageFiles,
     advance: &dyn Fn(u64),
-) -> Result<(Vec<Entry>, Vec<SideLayer>)> {
+) -> Result<(Vec<Entry>, Vec<LayerTotals>)> {
     let mut overlay = Overlay::new();
-    let mut layers = Vec::new();
+    let mut totals = Vec::new();
     for layer in &image.layers {
-        let known = store
-            .map(|store| store.layer_of_blob(&layer.blob.digest))
-            .transpose()?
-            .flatten();
-        let items = match (store, known) {
-            (Some(store), Some(known)) => read_known(opened, layer, store, &known, spool)?,
-            _ => read(blob(opened, layer)?, &mut |path, size| {
-                spool.keep(path, size)
-            })?,
+        let items = match known_items(layer, store)? {
+            Some(items) => {
+                check(blob(opened, layer)?)?;
+                package_files.keep_of_layer(&items, || blob(opened, layer))?;
+                items
+            }
+            None => {
+                let mut keep = |path: &EntryPath, size| package_files.keep(path, size);
+                let read = read(blob(opened, layer)?, &mut keep)?;
+                package_files.keep_linked(&read.items, || blob(opened, layer))?;
+                with_links(read, &overlay, opened.path())?
+            }
         };
-        spool.keep_linked(&items.items, || blob(opened, layer))?;
-        let items = with_links(items, &overlay, opened.path())?;
-        layers.push(side_layer(layer, &items));
+        totals.push(LayerTotals::of(&items));
         overlay.lay(items.into_iter());
         if overlay.memory_bytes() > LARGEST_ENTRIES_BYTES {
             return Err(too_many(opened.path()));
@@ -50,7 +58,18 @@ pub(crate) fn read_image(
         advance(layer.blob.size_bytes);
     }
     let entries = complete(overlay.into_tree().into_entries(), LARGEST_ENTRIES_BYTES);
-    Ok((entries.ok_or_else(|| too_many(opened.path()))?, layers))
+    Ok((entries.ok_or_else(|| too_many(opened.path()))?, totals))
+}
+
+/// Returns the items of a layer whose blob the store knows.
+fn known_items(layer: &FoundLayer, store: Option<&Store>) -> Result<Option<Vec<LayerItem>>> {
+    let Some(store) = store else {
+        return Ok(None);
+    };
+    match store.layer_of_blob(&layer.blob.digest)? {
+        Some(known) => store.items(known.id).map(Some),
+        None => Ok(None),
+    }
 }
 
 fn too_many(path: &Path) -> Error {
@@ -68,45 +87,8 @@ fn blob<'a>(opened: &'a Opened, layer: &FoundLayer) -> Result<Blob<'a>> {
     })
 }
 
-fn read_known(
-    opened: &Opened,
-    layer: &FoundLayer,
-    store: &Store,
-    known: &Layer,
-    spool: &mut Spool,
-) -> Result<LayerItems> {
-    check(blob(opened, layer)?)?;
-    let items = store.items(known.id)?;
-    let is_wanted = |item: &&Laid| match item {
-        Laid::Entry(Entry {
-            path,
-            kind: Kind::File { size_bytes, .. },
-            ..
-        }) => package_files::is_wanted(path, *size_bytes),
-        _ => false,
-    };
-    let mut left: HashSet<&EntryPath> = items.iter().filter(is_wanted).map(Laid::path).collect();
-    if !left.is_empty() {
-        read_files(
-            blob(opened, layer)?,
-            package_files::is_wanted,
-            |path, size, content| {
-                if let Some(mut out) = spool.keep(path, size)? {
-                    io::copy(content, &mut out).map_err(Error::io("read", opened.path()))?;
-                }
-                left.remove(path);
-                Ok(!left.is_empty())
-            },
-        )?;
-    }
-    Ok(LayerItems {
-        items,
-        ..LayerItems::default()
-    })
-}
-
 /// Returns the tree that a layer of others, which errors call `path`, makes of what is below it.
-pub(crate) fn laid_over(below: &Overlay, items: LayerItems, path: &Path) -> Result<Tree> {
+pub(crate) fn applied_over(below: &Overlay, items: LayerItems, path: &Path) -> Result<Tree> {
     let items = with_links(items, below, path)?;
     let mut overlay = below.clone();
     overlay.lay(items.into_iter());
@@ -118,7 +100,7 @@ pub(crate) fn laid_over(below: &Overlay, items: LayerItems, path: &Path) -> Resu
 }
 
 /// A link to a file of a layer below counts as a copy of it: links do not cross layers.
-fn with_links(items: LayerItems, below: &Overlay, path: &Path) -> Result<Vec<Laid>> {
+fn with_links(items: LayerItems, below: &Overlay, path: &Path) -> Result<Vec<LayerItem>> {
     let LayerItems {
         mut items,
         links_below,
@@ -139,7 +121,7 @@ fn with_links(items: LayerItems, below: &Overlay, path: &Path) -> Result<Vec<Lai
         if memory_bytes > LARGEST_ENTRIES_BYTES {
             return Err(too_many(path));
         }
-        items.push(Laid::Entry(Entry {
+        items.push(LayerItem::Entry(Entry {
             path: name,
             group: None,
             ..inode.clone()
@@ -149,22 +131,15 @@ fn with_links(items: LayerItems, below: &Overlay, path: &Path) -> Result<Vec<Lai
     Ok(items)
 }
 
-fn side_layer(layer: &FoundLayer, items: &[Laid]) -> SideLayer {
-    let entries = items.iter().filter_map(|item| match item {
-        Laid::Entry(entry) => Some(entry),
-        _ => None,
-    });
-    let count = entries.clone().count();
-    SideLayer {
-        role: layer.role,
-        key: layer.key,
-        diff_id: layer.diff_id,
-        digest: layer.blob.digest,
-        media_type: layer.media_type.clone(),
-        size_bytes: layer.blob.size_bytes,
-        content_bytes: Some(content_bytes(entries)),
-        entries: Some(count as u64),
-        whiteouts: Some((items.len() - count) as u64),
+impl LayerTotals {
+    fn of(items: &[LayerItem]) -> Self {
+        let entries = items.iter().filter_map(LayerItem::entry);
+        let count = entries.clone().count();
+        Self {
+            content_bytes: content_bytes(entries),
+            entries: count as u64,
+            whiteouts: (items.len() - count) as u64,
+        }
     }
 }
 

@@ -1,197 +1,133 @@
-//! The few files of a tree whose content says something of it: package databases, and who the build user is.
+//! The files of layers that tell of packages and users, kept as the layers are read.
 //!
-//! They are put aside as they come by, under a private temporary directory, so that a tree is read once and no large file
-//! is held in memory. Nothing is believed because of its name: what is taken out again has the hash of the tree's entry.
+//! Kept under a private temporary directory, so that a layer is read once and no large file is held in memory. No file is
+//! believed because of its name: a file is given out only with the hash that the tree's entry has.
 
-use crate::apk;
-use crate::dpkg;
 use crate::error::{Error, Result};
-use crate::layer::read::{Blob, Held, read_by_hash};
+use crate::layer::read::{Blob, Held, read_by_hash, read_files};
 use crate::model::digest::ContentHash;
-use crate::model::packages::owners::Installed;
-use crate::model::packages::version::Manager;
-use crate::model::policy::normalise::shown_path;
+use crate::model::policy::Rules;
 use crate::model::tree::entry::{Entry, Kind};
-use crate::model::tree::overlay::Laid;
+use crate::model::tree::overlay::LayerItem;
 use crate::model::tree::path::EntryPath;
-use crate::ops::compare::side::SidePackages;
-use crate::ops::monitor::Monitor;
-use crate::ops::root_view::packages::LARGEST_LISTS_BYTES;
-use crate::rpm;
+use crate::ops::root_view::facts::{NamedRoot, RootFiles};
+use crate::ops::root_view::places::{LARGEST_TEXTS_BYTES, TellingFile, is_telling};
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use tempfile::TempDir;
 
-/// A larger file is no package database.
-const LARGEST_DATABASE_BYTES: u64 = 2 << 30;
-/// A larger file of another kind is none that is looked for.
-const LARGEST_TEXT_BYTES: u64 = 64 << 20;
-/// All of them together.
-const LARGEST_SPOOL_BYTES: u64 = 6 << 30;
-/// All but the databases together, which are read into memory.
-const LARGEST_TEXTS_BYTES: u64 = 512 << 20;
-/// How many there may be: a Debian of 5,000 packages has 10,000.
+/// All databases of an image together: each layer may have another.
+const LARGEST_DATABASES_BYTES: u64 = 6 << 30;
+/// How many files there may be: a Debian of 5,000 packages has 10,000.
 const MOST_FILES: usize = 100_000;
 
-/// Files that were put aside.
+/// Files that were kept.
 #[derive(Debug)]
-pub(crate) struct Spool {
+pub(crate) struct PackageFiles {
     directory: TempDir,
-    files: HashMap<EntryPath, Vec<PathBuf>>,
-    bytes_left: u64,
+    /// The copies of each path, of the lowest layer first.
+    copies: HashMap<EntryPath, Vec<PathBuf>>,
+    databases_bytes_left: u64,
     texts_bytes_left: u64,
     count: usize,
-    /// What was put aside of the layer that is read.
+    /// The paths that were kept of the layer which is being read.
     of_layer: HashSet<EntryPath>,
 }
 
-/// What names a file in a tree and what it must hold.
-pub(crate) trait Lookup {
-    /// The file at a path.
-    fn content(&self, path: &EntryPath) -> Option<ContentHash>;
-    /// The names of the files in a directory.
-    fn names_in(&self, directory: &EntryPath) -> Vec<Vec<u8>>;
-}
-
-impl Lookup for [Entry] {
-    fn content(&self, path: &EntryPath) -> Option<ContentHash> {
-        let at = self.binary_search_by(|entry| entry.path.cmp(path)).ok()?;
-        match self[at].kind {
-            Kind::File { content, .. } => Some(content),
-            _ => None,
-        }
-    }
-
-    fn names_in(&self, directory: &EntryPath) -> Vec<Vec<u8>> {
-        let from = self.partition_point(|entry| entry.path <= *directory);
-        let beneath = self[from..]
-            .iter()
-            .take_while(|entry| entry.path.is_beneath(directory));
-        let files = beneath.filter(|entry| entry.path.parent().as_ref() == Some(directory));
-        files.map(|entry| entry.path.name().to_vec()).collect()
-    }
-}
-
-fn path(text: &str) -> EntryPath {
-    EntryPath::from_slashed(text.as_bytes()).unwrap_or_default()
-}
-
-/// Tells whether a file of this length is put aside.
-pub(crate) fn is_wanted(at: &EntryPath, size_bytes: u64) -> bool {
-    if is_database(at) {
-        return size_bytes <= LARGEST_DATABASE_BYTES;
-    }
-    let parent = at.parent().unwrap_or_default();
-    let is_text = apk::INSTALLED
-        .iter()
-        .chain(&[dpkg::STATUS, PASSWD, GROUP])
-        .any(|known| *at == path(known))
-        || parent == path(dpkg::STATUS_PARTS)
-        || parent == path(dpkg::INFO)
-            && (at.name().ends_with(b".list") || at.name().ends_with(b".md5sums"));
-    is_text && size_bytes <= LARGEST_TEXT_BYTES
-}
-
-/// Tells whether it is of rpm's.
-fn is_database(at: &EntryPath) -> bool {
-    [rpm::SQLITE, rpm::SQLITE_WAL]
-        .iter()
-        .any(|name| at.name() == name.as_bytes())
-        && rpm::PLACES
-            .iter()
-            .any(|place| at.parent() == Some(path(place)))
-}
-
-/// Tells whether it is wanted for the build user alone.
-pub(crate) fn is_user_file(at: &EntryPath) -> bool {
-    *at == path(PASSWD) || *at == path(GROUP)
-}
-
-/// The files that say who the build user is.
-pub(crate) const PASSWD: &str = "etc/passwd";
-/// See [`PASSWD`].
-pub(crate) const GROUP: &str = "etc/group";
-
-impl Spool {
-    pub(crate) fn new() -> Result<Self> {
-        let directory = tempfile::Builder::new().prefix("rootstrata-").tempdir();
-        let directory = directory.map_err(Error::io("write in", std::env::temp_dir()))?;
+impl PackageFiles {
+    /// Starts with no file. Fails if no temporary directory can be made.
+    pub(crate) fn create() -> Result<Self> {
         Ok(Self {
-            directory,
-            files: HashMap::new(),
-            bytes_left: LARGEST_SPOOL_BYTES,
+            directory: temporary_directory()?,
+            copies: HashMap::new(),
+            databases_bytes_left: LARGEST_DATABASES_BYTES,
             texts_bytes_left: LARGEST_TEXTS_BYTES,
             count: 0,
             of_layer: HashSet::new(),
         })
     }
 
-    /// Returns where the content of this file is to be put; `None` where it is not wanted.
+    /// Returns where the content of this file is to be written; `None` where the file is not wanted. Fails if a file cannot
+    /// be made.
     pub(crate) fn keep(
         &mut self,
         at: &EntryPath,
         size_bytes: u64,
     ) -> Result<Option<Box<dyn Write>>> {
-        let left = if is_database(at) {
-            &mut self.bytes_left
-        } else {
-            &mut self.texts_bytes_left
+        let left = match TellingFile::of(at, size_bytes) {
+            None => return Ok(None),
+            Some(TellingFile::Database) => &mut self.databases_bytes_left,
+            Some(TellingFile::Text | TellingFile::User) => &mut self.texts_bytes_left,
         };
-        if !is_wanted(at, size_bytes) || size_bytes > *left || self.count == MOST_FILES {
+        if size_bytes > *left || self.count == MOST_FILES {
             return Ok(None);
         }
         *left -= size_bytes;
         let place = self.directory.path().join(self.count.to_string());
         self.count += 1;
         let file = File::create(&place).map_err(Error::io("write", &place))?;
-        self.files.entry(at.clone()).or_default().push(place);
+        self.copies.entry(at.clone()).or_default().push(place);
         self.of_layer.insert(at.clone());
         Ok(Some(Box::new(file)))
     }
 
-    /// Puts aside what a layer that was read, which has `items`, holds under other names: links to it are what is wanted.
-    /// `open` opens its blob.
+    /// Keeps the files of a layer with these items. `open` opens the blob of the layer. Fails if the blob cannot be read, or
+    /// is no layer.
+    pub(crate) fn keep_of_layer<'b>(
+        &mut self,
+        items: &[LayerItem],
+        open: impl Fn() -> Result<Blob<'b>>,
+    ) -> Result<()> {
+        let mut left: HashSet<&EntryPath> = items
+            .iter()
+            .filter_map(LayerItem::entry)
+            .filter(|entry| matches!(entry.kind, Kind::File { .. }))
+            .filter(|entry| is_telling(&entry.path, entry.size_bytes()))
+            .map(|entry| &entry.path)
+            .collect();
+        if left.is_empty() {
+            return Ok(());
+        }
+        let blob = open()?;
+        let shown = blob.path;
+        read_files(blob, is_telling, |at, size_bytes, content| {
+            if let Some(mut out) = self.keep(at, size_bytes)? {
+                io::copy(content, &mut out).map_err(Error::io("read", shown))?;
+            }
+            left.remove(at);
+            Ok(!left.is_empty())
+        })?;
+        self.keep_linked(items, open)
+    }
+
+    /// Keeps the files that a layer, which was read and has these items, holds under other names, as hardlinks. `open` opens
+    /// the blob of the layer. Fails if the blob cannot be read.
     pub(crate) fn keep_linked<'b>(
         &mut self,
-        items: &[Laid],
+        items: &[LayerItem],
         open: impl FnOnce() -> Result<Blob<'b>>,
     ) -> Result<()> {
         let of_layer = std::mem::take(&mut self.of_layer);
-        let linked = items.iter().filter_map(|item| match item.entry()? {
-            Entry {
-                path,
-                kind:
-                    Kind::File {
-                        size_bytes,
-                        content,
-                    },
-                group: Some(_),
-                ..
-            } if is_wanted(path, *size_bytes) && !of_layer.contains(path) => {
-                Some((path, *size_bytes, *content))
-            }
-            _ => None,
-        });
-        let mut linked: Vec<(&EntryPath, u64, ContentHash)> = linked.collect();
+        let mut linked: Vec<Linked> = items
+            .iter()
+            .filter_map(|item| Linked::of(item.entry()?))
+            .filter(|file| !of_layer.contains(file.at))
+            .collect();
         if linked.is_empty() {
             return Ok(());
         }
-        let sizes: HashSet<u64> = linked
-            .iter()
-            .map(|(_, size_bytes, _)| *size_bytes)
-            .collect();
+        let sizes: HashSet<u64> = linked.iter().map(|file| file.size_bytes).collect();
         read_by_hash(
             open()?,
             |size_bytes| sizes.contains(&size_bytes),
             |held| {
                 let mut kept = Ok(());
-                linked.retain(|(at, size_bytes, content)| {
-                    let is_held = (*size_bytes, *content) == (held.size_bytes, held.hash);
+                linked.retain(|file| {
+                    let is_held = (file.size_bytes, file.content) == (held.size_bytes, held.hash);
                     if is_held && kept.is_ok() {
-                        kept = self.keep_held(at, held);
+                        kept = self.keep_held(file.at, held);
                     }
                     !is_held
                 });
@@ -209,135 +145,156 @@ impl Spool {
         }
     }
 
-    /// Returns the file that has the content which the tree has at `at`.
-    fn place(&self, tree: &(impl Lookup + ?Sized), at: &EntryPath) -> Result<Option<&Path>> {
-        let Some(wanted) = tree.content(at) else {
-            return Ok(None);
-        };
-        for place in self.files.get(at).into_iter().flatten().rev() {
+    /// Returns the copy of `at` that has this content.
+    fn find(&self, at: &EntryPath, content: ContentHash) -> Result<Option<&Path>> {
+        for place in self.copies.get(at).into_iter().flatten().rev() {
             let mut hasher = blake3::Hasher::new();
             let mut file = File::open(place).map_err(Error::io("read", place))?;
             io::copy(&mut file, &mut hasher).map_err(Error::io("read", place))?;
-            if *hasher.finalize().as_bytes() == wanted.0 {
+            if *hasher.finalize().as_bytes() == content.0 {
                 return Ok(Some(place));
             }
         }
         Ok(None)
     }
 
-    /// Returns the content that the tree has at `at`, where it was put aside.
-    pub(crate) fn bytes(
-        &self,
-        tree: &(impl Lookup + ?Sized),
-        at: &EntryPath,
-    ) -> Result<Option<Vec<u8>>> {
-        let Some(place) = self.place(tree, at)? else {
+    /// Returns the files of the tree with these entries, which is called `shown`.
+    pub(crate) fn of_tree<'a>(&'a self, entries: &'a [Entry], shown: &'a Path) -> FilesOfTree<'a> {
+        FilesOfTree {
+            kept: self,
+            entries,
+            shown,
+            rules: None,
+        }
+    }
+
+    /// Returns the directory of the copies, in which others may be made.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+}
+
+/// Makes a directory that nobody else may open, and that is removed with the value. Fails if the system's temporary
+/// directory cannot be written to.
+pub(crate) fn temporary_directory() -> Result<TempDir> {
+    let made = tempfile::Builder::new().prefix("rootstrata-").tempdir();
+    made.map_err(Error::io("write in", std::env::temp_dir()))
+}
+
+/// A name of a file with several.
+struct Linked<'i> {
+    at: &'i EntryPath,
+    size_bytes: u64,
+    content: ContentHash,
+}
+
+impl<'i> Linked<'i> {
+    fn of(entry: &'i Entry) -> Option<Self> {
+        let Kind::File {
+            size_bytes,
+            content,
+        } = entry.kind
+        else {
+            return None;
+        };
+        let is_wanted = entry.group.is_some() && is_telling(&entry.path, size_bytes);
+        is_wanted.then_some(Self {
+            at: &entry.path,
+            size_bytes,
+            content,
+        })
+    }
+}
+
+/// The kept files of one tree.
+#[derive(Clone, Copy)]
+pub(crate) struct FilesOfTree<'a> {
+    kept: &'a PackageFiles,
+    entries: &'a [Entry],
+    shown: &'a Path,
+    rules: Option<&'a Rules>,
+}
+
+impl<'a> FilesOfTree<'a> {
+    /// Leaves out the files that a scan under `rules` would not find.
+    pub(crate) fn as_scanned(self, rules: &'a Rules) -> Self {
+        Self {
+            rules: Some(rules),
+            ..self
+        }
+    }
+
+    fn file(&self, path: &EntryPath) -> Option<(u64, ContentHash)> {
+        if self.rules.is_some_and(|rules| is_left_out(path, rules)) {
+            return None;
+        }
+        let at = self.entries.binary_search_by(|entry| entry.path.cmp(path));
+        match self.entries[at.ok()?].kind {
+            Kind::File {
+                size_bytes,
+                content,
+            } => Some((size_bytes, content)),
+            _ => None,
+        }
+    }
+}
+
+fn is_left_out(path: &EntryPath, rules: &Rules) -> bool {
+    let is_closed = |above: EntryPath| rules.excludes(&above) || rules.hollows(&above);
+    rules.excludes(path) || path.ancestors().any(is_closed)
+}
+
+impl NamedRoot for FilesOfTree<'_> {
+    fn name(&self) -> &Path {
+        self.shown
+    }
+}
+
+impl RootFiles for FilesOfTree<'_> {
+    fn size_bytes(&self, path: &EntryPath) -> Option<u64> {
+        Some(self.file(path)?.0)
+    }
+
+    fn names_in(&self, directory: &EntryPath) -> Vec<Vec<u8>> {
+        let from = self
+            .entries
+            .partition_point(|entry| entry.path <= *directory);
+        self.entries[from..]
+            .iter()
+            .take_while(|entry| entry.path.is_beneath(directory))
+            .filter(|entry| entry.path.parent_key() == Some(directory.key()))
+            .map(|entry| entry.path.name().to_vec())
+            .collect()
+    }
+
+    fn bytes(&self, path: &EntryPath, most_bytes: u64) -> Result<Option<Vec<u8>>> {
+        let Some((size_bytes, content)) = self.file(path) else {
+            return Ok(None);
+        };
+        if size_bytes > most_bytes {
+            return Ok(None);
+        }
+        let Some(place) = self.kept.find(path, content)? else {
             return Ok(None);
         };
         let mut bytes = Vec::new();
         let file = File::open(place).map_err(Error::io("read", place))?;
-        file.take(LARGEST_TEXT_BYTES)
-            .read_to_end(&mut bytes)
-            .map_err(Error::io("read", place))?;
+        let read = file.take(most_bytes).read_to_end(&mut bytes);
+        read.map_err(Error::io("read", place))?;
         Ok(Some(bytes))
     }
 
-    /// Reads the packages of a tree. `shown` is what the tree is called; a database that cannot be read is noted, and the
-    /// packages are then unknown.
-    pub(crate) fn packages(
-        &self,
-        tree: &(impl Lookup + ?Sized),
-        shown: &Path,
-        monitor: &dyn Monitor,
-    ) -> Result<Option<SidePackages>> {
-        for place in rpm::PLACES {
-            let at = path(place).join(rpm::SQLITE.as_bytes());
-            if let Some(database) = self.place(tree, &at)? {
-                let log = self.place(tree, &path(place).join(rpm::SQLITE_WAL.as_bytes()))?;
-                return match rpm_packages(database, log, &below(shown, &at)) {
-                    Err(error @ Error::RpmDatabase { .. }) => {
-                        monitor.note(&format!("{error}; packages are unknown"));
-                        Ok(None)
-                    }
-                    read => read.map(|all| {
-                        Some(SidePackages {
-                            manager: Manager::Rpm,
-                            all,
-                        })
-                    }),
-                };
-            }
-        }
-        if let Some(all) = self.dpkg_packages(tree)? {
-            return Ok(Some(SidePackages {
-                manager: Manager::Dpkg,
-                all,
-            }));
-        }
-        for place in apk::INSTALLED {
-            if let Some(installed) = self.bytes(tree, &path(place))? {
-                return Ok(Some(SidePackages {
-                    manager: Manager::Apk,
-                    all: apk::read(&installed),
-                }));
-            }
-        }
-        Ok(None)
-    }
-
-    fn dpkg_packages(&self, tree: &(impl Lookup + ?Sized)) -> Result<Option<Vec<Installed>>> {
-        let mut status = self.bytes(tree, &path(dpkg::STATUS))?;
-        let parts = path(dpkg::STATUS_PARTS);
-        for name in tree.names_in(&parts) {
-            // A part's sums stand beside it.
-            if !name.ends_with(b".md5sums")
-                && let Some(part) = self.bytes(tree, &parts.join(&name))?
-            {
-                let status = status.get_or_insert_default();
-                status.extend_from_slice(b"\n\n");
-                status.extend(part);
-            }
-        }
-        let Some(status) = status else {
-            return Ok(None);
+    fn copy(&self, path: &EntryPath, target: &Path) -> Result<bool> {
+        let Some((_, content)) = self.file(path) else {
+            return Ok(false);
         };
-        let mut info = HashMap::new();
-        let directory = path(dpkg::INFO);
-        for name in tree.names_in(&directory) {
-            if let Some(bytes) = self.bytes(tree, &directory.join(&name))? {
-                info.insert(name, bytes);
-            }
-        }
-        Ok(Some(dpkg::read(&status, &info)))
+        let Some(place) = self.kept.find(path, content)? else {
+            return Ok(false);
+        };
+        // The copy is private either way; a second name costs nothing.
+        std::fs::hard_link(place, target)
+            .or_else(|_| std::fs::copy(place, target).map(drop))
+            .map_err(Error::io("write", target))?;
+        Ok(true)
     }
-}
-
-/// SQLite wants the log beside the database, by its name.
-fn rpm_packages(database: &Path, log: Option<&Path>, shown: &Path) -> Result<Vec<Installed>> {
-    let beside = database.parent().unwrap_or(database);
-    let scratch = tempfile::tempdir_in(beside).map_err(Error::io("write in", beside))?;
-    for (from, name) in [(Some(database), rpm::SQLITE), (log, rpm::SQLITE_WAL)] {
-        if let Some(from) = from {
-            let to = scratch.path().join(name);
-            std::fs::rename(from, &to)
-                .or_else(|_| std::fs::copy(from, &to).map(drop))
-                .map_err(Error::io("write", &to))?;
-        }
-    }
-    let (mut all, mut lists_bytes) = (Vec::new(), 0);
-    rpm::read(scratch.path(), shown, |header| {
-        lists_bytes += header.files.bytes().len();
-        let files = (lists_bytes <= LARGEST_LISTS_BYTES).then(|| Arc::new(header.files));
-        all.push(Installed {
-            package: header.package,
-            files,
-        });
-    })?;
-    all.sort_by(|a, b| a.package.cmp(&b.package));
-    Ok(all)
-}
-
-fn below(shown: &Path, at: &EntryPath) -> PathBuf {
-    let inside = shown_path(at);
-    shown.join(inside.strip_prefix("/").unwrap_or(&inside))
 }

@@ -1,38 +1,38 @@
-//! What the root's rpm database says: packages, and the times of their files.
+//! The packages of a root, out of the package manager's own files.
 
+use crate::apk;
+use crate::dpkg;
 use crate::error::{Error, Result};
 use crate::fs::root::Root;
-use crate::model::packages::file_list::FileList;
-use crate::model::packages::package::Package;
-use crate::model::policy::package_mtimes::{Gathering, Links, Vouched};
-use crate::model::stamp::StatKind;
+use crate::model::packages::owners::Installed;
+use crate::model::packages::version::Manager;
 use crate::model::tree::path::EntryPath;
 use crate::ops::monitor::Monitor;
-use crate::ops::root_view::observe::Observation;
+use crate::ops::root_view::facts::RootFiles;
+use crate::ops::root_view::places::{
+    LARGEST_DATABASE_BYTES, LARGEST_TEXT_BYTES, LARGEST_TEXTS_BYTES, database_files_in,
+    is_dpkg_info, path, rpm_places,
+};
 use crate::rpm;
-use crate::store::Scratch;
-use std::io::{Read, Write};
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
 
-/// A larger file is no rpm database, and is not copied.
-const LARGEST_DATABASE_BYTES: u64 = 2 << 30;
+/// More than the file lists of any root's packages: 61,000 files have 6 MB.
+const LARGEST_LISTS_BYTES: usize = 256 << 20;
 
-/// More than the lists of any root's files: 61,000 files have 6 MB.
-pub(crate) const LARGEST_LISTS_BYTES: usize = 256 << 20;
-
-/// Packages of a root.
-#[derive(Debug, Default)]
-pub(crate) struct Installed {
-    /// Sorted; `None` where nobody knows.
-    pub(crate) packages: Option<Vec<Package>>,
-    /// The files of each; none where they are more than any root has.
-    pub(crate) files: Vec<FileList>,
-    /// The times that they give their files.
-    pub(crate) vouched: Vouched,
+/// The packages of a root.
+#[derive(Debug)]
+pub struct RootPackages {
+    /// Who installed them.
+    pub manager: Manager,
+    /// Sorted; without the lists of files that are more than any root has.
+    pub all: Vec<Installed>,
 }
 
 /// Tells whether the root has an rpm database of any kind.
-pub(crate) fn has_database(root: &Root) -> bool {
-    places().any(|place| {
+pub(crate) fn has_rpm_database(root: &Root) -> bool {
+    rpm_places().any(|place| {
         [rpm::SQLITE]
             .iter()
             .chain(rpm::OTHER_BACKENDS)
@@ -40,156 +40,174 @@ pub(crate) fn has_database(root: &Root) -> bool {
     })
 }
 
-/// Reads the packages, and the times of their files where they are wanted, with `scratch` as a place to work in. A database that cannot be read is noted, and the packages are then unknown.
-pub(crate) fn read(
-    scratch: &Scratch,
-    root: &Root,
-    observed: &Observation,
-    wants_times: bool,
+/// Reads the packages of any manager; `None` where there is no database, or none that can be read, which is noted. A copy is
+/// made in `scratch`. Fails if a file of the database cannot be read or copied, and returns [`Error::Changed`] if a live one
+/// is no longer as it was observed.
+pub(crate) fn read_packages(
+    files: &impl RootFiles,
+    scratch: &Path,
     monitor: &dyn Monitor,
-) -> Result<Installed> {
-    let is_file = |path: &EntryPath| {
-        observed
-            .stat(path)
-            .is_some_and(|stat| stat.kind == StatKind::File)
-    };
-    for place in places() {
-        if is_file(&place.join(rpm::SQLITE.as_bytes())) {
-            return match read_sqlite(scratch, root, observed, &place, wants_times) {
-                Err(error @ Error::RpmDatabase { .. }) => {
-                    monitor.note(&format!("{error}; packages are unknown"));
-                    Ok(Installed::default())
-                }
-                read => read,
-            };
-        }
-        for name in rpm::OTHER_BACKENDS {
-            let path = place.join(name.as_bytes());
-            if is_file(&path) {
-                let at = root.full_path(&path);
-                monitor.note(&format!(
-                    "{} is not of the SQLite backend; packages are unknown",
-                    at.display()
-                ));
-                return Ok(Installed::default());
-            }
+) -> Result<Option<RootPackages>> {
+    for place in rpm_places() {
+        match read_sqlite(files, &place, scratch, monitor)? {
+            Database::Absent => {}
+            Database::Unreadable => return Ok(None),
+            Database::Read(all) => return Ok(RootPackages::of(Manager::Rpm, all)),
         }
     }
-    Ok(Installed::default())
-}
-
-/// Returns where the files may be that are read here.
-pub(crate) fn database_files() -> impl Iterator<Item = EntryPath> {
-    places()
-        .flat_map(|place| [rpm::SQLITE, rpm::SQLITE_WAL].map(|name| place.join(name.as_bytes())))
-}
-
-fn places() -> impl Iterator<Item = EntryPath> {
-    rpm::PLACES
-        .iter()
-        .filter_map(|place| EntryPath::from_slashed(place.as_bytes()))
-}
-
-/// SQLite opens files by path and makes others beside them, so it gets a private copy.
-fn read_sqlite(
-    scratch: &Scratch,
-    root: &Root,
-    observed: &Observation,
-    place: &EntryPath,
-    wants_times: bool,
-) -> Result<Installed> {
-    for name in [rpm::SQLITE, rpm::SQLITE_WAL] {
-        let path = place.join(name.as_bytes());
-        if let Some(stat) = observed
-            .stat(&path)
-            .filter(|stat| stat.kind == StatKind::File)
-        {
-            if stat.size_bytes > LARGEST_DATABASE_BYTES {
-                let reason = format!("{} bytes are more than any has", stat.size_bytes);
-                return Err(Error::RpmDatabase {
-                    path: root.full_path(&path),
-                    reason,
-                });
-            }
-            copy(root, observed, &path, scratch, name)?;
+    if let Some(all) = read_dpkg(files)? {
+        return Ok(RootPackages::of(Manager::Dpkg, all));
+    }
+    for place in apk::INSTALLED {
+        if let Some(installed) = files.bytes(&path(place), LARGEST_TEXT_BYTES)? {
+            return Ok(RootPackages::of(Manager::Apk, apk::read(&installed)));
         }
     }
-    let links: Links = observed
-        .seen()
-        .filter(|seen| seen.stat.kind == StatKind::Symlink)
-        .map(|seen| (seen.path.clone(), seen.facts.target.clone()))
-        .collect();
-    let mut gathering = Gathering::new(&links);
-    let is_seen = |path: &EntryPath, mtime_s: i64| {
-        observed
-            .stat(path)
-            .is_some_and(|stat| stat.mtime.seconds == mtime_s)
-    };
-    let mut packages: Vec<(Package, FileList)> = Vec::new();
-    let mut lists_bytes = 0;
-    rpm::read(
-        scratch.path(),
-        &root.full_path(&place.join(rpm::SQLITE.as_bytes())),
-        |header| {
-            if wants_times {
-                let directories: Vec<&[u8]> = header.files.directories().collect();
-                let files = header
-                    .files
-                    .files()
-                    .map(|file| (file.directory, file.name, i64::from(file.mtime_s)));
-                gathering.add(&directories, files, is_seen);
-            }
-            lists_bytes += header.files.bytes().len();
-            let is_kept = lists_bytes <= LARGEST_LISTS_BYTES;
-            packages.push((
-                header.package,
-                if is_kept {
-                    header.files
-                } else {
-                    FileList::default()
-                },
+    Ok(None)
+}
+
+/// Reads the packages of rpm alone, as [`read_packages`] does. A database of another backend than SQLite is noted.
+pub(crate) fn read_rpm_packages(
+    files: &impl RootFiles,
+    scratch: &Path,
+    monitor: &dyn Monitor,
+) -> Result<Option<Vec<Installed>>> {
+    for place in rpm_places() {
+        match read_sqlite(files, &place, scratch, monitor)? {
+            Database::Absent => {}
+            Database::Unreadable => return Ok(None),
+            Database::Read(all) => return Ok(Some(all)),
+        }
+        let mut others = rpm::OTHER_BACKENDS
+            .iter()
+            .map(|name| place.join(name.as_bytes()));
+        if let Some(other) = others.find(|other| files.size_bytes(other).is_some()) {
+            monitor.note(&format!(
+                "{} is not of the SQLite backend; packages are unknown",
+                files.shown(&other).display()
             ));
-        },
-    )?;
-    packages.sort_by(|a, b| a.0.cmp(&b.0));
-    let (packages, mut files): (_, Vec<FileList>) = packages.into_iter().unzip();
-    if lists_bytes > LARGEST_LISTS_BYTES {
-        files.clear();
+            return Ok(None);
+        }
     }
-    Ok(Installed {
-        packages: Some(packages),
-        files,
-        vouched: gathering.finish(),
-    })
+    Ok(None)
 }
 
-/// Copies a file as it was seen; another content is a change of the root.
-fn copy(
-    root: &Root,
-    observed: &Observation,
-    path: &EntryPath,
-    scratch: &Scratch,
-    name: &str,
-) -> Result<()> {
-    let full = root.full_path(path);
-    let target = scratch.path().join(name);
-    let mut input = root.open_file(path)?;
-    let mut output = std::fs::File::create(&target).map_err(Error::io("write", &target))?;
-    let mut hasher = blake3::Hasher::new();
-    let mut buffer = vec![0; 256 * 1024];
-    loop {
-        let count = input.read(&mut buffer).map_err(Error::io("read", &full))?;
-        if count == 0 {
-            break;
+impl RootPackages {
+    fn of(manager: Manager, all: Vec<Installed>) -> Option<Self> {
+        Some(Self { manager, all })
+    }
+}
+
+/// An SQLite database of rpm's.
+enum Database {
+    Absent,
+    /// It is there, and a note tells why it cannot be read.
+    Unreadable,
+    Read(Vec<Installed>),
+}
+
+/// Reads the database in the directory `place`.
+fn read_sqlite(
+    files: &impl RootFiles,
+    place: &EntryPath,
+    scratch: &Path,
+    monitor: &dyn Monitor,
+) -> Result<Database> {
+    match read_copy(files, place, scratch) {
+        Ok(None) => Ok(Database::Absent),
+        Ok(Some(all)) => Ok(Database::Read(all)),
+        Err(error @ Error::RpmDatabase { .. }) => {
+            monitor.note(&format!("{error}; packages are unknown"));
+            Ok(Database::Unreadable)
         }
-        hasher.update(&buffer[..count]);
-        output
-            .write_all(&buffer[..count])
-            .map_err(Error::io("write", &target))?;
+        Err(error) => Err(error),
     }
-    let recorded = observed.at(path).and_then(|(_, facts)| facts.content);
-    if recorded.is_none_or(|content| content.0 != *hasher.finalize().as_bytes()) {
-        return Err(Error::Changed(full));
+}
+
+/// SQLite opens files by path and makes others beside them, so it gets a private copy, with the log beside the database.
+fn read_copy(
+    files: &impl RootFiles,
+    place: &EntryPath,
+    scratch: &Path,
+) -> Result<Option<Vec<Installed>>> {
+    let [database, log] = database_files_in(place);
+    if files.size_bytes(&database).is_none() {
+        return Ok(None);
     }
-    Ok(())
+    refuse_too_large(files, &database)?;
+    refuse_too_large(files, &log)?;
+    let copy = tempfile::tempdir_in(scratch).map_err(Error::io("write in", scratch))?;
+    if !files.copy(&database, &copy.path().join(rpm::SQLITE))? {
+        return Ok(None);
+    }
+    files.copy(&log, &copy.path().join(rpm::SQLITE_WAL))?;
+    let (mut all, mut lists_bytes) = (Vec::new(), 0);
+    rpm::read(copy.path(), &files.shown(&database), |header| {
+        lists_bytes += header.files.bytes().len();
+        let files = (lists_bytes <= LARGEST_LISTS_BYTES).then(|| Arc::new(header.files));
+        all.push(Installed {
+            package: header.package,
+            files,
+        });
+    })?;
+    all.sort_by(|a, b| a.package.cmp(&b.package));
+    Ok(Some(all))
+}
+
+fn refuse_too_large(files: &impl RootFiles, path: &EntryPath) -> Result<()> {
+    match files.size_bytes(path) {
+        Some(size_bytes) if size_bytes > LARGEST_DATABASE_BYTES => Err(Error::RpmDatabase {
+            path: files.shown(path),
+            reason: format!("{size_bytes} bytes are more than any has"),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Reads the files of dpkg, which are small and many, up to a limit on all of them.
+struct DpkgFiles<'f, F> {
+    files: &'f F,
+    bytes_left: u64,
+}
+
+impl<F: RootFiles> DpkgFiles<'_, F> {
+    /// Reads a file; `None` where there is none, or the limit is reached.
+    fn read(&mut self, path: &EntryPath) -> Result<Option<Vec<u8>>> {
+        let most_bytes = LARGEST_TEXT_BYTES.min(self.bytes_left);
+        let bytes = self.files.bytes(path, most_bytes)?;
+        self.bytes_left -= bytes.as_ref().map_or(0, |bytes| bytes.len() as u64);
+        Ok(bytes)
+    }
+}
+
+fn read_dpkg(files: &impl RootFiles) -> Result<Option<Vec<Installed>>> {
+    let mut dpkg_files = DpkgFiles {
+        files,
+        bytes_left: LARGEST_TEXTS_BYTES,
+    };
+    let mut status = dpkg_files.read(&path(dpkg::STATUS))?;
+    let parts = path(dpkg::STATUS_PARTS);
+    for name in files.names_in(&parts) {
+        // The checksums of a part stand beside it.
+        if !name.ends_with(b".md5sums")
+            && let Some(part) = dpkg_files.read(&parts.join(&name))?
+        {
+            let status = status.get_or_insert_default();
+            status.extend_from_slice(b"\n\n");
+            status.extend(part);
+        }
+    }
+    let Some(status) = status else {
+        return Ok(None);
+    };
+    let mut info = HashMap::new();
+    let directory = path(dpkg::INFO);
+    for name in files.names_in(&directory) {
+        if is_dpkg_info(&name)
+            && let Some(bytes) = dpkg_files.read(&directory.join(&name))?
+        {
+            info.insert(name, bytes);
+        }
+    }
+    Ok(Some(dpkg::read(&status, &info)))
 }

@@ -7,7 +7,8 @@ use crate::model::source::{ImageRef, Source};
 use crate::oci::choose::Listing;
 use crate::oci::read::{ListedImage, Opened};
 use crate::ops::monitor::{Monitor, Phase, Phases};
-use crate::ops::root_view::package_files::Spool;
+use crate::ops::root_view::package_files::PackageFiles;
+use crate::ops::root_view::packages::read_packages;
 use crate::ops::store_index::update_index;
 use crate::ops::transfer::found_image::{Finder, Found, bad_image};
 use crate::ops::transfer::opened::open_images;
@@ -180,7 +181,7 @@ impl Import<'_> {
                 was_there: true,
             });
         }
-        let mut spool = Spool::new()?;
+        let mut kept = PackageFiles::create()?;
         let mut taker = LayerTaker {
             store: self.store,
             opened: self.opened,
@@ -190,12 +191,14 @@ impl Import<'_> {
         let total = Some(found.image.blobs_bytes());
         let taken = self
             .phases
-            .run(Phase::Read, total, || taker.take(found, &mut spool));
+            .run(Phase::Read, total, || taker.take(found, &mut kept));
         self.bytes_written += taker.bytes_written;
         let (layers, entries) = taken?;
         let path = self.opened.path();
+        let files = kept.of_tree(&entries, path);
+        let packages = read_packages(&files, kept.directory(), self.phases.monitor)?;
         let content = Content {
-            packages: spool.packages(entries.as_slice(), path, self.phases.monitor)?,
+            packages,
             layers,
             entries,
         };

@@ -4,15 +4,13 @@ use crate::error::Result;
 use crate::model::digest::LayerKey;
 use crate::model::names::SnapshotRef;
 use crate::model::origin::{Origin, Recorded};
-use crate::model::packages::file_list::FileList;
-use crate::model::packages::package::Package;
 use crate::model::packages::version::Manager;
 use crate::model::plan::LayerPurpose;
 use crate::model::plan::layer::{LayerContent, Role};
 use crate::model::tree::content_bytes;
 use crate::model::tree::entry::Entry;
 use crate::oci::read::{FoundLayer, Opened};
-use crate::ops::compare::side::SidePackages;
+use crate::ops::root_view::packages::RootPackages;
 use crate::ops::transfer::found_image::Found;
 use crate::ops::transfer::taken_layer::TakenLayer;
 use crate::store::Blob;
@@ -48,7 +46,7 @@ pub(crate) struct Taken {
 pub(crate) struct Content {
     pub(crate) layers: Vec<TakenLayer>,
     pub(crate) entries: Vec<Entry>,
-    pub(crate) packages: Option<SidePackages>,
+    pub(crate) packages: Option<RootPackages>,
 }
 
 /// The purpose of taking images.
@@ -93,8 +91,8 @@ pub(crate) fn record(
     let recorded_as = recorded_as.filter(|_| purpose == Purpose::Rebuild);
     let run = recorded_as.map(|recorded| &recorded.run);
     let run = run.or(parent.map(|parent| &parent.run));
-    let (known, lists) = rpm_packages(content.packages);
-    let known = known.as_deref();
+    let packages = content.packages;
+    let known = packages.filter(|packages| packages.manager == Manager::Rpm);
     let id = store.record(&NewSnapshot {
         series: &origin.series,
         stage: &origin.stage,
@@ -103,7 +101,9 @@ pub(crate) fn record(
         policy: &found.policy,
         created_s: recorded_as.map_or_else(now_s, |recorded| recorded.created_s),
         planning: None,
-        packages: known.map_or(PackagesOf::Unknown, |all| PackagesOf::These(all, &lists)),
+        packages: known
+            .as_ref()
+            .map_or(PackagesOf::Unknown, |known| PackagesOf::These(&known.all)),
         manifest,
         config,
         entries: content.entries.len() as u64,
@@ -185,20 +185,4 @@ fn parent<'b>(
         .filter_map(|one| Some((shared(one)?, one)))
         .max_by_key(|(shared, one)| (*shared, one.snapshot.id));
     best.map_or((None, 0), |(shared, one)| (Some(&one.snapshot), shared))
-}
-
-/// Returns the packages of an rpm database, with their lists if all packages have a list.
-fn rpm_packages(found: Option<SidePackages>) -> (Option<Vec<Package>>, Vec<FileList>) {
-    let Some(found) = found.filter(|found| found.manager == Manager::Rpm) else {
-        return (None, Vec::new());
-    };
-    let lists: Option<Vec<FileList>> = found
-        .all
-        .iter()
-        .map(|one| one.files.as_deref().cloned())
-        .collect();
-    (
-        Some(found.all.into_iter().map(|one| one.package).collect()),
-        lists.unwrap_or_default(),
-    )
 }

@@ -14,8 +14,9 @@ use crate::model::tree::overlay::Overlay;
 use crate::oci;
 use crate::oci::read::{FoundLayer, Opened};
 use crate::ops::monitor::Monitor;
-use crate::ops::root_view::image::laid_over;
-use crate::ops::root_view::package_files::{Spool, is_wanted};
+use crate::ops::root_view::image::applied_over;
+use crate::ops::root_view::package_files::PackageFiles;
+use crate::ops::root_view::places::is_telling;
 use crate::ops::transfer::found_image::{Found, bad_image};
 use crate::ops::transfer::taken_layer::{TakenLayer, foreign, native};
 use crate::store::Store;
@@ -38,19 +39,19 @@ pub(crate) struct LayerTaker<'a> {
 }
 
 impl LayerTaker<'_> {
-    /// Takes the layers, and returns also the entries of their tree. Files of package managers go to `spool`. Fails if
+    /// Takes the layers, and returns also the entries of their tree. Files of package managers go to `kept`. Fails if
     /// a layer is missing or damaged, or holds an item that no layer may hold.
     pub(crate) fn take(
         &mut self,
         found: &Found,
-        spool: &mut Spool,
+        kept: &mut PackageFiles,
     ) -> Result<(Vec<TakenLayer>, Vec<Entry>)> {
         let mut overlay = Overlay::new();
         let mut taken: Vec<TakenLayer> = Vec::new();
         for layer in &found.image.layers {
-            let one = match self.known_layer(layer, spool)? {
+            let one = match self.known_layer(layer, kept)? {
                 Some(one) => one,
-                None => self.new_layer(layer, found, &overlay, spool)?,
+                None => self.new_layer(layer, found, &overlay, kept)?,
             };
             overlay.lay(one.laid().into_iter());
             taken.push(one);
@@ -61,7 +62,11 @@ impl LayerTaker<'_> {
 
     /// Takes a layer of the store, whose blob need not be in the source. A foreign layer depends on the layers below,
     /// and is read again.
-    fn known_layer(&self, layer: &FoundLayer, spool: &mut Spool) -> Result<Option<TakenLayer>> {
+    fn known_layer(
+        &self,
+        layer: &FoundLayer,
+        kept: &mut PackageFiles,
+    ) -> Result<Option<TakenLayer>> {
         let oci::Blob { digest, size_bytes } = layer.blob;
         let Some(known) = self.store.layer_of_blob(&digest)? else {
             return Ok(None);
@@ -79,13 +84,13 @@ impl LayerTaker<'_> {
         }
         let items = self.store.items(known.id)?;
         let path = self.store.blob_path(&digest);
-        read_files(self.open(layer, &path)?, is_wanted, |at, size, content| {
-            if let Some(mut out) = spool.keep(at, size)? {
+        read_files(self.open(layer, &path)?, is_telling, |at, size, content| {
+            if let Some(mut out) = kept.keep(at, size)? {
                 io::copy(content, &mut out).map_err(Error::io("read", &path))?;
             }
             Ok(true)
         })?;
-        spool.keep_linked(&items, || self.open(layer, &path))?;
+        kept.keep_linked(&items, || self.open(layer, &path))?;
         Ok(native(items, &policy, known.key, known.tar_bytes))
     }
 
@@ -95,7 +100,7 @@ impl LayerTaker<'_> {
         layer: &FoundLayer,
         found: &Found,
         below: &Overlay,
-        spool: &mut Spool,
+        kept: &mut PackageFiles,
     ) -> Result<TakenLayer> {
         self.keep_blob(&layer.blob)?;
         // An error names the image, not the store.
@@ -104,9 +109,9 @@ impl LayerTaker<'_> {
             diff_id: layer.diff_id,
             most_bytes: LARGEST_TAR_BYTES,
         };
-        let mut keep = |at: &_, size| spool.keep(at, size);
+        let mut keep = |at: &_, size| kept.keep(at, size);
         let (items, tar_bytes) = read_exactly(self.open(layer, &path)?, expected, &mut keep)?;
-        spool.keep_linked(&items.items, || self.open(layer, &path))?;
+        kept.keep_linked(&items.items, || self.open(layer, &path))?;
         if let Some((name, _)) = items.links_below.first() {
             // The content is not in the layer with the name, where everybody looks for the content.
             return Err(Error::BadLayer {
@@ -118,7 +123,7 @@ impl LayerTaker<'_> {
         if let Some(taken) = self.as_claimed(layer, found, &items, tar_bytes)? {
             return Ok(taken);
         }
-        let after = laid_over(below, items, &path)?;
+        let after = applied_over(below, items, &path)?;
         Ok(foreign(below, &after, layer.diff_id, tar_bytes))
     }
 

@@ -6,7 +6,7 @@ use crate::model::plan::difference::delta;
 use crate::model::plan::layer::{Item, LayerContent, key_of};
 use crate::model::policy::Policy;
 use crate::model::tree::Tree;
-use crate::model::tree::overlay::{Laid, Overlay};
+use crate::model::tree::overlay::{LayerItem, Overlay};
 use crate::model::tree::path::EntryPath;
 use std::collections::HashSet;
 
@@ -28,8 +28,8 @@ impl TakenLayer {
     }
 
     /// Returns the items, to be laid over lower layers.
-    pub(crate) fn laid(&self) -> Vec<Laid> {
-        self.content().items().map(Laid::from).collect()
+    pub(crate) fn laid(&self) -> Vec<LayerItem> {
+        self.content().items().map(LayerItem::from).collect()
     }
 
     fn of<'i>(
@@ -57,13 +57,13 @@ impl TakenLayer {
 
 /// Takes a native layer: the key is right under the policy, and we would write a layer of the same items.
 pub(crate) fn native(
-    items: Vec<Laid>,
+    items: Vec<LayerItem>,
     policy: &Policy,
     key: LayerKey,
     tar_bytes: u64,
 ) -> Option<TakenLayer> {
     let is_plain = items.iter().all(|item| item.as_item().is_some());
-    let plain = || items.iter().filter_map(Laid::as_item);
+    let plain = || items.iter().filter_map(LayerItem::as_item);
     if !is_plain || key_of(&policy.key(), plain()) != key {
         return None;
     }
@@ -77,7 +77,7 @@ pub(crate) fn native(
             .parent()
             .is_none_or(|parent| directories.contains(&parent))
     };
-    let paths: Vec<&EntryPath> = items.iter().map(Laid::path).collect();
+    let paths: Vec<&EntryPath> = items.iter().map(LayerItem::path).collect();
     if !plain().all(is_closed) || !paths.is_sorted_by(|a, b| a < b) {
         return None; // the key is right, but we write no such layers
     }

@@ -166,9 +166,12 @@ impl Store {
                     show(&layout)
                 ));
             }
-            self.exclusively(|| match self.has_layout_file() {
-                true => Ok(()),
-                false => self.write_layout_file(),
+            self.exclusively(|| {
+                if self.has_layout_file() {
+                    Ok(())
+                } else {
+                    self.write_layout_file()
+                }
             })?;
         }
         let is_listed = || self.directory.has("index.json");

@@ -4,7 +4,7 @@ use crate::error::Result;
 use crate::model::digest::PolicyKey;
 use crate::model::names::OCI_LAYOUT;
 use crate::model::tree::content_bytes;
-use crate::model::tree::overlay::Laid;
+use crate::model::tree::overlay::LayerItem;
 use crate::store::files::INDEX;
 use crate::store::handle::Store;
 use crate::store::records::packages;
@@ -60,7 +60,7 @@ impl Store {
         let items = self.items(layer.id)?;
         let entries = || {
             items.iter().filter_map(|item| match item {
-                Laid::Entry(entry) => Some(entry),
+                LayerItem::Entry(entry) => Some(entry),
                 _ => None,
             })
         };
@@ -113,7 +113,7 @@ impl Store {
             all.sort();
             let (packages, keys): (Vec<_>, Vec<_>) = all.into_iter().unzip();
             let keys: Vec<[u8; 32]> = keys.into_iter().flatten().collect();
-            Ok((packages::key(&packages, &keys) != recorded)
+            Ok((packages::key(packages.iter(), &keys) != recorded)
                 .then_some("they are not those that were recorded"))
         };
         run().map_err(|e| self.failed(e))
@@ -146,9 +146,10 @@ impl Store {
     /// Writes index.json, if the bytes differ. Fails if the file cannot be written.
     pub(crate) fn write_index(&self, bytes: &[u8]) -> Result<()> {
         let there = self.directory.read(INDEX, bytes.len() as u64);
-        match there.is_ok_and(|there| there.as_deref() == Some(bytes)) {
-            true => Ok(()),
-            false => self.replace_file(INDEX, bytes),
+        if there.is_ok_and(|there| there.as_deref() == Some(bytes)) {
+            Ok(())
+        } else {
+            self.replace_file(INDEX, bytes)
         }
     }
 }

@@ -4,7 +4,7 @@ use crate::error::Result;
 use crate::model::digest::{ContentHash, LayerKey, PolicyKey};
 use crate::model::plan::layer::{Item, LayerContent, key_of};
 use crate::model::tree::entry::{Device, Entry, Group, Kind};
-use crate::model::tree::overlay::{Laid, Overlay};
+use crate::model::tree::overlay::{LayerItem, Overlay};
 use crate::model::tree::path::EntryPath;
 use crate::store::handle::Store;
 use crate::store::records::values::{bits, bytes, encode_xattrs, hash, path, unfit, xattrs};
@@ -33,7 +33,7 @@ impl Store {
                     .optional()?
                 {
                     None => {}
-                    Some(Laid::Entry(entry)) => return Ok(Some(entry)),
+                    Some(LayerItem::Entry(entry)) => return Ok(Some(entry)),
                     Some(_) => return Ok(None),
                 }
             }
@@ -44,8 +44,8 @@ impl Store {
 
     /// Returns a recorded layer's items at `paths`, which are in order. The rows are not compared with the layer's
     /// key. Fails as SQLite does.
-    pub(crate) fn items_at(&self, layer_id: i64, paths: &[EntryPath]) -> Result<Vec<Laid>> {
-        let run = || -> rusqlite::Result<Vec<Laid>> {
+    pub(crate) fn items_at(&self, layer_id: i64, paths: &[EntryPath]) -> Result<Vec<LayerItem>> {
+        let run = || -> rusqlite::Result<Vec<LayerItem>> {
             let sql = format!("SELECT {COLUMNS} FROM entry WHERE layer_id = ? AND path = ?");
             let mut query = self.connection.prepare_cached(&sql)?;
             let mut items = Vec::new();
@@ -63,11 +63,11 @@ impl Store {
 
     /// As [`Store::items_at`], for a large part of the paths between the first and the last: all rows in between are
     /// read. Fails as SQLite does.
-    pub(crate) fn items_among(&self, layer_id: i64, paths: &[EntryPath]) -> Result<Vec<Laid>> {
+    pub(crate) fn items_among(&self, layer_id: i64, paths: &[EntryPath]) -> Result<Vec<LayerItem>> {
         let (Some(first), Some(last)) = (paths.first(), paths.last()) else {
             return Ok(Vec::new());
         };
-        let run = || -> rusqlite::Result<Vec<Laid>> {
+        let run = || -> rusqlite::Result<Vec<LayerItem>> {
             let sql = format!(
                 "SELECT {COLUMNS} FROM entry WHERE layer_id = ? AND path BETWEEN ? AND ? ORDER BY path"
             );
@@ -90,14 +90,14 @@ impl Store {
     /// Lays recorded layers over `overlay`, the lowest first. Fails if the rows of a layer do not give its key.
     pub(crate) fn lay_all(&self, layer_ids: &[i64], overlay: &mut Overlay) -> Result<()> {
         let items = layer_ids.iter().map(|id| self.items(*id));
-        let layers: Vec<Vec<Laid>> = items.collect::<Result<_>>()?;
+        let layers: Vec<Vec<LayerItem>> = items.collect::<Result<_>>()?;
         overlay.lay_all(layers.into_iter().map(Vec::into_iter));
         Ok(())
     }
 
     /// Returns the items of a recorded layer, in path order. Fails if the layer's rows do not give its key.
-    pub fn items(&self, layer_id: i64) -> Result<Vec<Laid>> {
-        let run = || -> rusqlite::Result<(LayerKey, PolicyKey, Vec<Laid>)> {
+    pub fn items(&self, layer_id: i64) -> Result<Vec<LayerItem>> {
+        let run = || -> rusqlite::Result<(LayerKey, PolicyKey, Vec<LayerItem>)> {
             let mut keys = self
                 .connection
                 .prepare_cached("SELECT key, policy_key FROM layer WHERE id = ?")?;
@@ -111,7 +111,7 @@ impl Store {
             Ok((LayerKey(key), PolicyKey(policy), rows))
         };
         let (key, policy, rows) = run().map_err(|e| self.failed(e))?;
-        if key_of(&policy, rows.iter().filter_map(Laid::as_item)) != key {
+        if key_of(&policy, rows.iter().filter_map(LayerItem::as_item)) != key {
             return Err(self.damaged(format!(
                 "the entries of layer {key} are not those that were recorded"
             )));
@@ -213,7 +213,7 @@ impl<'a> KindColumns<'a> {
     }
 }
 
-pub(crate) fn laid(row: &Row) -> rusqlite::Result<Laid> {
+pub(crate) fn laid(row: &Row) -> rusqlite::Result<LayerItem> {
     let path = path(row, 0)?;
     let device = || -> rusqlite::Result<Device> {
         Ok(Device {
@@ -222,7 +222,7 @@ pub(crate) fn laid(row: &Row) -> rusqlite::Result<Laid> {
         })
     };
     let kind = match row.get(1)? {
-        WHITEOUT => return Ok(Laid::Whiteout(path)),
+        WHITEOUT => return Ok(LayerItem::Whiteout(path)),
         1 => Kind::Directory,
         2 => Kind::File {
             size_bytes: bits(row, 6)?,
@@ -235,7 +235,7 @@ pub(crate) fn laid(row: &Row) -> rusqlite::Result<Laid> {
         _ => return Err(unfit(1)),
     };
     let group: Option<u32> = row.get(11)?;
-    Ok(Laid::Entry(Entry {
+    Ok(LayerItem::Entry(Entry {
         path,
         kind,
         mode: row.get(2)?,

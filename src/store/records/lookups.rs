@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::model::digest::ContentHash;
 use crate::model::tree::entry::{Entry, Group};
-use crate::model::tree::overlay::Laid;
+use crate::model::tree::overlay::LayerItem;
 use crate::model::tree::path::EntryPath;
 use crate::store::handle::Store;
 use crate::store::records::entries::{COLUMNS, WHITEOUT, laid};
@@ -15,7 +15,7 @@ use std::collections::HashMap;
 #[derive(Debug)]
 pub(crate) struct ItemsAlong {
     paths: Vec<EntryPath>,
-    items: HashMap<(i64, EntryPath), Laid>,
+    items: HashMap<(i64, EntryPath), LayerItem>,
 }
 
 impl ItemsAlong {
@@ -52,8 +52,8 @@ impl ItemsAlong {
 
 impl Store {
     /// Returns a recorded layer's item at `path`. Fails as SQLite does.
-    pub(crate) fn item_at(&self, layer_id: i64, path: &EntryPath) -> Result<Option<Laid>> {
-        let run = || -> rusqlite::Result<Option<Laid>> {
+    pub(crate) fn item_at(&self, layer_id: i64, path: &EntryPath) -> Result<Option<LayerItem>> {
+        let run = || -> rusqlite::Result<Option<LayerItem>> {
             let query = format!("SELECT {COLUMNS} FROM entry WHERE layer_id = ? AND path = ?");
             self.connection
                 .prepare_cached(&query)?
@@ -81,7 +81,7 @@ impl Store {
         let paths: Vec<EntryPath> = std::iter::once(path.clone())
             .chain(path.ancestors())
             .collect();
-        let run = || -> rusqlite::Result<HashMap<(i64, EntryPath), Laid>> {
+        let run = || -> rusqlite::Result<HashMap<(i64, EntryPath), LayerItem>> {
             // Numbers in the text and not values: nothing in SQLite takes a list. Each list is another statement.
             let ids: Vec<String> = layer_ids.iter().map(i64::to_string).collect();
             let ids = ids.join(",");

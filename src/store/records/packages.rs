@@ -87,14 +87,13 @@ impl Store {
     }
 }
 
-/// Returns the set of these sorted packages with the files of each, and makes the set if new. Fails as SQLite does.
-pub(crate) fn keep_set(
-    connection: &Connection,
-    packages: &[Package],
-    files: &[FileList],
-) -> rusqlite::Result<i64> {
-    let list_keys: Vec<[u8; 32]> = files.iter().map(FileList::key).collect();
-    let key = key(packages, &list_keys);
+/// Returns the set of these sorted packages, and makes the set if new. The lists of files belong to the set if every package
+/// has a list. Fails as SQLite does.
+pub(crate) fn keep_set(connection: &Connection, installed: &[Installed]) -> rusqlite::Result<i64> {
+    let lists: Option<Vec<&FileList>> = installed.iter().map(|one| one.files.as_deref()).collect();
+    let lists = lists.unwrap_or_default();
+    let list_keys: Vec<[u8; 32]> = lists.iter().map(|list| list.key()).collect();
+    let key = key(installed.iter().map(|one| &one.package), &list_keys);
     let known = connection
         .prepare_cached("SELECT id FROM package_set WHERE key = ?")?
         .query_row([key], |row| row.get(0))
@@ -114,7 +113,7 @@ pub(crate) fn keep_set(
          RETURNING package_id",
     )?;
     let mut own = connection.prepare_cached("INSERT INTO package_set_files VALUES (?, ?, ?)")?;
-    for (at, p) in packages.iter().enumerate() {
+    for (at, p) in installed.iter().map(|one| &one.package).enumerate() {
         let epoch = p.epoch.map_or(-1, i64::from);
         insert.execute(params![
             p.name,
@@ -136,7 +135,7 @@ pub(crate) fn keep_set(
             p.build_time_s
         ];
         let package_id: Option<i64> = join.query_row(values, |row| row.get(0)).optional()?;
-        if let (Some(package_id), Some(list)) = (package_id, files.get(at)) {
+        if let (Some(package_id), Some(list)) = (package_id, lists.get(at)) {
             own.execute([id, package_id, keep_list(connection, &list_keys[at], list)?])?;
         }
     }
@@ -160,7 +159,10 @@ fn keep_list(connection: &Connection, key: &[u8; 32], list: &FileList) -> rusqli
 
 /// Hashes packages and the keys of their lists: every field has a fixed length or follows its length. Before format 3,
 /// packages had no lists.
-pub(crate) fn key(packages: &[Package], list_keys: &[[u8; 32]]) -> [u8; 32] {
+pub(crate) fn key<'p>(
+    packages: impl Iterator<Item = &'p Package>,
+    list_keys: &[[u8; 32]],
+) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new();
     for p in packages {
         for text in [&p.name, &p.version, &p.release, &p.arch, &p.source_rpm] {

@@ -198,9 +198,10 @@ impl Store {
             |row| row.get(0),
         )?;
         let found: String = found.ok_or_else(|| self.damaged(format!("policy {key} is gone")))?;
-        match blake3::hash(found.as_bytes()).as_bytes() == &key.0 {
-            true => Ok(found),
-            false => Err(self.damaged(format!("policy {key} is not what was recorded"))),
+        if blake3::hash(found.as_bytes()).as_bytes() == &key.0 {
+            Ok(found)
+        } else {
+            Err(self.damaged(format!("policy {key} is not what was recorded")))
         }
     }
 

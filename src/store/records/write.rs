@@ -2,8 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::model::digest::{DiffId, LayerKey};
-use crate::model::packages::file_list::FileList;
-use crate::model::packages::package::Package;
+use crate::model::packages::owners::Installed;
 use crate::model::plan::layer::LayerContent;
 use crate::model::plan::{LayerPurpose, Planning, Reason};
 use crate::model::policy::Policy;
@@ -59,8 +58,8 @@ pub struct NewSnapshot<'a> {
 pub enum PackagesOf<'a> {
     /// Nobody knows.
     Unknown,
-    /// Sorted packages, and the files of each; no lists where unknown.
-    These(&'a [Package], &'a [FileList]),
+    /// Sorted packages; the lists of their files are recorded if every package has a list.
+    These(&'a [Installed]),
     /// A recorded set.
     Set(i64),
 }
@@ -145,9 +144,7 @@ fn insert_all(transaction: &Transaction, new: &NewSnapshot) -> rusqlite::Result<
         .execute([new.series])?;
     let package_set_id = match new.packages {
         PackagesOf::Unknown => None,
-        PackagesOf::These(packages, files) => {
-            Some(packages::keep_set(transaction, packages, files)?)
-        }
+        PackagesOf::These(installed) => Some(packages::keep_set(transaction, installed)?),
         PackagesOf::Set(id) => Some(id),
     };
     let planner = new.planning.as_ref().map(|planning| &planning.planner);

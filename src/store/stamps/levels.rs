@@ -115,9 +115,10 @@ pub(crate) fn forget(connection: &Connection, root_id: i64, key: &[u8]) -> rusql
         let (rows, _, _) = level.take_row(key)?;
         let (mut rows, mut new) = (rows.read(), Writer::new(level, 0));
         while rows.find() {
-            match rows.key() == key {
-                true => drop(rows.take()),
-                false => new.keep(&mut rows)?,
+            if rows.key() == key {
+                rows.take();
+            } else {
+                new.keep(&mut rows)?
             }
         }
         new.finish()?;

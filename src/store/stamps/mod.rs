@@ -134,9 +134,10 @@ impl Store {
             });
             // A row whose damage was not known is gone, and older stamps stand in its place, at which nobody has
             // looked. Those stamps must be of this boot as well.
-            let is_sound = match is_this_boot {
-                true => levels::change(&transaction, root_id, stamps)?,
-                false => levels::change_whole(&transaction, root_id, stamps)?,
+            let is_sound = if is_this_boot {
+                levels::change(&transaction, root_id, stamps)?
+            } else {
+                levels::change_whole(&transaction, root_id, stamps)?
             };
             let boot = Boot::new(&self.boot, before.durable_until.filter(|_| !is_past));
             boot.save(&transaction, root_id, root_path)?;

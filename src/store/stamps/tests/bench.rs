@@ -307,9 +307,10 @@ impl<'s> Bench<'s> {
             Damage::Sum(bit) => set("sum", &(sum ^ (1 << bit))),
             Damage::First(at, bit) => {
                 let mut other = first.clone();
-                match other.is_empty() {
-                    true => other.push(1),
-                    false => other[at % first.len()] ^= 1 << bit,
+                if other.is_empty() {
+                    other.push(1)
+                } else {
+                    other[at % first.len()] ^= 1 << bit
                 }
                 set("first", &other);
             }

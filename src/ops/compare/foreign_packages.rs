@@ -1,0 +1,59 @@
+//! The packages of a snapshot whose root has no rpm database: its layers hold the files of another package manager.
+
+use crate::error::Result;
+use crate::layer::read::Blob;
+use crate::model::packages::version::Manager;
+use crate::model::tree::entry::{Entry, Kind};
+use crate::ops::compare::side::{Access, RootPackages, Side};
+use crate::ops::monitor::{Phase, Phases};
+use crate::ops::root_view::package_files::PackageFiles;
+use crate::ops::root_view::packages::read_packages;
+use crate::ops::root_view::places::tells_of_packages;
+use crate::store::LayerUse;
+use crate::store::Store;
+
+/// Reads the packages of a side that is a snapshot without packages of rpm's; `None` of all others, and where there are none.
+/// Fails if a layer cannot be read.
+pub(super) fn foreign_packages(
+    store: Option<&Store>,
+    side: &Side,
+    phases: &Phases,
+) -> Result<Option<RootPackages>> {
+    let (Some(store), Access::Store(layers), None) = (store, &side.access, &side.packages) else {
+        return Ok(None);
+    };
+    let entries = side.tree.entries();
+    if !entries.iter().any(is_of_packages) {
+        return Ok(None);
+    }
+    let mut kept = PackageFiles::create()?;
+    for layer in layers {
+        keep_of(store, layer, &mut kept)?;
+    }
+    let packages = phases.run(Phase::Packages, None, || {
+        let files = kept.of_tree(entries, store.path());
+        read_packages(&files, kept.directory(), phases.monitor)
+    })?;
+    // A database of rpm's that is here could not be read when the snapshot was recorded.
+    Ok(packages.filter(|packages| packages.manager != Manager::Rpm))
+}
+
+fn is_of_packages(entry: &Entry) -> bool {
+    match entry.kind {
+        Kind::File { size_bytes, .. } => tells_of_packages(&entry.path, size_bytes),
+        _ => false,
+    }
+}
+
+fn keep_of(store: &Store, layer: &LayerUse, kept: &mut PackageFiles) -> Result<()> {
+    let path = store.blob_path(&layer.blob.digest);
+    let open = || -> Result<Blob> {
+        let input = store.open_blob(&layer.blob.digest, layer.blob.size_bytes)?;
+        Ok(Blob {
+            input: Box::new(input.reader()),
+            path: &path,
+            digest: layer.blob.digest,
+        })
+    };
+    kept.keep_of_layer(&store.items(layer.layer.id)?, open)
+}

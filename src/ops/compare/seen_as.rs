@@ -1,0 +1,229 @@
+//! Sides that are no snapshots, seen as the other side was recorded.
+
+use crate::error::Result;
+use crate::fs::root::Root;
+use crate::model::policy::normalise::Sides;
+use crate::model::policy::{Policy, Rules};
+use crate::model::source::{ImageRef, Source};
+use crate::model::tree::Tree;
+use crate::model::tree::entry::Entry;
+use crate::oci::read::Opened;
+use crate::ops::compare::side::{Access, RootPackages, Side, SideLayer};
+use crate::ops::monitor::{Phase, Phases};
+use crate::ops::root_view::attempts::until_unchanged;
+use crate::ops::root_view::build_user::BuildUser;
+use crate::ops::root_view::image::read_image;
+use crate::ops::root_view::live_root::LiveRoot;
+use crate::ops::root_view::members::Members;
+use crate::ops::root_view::normalise_as::{Manner, normalise_all_read, united};
+use crate::ops::root_view::package_files::{PackageFiles, temporary_directory};
+use crate::ops::root_view::packages::read_packages;
+use crate::ops::root_view::stamped_scan::{StampedScan, scan_with_stamps};
+use crate::store::Snapshot;
+use crate::store::StampState;
+use crate::store::Stamps;
+use crate::store::Store;
+use std::num::NonZeroUsize;
+use std::path::Path;
+
+/// The policy under which a side is seen.
+pub(super) struct SeenAs {
+    /// The policy of the other side, if that is a snapshot.
+    pub(super) recorded: Option<Policy>,
+    /// The same, or the plain policy.
+    policy: Policy,
+    rules: Rules,
+}
+
+impl SeenAs {
+    /// Takes the policy and the stage of `counterpart`, if that is a snapshot. Fails if a glob of the policy is none.
+    pub(super) fn beside(counterpart: Option<&Side>) -> Result<Self> {
+        let snapshot = counterpart.and_then(|side| Some((side, side.snapshot.as_ref()?)));
+        let recorded = snapshot.and_then(|(side, _)| side.policy.clone());
+        let stage = snapshot.map_or("", |(_, snapshot)| snapshot.stage.as_str());
+        let policy = recorded.clone().unwrap_or_else(Policy::plain);
+        Ok(Self {
+            recorded,
+            rules: policy.rules(stage)?,
+            policy,
+        })
+    }
+
+    fn manner(&self) -> Manner<'_> {
+        Manner {
+            policy: &self.policy,
+            rules: &self.rules,
+        }
+    }
+}
+
+/// A directory as it was seen.
+pub(super) struct DirectoryView {
+    sides: Sides,
+    packages: Option<RootPackages>,
+}
+
+impl DirectoryView {
+    /// Returns the tree and the packages. A path on which something is mounted counts as `other` has it.
+    pub(super) fn beside(mut self, other: Option<&Tree>) -> (Tree, Option<RootPackages>) {
+        if let Some(other) = other {
+            self.sides.keep_below_mounts(other);
+        }
+        (united(self.sides), self.packages)
+    }
+}
+
+/// What a directory was found to be.
+pub(super) enum FoundDirectory {
+    /// The tree of a recorded snapshot: every stamp vouches, and none is left over.
+    Recorded(Box<Snapshot>),
+    /// A tree of its own.
+    Viewed(DirectoryView),
+}
+
+/// Views one directory.
+pub(super) struct Viewing<'a> {
+    pub(super) root: &'a Root,
+    pub(super) seen_as: &'a SeenAs,
+    /// Has the stamps; `None` where there is no store.
+    pub(super) store: Option<Store>,
+    pub(super) threads: NonZeroUsize,
+    pub(super) phases: &'a Phases<'a>,
+}
+
+impl Viewing<'_> {
+    /// Views the directory. Asks `recorded` first for the snapshot with the number that the stamps name. Fails if a part of
+    /// the directory cannot be read or recorded, or keeps changing.
+    pub(super) fn find(
+        mut self,
+        recorded: impl Fn(i64) -> Result<Option<Snapshot>>,
+    ) -> Result<FoundDirectory> {
+        until_unchanged(|| {
+            let scan = self.scan()?;
+            if let Some((id, _)) = scan.same_as()
+                && let Some(snapshot) = recorded(id)?
+            {
+                return Ok(FoundDirectory::Recorded(Box::new(snapshot)));
+            }
+            self.view(scan).map(FoundDirectory::Viewed)
+        })
+    }
+
+    /// Views the directory, whatever snapshot it may be. Fails as [`Viewing::find`] does.
+    pub(super) fn view_all(mut self) -> Result<DirectoryView> {
+        until_unchanged(|| {
+            let scan = self.scan()?;
+            self.view(scan)
+        })
+    }
+
+    fn scan(&mut self) -> Result<StampedScan> {
+        let (root, rules) = (self.root, &self.seen_as.rules);
+        let store = &mut self.store;
+        let load = || {
+            let stamps = match store {
+                Some(store) => store.stamps(root.path())?,
+                None => (Stamps::default(), StampState::default()),
+            };
+            Ok((stamps, ()))
+        };
+        let (scan, ()) = scan_with_stamps(root, rules, self.threads, self.phases, load)?;
+        Ok(scan)
+    }
+
+    fn view(&self, scan: StampedScan) -> Result<DirectoryView> {
+        let Self {
+            root,
+            seen_as,
+            threads,
+            phases,
+            ..
+        } = self;
+        let observed = scan.read(root, None, &[], *threads, phases)?;
+        observed.check(root, *threads)?;
+        let live = LiveRoot {
+            root,
+            observed: &observed,
+        };
+        let scratch = temporary_directory()?;
+        let packages = phases.run(Phase::Packages, None, || {
+            read_packages(&live, scratch.path(), phases.monitor)
+        })?;
+        let user = BuildUser::find(&live, seen_as.policy.profile)?;
+        let home = user.as_ref().and_then(|user| user.home.as_ref());
+        let installed = packages.as_ref().map(|packages| packages.all.as_slice());
+        let installed = installed.unwrap_or_default();
+        let sides = normalise_all_read(seen_as.manner(), &live, installed, home)?;
+        Ok(DirectoryView { sides, packages })
+    }
+}
+
+/// Views one image.
+pub(super) struct ImageViewing<'a> {
+    pub(super) source: &'a Source,
+    pub(super) seen_as: SeenAs,
+    /// Knows layers; `None` where there is no store.
+    pub(super) store: Option<&'a Store>,
+    pub(super) phases: &'a Phases<'a>,
+}
+
+impl ImageViewing<'_> {
+    /// Views the image that `reference` names. Fails if there is none, or it is not what it claims to be.
+    pub(super) fn view(self, opened: Opened, reference: &ImageRef) -> Result<Side> {
+        let Self {
+            source,
+            ref seen_as,
+            store,
+            phases,
+        } = self;
+        let (image, passed_over) = opened.image(reference)?;
+        if let Some(what) = passed_over {
+            phases.monitor.note(&format!("{source}: {what}"));
+        }
+        let mut kept = PackageFiles::create()?;
+        let total = image.blobs_bytes();
+        let advance = |bytes| phases.monitor.advance(bytes);
+        let (entries, totals) = phases.run(Phase::Read, Some(total), || {
+            read_image(&opened, &image, store, &mut kept, &advance)
+        })?;
+        let packages = phases.run(Phase::Packages, None, || {
+            let files = kept.of_tree(&entries, opened.path());
+            read_packages(&files, kept.directory(), phases.monitor)
+        })?;
+        let tree = match seen_as.recorded {
+            None => Tree::new(entries),
+            Some(_) => seen_as.tree(entries, packages.as_ref(), &kept, opened.path())?,
+        };
+        let layers = image.layers.iter().zip(&totals);
+        Ok(Side {
+            source: source.clone(),
+            snapshot: None,
+            layers: layers
+                .map(|(layer, totals)| SideLayer::of_image(layer, totals))
+                .collect(),
+            tree,
+            packages,
+            policy: self.seen_as.recorded,
+            access: Access::Image(Box::new(opened), Box::new(image)),
+        })
+    }
+}
+
+impl SeenAs {
+    /// Returns the tree that an image with these entries, which is called `shown`, is seen as.
+    fn tree(
+        &self,
+        entries: Vec<Entry>,
+        packages: Option<&RootPackages>,
+        kept: &PackageFiles,
+        shown: &Path,
+    ) -> Result<Tree> {
+        let files = kept.of_tree(&entries, shown).as_scanned(&self.rules);
+        let user = BuildUser::find(&files, self.policy.profile)?;
+        let home = user.as_ref().and_then(|user| user.home.as_ref());
+        let installed = packages.map(|packages| packages.all.as_slice());
+        let members = Members::new(entries, &self.rules, shown);
+        let installed = installed.unwrap_or_default();
+        normalise_all_read(self.manner(), &members, installed, home).map(united)
+    }
+}

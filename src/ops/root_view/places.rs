@@ -1,0 +1,103 @@
+//! Where a root has the files that tell of its packages and of the build user, and how large each may be.
+
+use crate::apk;
+use crate::dpkg;
+use crate::model::tree::path::EntryPath;
+use crate::rpm;
+
+/// A larger file is no rpm database.
+pub(super) const LARGEST_DATABASE_BYTES: u64 = 2 << 30;
+/// A larger file is none of dpkg's or apk's.
+pub(super) const LARGEST_TEXT_BYTES: u64 = 64 << 20;
+/// All files of dpkg together, which are read into memory.
+pub(super) const LARGEST_TEXTS_BYTES: u64 = 512 << 20;
+/// A larger file is no passwd and no group.
+pub(super) const LARGEST_CONFIGURATION_BYTES: u64 = 4 << 20;
+
+/// passwd(5).
+const PASSWD: &str = "etc/passwd";
+/// group(5).
+const GROUP: &str = "etc/group";
+
+/// Returns the place of a file that a constant names.
+pub(super) fn path(text: &str) -> EntryPath {
+    EntryPath::from_slashed(text.as_bytes()).unwrap_or_default()
+}
+
+/// Returns the directories where an rpm database may be.
+pub(super) fn rpm_places() -> impl Iterator<Item = EntryPath> {
+    rpm::PLACES.iter().copied().map(path)
+}
+
+/// Returns the rpm database in a directory, and its log.
+pub(super) fn database_files_in(place: &EntryPath) -> [EntryPath; 2] {
+    [rpm::SQLITE, rpm::SQLITE_WAL].map(|name| place.join(name.as_bytes()))
+}
+
+/// Returns where the files of an rpm database may be.
+pub(crate) fn database_files() -> impl Iterator<Item = EntryPath> {
+    rpm_places().flat_map(|place| database_files_in(&place))
+}
+
+/// Returns passwd and group.
+pub(crate) fn user_files() -> [EntryPath; 2] {
+    [path(PASSWD), path(GROUP)]
+}
+
+/// Tells whether a file with this name in dpkg's directory tells of a package's files.
+pub(super) fn is_dpkg_info(name: &[u8]) -> bool {
+    name.ends_with(b".list") || name.ends_with(b".md5sums")
+}
+
+/// A kind of file that tells something of its root.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum TellingFile {
+    /// An rpm database or its log.
+    Database,
+    /// A file of dpkg's or apk's.
+    Text,
+    /// passwd or group.
+    User,
+}
+
+impl TellingFile {
+    /// Returns the kind of a file of this length; `None` for all others.
+    pub(super) fn of(at: &EntryPath, size_bytes: u64) -> Option<Self> {
+        let (kind, most_bytes) = if is_database(at) {
+            (Self::Database, LARGEST_DATABASE_BYTES)
+        } else if is_text(at) {
+            (Self::Text, LARGEST_TEXT_BYTES)
+        } else if user_files().contains(at) {
+            (Self::User, LARGEST_CONFIGURATION_BYTES)
+        } else {
+            return None;
+        };
+        (size_bytes <= most_bytes).then_some(kind)
+    }
+}
+
+/// Tells whether a file of this length tells of packages or users.
+pub(crate) fn is_telling(at: &EntryPath, size_bytes: u64) -> bool {
+    TellingFile::of(at, size_bytes).is_some()
+}
+
+/// Tells whether a file of this length tells of packages.
+pub(crate) fn tells_of_packages(at: &EntryPath, size_bytes: u64) -> bool {
+    TellingFile::of(at, size_bytes).is_some_and(|kind| kind != TellingFile::User)
+}
+
+fn is_database(at: &EntryPath) -> bool {
+    let names = [rpm::SQLITE, rpm::SQLITE_WAL];
+    names.iter().any(|name| at.name() == name.as_bytes())
+        && at
+            .parent()
+            .is_some_and(|parent| rpm_places().any(|place| place == parent))
+}
+
+fn is_text(at: &EntryPath) -> bool {
+    let parent = at.parent().unwrap_or_default();
+    let mut known = apk::INSTALLED.iter().chain([&dpkg::STATUS]);
+    known.any(|known| *at == path(known))
+        || parent == path(dpkg::STATUS_PARTS)
+        || parent == path(dpkg::INFO) && is_dpkg_info(at.name())
+}
