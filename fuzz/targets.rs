@@ -249,7 +249,7 @@ fn globs(data: &[u8]) {
         // The root itself is never left out.
         assert!(!rules.excludes(&EntryPath::root()));
         rules.excludes(&path);
-        rules.hollows(&path);
+        rules.keeps_empty(&path);
         rules.volatility().holds(&path);
     }
     assert_eq!(policy.key(), policy.clone().key());
@@ -480,7 +480,7 @@ fn layer(data: &[u8]) {
         Ok(found) => {
             assert!(found.items.is_sorted_by(|a, b| a.path() <= b.path()));
             let mut overlay = Overlay::new();
-            overlay.lay(found.items.into_iter());
+            overlay.apply(found.items.into_iter());
             let tree = overlay.into_tree();
             for pair in tree.entries().windows(2) {
                 assert!(pair[0].path < pair[1].path);

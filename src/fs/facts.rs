@@ -88,8 +88,8 @@ fn by_inode(found: &Paths, positions: &[usize]) -> (Vec<usize>, Vec<(usize, usiz
     let mut first_names: HashMap<(u64, u64), usize> = HashMap::new();
     let (mut firsts, mut others) = (Vec::with_capacity(positions.len()), Vec::new());
     for (number, position) in positions.iter().enumerate() {
-        let Found { stat, covered, .. } = &found[*position];
-        let may_be_known = stat.kind == StatKind::File && stat.nlink > 1 && covered.is_none();
+        let Found { stat, masked, .. } = &found[*position];
+        let may_be_known = stat.kind == StatKind::File && stat.nlink > 1 && masked.is_none();
         let first = may_be_known.then(|| {
             *first_names
                 .entry((stat.device, stat.inode))
@@ -160,7 +160,7 @@ fn read_each(
 }
 
 fn facts_of(root: &Root, found: &Found, buffer: &mut [u8]) -> Result<(Stat, Facts)> {
-    if found.covered.is_some() {
+    if found.masked.is_some() {
         let content = (found.stat.kind == StatKind::File).then(|| hash_of(&blake3::Hasher::new()));
         let facts = Facts {
             content,

@@ -9,15 +9,15 @@ use std::ops::{Index, IndexMut, Range};
 pub(crate) struct Found {
     /// The path.
     pub path: EntryPath,
-    /// The stat data; [`covered_stat`] for a covered path.
+    /// The stat data; [`masked_stat`] for a masked path.
     pub stat: Stat,
     /// Why an empty directory or file of root's stands in for the path, neither opened nor recorded.
-    pub covered: Option<Cover>,
+    pub masked: Option<Mask>,
 }
 
 /// The reason for not looking at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Cover {
+pub(crate) enum Mask {
     /// A mount point.
     Mount,
     /// Kept empty by the policy.
@@ -27,7 +27,7 @@ pub(crate) enum Cover {
 impl Found {
     /// Tells whether the scan lists the path.
     pub(super) fn is_entered(&self) -> bool {
-        self.covered.is_none() && self.stat.kind == StatKind::Directory
+        self.masked.is_none() && self.stat.kind == StatKind::Directory
     }
 }
 
@@ -139,8 +139,8 @@ impl From<Vec<Found>> for Paths {
     }
 }
 
-/// Returns the stat data of a covered path, the same for every cover.
-pub(crate) fn covered_stat(kind: StatKind) -> Stat {
+/// Returns the stat data of a masked path, the same for every cover.
+pub(crate) fn masked_stat(kind: StatKind) -> Stat {
     Stat {
         kind,
         mode: if kind == StatKind::Directory {

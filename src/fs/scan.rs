@@ -3,7 +3,7 @@
 //! Opens directories and nothing else. Mount points, on the same device or another, are never entered; mounted content
 //! is not recorded. A directory that cannot be listed is an error, never an absence.
 
-pub(crate) use super::paths::{Cover, Found, Paths, covered_stat};
+pub(crate) use super::paths::{Found, Mask, Paths, masked_stat};
 use super::queue::{Directory, Queue};
 use super::root::{Placed, Root, place_in, place_of};
 use crate::error::{Error, Result};
@@ -48,7 +48,7 @@ pub(crate) fn scan(root: &Root, rules: &Rules, threads: NonZeroUsize) -> Result<
     let top = Found {
         path: EntryPath::root(),
         stat,
-        covered: None,
+        masked: None,
     };
 
     let (numbers, memory_bytes) = (AtomicUsize::new(1), AtomicUsize::new(0));
@@ -260,23 +260,19 @@ impl<'a> Walker<'a> {
 
     /// `None` for a socket.
     fn found(&self, path: EntryPath, placed: Placed) -> Option<Found> {
-        let covered = if placed.is_directory && self.rules.hollows(&path) {
-            Some(Cover::Policy) // even on a mount point
+        let masked = if placed.is_directory && self.rules.keeps_empty(&path) {
+            Some(Mask::Policy) // even on a mount point
         } else {
-            (!self.root.is_own_mount(placed.mount)).then_some(Cover::Mount)
+            (!self.root.is_own_mount(placed.mount)).then_some(Mask::Mount)
         };
-        let stat = match covered {
-            Some(_) => covered_stat(if placed.is_directory {
+        let stat = match masked {
+            Some(_) => masked_stat(if placed.is_directory {
                 StatKind::Directory
             } else {
                 StatKind::File
             }),
             None => placed.stat?,
         };
-        Some(Found {
-            path,
-            stat,
-            covered,
-        })
+        Some(Found { path, stat, masked })
     }
 }

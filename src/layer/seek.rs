@@ -34,7 +34,10 @@ pub struct Place {
 
 /// Returns the places of the wanted contents, in order, and the length of the layer: a foreign layer has another length.
 /// Fails if tar cannot express an entry.
-pub fn places(items: &[LayerItem], is_wanted: impl Fn(&EntryPath) -> bool) -> Result<(Vec<Place>, u64)> {
+pub fn places(
+    items: &[LayerItem],
+    is_wanted: impl Fn(&EntryPath) -> bool,
+) -> Result<(Vec<Place>, u64)> {
     let mut members = Members::default();
     let mut header = Vec::new();
     let mut at = 0;

@@ -1,7 +1,7 @@
 //! Recorded layers in the form for the planner and the commands about snapshots.
 
 use crate::error::Result;
-use crate::model::plan::Known;
+use crate::model::plan::PriorLayer;
 use crate::model::plan::layer::Role;
 use crate::model::tree::overlay::LayerItem;
 use crate::store::{LayerUse, Store};
@@ -23,7 +23,7 @@ pub(crate) fn own_layers(layers: Vec<LayerUse>) -> Vec<LayerUse> {
 }
 
 /// Reads the items of layers. Fails if the store cannot be read.
-pub(crate) fn known_of(store: &Store, layers: &[LayerUse]) -> Result<Vec<Known>> {
+pub(crate) fn known_of(store: &Store, layers: &[LayerUse]) -> Result<Vec<PriorLayer>> {
     layers
         .iter()
         .map(|used| Ok(known(used, store.items(used.layer.id)?)))
@@ -31,8 +31,8 @@ pub(crate) fn known_of(store: &Store, layers: &[LayerUse]) -> Result<Vec<Known>>
 }
 
 /// Returns a recorded layer with `items` of it.
-pub(crate) fn known(used: &LayerUse, items: Vec<LayerItem>) -> Known {
-    Known {
+pub(crate) fn known(used: &LayerUse, items: Vec<LayerItem>) -> PriorLayer {
+    PriorLayer {
         role: used.role,
         label: used.label.clone(),
         key: used.layer.key,

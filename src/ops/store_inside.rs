@@ -19,7 +19,7 @@ pub(crate) fn refuse_store_inside(store_path: &Path, root: &Root, policy: &Polic
     let mut path = entry_path(inside);
     while let Some(at) = path.filter(|at| !at.is_root()) {
         path = at.parent();
-        if rules.excludes(&at) || path.as_ref().is_some_and(|above| rules.hollows(above)) {
+        if rules.excludes(&at) || path.as_ref().is_some_and(|above| rules.keeps_empty(above)) {
             return Ok(());
         }
     }

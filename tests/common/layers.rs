@@ -182,7 +182,7 @@ pub struct LayerItem {
 impl LayerItem {
     /// Lays a layer over what is there, as the image-spec has it (layer.md). Wants what docs/format.md says of layers:
     /// every parent once and before its child, nothing twice, no whiteout for what is not there.
-    pub fn lay(&mut self, tar: &[u8]) {
+    pub fn apply(&mut self, tar: &[u8]) {
         let members = members(tar);
         let mut seen: BTreeSet<Vec<u8>> = BTreeSet::new();
         let mut own: BTreeMap<Vec<u8>, usize> = BTreeMap::new();
@@ -465,6 +465,6 @@ pub fn tree_of(manifest_digest: &str, blobs: &dyn Blobs) -> Tree {
     let mut laid = LayerItem::default();
     layers_of(manifest_digest, blobs)
         .iter()
-        .for_each(|layer| laid.lay(layer));
+        .for_each(|layer| laid.apply(layer));
     laid.into_tree()
 }

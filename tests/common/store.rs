@@ -163,7 +163,7 @@ fn check_snapshots(store: &Path, connection: &Connection) -> Vec<i64> {
         let mut laid = LayerItem::default();
         layers_of(&format!("sha256:{manifest_digest}"), &Layout(store))
             .iter()
-            .for_each(|tar| laid.lay(tar));
+            .for_each(|tar| laid.apply(tar));
         assert_eq!(
             laid.into_tree().len() as i64,
             *entries,

@@ -59,7 +59,7 @@ fn by_diff(a: &Path, b: &Path) -> BTreeSet<String> {
             all.insert(below(path, a).unwrap());
         }
     }
-    let hollow = [
+    let kept_empty = [
         "/proc/",
         "/sys/",
         "/dev/",
@@ -69,9 +69,9 @@ fn by_diff(a: &Path, b: &Path) -> BTreeSet<String> {
         "/var/cache/PackageKit/",
     ];
     all.retain(|path| {
-        !hollow
+        !kept_empty
             .iter()
-            .any(|hollow| path.trim_start_matches(['+', '-']).starts_with(hollow))
+            .any(|kept_empty| path.trim_start_matches(['+', '-']).starts_with(kept_empty))
     });
     all
 }
@@ -366,18 +366,18 @@ fn images_that_buildah_made_differ_as_the_chroots_do() {
         )
     };
     let compared = bench.compared([image(0), image(1)]);
-    let hollow = ["/proc/", "/sys/", "/dev/", "/var/cache/"];
+    let kept_empty = ["/proc/", "/sys/", "/dev/", "/var/cache/"];
     let mut ours = by_us(&compared);
     ours.retain(|path| {
-        !hollow
+        !kept_empty
             .iter()
-            .any(|hollow| path.trim_start_matches(['+', '-']).starts_with(hollow))
+            .any(|kept_empty| path.trim_start_matches(['+', '-']).starts_with(kept_empty))
     });
     let mut paths = by_diff(&a, &b);
     paths.retain(|path| {
-        !hollow
+        !kept_empty
             .iter()
-            .any(|hollow| path.trim_start_matches(['+', '-']).starts_with(hollow))
+            .any(|kept_empty| path.trim_start_matches(['+', '-']).starts_with(kept_empty))
     });
     assert_eq!(ours, paths);
     // The packages are those of the recorded chroots.

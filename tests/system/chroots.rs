@@ -441,8 +441,8 @@ fn expected(root: &Path, rule: &str) -> Tree {
     let vouched = vouched(root);
     let mut tree = listed(root);
     tree.retain(|path, _| {
-        !HOLLOW.iter().any(|hollow| {
-            path.strip_prefix(hollow)
+        !HOLLOW.iter().any(|kept_empty| {
+            path.strip_prefix(kept_empty)
                 .is_some_and(|rest| rest.starts_with('/'))
         })
     });

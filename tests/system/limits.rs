@@ -80,7 +80,7 @@ fn holes_are_not_read_and_have_a_limit_that_is_told_with_the_path() {
         done
         rm x/r/holey; rs snapshot x/empty --series e --profile plain > /dev/null; truncate -s 7E x/r/holey
         refused 'diff e dir:x/r'; refused 'restore e x/r'
-        # Below the limit: data at the beginning, within and at the end.
+        # PriorLayers the limit: data at the beginning, within and at the end.
         rm x/r/holey; truncate -s 300M x/r/holey
         for at in 0 150000000 314572799; do printf x | dd of=x/r/holey bs=1 seek=$at conv=notrunc status=none; done
         strace -f -qq -e trace=pread64 -o calls \"$BINARY\" --store store -q snapshot x/r --series s --profile plain > /dev/null

@@ -11,7 +11,7 @@ use std::process::Command;
 /// Everything that a layer can hold.
 const TREE: &str = "
     mkdir -m 2775 d; mkdir -m 0700 d/private; mkdir -m 1777 tmp; mkdir -p deep/a/b/c
-    echo one > d/one; echo two > d/private/two; : > empty; : > d/hollow; ln d/hollow d/hollow2
+    echo one > d/one; echo two > d/private/two; : > empty; : > d/kept_empty; ln d/kept_empty d/hollow2
     head -c 3000000 /dev/urandom > large; truncate -s 9M holes; printf end >> holes
     ln d/one d/uno; ln d/one deep/a/eins; ln -s ../etc/passwd d/link; ln -s /nowhere 'dangling link'; ln d/link d/link2
     mkfifo -m 0640 fifo; mknod -m 0666 null c 1 3; mknod disk b 7 9; ln null null2

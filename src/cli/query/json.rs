@@ -111,7 +111,7 @@ fn explained_layer(of: &ExplainedLayer) -> Value {
             } = &**novelty;
             let (kind, snapshot) = match against {
                 Against::Nothing => ("nothing", None),
-                Against::Below(snapshot) => ("below", snapshot.as_ref()),
+                Against::PriorLayers(snapshot) => ("below", snapshot.as_ref()),
                 Against::Before(snapshot) => ("before", Some(snapshot)),
             };
             value["rule"] = rule.as_ref().map_or(Value::Null, self::rule);

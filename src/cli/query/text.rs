@@ -251,8 +251,8 @@ fn against_text(against: &Against, cause: &Cause) -> String {
     };
     match against {
         Against::Nothing => counted(count, "path", "paths"),
-        Against::Below(None) => others("the layers below".to_owned()),
-        Against::Below(Some(parent)) => others(about(parent)),
+        Against::PriorLayers(None) => others("the layers below".to_owned()),
+        Against::PriorLayers(Some(parent)) => others(about(parent)),
         Against::Before(before) => others(about(before)),
     }
 }

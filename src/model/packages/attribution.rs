@@ -14,7 +14,7 @@ use std::collections::HashMap;
 
 /// One side of a comparison.
 #[derive(Clone, Copy, Debug)]
-pub struct Ground<'a> {
+pub struct SideView<'a> {
     /// Its entries.
     pub tree: &'a Tree,
     /// Its packages; none where they are unknown.
@@ -58,7 +58,7 @@ impl Ownership {
 
 /// Who accounts for a change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Account {
+pub struct Attribution {
     /// The owner on the old side.
     pub old: Option<Ownership>,
     /// The owner on the new side.
@@ -69,11 +69,11 @@ pub struct Account {
 
 /// Returns the account of each change, in their order.
 pub fn account(
-    old: &Ground,
-    new: &Ground,
+    old: &SideView,
+    new: &SideView,
     changes: &[Change],
     packages: &[PackageChange],
-) -> Vec<Account> {
+) -> Vec<Attribution> {
     let entry = |change: &Change| {
         let new = change.new.map(|at| &new.tree.entries()[at]);
         new.or_else(|| change.old.map(|at| &old.tree.entries()[at]))
@@ -116,7 +116,7 @@ pub fn account(
             }
             _ => None,
         };
-        Account {
+        Attribution {
             old: was,
             new: is,
             package_change,
@@ -125,7 +125,7 @@ pub fn account(
     changes.map(account).collect()
 }
 
-fn owners_of<'a>(ground: &Ground<'a>, paths: &[&EntryPath]) -> Vec<Vec<Owner<'a>>> {
+fn owners_of<'a>(ground: &SideView<'a>, paths: &[&EntryPath]) -> Vec<Vec<Owner<'a>>> {
     Owners::new(ground.packages, ground.tree.entries().iter()).of(paths)
 }
 

@@ -20,21 +20,22 @@ pub struct Expected<'a> {
 }
 
 impl Expected<'_> {
-    /// Returns the places of the stable files that may be read late. `paths` come in order, each with its place and whether
+    /// Returns the places of the stable files that may be deferred. `paths` come in order, each with its place and whether
     /// nobody has read it, and after the directories above it.
     pub(crate) fn candidates<'f>(
         &self,
         paths: impl Iterator<Item = (usize, &'f EntryPath, &'f Stat, bool)>,
     ) -> Vec<usize> {
         let mut volatility = self.rules.volatility();
-        let mut may_be_late = |path: &EntryPath, stat: &Stat, is_unread: bool| {
+        let mut may_be_deferred = |path: &EntryPath, stat: &Stat, is_unread: bool| {
             !volatility.holds(path)
                 && is_unread
                 && stat.kind == StatKind::File
                 && is_settled(stat, self.scan_start)
         };
-        let late = paths.filter(|(_, path, stat, is_unread)| may_be_late(path, stat, *is_unread));
-        late.map(|(at, ..)| at).collect()
+        let deferrable =
+            paths.filter(|(_, path, stat, is_unread)| may_be_deferred(path, stat, *is_unread));
+        deferrable.map(|(at, ..)| at).collect()
     }
 
     /// Tells whether what stat says is enough to tell a file from what is recorded. A file that differs from what its

@@ -141,8 +141,8 @@ mod tests {
         let (old, new) = (tree(old), tree(new));
         let delta = delta(old.entries(), &new);
         let mut overlay = Overlay::new();
-        overlay.lay(LayerContent::whole(&old).items().map(LayerItem::from));
-        overlay.lay(delta.items().map(LayerItem::from));
+        overlay.apply(LayerContent::whole(&old).items().map(LayerItem::from));
+        overlay.apply(delta.items().map(LayerItem::from));
         assert_eq!(overlay.into_tree(), new);
         let mark = |item: Item| match item {
             Item::Entry(entry) => entry.path.to_string(),
@@ -252,9 +252,9 @@ mod tests {
         #[test]
         fn a_delta_laid_over_the_old_tree_gives_the_new_one(old in any_tree(), new in any_tree(), later in any_tree()) {
             let mut overlay = Overlay::new();
-            overlay.lay(LayerContent::whole(&old).items().map(LayerItem::from));
-            overlay.lay(delta(old.entries(), &new).items().map(LayerItem::from));
-            overlay.lay(delta(new.entries(), &later).items().map(LayerItem::from));
+            overlay.apply(LayerContent::whole(&old).items().map(LayerItem::from));
+            overlay.apply(delta(old.entries(), &new).items().map(LayerItem::from));
+            overlay.apply(delta(new.entries(), &later).items().map(LayerItem::from));
             prop_assert_eq!(overlay.into_tree(), later);
         }
 

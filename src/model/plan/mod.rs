@@ -18,7 +18,7 @@ pub(crate) use limits::MOST_LAYERS;
 pub use planned::{FilledLayer, LayerOrigin, LayerPurpose, Plan, PlannedLayer};
 pub use planner::{Given, NeedsWhole, Planner, Planning};
 pub(crate) use prior_layers::weigh;
-pub use prior_layers::{Absence, Below, Known};
+pub use prior_layers::{Absence, PriorLayer, PriorLayers};
 pub use reason::Reason;
 pub(crate) use stage_planner::build_upon;
 pub use stage_planner::{StagePlanner, Unfit, Upon};

@@ -4,7 +4,7 @@ use crate::model::digest::{ContentHash, LayerKey};
 use crate::model::plan::layer::{LayerContent, Outline, Role};
 use crate::model::plan::reason::Reason;
 use crate::model::policy::Policy;
-use crate::model::policy::normalise::Sides;
+use crate::model::policy::normalise::StableVolatile;
 
 /// The layers that give a tree, in the order of the image. Contents that are not known yet make no difference to a plan.
 #[derive(Debug)]
@@ -61,7 +61,7 @@ impl Plan {
     }
 
     /// Returns the layers with what they take from `sides`: the trees of the plan, whatever is known of contents by now.
-    pub(crate) fn filled<'t, C>(&'t self, sides: &'t Sides<C>) -> Vec<FilledLayer<'t, C>> {
+    pub(crate) fn filled<'t, C>(&'t self, sides: &'t StableVolatile<C>) -> Vec<FilledLayer<'t, C>> {
         let filled = self.layers.iter().map(|planned| FilledLayer {
             planned,
             content: match &planned.origin {

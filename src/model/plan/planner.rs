@@ -3,7 +3,7 @@
 use crate::model::plan::difference::Scope;
 use crate::model::plan::limits::Limits;
 use crate::model::plan::planned::Plan;
-use crate::model::plan::prior_layers::Below;
+use crate::model::plan::prior_layers::PriorLayers;
 use crate::model::tree::Tree;
 use crate::model::tree::entry::Content;
 use crate::model::tree::path::EntryPath;
@@ -30,7 +30,7 @@ pub struct Given<'a, C> {
     /// The names of packages by the paths that they own, in path order; empty where nobody knows.
     pub owners: &'a [(EntryPath, String)],
     /// The known layers.
-    pub prior: &'a Below,
+    pub prior: &'a PriorLayers,
     /// The paths that may differ.
     pub scope: Scope<'a>,
     /// The limits.

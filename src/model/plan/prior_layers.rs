@@ -28,11 +28,11 @@ pub enum Absence {
 
 /// What a stage is planned over. Empty where nothing can be reused.
 #[derive(Debug, Default)]
-pub struct Below {
+pub struct PriorLayers {
     /// The layers of the stage before, without its state, the lowest first; none for a first stage.
-    pub inherited: Vec<Known>,
+    pub inherited: Vec<PriorLayer>,
     /// What the stage had when it was recorded last, over these or others: a base or a delta, and the updates of it.
-    pub own: Vec<Known>,
+    pub own: Vec<PriorLayer>,
     /// Why `inherited` and `own` lack what they could have.
     pub absence: Absence,
     /// Where some paths are left out of all layers: how many bytes of the own base or delta are dead there.
@@ -41,7 +41,7 @@ pub struct Below {
 
 /// A layer that exists.
 #[derive(Debug)]
-pub struct Known {
+pub struct PriorLayer {
     /// What it is for.
     pub role: Role,
     /// Its name for readers; `None` if none is recorded.
@@ -54,7 +54,7 @@ pub struct Known {
     pub items: Vec<LayerItem>,
 }
 
-impl Known {
+impl PriorLayer {
     /// Returns the entry that it has at `path`.
     pub fn at(&self, path: &EntryPath) -> Option<&Entry> {
         self.items[self.position(path)?].entry()
@@ -85,14 +85,14 @@ impl Known {
     }
 }
 
-impl Below {
+impl PriorLayers {
     /// Returns all of its layers.
-    pub fn layers(&self) -> impl Iterator<Item = &Known> {
+    pub fn layers(&self) -> impl Iterator<Item = &PriorLayer> {
         self.inherited.iter().chain(&self.own)
     }
 
     /// Takes layers with all of their paths.
-    pub fn new(inherited: Vec<Known>, own: Vec<Known>) -> Self {
+    pub fn new(inherited: Vec<PriorLayer>, own: Vec<PriorLayer>) -> Self {
         Self {
             inherited,
             own,
@@ -103,7 +103,7 @@ impl Below {
     pub(super) fn ground(&self) -> Overlay<Borrowed<'_>> {
         let mut ground = Overlay::new();
         for layer in &self.inherited {
-            lay(layer, &mut ground);
+            apply_layer(layer, &mut ground);
         }
         ground
     }
@@ -111,7 +111,7 @@ impl Below {
     /// Lays all of its layers over one another.
     pub fn overlay(&self) -> Overlay {
         let mut overlay = Overlay::new();
-        overlay.lay_all(self.layers().map(|layer| layer.items.iter().cloned()));
+        overlay.apply_all(self.layers().map(|layer| layer.items.iter().cloned()));
         overlay
     }
 
@@ -128,18 +128,26 @@ impl Below {
     }
 
     /// Bytes of the own base or delta that are dead in `now`.
-    pub(super) fn dead_bytes<C>(&self, whole: &Known, ground: &[Borrowed], now: &Tree<C>) -> u64 {
+    pub(super) fn dead_bytes<C>(
+        &self,
+        whole: &PriorLayer,
+        ground: &[Borrowed],
+        now: &Tree<C>,
+    ) -> u64 {
         self.dead_elsewhere_bytes + dead_bytes(whole.entries(), ground, now)
     }
 }
 
 /// Lays a layer over the others, and returns a whiteout of a path that is not there.
-pub(super) fn lay<'a>(layer: &'a Known, overlay: &mut Overlay<Borrowed<'a>>) -> Option<EntryPath> {
-    overlay.lay_telling(layer.items.iter().map(LayerItem::borrowed))
+pub(super) fn apply_layer<'a>(
+    layer: &'a PriorLayer,
+    overlay: &mut Overlay<Borrowed<'a>>,
+) -> Option<EntryPath> {
+    overlay.apply_telling(layer.items.iter().map(LayerItem::borrowed))
 }
 
 /// Weighs the layers of its own that a stage has against the tree that all of its layers give.
-pub(crate) fn weigh(below: &Below, now: &Tree) -> Option<Weight> {
+pub(crate) fn weigh(below: &PriorLayers, now: &Tree) -> Option<Weight> {
     let (whole, updates) = below.own.split_first()?;
     Some(Weight {
         base_bytes: whole.content_bytes,

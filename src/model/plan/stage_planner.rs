@@ -12,7 +12,7 @@ use crate::model::plan::layer::{Outline, Role};
 use crate::model::plan::limits::Limits;
 use crate::model::plan::planned::{LayerOrigin, LayerPurpose, Plan, PlannedLayer};
 use crate::model::plan::planner::{Given, NeedsWhole, Planner};
-use crate::model::plan::prior_layers::{Absence, Below, Known, lay};
+use crate::model::plan::prior_layers::{Absence, PriorLayer, PriorLayers, apply_layer};
 use crate::model::plan::reason::Reason;
 use crate::model::plan::weight::{Weight, dead_bytes};
 use crate::model::tree::Tree;
@@ -140,7 +140,7 @@ impl StagePlanner<'_> {
     }
 }
 
-fn reused(layers: &[Known], is_inherited: bool) -> Vec<PlannedLayer> {
+fn reused(layers: &[PriorLayer], is_inherited: bool) -> Vec<PlannedLayer> {
     let reused = layers.iter().map(|layer| PlannedLayer {
         purpose: LayerPurpose {
             role: layer.role,
@@ -227,7 +227,7 @@ pub enum Unfit {
 
 /// Decides which of its own layers a stage keeps.
 pub(crate) fn build_upon<C: Content>(
-    below: &Below,
+    below: &PriorLayers,
     now: &Tree<C>,
     scope: Scope,
     limits: &Limits,
@@ -246,7 +246,8 @@ pub(crate) fn build_upon<C: Content>(
         let mut overlay = ground.clone();
         let mut laid = below.own[..kept].iter().enumerate();
         // Engines need not take a whiteout of nothing.
-        if let Some((at, path)) = laid.find_map(|(at, layer)| Some((at, lay(layer, &mut overlay)?)))
+        if let Some((at, path)) =
+            laid.find_map(|(at, layer)| Some((at, apply_layer(layer, &mut overlay)?)))
         {
             if at == 0 {
                 return Upon::Rebased(Unfit::Whiteout(path));

@@ -5,7 +5,7 @@ use crate::model::digest::LayerKey;
 use crate::model::plan::difference::Scope;
 use crate::model::plan::layer::{LayerContent, Role};
 use crate::model::policy::Policy;
-use crate::model::policy::normalise::Sides;
+use crate::model::policy::normalise::StableVolatile;
 use crate::model::testing::{any_tree, directory, file, linked};
 use crate::model::tree::Tree;
 use crate::model::tree::entry::{Entry, Kind};
@@ -13,9 +13,9 @@ use crate::model::tree::overlay::{LayerItem, Overlay};
 use proptest::prelude::*;
 use std::collections::HashMap;
 
-fn sides(stable: &[Entry], volatile: &[Entry]) -> Sides {
+fn sides(stable: &[Entry], volatile: &[Entry]) -> StableVolatile {
     let tree = |entries: &[Entry]| Tree::new([&[directory("")], entries].concat());
-    Sides {
+    StableVolatile {
         stable: tree(stable),
         volatile: Tree::new(volatile.to_vec()),
         mounts: Vec::new(),
@@ -23,9 +23,9 @@ fn sides(stable: &[Entry], volatile: &[Entry]) -> Sides {
 }
 
 /// A layer that holds `content`, as it is recorded.
-fn recorded(role: Role, content: &LayerContent, policy: &Policy) -> Known {
+fn recorded(role: Role, content: &LayerContent, policy: &Policy) -> PriorLayer {
     let items = content.items().map(LayerItem::from).collect();
-    Known {
+    PriorLayer {
         role,
         label: None,
         key: content.key(policy),
@@ -34,19 +34,20 @@ fn recorded(role: Role, content: &LayerContent, policy: &Policy) -> Known {
     }
 }
 
-fn base(tree: &Tree) -> Below {
+fn base(tree: &Tree) -> PriorLayers {
     let own = vec![recorded(
         Role::Base,
         &LayerContent::whole(tree),
         &Policy::plain(),
     )];
-    Below::new(Vec::new(), own)
+    PriorLayers::new(Vec::new(), own)
 }
 
 /// What the plan of a snapshot leaves to the next one of the stage.
-fn follow(plan: &[FilledLayer], before: &Below) -> Below {
-    let all: HashMap<LayerKey, &Known> = before.layers().map(|layer| (layer.key, layer)).collect();
-    let again = |known: &Known| Known {
+fn follow(plan: &[FilledLayer], before: &PriorLayers) -> PriorLayers {
+    let all: HashMap<LayerKey, &PriorLayer> =
+        before.layers().map(|layer| (layer.key, layer)).collect();
+    let again = |known: &PriorLayer| PriorLayer {
         items: known.items.clone(),
         label: known.label.clone(),
         ..*known
@@ -58,13 +59,13 @@ fn follow(plan: &[FilledLayer], before: &Below) -> Below {
     let own = plan.iter().filter(|layer| {
         !layer.planned.purpose.is_inherited && layer.planned.purpose.role != Role::State
     });
-    Below::new(
+    PriorLayers::new(
         before.inherited.iter().map(again).collect(),
         own.map(known).collect(),
     )
 }
 
-fn listed(sides: &Sides, below: &Below, limits: &Limits) -> Plan {
+fn listed(sides: &StableVolatile, below: &PriorLayers, limits: &Limits) -> Plan {
     let planner = StagePlanner { stage: "s" };
     let plan = planner.plan(&Given {
         stable: &sides.stable,
@@ -77,11 +78,15 @@ fn listed(sides: &Sides, below: &Below, limits: &Limits) -> Plan {
     plan.unwrap()
 }
 
-fn plan<'t>(sides: &'t Sides, below: &Below, limits: &Limits) -> Vec<FilledLayer<'t>> {
+fn plan<'t>(
+    sides: &'t StableVolatile,
+    below: &PriorLayers,
+    limits: &Limits,
+) -> Vec<FilledLayer<'t>> {
     Box::leak(Box::new(listed(sides, below, limits))).filled(sides)
 }
 
-fn reasons(sides: &Sides, below: &Below, limits: &Limits) -> Vec<Reason> {
+fn reasons(sides: &StableVolatile, below: &PriorLayers, limits: &Limits) -> Vec<Reason> {
     let plan = plan(sides, below, limits);
     let reasons = plan.iter().map(|layer| &layer.planned.purpose.reason);
     reasons.cloned().map(Option::unwrap).collect()
@@ -96,7 +101,7 @@ fn roles(plan: &[FilledLayer]) -> Vec<(Role, bool)> {
 #[test]
 fn a_first_tree_is_base_and_state() {
     let sides = sides(&[file("a", 9)], &[file("log", 1)]);
-    let plan = plan(&sides, &Below::default(), &Limits::default());
+    let plan = plan(&sides, &PriorLayers::default(), &Limits::default());
     assert_eq!(roles(&plan), [(Role::Base, true), (Role::State, true)]);
 }
 
@@ -104,7 +109,7 @@ fn a_first_tree_is_base_and_state() {
 fn a_tree_without_volatile_files_has_no_state() {
     let sides = sides(&[file("a", 9)], &[]);
     assert_eq!(
-        roles(&plan(&sides, &Below::default(), &Limits::default())),
+        roles(&plan(&sides, &PriorLayers::default(), &Limits::default())),
         [(Role::Base, true)]
     );
 }
@@ -205,23 +210,23 @@ fn every_layer_of_a_plan_has_its_reason() {
         (Absence::OtherPolicy(3), Reason::OtherPolicy(3)),
         (Absence::LostBlob, Reason::LostBlob),
     ] {
-        let nothing = Below {
+        let nothing = PriorLayers {
             absence,
-            ..Below::default()
+            ..PriorLayers::default()
         };
         assert_eq!(reasons(&new, &nothing, &defaults)[0], reason);
     }
 }
 
 /// A delta over `below` for `now`.
-fn delta_over(below: &[Entry], now: &[Entry]) -> Below {
+fn delta_over(below: &[Entry], now: &[Entry]) -> PriorLayers {
     let (below, now) = (sides(below, &[]).stable, sides(now, &[]).stable);
     let delta = recorded(
         Role::Delta,
         &difference::delta(below.entries(), &now),
         &Policy::plain(),
     );
-    Below::new(base(&below).own, vec![delta])
+    PriorLayers::new(base(&below).own, vec![delta])
 }
 
 #[test]
@@ -229,7 +234,7 @@ fn the_delta_of_a_stage_does_not_depend_on_what_lies_below() {
     let policy = Policy::plain();
     let delta = |old: &[Entry]| {
         let after = sides(&[old, &[file("new", 3)]].concat(), &[]);
-        let below = Below::new(base(&sides(old, &[]).stable).own, Vec::new());
+        let below = PriorLayers::new(base(&sides(old, &[]).stable).own, Vec::new());
         let plan = plan(&after, &below, &Limits::default());
         assert_eq!(roles(&plan), [(Role::Base, false), (Role::Delta, true)]);
         plan[1].key(&policy)
@@ -244,7 +249,7 @@ fn a_delta_is_kept_with_an_update_also_where_what_lies_below_has_changed() {
         std::slice::from_ref(&day0),
         &[&[day0.clone()][..], &deps].concat(),
     );
-    let day1 = Below {
+    let day1 = PriorLayers {
         inherited: base(&sides(&[file("a", 6)], &[]).stable).own,
         ..below
     };
@@ -269,7 +274,7 @@ fn a_delta_is_kept_with_an_update_also_where_what_lies_below_has_changed() {
         anew
     );
     // What lies below by now is of no use in the delta.
-    let merged = Below {
+    let merged = PriorLayers {
         inherited: base(&sides(&[&[day0.clone()][..], &deps].concat(), &[]).stable).own,
         ..day1
     };
@@ -283,7 +288,7 @@ fn a_delta_is_kept_with_an_update_also_where_what_lies_below_has_changed() {
 /// The bytes of each layer of the stage, day after day, where `change` says which files have another content.
 fn days(count: u64, change: impl Fn(u64) -> std::ops::Range<u64>) -> Vec<Vec<u64>> {
     let mut lengths = vec![100_000; 1_000];
-    let mut below = Below::default();
+    let mut below = PriorLayers::default();
     let mut days = Vec::new();
     for day in 0..count {
         change(day).for_each(|at| lengths[at as usize] += 1);
@@ -343,7 +348,7 @@ fn what_takes_away_what_is_no_longer_there_is_made_anew() {
         roles(&plan(&now, &below, &Limits::default())),
         [(Role::Base, false), (Role::Delta, false)]
     );
-    let below = Below {
+    let below = PriorLayers {
         inherited: base(&sides(&[b], &[]).stable).own,
         ..below
     };
@@ -370,7 +375,7 @@ fn what_is_as_it_was_before_needs_no_update() {
 #[test]
 fn an_image_never_has_more_than_the_most_layers() {
     let now = sides(&[file("a", 1)], &[file("s", 1)]);
-    let empty = |n| Known {
+    let empty = |n| PriorLayer {
         role: Role::Delta,
         label: None,
         key: LayerKey([n; 32]),
@@ -378,7 +383,11 @@ fn an_image_never_has_more_than_the_most_layers() {
         items: Vec::new(),
     };
     let inherited = (0..99).map(empty).collect();
-    let planned = plan(&now, &Below::new(inherited, Vec::new()), &Limits::default());
+    let planned = plan(
+        &now,
+        &PriorLayers::new(inherited, Vec::new()),
+        &Limits::default(),
+    );
     assert_eq!(roles(&planned), [(Role::Base, true), (Role::State, true)]);
     // Updates are put together rather than that there are too many.
     let day = |n: usize| {
@@ -426,19 +435,19 @@ proptest! {
         };
         let (first, second): (Vec<Tree>, Vec<Tree>) =
             (first.iter().map(large).collect(), second.iter().map(large).collect());
-        let mut of_first = Below::default();
-        let mut of_second = Below::default();
-        let with = |stable: &Tree| Sides { stable: stable.clone(), ..sides(&[], &[]) };
-        let gives = |below: &Below, tree: &Tree| {
+        let mut of_first = PriorLayers::default();
+        let mut of_second = PriorLayers::default();
+        let with = |stable: &Tree| StableVolatile { stable: stable.clone(), ..sides(&[], &[]) };
+        let gives = |below: &PriorLayers, tree: &Tree| {
             let mut overlay = Overlay::new();
-            let idle = below.layers().find_map(|layer| overlay.lay_telling(layer.items.iter().cloned()));
-            idle.is_none() && overlay.into_tree() == *tree
+            let dangling = below.layers().find_map(|layer| overlay.apply_telling(layer.items.iter().cloned()));
+            dangling.is_none() && overlay.into_tree() == *tree
         };
         for (first, second) in first.iter().zip(&second) {
             let now = with(first);
             of_first = follow(&plan(&now, &of_first, &limits), &of_first);
             prop_assert!(gives(&of_first, first));
-            let again = |layer: &Known| Known { items: layer.items.clone(), label: None, ..*layer };
+            let again = |layer: &PriorLayer| PriorLayer { items: layer.items.clone(), label: None, ..*layer };
             of_second.inherited = of_first.own.iter().map(again).collect();
             let now = with(second);
             of_second = follow(&plan(&now, &of_second, &limits), &of_second);

@@ -39,7 +39,7 @@ impl Weight {
 
 /// Bytes of files of a base or delta in whose place there is none of their length now, or that lie below as well. One that is only
 /// given another time, as a rebuilt package has it, is in the update, whose limit is another; what it holds is alive. Contents are not
-/// compared with those of now: of a late file nobody knows it yet, and a plan must not depend on that.
+/// compared with those of now: the content of a deferred file is pending, and a plan must not depend on that.
 pub(super) fn dead_bytes<'a, C: Content + 'a, D>(
     whole: impl Iterator<Item = &'a Entry<C>>,
     ground: &[Borrowed],

@@ -199,7 +199,7 @@ impl Policy {
 
     /// Compiles the globs, for a root at this stage. Fails where one does not parse.
     pub fn rules(&self, stage: &str) -> Result<Rules> {
-        let (hollow, excluded, volatile) = match self.profile {
+        let (kept_empty, excluded, volatile) = match self.profile {
             Profile::Mock if stage == BUILT => (MOCK_HOLLOW, &[][..], MOCK_VOLATILE),
             Profile::Mock => (MOCK_HOLLOW, MOCK_EXCLUDED, MOCK_VOLATILE),
             Profile::Plain => (&[][..], &[][..], &[][..]),
@@ -208,7 +208,7 @@ impl Policy {
             Globs::new(own.iter().copied().chain(added.iter().map(String::as_str)))
         };
         Ok(Rules {
-            hollow: hollow
+            kept_empty: kept_empty
                 .iter()
                 .filter_map(|path| EntryPath::from_slashed(path.as_bytes()))
                 .collect(),
@@ -222,7 +222,7 @@ impl Policy {
 /// A policy's globs, ready to match.
 #[derive(Debug)]
 pub struct Rules {
-    hollow: HashSet<EntryPath>,
+    kept_empty: HashSet<EntryPath>,
     excluded: Globs,
     volatile: Globs,
     leaves_build: bool,
@@ -240,8 +240,8 @@ impl Rules {
     }
 
     /// Tells whether the directory is kept, but empty and with fixed metadata.
-    pub fn hollows(&self, path: &EntryPath) -> bool {
-        self.hollow.contains(path)
+    pub fn keeps_empty(&self, path: &EntryPath) -> bool {
+        self.kept_empty.contains(path)
     }
 
     /// Tells whether a path is volatile: it, or what it is beneath.
@@ -386,7 +386,7 @@ mod tests {
         let rules = Policy::mock().rules("bootstrap").unwrap();
         assert!(!rules.volatility().holds(&path("var/lib/rpm")));
         assert!(rules.volatility().holds(&path("var/lib/rpm/rpmdb.sqlite")));
-        assert!(rules.hollows(&path("proc")) && rules.excludes(&path("builddir/build")));
+        assert!(rules.keeps_empty(&path("proc")) && rules.excludes(&path("builddir/build")));
     }
 
     #[test]

@@ -5,8 +5,8 @@
 
 use crate::error::{Error, Result};
 use crate::model::limits::LARGEST_ENTRIES_BYTES;
-use crate::model::policy::package_mtimes::Vouched;
-pub use crate::model::policy::stable_volatile::{Resolved, Sides};
+use crate::model::policy::package_mtimes::PackageMtimes;
+pub use crate::model::policy::stable_volatile::{Resolved, StableVolatile};
 use crate::model::policy::{MtimeRule, Policy, Profile, Rules};
 use crate::model::stamp::{Facts, Stat, StatKind};
 use crate::model::tree::Tree;
@@ -51,7 +51,7 @@ pub struct Context<'a> {
     /// The build user's home, where the root has one.
     pub home: Option<&'a Home>,
     /// The times that packages account for.
-    pub vouched: &'a Vouched,
+    pub vouched: &'a PackageMtimes,
 }
 
 /// Turns `seen`, in path order, into the entries of both sides. Names of one inode that lie on both sides become
@@ -59,7 +59,7 @@ pub struct Context<'a> {
 pub(crate) fn normalise<'a>(
     seen: impl ExactSizeIterator<Item = Seen<'a>>,
     context: &Context,
-) -> Result<Sides<FileContent>> {
+) -> Result<StableVolatile<FileContent>> {
     let mut groups = Groups::default();
     let (mut stable, mut volatile) = (Vec::with_capacity(seen.len()), Vec::new());
     let mut mounts = Vec::new();
@@ -113,7 +113,7 @@ pub(crate) fn normalise<'a>(
     }
     unify_groups(&mut stable);
     unify_groups(&mut volatile);
-    Ok(Sides {
+    Ok(StableVolatile {
         stable: Tree::new(stable),
         volatile: Tree::new(volatile),
         mounts,

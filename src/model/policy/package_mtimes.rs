@@ -26,7 +26,7 @@ pub type Links = HashMap<EntryPath, Box<[u8]>>;
 
 /// The paths that packages own, each with the times that they give it.
 #[derive(Debug, Default)]
-pub struct Vouched {
+pub struct PackageMtimes {
     times: Vec<(EntryPath, i64)>,
 }
 
@@ -76,14 +76,14 @@ impl<'a> Gathering<'a> {
     }
 
     /// Returns what all packages vouch for.
-    pub fn finish(mut self) -> Vouched {
+    pub fn finish(mut self) -> PackageMtimes {
         self.times.sort_unstable();
         self.times.dedup();
-        Vouched { times: self.times }
+        PackageMtimes { times: self.times }
     }
 }
 
-impl Vouched {
+impl PackageMtimes {
     /// Tells whether a package gives `path` this time.
     pub(crate) fn vouches_for(&self, path: &EntryPath, mtime_s: i64) -> bool {
         self.times
@@ -150,7 +150,7 @@ mod tests {
             .collect()
     }
 
-    fn vouched(directory: &str, links: &Links) -> Vouched {
+    fn vouched(directory: &str, links: &Links) -> PackageMtimes {
         let mut gathering = Gathering::new(links);
         let directories = [directory.as_bytes()];
         gathering.add(

@@ -7,7 +7,7 @@ use crate::model::tree::path::EntryPath;
 
 /// The two sides of a root.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sides<C = ContentHash> {
+pub struct StableVolatile<C = ContentHash> {
     /// What two installs of the same packages have alike.
     pub stable: Tree<C>,
     /// What the policy counts as volatile.
@@ -27,12 +27,12 @@ pub struct Resolved<'f> {
     pub xattrs: Xattrs,
 }
 
-impl Sides<FileContent> {
+impl StableVolatile<FileContent> {
     /// Gives the pending files what was read, `resolved` in path order. Fails with the path of a file that is pending still.
     pub(crate) fn resolve<'f>(
         self,
         resolved: impl Iterator<Item = Resolved<'f>>,
-    ) -> std::result::Result<Sides, EntryPath> {
+    ) -> std::result::Result<StableVolatile, EntryPath> {
         let mut resolved = resolved.peekable();
         let stable = self.stable.try_map(|mut entry| {
             if entry.is_pending() {
@@ -43,7 +43,7 @@ impl Sides<FileContent> {
             }
             entry.into_known()
         })?;
-        Ok(Sides {
+        Ok(StableVolatile {
             stable,
             volatile: self.volatile.try_map(Entry::into_known)?,
             mounts: self.mounts,
@@ -51,12 +51,12 @@ impl Sides<FileContent> {
     }
 
     /// Returns the sides where every file has been read. Fails with the path of a pending file.
-    pub(crate) fn into_known(self) -> std::result::Result<Sides, EntryPath> {
+    pub(crate) fn into_known(self) -> std::result::Result<StableVolatile, EntryPath> {
         self.resolve(std::iter::empty())
     }
 }
 
-impl<C> Sides<C>
+impl<C> StableVolatile<C>
 where
     Entry<C>: From<Entry>,
 {

@@ -91,7 +91,7 @@ mod tests {
         let mut overlay = Overlay::new();
         layers
             .iter()
-            .for_each(|layer| overlay.lay(layer.iter().cloned()));
+            .for_each(|layer| overlay.apply(layer.iter().cloned()));
         let tree = overlay.into_tree();
         let found = content_places(&tree, layers, |_, entry| !entry.is_directory());
         let show = |(at, place): &(usize, ContentPlace)| {
@@ -127,7 +127,10 @@ mod tests {
     fn what_was_deleted_and_put_back_is_of_the_layer_that_did_so() {
         let base = entries(&[file("x", 1)]);
         let gone = vec![LayerItem::Whiteout(path("x"))];
-        let back = vec![LayerItem::Whiteout(path("x")), LayerItem::Entry(file("x", 1))];
+        let back = vec![
+            LayerItem::Whiteout(path("x")),
+            LayerItem::Entry(file("x", 1)),
+        ];
         assert_eq!(shown(&[base.clone(), gone]), [""; 0]);
         assert_eq!(shown(&[base, back]), ["/x of /x in 1"]);
     }

@@ -242,9 +242,14 @@ mod tests {
                     0 => items.push(LayerItem::Entry(directory(at))),
                     1 => items.push(LayerItem::Whiteout(path(at))),
                     2 => items.push(LayerItem::Opaque(path(at))),
-                    3 => items.extend([LayerItem::Whiteout(path(at)), LayerItem::Entry(directory(at))]),
+                    3 => items.extend([
+                        LayerItem::Whiteout(path(at)),
+                        LayerItem::Entry(directory(at)),
+                    ]),
                     4 => items.push(LayerItem::Entry(file(at, 1))),
-                    5 => items.extend([LayerItem::Opaque(path(at)), LayerItem::Entry(directory(at))]),
+                    5 => {
+                        items.extend([LayerItem::Opaque(path(at)), LayerItem::Entry(directory(at))])
+                    }
                     _ => {}
                 }
             }

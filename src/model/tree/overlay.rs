@@ -55,21 +55,21 @@ impl<E: Piece> Overlay<E> {
     }
 
     /// Lays a layer over what is there. `items` come in path order, an entry after the whiteout of its path.
-    pub fn lay(&mut self, items: impl Iterator<Item = LayerItem<E>>) {
-        self.lay_telling(items);
+    pub fn apply(&mut self, items: impl Iterator<Item = LayerItem<E>>) {
+        self.apply_telling(items);
     }
 
     /// Likewise, and returns the first whiteout of what was not there.
-    pub(crate) fn lay_telling(
+    pub(crate) fn apply_telling(
         &mut self,
         items: impl Iterator<Item = LayerItem<E>>,
     ) -> Option<EntryPath> {
-        self.lay_all([items])
+        self.apply_all([items])
     }
 
     /// Lays layers over what is there, the lowest first, in one pass. Returns the first whiteout of what was not there, of the
     /// lowest layer with such a whiteout.
-    pub(crate) fn lay_all<I: Iterator<Item = LayerItem<E>>>(
+    pub(crate) fn apply_all<I: Iterator<Item = LayerItem<E>>>(
         &mut self,
         layers: impl IntoIterator<Item = I>,
     ) -> Option<EntryPath> {
@@ -113,7 +113,7 @@ mod tests {
             let tree = Tree::new(entries.to_vec());
             let whiteouts = whiteouts.iter().map(|at| path(at)).collect();
             let all = vec![true; tree.entries().len()];
-            overlay.lay(
+            overlay.apply(
                 Outline::closed(&tree, all, whiteouts)
                     .of(&tree)
                     .items()
@@ -155,15 +155,18 @@ mod tests {
         ];
         let laid = |upper: Vec<LayerItem>| {
             let mut overlay = Overlay::new();
-            overlay.lay(base.iter().cloned().map(LayerItem::Entry));
-            overlay.lay(upper.into_iter());
+            overlay.apply(base.iter().cloned().map(LayerItem::Entry));
+            overlay.apply(upper.into_iter());
             let tree = overlay.into_tree();
             tree.entries()
                 .iter()
                 .map(|e| format!("{} {:o}", e.path, e.mode))
                 .collect::<Vec<_>>()
         };
-        assert_eq!(laid(vec![LayerItem::Opaque(path("d"))]), ["/d 755", "/x 644"]);
+        assert_eq!(
+            laid(vec![LayerItem::Opaque(path("d"))]),
+            ["/d 755", "/x 644"]
+        );
         let other = Entry {
             mode: 0o700,
             ..directory("d")
@@ -180,7 +183,10 @@ mod tests {
             LayerItem::Entry(file("d/a", 1)),
         ];
         assert_eq!(laid(new), ["/d 755", "/d/a 644", "/x 644"]);
-        let new = vec![LayerItem::Whiteout(path("d")), LayerItem::Entry(directory("d"))];
+        let new = vec![
+            LayerItem::Whiteout(path("d")),
+            LayerItem::Entry(directory("d")),
+        ];
         assert_eq!(laid(new), ["/d 755", "/x 644"]);
     }
 

@@ -67,7 +67,11 @@ pub(crate) fn compare_files(
         {
             return None; // no file, or nothing in it differs
         }
-        let bytes = |side: usize| found[side].get(&at).and_then(|digest_of_file| digest_of_file.bytes.as_deref());
+        let bytes = |side: usize| {
+            found[side]
+                .get(&at)
+                .and_then(|digest_of_file| digest_of_file.bytes.as_deref())
+        };
         let bytes = [0, 1].map(|side| {
             if sides[side].is_some() {
                 bytes(side)

@@ -290,7 +290,8 @@ impl Search {
             let given: Vec<usize> = given.map(|(at, _)| at).collect();
             if !given.is_empty() {
                 let digest_of_file = search.digest_of_file(held.size_bytes, held.read()?);
-                let (_, digest_of_file) = digest_of_file.map_err(Error::io("read in", std::env::temp_dir()))?;
+                let (_, digest_of_file) =
+                    digest_of_file.map_err(Error::io("read in", std::env::temp_dir()))?;
                 search
                     .found
                     .extend(given.into_iter().map(|at| (at, digest_of_file.clone())));
@@ -335,7 +336,11 @@ impl Search {
         Ok(())
     }
 
-    fn digest_of_file(&self, size_bytes: u64, content: &mut dyn Read) -> io::Result<(ContentHash, FileDigest)> {
+    fn digest_of_file(
+        &self,
+        size_bytes: u64,
+        content: &mut dyn Read,
+    ) -> io::Result<(ContentHash, FileDigest)> {
         let (mut blake3, mut sha256) = (blake3::Hasher::new(), Sha256::new());
         let mut bytes = (size_bytes <= self.largest_bytes).then(Vec::new);
         let mut buffer = vec![0; BUFFER_BYTES];

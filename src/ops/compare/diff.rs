@@ -3,7 +3,7 @@
 //! Between two snapshots, the database alone is read.
 
 use crate::error::{Error, Result};
-use crate::model::packages::attribution::{Ground, account};
+use crate::model::packages::attribution::{SideView, account};
 use crate::model::packages::upgrade::compare_packages;
 use crate::model::policy::Rules;
 use crate::model::policy::globs::Pathspec;
@@ -207,7 +207,7 @@ fn differences(sides: &[Side; 2], pathspec: &Pathspec, mtimes: Mtimes) -> Result
     let package_changes = known.map(|(a, b)| compare_packages(b.manager, &a.all, &b.all));
     let grounds = [0, 1].map(|at: usize| {
         let side = &sides[at];
-        Ground {
+        SideView {
             tree: &side.tree,
             packages: side.installed(),
             times: side.times(),

@@ -1,6 +1,6 @@
 //! What a comparison came to, whatever was compared: packages with the files that each accounts for, and the files.
 
-use crate::model::packages::attribution::Account;
+use crate::model::packages::attribution::Attribution;
 use crate::model::packages::owners::Installed;
 use crate::model::packages::package::Package;
 use crate::model::packages::upgrade::PackageChange;
@@ -39,7 +39,7 @@ pub struct FileDifference {
     /// Where it stands in both trees, and what differs.
     pub change: Change,
     /// Whose it is.
-    pub account: Account,
+    pub account: Attribution,
     /// Whether the policy of a side has it in the state, which differs between any two installations.
     pub is_volatile: bool,
 }

@@ -1,8 +1,8 @@
-//! Sides that are no snapshots, seen as the other side was recorded.
+//! StableVolatile that are no snapshots, seen as the other side was recorded.
 
 use crate::error::Result;
 use crate::fs::root::Root;
-use crate::model::policy::normalise::Sides;
+use crate::model::policy::normalise::StableVolatile;
 use crate::model::policy::{Policy, Rules};
 use crate::model::source::{ImageRef, Source};
 use crate::model::tree::Tree;
@@ -59,7 +59,7 @@ impl SeenAs {
 
 /// A directory as it was seen.
 pub(super) struct DirectoryView {
-    sides: Sides,
+    sides: StableVolatile,
     packages: Option<RootPackages>,
 }
 

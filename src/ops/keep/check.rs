@@ -11,7 +11,7 @@ use crate::oci::read::Opened;
 use crate::ops::keep::finding::{Finding, Subject};
 use crate::ops::monitor::Monitor;
 use crate::ops::root_view::image::applied_over;
-use crate::ops::root_view::recorded::{lay, tree_of};
+use crate::ops::root_view::recorded::{apply, tree_of};
 use crate::ops::store_index::image_blob;
 use crate::store::LayerUse;
 use crate::store::Snapshot;
@@ -344,7 +344,7 @@ fn gives_key(store: &Store, used: &Used, items: LayerItems, path: &Path) -> Resu
         return Ok(true);
     }
     let mut below = Overlay::new();
-    lay(store, &used.below, &mut below)?;
+    apply(store, &used.below, &mut below)?;
     let after = applied_over(&below, items, path)?;
     Ok(key_of(&policy, delta(below.entries(), &after).items()) == layer.key)
 }

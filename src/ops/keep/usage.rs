@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::model::digest::Digest;
 use crate::model::plan::layer::Role;
-use crate::model::plan::{Below, Weight, weigh};
+use crate::model::plan::{PriorLayers, Weight, weigh};
 use crate::ops::layers::{inherited_len, known_of, own_layers};
 use crate::store::LayerUse;
 use crate::store::Snapshot;
@@ -182,13 +182,13 @@ fn stages(store: &Store, snapshots: &[Snapshot], users: &Users) -> Result<Vec<St
 fn weight(store: &Store, layers: &[LayerUse]) -> Result<Option<Weight>> {
     let inherited = known_of(store, &layers[..inherited_len(layers)])?;
     let own = known_of(store, &own_layers(layers.to_vec()))?;
-    let below = Below::new(inherited, own);
+    let below = PriorLayers::new(inherited, own);
     let mut overlay = below.overlay();
     // An imported snapshot without its stage before has more layers.
     let more = layers.iter().skip(below.layers().count());
     let more = more.filter(|layer| layer.role != Role::State);
     let more: Vec<i64> = more.map(|layer| layer.layer.id).collect();
-    store.lay_all(&more, &mut overlay)?;
+    store.apply_all(&more, &mut overlay)?;
     Ok(weigh(&below, &overlay.into_tree()))
 }
 

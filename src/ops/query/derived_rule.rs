@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::model::names::BOOTSTRAP;
 use crate::model::plan::difference::Scope;
 use crate::model::plan::layer::Role;
-use crate::model::plan::{Below, Limits, Unfit, Upon, Weight, build_upon};
+use crate::model::plan::{Limits, PriorLayers, Unfit, Upon, Weight, build_upon};
 use crate::ops::layers::{inherited_len, known_of, own_layers};
 use crate::ops::query::rule::Rule;
 use crate::ops::root_view::recorded::tree_of;
@@ -104,7 +104,7 @@ fn last_own(
 /// Why the base or delta that is the first of `own` was not kept.
 fn rebased(store: &Store, layers: &[LayerUse], own: &[LayerUse]) -> Result<Rule> {
     let inherited = known_of(store, &layers[..inherited_len(layers)])?;
-    let below = Below::new(inherited, known_of(store, &own[..1])?);
+    let below = PriorLayers::new(inherited, known_of(store, &own[..1])?);
     let stable = layers.iter().filter(|layer| layer.role != Role::State);
     let stable: Vec<i64> = stable.map(|layer| layer.layer.id).collect();
     let now = tree_of(store, &stable)?;

@@ -7,7 +7,7 @@
 
 use crate::error::Result;
 use crate::model::names::SnapshotRef;
-use crate::model::packages::attribution::{Ground, account};
+use crate::model::packages::attribution::{SideView, account};
 use crate::model::packages::owners::{Installed, Times};
 use crate::model::packages::upgrade::compare_packages;
 use crate::model::packages::version::Manager;
@@ -73,7 +73,7 @@ pub enum Against {
     /// Nothing: it is the first.
     Nothing,
     /// What lies below it; of this snapshot, where it is a stage before.
-    Below(Option<Snapshot>),
+    PriorLayers(Option<Snapshot>),
     /// The last snapshot of the stage.
     Before(Snapshot),
 }
@@ -182,12 +182,12 @@ fn new_layer(
     let packages = compare_packages(Manager::Rpm, &old_packages, &new_packages);
     let times = times(store, snapshot)?;
     let accounts = account(
-        &Ground {
+        &SideView {
             tree: &was.tree,
             packages: &old_packages,
             times,
         },
-        &Ground {
+        &SideView {
             tree: &new,
             packages: &new_packages,
             times,
@@ -278,7 +278,7 @@ fn was(
         .flatten();
     Ok(Was {
         package_set_id: parent.as_ref().and_then(|parent| parent.package_set_id),
-        against: Against::Below(parent),
+        against: Against::PriorLayers(parent),
         tree: tree_of(store, &ids(&layers[..place]))?,
         items: Vec::new(),
     })
@@ -313,7 +313,8 @@ impl<'a> Concerned<'a> {
             }
         }
         differing.extend(at_path.into_values());
-        let is_top = |item: &&&LayerItem| !matches!(item, LayerItem::Entry(entry) if entry.is_directory());
+        let is_top =
+            |item: &&&LayerItem| !matches!(item, LayerItem::Entry(entry) if entry.is_directory());
         Self {
             paths: differing.iter().map(|item| item.path()).collect(),
             tops: differing

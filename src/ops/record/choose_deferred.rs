@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::model::plan::deferrable::Expected;
 use crate::model::tree::path::EntryPath;
-use crate::ops::record::prior_layers::PriorLayers;
+use crate::ops::record::prior_layers::PriorReading;
 use crate::ops::record::session::Session;
 use crate::ops::root_view::places::{database_files, user_files};
 use crate::ops::root_view::stamped_scan::StampedScan;
@@ -17,8 +17,8 @@ pub(super) fn choose_deferred(
     session: &Session,
     scan: &StampedScan,
     places: Option<&[usize]>,
-    mut prior: PriorLayers,
-) -> Result<(Vec<usize>, PriorLayers)> {
+    mut prior: PriorReading,
+) -> Result<(Vec<usize>, PriorReading)> {
     if !session.may_defer || scan.unread_bytes() < WORTHWHILE_BYTES {
         return Ok((Vec::new(), prior));
     }
@@ -31,16 +31,16 @@ pub(super) fn choose_deferred(
         Some(places) => expected.candidates(scan.paths(places.iter().copied())),
         None => expected.candidates(scan.paths(0..scan.found().len())),
     };
-    let is_read = matches!(prior, PriorLayers::Read(_));
+    let is_read = matches!(prior, PriorReading::Read(_));
     if !is_read && session.lineage.is_read_sooner_than(candidates.len()) {
-        prior = PriorLayers::Read(prior.finish(session)?);
+        prior = PriorReading::Read(prior.finish(session)?);
     }
     let mut sure = Vec::new();
     for at in candidates {
         let (path, stat) = scan.at(at);
         // The plan decides later how many of the layers below stay: no layer may have the file.
         let differs = match &prior {
-            PriorLayers::Read(below) => below
+            PriorReading::Read(below) => below
                 .layers()
                 .all(|layer| expected.differs(layer.at(path), stat)),
             _ => session

@@ -4,8 +4,8 @@ use crate::error::Result;
 use crate::model::packages::owners::Installed;
 use crate::model::plan::difference::Scope;
 use crate::model::plan::layer::{Item, LayerContent, Role};
-use crate::model::plan::{Below, FilledLayer, Given, NeedsWhole, Plan, Planner};
-use crate::model::policy::normalise::Sides;
+use crate::model::plan::{FilledLayer, Given, NeedsWhole, Plan, Planner, PriorLayers};
+use crate::model::policy::normalise::StableVolatile;
 use crate::model::tree::Tree;
 use crate::model::tree::entry::FileContent;
 use crate::model::tree::overlay::Overlay;
@@ -22,8 +22,8 @@ pub(super) struct Content {
     pub(super) observation: Observation,
     pub(super) subset: Option<ChangedSubset>,
     /// The layers below, with all items or with the subset.
-    pub(super) prior: Below,
-    pub(super) sides: Sides<FileContent>,
+    pub(super) prior: PriorLayers,
+    pub(super) sides: StableVolatile<FileContent>,
     /// Sorted; `None` where unknown.
     pub(super) packages: Option<Vec<Installed>>,
     pub(super) user: Option<BuildUser>,
@@ -78,7 +78,7 @@ impl Content {
         let mut overlay = Overlay::new();
         if session.lineage.parent_id().is_some() {
             let layers = self.prior.inherited.iter();
-            overlay.lay_all(layers.map(|layer| layer.items.iter().cloned()));
+            overlay.apply_all(layers.map(|layer| layer.items.iter().cloned()));
             return Ok(Some(overlay.into_tree()));
         }
         let Some(last) = session.last_of_stage()? else {
@@ -87,7 +87,7 @@ impl Content {
         let mut layers = session.store.layers(last.id)?;
         layers.retain(|layer| layer.role != Role::State);
         let ids: Vec<i64> = layers.iter().map(|layer| layer.layer.id).collect();
-        session.store.lay_all(&ids, &mut overlay)?;
+        session.store.apply_all(&ids, &mut overlay)?;
         Ok(Some(overlay.into_tree()))
     }
 }

@@ -11,7 +11,7 @@ use crate::model::digest::ContentHash;
 use crate::model::plan::layer::LayerContent;
 use crate::model::plan::{FilledLayer, Plan};
 use crate::model::policy::Profile;
-use crate::model::policy::normalise::{Resolved, Sides, recorded_xattrs};
+use crate::model::policy::normalise::{Resolved, StableVolatile, recorded_xattrs};
 use crate::model::stamp::{Facts, Stamp, Stat, Time};
 use crate::model::tree::entry::{Entry, FileContent, Xattrs};
 use crate::model::tree::path::EntryPath;
@@ -30,7 +30,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A tree with all contents known.
 pub(super) struct Hashed {
-    pub(super) sides: Sides,
+    pub(super) sides: StableVolatile,
     /// The layers packed already, each at its place in the plan.
     pub(super) ahead: Vec<Option<PackedBlob>>,
     pub(super) stamps: StampState,
@@ -42,7 +42,7 @@ pub(super) struct Hashed {
 pub(super) fn hash_pending(
     session: &mut Session,
     plan: &Plan,
-    sides: Sides<FileContent>,
+    sides: StableVolatile<FileContent>,
     observation: &Observation,
     stamps: StampState,
 ) -> Result<Hashed> {

@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::model::plan::layer::Role;
-use crate::model::plan::{Below, Known};
+use crate::model::plan::{PriorLayer, PriorLayers};
 use crate::model::stamp::StatKind;
 use crate::model::tree::entry::Entry;
 use crate::model::tree::overlay::LayerItem;
@@ -28,19 +28,19 @@ pub(super) struct KnownTree {
     inherited: Vec<LayerUse>,
     /// The base or delta; empty where the stage is as the stage before.
     whole: Vec<LayerUse>,
-    updates: Vec<Known>,
+    updates: Vec<PriorLayer>,
     state: Option<LayerUse>,
     /// Updates of the stage now, where they are others: of another root, perhaps.
-    other_updates: Option<Vec<Known>>,
+    other_updates: Option<Vec<PriorLayer>>,
 }
 
 /// The layers at the differing paths.
 pub(super) struct Loaded {
-    pub(super) below: Below,
+    pub(super) below: PriorLayers,
     /// All of the state.
     pub(super) state: Vec<LayerItem>,
     /// Updates that belong in the place of the layers' own.
-    pub(super) other_updates: Option<Vec<Known>>,
+    pub(super) other_updates: Option<Vec<PriorLayer>>,
 }
 
 impl KnownTree {
@@ -90,7 +90,7 @@ impl KnownTree {
         self.dead_bytes
     }
 
-    fn all_updates(&self) -> impl Iterator<Item = &Known> {
+    fn all_updates(&self) -> impl Iterator<Item = &PriorLayer> {
         self.updates
             .iter()
             .chain(self.other_updates.iter().flatten())
@@ -141,7 +141,7 @@ impl KnownTree {
         let mut own = lookups.known(&self.whole)?;
         own.extend(self.updates);
         Ok(Loaded {
-            below: Below::new(lookups.known(&self.inherited)?, own),
+            below: PriorLayers::new(lookups.known(&self.inherited)?, own),
             state: match &self.state {
                 Some(state) => session.store.items(state.layer.id)?,
                 None => Vec::new(),
@@ -159,7 +159,7 @@ struct Lookups<'a> {
 }
 
 impl Lookups<'_> {
-    fn known(&self, layers: &[LayerUse]) -> Result<Vec<Known>> {
+    fn known(&self, layers: &[LayerUse]) -> Result<Vec<PriorLayer>> {
         layers
             .iter()
             .map(|used| Ok(known(used, self.items(&used.layer)?)))

@@ -5,7 +5,7 @@ use crate::model::digest::PolicyKey;
 use crate::model::names::{BOOTSTRAP, SnapshotRef};
 use crate::model::plan::deferrable::Expected;
 use crate::model::plan::layer::Role;
-use crate::model::plan::{Absence, Below};
+use crate::model::plan::{Absence, PriorLayers};
 use crate::model::stamp::Stat;
 use crate::model::tree::path::EntryPath;
 use crate::ops::layers::{have_same_keys, inherited_len, known_of, own_layers};
@@ -170,12 +170,12 @@ impl Lineage {
     }
 
     /// Reads the items of all layers. Fails if the store cannot be read.
-    pub(super) fn load(&self, store: &Store) -> Result<Below> {
-        Ok(Below {
+    pub(super) fn load(&self, store: &Store) -> Result<PriorLayers> {
+        Ok(PriorLayers {
             inherited: known_of(store, &self.inherited)?,
             own: known_of(store, &self.own)?,
             absence: self.absence,
-            ..Below::default()
+            ..PriorLayers::default()
         })
     }
 

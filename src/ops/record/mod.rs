@@ -31,7 +31,7 @@ use crate::ops::monitor::Monitor;
 use crate::ops::record::observed::Observed;
 pub use crate::ops::record::options::{Options, Outcome};
 use crate::ops::record::packed::PlannedContent;
-use crate::ops::record::prior_layers::PriorLayers;
+use crate::ops::record::prior_layers::PriorReading;
 use crate::ops::record::recorded::Recorded;
 use crate::ops::record::scanned::{Decision, Scanned};
 use crate::ops::record::session::Session;
@@ -73,7 +73,7 @@ fn attempt(session: &mut Session) -> Result<Result<Recorded, NeedsWhole>> {
     let observed = match Scanned::scan(session)?.decide(session)? {
         Decision::Same(scan, unchanged) => return Ok(Ok(unchanged.record(session, scan)?)),
         Decision::Subset(scan, subset, below) => {
-            Observed::read(session, scan, Some(subset), PriorLayers::Read(below))?
+            Observed::read(session, scan, Some(subset), PriorReading::Read(below))?
         }
         Decision::Whole(scan, prior) => Observed::read(session, scan, None, prior)?,
     };

@@ -2,12 +2,12 @@
 
 use crate::error::Result;
 use crate::model::packages::owners::Installed;
-use crate::model::policy::normalise::Sides;
+use crate::model::policy::normalise::StableVolatile;
 use crate::model::tree::entry::FileContent;
 use crate::ops::monitor::{Phase, Phases};
 use crate::ops::record::choose_deferred::choose_deferred;
 use crate::ops::record::content::Content;
-use crate::ops::record::prior_layers::PriorLayers;
+use crate::ops::record::prior_layers::PriorReading;
 use crate::ops::record::session::Session;
 use crate::ops::record::subset::ChangedSubset;
 use crate::ops::root_view::build_user::BuildUser;
@@ -24,7 +24,7 @@ use std::path::Path;
 pub(super) struct Observed {
     observation: Observation,
     subset: Option<ChangedSubset>,
-    prior: PriorLayers,
+    prior: PriorReading,
 }
 
 impl Observed {
@@ -34,7 +34,7 @@ impl Observed {
         session: &Session,
         scan: StampedScan,
         subset: Option<ChangedSubset>,
-        prior: PriorLayers,
+        prior: PriorReading,
     ) -> Result<Self> {
         let prior = prior.begin(session);
         let phases = &session.phases;
@@ -89,7 +89,7 @@ impl Observed {
 struct View {
     packages: Option<Vec<Installed>>,
     user: Option<BuildUser>,
-    sides: Sides<FileContent>,
+    sides: StableVolatile<FileContent>,
 }
 
 fn stamp_and_view(

@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::model::packages::owners::Installed;
 use crate::model::plan::{NeedsWhole, Plan};
-use crate::model::policy::normalise::Sides;
+use crate::model::policy::normalise::StableVolatile;
 use crate::ops::record::content::Content;
 use crate::ops::record::deferred::{Hashed, hash_pending};
 use crate::ops::record::image::Image;
@@ -23,7 +23,7 @@ pub(super) struct PlannedContent {
 
 /// A tree with all contents known, and an image with durable blobs.
 pub(super) struct Packed {
-    sides: Sides,
+    sides: StableVolatile,
     plan: Plan,
     image: Image,
     packages: Option<Vec<Installed>>,

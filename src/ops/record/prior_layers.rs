@@ -1,23 +1,23 @@
 //! The items of the layers below a new snapshot, read beside the scan, beside hashing, or at once.
 
 use crate::error::Result;
-use crate::model::plan::Below;
+use crate::model::plan::PriorLayers;
 use crate::ops::record::lineage::Lineage;
 use crate::ops::record::session::Session;
 use crate::store::Store;
 use std::thread::JoinHandle;
 
 /// The layers below, read or not.
-pub(super) enum PriorLayers {
+pub(super) enum PriorReading {
     /// No reading has begun.
     Unread,
     /// A thread reads the layers.
     Loading(Loading),
     /// All items, or the items of a changed subset.
-    Read(Below),
+    Read(PriorLayers),
 }
 
-impl PriorLayers {
+impl PriorReading {
     /// Begins a thread that reads the layers, unless read already or restricted to a single thread.
     pub(super) fn begin(self, session: &Session) -> Self {
         match self {
@@ -29,7 +29,7 @@ impl PriorLayers {
     }
 
     /// Waits for the items. Fails if the store cannot be read.
-    pub(super) fn finish(self, session: &Session) -> Result<Below> {
+    pub(super) fn finish(self, session: &Session) -> Result<PriorLayers> {
         match self {
             Self::Read(below) => Ok(below),
             Self::Loading(loading) => loading.finish(),
@@ -40,7 +40,7 @@ impl PriorLayers {
 
 /// A thread reading the layers. SQLite's connections belong to a single thread each, so the thread opens another. A failed
 /// attempt joins the thread too, so that no open store stays behind.
-pub(super) struct Loading(Option<JoinHandle<Result<Below>>>);
+pub(super) struct Loading(Option<JoinHandle<Result<PriorLayers>>>);
 
 impl Loading {
     /// `None` if there can be no thread.
@@ -52,7 +52,7 @@ impl Loading {
         thread.ok().map(|thread| Self(Some(thread)))
     }
 
-    fn finish(mut self) -> Result<Below> {
+    fn finish(mut self) -> Result<PriorLayers> {
         let thread = self.0.take().expect("a thread is joined once");
         thread
             .join()

@@ -1,9 +1,9 @@
 //! A scanned root, and the decision how much to read and plan.
 
 use crate::error::Result;
-use crate::model::plan::Below;
+use crate::model::plan::PriorLayers;
 use crate::ops::monitor::Phase;
-use crate::ops::record::prior_layers::PriorLayers;
+use crate::ops::record::prior_layers::PriorReading;
 use crate::ops::record::session::Session;
 use crate::ops::record::subset::ChangedSubset;
 use crate::ops::record::unchanged::Unchanged;
@@ -12,7 +12,7 @@ use crate::ops::root_view::stamped_scan::{StampedScan, scan_with_stamps};
 /// The paths of the root with stat data and stamps.
 pub(super) struct Scanned {
     scan: StampedScan,
-    prior: PriorLayers,
+    prior: PriorReading,
 }
 
 /// How much of a scanned root is to be planned.
@@ -20,9 +20,9 @@ pub(super) enum Decision {
     /// No path: the root equals the last snapshot.
     Same(StampedScan, Box<Unchanged>),
     /// The changed paths.
-    Subset(StampedScan, ChangedSubset, Below),
+    Subset(StampedScan, ChangedSubset, PriorLayers),
     /// All paths.
-    Whole(StampedScan, PriorLayers),
+    Whole(StampedScan, PriorReading),
 }
 
 impl Scanned {
@@ -41,9 +41,9 @@ impl Scanned {
         let load = || {
             let (stamps, state) = store.stamps(root.path())?;
             let prior = if stamps.is_empty() {
-                PriorLayers::Read(lineage.load(store)?)
+                PriorReading::Read(lineage.load(store)?)
             } else {
-                PriorLayers::Unread
+                PriorReading::Unread
             };
             Ok(((stamps, state), prior))
         };

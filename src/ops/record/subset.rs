@@ -8,8 +8,8 @@
 use crate::error::Result;
 use crate::fs::scan::Paths;
 use crate::model::plan::difference::Scope;
-use crate::model::plan::{Below, Known};
-use crate::model::policy::normalise::Sides;
+use crate::model::plan::{PriorLayer, PriorLayers};
+use crate::model::policy::normalise::StableVolatile;
 use crate::model::policy::{MtimeRule, Policy, Profile};
 use crate::model::stamp::StatKind;
 use crate::model::tree::Tree;
@@ -40,7 +40,10 @@ pub(super) struct ChangedSubset {
 impl ChangedSubset {
     /// Finds the subset, and the items of the layers below at the differing paths; `None` where all paths count. Fails if
     /// the store cannot be read.
-    pub(super) fn find(session: &Session, scan: &StampedScan) -> Result<Option<(Self, Below)>> {
+    pub(super) fn find(
+        session: &Session,
+        scan: &StampedScan,
+    ) -> Result<Option<(Self, PriorLayers)>> {
         let changes = scan.unknown().len() + scan.gone().len();
         if changes * LARGEST_SHARE > scan.found().len() || matters_elsewhere(scan, &session.policy)
         {
@@ -66,7 +69,7 @@ impl ChangedSubset {
         loaded: Loaded,
         all: Totals,
         dead_bytes: u64,
-    ) -> Option<(Self, Below)> {
+    ) -> Option<(Self, PriorLayers)> {
         let Loaded {
             mut below,
             state,
@@ -108,7 +111,7 @@ impl ChangedSubset {
     }
 
     /// Counts all paths of the root.
-    pub(super) fn totals(&self, sides: &Sides) -> Totals {
+    pub(super) fn totals(&self, sides: &StableVolatile) -> Totals {
         let among = |entry: &&Entry| self.differing.binary_search(&entry.path).is_ok();
         let [stable, volatile] =
             [&sides.stable, &sides.volatile].map(|side| side.entries().iter().filter(among));
@@ -178,7 +181,7 @@ fn have_names_elsewhere(scan: &StampedScan, places: &[Option<usize>]) -> bool {
 
 /// Tells whether an update takes a name out of a hardlink group: the group's other names would have to be known. All names
 /// of a changed inode have changed, since they share a ctime.
-fn parts_links(below: &Below) -> bool {
+fn parts_links(below: &PriorLayers) -> bool {
     let Some((whole, updates)) = below.own.split_first() else {
         return false;
     };
@@ -186,7 +189,7 @@ fn parts_links(below: &Below) -> bool {
         .inherited
         .iter()
         .chain([whole])
-        .flat_map(Known::entries);
+        .flat_map(PriorLayer::entries);
     let mut linked = lower.filter(|entry| entry.group.is_some());
     linked.any(|entry| updates.iter().any(|update| update.has(&entry.path)))
 }

@@ -47,10 +47,11 @@ pub(super) fn compare_present(job: &Job, observed: &Observation) -> Result<Plan>
         recorded: &recorded.tree,
     };
     let tree = view(&facts, recorded, rules)?;
-    let is_hollow = |seen: &Seen| seen.stat.kind == StatKind::Directory && rules.hollows(seen.path);
+    let is_kept_empty =
+        |seen: &Seen| seen.stat.kind == StatKind::Directory && rules.keeps_empty(seen.path);
     let present = Present {
         tree: &tree,
-        covered: &paths(&seen, |seen| seen.is_mount || is_hollow(seen)),
+        masked: &paths(&seen, |seen| seen.is_mount || is_kept_empty(seen)),
         mounts: &paths(&seen, |seen| seen.is_mount),
         unrecordable: &paths(&unrecordable, |_| true),
     };

@@ -52,7 +52,7 @@ pub(crate) struct Present<'a> {
     /// As the policy has it; what the mounts hide counts as the snapshot has it.
     pub(crate) tree: &'a Tree,
     /// What is neither removed nor looked into, in path order.
-    pub(crate) covered: &'a [EntryPath],
+    pub(crate) masked: &'a [EntryPath],
     /// The subset of it that cannot be removed.
     pub(crate) mounts: &'a [EntryPath],
     /// Paths that no snapshot can have.
@@ -142,9 +142,9 @@ pub(crate) fn plan(
             _ => {}
         }
         // What covers a path is what is seen of it.
-        let is_covered =
-            planning.absent[new].is_none() && present.covered.binary_search(&entry.path).is_ok();
-        if spec.chooses(&entry.path) && !is_covered {
+        let is_masked =
+            planning.absent[new].is_none() && present.masked.binary_search(&entry.path).is_ok();
+        if spec.chooses(&entry.path) && !is_masked {
             planning.plan.acts[new] = act(&change, entry, &links);
             if change.what.has(Aspects::TYPE) && was.is_some_and(Entry::is_directory) {
                 replaced.push(entry.path.clone());
@@ -159,11 +159,11 @@ pub(crate) fn plan(
     match extra {
         Extra::Removed => {
             let is_held = |path: &EntryPath| {
-                let from = present.covered.partition_point(|covered| covered < path);
+                let from = present.masked.partition_point(|masked| masked < path);
                 present
-                    .covered
+                    .masked
                     .get(from)
-                    .is_some_and(|covered| covered == path || covered.is_beneath(path))
+                    .is_some_and(|masked| masked == path || masked.is_beneath(path))
             };
             let (held, removable): (Vec<_>, Vec<_>) = extras.into_iter().partition(is_held);
             planning.plan.extra = held.len() as u64;

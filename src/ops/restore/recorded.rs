@@ -26,7 +26,7 @@ pub(super) fn load(store: &Store, snapshot: Snapshot, policy: Policy) -> Result<
         .map(|layer| store.items(layer.layer.id))
         .collect::<Result<Vec<_>>>()?;
     let mut overlay = Overlay::new();
-    overlay.lay_all(items.iter().map(|layer| layer.iter().cloned()));
+    overlay.apply_all(items.iter().map(|layer| layer.iter().cloned()));
     let installed = match snapshot
         .package_set_id
         .filter(|_| policy.mtime == MtimeRule::Package)

@@ -107,10 +107,16 @@ pub(crate) fn sources(store: &Store, recorded: &Recorded, plan: &Plan) -> Result
 }
 
 /// The first name of each inode by its others, of the groups of a layer that are wanted.
-fn aliases(items: &[LayerItem], groups: &HashMap<Group, EntryPath>) -> HashMap<EntryPath, EntryPath> {
-    let linked = items.iter().filter_map(LayerItem::entry).filter_map(|entry| {
-        let first = groups.get(&entry.group?)?;
-        (*first != entry.path).then(|| (entry.path.clone(), first.clone()))
-    });
+fn aliases(
+    items: &[LayerItem],
+    groups: &HashMap<Group, EntryPath>,
+) -> HashMap<EntryPath, EntryPath> {
+    let linked = items
+        .iter()
+        .filter_map(LayerItem::entry)
+        .filter_map(|entry| {
+            let first = groups.get(&entry.group?)?;
+            (*first != entry.path).then(|| (entry.path.clone(), first.clone()))
+        });
     linked.collect()
 }

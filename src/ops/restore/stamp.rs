@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::fs::attributes::Lack;
 use crate::fs::root::Root;
-use crate::fs::scan::covered_stat;
+use crate::fs::scan::masked_stat;
 use crate::model::policy::Rules;
 use crate::model::policy::normalise::recorded_xattrs;
 use crate::model::stamp::{Facts, Stamp, Stat, StatKind, Time};
@@ -54,8 +54,8 @@ pub(super) fn stamp(
     made.sort_unstable_by_key(|(at, _)| *at);
     let stamp = |(at, stat): &(usize, Stat)| {
         let entry = &recorded.tree.entries()[*at];
-        if entry.is_directory() && rules.hollows(&entry.path) {
-            return Stamp::new(&covered_stat(StatKind::Directory), now, &Facts::default());
+        if entry.is_directory() && rules.keeps_empty(&entry.path) {
+            return Stamp::new(&masked_stat(StatKind::Directory), now, &Facts::default());
         }
         let old = observed.and_then(|observed| observed.at(&entry.path));
         let has_more = old.is_some_and(|(_, facts)| {

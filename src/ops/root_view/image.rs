@@ -51,7 +51,7 @@ pub(crate) fn read_image(
             }
         };
         totals.push(LayerTotals::of(&items));
-        overlay.lay(items.into_iter());
+        overlay.apply(items.into_iter());
         if overlay.memory_bytes() > LARGEST_ENTRIES_BYTES {
             return Err(too_many(opened.path()));
         }
@@ -91,7 +91,7 @@ fn blob<'a>(opened: &'a Opened, layer: &FoundLayer) -> Result<Blob<'a>> {
 pub(crate) fn applied_over(below: &Overlay, items: LayerItems, path: &Path) -> Result<Tree> {
     let items = with_links(items, below, path)?;
     let mut overlay = below.clone();
-    overlay.lay(items.into_iter());
+    overlay.apply(items.into_iter());
     if overlay.memory_bytes() > LARGEST_ENTRIES_BYTES {
         return Err(too_many(path));
     }

@@ -38,7 +38,7 @@ impl<'a> Members<'a> {
             }
             if rules.excludes(&entry.path) {
                 left_out = Some(entry.path);
-            } else if entry.is_directory() && rules.hollows(&entry.path) {
+            } else if entry.is_directory() && rules.keeps_empty(&entry.path) {
                 left_out = Some(entry.path.clone());
                 members.push(Member::of_kept_empty(entry, place));
             } else {

@@ -2,8 +2,8 @@
 
 use crate::error::{Error, Result};
 use crate::model::packages::owners::Installed;
-use crate::model::policy::normalise::{Context, Home, Sides, normalise};
-use crate::model::policy::package_mtimes::{Gathering, Vouched};
+use crate::model::policy::normalise::{Context, Home, StableVolatile, normalise};
+use crate::model::policy::package_mtimes::{Gathering, PackageMtimes};
 use crate::model::policy::{MtimeRule, Policy, Rules};
 use crate::model::tree::Tree;
 use crate::model::tree::entry::FileContent;
@@ -24,11 +24,11 @@ pub(crate) fn normalise_as(
     facts: &impl RootFacts,
     packages: &[Installed],
     home: Option<&Home>,
-) -> Result<Sides<FileContent>> {
+) -> Result<StableVolatile<FileContent>> {
     let Manner { policy, rules } = manner;
     let vouched = match policy.mtime {
         MtimeRule::Package => package_mtimes(facts, packages),
-        MtimeRule::Keep | MtimeRule::Fixed => Vouched::default(),
+        MtimeRule::Keep | MtimeRule::Fixed => PackageMtimes::default(),
     };
     let context = Context {
         policy,
@@ -46,7 +46,7 @@ pub(crate) fn normalise_all_read(
     facts: &impl RootFacts,
     packages: &[Installed],
     home: Option<&Home>,
-) -> Result<Sides> {
+) -> Result<StableVolatile> {
     let sides = normalise_as(manner, facts, packages, home)?;
     sides
         .into_known()
@@ -54,7 +54,7 @@ pub(crate) fn normalise_all_read(
 }
 
 /// Gathers the times of files that are as a package gives them.
-fn package_mtimes(facts: &impl RootFacts, packages: &[Installed]) -> Vouched {
+fn package_mtimes(facts: &impl RootFacts, packages: &[Installed]) -> PackageMtimes {
     let links = facts.links();
     let mut gathering = Gathering::new(&links);
     for files in packages
@@ -73,10 +73,10 @@ fn package_mtimes(facts: &impl RootFacts, packages: &[Installed]) -> Vouched {
 }
 
 /// Returns both parts of a root in one tree. No hardlink crosses them.
-pub(crate) fn united(sides: Sides) -> Tree {
+pub(crate) fn united(sides: StableVolatile) -> Tree {
     let mut overlay = Overlay::new();
     for side in [sides.stable, sides.volatile] {
-        overlay.lay(side.into_entries().into_iter().map(LayerItem::Entry));
+        overlay.apply(side.into_entries().into_iter().map(LayerItem::Entry));
     }
     overlay.into_tree()
 }

@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::fs::facts::check_directories;
 use crate::fs::root::Root;
-use crate::fs::scan::{Cover, Found, Paths};
+use crate::fs::scan::{Found, Mask, Paths};
 use crate::model::digest::ContentHash;
 use crate::model::policy::normalise::Seen;
 use crate::model::stamp::{Facts, Stamp, Stat, StatKind, Time, is_settled};
@@ -112,16 +112,12 @@ impl Observation {
     pub(crate) fn seen(&self) -> impl ExactSizeIterator<Item = Seen<'_>> {
         self.facts.iter().enumerate().map(|(among, facts)| {
             let at = self.places.as_ref().map_or(among, |places| places[among]);
-            let Found {
-                path,
-                stat,
-                covered,
-            } = &self.found[at];
+            let Found { path, stat, masked } = &self.found[at];
             Seen {
                 path,
                 stat,
                 facts,
-                is_mount: *covered == Some(Cover::Mount),
+                is_mount: *masked == Some(Mask::Mount),
             }
         })
     }
@@ -140,8 +136,8 @@ impl Observation {
     /// Returns the length and the hash of the file at `path`; `None` where there is none, or something is mounted on it.
     pub(crate) fn file(&self, path: &EntryPath) -> Option<(u64, ContentHash)> {
         let at = self.found.position(path)?;
-        let Found { stat, covered, .. } = &self.found[at];
-        let is_file = stat.kind == StatKind::File && covered.is_none();
+        let Found { stat, masked, .. } = &self.found[at];
+        let is_file = stat.kind == StatKind::File && masked.is_none();
         let content = self.facts_at(at).filter(|_| is_file)?.content?;
         Some((stat.size_bytes, content))
     }

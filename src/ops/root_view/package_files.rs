@@ -240,7 +240,7 @@ impl<'a> FilesOfTree<'a> {
 }
 
 fn is_left_out(path: &EntryPath, rules: &Rules) -> bool {
-    let is_closed = |above: EntryPath| rules.excludes(&above) || rules.hollows(&above);
+    let is_closed = |above: EntryPath| rules.excludes(&above) || rules.keeps_empty(&above);
     rules.excludes(path) || path.ancestors().any(is_closed)
 }
 

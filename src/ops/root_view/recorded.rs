@@ -9,7 +9,7 @@ use std::num::NonZeroUsize;
 /// Returns the tree that these layers give, the lowest first.
 pub(crate) fn tree_of(store: &Store, layer_ids: &[i64]) -> Result<Tree> {
     let mut overlay = Overlay::new();
-    lay(store, layer_ids, &mut overlay)?;
+    apply(store, layer_ids, &mut overlay)?;
     Ok(overlay.into_tree())
 }
 
@@ -22,7 +22,7 @@ pub(crate) fn trees_of(
 ) -> Result<(Tree, Tree)> {
     let shared = a.iter().zip(b).take_while(|(a, b)| a == b).count();
     let mut below = Overlay::new();
-    lay(store, &a[..shared], &mut below)?;
+    apply(store, &a[..shared], &mut below)?;
     let (rest_a, rest_b) = (&a[shared..], &b[shared..]);
     if rest_a.is_empty() && rest_b.is_empty() {
         let tree = below.into_tree();
@@ -30,18 +30,18 @@ pub(crate) fn trees_of(
     }
     let mut above = below.clone();
     if threads.get() == 1 {
-        lay(store, rest_a, &mut below)?;
-        lay(store, rest_b, &mut above)?;
+        apply(store, rest_a, &mut below)?;
+        apply(store, rest_b, &mut above)?;
         return Ok((below.into_tree(), above.into_tree()));
     }
     std::thread::scope(|scope| {
         let path = store.path();
         let other = scope.spawn(move || {
             // A connection is of one thread.
-            lay(&Store::open(path)?, rest_a, &mut below)?;
+            apply(&Store::open(path)?, rest_a, &mut below)?;
             Ok(below.into_tree())
         });
-        let mine = lay(store, rest_b, &mut above).map(|()| above.into_tree());
+        let mine = apply(store, rest_b, &mut above).map(|()| above.into_tree());
         let other = other
             .join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
@@ -50,6 +50,6 @@ pub(crate) fn trees_of(
 }
 
 /// Lays layers over what `overlay` has, the lowest first.
-pub(crate) fn lay(store: &Store, layer_ids: &[i64], overlay: &mut Overlay) -> Result<()> {
-    store.lay_all(layer_ids, overlay)
+pub(crate) fn apply(store: &Store, layer_ids: &[i64], overlay: &mut Overlay) -> Result<()> {
+    store.apply_all(layer_ids, overlay)
 }

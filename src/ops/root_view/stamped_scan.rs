@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::fs::facts::read_facts;
 use crate::fs::root::Root;
-use crate::fs::scan::{Cover, Found, Paths, Scan, scan};
+use crate::fs::scan::{Found, Mask, Paths, Scan, scan};
 use crate::model::policy::Rules;
 use crate::model::stamp::{Facts, Stat, StatKind, Time};
 use crate::model::tree::path::EntryPath;
@@ -144,7 +144,7 @@ impl StampedScan {
     ) -> impl Iterator<Item = (usize, &EntryPath, &Stat, bool)> {
         places.map(|at| {
             let found = &self.scan.found[at];
-            let is_unread = !self.joined.vouched[at] && found.covered.is_none();
+            let is_unread = !self.joined.vouched[at] && found.masked.is_none();
             (at, &found.path, &found.stat, is_unread)
         })
     }
@@ -255,7 +255,7 @@ impl Joined {
     /// Adds the next path with its stamp.
     fn add(&mut self, found: &Found, stamp: Option<&Packed>) {
         let at = self.vouched.len();
-        self.has_mounts |= found.covered == Some(Cover::Mount);
+        self.has_mounts |= found.masked == Some(Mask::Mount);
         let is_vouched = stamp.is_some_and(|stamp| {
             stamp.mark.vouches_for(&found.stat) && self.state.lasting.holds(stamp.mark.ctime)
         });

@@ -53,7 +53,7 @@ impl LayerTaker<'_> {
                 Some(one) => one,
                 None => self.new_layer(layer, found, &overlay, kept)?,
             };
-            overlay.lay(one.laid().into_iter());
+            overlay.apply(one.laid().into_iter());
             taken.push(one);
             self.monitor.advance(layer.blob.size_bytes);
         }

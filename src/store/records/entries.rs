@@ -29,7 +29,7 @@ impl Store {
             let mut query = self.connection.prepare_cached(&sql)?;
             for layer_id in layer_ids {
                 match query
-                    .query_row(params![layer_id, path.key()], laid)
+                    .query_row(params![layer_id, path.key()], item_of)
                     .optional()?
                 {
                     None => {}
@@ -52,7 +52,7 @@ impl Store {
             for path in paths {
                 items.extend(
                     query
-                        .query_row(params![layer_id, path.key()], laid)
+                        .query_row(params![layer_id, path.key()], item_of)
                         .optional()?,
                 );
             }
@@ -79,7 +79,7 @@ impl Store {
                 let key = row.get_ref(0)?.as_blob()?;
                 while rest.next_if(|path| path.key() < key).is_some() {}
                 if rest.next_if(|path| path.key() == key).is_some() {
-                    items.push(laid(row)?);
+                    items.push(item_of(row)?);
                 }
             }
             Ok(items)
@@ -88,10 +88,10 @@ impl Store {
     }
 
     /// Lays recorded layers over `overlay`, the lowest first. Fails if the rows of a layer do not give its key.
-    pub(crate) fn lay_all(&self, layer_ids: &[i64], overlay: &mut Overlay) -> Result<()> {
+    pub(crate) fn apply_all(&self, layer_ids: &[i64], overlay: &mut Overlay) -> Result<()> {
         let items = layer_ids.iter().map(|id| self.items(*id));
         let layers: Vec<Vec<LayerItem>> = items.collect::<Result<_>>()?;
-        overlay.lay_all(layers.into_iter().map(Vec::into_iter));
+        overlay.apply_all(layers.into_iter().map(Vec::into_iter));
         Ok(())
     }
 
@@ -106,7 +106,7 @@ impl Store {
             let sql = format!("SELECT {COLUMNS} FROM entry WHERE layer_id = ? ORDER BY path");
             let mut query = self.connection.prepare_cached(&sql)?;
             let rows = query
-                .query_map([layer_id], laid)?
+                .query_map([layer_id], item_of)?
                 .collect::<rusqlite::Result<_>>()?;
             Ok((LayerKey(key), PolicyKey(policy), rows))
         };
@@ -213,7 +213,7 @@ impl<'a> KindColumns<'a> {
     }
 }
 
-pub(crate) fn laid(row: &Row) -> rusqlite::Result<LayerItem> {
+pub(crate) fn item_of(row: &Row) -> rusqlite::Result<LayerItem> {
     let path = path(row, 0)?;
     let device = || -> rusqlite::Result<Device> {
         Ok(Device {

@@ -6,7 +6,7 @@ use crate::model::tree::entry::{Entry, Group};
 use crate::model::tree::overlay::LayerItem;
 use crate::model::tree::path::EntryPath;
 use crate::store::handle::Store;
-use crate::store::records::entries::{COLUMNS, WHITEOUT, laid};
+use crate::store::records::entries::{COLUMNS, WHITEOUT, item_of};
 use crate::store::records::values::path;
 use rusqlite::{OptionalExtension, Row, params, params_from_iter};
 use std::collections::HashMap;
@@ -57,7 +57,7 @@ impl Store {
             let query = format!("SELECT {COLUMNS} FROM entry WHERE layer_id = ? AND path = ?");
             self.connection
                 .prepare_cached(&query)?
-                .query_row(params![layer_id, path.key()], laid)
+                .query_row(params![layer_id, path.key()], item_of)
                 .optional()
         };
         run().map_err(|e| self.failed(e))
@@ -91,7 +91,7 @@ impl Store {
             ))?;
             let keys = params_from_iter(paths.iter().map(EntryPath::key));
             let item = |row: &Row| {
-                let item = laid(row)?;
+                let item = item_of(row)?;
                 Ok(((row.get("layer_id")?, item.path().clone()), item))
             };
             query.query_map(keys, item)?.collect()

@@ -80,7 +80,7 @@ pub(super) fn under_policy(tree: &Tree, policy: usize) -> Tree {
         2 => parts(path).contains(&b"v".to_vec()),
         _ => false,
     };
-    let is_hollow =
+    let is_kept_empty =
         |path: &[u8], node: &Node| policy == 5 && path == b"dev" && node.kind == Kind::Directory;
     let of = |path: &[u8], node: &Node| {
         let mut node = node.clone();
@@ -96,7 +96,7 @@ pub(super) fn under_policy(tree: &Tree, policy: usize) -> Tree {
             }
             _ => {}
         }
-        if policy == 5 && path.is_empty() || is_hollow(path, &node) {
+        if policy == 5 && path.is_empty() || is_kept_empty(path, &node) {
             node = Node {
                 mode: 0o755,
                 uid: 0,
@@ -107,7 +107,7 @@ pub(super) fn under_policy(tree: &Tree, policy: usize) -> Tree {
         }
         node
     };
-    // Under a hollow directory nothing is recorded; a file of that name is none.
+    // Under a kept_empty directory nothing is recorded; a file of that name is none.
     let is_kept = |path: &[u8]| {
         let is_in_hollow =
             policy == 5 && path.starts_with(b"dev\0") && tree[&b"dev"[..]].kind == Kind::Directory;
@@ -144,12 +144,12 @@ pub(super) fn under_policy(tree: &Tree, policy: usize) -> Tree {
 /// policy does not look at, with the directories above it.
 pub(super) fn left_of(found: &Tree, expected: &Tree, policy: usize) -> Tree {
     let mut left = under_policy(found, policy);
-    let hollow = (policy == 5).then(|| b"dev".to_vec());
+    let kept_empty = (policy == 5).then(|| b"dev".to_vec());
     let unseen = found
         .keys()
         .filter(|path| !left.contains_key(*path))
         .cloned()
-        .chain(hollow);
+        .chain(kept_empty);
     let unseen: Vec<Vec<u8>> = unseen.collect();
     let holds = |path: &[u8]| {
         unseen

@@ -46,8 +46,8 @@ fn sides(
     seen: Vec<Owned>,
     policy: &Policy,
     home: Option<&Home>,
-    vouched: &Vouched,
-) -> Result<Sides<FileContent>> {
+    vouched: &PackageMtimes,
+) -> Result<StableVolatile<FileContent>> {
     let seen = seen.iter().map(
         |Owned {
              path,
@@ -128,7 +128,7 @@ const DEFAULT: i64 = crate::model::policy::DEFAULT_EPOCH_S;
 
 #[test]
 fn whiteout_names_and_whiteout_devices_are_refused_with_their_path() {
-    let none = Vouched::default();
+    let none = PackageMtimes::default();
     for name in ["d/.wh.x", ".wh.", ".wh..wh..opq"] {
         let error = sides(
             vec![seen(name, StatKind::File, 0)],
@@ -157,7 +157,7 @@ fn the_home_goes_to_the_build_user_and_its_build_directory_is_left_out() {
         seen("home/b/build/x", StatKind::File, 0),
         seen("home/b/x", StatKind::File, 0),
     ];
-    let sides = sides(all, &Policy::mock(), Some(&home), &Vouched::default()).unwrap();
+    let sides = sides(all, &Policy::mock(), Some(&home), &PackageMtimes::default()).unwrap();
     let owners: Vec<_> = sides
         .stable
         .entries()
@@ -181,7 +181,13 @@ fn what_the_package_manager_notes_on_its_files_is_left_out_under_mock() {
     fetched.facts.xattrs =
         Xattrs::new(vec![pair("user.Librepo.checksum.mtime"), pair("user.mine")]);
     let names = |policy: &Policy| -> Vec<Vec<u8>> {
-        let sides = sides(vec![fetched.clone()], policy, None, &Vouched::default()).unwrap();
+        let sides = sides(
+            vec![fetched.clone()],
+            policy,
+            None,
+            &PackageMtimes::default(),
+        )
+        .unwrap();
         sides.stable.entries()[0]
             .xattrs
             .iter()
@@ -209,7 +215,7 @@ fn all_names_of_an_inode_have_the_owner_and_time_of_the_first() {
         mtime: MtimeRule::Fixed,
         ..Policy::mock()
     };
-    let sides = sides(all, &policy, Some(&home), &Vouched::default()).unwrap();
+    let sides = sides(all, &policy, Some(&home), &PackageMtimes::default()).unwrap();
     let shown: Vec<_> = sides
         .stable
         .entries()
@@ -229,7 +235,7 @@ fn what_a_mount_hides_stays_as_it_was_below() {
     all.iter_mut()
         .filter(|seen| seen.path != path("b"))
         .for_each(|seen| seen.is_mount = true);
-    let mut sides = sides(all, &Policy::plain(), None, &Vouched::default()).unwrap();
+    let mut sides = sides(all, &Policy::plain(), None, &PackageMtimes::default()).unwrap();
     let below = Tree::new(vec![
         Entry {
             mode: 0o1777,
@@ -267,7 +273,7 @@ fn what_is_beneath_a_volatile_path_is_volatile_and_links_do_not_cross() {
         seen("z", StatKind::File, 0),
     ];
     all[1..].iter_mut().for_each(|seen| seen.stat.nlink = 3);
-    let sides = sides(all, &policy, None, &Vouched::default()).unwrap();
+    let sides = sides(all, &policy, None, &PackageMtimes::default()).unwrap();
     let groups =
         |tree: &Tree<FileContent>| tree.entries().iter().map(|e| e.group).collect::<Vec<_>>();
     assert_eq!(

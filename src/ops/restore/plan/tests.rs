@@ -30,7 +30,7 @@ fn planned(case: &Case) -> Result<Vec<String>, Obstacle> {
     let mounts: Vec<EntryPath> = case.mounts.iter().map(|at| path(at)).collect();
     let present = Present {
         tree: &now,
-        covered: &mounts,
+        masked: &mounts,
         mounts: &mounts,
         unrecordable: &[],
     };
