@@ -74,6 +74,16 @@ fn paths_longer_than_a_system_call_takes_are_recorded_compared_changed_and_resto
         0,
     )
     .unwrap();
+    // Long ago, so that any later change shows in whole seconds.
+    let long_ago = rustix::fs::Timespec {
+        tv_sec: 1_000_000_000,
+        tv_nsec: 0,
+    };
+    let times = rustix::fs::Timestamps {
+        last_access: long_ago,
+        last_modification: long_ago,
+    };
+    rustix::fs::futimens(&deep, &times).unwrap();
     bench.snapshot(&root, PLAIN_S);
     assert_read_by_all(&bench, &root);
     let path = format!("{}/f", "confdir3/".repeat(600));
