@@ -53,24 +53,11 @@ struct Wanted {
 
 impl Wanted {
     fn find(store: &Store, found: &Recorded, path: &EntryPath) -> Result<Self> {
-        let not_a_file = |what: String| {
-            let path = path.to_string();
-            Err(Error::NoContent { path, what })
-        };
-        let (size_bytes, content) = match &found.entry.kind {
-            Kind::File {
-                size_bytes,
-                content,
-            } => (*size_bytes, *content),
-            Kind::Symlink(target) => {
-                return not_a_file(format!("a symlink to {}", printable(target)));
-            }
-            Kind::Directory => return not_a_file("a directory".to_owned()),
-            Kind::Fifo => return not_a_file("a FIFO".to_owned()),
-            Kind::CharDevice(_) | Kind::BlockDevice(_) => {
-                return not_a_file("a device".to_owned());
-            }
-        };
+        let content = content_of(&found.entry.kind);
+        let (size_bytes, content) = content.map_err(|what| Error::NoContent {
+            path: path.to_string(),
+            what,
+        })?;
         let mut names = match found.entry.group {
             Some(group) => store.names_of(found.layer.layer.id, group)?,
             None => Vec::new(),
@@ -130,6 +117,20 @@ impl Wanted {
             copy(held.read()?, out)?;
         }
         Ok(is_wanted)
+    }
+}
+
+/// Returns the length and the content of a file; of another entry, the kind in words as the error.
+fn content_of(kind: &Kind) -> Result<(u64, ContentHash), String> {
+    match kind {
+        Kind::File {
+            size_bytes,
+            content,
+        } => Ok((*size_bytes, *content)),
+        Kind::Symlink(target) => Err(format!("a symlink to {}", printable(target))),
+        Kind::Directory => Err("a directory".to_owned()),
+        Kind::Fifo => Err("a FIFO".to_owned()),
+        Kind::CharDevice(_) | Kind::BlockDevice(_) => Err("a device".to_owned()),
     }
 }
 

@@ -11,7 +11,8 @@ use crate::ops::query::rule::Rule;
 use crate::ops::root_view::recorded::tree_of;
 use crate::store::{LayerUse, Snapshot, Store};
 
-/// Returns the rule that asked for a base, or for a delta in the place of another. Fails if the store cannot be read.
+/// Returns the rule that asked for a base, or for a delta in the place of another. Fails if a row of the snapshot, of its
+/// parent or of an earlier snapshot of the series is not as recorded.
 pub(super) fn derived_rule(
     store: &Store,
     snapshot: &Snapshot,
@@ -30,12 +31,7 @@ fn base_rule(store: &Store, snapshot: &Snapshot, layers: &[LayerUse]) -> Result<
         return over_parent(store, snapshot, parent);
     }
     let earlier = earlier(store, snapshot)?;
-    // A later stage is laid over the stage before of its run, or over the newest first stage.
-    let below = earlier.iter().find(|one| {
-        snapshot.stage != BOOTSTRAP
-            && one.stage != snapshot.stage
-            && (one.run == snapshot.run || one.inherited_layers == 0)
-    });
+    let below = earlier.iter().find(|one| could_lie_below(one, snapshot));
     if below.is_some_and(|below| below.policy_key == snapshot.policy_key) {
         return Ok(Rule::LostBlob);
     }
@@ -47,6 +43,14 @@ fn base_rule(store: &Store, snapshot: &Snapshot, layers: &[LayerUse]) -> Result<
         .filter(|one| one.stage == snapshot.stage && one.inherited_layers == 0);
     let other = below.or_else(|| of_stage.next());
     Ok(other.map_or(Rule::First, |other| Rule::OtherPolicy(other.clone().into())))
+}
+
+/// Tells whether a later stage could have been laid over an earlier snapshot: over the stage before of the run, or over the
+/// newest first stage.
+fn could_lie_below(earlier: &Snapshot, snapshot: &Snapshot) -> bool {
+    snapshot.stage != BOOTSTRAP
+        && earlier.stage != snapshot.stage
+        && (earlier.run == snapshot.run || earlier.inherited_layers == 0)
 }
 
 /// The rule of a base that was planned over a stage before, or squashed from it.
@@ -103,46 +107,52 @@ fn last_own(
 
 /// Why the base or delta that is the first of `own` was not kept.
 fn rebased(store: &Store, layers: &[LayerUse], own: &[LayerUse]) -> Result<Rule> {
+    match single_update(store, layers, own)? {
+        Upon::Rebased(Unfit::Weight(weight)) => weight_rule(store, &own[0], &weight),
+        Upon::Rebased(Unfit::Whiteout(path)) => Ok(Rule::DanglingWhiteout(path)),
+        Upon::Own { .. } | Upon::Nothing => Ok(Rule::LostBlob),
+    }
+}
+
+/// Plans a single update over the first of `own`, with limits that refuse every update for its weight.
+fn single_update(store: &Store, layers: &[LayerUse], own: &[LayerUse]) -> Result<Upon> {
     let inherited = known_of(store, &layers[..inherited_len(layers)])?;
     let below = PriorLayers::new(inherited, known_of(store, &own[..1])?);
     let stable = layers.iter().filter(|layer| layer.role != Role::State);
     let stable: Vec<i64> = stable.map(|layer| layer.layer.id).collect();
     let now = tree_of(store, &stable)?;
-    // What a single update would have weighed, whatever the limits were.
     let none = Limits {
         update_percent: 0,
         dead_percent: 0,
         ..Limits::default()
     };
-    let weight = match build_upon(&below, &now, Scope::All, &none) {
-        Upon::Rebased(Unfit::Weight(weight)) => weight,
-        Upon::Rebased(Unfit::Whiteout(path)) => return Ok(Rule::DanglingWhiteout(path)),
-        Upon::Own { .. } | Upon::Nothing => return Ok(Rule::LostBlob),
-    };
+    Ok(build_upon(&below, &now, Scope::All, &none))
+}
+
+/// The rule that a weight meets; of smaller limits than the default, the rule with more bytes.
+fn weight_rule(store: &Store, old: &LayerUse, weight: &Weight) -> Result<Rule> {
     let Weight {
         base_bytes,
         update_bytes,
         dead_bytes,
-    } = weight;
-    let (large, dead) = (
-        Rule::LargeUpdate {
-            update_bytes,
-            base_bytes,
-        },
-        Rule::DeadBase {
-            dead_bytes,
-            base_bytes,
-        },
-    );
+    } = *weight;
+    let large = Rule::LargeUpdate {
+        update_bytes,
+        base_bytes,
+    };
+    let dead = Rule::DeadBase {
+        dead_bytes,
+        base_bytes,
+    };
     let limits = Limits::default();
     Ok(if weight.is_large(&limits) {
         large
     } else if weight.is_dead(&limits) {
         dead
-    } else if !store.has_layer(own[0].layer.id)? {
+    } else if !store.has_layer(old.layer.id)? {
         Rule::LostBlob
     } else if update_bytes >= dead_bytes {
-        large // smaller limits were asked for
+        large
     } else {
         dead
     })

@@ -3,16 +3,18 @@
 //! No file's SHA-256 is recorded, but packages name the digests of their files: a file with length, time and mode of
 //! its package counts as a file with the digest of its package. For certainty, the layers are read.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::layer::read::read_files;
 use crate::model::digest::ContentHash;
 use crate::model::packages::file_list::DigestAlgorithm;
-use crate::model::packages::owners::{Owners, Times, deviations};
+use crate::model::packages::owners::{Installed, Owners, Times, deviations};
 use crate::model::packages::package::Package;
 use crate::model::policy::globs::Globs;
 use crate::model::tree::entry::{Entry, Kind};
 use crate::model::tree::overlay::LayerItem;
 use crate::model::tree::path::EntryPath;
+use crate::ops::query::records::layer_ids;
+use crate::store::Blob;
 use crate::store::FileLists;
 use crate::store::Snapshot;
 use crate::store::Store;
@@ -74,27 +76,22 @@ pub(crate) fn find(store_path: &Path, query: &Query) -> Result<Found> {
     let snapshots = store.snapshots(None)?;
     match query {
         Query::Blake3(content) => of_contents(&store, snapshots, &HashSet::from([*content])),
-        Query::Sha256 {
-            digest,
-            within: Within::Layers,
-        } => {
-            let contents = read_layers(&store, &snapshots, digest)?;
+        Query::Sha256 { digest, within } => {
+            let contents = match within {
+                Within::Layers => read_layers(&store, &snapshots, digest)?,
+                Within::Packages => of_packages(&store, &snapshots, digest)?,
+            };
             of_contents(&store, snapshots, &contents)
         }
-        Query::Sha256 {
-            digest,
-            within: Within::Packages,
-        } => {
-            let contents = of_packages(&store, &snapshots, digest)?;
-            of_contents(&store, snapshots, &contents)
-        }
-        Query::Path(glob) => {
-            let globs = Globs::new([glob.as_str()].into_iter())?;
-            let places = store.places_where(|path, _| globs.matches(path))?;
-            visible(&store, snapshots, &places, |_| true)
-        }
+        Query::Path(glob) => of_paths(&store, snapshots, glob),
         Query::Package(name) => packages(&store, snapshots, name),
     }
+}
+
+fn of_paths(store: &Store, snapshots: Vec<Snapshot>, glob: &str) -> Result<Found> {
+    let globs = Globs::new([glob].into_iter())?;
+    let places = store.places_where(|path, _| globs.matches(path))?;
+    visible(store, snapshots, &places, |_| true)
 }
 
 fn of_contents(
@@ -102,14 +99,16 @@ fn of_contents(
     snapshots: Vec<Snapshot>,
     contents: &HashSet<ContentHash>,
 ) -> Result<Found> {
-    let is_one = |entry: &Entry| matches!(&entry.kind, Kind::File { content, .. } if contents.contains(content));
     let places = if contents.is_empty() {
         HashMap::new()
     } else {
         store
             .places_where(|_, content| content.is_some_and(|content| contents.contains(&content)))?
     };
-    visible(store, snapshots, &places, is_one)
+    visible(store, snapshots, &places, |entry| match &entry.kind {
+        Kind::File { content, .. } => contents.contains(content),
+        _ => false,
+    })
 }
 
 /// Returns the wanted entries that snapshots show, of paths by layer.
@@ -121,21 +120,17 @@ fn visible(
 ) -> Result<Found> {
     let mut found = Vec::new();
     for snapshot in snapshots {
-        let ids: Vec<i64> = store
-            .layers(snapshot.id)?
-            .iter()
-            .map(|layer| layer.layer.id)
-            .collect();
+        let ids = layer_ids(store, &snapshot)?;
         let paths: BTreeSet<&EntryPath> = ids
             .iter()
             .filter_map(|id| places.get(id))
             .flatten()
             .collect();
         for path in paths {
-            if let Some((_, entry)) = store
-                .entry_at(&ids, path)?
-                .filter(|(_, entry)| wanted(entry))
-            {
+            let Some((_, entry)) = store.entry_at(&ids, path)? else {
+                continue;
+            };
+            if wanted(&entry) {
                 found.push((snapshot.clone(), entry));
             }
         }
@@ -154,53 +149,73 @@ fn of_packages(
     let mut contents = HashSet::new();
     let mut done = HashSet::new();
     for snapshot in snapshots {
-        let ids: Vec<i64> = store
-            .layers(snapshot.id)?
-            .iter()
-            .map(|layer| layer.layer.id)
-            .collect();
-        let Some(set) = snapshot
-            .package_set_id
-            .filter(|set| done.insert((*set, ids.clone())))
-        else {
+        let ids = layer_ids(store, snapshot)?;
+        let Some(set) = snapshot.package_set_id else {
             continue;
         };
-        let mut installed = store.installed(set, &mut lists)?;
-        installed.retain(|one| {
-            let has_it = |files: &crate::model::packages::file_list::FileList| {
-                files.algorithm() == DigestAlgorithm::SHA256
-                    && files.files().any(|file| file.digest == digest)
-            };
-            one.files.as_ref().is_some_and(|files| has_it(files))
-        });
-        if installed.is_empty() {
+        if !done.insert((set, ids.clone())) {
             continue;
         }
-        let mut links = Vec::new();
-        for id in &ids {
-            links.extend(store.items(*id)?.into_iter().filter_map(|item| match item {
-                LayerItem::Entry(entry) if matches!(entry.kind, Kind::Symlink(_)) => Some(entry),
-                _ => None,
-            }));
-        }
-        let mut owned = Vec::new();
-        Owners::new(&installed, links.iter()).each(|path, owner| {
-            if owner.file.digest == digest
-                && let Some(path) = EntryPath::from_key(path)
-            {
-                owned.push((path, owner.file));
-            }
-        });
-        for (path, file) in owned {
-            if let Some((_, entry)) = store.entry_at(&ids, &path)?
-                && let Kind::File { content, .. } = entry.kind
-                && deviations(&entry, &file, Times::Lost).is_empty()
-            {
-                contents.insert(content);
-            }
+        let mut installed = store.installed(set, &mut lists)?;
+        installed.retain(|package| lists_digest(package, digest));
+        if !installed.is_empty() {
+            add_packaged(store, &ids, &installed, digest, &mut contents)?;
         }
     }
     Ok(contents)
+}
+
+/// Tells whether the file list of a package has a file with the digest.
+fn lists_digest(package: &Installed, digest: &[u8; 32]) -> bool {
+    package.files.as_ref().is_some_and(|files| {
+        files.algorithm() == DigestAlgorithm::SHA256
+            && files.files().any(|file| file.digest == digest)
+    })
+}
+
+/// Adds the contents of a tree's files with the digest in their packages' lists, if the files are otherwise as their
+/// packages say.
+fn add_packaged(
+    store: &Store,
+    layer_ids: &[i64],
+    installed: &[Installed],
+    digest: &[u8; 32],
+    contents: &mut HashSet<ContentHash>,
+) -> Result<()> {
+    let links = symlinks(store, layer_ids)?;
+    let mut owned = Vec::new();
+    Owners::new(installed, links.iter()).each(|path, owner| {
+        if owner.file.digest == digest
+            && let Some(path) = EntryPath::from_key(path)
+        {
+            owned.push((path, owner.file));
+        }
+    });
+    for (path, file) in owned {
+        if let Some((_, entry)) = store.entry_at(layer_ids, &path)?
+            && let Kind::File { content, .. } = entry.kind
+            && deviations(&entry, &file, Times::Lost).is_empty()
+        {
+            contents.insert(content);
+        }
+    }
+    Ok(())
+}
+
+fn symlinks(store: &Store, layer_ids: &[i64]) -> Result<Vec<Entry>> {
+    let mut links = Vec::new();
+    for id in layer_ids {
+        let items = store.items(*id)?;
+        links.extend(items.into_iter().filter_map(symlink));
+    }
+    Ok(links)
+}
+
+fn symlink(item: LayerItem) -> Option<Entry> {
+    match item {
+        LayerItem::Entry(entry) if matches!(entry.kind, Kind::Symlink(_)) => Some(entry),
+        _ => None,
+    }
 }
 
 /// Returns the contents with a digest of all layers, each of which is read.
@@ -213,31 +228,38 @@ fn read_layers(
     let mut done = HashSet::new();
     for snapshot in snapshots {
         for layer in store.layers(snapshot.id)? {
-            if !done.insert(layer.layer.id) {
-                continue;
+            if done.insert(layer.layer.id) {
+                read_layer(store, &layer.blob, digest, &mut contents)?;
             }
-            let blob = store.open_blob(&layer.blob.digest, layer.blob.size_bytes)?;
-            read_files(
-                (&blob).into(),
-                |_, _| true,
-                |_, _, content| {
-                    let mut both = Both {
-                        blake3: blake3::Hasher::new(),
-                        sha256: Sha256::new(),
-                    };
-                    io::copy(content, &mut both)
-                        .map_err(crate::error::Error::io("read", blob.path()))?;
-                    if both.sha256.finalize()[..] == digest[..] {
-                        contents.insert(ContentHash(*both.blake3.finalize().as_bytes()));
-                    }
-                    Ok(true)
-                },
-            )?;
         }
     }
     Ok(contents)
 }
 
+/// Adds the contents with a digest of a layer, which is read.
+fn read_layer(
+    store: &Store,
+    blob: &Blob,
+    digest: &[u8; 32],
+    contents: &mut HashSet<ContentHash>,
+) -> Result<()> {
+    let source = store.open_blob(&blob.digest, blob.size_bytes)?;
+    read_files(
+        (&source).into(),
+        |_, _| true,
+        |_, _, content| {
+            let mut both = Both::default();
+            io::copy(content, &mut both).map_err(Error::io("read", source.path()))?;
+            if both.sha256.finalize()[..] == digest[..] {
+                contents.insert(ContentHash(*both.blake3.finalize().as_bytes()));
+            }
+            Ok(true)
+        },
+    )
+}
+
+/// Both hashes of a content.
+#[derive(Default)]
 struct Both {
     blake3: blake3::Hasher,
     sha256: Sha256,
@@ -256,11 +278,7 @@ impl io::Write for Both {
 }
 
 fn packages(store: &Store, snapshots: Vec<Snapshot>, name: &str) -> Result<Found> {
-    // A name is matched as a path of one component; packages' names hold no slash.
-    let globs = Globs::new([name].into_iter())?;
-    let matches = |text: &str| {
-        EntryPath::from_slashed(text.as_bytes()).is_some_and(|path| globs.matches(&path))
-    };
+    let pattern = PackagePattern::new(name)?;
     let mut known: HashMap<i64, Vec<Package>> = HashMap::new();
     let mut found = Vec::new();
     for snapshot in snapshots {
@@ -271,15 +289,37 @@ fn packages(store: &Store, snapshots: Vec<Snapshot>, name: &str) -> Result<Found
             hash_map::Entry::Occupied(known) => known.into_mut(),
             hash_map::Entry::Vacant(unknown) => {
                 let mut packages = store.packages(set)?;
-                packages.retain(|p| p.name == name || p.to_string() == name || matches(&p.name));
+                packages.retain(|package| pattern.matches(package));
                 unknown.insert(packages)
             }
         };
-        found.extend(
-            packages
-                .iter()
-                .map(|package| (snapshot.clone(), package.clone())),
-        );
+        for package in packages.iter() {
+            found.push((snapshot.clone(), package.clone()));
+        }
     }
     Ok(Found::Packages(found))
+}
+
+/// The wanted packages: by name, by a glob for the name, or by a whole `NAME-VERSION-RELEASE.ARCH`.
+struct PackagePattern<'a> {
+    name: &'a str,
+    globs: Globs,
+}
+
+impl<'a> PackagePattern<'a> {
+    fn new(name: &'a str) -> Result<Self> {
+        let globs = Globs::new([name].into_iter())?;
+        Ok(Self { name, globs })
+    }
+
+    fn matches(&self, package: &Package) -> bool {
+        package.name == self.name
+            || package.to_string() == self.name
+            || self.matches_glob(&package.name)
+    }
+
+    /// Matches a name as a path of one component; packages' names hold no slash.
+    fn matches_glob(&self, name: &str) -> bool {
+        EntryPath::from_slashed(name.as_bytes()).is_some_and(|path| self.globs.matches(&path))
+    }
 }

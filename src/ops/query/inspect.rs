@@ -5,6 +5,7 @@ use crate::model::names::{SnapshotRef, image_name};
 use crate::model::packages::package::Package;
 use crate::model::tree::entry::Entry;
 use crate::model::tree::path::EntryPath;
+use crate::ops::query::records::layer_ids;
 use crate::ops::root_view::recorded::tree_of;
 use crate::store::LayerUse;
 use crate::store::Snapshot;
@@ -54,10 +55,9 @@ pub struct Shown {
 pub fn show(store_path: &Path, reference: &SnapshotRef) -> Result<Shown> {
     let store = Store::open(store_path)?;
     let snapshot = store.find(reference)?;
-    let (series, stage) = (snapshot.series.clone(), Some(snapshot.stage.clone()));
     let newest = store.find(&SnapshotRef::Latest {
-        series,
-        stage,
+        series: snapshot.series.clone(),
+        stage: Some(snapshot.stage.clone()),
         back: 0,
     })?;
     let is_named = newest.manifest == snapshot.manifest;
@@ -82,8 +82,7 @@ pub fn ls(
 ) -> Result<(i64, Vec<Entry>)> {
     let store = Store::open(store_path)?;
     let snapshot = store.find(reference)?;
-    let layers = store.layers(snapshot.id)?;
-    let ids: Vec<i64> = layers.iter().map(|layer| layer.layer.id).collect();
+    let ids = layer_ids(&store, &snapshot)?;
     let mut entries = tree_of(&store, &ids)?.into_entries();
     entries.retain(|entry| entry.path == *path || entry.path.is_beneath(path));
     if entries.is_empty() {

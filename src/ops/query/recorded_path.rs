@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::model::tree::entry::{Entry, Kind};
 use crate::model::tree::path::EntryPath;
+use crate::ops::query::records::ids_of;
 use crate::store::ItemsAlong;
 use crate::store::LayerUse;
 use crate::store::Snapshot;
@@ -23,7 +24,7 @@ pub(crate) struct Recorded {
 /// [`Error::UnknownPath`] without an entry.
 pub(crate) fn entry_of(store: &Store, snapshot: &Snapshot, path: &EntryPath) -> Result<Recorded> {
     let mut layers = store.layers(snapshot.id)?;
-    let ids: Vec<i64> = layers.iter().map(|layer| layer.layer.id).collect();
+    let ids = ids_of(&layers);
     let mut walk = Walk {
         store,
         ids: &ids,

@@ -1,48 +1,55 @@
-//! Why a base or a delta was made: as it was recorded.
+//! Why a base or a delta was made, as recorded.
 
 use crate::error::Result;
 use crate::model::plan::Reason;
 use crate::model::tree::path::EntryPath;
 use crate::store::{Snapshot, Store};
 
-/// Why a base or a delta was made, and not an update of another.
+/// Why a base or a delta was made instead of an update of an earlier base or delta.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rule {
-    /// There was none before.
+    /// There was no base or delta before.
     First,
-    /// The last one has another policy.
+    /// The last base or delta has another policy.
     OtherPolicy(Other),
-    /// An update would have had too large a share of its bytes.
+    /// An update would have had too many bytes, beside those of the base or delta.
     LargeUpdate {
         /// Bytes that the update would have had.
         update_bytes: u64,
         /// Bytes of the base or delta before.
         base_bytes: u64,
     },
-    /// Too large a share of its bytes was no longer used.
+    /// Too large a share of the last base or delta was no longer used.
     DeadBase {
-        /// Bytes that were not.
+        /// Bytes that were no longer used.
         dead_bytes: u64,
         /// Bytes of the base or delta before.
         base_bytes: u64,
     },
-    /// The last one removes this path, which is no longer below.
+    /// The last base or delta removes this path, which is no longer below.
     DanglingWhiteout(EntryPath),
     /// The image would have had too many layers.
     ManyLayers,
-    /// A base with all that the layers of this snapshot gave.
+    /// The base holds the whole tree of this snapshot.
     Squashed(Other),
-    /// A blob of what it could have been laid over was lost.
+    /// A blob of the layers below was lost.
     LostBlob,
 }
 
 /// A snapshot that a rule names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Other {
-    /// Its number.
+    /// The snapshot's number.
     pub id: i64,
-    /// The snapshot; `None` if it is gone.
+    /// The snapshot; `None` if the snapshot is gone.
     pub snapshot: Option<Box<Snapshot>>,
+}
+
+impl Other {
+    fn find(store: &Store, id: i64) -> Result<Self> {
+        let snapshot = store.snapshot(id)?.map(Box::new);
+        Ok(Self { id, snapshot })
+    }
 }
 
 impl From<Snapshot> for Other {
@@ -55,20 +62,14 @@ impl From<Snapshot> for Other {
 }
 
 /// Returns the rule that a recorded reason tells; `None` for the reason of a layer that no rule has asked for. Fails if the
-/// store cannot be read.
+/// row of the snapshot that the rule names is not as recorded.
 pub(super) fn recorded_rule(store: &Store, reason: &Reason) -> Result<Option<Rule>> {
-    let other = |id: i64| -> Result<Other> {
-        Ok(Other {
-            id,
-            snapshot: store.snapshot(id)?.map(Box::new),
-        })
-    };
     Ok(Some(match reason {
         Reason::Unchanged | Reason::Changed(_) | Reason::Differs | Reason::Volatile => {
             return Ok(None);
         }
         Reason::First => Rule::First,
-        Reason::OtherPolicy(id) => Rule::OtherPolicy(other(*id)?),
+        Reason::OtherPolicy(id) => Rule::OtherPolicy(Other::find(store, *id)?),
         Reason::LostBlob => Rule::LostBlob,
         Reason::LargeUpdate {
             update_bytes,
@@ -86,6 +87,6 @@ pub(super) fn recorded_rule(store: &Store, reason: &Reason) -> Result<Option<Rul
         },
         Reason::DanglingWhiteout(path) => Rule::DanglingWhiteout(path.clone()),
         Reason::ManyLayers => Rule::ManyLayers,
-        Reason::Squashed(id) => Rule::Squashed(other(*id)?),
+        Reason::Squashed(id) => Rule::Squashed(Other::find(store, *id)?),
     }))
 }

@@ -2,13 +2,14 @@
 
 use crate::error::Result;
 use crate::model::names::SnapshotRef;
-use crate::model::packages::owners::{Owners, Times, deviations};
+use crate::model::packages::owners::{Owners, deviations};
 use crate::model::packages::package::Package;
-use crate::model::policy::{MtimeRule, Policy};
+
 use crate::model::tree::compare::{Aspects, aspects};
 use crate::model::tree::entry::Entry;
 use crate::model::tree::path::EntryPath;
 use crate::ops::query::recorded_path::entry_of;
+use crate::ops::query::records::{layer_ids, times};
 use crate::ops::root_view::recorded::tree_of;
 use crate::store::FileLists;
 use crate::store::LayerUse;
@@ -81,18 +82,9 @@ fn owners(store: &Store, snapshot: &Snapshot, entry: &Entry) -> Result<(Vec<Owne
         return Ok((Vec::new(), false));
     };
     let installed = store.installed(set, &mut FileLists::default())?;
-    let are_known = installed.iter().any(|one| one.files.is_some());
-    let ids: Vec<i64> = store
-        .layers(snapshot.id)?
-        .iter()
-        .map(|layer| layer.layer.id)
-        .collect();
-    let tree = tree_of(store, &ids)?;
-    let policy = Policy::from_canonical(&store.policy(&snapshot.policy_key)?);
-    let times = match policy {
-        Some(policy) if policy.mtime != MtimeRule::Fixed => Times::Kept,
-        _ => Times::Lost,
-    };
+    let are_known = installed.iter().any(|package| package.files.is_some());
+    let tree = tree_of(store, &layer_ids(store, snapshot)?)?;
+    let times = times(store, snapshot)?;
     let found = Owners::new(&installed, tree.entries().iter()).of(&[&entry.path]);
     let owned = found.into_iter().flatten().map(|owner| OwnedBy {
         package: installed[owner.package].package.clone(),
@@ -107,15 +99,11 @@ fn owners(store: &Store, snapshot: &Snapshot, entry: &Entry) -> Result<(Vec<Owne
 fn since(store: &Store, snapshot: &Snapshot, entry: &Entry) -> Result<(Snapshot, Option<Before>)> {
     let mut since = snapshot.clone();
     let all = store.snapshots(Some(&snapshot.series))?; // the newest first
-    for earlier in all
+    let of_stage = all
         .into_iter()
-        .filter(|one| one.stage == snapshot.stage && one.id < snapshot.id)
-    {
-        let ids: Vec<i64> = store
-            .layers(earlier.id)?
-            .iter()
-            .map(|layer| layer.layer.id)
-            .collect();
+        .filter(|one| one.stage == snapshot.stage && one.id < snapshot.id);
+    for earlier in of_stage {
+        let ids = layer_ids(store, &earlier)?;
         match store.entry_at(&ids, &entry.path)? {
             Some((_, was)) if was.same_but_group(entry) => since = earlier,
             Some((_, was)) => return Ok((since, Some(Before::Another(aspects(&was, entry))))),
