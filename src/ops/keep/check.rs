@@ -7,7 +7,7 @@ use crate::model::names::SnapshotRef;
 use crate::model::plan::difference::delta;
 use crate::model::plan::layer::key_of;
 use crate::model::tree::overlay::{LayerItem, Overlay};
-use crate::oci::read::Opened;
+use crate::oci::read::{FoundLayer, Opened};
 use crate::ops::keep::finding::{Finding, Subject};
 use crate::ops::monitor::Monitor;
 use crate::ops::root_view::image::applied_over;
@@ -95,30 +95,24 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// Looks at all but the blobs of layers, and returns the layers; `None` if the database cannot be read. Fails as
-    /// system calls and queries do, but not for damage.
+    /// Adds damage of the database.
+    fn add_database(&mut self, snapshots: &[i64], what: &str) {
+        let database = show(&self.store.path().join("rootstrata.sqlite"));
+        let what = format!("{database} is damaged: {what}");
+        self.add(Subject::Database, snapshots, what);
+    }
+
+    /// Looks at all but the blobs of layers, and returns the layers; `None` if the database cannot be read. Damage is
+    /// noted. Fails if the store has no such snapshot or series, and if a file or the database cannot be opened or read.
     pub(crate) fn rows(&mut self, of: Option<&SnapshotRef>) -> Result<Option<Vec<Used>>> {
-        let store = self.store;
-        let Some(wrong) = self.note(Subject::Database, &[], store.database_findings())? else {
+        let findings = self.store.database_findings();
+        let Some(wrong) = self.note(Subject::Database, &[], findings)? else {
             return Ok(None);
         };
-        let database = show(&store.path().join("rootstrata.sqlite"));
         for what in wrong {
-            self.add(
-                Subject::Database,
-                &[],
-                format!("{database} is damaged: {what}"),
-            );
+            self.add_database(&[], &what);
         }
-        let chosen = match of {
-            Some(SnapshotRef::Latest {
-                series,
-                stage: None,
-                back: 0,
-            }) => store.snapshots(Some(series)),
-            Some(reference) => store.find(reference).map(|one| vec![one]),
-            None => store.snapshots(None),
-        };
+        let chosen = chosen(self.store, of);
         let Some(mut snapshots) = self.note(Subject::Database, &[], chosen)? else {
             return Ok(None);
         };
@@ -131,7 +125,8 @@ impl<'a> Check<'a> {
         for snapshot in &snapshots {
             self.snapshot(snapshot, &mut used)?;
         }
-        self.layers(&snapshots, &used)?;
+        let wrong = self.layers(&used)?;
+        self.trees(&snapshots, &wrong)?;
         self.packages(&snapshots)?;
         self.found.layers = used.len() as u64;
         Ok(Some(used.into_values().collect()))
@@ -170,61 +165,41 @@ impl<'a> Check<'a> {
         let Some(layers) = self.note(Subject::Database, &[id], layers)? else {
             return Ok(());
         };
-        self.note(
-            Subject::Database,
-            &[id],
-            self.store.policy(&snapshot.policy_key),
-        )?;
-        let part = || Subject::Image(Box::new(snapshot.clone()));
+        let policy = self.store.policy(&snapshot.policy_key);
+        self.note(Subject::Database, &[id], policy)?;
         let image = image_finding(self.store, snapshot, &layers);
-        if let Some(Some(what)) = self.note(part(), &[id], image)? {
-            self.add(part(), &[id], what);
+        let subject = Subject::Image(Box::new(snapshot.clone()));
+        if let Some(Some(what)) = self.note(subject.clone(), &[id], image)? {
+            self.add(subject, &[id], what);
         }
-        let mut below = Vec::new();
-        for layer in layers {
-            let layer_id = layer.layer.id;
-            let entry = used.entry((layer_id, layer.blob.digest));
-            let one = entry.or_insert_with(|| Used {
-                layer,
-                by: Vec::new(),
-                below: below.clone(),
-            });
-            one.by.push(id);
-            below.push(layer_id);
-        }
+        add_used(used, id, layers);
         Ok(())
     }
 
-    /// Looks at the entries of layers, and at the trees of snapshots.
-    fn layers(&mut self, snapshots: &[Snapshot], used: &AllUsed) -> Result<()> {
+    /// Looks at the entries of layers. Returns the snapshots with a damaged layer.
+    fn layers(&mut self, used: &AllUsed) -> Result<Vec<i64>> {
         let mut wrong = Vec::new();
-        for Used {
-            layer: LayerUse { layer, .. },
-            by,
-            ..
-        } in used.values()
-        {
+        for Used { layer, by, .. } in used.values() {
+            let layer = &layer.layer;
             let found = self.note(Subject::Database, by, self.store.layer_finding(layer))?;
             match found {
                 Some(None) => continue,
-                Some(Some(what)) => {
-                    let database = show(&self.store.path().join("rootstrata.sqlite"));
-                    self.add(
-                        Subject::Database,
-                        by,
-                        format!("{database} is damaged: layer {}: {what}", layer.key),
-                    );
-                }
+                Some(Some(what)) => self.add_database(by, &format!("layer {}: {what}", layer.key)),
                 None => {}
             }
             wrong.extend(by);
         }
+        Ok(wrong)
+    }
+
+    /// Compares the trees of snapshots, except those of the damaged snapshots in `wrong`, with the recorded totals.
+    fn trees(&mut self, snapshots: &[Snapshot], wrong: &[i64]) -> Result<()> {
         // Snapshots with the same layers have the same tree.
-        let mut known: HashMap<Vec<i64>, (u64, u64)> = HashMap::new();
-        for snapshot in snapshots
-            .iter()
-            .filter(|snapshot| !wrong.contains(&snapshot.id))
-        {
+        let mut known: HashMap<Vec<i64>, Totals> = HashMap::new();
+        for snapshot in snapshots {
+            if wrong.contains(&snapshot.id) {
+                continue;
+            }
             let Ok(layers) = self.store.layers(snapshot.id) else {
                 continue;
             };
@@ -232,21 +207,28 @@ impl<'a> Check<'a> {
             let found = match known.get(&ids) {
                 Some(found) => *found,
                 None => {
-                    let tree = tree_of(self.store, &ids)?;
-                    *known
-                        .entry(ids)
-                        .or_insert((tree.entries().len() as u64, tree.content_bytes()))
+                    let found = Totals::of_tree(self.store, &ids)?;
+                    *known.entry(ids).or_insert(found)
                 }
             };
-            if found != (snapshot.entries, snapshot.content_bytes) {
-                let what = format!(
-                    "the layers of snapshot {} give {} entries with {} bytes, and not {} with {}",
-                    snapshot.id, found.0, found.1, snapshot.entries, snapshot.content_bytes
-                );
-                self.add(Subject::Database, &[snapshot.id], what);
-            }
+            self.compare_totals(snapshot, found);
         }
         Ok(())
+    }
+
+    fn compare_totals(&mut self, snapshot: &Snapshot, found: Totals) {
+        let Totals {
+            entries,
+            content_bytes,
+        } = found;
+        if (entries, content_bytes) == (snapshot.entries, snapshot.content_bytes) {
+            return;
+        }
+        let what = format!(
+            "the layers of snapshot {} give {entries} entries with {content_bytes} bytes, and not {} with {}",
+            snapshot.id, snapshot.entries, snapshot.content_bytes
+        );
+        self.add(Subject::Database, &[snapshot.id], what);
     }
 
     fn packages(&mut self, snapshots: &[Snapshot]) -> Result<()> {
@@ -259,25 +241,22 @@ impl<'a> Check<'a> {
         for (set, by) in sets {
             let found = self.note(Subject::Database, &by, self.store.packages_finding(set))?;
             if let Some(Some(what)) = found {
-                let database = show(&self.store.path().join("rootstrata.sqlite"));
-                self.add(
-                    Subject::Database,
-                    &by,
-                    format!("{database} is damaged: package set {set}: {what}"),
-                );
+                self.add_database(&by, &format!("package set {set}: {what}"));
             }
         }
         Ok(())
     }
 
-    /// Looks for a blob by its length. Fails if the file cannot be opened.
+    /// Looks for a blob by its length; a missing blob or another length is noted. Fails if the blob's file is there and
+    /// cannot be opened.
     pub(crate) fn find_blob(&mut self, used: &Used) -> Result<()> {
         let blob = &used.layer.blob;
         let found = self.store.find_blob(&blob.digest, blob.size_bytes);
         self.note_blob(used, found.map(drop))
     }
 
-    /// Reads a blob whole: both digests, and the entries. Fails if the file cannot be opened or read.
+    /// Reads a blob whole: both digests, and the entries; damage is noted. Fails if the disk does not give the blob's
+    /// bytes, or the rows of the layer cannot be read.
     pub(crate) fn read_blob(&mut self, used: &Used, monitor: &dyn Monitor) -> Result<()> {
         let found = self.try_read_blob(used, monitor);
         self.note_blob(used, found)
@@ -307,6 +286,53 @@ impl<'a> Check<'a> {
     }
 }
 
+/// Returns the chosen snapshots, the newest first: of a series, a snapshot, or all.
+fn chosen(store: &Store, of: Option<&SnapshotRef>) -> Result<Vec<Snapshot>> {
+    match of {
+        Some(SnapshotRef::Latest {
+            series,
+            stage: None,
+            back: 0,
+        }) => store.snapshots(Some(series)),
+        Some(reference) => store.find(reference).map(|snapshot| vec![snapshot]),
+        None => store.snapshots(None),
+    }
+}
+
+/// Adds a snapshot's layers.
+fn add_used(used: &mut AllUsed, snapshot_id: i64, layers: Vec<LayerUse>) {
+    let mut below = Vec::new();
+    for layer in layers {
+        let layer_id = layer.layer.id;
+        let form = used
+            .entry((layer_id, layer.blob.digest))
+            .or_insert_with(|| Used {
+                layer,
+                by: Vec::new(),
+                below: below.clone(),
+            });
+        form.by.push(snapshot_id);
+        below.push(layer_id);
+    }
+}
+
+/// The totals of a tree, as the row of a snapshot has them.
+#[derive(Clone, Copy)]
+struct Totals {
+    entries: u64,
+    content_bytes: u64,
+}
+
+impl Totals {
+    fn of_tree(store: &Store, layer_ids: &[i64]) -> Result<Self> {
+        let tree = tree_of(store, layer_ids)?;
+        Ok(Self {
+            entries: tree.entries().len() as u64,
+            content_bytes: tree.content_bytes(),
+        })
+    }
+}
+
 /// Compares an image's blobs with the rows of the snapshot.
 fn image_finding(
     store: &Store,
@@ -317,19 +343,25 @@ fn image_finding(
     store.find_blob(&manifest.digest, manifest.size_bytes)?;
     store.find_blob(&snapshot.config.digest, snapshot.config.size_bytes)?;
     let image = Opened::layout(store.path())?.image_of(manifest)?;
-    let same_layers = image.layers.len() == layers.len()
-        && image.layers.iter().zip(layers).all(|(found, recorded)| {
-            found.blob.digest == recorded.blob.digest
-                && found.blob.size_bytes == recorded.blob.size_bytes
-                && found.diff_id == recorded.layer.diff_id
-        });
-    let is_same = same_layers && image.config.digest == snapshot.config.digest;
-    Ok((!is_same).then(|| {
-        format!(
-            "the image of snapshot {} has other layers than its rows",
-            snapshot.id
-        )
-    }))
+    let has_layers = image.layers.len() == layers.len()
+        && image
+            .layers
+            .iter()
+            .zip(layers)
+            .all(|(found, recorded)| is_recorded_layer(found, recorded));
+    if has_layers && image.config.digest == snapshot.config.digest {
+        return Ok(None);
+    }
+    let id = snapshot.id;
+    Ok(Some(format!(
+        "the image of snapshot {id} has other layers than its rows"
+    )))
+}
+
+fn is_recorded_layer(found: &FoundLayer, recorded: &LayerUse) -> bool {
+    found.blob.digest == recorded.blob.digest
+        && found.blob.size_bytes == recorded.blob.size_bytes
+        && found.diff_id == recorded.layer.diff_id
 }
 
 /// Tells whether the items of a blob give the layer's key. A foreign layer is known by its changes to the layers

@@ -58,15 +58,7 @@ pub(crate) fn prune(
     request: &Request,
     monitor: &dyn Monitor,
 ) -> Result<Outcome> {
-    let mut store = if request.dry_run {
-        Store::open(store_path)?
-    } else {
-        Store::open_alone(store_path, request.patience)?
-    };
-    if let Some(what) = store.index_finding()? {
-        let what = format!("{what}; rootstrata verify --repair makes it anew");
-        return Err(Error::damaged(store.path().join("index.json"), what));
-    }
+    let mut store = open(store_path, request)?;
     let phases = Phases::new(monitor);
     let (staying, removed) = chosen(&store, request)?;
     let going = Going::find(&store, &removed)?;
@@ -84,6 +76,22 @@ pub(crate) fn prune(
         roots: going.roots.len() as u64,
         seconds: phases.spent(),
     })
+}
+
+/// Opens the store, alone unless nothing is to be removed, and refuses a store with a damaged index.json.
+fn open(store_path: &Path, request: &Request) -> Result<Store> {
+    let store = if request.dry_run {
+        Store::open(store_path)?
+    } else {
+        Store::open_alone(store_path, request.patience)?
+    };
+    match store.index_finding()? {
+        None => Ok(store),
+        Some(what) => {
+            let what = format!("{what}; rootstrata verify --repair makes it anew");
+            Err(Error::damaged(store.path().join("index.json"), what))
+        }
+    }
 }
 
 /// Snapshots that stay, with their rules, and snapshots that go.

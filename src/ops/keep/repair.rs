@@ -25,37 +25,43 @@ use sha2::{Digest as _, Sha256};
 use std::io::Write;
 use std::num::NonZeroUsize;
 
-/// Repairs what was found, for a caller who has the store alone. Fails as system calls do, but not for damage beyond
-/// repair.
+/// Repairs what was found, for a caller who has the store alone. Damage beyond repair is told to the monitor. Fails if a
+/// file of the store cannot be read, written or removed, or the database not be written to.
 pub(crate) fn repair(store: &mut Store, findings: &[Finding], monitor: &dyn Monitor) -> Result<()> {
-    let rows_are_sound = !findings
-        .iter()
-        .any(|finding| finding.subject == Subject::Database);
+    let rows_are_sound = !has(findings, &Subject::Database);
     if !rows_are_sound {
         store
             .renew_derived()
             .or_else(|error| unrepaired(error, monitor))?;
     }
     for finding in findings {
-        let done = match &finding.subject {
-            Subject::Database => Ok(()),
-            Subject::LayoutFile => store.write_layout_file(),
-            Subject::Index => update_index(store),
-            Subject::Image(snapshot) => repair_image(store, snapshot),
-            Subject::Blob(layer) => repair_blob(store, layer),
-        };
-        done.or_else(|error| unrepaired(error, monitor))?;
+        repair_subject(store, &finding.subject).or_else(|error| unrepaired(error, monitor))?;
     }
     // A lost row might be the need for a blob, and a damaged index might have listed the blob.
-    if rows_are_sound
-        && !findings
-            .iter()
-            .any(|finding| finding.subject == Subject::Index)
-    {
-        let needed = store.needed_by(&store.snapshots(None)?)?;
-        for dead in store.dead_blobs(&needed)? {
-            store.remove_blob(&dead.digest)?;
-        }
+    if rows_are_sound && !has(findings, &Subject::Index) {
+        remove_dead_blobs(store)?;
+    }
+    Ok(())
+}
+
+fn has(findings: &[Finding], subject: &Subject) -> bool {
+    findings.iter().any(|finding| finding.subject == *subject)
+}
+
+fn repair_subject(store: &Store, subject: &Subject) -> Result<()> {
+    match subject {
+        Subject::Database => Ok(()),
+        Subject::LayoutFile => store.write_layout_file(),
+        Subject::Index => update_index(store),
+        Subject::Image(snapshot) => repair_image(store, snapshot),
+        Subject::Blob(layer) => repair_blob(store, layer),
+    }
+}
+
+fn remove_dead_blobs(store: &Store) -> Result<()> {
+    let needed = store.needed_by(&store.snapshots(None)?)?;
+    for dead in store.dead_blobs(&needed)? {
+        store.remove_blob(&dead.digest)?;
     }
     Ok(())
 }
@@ -84,14 +90,25 @@ fn repair_image(store: &Store, snapshot: &Snapshot) -> Result<()> {
         size_bytes: snapshot.config.size_bytes,
     };
     keep_if(store, &manifest(&of_config, &layers)?, &snapshot.manifest)?;
-    let Some(policy) = Policy::from_canonical(&store.policy(&snapshot.policy_key)?) else {
-        return Ok(());
-    };
+    let canonical = store.policy(&snapshot.policy_key)?;
+    match Policy::from_canonical(&canonical) {
+        Some(policy) => repair_config(store, snapshot, &policy, &layers),
+        None => Ok(()),
+    }
+}
+
+/// Makes the configurations that the image may have had; only the recorded configuration is kept.
+fn repair_config(
+    store: &Store,
+    snapshot: &Snapshot,
+    policy: &Policy,
+    layers: &[ImageLayer],
+) -> Result<()> {
     let packages = snapshot
         .package_set_id
         .map(|set| store.packages(set))
         .transpose()?;
-    let settings = image_settings(None, packages.iter().flatten(), &policy);
+    let settings = image_settings(None, packages.iter().flatten(), policy);
     // The build user stands in a layer; these are all that a configuration may have.
     let users = [
         None,
@@ -99,17 +116,11 @@ fn repair_image(store: &Store, snapshot: &Snapshot) -> Result<()> {
         Some(format!("{MOCK_USER}:{MOCK_GROUP}")),
     ];
     for user in users {
-        keep_if(
-            store,
-            &config(
-                &Settings {
-                    user,
-                    ..settings.clone()
-                },
-                &layers,
-            )?,
-            &snapshot.config,
-        )?;
+        let settings = Settings {
+            user,
+            ..settings.clone()
+        };
+        keep_if(store, &config(&settings, layers)?, &snapshot.config)?;
     }
     Ok(())
 }

@@ -68,9 +68,7 @@ pub(crate) fn squash(
     let phases = Phases::new(monitor);
     let of = store.find(&request.snapshot)?;
     let layers = store.layers(of.id)?;
-    if let [only] = layers.as_slice()
-        && only.role == Role::Base
-    {
+    if is_squashed(&layers) {
         return Ok(Outcome {
             snapshot: of.clone(),
             layers: layers.clone(),
@@ -80,9 +78,7 @@ pub(crate) fn squash(
     }
     let ids: Vec<i64> = layers.iter().map(|layer| layer.layer.id).collect();
     let tree = phases.run(Phase::Compare, None, || tree_of(&store, &ids))?;
-    let policy = Policy::from_canonical(&store.policy(&of.policy_key)?);
-    let malformed = || format!("policy {} is malformed", of.policy_key);
-    let policy = policy.ok_or_else(|| Error::damaged(store.path(), malformed()))?;
+    let policy = policy(&store, &of)?;
     let content = LayerContent::whole(&tree);
     let key = content.key(&policy);
     let base = match known_base(&store, &key)? {
@@ -97,6 +93,18 @@ pub(crate) fn squash(
         snapshot,
         of: (of, layers),
         seconds: phases.spent(),
+    })
+}
+
+fn is_squashed(layers: &[LayerUse]) -> bool {
+    matches!(layers, [only] if only.role == Role::Base)
+}
+
+fn policy(store: &Store, of: &Snapshot) -> Result<Policy> {
+    let canonical = store.policy(&of.policy_key)?;
+    Policy::from_canonical(&canonical).ok_or_else(|| {
+        let what = format!("policy {} is malformed", of.policy_key);
+        Error::damaged(store.path(), what)
     })
 }
 
@@ -162,13 +170,8 @@ fn record(
 ) -> Result<Snapshot> {
     let (manifest, config) = keep_image(store, of, key, &base)?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let new = base.is_new.then_some(NewLayer {
-        content,
-        diff_id: base.diff_id,
-        tar_bytes: base.tar_bytes,
-        under: None,
-    });
     let packages = of.package_set_id;
+    let layer = layer(of, content, key, base);
     let id = store.record(&NewSnapshot {
         series: &of.series,
         stage: &of.stage,
@@ -186,22 +189,39 @@ fn record(
         entries: of.entries,
         content_bytes: of.content_bytes,
         sockets: of.sockets,
-        layers: &[SnapshotLayer {
-            purpose: LayerPurpose {
-                role: Role::Base,
-                label: Some(of.stage.clone()),
-                is_inherited: false,
-                reason: Some(Reason::Squashed(of.id)),
-            },
-            key,
-            blob: base.blob,
-            new,
-        }],
+        layers: &[layer],
         root_path: Path::new(""), // of no root here
         stamps: StampState::default(),
     })?;
     update_index(store)?;
     store.find(&SnapshotRef::Id(id))
+}
+
+/// Returns the base as the only layer of the new snapshot.
+fn layer<'c>(
+    of: &Snapshot,
+    content: &'c LayerContent,
+    key: LayerKey,
+    base: Base,
+) -> SnapshotLayer<'c> {
+    let new = base.is_new.then_some(NewLayer {
+        content,
+        diff_id: base.diff_id,
+        tar_bytes: base.tar_bytes,
+        under: None,
+    });
+    let purpose = LayerPurpose {
+        role: Role::Base,
+        label: Some(of.stage.clone()),
+        is_inherited: false,
+        reason: Some(Reason::Squashed(of.id)),
+    };
+    SnapshotLayer {
+        purpose,
+        key,
+        blob: base.blob,
+        new,
+    }
 }
 
 /// Keeps the manifest of an image with the base alone, and the old configuration for the base.

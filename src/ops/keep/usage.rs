@@ -5,6 +5,7 @@ use crate::model::digest::Digest;
 use crate::model::plan::layer::Role;
 use crate::model::plan::{PriorLayers, Weight, weigh};
 use crate::ops::layers::{inherited_len, known_of, own_layers};
+use crate::store::BlobRef;
 use crate::store::LayerUse;
 use crate::store::Snapshot;
 use crate::store::Store;
@@ -43,7 +44,7 @@ pub(crate) struct StageUsage {
     pub(crate) size_bytes: u64,
     /// Bytes of blobs that no other stage has: the gain of removing the stage.
     pub(crate) unique_bytes: u64,
-    /// Layers of the newest.
+    /// The number of layers of the newest snapshot.
     pub(crate) layers: u64,
     /// The weight of the newest snapshot beside its own base or delta; `None` without such a layer.
     pub(crate) weight: Option<Weight>,
@@ -82,37 +83,43 @@ pub(crate) fn usage(store_path: &Path, series: Option<&str>) -> Result<Usage> {
     let store = Store::open(store_path)?;
     let all = store.snapshots(None)?;
     let chosen = store.snapshots(series)?;
-    let mut users: Users = HashMap::new();
-    for snapshot in &all {
-        for digest in store.needed_by(std::slice::from_ref(snapshot))?.into_keys() {
-            users
-                .entry(digest)
-                .or_default()
-                .insert((snapshot.series.clone(), snapshot.stage.clone()));
-        }
-    }
+    let users = users(&store, &all)?;
     let dead = store.dead_blobs(&store.needed_by(&all)?)?;
     let files = store.blob_files()?;
     let (database_bytes, database_free_bytes) = store.database_bytes()?;
-    let sum = |blobs: &[crate::store::BlobRef]| {
-        (
-            blobs.len() as u64,
-            blobs.iter().map(|blob| blob.size_bytes).sum::<u64>(),
-        )
-    };
     Ok(Usage {
         stages: stages(&store, &chosen, &users)?,
         series: of_series(&store, &chosen, &users)?,
         layers: layers(&store, &chosen)?,
-        blobs: sum(&files),
-        dead: sum(&dead),
+        blobs: count_and_bytes(&files),
+        dead: count_and_bytes(&dead),
         database_bytes,
         database_free_bytes,
     })
 }
 
-/// The stages of a blob, with their series.
-type Users = HashMap<Digest, BTreeSet<(String, String)>>;
+fn count_and_bytes(blobs: &[BlobRef]) -> (u64, u64) {
+    let bytes = blobs.iter().map(|blob| blob.size_bytes).sum();
+    (blobs.len() as u64, bytes)
+}
+
+/// Stages, each after the series.
+type Stages = BTreeSet<(String, String)>;
+
+/// The stages that need a blob.
+type Users = HashMap<Digest, Stages>;
+
+fn users(store: &Store, snapshots: &[Snapshot]) -> Result<Users> {
+    let mut users = Users::new();
+    for snapshot in snapshots {
+        let needed = store.needed_by(std::slice::from_ref(snapshot))?;
+        for digest in needed.into_keys() {
+            let stage = (snapshot.series.clone(), snapshot.stage.clone());
+            users.entry(digest).or_default().insert(stage);
+        }
+    }
+    Ok(users)
+}
 
 fn of_series(store: &Store, snapshots: &[Snapshot], users: &Users) -> Result<Vec<SeriesUsage>> {
     let mut all: BTreeMap<&str, Vec<Snapshot>> = BTreeMap::new();
@@ -121,27 +128,47 @@ fn of_series(store: &Store, snapshots: &[Snapshot], users: &Users) -> Result<Vec
             .or_default()
             .push(snapshot.clone());
     }
-    let usage = |(series, snapshots): (&str, Vec<Snapshot>)| {
-        let needed = store.needed_by(&snapshots)?;
-        let is_unique = |digest: &Digest| {
-            users
-                .get(digest)
-                .is_some_and(|users| users.iter().all(|user| user.0 == series))
-        };
-        let unique = needed.iter().filter(|(digest, _)| is_unique(digest));
-        let stages: BTreeSet<&str> = snapshots
-            .iter()
-            .map(|snapshot| snapshot.stage.as_str())
-            .collect();
-        Ok(SeriesUsage {
-            series: series.to_owned(),
-            stages: stages.len() as u64,
-            snapshots: snapshots.len() as u64,
-            size_bytes: needed.values().sum(),
-            unique_bytes: unique.map(|(_, bytes)| bytes).sum(),
-        })
-    };
-    all.into_iter().map(usage).collect()
+    all.into_iter()
+        .map(|(series, snapshots)| series_usage(store, series, &snapshots, users))
+        .collect()
+}
+
+fn series_usage(
+    store: &Store,
+    series: &str,
+    snapshots: &[Snapshot],
+    users: &Users,
+) -> Result<SeriesUsage> {
+    let needed = store.needed_by(snapshots)?;
+    let unique_bytes = bytes_used_by(&needed, users, |users| {
+        users.iter().all(|(other, _)| other == series)
+    });
+    let stages: BTreeSet<&str> = snapshots
+        .iter()
+        .map(|snapshot| snapshot.stage.as_str())
+        .collect();
+    Ok(SeriesUsage {
+        series: series.to_owned(),
+        stages: stages.len() as u64,
+        snapshots: snapshots.len() as u64,
+        size_bytes: needed.values().sum(),
+        unique_bytes,
+    })
+}
+
+/// Sums the bytes of needed blobs whose stages are as `is_meant` says.
+fn bytes_used_by(
+    needed: &HashMap<Digest, u64>,
+    users: &Users,
+    is_meant: impl Fn(&Stages) -> bool,
+) -> u64 {
+    let mut bytes = 0;
+    for (digest, size_bytes) in needed {
+        if users.get(digest).is_some_and(&is_meant) {
+            bytes += size_bytes;
+        }
+    }
+    bytes
 }
 
 fn stages(store: &Store, snapshots: &[Snapshot], users: &Users) -> Result<Vec<StageUsage>> {
@@ -153,29 +180,28 @@ fn stages(store: &Store, snapshots: &[Snapshot], users: &Users) -> Result<Vec<St
             .push(snapshot.clone());
     }
     let mut stages = Vec::new();
-    for ((series, stage), snapshots) in of_stage {
-        let needed = store.needed_by(&snapshots)?;
-        let is_unique = |digest: &Digest| users.get(digest).is_some_and(|users| users.len() == 1);
-        let unique = needed.iter().filter(|(digest, _)| is_unique(digest));
-        let layers = store.layers(snapshots[0].id)?; // the newest comes first
-        let first = snapshots
-            .iter()
-            .map(|snapshot| snapshot.id)
-            .min()
-            .unwrap_or_default();
-        let usage = StageUsage {
-            series: series.to_owned(),
-            stage: stage.to_owned(),
-            snapshots: snapshots.len() as u64,
-            size_bytes: needed.values().sum(),
-            unique_bytes: unique.map(|(_, bytes)| bytes).sum(),
-            layers: layers.len() as u64,
-            weight: weight(store, &layers)?,
-        };
-        stages.push((series.to_owned(), first, usage));
+    for snapshots in of_stage.into_values() {
+        let first = snapshots.iter().map(|snapshot| snapshot.id).min();
+        stages.push((first, stage_usage(store, &snapshots, users)?));
     }
-    stages.sort_by(|a, b| (&a.0, a.1).cmp(&(&b.0, b.1)));
-    Ok(stages.into_iter().map(|(_, _, usage)| usage).collect())
+    stages.sort_by(|(first_a, a), (first_b, b)| (&a.series, first_a).cmp(&(&b.series, first_b)));
+    Ok(stages.into_iter().map(|(_, usage)| usage).collect())
+}
+
+/// Finds the space of a stage; `snapshots` are all of the stage, the newest first.
+fn stage_usage(store: &Store, snapshots: &[Snapshot], users: &Users) -> Result<StageUsage> {
+    let newest = &snapshots[0];
+    let needed = store.needed_by(snapshots)?;
+    let layers = store.layers(newest.id)?;
+    Ok(StageUsage {
+        series: newest.series.clone(),
+        stage: newest.stage.clone(),
+        snapshots: snapshots.len() as u64,
+        size_bytes: needed.values().sum(),
+        unique_bytes: bytes_used_by(&needed, users, |users| users.len() == 1),
+        layers: layers.len() as u64,
+        weight: weight(store, &layers)?,
+    })
 }
 
 /// Weighs a snapshot's own layers.

@@ -3,9 +3,9 @@
 //! Names every fault, each with the touched snapshots; a finding does not keep other faults from being found.
 //! Repairing looks again afterwards: faults of the first look alone were repaired.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::names::SnapshotRef;
-use crate::ops::keep::check::{Check, Found};
+use crate::ops::keep::check::{Check, Found, Used};
 pub(crate) use crate::ops::keep::finding::{Finding, Subject};
 use crate::ops::keep::repair::repair;
 use crate::ops::monitor::{Monitor, Phase, Phases};
@@ -47,29 +47,15 @@ pub(crate) struct Outcome {
 }
 
 /// Verifies the store at `store_path`. Faults of the store are no errors here. Fails with
-/// [`Error::NoStore`](crate::error::Error::NoStore) without a store, and as system calls do.
+/// [`Error::NoStore`] without a store, if the requested snapshot or series is not there, if a
+/// file cannot be opened, read or repaired, and if the store stays in use while a repair waits.
 pub(crate) fn verify(
     store_path: &Path,
     request: &Request,
     monitor: &dyn Monitor,
 ) -> Result<Outcome> {
-    let opened = if request.repair {
-        Store::open_alone_unchecked(store_path, Patience::Usual)
-    } else {
-        Store::open_unchecked(store_path)
-    };
-    let mut store = match opened {
-        Err(error) if error.is_damage() => {
-            let findings = vec![Finding {
-                subject: Subject::Database,
-                what: error.in_one_line(),
-                snapshots: Vec::new(),
-            }];
-            return Ok(Outcome {
-                findings,
-                ..Outcome::default()
-            });
-        }
+    let mut store = match open(store_path, request) {
+        Err(error) if error.is_damage() => return Ok(unopened(&error)),
         opened => opened?,
     };
     let phases = Phases::new(monitor);
@@ -85,6 +71,27 @@ pub(crate) fn verify(
     }
     outcome.seconds = phases.spent();
     Ok(outcome)
+}
+
+fn open(store_path: &Path, request: &Request) -> Result<Store> {
+    if request.repair {
+        Store::open_alone_unchecked(store_path, Patience::Usual)
+    } else {
+        Store::open_unchecked(store_path)
+    }
+}
+
+/// Returns the outcome for a store that is too damaged to be opened.
+fn unopened(error: &Error) -> Outcome {
+    let finding = Finding {
+        subject: Subject::Database,
+        what: error.in_one_line(),
+        snapshots: Vec::new(),
+    };
+    Outcome {
+        findings: vec![finding],
+        ..Outcome::default()
+    }
 }
 
 impl From<Found> for Outcome {
@@ -107,17 +114,27 @@ fn look(store: &Store, request: &Request, phases: &Phases) -> Result<Outcome> {
     let mut check = Check::new(store);
     let used = phases.run(Phase::Compare, None, || check.rows(of))?;
     if let Some(used) = used {
-        let total = used.iter().map(|used| used.layer.blob.size_bytes).sum();
-        let total = request.deep.then_some(total);
-        phases.run(Phase::Read, total, || {
-            used.iter().try_for_each(|used| {
-                if request.deep {
-                    check.read_blob(used, phases.monitor)
-                } else {
-                    check.find_blob(used)
-                }
-            })
-        })?;
+        look_at_blobs(&mut check, &used, request, phases)?;
     }
     Ok(Outcome::from(check.found))
+}
+
+fn look_at_blobs(
+    check: &mut Check,
+    used: &[Used],
+    request: &Request,
+    phases: &Phases,
+) -> Result<()> {
+    let total = used.iter().map(|used| used.layer.blob.size_bytes).sum();
+    let total = request.deep.then_some(total);
+    phases.run(Phase::Read, total, || {
+        for used in used {
+            if request.deep {
+                check.read_blob(used, phases.monitor)?;
+            } else {
+                check.find_blob(used)?;
+            }
+        }
+        Ok(())
+    })
 }
