@@ -1,96 +1,116 @@
-//! What differs within files: their contents side by side, and each beside what its package says of it.
+//! The differences within files: the contents side by side, and each content beside the digest of the package.
 
 use crate::error::Result;
+use crate::model::packages::attribution::Ownership;
 use crate::model::text::{ContentDifference, compare_contents};
-use crate::ops::compare::contents::{FileDigest, Wanted, read_contents};
+use crate::model::tree::entry::Kind;
+use crate::ops::compare::contents::read_contents;
 use crate::ops::compare::findings::FileDifference;
 use crate::ops::compare::open::open_store;
 use crate::ops::compare::side::Side;
+use crate::ops::compare::wanted::{FileDigest, Wanted};
 use std::collections::HashMap;
 use std::path::Path;
 
 /// A larger content is not compared byte by byte.
 const LARGEST_BYTES: u64 = 16 << 20;
-/// All contents that are held at a time; of those beyond, only the hashes are compared.
+/// The most bytes of contents that are held at a time; of further contents, only the hashes are compared.
 const LARGEST_SUM_BYTES: u64 = 256 << 20;
 
-/// What differs between two contents, of which one may not be there.
+/// The difference between two contents, of which one may not be there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FileContents {
-    /// It was compared.
+    /// The contents were compared.
     Compared(ContentDifference),
-    /// It is too large to be.
+    /// A content is too large to be compared.
     TooLarge,
 }
 
-/// Compares the contents of the files among `files`.
+/// Compares the contents of the files among `files`, and returns the differences by position in `files`. Fails if a content
+/// of a side cannot be read, or is not the recorded content.
 pub(crate) fn compare_files(
     store_path: &Path,
     sides: &[Side; 2],
     files: &mut [FileDifference],
 ) -> Result<Vec<(usize, FileContents)>> {
-    let mut left = LARGEST_SUM_BYTES;
-    let mut is_held = vec![false; files.len()];
-    for (at, file) in files.iter().enumerate() {
-        let size = |side: usize, place: Option<usize>| {
-            place.map_or(0, |place| sides[side].tree.entries()[place].size_bytes())
-        };
-        let (old, new) = (size(0, file.change.old), size(1, file.change.new));
-        let sum = old.saturating_add(new);
-        if old.max(new) <= LARGEST_BYTES && sum <= left {
-            left -= sum;
-            is_held[at] = true;
-        }
-    }
+    let is_held = are_held(sides, files);
     let mut found = Vec::new();
     for side in [0, 1] {
-        let places = files
-            .iter()
-            .enumerate()
-            .filter_map(|(at, file)| Some((at, place(file, side)?)));
-        let places: Vec<(usize, usize)> = places.filter(|(at, _)| is_held[*at]).collect();
-        let digests = read(store_path, &sides[side], places)?;
-        for (at, file) in files.iter_mut().enumerate() {
-            if let (Some(owner), Some(digest_of_file)) = (owner(file, side), digests.get(&at)) {
-                owner.look(&digest_of_file.sha256);
+        let mut places = Vec::new();
+        for (at, file) in files.iter().enumerate() {
+            if let Some(place) = place(file, side).filter(|_| is_held[at]) {
+                places.push((at, place));
             }
         }
+        let digests = read(store_path, &sides[side], places, LARGEST_BYTES)?;
+        look_at(files, side, &digests);
         found.push(digests);
     }
-    let compared = |at: usize, file: &FileDifference| {
-        let sides = [0, 1].map(|side: usize| {
-            let entry = place(file, side).map(|place| &sides[side].tree.entries()[place]);
-            entry.filter(|entry| matches!(entry.kind, crate::model::tree::entry::Kind::File { .. }))
-        });
-        if sides.iter().all(Option::is_none)
-            || sides[0].map(|e| &e.kind) == sides[1].map(|e| &e.kind)
-        {
-            return None; // no file, or nothing in it differs
+    let mut compared = Vec::new();
+    for (at, file) in files.iter().enumerate() {
+        let digests = [found[0].get(&at), found[1].get(&at)];
+        if let Some(contents) = compare_file(sides, file, digests) {
+            compared.push((at, contents));
         }
-        let bytes = |side: usize| {
-            found[side]
-                .get(&at)
-                .and_then(|digest_of_file| digest_of_file.bytes.as_deref())
-        };
-        let bytes = [0, 1].map(|side| {
-            if sides[side].is_some() {
-                bytes(side)
-            } else {
-                Some(&b""[..])
-            }
-        });
-        Some(match bytes {
-            [Some(old), Some(new)] => FileContents::Compared(compare_contents(old, new)),
-            _ => FileContents::TooLarge,
-        })
-    };
-    let all = files.iter().enumerate();
-    Ok(all
-        .filter_map(|(at, file)| Some((at, compared(at, file)?)))
-        .collect())
+    }
+    Ok(compared)
 }
 
-/// Reads the files of packages that no package accounts for, and compares them with the package's digest.
+/// Tells of each file whether both contents are held to be compared: in the order of `files`, as long as the sum allows.
+fn are_held(sides: &[Side; 2], files: &[FileDifference]) -> Vec<bool> {
+    let mut left = LARGEST_SUM_BYTES;
+    let mut is_held = Vec::with_capacity(files.len());
+    for file in files {
+        let old = size_bytes(&sides[0], file.change.old);
+        let new = size_bytes(&sides[1], file.change.new);
+        let sum = old.saturating_add(new);
+        let is_small = old.max(new) <= LARGEST_BYTES && sum <= left;
+        if is_small {
+            left -= sum;
+        }
+        is_held.push(is_small);
+    }
+    is_held
+}
+
+fn size_bytes(side: &Side, place: Option<usize>) -> u64 {
+    place.map_or(0, |place| side.tree.entries()[place].size_bytes())
+}
+
+/// Compares the contents of a file; `None` if neither side has a file, or the files have the same content.
+fn compare_file(
+    sides: &[Side; 2],
+    file: &FileDifference,
+    digests: [Option<&FileDigest>; 2],
+) -> Option<FileContents> {
+    let old = file_kind(&sides[0], file.change.old);
+    let new = file_kind(&sides[1], file.change.new);
+    if old == new {
+        return None;
+    }
+    let [old_digest, new_digest] = digests;
+    Some(match (bytes(old, old_digest), bytes(new, new_digest)) {
+        (Some(old), Some(new)) => FileContents::Compared(compare_contents(old, new)),
+        _ => FileContents::TooLarge,
+    })
+}
+
+/// Returns the kind of a side's entry if the entry is a file.
+fn file_kind(side: &Side, place: Option<usize>) -> Option<&Kind> {
+    let kind = &side.tree.entries()[place?].kind;
+    matches!(kind, Kind::File { .. }).then_some(kind)
+}
+
+/// Returns the content of a side, which is empty without a file; `None` for a content that is not held.
+fn bytes<'d>(file: Option<&Kind>, digest: Option<&'d FileDigest>) -> Option<&'d [u8]> {
+    match file {
+        None => Some(b""),
+        Some(_) => digest?.bytes.as_deref(),
+    }
+}
+
+/// Reads the files of packages that no package accounts for, and compares the SHA-256 with the package's digest. Fails if
+/// such a file cannot be read out of the layers or the directory.
 pub(crate) fn verify(
     store_path: &Path,
     sides: &[Side; 2],
@@ -98,47 +118,47 @@ pub(crate) fn verify(
 ) -> Result<()> {
     for side in [0, 1] {
         let mut places = Vec::new();
-        for (at, file) in files.iter_mut().enumerate() {
-            let place = place(file, side);
-            let is_asked = file.account.package_change.is_none();
-            if let (true, Some(place), Some(owner)) = (is_asked, place, owner(file, side))
-                && owner.sha256.is_some()
-                && !owner.is_ghost
+        for (at, file) in files.iter().enumerate() {
+            if let Some(place) = place(file, side)
+                && is_to_verify(file, side)
             {
                 places.push((at, place));
             }
         }
-        let digests = read_digests(store_path, &sides[side], places)?;
-        for (at, digest_of_file) in digests {
-            if let Some(owner) = owner(&mut files[at], side) {
-                owner.look(&digest_of_file.sha256);
-            }
-        }
+        let digests = read(store_path, &sides[side], places, 0)?;
+        look_at(files, side, &digests);
     }
     Ok(())
+}
+
+fn is_to_verify(file: &FileDifference, side: usize) -> bool {
+    let owner = if side == 0 {
+        file.account.old
+    } else {
+        file.account.new
+    };
+    file.account.package_change.is_none()
+        && owner.is_some_and(|owner| owner.sha256.is_some() && !owner.is_ghost)
+}
+
+/// Compares each digest with the digest of the file's package.
+fn look_at(files: &mut [FileDifference], side: usize, digests: &HashMap<usize, FileDigest>) {
+    for (at, digest_of_file) in digests {
+        if let Some(owner) = owner(&mut files[*at], side) {
+            owner.look(&digest_of_file.sha256);
+        }
+    }
 }
 
 fn read(
     store_path: &Path,
     side: &Side,
     places: Vec<(usize, usize)>,
+    largest_bytes: u64,
 ) -> Result<HashMap<usize, FileDigest>> {
     let wanted = Wanted::of(&side.tree, places.into_iter());
-    read_contents(
-        side,
-        open_store(store_path)?.as_ref(),
-        wanted,
-        LARGEST_BYTES,
-    )
-}
-
-fn read_digests(
-    store_path: &Path,
-    side: &Side,
-    places: Vec<(usize, usize)>,
-) -> Result<HashMap<usize, FileDigest>> {
-    let wanted = Wanted::of(&side.tree, places.into_iter());
-    read_contents(side, open_store(store_path)?.as_ref(), wanted, 0)
+    let store = open_store(store_path)?;
+    read_contents(side, store.as_ref(), wanted, largest_bytes)
 }
 
 fn place(file: &FileDifference, side: usize) -> Option<usize> {
@@ -149,10 +169,7 @@ fn place(file: &FileDifference, side: usize) -> Option<usize> {
     }
 }
 
-fn owner(
-    file: &mut FileDifference,
-    side: usize,
-) -> Option<&mut crate::model::packages::attribution::Ownership> {
+fn owner(file: &mut FileDifference, side: usize) -> Option<&mut Ownership> {
     if side == 0 {
         file.account.old.as_mut()
     } else {

@@ -1,4 +1,4 @@
-//! What differs between two snapshots, directories or images: packages first, then what no package accounts for.
+//! Compares two snapshots, directories or images: packages first, then the files that no package accounts for.
 //!
 //! Between two snapshots, the database alone is read.
 
@@ -9,7 +9,7 @@ use crate::model::policy::Rules;
 use crate::model::policy::globs::Pathspec;
 use crate::model::source::Source;
 use crate::model::tree::Tree;
-use crate::model::tree::compare::{Aspects, compare};
+use crate::model::tree::compare::{Aspects, Change, compare};
 use crate::model::tree::path::EntryPath;
 pub use crate::ops::compare::content::FileContents;
 use crate::ops::compare::content::{compare_files, verify};
@@ -24,20 +24,20 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 use std::time::Duration;
 
-/// What is to be compared, and how.
+/// The sides to be compared, and the manner of the comparison.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// The old side.
     pub a: Source,
     /// The new side.
     pub b: Source,
-    /// Paths and globs that choose a part of it; none for all.
+    /// Paths and globs that choose a part of both sides; empty for all.
     pub pathspec: Vec<OsString>,
     /// Whether files count.
     pub files: Files,
     /// Whether modification times count.
     pub mtimes: Mtimes,
-    /// Paths and globs of the files whose content is compared, beyond its hash; then nothing else is. None for no file.
+    /// Paths and globs of the files to compare byte by byte, and nothing else; empty for no file.
     pub contents: Vec<OsString>,
     /// Whether files that no package accounts for are compared with their package's digest.
     pub digests: Digests,
@@ -45,7 +45,7 @@ pub struct Request {
     pub threads: NonZeroUsize,
 }
 
-/// Whether files are read to compare them with what their package says.
+/// Whether files are read, to be compared with the digests of their packages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Digests {
@@ -58,7 +58,7 @@ pub enum Digests {
 #[allow(missing_docs)]
 pub enum Files {
     Compared,
-    /// Packages alone are.
+    /// Packages alone are compared.
     LeftOut,
 }
 
@@ -70,20 +70,20 @@ pub enum Mtimes {
     Ignored,
 }
 
-/// What differs.
+/// The differences between two sides.
 #[derive(Debug)]
 pub struct Difference {
     /// The old side and the new one.
     pub sides: [Side; 2],
-    /// The packages that differ; `None` where those of a side are unknown.
+    /// The packages that differ; `None` if the packages of a side are unknown.
     pub packages: Option<Vec<PackageDifference>>,
     /// The paths that differ, in path order.
     pub files: Vec<FileDifference>,
-    /// What differs in the contents that were asked for, by place among `files`.
+    /// The differences within the requested contents, by position in `files`.
     pub contents: Vec<(usize, FileContents)>,
-    /// What a reader should know of it.
+    /// Sentences about the comparison that a reader should know.
     pub notes: Vec<String>,
-    /// The time that each phase took.
+    /// The time of each phase.
     pub seconds: Vec<(Phase, Duration)>,
 }
 
@@ -93,7 +93,7 @@ impl Difference {
         self.files.is_empty() && self.packages.as_ref().is_none_or(Vec::is_empty)
     }
 
-    /// Returns it without what is known of the sides beyond their trees and packages.
+    /// Returns the difference with the trees and packages of the sides alone.
     pub fn compared(&self) -> Compared<'_> {
         Compared {
             trees: [&self.sides[0].tree, &self.sides[1].tree],
@@ -104,7 +104,8 @@ impl Difference {
     }
 }
 
-/// Compares.
+/// Compares two sides. Fails if a pathspec is malformed or chooses nothing on either side, if a side cannot be opened or
+/// read, if packages alone are compared and those of a side are unknown, and if a content to be compared is not as recorded.
 pub fn diff(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Result<Difference> {
     let chosen = if request.contents.is_empty() {
         &request.pathspec
@@ -114,42 +115,23 @@ pub fn diff(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Resu
     let pathspec = Pathspec::new(chosen)?;
     let phases = Phases::new(monitor);
     let with_trees = request.files == Files::Compared;
-    let mut sides = open_sides(
-        store_path,
-        [&request.a, &request.b],
-        with_trees,
-        request.threads,
-        &phases,
-    )?;
-    if let Some(side) = sides
-        .iter()
-        .find(|side| !with_trees && side.packages.is_none())
-    {
-        return Err(Error::UnknownPackages {
-            of: side.source.to_string(),
-        });
-    }
+    let sources = [&request.a, &request.b];
+    let mut sides = open_sides(store_path, sources, with_trees, request.threads, &phases)?;
     if with_trees {
         refuse_unknown(&sides, chosen)?;
+    } else {
+        refuse_unknown_packages(&sides)?;
     }
     let notes = notes(&sides);
     if !with_trees {
-        sides
-            .iter_mut()
-            .for_each(|side| side.tree = Tree::default());
+        for side in &mut sides {
+            side.tree = Tree::default();
+        }
     }
     let (packages, mut files) = phases.run(Phase::Compare, None, || {
         differences(&sides, &pathspec, request.mtimes)
     })?;
-    let mut contents = Vec::new();
-    if request.digests == Digests::Verified {
-        phases.run(Phase::Read, None, || verify(store_path, &sides, &mut files))?;
-    }
-    if !request.contents.is_empty() {
-        contents = phases.run(Phase::Read, None, || {
-            compare_files(store_path, &sides, &mut files)
-        })?;
-    }
+    let contents = read_files(store_path, request, &sides, &mut files, &phases)?;
     Ok(Difference {
         sides,
         packages,
@@ -160,96 +142,115 @@ pub fn diff(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Resu
     })
 }
 
-/// What was asked for must be on a side: that nothing differs in a path which is misspelt says nothing.
+/// Refuses to compare packages alone if those of a side are unknown.
+fn refuse_unknown_packages(sides: &[Side; 2]) -> Result<()> {
+    match sides.iter().find(|side| side.packages.is_none()) {
+        None => Ok(()),
+        Some(side) => Err(Error::UnknownPackages {
+            of: side.source.to_string(),
+        }),
+    }
+}
+
+/// Reads the files that differ, as far as the request asks for digests or contents.
+fn read_files(
+    store_path: &Path,
+    request: &Request,
+    sides: &[Side; 2],
+    files: &mut [FileDifference],
+    phases: &Phases,
+) -> Result<Vec<(usize, FileContents)>> {
+    if request.digests == Digests::Verified {
+        phases.run(Phase::Read, None, || verify(store_path, sides, files))?;
+    }
+    if request.contents.is_empty() {
+        return Ok(Vec::new());
+    }
+    phases.run(Phase::Read, None, || {
+        compare_files(store_path, sides, files)
+    })
+}
+
+/// Refuses a pathspec that chooses nothing on either side: for a misspelt path, no difference would say nothing.
 fn refuse_unknown(sides: &[Side; 2], specs: &[OsString]) -> Result<()> {
     for spec in specs {
-        let one = Pathspec::new(std::slice::from_ref(spec))?;
-        if !sides.iter().any(|side| {
-            side.tree
-                .entries()
-                .iter()
-                .any(|entry| one.chooses(&entry.path))
-        }) {
-            let [a, b] = [0, 1].map(|at: usize| sides[at].source.to_string());
+        let pathspec = Pathspec::new(std::slice::from_ref(spec))?;
+        let is_known = sides.iter().any(|side| has_chosen(side, &pathspec));
+        if !is_known {
+            let [a, b] = sides;
             return Err(Error::InNeither {
                 path: printable(spec.as_encoded_bytes()),
-                a,
-                b,
+                a: a.source.to_string(),
+                b: b.source.to_string(),
             });
         }
     }
     Ok(())
 }
 
+fn has_chosen(side: &Side, pathspec: &Pathspec) -> bool {
+    let mut entries = side.tree.entries().iter();
+    entries.any(|entry| pathspec.chooses(&entry.path))
+}
+
 type Differences = (Option<Vec<PackageDifference>>, Vec<FileDifference>);
 
 fn differences(sides: &[Side; 2], pathspec: &Pathspec, mtimes: Mtimes) -> Result<Differences> {
-    let ignored = match mtimes {
-        Mtimes::Compared => Aspects::NONE,
-        Mtimes::Ignored => Aspects::MTIME,
-    };
-    let mut changes = compare(&sides[0].tree, &sides[1].tree, ignored);
-    let trees = [&sides[0].tree, &sides[1].tree];
-    if !pathspec.is_empty() {
-        changes.retain(|change| pathspec.chooses(path_of(trees, change)));
-    }
-    let known = match sides {
-        [
-            Side {
-                packages: Some(a), ..
-            },
-            Side {
-                packages: Some(b), ..
-            },
-        ] => Some((a, b)),
+    let [a, b] = sides;
+    let trees = [&a.tree, &b.tree];
+    let changes = changes(trees, pathspec, mtimes);
+    let package_changes = match (&a.packages, &b.packages) {
+        (Some(old), Some(new)) => Some(compare_packages(new.manager, &old.all, &new.all)),
         _ => None,
     };
-    let package_changes = known.map(|(a, b)| compare_packages(b.manager, &a.all, &b.all));
-    let grounds = [0, 1].map(|at: usize| {
-        let side = &sides[at];
-        SideView {
-            tree: &side.tree,
-            packages: side.installed(),
-            times: side.times(),
-        }
-    });
     let known = package_changes.as_deref().unwrap_or_default();
-    let accounts = account(&grounds[0], &grounds[1], &changes, known);
+    let accounts = account(&view_of(a), &view_of(b), &changes, known);
     let volatile = Volatile::of(sides)?;
-    let mut files: Vec<FileDifference> = changes
-        .into_iter()
-        .zip(accounts)
-        .map(|(change, account)| {
-            let is_volatile = volatile.has(path_of(trees, &change));
-            FileDifference {
-                change,
-                account,
-                is_volatile,
-            }
-        })
-        .collect();
+    let mut files = Vec::with_capacity(changes.len());
+    for (change, account) in changes.into_iter().zip(accounts) {
+        files.push(FileDifference {
+            change,
+            account,
+            is_volatile: volatile.has(path_of(trees, &change)),
+        });
+    }
     let mut packages = package_changes.map(|changes| count(trees, &changes, &files));
-    if let Some(packages) = packages.as_mut().filter(|_| !pathspec.is_empty()) {
+    if let Some(packages) = &mut packages
+        && !pathspec.is_empty()
+    {
         keep_concerned(packages, &mut files);
     }
     Ok((packages, files))
 }
 
-fn notes(sides: &[Side; 2]) -> Vec<String> {
-    let names = |is_meant: &dyn Fn(&Side) -> bool| {
-        let names: Vec<String> = sides
-            .iter()
-            .filter(|side| is_meant(side))
-            .map(|side| side.source.to_string())
-            .collect();
-        (!names.is_empty()).then(|| names.join(" and "))
+/// Returns the chosen changes between two trees.
+fn changes(trees: [&Tree; 2], pathspec: &Pathspec, mtimes: Mtimes) -> Vec<Change> {
+    let ignored = match mtimes {
+        Mtimes::Compared => Aspects::NONE,
+        Mtimes::Ignored => Aspects::MTIME,
     };
+    let mut changes = compare(trees[0], trees[1], ignored);
+    if !pathspec.is_empty() {
+        changes.retain(|change| pathspec.chooses(path_of(trees, change)));
+    }
+    changes
+}
+
+fn view_of(side: &Side) -> SideView<'_> {
+    SideView {
+        tree: &side.tree,
+        packages: side.installed(),
+        times: side.times(),
+    }
+}
+
+fn notes(sides: &[Side; 2]) -> Vec<String> {
     let mut notes = Vec::new();
-    if let Some(names) = names(&|side| side.packages.is_none()) {
+    if let Some(names) = names(sides, |side| side.packages.is_none()) {
         notes.push(format!(
             "files alone are compared: the packages of {names} are unknown"
         ));
-    } else if let Some(names) = names(&|side| !side.installed().is_empty() && !side.has_owners()) {
+    } else if let Some(names) = names(sides, has_packages_without_owners) {
         notes.push(format!(
             "whose files differ is unknown: {names} was recorded before that was kept"
         ));
@@ -257,7 +258,18 @@ fn notes(sides: &[Side; 2]) -> Vec<String> {
     notes
 }
 
-/// What the policies of the sides count as volatile.
+fn has_packages_without_owners(side: &Side) -> bool {
+    !side.installed().is_empty() && !side.has_owners()
+}
+
+/// Returns the names of the sides that are meant; `None` without such a side.
+fn names(sides: &[Side; 2], is_meant: impl Fn(&Side) -> bool) -> Option<String> {
+    let meant = sides.iter().filter(|side| is_meant(side));
+    let names: Vec<String> = meant.map(|side| side.source.to_string()).collect();
+    (!names.is_empty()).then(|| names.join(" and "))
+}
+
+/// The paths that the policies of the sides count as volatile.
 struct Volatile(Vec<Rules>);
 
 impl Volatile {

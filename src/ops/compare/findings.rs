@@ -1,4 +1,4 @@
-//! What a comparison came to, whatever was compared: packages with the files that each accounts for, and the files.
+//! The findings of a comparison: packages with the files that each package accounts for, and the files.
 
 use crate::model::packages::attribution::Attribution;
 use crate::model::packages::owners::Installed;
@@ -9,25 +9,25 @@ use crate::model::tree::entry::Entry;
 use crate::model::tree::path::EntryPath;
 use crate::model::tree::{Tree, content_bytes};
 
-/// A package that differs, with the files that it accounts for.
+/// A package that differs, with the files that the package accounts for.
 #[derive(Clone, Copy, Debug)]
 pub struct PackageDifference {
-    /// What became of it.
+    /// The change of the package.
     pub change: PackageChange,
-    /// Files that it added.
+    /// Number of added files.
     pub added: u64,
-    /// Files that it took away.
+    /// Number of removed files.
     pub removed: u64,
-    /// Files that it changed.
+    /// Number of changed files.
     pub changed: u64,
-    /// Bytes of content of these files before, an inode once.
+    /// Bytes of content of all these files before, an inode once.
     pub old_bytes: u64,
-    /// Bytes after.
+    /// Bytes of content after, likewise.
     pub new_bytes: u64,
 }
 
 impl PackageDifference {
-    /// Returns how many files it accounts for.
+    /// Returns the number of files that the package accounts for.
     pub fn files(&self) -> u64 {
         self.added + self.removed + self.changed
     }
@@ -36,15 +36,15 @@ impl PackageDifference {
 /// A path that differs.
 #[derive(Clone, Copy, Debug)]
 pub struct FileDifference {
-    /// Where it stands in both trees, and what differs.
+    /// The positions in both trees, and the aspects that differ.
     pub change: Change,
-    /// Whose it is.
+    /// The packages that own the path, and the package change that accounts for the difference.
     pub account: Attribution,
-    /// Whether the policy of a side has it in the state, which differs between any two installations.
+    /// Whether the policy of a side counts the path as state, which differs between any two installations.
     pub is_volatile: bool,
 }
 
-/// Two sides and what differs between them; the old one comes first.
+/// Two sides and the differences between them; the old side comes first.
 #[derive(Clone, Copy, Debug)]
 pub struct Compared<'a> {
     /// The trees.
@@ -89,42 +89,54 @@ pub(crate) fn path_of<'t>(trees: [&'t Tree; 2], change: &Change) -> &'t EntryPat
     }
 }
 
-/// Counts what each package accounts for.
+/// Counts the files that each package accounts for.
 pub(crate) fn count(
     trees: [&Tree; 2],
     changes: &[PackageChange],
     files: &[FileDifference],
 ) -> Vec<PackageDifference> {
-    let mut of_package: Vec<[Vec<&Entry>; 2]> = vec![[Vec::new(), Vec::new()]; changes.len()];
-    let mut counts = vec![[0u64; 3]; changes.len()];
-    for FileDifference {
-        change, account, ..
-    } in files
-    {
-        let Some(at) = account.package_change else {
-            continue;
-        };
-        let kind = match (change.old, change.new) {
-            (None, _) => 0,
-            (_, None) => 1,
-            _ => 2,
-        };
-        counts[at][kind] += 1;
-        of_package[at][0].extend(change.old.map(|at| &trees[0].entries()[at]));
-        of_package[at][1].extend(change.new.map(|at| &trees[1].entries()[at]));
+    let mut sums: Vec<Sum> = changes.iter().map(|_| Sum::default()).collect();
+    for file in files {
+        if let Some(at) = file.account.package_change {
+            sums[at].add(trees, &file.change);
+        }
     }
-    let all = changes.iter().zip(of_package).zip(counts);
-    all.map(
-        |((change, [old, new]), [added, removed, changed])| PackageDifference {
+    let mut packages = Vec::with_capacity(changes.len());
+    for (change, sum) in changes.iter().zip(sums) {
+        packages.push(PackageDifference {
             change: *change,
-            added,
-            removed,
-            changed,
-            old_bytes: content_bytes(old),
-            new_bytes: content_bytes(new),
-        },
-    )
-    .collect()
+            added: sum.added,
+            removed: sum.removed,
+            changed: sum.changed,
+            old_bytes: content_bytes(sum.old),
+            new_bytes: content_bytes(sum.new),
+        });
+    }
+    packages
+}
+
+/// The files of a package so far.
+#[derive(Default)]
+struct Sum<'t> {
+    added: u64,
+    removed: u64,
+    changed: u64,
+    old: Vec<&'t Entry>,
+    new: Vec<&'t Entry>,
+}
+
+impl<'t> Sum<'t> {
+    fn add(&mut self, trees: [&'t Tree; 2], change: &Change) {
+        match (change.old, change.new) {
+            (None, _) => self.added += 1,
+            (_, None) => self.removed += 1,
+            _ => self.changed += 1,
+        }
+        self.old
+            .extend(change.old.map(|at| &trees[0].entries()[at]));
+        self.new
+            .extend(change.new.map(|at| &trees[1].entries()[at]));
+    }
 }
 
 /// Leaves out the packages that account for none of the files.

@@ -1,4 +1,4 @@
-//! The packages of a snapshot whose root has no rpm database: its layers hold the files of another package manager.
+//! The packages of a snapshot whose root has no rpm database: the layers hold the files of another package manager.
 
 use crate::error::Result;
 use crate::layer::read::Blob;
@@ -12,8 +12,8 @@ use crate::ops::root_view::places::tells_of_packages;
 use crate::store::LayerUse;
 use crate::store::Store;
 
-/// Reads the packages of a side that is a snapshot without packages of rpm's; `None` of all others, and where there are none.
-/// Fails if a layer cannot be read.
+/// Reads the packages of a side that is a snapshot without packages of rpm; `None` for another side, and without packages.
+/// Fails if a layer's blob is missing or is not what its digest says, and if a file of the package database cannot be read.
 pub(super) fn foreign_packages(
     store: Option<&Store>,
     side: &Side,
@@ -34,7 +34,7 @@ pub(super) fn foreign_packages(
         let files = kept.of_tree(entries, store.path());
         read_packages(&files, kept.directory(), phases.monitor)
     })?;
-    // A database of rpm's that is here could not be read when the snapshot was recorded.
+    // An rpm database that is here could not be read when the snapshot was recorded.
     Ok(packages.filter(|packages| packages.manager != Manager::Rpm))
 }
 

@@ -1,4 +1,4 @@
-//! What differs between two trees, wherever each of them is.
+//! Compares two trees: of snapshots, directories or images.
 
 mod content;
 mod contents;
@@ -6,5 +6,7 @@ pub mod diff;
 pub mod findings;
 mod foreign_packages;
 mod open;
+mod search;
 mod seen_as;
 pub mod side;
+mod wanted;

@@ -1,7 +1,7 @@
-//! Opens the two sides of a comparison, wherever each of them is.
+//! Opens the two sides of a comparison: snapshots, directories or images.
 //!
-//! A side that is no snapshot is seen as the policy of the other has it, if that is a snapshot; two that are none are compared
-//! as they are.
+//! A side that is no snapshot is normalised by the policy of the other side, if the other side is a snapshot; without a
+//! snapshot, both sides are compared as found.
 
 use crate::error::{Error, Result, show};
 use crate::fs::root::Root;
@@ -21,7 +21,7 @@ use crate::store::Store;
 use std::num::NonZeroUsize;
 use std::path::Path;
 
-/// Opens the store; `None` where there is none.
+/// Opens the store; `None` without a store. Fails if the store is damaged, of another format, or not to be read.
 pub(crate) fn open_store(path: &Path) -> Result<Option<Store>> {
     match Store::open(path) {
         Err(Error::NoStore(_)) => Ok(None),
@@ -29,7 +29,9 @@ pub(crate) fn open_store(path: &Path) -> Result<Option<Store>> {
     }
 }
 
-/// Opens both sides, with their trees where these are wanted.
+/// Opens both sides; two snapshots get their trees only if `with_trees`, or if the packages are found in the trees alone.
+/// Fails if a snapshot, a directory or an image is not there, if a directory cannot be read or keeps changing, and if a row
+/// or an image is not as its hashes say.
 pub(crate) fn open_sides(
     store_path: &Path,
     sources: [&Source; 2],
@@ -45,35 +47,7 @@ pub(crate) fn open_sides(
         phases,
     };
     let meant = sources.map(|source| opening.meant(source));
-    let sources = meant.each_ref();
-    let snapshots = [opening.snapshot(sources[0])?, opening.snapshot(sources[1])?];
-    let [a, b] = match snapshots {
-        [Some(mut a), Some(mut b)] => {
-            // Packages that rpm does not know are found in the tree.
-            if with_trees || a.packages.is_none() || b.packages.is_none() {
-                (a.tree, b.tree) = opening.trees(&a.layer_ids(), &b.layer_ids())?;
-            }
-            [a, b]
-        }
-        [Some(a), None] => {
-            let (a, b) = opening.beside(a, sources[1])?;
-            [a, b]
-        }
-        [None, Some(b)] => {
-            let (b, a) = opening.beside(b, sources[0])?;
-            [a, b]
-        }
-        // What is mounted in a directory is compared with what the other has there; so that comes first.
-        [None, None] if matches!(sources[0], Source::Directory(_)) => {
-            let b = opening.other(sources[1], None)?;
-            [opening.other(sources[0], Some(&b))?, b]
-        }
-        [None, None] => {
-            let a = opening.other(sources[0], None)?;
-            let b = opening.other(sources[1], Some(&a))?;
-            [a, b]
-        }
-    };
+    let [a, b] = opening.sides(meant.each_ref(), with_trees)?;
     Ok([opening.with_packages(a)?, opening.with_packages(b)?])
 }
 
@@ -92,7 +66,43 @@ impl Opening<'_> {
             .ok_or_else(|| Error::NoStore(self.store_path.to_owned()))
     }
 
-    /// What a source means: a name of no series is that of a directory, if there is one.
+    fn sides(&mut self, sources: [&Source; 2], with_trees: bool) -> Result<[Side; 2]> {
+        let [a, b] = sources;
+        match [self.snapshot(a)?, self.snapshot(b)?] {
+            [Some(mut a), Some(mut b)] => {
+                // Packages that rpm does not know are found in the tree.
+                if with_trees || a.packages.is_none() || b.packages.is_none() {
+                    (a.tree, b.tree) = self.trees(&a.layer_ids(), &b.layer_ids())?;
+                }
+                Ok([a, b])
+            }
+            [Some(snapshot), None] => {
+                let (a, b) = self.beside(snapshot, b)?;
+                Ok([a, b])
+            }
+            [None, Some(snapshot)] => {
+                let (b, a) = self.beside(snapshot, a)?;
+                Ok([a, b])
+            }
+            [None, None] => self.others(a, b),
+        }
+    }
+
+    /// Opens two sides that are no snapshots. A path in a directory on which something is mounted counts as on the other
+    /// side, so the other side is opened first.
+    fn others(&self, a: &Source, b: &Source) -> Result<[Side; 2]> {
+        if matches!(a, Source::Directory(_)) {
+            let b = self.other(b, None)?;
+            let a = self.other(a, Some(&b))?;
+            Ok([a, b])
+        } else {
+            let a = self.other(a, None)?;
+            let b = self.other(b, Some(&a))?;
+            Ok([a, b])
+        }
+    }
+
+    /// Returns the meaning of a source: the name of a directory that is no series means the directory.
     fn meant(&self, source: &Source) -> Source {
         let Source::Snapshot(SnapshotRef::Latest {
             series,
@@ -102,13 +112,7 @@ impl Opening<'_> {
         else {
             return source.clone();
         };
-        let is_series = || {
-            let of = |store: &Store| store.snapshots(Some(series));
-            self.store
-                .as_ref()
-                .is_some_and(|store| !matches!(of(store), Err(Error::UnknownSeries { .. })))
-        };
-        if !Path::new(series).is_dir() || is_series() {
+        if !Path::new(series).is_dir() || self.has_series(series) {
             return source.clone();
         }
         let directory = Source::Directory(series.into());
@@ -119,7 +123,16 @@ impl Opening<'_> {
         directory
     }
 
-    /// A snapshot without its tree; `None` where the source is none.
+    /// Tells whether the store may have a series: a store that cannot tell counts as one that has.
+    fn has_series(&self, series: &str) -> bool {
+        let Some(store) = &self.store else {
+            return false;
+        };
+        let snapshots = store.snapshots(Some(series));
+        !matches!(snapshots, Err(Error::UnknownSeries { .. }))
+    }
+
+    /// Opens a snapshot without the tree; `None` for another source.
     fn snapshot(&mut self, source: &Source) -> Result<Option<Side>> {
         let Source::Snapshot(reference) = source else {
             return Ok(None);
@@ -144,7 +157,7 @@ impl Opening<'_> {
         })
     }
 
-    /// Opens a source beside a snapshot, which has no tree yet, and gives the snapshot its tree.
+    /// Opens a source beside a snapshot, which has no tree yet, and gives the snapshot the tree.
     fn beside(&mut self, mut snapshot: Side, source: &Source) -> Result<(Side, Side)> {
         let Source::Directory(path) = source else {
             snapshot.tree = self.tree(&snapshot)?;
@@ -153,60 +166,64 @@ impl Opening<'_> {
         };
         let root = Root::open(path)?;
         let seen_as = SeenAs::beside(Some(&snapshot))?;
-        let viewing = self.viewing(&root, &seen_as)?;
-        let (tree, packages) = match viewing.find(|id| self.recorded(id, &snapshot))? {
+        let (tree, packages) = self.directory_beside(&mut snapshot, &root, &seen_as)?;
+        let other = Side::of_directory(source, root, tree, packages, seen_as.recorded);
+        Ok((snapshot, other))
+    }
+
+    /// Reads a directory, and gives the snapshot beside its tree. Returns the tree and the packages of the directory.
+    fn directory_beside(
+        &mut self,
+        snapshot: &mut Side,
+        root: &Root,
+        seen_as: &SeenAs,
+    ) -> Result<(Tree, Option<RootPackages>)> {
+        let viewing = self.viewing(root, seen_as)?;
+        match viewing.find(|id| self.recorded(id, snapshot))? {
             FoundDirectory::Viewed(view) => {
-                snapshot.tree = self.tree(&snapshot)?;
-                view.beside(Some(&snapshot.tree))
+                snapshot.tree = self.tree(snapshot)?;
+                Ok(view.beside(Some(&snapshot.tree)))
             }
             FoundDirectory::Recorded(same) => {
                 let (layers, packages) = self.known(&same)?;
                 let tree;
                 (snapshot.tree, tree) = self.trees(&snapshot.layer_ids(), &layers)?;
-                (tree, packages)
+                Ok((tree, packages))
             }
-        };
-        let other = Side::of_directory(source, root, tree, packages, seen_as.recorded);
-        Ok((snapshot, other))
+        }
     }
 
-    /// The snapshot with this number, where a directory with its tree can be compared with `counterpart` as if it were that.
+    /// Returns the snapshot with this number if a directory with the snapshot's tree can be compared with `counterpart` like
+    /// the snapshot itself: under the same policy and stage, and with packages of rpm, since there may be others.
     fn recorded(&self, id: i64, counterpart: &Side) -> Result<Option<Snapshot>> {
-        let alike = counterpart
-            .snapshot
-            .as_ref()
-            .map(|other| (other.policy_key, other.stage.as_str()));
-        let found = self.store()?.snapshot(id)?;
-        // Without packages of rpm, there may be others.
-        Ok(found
-            .filter(|it| alike == Some((it.policy_key, &it.stage)) && it.package_set_id.is_some()))
+        let Some(snapshot) = self.store()?.snapshot(id)? else {
+            return Ok(None);
+        };
+        let is_alike = counterpart.snapshot.as_ref().is_some_and(|other| {
+            other.policy_key == snapshot.policy_key && other.stage == snapshot.stage
+        });
+        Ok((is_alike && snapshot.package_set_id.is_some()).then_some(snapshot))
     }
 
-    /// The layers of a snapshot, and its packages.
+    /// Returns the layers of a snapshot, and the packages.
     fn known(&mut self, snapshot: &Snapshot) -> Result<(Vec<i64>, Option<RootPackages>)> {
         let store = self
             .store
             .as_ref()
             .ok_or_else(|| Error::NoStore(self.store_path.to_owned()))?;
-        let layers = store
-            .layers(snapshot.id)?
-            .iter()
-            .map(|layer| layer.layer.id)
-            .collect();
-        let all = snapshot
-            .package_set_id
-            .map(|set| store.installed(set, &mut self.lists))
-            .transpose()?;
-        Ok((
-            layers,
-            all.map(|all| RootPackages {
+        let layers = store.layers(snapshot.id)?;
+        let layer_ids = layers.iter().map(|layer| layer.layer.id).collect();
+        let packages = match snapshot.package_set_id {
+            Some(set) => Some(RootPackages {
                 manager: Manager::Rpm,
-                all,
+                all: store.installed(set, &mut self.lists)?,
             }),
-        ))
+            None => None,
+        };
+        Ok((layer_ids, packages))
     }
 
-    /// Opens a directory or an image beside a side that has its tree.
+    /// Opens a directory or an image beside a side with a tree.
     fn other(&self, source: &Source, counterpart: Option<&Side>) -> Result<Side> {
         let seen_as = SeenAs::beside(counterpart)?;
         let Source::Directory(path) = source else {
@@ -230,7 +247,7 @@ impl Opening<'_> {
         Ok(Viewing {
             root,
             seen_as,
-            store: open_store(self.store_path)?, // another, since stamps are read for writing
+            store: open_store(self.store_path)?, // a second store, since stamps are read for writing
             threads: self.threads,
             phases: self.phases,
         })

@@ -1,7 +1,8 @@
-//! StableVolatile that are no snapshots, seen as the other side was recorded.
+//! Sides that are no snapshots, normalised as the other side was recorded.
 
 use crate::error::Result;
 use crate::fs::root::Root;
+use crate::model::packages::owners::Installed;
 use crate::model::policy::normalise::StableVolatile;
 use crate::model::policy::{Policy, Rules};
 use crate::model::source::{ImageRef, Source};
@@ -26,17 +27,18 @@ use crate::store::Store;
 use std::num::NonZeroUsize;
 use std::path::Path;
 
-/// The policy under which a side is seen.
+/// The policy that normalises a side.
 pub(super) struct SeenAs {
-    /// The policy of the other side, if that is a snapshot.
+    /// The policy of the other side, if the other side is a snapshot.
     pub(super) recorded: Option<Policy>,
-    /// The same, or the plain policy.
+    /// The policy of the other side, or the plain policy.
     policy: Policy,
     rules: Rules,
 }
 
 impl SeenAs {
-    /// Takes the policy and the stage of `counterpart`, if that is a snapshot. Fails if a glob of the policy is none.
+    /// Takes the policy and the stage of `counterpart`, if `counterpart` is a snapshot. Fails if a glob of the policy is
+    /// malformed.
     pub(super) fn beside(counterpart: Option<&Side>) -> Result<Self> {
         let snapshot = counterpart.and_then(|side| Some((side, side.snapshot.as_ref()?)));
         let recorded = snapshot.and_then(|(side, _)| side.policy.clone());
@@ -57,7 +59,7 @@ impl SeenAs {
     }
 }
 
-/// A directory as it was seen.
+/// A directory that was read and normalised.
 pub(super) struct DirectoryView {
     sides: StableVolatile,
     packages: Option<RootPackages>,
@@ -73,19 +75,19 @@ impl DirectoryView {
     }
 }
 
-/// What a directory was found to be.
+/// A directory that was looked at.
 pub(super) enum FoundDirectory {
-    /// The tree of a recorded snapshot: every stamp vouches, and none is left over.
+    /// The directory has the tree of a recorded snapshot: every stamp vouches, and none is left over.
     Recorded(Box<Snapshot>),
-    /// A tree of its own.
+    /// The directory has another tree.
     Viewed(DirectoryView),
 }
 
-/// Views one directory.
+/// The view of a directory.
 pub(super) struct Viewing<'a> {
     pub(super) root: &'a Root,
     pub(super) seen_as: &'a SeenAs,
-    /// Has the stamps; `None` where there is no store.
+    /// The store with the stamps, if there is a store.
     pub(super) store: Option<Store>,
     pub(super) threads: NonZeroUsize,
     pub(super) phases: &'a Phases<'a>,
@@ -93,7 +95,7 @@ pub(super) struct Viewing<'a> {
 
 impl Viewing<'_> {
     /// Views the directory. Asks `recorded` first for the snapshot with the number that the stamps name. Fails if a part of
-    /// the directory cannot be read or recorded, or keeps changing.
+    /// the directory cannot be read or normalised, or keeps changing.
     pub(super) fn find(
         mut self,
         recorded: impl Fn(i64) -> Result<Option<Snapshot>>,
@@ -109,7 +111,8 @@ impl Viewing<'_> {
         })
     }
 
-    /// Views the directory, whatever snapshot it may be. Fails as [`Viewing::find`] does.
+    /// Views the directory without asking for a snapshot. Fails if a part of the directory cannot be read or normalised, or
+    /// if the directory changes during each attempt.
     pub(super) fn view_all(mut self) -> Result<DirectoryView> {
         until_unchanged(|| {
             let scan = self.scan()?;
@@ -151,56 +154,53 @@ impl Viewing<'_> {
         })?;
         let user = BuildUser::find(&live, seen_as.policy.profile)?;
         let home = user.as_ref().and_then(|user| user.home.as_ref());
-        let installed = packages.as_ref().map(|packages| packages.all.as_slice());
-        let installed = installed.unwrap_or_default();
+        let installed = installed(packages.as_ref());
         let sides = normalise_all_read(seen_as.manner(), &live, installed, home)?;
         Ok(DirectoryView { sides, packages })
     }
 }
 
-/// Views one image.
+/// The view of an image.
 pub(super) struct ImageViewing<'a> {
     pub(super) source: &'a Source,
     pub(super) seen_as: SeenAs,
-    /// Knows layers; `None` where there is no store.
+    /// The store with layers that need not be read, if there is a store.
     pub(super) store: Option<&'a Store>,
     pub(super) phases: &'a Phases<'a>,
 }
 
 impl ImageViewing<'_> {
-    /// Views the image that `reference` names. Fails if there is none, or it is not what it claims to be.
+    /// Views the image of a reference. Fails if the reference names no image, if a blob cannot be read or is not what its
+    /// digest says, and if a layer has an entry that no layer may have.
     pub(super) fn view(self, opened: Opened, reference: &ImageRef) -> Result<Side> {
-        let Self {
-            source,
-            ref seen_as,
-            store,
-            phases,
-        } = self;
+        let phases = self.phases;
         let (image, passed_over) = opened.image(reference)?;
         if let Some(what) = passed_over {
-            phases.monitor.note(&format!("{source}: {what}"));
+            phases.monitor.note(&format!("{}: {what}", self.source));
         }
         let mut kept = PackageFiles::create()?;
         let total = image.blobs_bytes();
         let advance = |bytes| phases.monitor.advance(bytes);
         let (entries, totals) = phases.run(Phase::Read, Some(total), || {
-            read_image(&opened, &image, store, &mut kept, &advance)
+            read_image(&opened, &image, self.store, &mut kept, &advance)
         })?;
         let packages = phases.run(Phase::Packages, None, || {
             let files = kept.of_tree(&entries, opened.path());
             read_packages(&files, kept.directory(), phases.monitor)
         })?;
-        let tree = match seen_as.recorded {
-            None => Tree::new(entries),
-            Some(_) => seen_as.tree(entries, packages.as_ref(), &kept, opened.path())?,
+        let tree = if self.seen_as.recorded.is_some() {
+            let installed = installed(packages.as_ref());
+            self.seen_as
+                .tree(entries, installed, &kept, opened.path())?
+        } else {
+            Tree::new(entries)
         };
         let layers = image.layers.iter().zip(&totals);
+        let layers = layers.map(|(layer, totals)| SideLayer::of_image(layer, totals));
         Ok(Side {
-            source: source.clone(),
+            source: self.source.clone(),
             snapshot: None,
-            layers: layers
-                .map(|(layer, totals)| SideLayer::of_image(layer, totals))
-                .collect(),
+            layers: layers.collect(),
             tree,
             packages,
             policy: self.seen_as.recorded,
@@ -209,21 +209,23 @@ impl ImageViewing<'_> {
     }
 }
 
+fn installed(packages: Option<&RootPackages>) -> &[Installed] {
+    packages.map_or(&[], |packages| packages.all.as_slice())
+}
+
 impl SeenAs {
-    /// Returns the tree that an image with these entries, which is called `shown`, is seen as.
+    /// Returns the tree of an image with these entries and packages, normalised. `shown` names the image in errors.
     fn tree(
         &self,
         entries: Vec<Entry>,
-        packages: Option<&RootPackages>,
+        installed: &[Installed],
         kept: &PackageFiles,
         shown: &Path,
     ) -> Result<Tree> {
         let files = kept.of_tree(&entries, shown).as_scanned(&self.rules);
         let user = BuildUser::find(&files, self.policy.profile)?;
         let home = user.as_ref().and_then(|user| user.home.as_ref());
-        let installed = packages.map(|packages| packages.all.as_slice());
         let members = Members::new(entries, &self.rules, shown);
-        let installed = installed.unwrap_or_default();
         normalise_all_read(self.manner(), &members, installed, home).map(united)
     }
 }

@@ -1,4 +1,4 @@
-//! One side of a comparison: where it comes from, what it holds, and what is known of its packages.
+//! A side of a comparison: the source, the entries and the packages.
 
 use crate::error::Result;
 use crate::fs::root::Root;
@@ -17,20 +17,20 @@ use crate::store::LayerUse;
 use crate::store::Snapshot;
 use crate::store::Store;
 
-/// One side of a comparison.
+/// A side of a comparison.
 #[derive(Debug)]
 pub struct Side {
-    /// What the user called it.
+    /// The source, as the user named the side.
     pub source: Source,
-    /// The snapshot that it is; `None` for what is none.
+    /// The snapshot; `None` for a directory and an image.
     pub snapshot: Option<Snapshot>,
-    /// Its layers, the lowest first; none of a directory.
+    /// The layers, the lowest first; empty for a directory.
     pub layers: Vec<SideLayer>,
-    /// Its entries; none where they were not asked for.
+    /// The entries; empty if the request has no use for entries.
     pub tree: Tree,
-    /// Its packages; `None` where nobody knows.
+    /// The packages; `None` for unknown packages.
     pub packages: Option<RootPackages>,
-    /// The policy under which its entries stand; `None` for what is as it is.
+    /// The policy that has normalised the entries; `None` for entries as found.
     pub policy: Option<Policy>,
     pub(crate) access: Access,
 }
@@ -49,23 +49,23 @@ pub(crate) enum Access {
 /// A layer of a side.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SideLayer {
-    /// What it is for, where rootstrata has made it.
+    /// The role; `None` for a layer of another tool.
     pub role: Option<Role>,
-    /// Its key, likewise.
+    /// The key; `None` for a layer of another tool.
     pub key: Option<LayerKey>,
-    /// SHA-256 of its tar.
+    /// SHA-256 of the tar.
     pub diff_id: DiffId,
-    /// SHA-256 of its blob.
+    /// SHA-256 of the blob.
     pub digest: Digest,
-    /// How the blob is compressed (image-spec, layer.md).
+    /// The media type, which names the compression (image-spec, layer.md).
     pub media_type: String,
     /// Length of the blob.
     pub size_bytes: u64,
-    /// Length of its files, an inode once; `None` where it was not read.
+    /// Length of the files, an inode once; `None` for a layer that was not read.
     pub content_bytes: Option<u64>,
-    /// How many entries it has; likewise.
+    /// Number of entries; likewise.
     pub entries: Option<u64>,
-    /// How many whiteouts it has; likewise.
+    /// Number of whiteouts; likewise.
     pub whiteouts: Option<u64>,
 }
 
@@ -86,7 +86,7 @@ impl From<&LayerUse> for SideLayer {
 }
 
 impl SideLayer {
-    /// Returns a layer of an image, which holds this much.
+    /// Returns a layer of an image with the layer's totals.
     pub(crate) fn of_image(layer: &FoundLayer, totals: &LayerTotals) -> Self {
         Self {
             role: layer.role,
@@ -103,7 +103,7 @@ impl SideLayer {
 }
 
 impl Side {
-    /// Returns a snapshot without its tree.
+    /// Returns a snapshot without the tree. Fails if a layer's row, a package's file list or the policy is not as recorded.
     pub(crate) fn of_snapshot(
         store: &Store,
         source: &Source,
@@ -129,7 +129,7 @@ impl Side {
         })
     }
 
-    /// Returns a directory, as `tree` has it.
+    /// Returns a directory with the entries of `tree`.
     pub(crate) fn of_directory(
         source: &Source,
         root: Root,
@@ -137,15 +137,14 @@ impl Side {
         packages: Option<RootPackages>,
         policy: Option<Policy>,
     ) -> Self {
-        let (source, access) = (source.clone(), Access::Root(root));
         Self {
-            source,
+            source: source.clone(),
             snapshot: None,
             layers: Vec::new(),
             tree,
             packages,
             policy,
-            access,
+            access: Access::Root(root),
         }
     }
 
@@ -156,14 +155,10 @@ impl Side {
         }
     }
 
-    /// Tells whether it is known whose its files are.
+    /// Tells whether the file list of any package is known.
     pub(crate) fn has_owners(&self) -> bool {
-        let all = self
-            .packages
-            .as_ref()
-            .map(|packages| packages.all.as_slice())
-            .unwrap_or_default();
-        all.iter().any(|installed| installed.files.is_some())
+        let mut packages = self.installed().iter();
+        packages.any(|installed| installed.files.is_some())
     }
 
     pub(crate) fn installed(&self) -> &[Installed] {
