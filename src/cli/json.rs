@@ -2,7 +2,7 @@
 
 use crate::model::names::image_name;
 use crate::model::packages::package::Package;
-use crate::model::tree::entry::{Entry, Kind};
+use crate::model::tree::entry::{Entry, Kind, Xattrs};
 use crate::model::tree::path::EntryPath;
 use crate::ops::monitor::Phase;
 use crate::store::LayerUse;
@@ -77,6 +77,7 @@ pub(crate) fn package(package: &Package) -> Value {
     })
 }
 
+/// Returns an entry; `first_name` is the first name of the inode in a list of entries.
 pub(crate) fn entry(entry: &Entry, first_name: Option<Vec<u8>>) -> Value {
     let mut object = Map::new();
     insert_bytes(&mut object, "path", &absolute(&entry.path));
@@ -84,7 +85,19 @@ pub(crate) fn entry(entry: &Entry, first_name: Option<Vec<u8>>) -> Value {
     object.insert("uid".to_owned(), json!(entry.uid));
     object.insert("gid".to_owned(), json!(entry.gid));
     object.insert("mtime".to_owned(), json!(entry.mtime_s));
-    match &entry.kind {
+    insert_kind(&mut object, &entry.kind);
+    object.insert("type".to_owned(), json!(kind(entry)));
+    if !entry.xattrs.is_empty() {
+        object.insert("xattrs".to_owned(), xattrs(&entry.xattrs));
+    }
+    if let Some(first) = first_name {
+        insert_bytes(&mut object, "hardlink_group", &first);
+    }
+    Value::Object(object)
+}
+
+fn insert_kind(object: &mut Map<String, Value>, kind: &Kind) {
+    match kind {
         Kind::File {
             size_bytes,
             content,
@@ -92,26 +105,21 @@ pub(crate) fn entry(entry: &Entry, first_name: Option<Vec<u8>>) -> Value {
             object.insert("size_bytes".to_owned(), json!(size_bytes));
             object.insert("blake3".to_owned(), json!(content.to_string()));
         }
-        Kind::Symlink(target) => insert_bytes(&mut object, "target", target),
+        Kind::Symlink(target) => insert_bytes(object, "target", target),
         Kind::CharDevice(device) | Kind::BlockDevice(device) => {
             object.insert("major".to_owned(), json!(device.major));
             object.insert("minor".to_owned(), json!(device.minor));
         }
         Kind::Directory | Kind::Fifo => {}
     }
-    object.insert("type".to_owned(), json!(kind(entry)));
-    if !entry.xattrs.is_empty() {
-        let mut xattrs = Map::new();
-        for (name, value) in entry.xattrs.iter() {
-            xattrs.insert(
-                String::from_utf8_lossy(name).into_owned(),
-                json!(hex(value)),
-            );
-        }
-        object.insert("xattrs".to_owned(), Value::Object(xattrs));
-    }
-    if let Some(first) = first_name {
-        insert_bytes(&mut object, "hardlink_group", &first);
+}
+
+/// Returns extended attributes by name, each value in hexadecimal digits.
+fn xattrs(xattrs: &Xattrs) -> Value {
+    let mut object = Map::new();
+    for (name, value) in xattrs.iter() {
+        let name = String::from_utf8_lossy(name).into_owned();
+        object.insert(name, json!(hex(value)));
     }
     Value::Object(object)
 }

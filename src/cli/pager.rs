@@ -6,20 +6,21 @@ use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::process::{Command, Stdio};
 
-/// What is run where nothing is asked for.
+/// The pager unless the environment names another.
 const DEFAULT: &str = "less";
-/// less ends by itself where all of it fits on the screen, shows colours, and leaves the screen as it is; it also ends at
-/// an interrupt, as we do.
+/// Makes less end by itself after a text that fits on the screen, show colours, leave the screen as the text is, and end at
+/// an interrupt, as rootstrata does.
 const LESS: (&str, &str) = ("LESS", "FRXK");
-/// The same for lv.
+/// Makes lv show colours.
 const LV: (&str, &str) = ("LV", "-c");
-/// A pager with one of these is for the shell.
+/// A command for the pager with any of these bytes is for the shell.
 const OF_SHELL: &[u8] = b"|&;<>()$`\\\"' \t\n*?[#~=%";
 
-/// How the shell ends where there is no such command (POSIX.1-2017, "Exit Status for Commands").
+/// The exit status of a shell without such a command (POSIX.1-2017, "Exit Status for Commands").
 const NOT_FOUND: i32 = 127;
 
-/// Writes `text`, through a pager where `may_page` and stdout is a terminal. Whoever stops reading has seen enough.
+/// Writes `text` to stdout, or through a pager if `may_page` and stdout is a terminal. Fails if stdout cannot be written to,
+/// such as a file on a full disk; a reader that closes the pipe has seen enough, which is no failure.
 pub(crate) fn write(text: &str, may_page: bool) -> io::Result<()> {
     let pager = if may_page && io::stdout().is_terminal() {
         pager()
@@ -28,7 +29,7 @@ pub(crate) fn write(text: &str, may_page: bool) -> io::Result<()> {
     };
     let written = match pager.map(|pager| page(&pager, text)) {
         Some(Ok(())) => Ok(()),
-        // No pager could be run: then without.
+        // The pager could not be run: then without a pager.
         Some(Err(_)) | None => io::stdout().lock().write_all(text.as_bytes()),
     };
     written.or_else(|e| {
@@ -40,7 +41,7 @@ pub(crate) fn write(text: &str, may_page: bool) -> io::Result<()> {
     })
 }
 
-/// Gives stdout to `write`. Whoever stops reading has seen enough.
+/// Gives stdout to `write`. Fails if `write` fails; a reader that closes the pipe has seen enough, which is no failure.
 pub(crate) fn through(write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
     match write(&mut io::stdout().lock()) {
         Err(Error::Output(e)) if e.kind() == ErrorKind::BrokenPipe => Ok(()),
@@ -48,7 +49,7 @@ pub(crate) fn through(write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Resul
     }
 }
 
-/// `None` where none is wanted.
+/// Returns the wanted pager; `None` for no pager.
 fn pager() -> Option<OsString> {
     let set = |name: &str| std::env::var_os(name);
     let chosen = set("ROOTSTRATA_PAGER")
@@ -57,17 +58,16 @@ fn pager() -> Option<OsString> {
     (!chosen.is_empty() && chosen != "cat").then_some(chosen)
 }
 
-/// Fails only where the pager does not start.
+/// Shows `text` in a pager. Fails only if the pager does not start.
 fn page(pager: &OsStr, text: &str) -> io::Result<()> {
     let is_for_shell = pager.as_bytes().iter().any(|byte| OF_SHELL.contains(byte));
-    let mut command = Command::new(if is_for_shell {
-        OsStr::new("sh")
+    let mut command = if is_for_shell {
+        let mut shell = Command::new("sh");
+        shell.arg("-c").arg(pager);
+        shell
     } else {
-        pager
-    });
-    if is_for_shell {
-        command.arg("-c").arg(pager);
-    }
+        Command::new(pager)
+    };
     for (name, value) in [LESS, LV] {
         if std::env::var_os(name).is_none() {
             command.env(name, value);
@@ -75,7 +75,7 @@ fn page(pager: &OsStr, text: &str) -> io::Result<()> {
     }
     let mut child = command.stdin(Stdio::piped()).spawn()?;
     if let Some(mut input) = child.stdin.take() {
-        let _ = input.write_all(text.as_bytes()); // who has seen enough closes it
+        let _ = input.write_all(text.as_bytes()); // a user who has seen enough closes the pager
     }
     match child.wait()?.code() {
         Some(NOT_FOUND) if is_for_shell => Err(ErrorKind::NotFound.into()),

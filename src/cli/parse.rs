@@ -18,6 +18,7 @@ impl EntryPathArg {
     }
 }
 
+/// Reads the name of a snapshot. Fails for a text that is neither a number nor `SERIES[@STAGE][~N]`.
 pub(crate) fn parse_snapshot(text: &str) -> Result<SnapshotRef, String> {
     SnapshotRef::parse(text).map_err(|_| "expected a number or SERIES[@STAGE][~N]".to_owned())
 }
@@ -45,7 +46,7 @@ impl TypedValueParser for EntryPathParser {
     }
 }
 
-/// Paths in it are bytes, which clap's own parsers for text do not take.
+/// Paths in a source are bytes, which clap's own parsers for text do not take.
 #[derive(Clone)]
 pub(crate) struct SourceParser;
 

@@ -1,7 +1,8 @@
 //! Text that several commands print: tables, sizes, shares, layers, modes.
 
+use crate::model::time::rfc3339;
 use crate::model::tree::entry::{Entry, Kind};
-use crate::store::LayerUse;
+use crate::store::{LayerUse, Snapshot};
 use std::fmt::Write as _;
 
 pub(crate) fn push_layer(text: &mut String, layer: &LayerUse, verbose: bool) {
@@ -38,6 +39,20 @@ pub(crate) fn push_layer(text: &mut String, layer: &LayerUse, verbose: bool) {
             layer.diff_id, layer.key
         );
     }
+}
+
+/// Returns number, name, time and run of a snapshot.
+pub(crate) fn about(snapshot: &Snapshot) -> String {
+    let Snapshot {
+        id,
+        series,
+        stage,
+        run,
+        created_s,
+        ..
+    } = snapshot;
+    let time = rfc3339(*created_s);
+    format!("snapshot {id}, {series}@{stage} of {time} (run {run})")
 }
 
 /// Columns as wide as their longest cell; the last one ends where its text does.

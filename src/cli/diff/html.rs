@@ -31,7 +31,7 @@ const SCRIPT: &str = concat!(
     include_str!("html/page.js"),
 );
 
-/// Where the page goes.
+/// The place for the page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Target<'a> {
     Stdout,
@@ -39,7 +39,7 @@ pub(crate) enum Target<'a> {
 }
 
 impl<'a> Target<'a> {
-    /// Reads what `--html` names.
+    /// Takes the value of `--html`.
     pub(crate) fn new(path: &'a Path) -> Self {
         if own_output::is_named_by(path) {
             Self::Stdout
@@ -48,7 +48,8 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// Fails where no page could be written, before the work is done.
+    /// Checks before the comparison that a page can be written. Fails if the path is a directory or lies in a store, and if
+    /// the directory takes no files.
     pub(crate) fn check(self, store: &Path) -> Result<()> {
         match self {
             Self::Stdout => Ok(()),
@@ -57,7 +58,8 @@ impl<'a> Target<'a> {
     }
 }
 
-/// Puts the page in its place, whole or not at all, or writes it to what is no regular file.
+/// Puts the page in the place of a file, whole or not at all, or writes the page to a pipe or a device. Fails if the file's
+/// directory is missing or not to be written to, and if the disk is full.
 pub(crate) fn write(path: &Path, page: &str) -> Result<()> {
     let to = |out: &mut dyn Out| {
         out.file()
@@ -91,8 +93,9 @@ pub(crate) fn page(difference: &Difference, scope: &[String]) -> String {
     )
 }
 
-/// The object of `--json`. A file also has `accounted_by`, the place among `packages` of the one that accounts for it, and
-/// `bytes`, the content that differs: of the new side, or of the old where it is gone; an inode once.
+/// Returns the object of `--json`. A file also has `accounted_by`, the position among `packages` of the package that accounts
+/// for the file, and `bytes`, the length of the content that differs: of the new side, or of the old side for a removed file;
+/// an inode once.
 fn data(difference: &Difference, scope: &[String]) -> Value {
     let mut data = json_diff::diff(difference);
     let compared = difference.compared();
@@ -114,7 +117,7 @@ fn data(difference: &Difference, scope: &[String]) -> Value {
     data
 }
 
-/// For whoever runs no scripts: the answer that a terminal shows.
+/// Returns the answer that a terminal shows, for a browser that runs no scripts.
 fn text(difference: &Difference, scope: &[String]) -> String {
     let paint = Paint::new(When::Never);
     let layout = Layout {
@@ -135,7 +138,7 @@ fn text(difference: &Difference, scope: &[String]) -> String {
         + answer
 }
 
-/// What a browser may do for the page: run this script, take this style, and nothing else (CSP Level 3).
+/// Returns the policy of the page: a browser may run this script, take this style, and nothing else (CSP Level 3).
 fn policy() -> String {
     let hash = |text: &str| format!("'sha256-{}'", base64(&Sha256::digest(text)));
     format!(
@@ -146,7 +149,7 @@ fn policy() -> String {
     )
 }
 
-/// Puts values into the places `{{name}}`; what they hold is not looked into.
+/// Puts values into the places `{{name}}`; a `{{name}}` within a value stays.
 fn fill(template: &str, values: &[(&str, &str)]) -> String {
     let mut page = String::with_capacity(
         values.iter().map(|(_, value)| value.len()).sum::<usize>() + template.len(),

@@ -2,11 +2,13 @@
 
 use crate::cli::json::{VERSION, absolute, entry, insert_bytes, package, short};
 use crate::model::packages::attribution::Ownership;
-use crate::model::text::{ContentDifference, Hunk, Sign};
+use crate::model::text::{ContentDifference, Hunk, Line, Sign};
+use crate::model::tree::entry::Entry;
 use crate::ops::compare::diff::{
     Compared, Difference, FileContents, FileDifference, PackageDifference,
 };
 use crate::ops::compare::side::{Side, SideLayer};
+use crate::store::Snapshot;
 use serde_json::{Map, Value, json};
 
 pub(crate) fn diff(difference: &Difference) -> Value {
@@ -43,33 +45,38 @@ fn is_shared(layer: &SideLayer, other: &Side) -> bool {
 }
 
 fn side(side: &Side, other: &Side) -> Value {
-    let snapshot = side.snapshot.as_ref().map(|snapshot| {
-        let mut value = short(snapshot);
-        value["manifest_digest"] = snapshot.manifest.digest.to_string().into();
-        value["entries"] = snapshot.entries.into();
-        value["content_bytes"] = snapshot.content_bytes.into();
-        value
-    });
-    let layers = side.layers.iter().map(|layer| {
-        json!({
-            "role": layer.role.map(|role| role.name()),
-            "key": layer.key.map(|key| key.to_string()),
-            "diff_id": layer.diff_id.to_string(),
-            "digest": layer.digest.to_string(),
-            "media_type": layer.media_type,
-            "size_bytes": layer.size_bytes,
-            "content_bytes": layer.content_bytes,
-            "entries": layer.entries,
-            "whiteouts": layer.whiteouts,
-            "shared": is_shared(layer, other),
-        })
-    });
+    let layers = side.layers.iter();
+    let layers: Vec<Value> = layers.map(|layer| side_layer(layer, other)).collect();
+    let packages = side.packages.as_ref();
     json!({
         "source": side.source.to_string(),
-        "snapshot": snapshot,
-        "packages": side.packages.as_ref().map(|packages| packages.all.len()),
-        "package_manager": side.packages.as_ref().map(|packages| packages.manager.name()),
-        "layers": layers.collect::<Vec<_>>(),
+        "snapshot": side.snapshot.as_ref().map(side_snapshot),
+        "packages": packages.map(|packages| packages.all.len()),
+        "package_manager": packages.map(|packages| packages.manager.name()),
+        "layers": layers,
+    })
+}
+
+fn side_snapshot(snapshot: &Snapshot) -> Value {
+    let mut value = short(snapshot);
+    value["manifest_digest"] = snapshot.manifest.digest.to_string().into();
+    value["entries"] = snapshot.entries.into();
+    value["content_bytes"] = snapshot.content_bytes.into();
+    value
+}
+
+fn side_layer(layer: &SideLayer, other: &Side) -> Value {
+    json!({
+        "role": layer.role.map(|role| role.name()),
+        "key": layer.key.map(|key| key.to_string()),
+        "diff_id": layer.diff_id.to_string(),
+        "digest": layer.digest.to_string(),
+        "media_type": layer.media_type,
+        "size_bytes": layer.size_bytes,
+        "content_bytes": layer.content_bytes,
+        "entries": layer.entries,
+        "whiteouts": layer.whiteouts,
+        "shared": is_shared(layer, other),
     })
 }
 
@@ -112,36 +119,33 @@ fn file_difference(compared: &Compared, file: &FileDifference) -> Value {
         (_, None) => "removed",
         _ => "changed",
     };
+    let what: Vec<_> = file.change.what.names().collect();
+    let is_accounted = file.account.package_change.is_some();
     object.insert("change".to_owned(), json!(change));
-    object.insert(
-        "what".to_owned(),
-        json!(file.change.what.names().collect::<Vec<_>>()),
-    );
-    object.insert(
-        "accounted".to_owned(),
-        json!(file.account.package_change.is_some()),
-    );
+    object.insert("what".to_owned(), json!(what));
+    object.insert("accounted".to_owned(), json!(is_accounted));
     object.insert("volatile".to_owned(), json!(file.is_volatile));
-    let sides = [
-        ("old", compared.old_entry(file), file.account.old, 0),
-        ("new", compared.new_entry(file), file.account.new, 1),
-    ];
-    for (name, there, owner, side) in sides {
-        let mut value = there.map_or(Value::Null, |there| entry(there, None));
-        if let Value::Object(fields) = &mut value {
-            fields.remove("path");
-            fields.remove("path_hex");
-        }
-        object.insert(name.to_owned(), value);
-        let owner = owner.map(|owner| ownership(compared, side, &owner));
-        object.insert(format!("{name}_owner"), json!(owner));
-    }
-    let package = object["new_owner"]["package"]
-        .as_str()
-        .or(object["old_owner"]["package"].as_str());
-    let package = json!(package);
-    object.insert("package".to_owned(), package);
+    let [old, new] = [file.account.old, file.account.new];
+    let old = old.map(|owner| ownership(compared, 0, &owner));
+    let new = new.map(|owner| ownership(compared, 1, &owner));
+    let owner = new.as_ref().or(old.as_ref());
+    let package = owner.map(|owner| owner["package"].clone());
+    object.insert("old".to_owned(), side_entry(compared.old_entry(file)));
+    object.insert("old_owner".to_owned(), json!(old));
+    object.insert("new".to_owned(), side_entry(compared.new_entry(file)));
+    object.insert("new_owner".to_owned(), json!(new));
+    object.insert("package".to_owned(), json!(package));
     Value::Object(object)
+}
+
+/// Returns an entry without the path; null without an entry.
+fn side_entry(side: Option<&Entry>) -> Value {
+    let mut value = side.map_or(Value::Null, |side| entry(side, None));
+    if let Value::Object(fields) = &mut value {
+        fields.remove("path");
+        fields.remove("path_hex");
+    }
+    value
 }
 
 fn ownership(compared: &Compared, side: usize, owner: &Ownership) -> Value {
@@ -156,24 +160,36 @@ fn ownership(compared: &Compared, side: usize, owner: &Ownership) -> Value {
 }
 
 fn content(contents: &FileContents) -> Value {
-    let hunk = |hunk: &Hunk| {
-        let lines = hunk.lines.iter().map(|line| {
-            let sign = match line.sign {
-                Sign::Kept => " ",
-                Sign::Removed => "-",
-                Sign::Added => "+",
-            };
-            json!({ "sign": sign, "text": String::from_utf8_lossy(&line.bytes), "newline": !line.is_unended })
-        });
-        json!({ "old": [hunk.old.0, hunk.old.1], "new": [hunk.new.0, hunk.new.1], "lines": lines.collect::<Vec<_>>() })
-    };
     match contents {
         FileContents::TooLarge => json!({ "kind": "large" }),
         FileContents::Compared(ContentDifference::Binary { first_difference }) => {
             json!({ "kind": "binary", "first_difference": first_difference })
         }
         FileContents::Compared(ContentDifference::Text(hunks)) => {
-            json!({ "kind": "text", "hunks": hunks.iter().map(hunk).collect::<Vec<_>>() })
+            let hunks: Vec<Value> = hunks.iter().map(hunk).collect();
+            json!({ "kind": "text", "hunks": hunks })
         }
     }
+}
+
+fn hunk(hunk: &Hunk) -> Value {
+    let lines: Vec<Value> = hunk.lines.iter().map(line).collect();
+    json!({
+        "old": [hunk.old.0, hunk.old.1],
+        "new": [hunk.new.0, hunk.new.1],
+        "lines": lines,
+    })
+}
+
+fn line(line: &Line) -> Value {
+    let sign = match line.sign {
+        Sign::Kept => " ",
+        Sign::Removed => "-",
+        Sign::Added => "+",
+    };
+    json!({
+        "sign": sign,
+        "text": String::from_utf8_lossy(&line.bytes),
+        "newline": !line.is_unended,
+    })
 }

@@ -4,7 +4,7 @@ use crate::cli::json::{VERSION, head, layer, seconds, short};
 use crate::model::plan::Limits;
 use crate::ops::keep::prune;
 use crate::ops::keep::squash;
-use crate::ops::keep::usage::Usage;
+use crate::ops::keep::usage::{LayerUsage, SeriesUsage, StageUsage, Usage};
 use crate::ops::keep::verify::{self, Finding};
 use serde_json::{Value, json};
 
@@ -59,51 +59,17 @@ pub(crate) fn prune(outcome: &prune::Outcome, is_dry_run: bool) -> Value {
     })
 }
 
+/// Returns the space of a store, with the limits that make a base or a delta anew.
 pub(crate) fn usage(usage: &Usage) -> Value {
     let limits = Limits::default();
-    let stages = usage.stages.iter().map(|stage| {
-        let weight = stage.weight.map(|weight| {
-            json!({
-                "base_bytes": weight.base_bytes,
-                "update_bytes": weight.update_bytes,
-                "dead_bytes": weight.dead_bytes,
-            })
-        });
-        json!({
-            "series": stage.series,
-            "stage": stage.stage,
-            "snapshots": stage.snapshots,
-            "size_bytes": stage.size_bytes,
-            "unique_bytes": stage.unique_bytes,
-            "shared_bytes": stage.size_bytes - stage.unique_bytes,
-            "layers": stage.layers,
-            "weight": weight,
-        })
-    });
-    let series = usage.series.iter().map(|series| {
-        json!({
-            "series": series.series,
-            "stages": series.stages,
-            "snapshots": series.snapshots,
-            "size_bytes": series.size_bytes,
-            "unique_bytes": series.unique_bytes,
-            "shared_bytes": series.size_bytes - series.unique_bytes,
-        })
-    });
-    let layers = usage.layers.iter().map(|usage| {
-        let mut value = layer(&usage.layer);
-        value["series"] = json!(usage.of.0);
-        value["stage"] = json!(usage.of.1);
-        value["snapshots"] = json!(usage.snapshots.0);
-        value["first_snapshot"] = json!(usage.snapshots.1);
-        value["last_snapshot"] = json!(usage.snapshots.2);
-        value
-    });
+    let stages: Vec<Value> = usage.stages.iter().map(stage_usage).collect();
+    let series: Vec<Value> = usage.series.iter().map(series_usage).collect();
+    let layers: Vec<Value> = usage.layers.iter().map(layer_usage).collect();
     json!({
         "version": VERSION,
-        "stages": stages.collect::<Vec<_>>(),
-        "series": series.collect::<Vec<_>>(),
-        "layers": layers.collect::<Vec<_>>(),
+        "stages": stages,
+        "series": series,
+        "layers": layers,
         "blobs": usage.blobs.0,
         "blob_bytes": usage.blobs.1,
         "dead_blobs": usage.dead.0,
@@ -116,6 +82,49 @@ pub(crate) fn usage(usage: &Usage) -> Value {
             "layers": limits.most_layers,
         },
     })
+}
+
+fn stage_usage(stage: &StageUsage) -> Value {
+    let weight = stage.weight.map(|weight| {
+        json!({
+            "base_bytes": weight.base_bytes,
+            "update_bytes": weight.update_bytes,
+            "dead_bytes": weight.dead_bytes,
+        })
+    });
+    json!({
+        "series": stage.series,
+        "stage": stage.stage,
+        "snapshots": stage.snapshots,
+        "size_bytes": stage.size_bytes,
+        "unique_bytes": stage.unique_bytes,
+        "shared_bytes": stage.size_bytes - stage.unique_bytes,
+        "layers": stage.layers,
+        "weight": weight,
+    })
+}
+
+fn series_usage(series: &SeriesUsage) -> Value {
+    json!({
+        "series": series.series,
+        "stages": series.stages,
+        "snapshots": series.snapshots,
+        "size_bytes": series.size_bytes,
+        "unique_bytes": series.unique_bytes,
+        "shared_bytes": series.size_bytes - series.unique_bytes,
+    })
+}
+
+fn layer_usage(usage: &LayerUsage) -> Value {
+    let (series, stage) = &usage.of;
+    let (count, first, last) = usage.snapshots;
+    let mut value = layer(&usage.layer);
+    value["series"] = json!(series);
+    value["stage"] = json!(stage);
+    value["snapshots"] = json!(count);
+    value["first_snapshot"] = json!(first);
+    value["last_snapshot"] = json!(last);
+    value
 }
 
 pub(crate) fn squash(outcome: &squash::Outcome) -> Value {

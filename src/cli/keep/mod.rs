@@ -1,4 +1,4 @@
-//! `verify`, `prune`, `squash` and `du`: the work of whoever keeps a store.
+//! `verify`, `prune`, `squash` and `du`: the work of the keeper of a store.
 
 pub(crate) mod args;
 mod json;
@@ -10,7 +10,8 @@ use crate::error::Result;
 use crate::ops::keep::verify as verifying;
 use crate::ops::keep::{prune as pruning, squash as squashing, usage as using};
 
-/// Verifies a store. Fails if the store cannot be read; damage is a negative answer.
+/// Verifies a store; damage is a negative answer. Fails without a store, without the requested snapshot or series, and if a
+/// file of the store cannot be opened or repaired.
 pub(crate) fn verify(context: &Context, args: &VerifyArgs) -> Result<Answer> {
     let found = verifying::verify(&context.store, &args.request(), &context.progress())?;
     context.print_times(&found.seconds);

@@ -6,7 +6,7 @@ use crate::model::plan::{Limits, MOST_LAYERS};
 use crate::model::time::rfc3339;
 use crate::ops::keep::prune;
 use crate::ops::keep::squash;
-use crate::ops::keep::usage::{SeriesUsage, StageUsage, Usage};
+use crate::ops::keep::usage::{LayerUsage, SeriesUsage, StageUsage, Usage};
 use crate::ops::keep::verify::{self, Finding};
 use crate::store::Snapshot;
 use std::fmt::Write as _;
@@ -64,55 +64,29 @@ fn touched(finding: &Finding) -> String {
     }
 }
 
+/// Shows the removed snapshots; `lists_kept` adds the kept ones, which a dry run by rules lists in any case.
 pub(crate) fn prune(outcome: &prune::Outcome, is_dry_run: bool, lists_kept: bool) -> String {
-    let mut rows = Vec::new();
-    let row = |what: &str, snapshot: &Snapshot, why: String| {
-        [
-            what.to_owned(),
-            snapshot.id.to_string(),
-            format!("{}@{}", snapshot.series, snapshot.stage),
-            rfc3339(snapshot.created_s),
-            why,
-        ]
-    };
-    let has_rules = outcome
-        .kept
-        .iter()
-        .any(|(_, reasons)| !reasons.contains(&Reason::Unasked));
-    if lists_kept || is_dry_run && has_rules {
-        for (snapshot, reasons) in &outcome.kept {
-            let names: Vec<&str> = reasons.iter().map(|reason| reason.name()).collect();
-            rows.push(row("keep", snapshot, names.join(", ")));
-        }
-    }
     let verb = if is_dry_run {
         "would remove"
     } else {
         "removed"
     };
-    rows.extend(
-        outcome
-            .removed
-            .iter()
-            .map(|snapshot| row(verb, snapshot, String::new())),
-    );
-    let mut text = if rows.is_empty() {
-        String::new()
-    } else {
-        table(&rows)
-    };
-    let _ = writeln!(
-        text,
-        "{verb} {} of {}, {} ({})",
-        outcome.removed.len(),
-        counted(
-            (outcome.removed.len() + outcome.kept.len()) as u64,
-            "snapshot",
-            "snapshots"
-        ),
-        counted(outcome.blobs, "blob", "blobs"),
-        size(outcome.blob_bytes),
-    );
+    let has_rules = outcome
+        .kept
+        .iter()
+        .any(|(_, reasons)| !reasons.contains(&Reason::Unasked));
+    let mut rows = Vec::new();
+    if lists_kept || is_dry_run && has_rules {
+        for (snapshot, reasons) in &outcome.kept {
+            let names: Vec<&str> = reasons.iter().map(|reason| reason.name()).collect();
+            rows.push(snapshot_row("keep", snapshot, names.join(", ")));
+        }
+    }
+    for snapshot in &outcome.removed {
+        rows.push(snapshot_row(verb, snapshot, String::new()));
+    }
+    let mut text = table(&rows);
+    push_removed(&mut text, outcome, verb);
     if !has_rules && !outcome.kept.is_empty() {
         text.push_str(
             "no rule was given, so all snapshots stay; see --keep-last, --keep-daily, --keep-within\n",
@@ -121,125 +95,148 @@ pub(crate) fn prune(outcome: &prune::Outcome, is_dry_run: bool, lists_kept: bool
     text
 }
 
-/// The row of a series, which says more than that of its only stage.
-fn whole_series(of: &SeriesUsage) -> Option<[String; 9]> {
-    let SeriesUsage {
-        series,
-        snapshots,
-        size_bytes,
-        unique_bytes,
-        ..
-    } = of;
-    let shared = size(size_bytes - unique_bytes);
-    let none = String::new;
-    (of.stages > 1).then(|| {
-        let stage = "(all of it)".to_owned();
-        let (size, unique) = (size(*size_bytes), size(*unique_bytes));
-        [
-            series.clone(),
-            stage,
-            snapshots.to_string(),
-            size,
-            unique,
-            shared,
-            none(),
-            none(),
-            none(),
-        ]
-    })
+fn snapshot_row(what: &str, snapshot: &Snapshot, why: String) -> [String; 5] {
+    [
+        what.to_owned(),
+        snapshot.id.to_string(),
+        format!("{}@{}", snapshot.series, snapshot.stage),
+        rfc3339(snapshot.created_s),
+        why,
+    ]
 }
 
+fn push_removed(text: &mut String, outcome: &prune::Outcome, verb: &str) {
+    let removed = outcome.removed.len();
+    let all = removed + outcome.kept.len();
+    let _ = writeln!(
+        text,
+        "{verb} {removed} of {}, {} ({})",
+        counted(all as u64, "snapshot", "snapshots"),
+        counted(outcome.blobs, "blob", "blobs"),
+        size(outcome.blob_bytes),
+    );
+}
+
+/// Returns the row of a series; `None` for a series of a single stage, whose row says the same.
+fn whole_series(of: &SeriesUsage) -> Option<[String; 9]> {
+    if of.stages <= 1 {
+        return None;
+    }
+    Some([
+        of.series.clone(),
+        "(all of it)".to_owned(),
+        of.snapshots.to_string(),
+        size(of.size_bytes),
+        size(of.unique_bytes),
+        size(of.size_bytes - of.unique_bytes),
+        String::new(),
+        String::new(),
+        String::new(),
+    ])
+}
+
+/// Shows the space of a store; `lists_layers` adds the layers.
 pub(crate) fn usage(usage: &Usage, lists_layers: bool) -> String {
-    let mut rows = vec![
-        [
-            "SERIES",
-            "STAGE",
-            "SNAPSHOTS",
-            "SIZE",
-            "UNIQUE",
-            "SHARED",
-            "LAYERS",
-            "UPDATE",
-            "DEAD",
-        ]
-        .map(str::to_owned),
-    ];
-    for (at, stage) in usage.stages.iter().enumerate() {
-        let StageUsage {
-            size_bytes,
-            unique_bytes,
-            weight,
-            ..
-        } = stage;
-        let share = |part: fn(&crate::model::plan::Weight) -> u64| {
-            weight.as_ref().map_or(String::new(), |weight| {
-                percent(part(weight), weight.base_bytes)
-            })
-        };
-        rows.push([
-            stage.series.clone(),
-            stage.stage.clone(),
-            stage.snapshots.to_string(),
-            size(*size_bytes),
-            size(*unique_bytes),
-            size(size_bytes - unique_bytes),
-            stage.layers.to_string(),
-            share(|weight| weight.update_bytes),
-            share(|weight| weight.dead_bytes),
-        ]);
-        if usage
-            .stages
-            .get(at + 1)
-            .is_none_or(|next| next.series != stage.series)
-        {
-            rows.extend(
-                usage
-                    .series
-                    .iter()
-                    .find(|one| one.series == stage.series)
-                    .and_then(whole_series),
-            );
-        }
-    }
-    let mut text = table(&rows);
+    let mut text = table(&stage_rows(usage));
     if lists_layers {
-        let mut rows =
-            vec![["LAYER", "ROLE", "SIZE", "SNAPSHOTS", "FIRST", "LAST", "OF"].map(str::to_owned)];
-        for layer in &usage.layers {
-            let (count, first, last) = layer.snapshots;
-            rows.push([
-                layer.layer.blob.digest.to_string()[..19].to_owned(),
-                layer.layer.role.name().to_owned(),
-                size(layer.layer.blob.size_bytes),
-                count.to_string(),
-                first.to_string(),
-                last.to_string(),
-                format!("{}@{}", layer.of.0, layer.of.1),
-            ]);
-        }
         text.push('\n');
-        text.push_str(&table(&rows));
+        text.push_str(&table(&layer_rows(&usage.layers)));
     }
+    push_totals(&mut text, usage);
+    push_limits(&mut text);
+    text
+}
+
+/// Returns the rows of stages, each series with a last row for the whole series.
+fn stage_rows(usage: &Usage) -> Vec<[String; 9]> {
+    let head = [
+        "SERIES",
+        "STAGE",
+        "SNAPSHOTS",
+        "SIZE",
+        "UNIQUE",
+        "SHARED",
+        "LAYERS",
+        "UPDATE",
+        "DEAD",
+    ];
+    let mut rows = vec![head.map(str::to_owned)];
+    let mut stages = usage.stages.iter().peekable();
+    while let Some(stage) = stages.next() {
+        rows.push(stage_row(stage));
+        let is_last = stages.peek().is_none_or(|next| next.series != stage.series);
+        if is_last {
+            let series = usage.series.iter().find(|one| one.series == stage.series);
+            rows.extend(series.and_then(whole_series));
+        }
+    }
+    rows
+}
+
+fn stage_row(stage: &StageUsage) -> [String; 9] {
+    let (update, dead) = match &stage.weight {
+        Some(weight) => (
+            percent(weight.update_bytes, weight.base_bytes),
+            percent(weight.dead_bytes, weight.base_bytes),
+        ),
+        None => (String::new(), String::new()),
+    };
+    [
+        stage.series.clone(),
+        stage.stage.clone(),
+        stage.snapshots.to_string(),
+        size(stage.size_bytes),
+        size(stage.unique_bytes),
+        size(stage.size_bytes - stage.unique_bytes),
+        stage.layers.to_string(),
+        update,
+        dead,
+    ]
+}
+
+fn layer_rows(layers: &[LayerUsage]) -> Vec<[String; 7]> {
+    let head = ["LAYER", "ROLE", "SIZE", "SNAPSHOTS", "FIRST", "LAST", "OF"];
+    let mut rows = vec![head.map(str::to_owned)];
+    for usage in layers {
+        let (count, first, last) = usage.snapshots;
+        let (series, stage) = &usage.of;
+        let layer = &usage.layer;
+        rows.push([
+            layer.blob.digest.to_string()[..19].to_owned(),
+            layer.role.name().to_owned(),
+            size(layer.blob.size_bytes),
+            count.to_string(),
+            first.to_string(),
+            last.to_string(),
+            format!("{series}@{stage}"),
+        ]);
+    }
+    rows
+}
+
+fn push_totals(text: &mut String, usage: &Usage) {
     let (blobs, blob_bytes) = usage.blobs;
-    let (dead, dead_bytes) = usage.dead;
     let free = match usage.database_free_bytes {
         0 => String::new(),
         bytes => format!(", {} of it free", size(bytes)),
     };
-    let dead = match dead {
-        0 => String::new(),
-        dead => format!(
-            ", {} of it dead in {}",
-            size(dead_bytes),
-            counted(dead, "blob", "blobs")
-        ),
+    let dead = match usage.dead {
+        (0, _) => String::new(),
+        (dead, bytes) => {
+            let dead = counted(dead, "blob", "blobs");
+            format!(", {} of it dead in {dead}", size(bytes))
+        }
     };
-    let (blobs, database) = (counted(blobs, "blob", "blobs"), size(usage.database_bytes));
+    let blobs = counted(blobs, "blob", "blobs");
+    let database = size(usage.database_bytes);
+    let bytes = size(blob_bytes);
     let _ = writeln!(
         text,
-        "\n{} in {blobs}{dead}; database {database}{free}",
-        size(blob_bytes)
+        "\n{bytes} in {blobs}{dead}; database {database}{free}"
     );
+}
+
+fn push_limits(text: &mut String) {
     let Limits {
         update_percent,
         dead_percent,
@@ -250,7 +247,6 @@ pub(crate) fn usage(usage: &Usage, lists_layers: bool) -> String {
         "a base or delta is made anew when its updates are more than {update_percent} % of it, more than {dead_percent} % of it is dead, \
          or an image would have more than {MOST_LAYERS} layers"
     );
-    text
 }
 
 pub(crate) fn squash(outcome: &squash::Outcome, verbose: bool) -> String {

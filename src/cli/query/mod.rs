@@ -1,6 +1,7 @@
 //! `log`, `show`, `ls`, `cat`, `explain`, `which` and `find`: questions about recorded snapshots.
 
 pub(crate) mod args;
+mod explain_text;
 mod json;
 mod text;
 
@@ -17,12 +18,12 @@ use crate::ops::query::{cat as reading, explain as explaining, find as finding, 
 /// Explains the layers of a snapshot. Fails if the store has no such snapshot.
 pub(crate) fn explain(context: &Context, snapshot: &SnapshotRef) -> Result<Answer> {
     let explained = explaining::explain(&context.store, snapshot)?;
-    let text = || text::explain(&explained, context.verbose, context.paint());
+    let text = || explain_text::explain(&explained, context.verbose, context.paint());
     let text = context.show(|| json::explain(&explained), text);
     Ok(context.paged(text))
 }
 
-/// Tells whose a path is. Fails if the snapshot has no such path.
+/// Tells which packages and which layer a path is of. Fails if the snapshot has no such path.
 pub(crate) fn which(
     context: &Context,
     snapshot: &SnapshotRef,
@@ -33,7 +34,7 @@ pub(crate) fn which(
     Ok(text.into())
 }
 
-/// Searches all snapshots. Fails if the store cannot be read; to find nothing is a negative answer.
+/// Searches all snapshots; to find nothing is a negative answer. Fails for a bad glob, and if a row or a layer is damaged.
 pub(crate) fn find(context: &Context, args: &FindArgs) -> Result<Answer> {
     let found = finding::find(&context.store, &args.query())?;
     let text = context.show(|| json::find(&found), || text::find(&found));

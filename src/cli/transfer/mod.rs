@@ -5,6 +5,7 @@ mod json;
 mod text;
 
 use crate::cli::context::{Answer, Context};
+use crate::cli::progress::Progress;
 use crate::cli::record;
 use crate::cli::stderr::say;
 use crate::cli::transfer::args::{ExportArgs, ImportArgs};
@@ -12,25 +13,23 @@ use crate::error::{Error, Result};
 use crate::model::names::SnapshotRef;
 use crate::ops::query::inspect;
 use crate::ops::record::{Outcome, snapshot};
-use crate::ops::transfer::{export as exporting, import as importing};
+use crate::ops::transfer::export::{self as exporting, Outcome as Exported, Request};
+use crate::ops::transfer::import as importing;
 use serde_json::Value;
 use std::io::ErrorKind;
+use std::path::Path;
 
 /// Exports a snapshot, which is recorded first if a root is given. Fails if the root cannot be recorded or the output not be
 /// written; a reader of the stream that has seen enough is no failure.
 pub(crate) fn export(context: &Context, args: &ExportArgs) -> Result<Answer> {
     let progress = context.progress();
-    let store = &context.store;
     let mut request = args.request();
-    let mut recorded = None;
-    if let Some(root) = &args.root {
-        request.since = exporting::prepare(store, &request)?;
-        let outcome = snapshot(store, root, &args.record.options(), &progress)?;
-        request.snapshot = SnapshotRef::Id(outcome.snapshot.id);
-        recorded = Some(outcome);
-    }
+    let recorded = match &args.root {
+        Some(root) => Some(record_first(context, args, root, &mut request, &progress)?),
+        None => None,
+    };
     let is_stream = request.stream.is_some();
-    let exported = match exporting::export(store, &request, &progress) {
+    let exported = match exporting::export(&context.store, &request, &progress) {
         Err(error) if is_stream && is_broken_pipe(&error) => return Ok(String::new().into()),
         exported => exported?,
     };
@@ -40,15 +39,10 @@ pub(crate) fn export(context: &Context, args: &ExportArgs) -> Result<Answer> {
         context.print_stats(&record::text::cost(outcome));
     }
     let snapshot = describe(context, recorded.as_ref(), exported.snapshot_id)?;
-    let text = || {
-        let recorded = recorded.iter();
-        let mut text: String = recorded
-            .map(|outcome| record::text::snapshot(outcome, context.verbose))
-            .collect();
-        text.push_str(&text::export(&exported));
-        text
-    };
-    let text = context.show(|| json::export(&exported, snapshot), text);
+    let text = context.show(
+        || json::export(&exported, snapshot),
+        || export_text(recorded.as_ref(), &exported, context.verbose),
+    );
     if !is_stream {
         return Ok(text.into());
     }
@@ -56,6 +50,30 @@ pub(crate) fn export(context: &Context, args: &ExportArgs) -> Result<Answer> {
         say(text.trim_end()); // stdout has the archive
     }
     Ok(String::new().into())
+}
+
+/// Records the root, and makes the new snapshot the one to export.
+fn record_first(
+    context: &Context,
+    args: &ExportArgs,
+    root: &Path,
+    request: &mut Request,
+    progress: &Progress,
+) -> Result<Outcome> {
+    let store = &context.store;
+    request.since = exporting::prepare(store, request)?;
+    let outcome = snapshot(store, root, &args.record.options(), progress)?;
+    request.snapshot = SnapshotRef::Id(outcome.snapshot.id);
+    Ok(outcome)
+}
+
+fn export_text(recorded: Option<&Outcome>, exported: &Exported, verbose: bool) -> String {
+    let mut text = String::new();
+    if let Some(outcome) = recorded {
+        text.push_str(&record::text::snapshot(outcome, verbose));
+    }
+    text.push_str(&text::export(exported));
+    text
 }
 
 fn is_broken_pipe(error: &Error) -> bool {
