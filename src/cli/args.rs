@@ -134,7 +134,7 @@ pub(crate) enum Command {
 }
 
 impl Cli {
-    /// Reads the command line; prints help or what is wrong with it, and exits, where that is all there is to do.
+    /// Reads the command line. Prints the help or the fault of a wrong command line, and exits, instead of returning.
     pub fn read() -> Self {
         let cli = Self::parse();
         if let Err(error) = cli.check() {
@@ -143,7 +143,7 @@ impl Cli {
         cli
     }
 
-    /// Compares options with each other, which clap cannot do for these.
+    /// Compares options with each other, as far as clap cannot.
     fn check(&self) -> Result<(), clap::Error> {
         let conflict = match &self.command {
             Command::Snapshot { record, .. } => record.conflict(),

@@ -49,7 +49,7 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// Returns the result in the form that is asked for.
+    /// Returns the result in the requested form.
     pub(crate) fn show(
         &self,
         json: impl FnOnce() -> Value,
@@ -78,7 +78,7 @@ impl Context {
         Paint::new(self.color)
     }
 
-    /// Prints the time of each phase to stderr, where statistics are asked for.
+    /// Prints the time of each phase to stderr, if the user asks for statistics.
     pub(crate) fn print_times(&self, phases: &[(Phase, Duration)]) {
         let mut text = String::new();
         for (phase, time) in phases {
@@ -87,7 +87,7 @@ impl Context {
         self.print_stats(&text);
     }
 
-    /// Prints lines to stderr, where statistics are asked for.
+    /// Prints lines to stderr, if the user asks for statistics.
     pub(crate) fn print_stats(&self, lines: &str) {
         if self.stats && !lines.is_empty() {
             say(lines.trim_end());

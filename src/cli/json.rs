@@ -17,7 +17,7 @@ pub(crate) fn line(value: Value) -> String {
     format!("{value}\n")
 }
 
-/// What names a snapshot.
+/// Returns the fields that name a snapshot.
 pub(crate) fn short(snapshot: &Snapshot) -> Value {
     json!({
         "id": snapshot.id,

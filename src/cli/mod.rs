@@ -62,7 +62,9 @@ pub fn run(cli: &Cli) -> Result<Answer> {
 /// Returns the store that the environment names; without one, the system's place for root, and for other users their own
 /// (XDG Base Directory Specification).
 fn default_store() -> PathBuf {
-    if let Some(store) = std::env::var_os("ROOTSTRATA_STORE").filter(|store| !store.is_empty()) {
+    if let Some(store) = std::env::var_os("ROOTSTRATA_STORE")
+        && !store.is_empty()
+    {
         return PathBuf::from(store);
     }
     if rustix::process::geteuid().is_root() {

@@ -1,4 +1,4 @@
-//! Whether an output is what the command's own stdout is, so that nothing else goes there.
+//! Finds out whether an output is the command's own stdout, so that nothing else goes there.
 
 use std::fs::File;
 use std::io::{IsTerminal, stdout};
@@ -19,7 +19,7 @@ pub(crate) fn is_named_by(path: &Path) -> bool {
     own.metadata().is_ok_and(is_same) && (!is_device || own.is_terminal())
 }
 
-/// Returns stdout as an open file: with its position, and with `O_APPEND` if it has that.
+/// Returns stdout as an open file, which shares the position and `O_APPEND` of stdout.
 pub(crate) fn file() -> Option<File> {
     stdout().as_fd().try_clone_to_owned().ok().map(File::from)
 }

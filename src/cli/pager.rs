@@ -1,4 +1,4 @@
-//! Where results go: to stdout, or on a terminal through a pager, as git does it.
+//! Writes results to stdout, or on a terminal through a pager, as git does.
 
 use crate::error::{Error, Result};
 use std::ffi::{OsStr, OsString};

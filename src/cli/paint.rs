@@ -1,4 +1,4 @@
-//! Colours, where they are wanted: on a terminal, unless the environment or an option says otherwise.
+//! Colours on a terminal, unless the environment or an option says otherwise.
 
 use clap::ValueEnum;
 use clap::builder::styling::{AnsiColor, Style};
@@ -53,8 +53,7 @@ impl Paint {
             When::Always => true,
             When::Never => false,
             When::Auto if variable("NO_COLOR").is_some() => false,
-            When::Auto if variable("CLICOLOR_FORCE").is_some_and(|value| value != "0") => true,
-            When::Auto => is_colour_terminal(),
+            When::Auto => is_forced() || is_colour_terminal(),
         })
     }
 
@@ -67,8 +66,21 @@ impl Paint {
     }
 }
 
+fn is_forced() -> bool {
+    match variable("CLICOLOR_FORCE") {
+        Some(value) => value != "0",
+        None => false,
+    }
+}
+
 fn is_colour_terminal() -> bool {
-    std::io::stdout().is_terminal() && variable("TERM").is_some_and(|term| term != "dumb")
+    if !std::io::stdout().is_terminal() {
+        return false;
+    }
+    match variable("TERM") {
+        Some(term) => term != "dumb",
+        None => false,
+    }
 }
 
 /// Returns the value of an environment variable, unless the value is empty.

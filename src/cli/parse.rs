@@ -59,6 +59,9 @@ impl TypedValueParser for SourceParser {
         _: Option<&clap::Arg>,
         value: &OsStr,
     ) -> Result<Source, clap::Error> {
-        Source::parse(value).map_err(|e| command.clone().error(ErrorKind::InvalidValue, e))
+        Source::parse(value).map_err(|e| {
+            let mut command = command.clone();
+            command.error(ErrorKind::InvalidValue, e)
+        })
     }
 }

@@ -1,4 +1,4 @@
-//! Progress: bars on a terminal, a line for each long phase elsewhere. All of it goes to stderr.
+//! Progress on stderr: bars on a terminal, a line for each long phase elsewhere.
 
 use crate::cli::stderr::say;
 use crate::cli::text::size;
@@ -8,7 +8,7 @@ use std::io::IsTerminal;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// Phases with less to do than this are over before a line about them is read.
+/// A phase with less to do is over before a user has read the line.
 const WORTH_A_LINE_BYTES: u64 = 32 << 20;
 
 /// Shows what the library does.

@@ -92,7 +92,7 @@ fn lack_name(lack: Lack) -> &'static str {
     }
 }
 
-/// What could not be done, in one line; `None` where all could.
+/// Returns a line about all that could not be restored; `None` for a complete restore.
 pub(crate) fn warning(outcome: &Outcome) -> Option<String> {
     let mut parts: Vec<String> = outcome
         .lacks

@@ -55,7 +55,7 @@ pub(crate) fn about(snapshot: &Snapshot) -> String {
     format!("snapshot {id}, {series}@{stage} of {time} (run {run})")
 }
 
-/// Columns as wide as their longest cell; the last one ends where its text does.
+/// Returns rows in columns as wide as the longest cell, without spaces at the end of a line.
 pub(crate) fn table<const N: usize>(rows: &[[String; N]]) -> String {
     let width = |column: usize| {
         rows.iter()
@@ -77,7 +77,7 @@ pub(crate) fn table<const N: usize>(rows: &[[String; N]]) -> String {
     text
 }
 
-/// `drwxr-xr-x`, with setuid, setgid and sticky as ls(1) shows them, and `+` for extended attributes.
+/// Returns a mode such as `drwxr-xr-x`, with setuid, setgid and sticky as ls(1) does, and `+` for extended attributes.
 pub(crate) fn mode(entry: &Entry) -> String {
     let kind = match entry.kind {
         Kind::Directory => 'd',
@@ -103,7 +103,7 @@ pub(crate) fn mode(entry: &Entry) -> String {
     text
 }
 
-/// A share with one decimal; of nothing, none.
+/// Returns a share with one decimal; a share of nothing is 0.
 pub(crate) fn percent(part: u64, whole: u64) -> String {
     let share = if whole == 0 {
         0.0
@@ -113,7 +113,7 @@ pub(crate) fn percent(part: u64, whole: u64) -> String {
     format!("{share:.1} %")
 }
 
-/// Bytes in decimal units, as disks and registries count.
+/// Returns bytes in decimal units, as disks and registries count.
 pub(crate) fn size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["kB", "MB", "GB", "TB", "PB"];
     if bytes < 1000 {

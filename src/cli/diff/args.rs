@@ -1,4 +1,4 @@
-//! What is compared, as clap reads the arguments.
+//! The arguments of a comparison, as clap reads them.
 
 use crate::cli::own_output;
 use crate::cli::parse::SourceParser;
@@ -58,7 +58,7 @@ pub(crate) struct DiffArgs {
 }
 
 impl DiffArgs {
-    /// Returns what is wrong with these options beside each other: stdout takes one thing.
+    /// Returns the conflict between the options, if any: stdout takes the page or the JSON.
     pub(crate) fn conflict(&self, is_json: bool) -> Option<(ErrorKind, &'static str)> {
         let is_stdout = self.html.as_deref().is_some_and(own_output::is_named_by);
         let text = "stdout takes the page or the JSON, not both";

@@ -76,11 +76,19 @@ fn push_hunk(text: &mut String, hunk: &Hunk, paint: Paint) {
     let _ = writeln!(text, "{}", paint.text(Colour::Cyan, &head));
     for line in &hunk.lines {
         let shown = printable_line(&line.bytes);
-        let _ = match line.sign {
-            Sign::Kept => writeln!(text, " {shown}"),
-            Sign::Removed => writeln!(text, "{}", paint.text(Colour::Red, &format!("-{shown}"))),
-            Sign::Added => writeln!(text, "{}", paint.text(Colour::Green, &format!("+{shown}"))),
+        let line_text = match line.sign {
+            Sign::Kept => format!(" {shown}"),
+            Sign::Removed => {
+                let removed = format!("-{shown}");
+                paint.text(Colour::Red, &removed)
+            }
+            Sign::Added => {
+                let added = format!("+{shown}");
+                paint.text(Colour::Green, &added)
+            }
         };
+        text.push_str(&line_text);
+        text.push('\n');
         if line.is_unended {
             text.push_str("\\ No newline at end of file\n");
         }

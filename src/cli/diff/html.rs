@@ -79,7 +79,8 @@ pub(crate) fn write(path: &Path, page: &str) -> Result<()> {
 /// Returns the page. `scope` says what was left out of the comparison, as sentences.
 pub(crate) fn page(difference: &Difference, scope: &[String]) -> String {
     let [a, b] = &difference.sides;
-    let data = codec::gzip(data(difference, scope).to_string().as_bytes());
+    let data = data(difference, scope).to_string();
+    let data = codec::gzip(data.as_bytes());
     fill(
         PAGE,
         &[

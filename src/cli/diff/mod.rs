@@ -26,9 +26,13 @@ pub(crate) fn run(context: &Context, args: &DiffArgs) -> Result<Answer> {
         say(&format!("rootstrata: note: {note}"));
     }
     let answer = match target {
-        Some(html::Target::Stdout) => html::page(&difference, &args.scope()).into(),
+        Some(html::Target::Stdout) => {
+            let page = html::page(&difference, &args.scope());
+            page.into()
+        }
         Some(html::Target::File(path)) => {
-            html::write(path, &html::page(&difference, &args.scope()))?;
+            let page = html::page(&difference, &args.scope());
+            html::write(path, &page)?;
             shown(context, args, &difference)
         }
         None => shown(context, args, &difference),

@@ -73,8 +73,9 @@ fn push_sides(text: &mut String, sides: &[Side; 2], paint: Paint) {
     let [a_name, b_name] = names;
     let old = format!("--- {a_name:<widest$}  {}", about(a));
     let new = format!("+++ {b_name:<widest$}  {}", about(b));
-    let _ = writeln!(text, "{}", paint.text(Colour::Red, old.trim_end()));
-    let _ = writeln!(text, "{}", paint.text(Colour::Green, new.trim_end()));
+    let old = paint.text(Colour::Red, old.trim_end());
+    let new = paint.text(Colour::Green, new.trim_end());
+    let _ = writeln!(text, "{old}\n{new}");
 }
 
 fn about(side: &Side) -> String {

@@ -1,4 +1,4 @@
-//! What the keeper of a store asks for, as clap reads the arguments.
+//! The arguments of the commands that keep a store, as clap reads them.
 
 use crate::cli::parse::parse_snapshot;
 use crate::layer::codec::Compression;

@@ -257,13 +257,12 @@ pub(crate) fn squash(outcome: &squash::Outcome, verbose: bool) -> String {
     if *id == of.id {
         return format!("snapshot {id} has one layer already: nothing to squash\n");
     }
-    let bytes =
-        |layers: &[crate::store::LayerUse]| layers.iter().map(|layer| layer.blob.size_bytes).sum();
+    let bytes = old.iter().map(|layer| layer.blob.size_bytes);
     let mut text = format!(
         "{series}@{stage} is snapshot {id}: {} of snapshot {} with {} are one now, the tree is the same\n",
         counted(old.len() as u64, "layer", "layers"),
         of.id,
-        size(bytes(old)),
+        size(bytes.sum()),
     );
     outcome
         .layers

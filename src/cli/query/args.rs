@@ -1,4 +1,4 @@
-//! What is searched for, as clap reads the arguments.
+//! The arguments of a search, as clap reads them.
 
 use crate::model::digest::ContentHash;
 use crate::ops::query::find::{Query, Within};

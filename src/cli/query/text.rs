@@ -80,7 +80,7 @@ fn push_field(text: &mut String, name: &str, value: &str) {
     let _ = writeln!(text, "{name:<9} {value}");
 }
 
-/// One line an entry, as `tar -tv` has it.
+/// Returns a line for each entry, as `tar -tv` does.
 pub(crate) fn ls(entries: &[Entry]) -> String {
     let mut text = String::new();
     for entry in entries {

@@ -76,7 +76,7 @@ pub(crate) struct RecordArgs {
 }
 
 impl RecordArgs {
-    /// Returns what is wrong with the environment for these options.
+    /// Returns the fault of the environment for these options, if any.
     pub(crate) fn conflict(&self) -> Option<(ErrorKind, &'static str)> {
         let is_unfit = self.epoch.is_none() && epoch_of_environment() == Some(None);
         let text = "SOURCE_DATE_EPOCH is not a number of seconds";
@@ -106,13 +106,13 @@ impl RecordArgs {
     }
 }
 
-/// `None` where the variable is not set, or empty; `Some(None)` where it is no number.
+/// Returns the number in the environment: `None` without the variable, `Some(None)` for a text that is no number.
 fn epoch_of_environment() -> Option<Option<i64>> {
     let value = std::env::var_os(EPOCH_VARIABLE).filter(|value| !value.is_empty())?;
     Some(value.to_str().and_then(|text| text.trim().parse().ok()))
 }
 
-/// Base, update, delta and state are four.
+/// Reads a limit of layers, at least four: base, update, delta and state.
 fn parse_layers(text: &str) -> Result<usize, String> {
     let number = text
         .parse()

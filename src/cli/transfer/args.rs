@@ -1,4 +1,4 @@
-//! What is exported and imported, as clap reads the arguments.
+//! The arguments of exports and imports, as clap reads them.
 
 use crate::cli::own_output;
 use crate::cli::parse::{SourceParser, parse_snapshot};
@@ -39,8 +39,8 @@ pub(crate) struct ExportArgs {
 }
 
 impl ExportArgs {
-    /// Returns what is wrong with these options beside each other: those of `snapshot` need a root, and stdout takes the
-    /// archive alone.
+    /// Returns the conflict between the options, if any: the options of `snapshot` need a root, and stdout takes the archive
+    /// alone.
     pub(crate) fn conflict(&self, is_json: bool) -> Option<(ErrorKind, &'static str)> {
         let conflict = |text| Some((ErrorKind::ArgumentConflict, text));
         if self.root.is_none() && self.record != RecordArgs::default() {
@@ -59,7 +59,7 @@ impl ExportArgs {
         self.root.as_ref().and_then(|_| self.record.conflict())
     }
 
-    /// What is to be exported; with a root, the snapshot is still to be made, and has no number yet.
+    /// Returns the request; with a root, the snapshot is still to be made, and has no number yet.
     pub(crate) fn request(&self) -> export::Request {
         export::Request {
             snapshot: self.snapshot.clone().unwrap_or(SnapshotRef::Id(0)),
@@ -96,7 +96,7 @@ pub(crate) struct ImportArgs {
     stage: Option<String>,
 }
 
-/// Of all sources, those that are images.
+/// Takes an image as the source, and no snapshot or directory.
 fn image_source(source: Source) -> Result<Source, String> {
     match source {
         Source::Archive(..) | Source::Layout(..) | Source::DockerArchive(..) => Ok(source),

@@ -25,12 +25,17 @@ pub(crate) fn export(context: &Context, args: &ExportArgs) -> Result<Answer> {
     let progress = context.progress();
     let mut request = args.request();
     let recorded = match &args.root {
-        Some(root) => Some(record_first(context, args, root, &mut request, &progress)?),
+        Some(root) => {
+            let outcome = record_first(context, args, root, &mut request, &progress)?;
+            Some(outcome)
+        }
         None => None,
     };
     let is_stream = request.stream.is_some();
     let exported = match exporting::export(&context.store, &request, &progress) {
-        Err(error) if is_stream && is_broken_pipe(&error) => return Ok(String::new().into()),
+        Err(error) if is_stream && is_broken_pipe(&error) => {
+            return Ok(String::new().into());
+        }
         exported => exported?,
     };
     context.print_times(&exported.seconds);
@@ -77,7 +82,10 @@ fn export_text(recorded: Option<&Outcome>, exported: &Exported, verbose: bool) -
 }
 
 fn is_broken_pipe(error: &Error) -> bool {
-    matches!(error, Error::Io { source, .. } if source.kind() == ErrorKind::BrokenPipe)
+    match error {
+        Error::Io { source, .. } => source.kind() == ErrorKind::BrokenPipe,
+        _ => false,
+    }
 }
 
 /// Returns the JSON of the exported snapshot; without `--json`, null, so that the store is not opened again.

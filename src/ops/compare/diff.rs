@@ -41,7 +41,7 @@ pub struct Request {
     pub contents: Vec<OsString>,
     /// Whether files that no package accounts for are compared with their package's digest.
     pub digests: Digests,
-    /// How many threads work.
+    /// The number of threads.
     pub threads: NonZeroUsize,
 }
 

@@ -35,7 +35,7 @@ pub struct Side {
     pub(crate) access: Access,
 }
 
-/// Where the contents of a side's files are.
+/// The place of the contents of a side's files.
 #[derive(Debug)]
 pub(crate) enum Access {
     /// In blobs of the store.

@@ -161,7 +161,8 @@ impl Going {
             store.remove_snapshots(&self.ids, &self.roots, render_index)
         })?;
         phases.run(Phase::Remove, None, || remove_blobs(store, &self.needed))?;
-        if let Err(error) = phases.run(Phase::Record, None, || store.shrink_database()) {
+        let shrunk = phases.run(Phase::Record, None, || store.shrink_database());
+        if let Err(error) = shrunk {
             let what = format!("{error}; the database keeps its length");
             phases.monitor.note(&what);
         }
@@ -173,23 +174,32 @@ impl Going {
 /// On a full disk: first the files without a reference, then snapshot by snapshot, each with its blobs. So the
 /// database needs little room at a time, and each step makes room for the next.
 fn remove_one_by_one(store: &mut Store, ids: &[i64], roots: &[PathBuf]) -> Result<()> {
-    remove_blobs(store, &store.needed_by(&store.snapshots(None)?)?)?;
+    remove_unneeded(store)?;
     for id in ids.iter().rev() {
         store.remove_snapshots(&[*id], roots, render_index)?;
         store.empty_log()?;
-        remove_blobs(store, &store.needed_by(&store.snapshots(None)?)?)?;
+        remove_unneeded(store)?;
     }
     Ok(())
 }
 
+fn remove_unneeded(store: &Store) -> Result<()> {
+    let snapshots = store.snapshots(None)?;
+    let needed = store.needed_by(&snapshots)?;
+    remove_blobs(store, &needed)
+}
+
 fn remove_blobs(store: &Store, needed: &HashMap<Digest, u64>) -> Result<()> {
-    store
-        .dead_blobs(needed)?
-        .iter()
-        .try_for_each(|blob| store.remove_blob(&blob.digest))
+    for blob in store.dead_blobs(needed)? {
+        store.remove_blob(&blob.digest)?;
+    }
+    Ok(())
 }
 
 /// Stamps are a cache: in doubt, a root's stamps stay.
 fn is_gone(root: &Path) -> bool {
-    matches!(std::fs::symlink_metadata(root), Err(e) if e.kind() == io::ErrorKind::NotFound)
+    match std::fs::symlink_metadata(root) {
+        Ok(_) => false,
+        Err(e) => e.kind() == io::ErrorKind::NotFound,
+    }
 }

@@ -35,7 +35,8 @@ pub(crate) fn repair(store: &mut Store, findings: &[Finding], monitor: &dyn Moni
             .or_else(|error| unrepaired(error, monitor))?;
     }
     for finding in findings {
-        repair_subject(store, &finding.subject).or_else(|error| unrepaired(error, monitor))?;
+        let done = repair_subject(store, &finding.subject);
+        done.or_else(|error| unrepaired(error, monitor))?;
     }
     // A lost row might be the need for a blob, and a damaged index might have listed the blob.
     if rows_are_sound && !has(findings, &Subject::Index) {
@@ -89,7 +90,8 @@ fn repair_image(store: &Store, snapshot: &Snapshot) -> Result<()> {
         digest: snapshot.config.digest,
         size_bytes: snapshot.config.size_bytes,
     };
-    keep_if(store, &manifest(&of_config, &layers)?, &snapshot.manifest)?;
+    let manifest = manifest(&of_config, &layers)?;
+    keep_if(store, &manifest, &snapshot.manifest)?;
     let canonical = store.policy(&snapshot.policy_key)?;
     match Policy::from_canonical(&canonical) {
         Some(policy) => repair_config(store, snapshot, &policy, &layers),
@@ -120,7 +122,8 @@ fn repair_config(
             user,
             ..settings.clone()
         };
-        keep_if(store, &config(&settings, layers)?, &snapshot.config)?;
+        let config = config(&settings, layers)?;
+        keep_if(store, &config, &snapshot.config)?;
     }
     Ok(())
 }
@@ -193,8 +196,9 @@ fn compressions(media_type: &str) -> Vec<Compression> {
         Some(Codec::Zstd) => (1..=19).map(Compression::Zstd).collect(),
         None => Vec::new(),
     };
+    let defaults = [Compression::default(), Compression::Gzip(6)];
     all.sort_by_key(|one| {
-        let is_default = *one == Compression::default() || *one == Compression::Gzip(6);
+        let is_default = defaults.contains(one);
         !is_default
     });
     all

@@ -36,9 +36,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub(crate) struct Request {
     /// The snapshot.
     pub(crate) snapshot: SnapshotRef,
-    /// How the layer is compressed.
+    /// The compression of the layer.
     pub(crate) compression: Compression,
-    /// How many threads work.
+    /// The number of threads.
     pub(crate) threads: NonZeroUsize,
 }
 

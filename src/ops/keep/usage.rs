@@ -128,9 +128,11 @@ fn of_series(store: &Store, snapshots: &[Snapshot], users: &Users) -> Result<Vec
             .or_default()
             .push(snapshot.clone());
     }
-    all.into_iter()
-        .map(|(series, snapshots)| series_usage(store, series, &snapshots, users))
-        .collect()
+    let mut usages = Vec::new();
+    for (series, snapshots) in all {
+        usages.push(series_usage(store, series, &snapshots, users)?);
+    }
+    Ok(usages)
 }
 
 fn series_usage(
@@ -184,7 +186,10 @@ fn stages(store: &Store, snapshots: &[Snapshot], users: &Users) -> Result<Vec<St
         let first = snapshots.iter().map(|snapshot| snapshot.id).min();
         stages.push((first, stage_usage(store, &snapshots, users)?));
     }
-    stages.sort_by(|(first_a, a), (first_b, b)| (&a.series, first_a).cmp(&(&b.series, first_b)));
+    stages.sort_by(|(first_a, a), (first_b, b)| {
+        let by_series = a.series.cmp(&b.series);
+        by_series.then(first_a.cmp(first_b))
+    });
     Ok(stages.into_iter().map(|(_, usage)| usage).collect())
 }
 

@@ -29,8 +29,10 @@ pub(crate) fn cat(
     let found = entry_of(&store, &snapshot, path)?;
     let wanted = Wanted::find(&store, &found, path)?;
     let layer_id = found.layer.layer.id;
-    let (_, source) = store.open_any(&found.layer.blob, &store.blobs_of(layer_id)?)?;
-    let policy = store.policy(&store.policy_of_layer(layer_id)?)?;
+    let forms = store.blobs_of(layer_id)?;
+    let (_, source) = store.open_any(&found.layer.blob, &forms)?;
+    let policy_key = store.policy_of_layer(layer_id)?;
+    let policy = store.policy(&policy_key)?;
     let is_written = if Policy::from_canonical(&policy).is_some() {
         wanted.write_native(&source, out)?
     } else {
@@ -94,7 +96,8 @@ impl Wanted {
         let mut is_written = false;
         let wants = |name: &EntryPath, size_bytes| self.has(name, size_bytes);
         read_files(source.into(), wants, |_, size_bytes, input| {
-            is_written = self.write_held(&mut Held::take(input, size_bytes)?, out)?;
+            let mut held = Held::take(input, size_bytes)?;
+            is_written = self.write_held(&mut held, out)?;
             Ok(!is_written)
         })?;
         Ok(is_written)

@@ -1,5 +1,5 @@
-//! Why a base or a delta was made, for a snapshot that has no recorded reasons: the plan is made again, as far as the records
-//! tell, with the default limits.
+//! Why a base or a delta was made, for a snapshot without recorded reasons: the plan is made again from the records, with the
+//! default limits.
 
 use crate::error::Result;
 use crate::model::names::BOOTSTRAP;
@@ -42,7 +42,10 @@ fn base_rule(store: &Store, snapshot: &Snapshot, layers: &[LayerUse]) -> Result<
         .iter()
         .filter(|one| one.stage == snapshot.stage && one.inherited_layers == 0);
     let other = below.or_else(|| of_stage.next());
-    Ok(other.map_or(Rule::First, |other| Rule::OtherPolicy(other.clone().into())))
+    Ok(match other {
+        Some(other) => Rule::OtherPolicy(other.clone().into()),
+        None => Rule::First,
+    })
 }
 
 /// Tells whether a later stage could have been laid over an earlier snapshot: over the stage before of the run, or over the

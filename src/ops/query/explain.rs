@@ -51,7 +51,8 @@ pub fn explain(store_path: &Path, reference: &SnapshotRef) -> Result<Explained> 
     for (place, layer) in layers.iter().enumerate() {
         let reason = if layer.reused {
             let first = store.first_with_layer(layer.layer.id)?;
-            Reason::Reused(Box::new(first.unwrap_or_else(|| snapshot.clone())))
+            let first = first.unwrap_or_else(|| snapshot.clone());
+            Reason::Reused(Box::new(first))
         } else {
             let novelty = Novelty::of(&NewLayer {
                 store: &store,

@@ -75,7 +75,10 @@ pub(crate) fn find(store_path: &Path, query: &Query) -> Result<Found> {
     let store = Store::open(store_path)?;
     let snapshots = store.snapshots(None)?;
     match query {
-        Query::Blake3(content) => of_contents(&store, snapshots, &HashSet::from([*content])),
+        Query::Blake3(content) => {
+            let contents = HashSet::from([*content]);
+            of_contents(&store, snapshots, &contents)
+        }
         Query::Sha256 { digest, within } => {
             let contents = match within {
                 Within::Layers => read_layers(&store, &snapshots, digest)?,
@@ -102,8 +105,10 @@ fn of_contents(
     let places = if contents.is_empty() {
         HashMap::new()
     } else {
-        store
-            .places_where(|_, content| content.is_some_and(|content| contents.contains(&content)))?
+        store.places_where(|_, content| match content {
+            Some(content) => contents.contains(&content),
+            None => false,
+        })?
     };
     visible(store, snapshots, &places, |entry| match &entry.kind {
         Kind::File { content, .. } => contents.contains(content),
@@ -212,8 +217,11 @@ fn symlinks(store: &Store, layer_ids: &[i64]) -> Result<Vec<Entry>> {
 }
 
 fn symlink(item: LayerItem) -> Option<Entry> {
-    match item {
-        LayerItem::Entry(entry) if matches!(entry.kind, Kind::Symlink(_)) => Some(entry),
+    let LayerItem::Entry(entry) = item else {
+        return None;
+    };
+    match entry.kind {
+        Kind::Symlink(_) => Some(entry),
         _ => None,
     }
 }
@@ -250,8 +258,10 @@ fn read_layer(
         |_, _, content| {
             let mut both = Both::default();
             io::copy(content, &mut both).map_err(Error::io("read", source.path()))?;
-            if both.sha256.finalize()[..] == digest[..] {
-                contents.insert(ContentHash(*both.blake3.finalize().as_bytes()));
+            let sha256 = both.sha256.finalize();
+            if sha256[..] == digest[..] {
+                let blake3 = both.blake3.finalize();
+                contents.insert(ContentHash(*blake3.as_bytes()));
             }
             Ok(true)
         },
@@ -320,6 +330,9 @@ impl<'a> PackagePattern<'a> {
 
     /// Matches a name as a path of one component; packages' names hold no slash.
     fn matches_glob(&self, name: &str) -> bool {
-        EntryPath::from_slashed(name.as_bytes()).is_some_and(|path| self.globs.matches(&path))
+        match EntryPath::from_slashed(name.as_bytes()) {
+            Some(path) => self.globs.matches(&path),
+            None => false,
+        }
     }
 }

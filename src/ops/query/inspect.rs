@@ -61,6 +61,10 @@ pub fn show(store_path: &Path, reference: &SnapshotRef) -> Result<Shown> {
         back: 0,
     })?;
     let is_named = newest.manifest == snapshot.manifest;
+    let image_name = is_named.then(|| {
+        let Snapshot { series, stage, .. } = &snapshot;
+        image_name(series, stage)
+    });
     Ok(Shown {
         layers: store.layers(snapshot.id)?,
         packages: snapshot
@@ -68,7 +72,7 @@ pub fn show(store_path: &Path, reference: &SnapshotRef) -> Result<Shown> {
             .map(|set| store.packages(set))
             .transpose()?,
         policy: store.policy(&snapshot.policy_key)?,
-        image_name: is_named.then(|| image_name(&snapshot.series, &snapshot.stage)),
+        image_name,
         snapshot,
     })
 }

@@ -185,9 +185,11 @@ impl<'a> Concerned<'a> {
 
     fn add(&mut self, item: &'a LayerItem) {
         self.paths.insert(item.path());
-        let is_directory = item.entry().is_some_and(|entry| entry.is_directory());
-        if !is_directory {
-            self.tops.insert(item.path());
+        match item.entry() {
+            Some(entry) if entry.is_directory() => {}
+            _ => {
+                self.tops.insert(item.path());
+            }
         }
     }
 
@@ -219,8 +221,13 @@ impl<'a> Concerned<'a> {
             .iter()
             .map(|change| path_of(trees, change))
             .collect();
-        let carried = self.paths.iter().filter(|path| !changed.contains(**path));
-        carried.count() as u64
+        let mut carried = 0;
+        for path in &self.paths {
+            if !changed.contains(path) {
+                carried += 1;
+            }
+        }
+        carried
     }
 }
 

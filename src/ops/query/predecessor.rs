@@ -44,7 +44,8 @@ impl NewLayer<'_> {
     /// Tells whether the layer could stand in the place of an earlier layer: both are state, or neither, and the snapshot
     /// no longer has the earlier layer.
     fn replaces(&self, earlier: &LayerUse) -> bool {
-        let is_same_side = (earlier.role == Role::State) == (self.layer().role == Role::State);
+        let is_state = self.layer().role == Role::State;
+        let is_same_side = (earlier.role == Role::State) == is_state;
         is_same_side
             && !self
                 .layers

@@ -18,9 +18,12 @@ pub(super) fn ids_of(layers: &[LayerUse]) -> Vec<i64> {
 /// Tells whether the snapshot's policy keeps times of files; an unknown policy counts as one that does not. Fails if
 /// the snapshot's policy is missing in the database.
 pub(super) fn times(store: &Store, snapshot: &Snapshot) -> Result<Times> {
-    let policy = Policy::from_canonical(&store.policy(&snapshot.policy_key)?);
-    Ok(match policy {
-        Some(policy) if policy.mtime != MtimeRule::Fixed => Times::Kept,
-        _ => Times::Lost,
-    })
+    let canonical = store.policy(&snapshot.policy_key)?;
+    let Some(policy) = Policy::from_canonical(&canonical) else {
+        return Ok(Times::Lost);
+    };
+    match policy.mtime {
+        MtimeRule::Fixed => Ok(Times::Lost),
+        _ => Ok(Times::Kept),
+    }
 }

@@ -85,7 +85,8 @@ fn owners(store: &Store, snapshot: &Snapshot, entry: &Entry) -> Result<(Vec<Owne
     let are_known = installed.iter().any(|package| package.files.is_some());
     let tree = tree_of(store, &layer_ids(store, snapshot)?)?;
     let times = times(store, snapshot)?;
-    let found = Owners::new(&installed, tree.entries().iter()).of(&[&entry.path]);
+    let owners = Owners::new(&installed, tree.entries().iter());
+    let found = owners.of(&[&entry.path]);
     let owned = found.into_iter().flatten().map(|owner| OwnedBy {
         package: installed[owner.package].package.clone(),
         is_config: owner.file.is_config(),
@@ -104,11 +105,14 @@ fn since(store: &Store, snapshot: &Snapshot, entry: &Entry) -> Result<(Snapshot,
         .filter(|one| one.stage == snapshot.stage && one.id < snapshot.id);
     for earlier in of_stage {
         let ids = layer_ids(store, &earlier)?;
-        match store.entry_at(&ids, &entry.path)? {
-            Some((_, was)) if was.same_but_group(entry) => since = earlier,
-            Some((_, was)) => return Ok((since, Some(Before::Another(aspects(&was, entry))))),
-            None => return Ok((since, Some(Before::Nothing))),
+        let Some((_, was)) = store.entry_at(&ids, &entry.path)? else {
+            return Ok((since, Some(Before::Nothing)));
+        };
+        if !was.same_but_group(entry) {
+            let what = aspects(&was, entry);
+            return Ok((since, Some(Before::Another(what))));
         }
+        since = earlier;
     }
     Ok((since, None))
 }
