@@ -81,7 +81,8 @@ pub(crate) fn package(package: &Package) -> Value {
 pub(crate) fn entry(entry: &Entry, first_name: Option<Vec<u8>>) -> Value {
     let mut object = Map::new();
     insert_bytes(&mut object, "path", &absolute(&entry.path));
-    object.insert("mode".to_owned(), json!(format!("{:04o}", entry.mode)));
+    let mode = format!("{:04o}", entry.mode);
+    object.insert("mode".to_owned(), json!(mode));
     object.insert("uid".to_owned(), json!(entry.uid));
     object.insert("gid".to_owned(), json!(entry.gid));
     object.insert("mtime".to_owned(), json!(entry.mtime_s));
@@ -141,7 +142,8 @@ pub(crate) fn absolute(path: &EntryPath) -> Vec<u8> {
 }
 
 pub(crate) fn insert_bytes(object: &mut Map<String, Value>, key: &str, bytes: &[u8]) {
-    object.insert(key.to_owned(), json!(String::from_utf8_lossy(bytes)));
+    let text = String::from_utf8_lossy(bytes);
+    object.insert(key.to_owned(), json!(text));
     if std::str::from_utf8(bytes).is_err() {
         object.insert(format!("{key}_hex"), json!(hex(bytes)));
     }
@@ -152,11 +154,11 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 pub(crate) fn seconds(phases: &[(Phase, Duration)]) -> Value {
-    let round = |time: &Duration| (time.as_secs_f64() * 1e6).round() / 1e6;
-    Value::Object(
-        phases
-            .iter()
-            .map(|(phase, time)| (phase.name().to_owned(), json!(round(time))))
-            .collect(),
-    )
+    let mut object = Map::new();
+    for (phase, time) in phases {
+        let micros = (time.as_secs_f64() * 1e6).round();
+        let seconds = micros / 1e6;
+        object.insert(phase.name().to_owned(), json!(seconds));
+    }
+    Value::Object(object)
 }

@@ -14,9 +14,13 @@ pub(crate) fn is_named_by(path: &Path) -> bool {
     let (Ok(there), Some(own)) = (std::fs::metadata(path), file()) else {
         return false;
     };
-    let is_device = there.file_type().is_char_device(); // of which /dev/null takes any number of things
-    let is_same = |own: std::fs::Metadata| (there.dev(), there.ino()) == (own.dev(), own.ino());
-    own.metadata().is_ok_and(is_same) && (!is_device || own.is_terminal())
+    let Ok(here) = own.metadata() else {
+        return false;
+    };
+    let is_same = there.dev() == here.dev() && there.ino() == here.ino();
+    // A character device such as /dev/null takes any number of outputs.
+    let is_device = there.file_type().is_char_device();
+    is_same && (!is_device || own.is_terminal())
 }
 
 /// Returns stdout as an open file, which shares the position and `O_APPEND` of stdout.

@@ -60,7 +60,8 @@ fn pager() -> Option<OsString> {
 
 /// Shows `text` in a pager. Fails only if the pager does not start.
 fn page(pager: &OsStr, text: &str) -> io::Result<()> {
-    let is_for_shell = pager.as_bytes().iter().any(|byte| OF_SHELL.contains(byte));
+    let mut bytes = pager.as_bytes().iter();
+    let is_for_shell = bytes.any(|byte| OF_SHELL.contains(byte));
     let mut command = if is_for_shell {
         let mut shell = Command::new("sh");
         shell.arg("-c").arg(pager);

@@ -45,7 +45,10 @@ impl Progress {
 impl Monitor for Progress {
     fn begin(&self, phase: Phase, total_bytes: Option<u64>) {
         match (self.mode, total_bytes) {
-            (Mode::Bars, _) => self.with_bar(|bar| *bar = Some(new_bar(phase, total_bytes))),
+            (Mode::Bars, _) => {
+                let new = new_bar(phase, total_bytes);
+                self.with_bar(|bar| *bar = Some(new));
+            }
             (Mode::Lines, Some(total)) if total >= WORTH_A_LINE_BYTES => {
                 say(&format!("rootstrata: {} {}", doing(phase), size(total)));
             }
@@ -55,12 +58,20 @@ impl Monitor for Progress {
 
     fn advance(&self, bytes: u64) {
         if self.mode == Mode::Bars {
-            self.with_bar(|bar| bar.iter().for_each(|bar| bar.inc(bytes)));
+            self.with_bar(|bar| {
+                if let Some(bar) = bar {
+                    bar.inc(bytes);
+                }
+            });
         }
     }
 
     fn end(&self, _: Phase) {
-        self.with_bar(|bar| bar.take().iter().for_each(ProgressBar::finish_and_clear));
+        self.with_bar(|bar| {
+            if let Some(bar) = bar.take() {
+                bar.finish_and_clear();
+            }
+        });
     }
 
     fn note(&self, text: &str) {

@@ -10,6 +10,7 @@ use crate::fs::attributes::Lack;
 use crate::model::names::SnapshotRef;
 use crate::ops::record::Options;
 use crate::ops::restore::{Extra, Outcome, Request, Writes, restore};
+use crate::printable::printable;
 use clap::Args;
 use serde_json::{Value, json};
 use std::ffi::OsString;
@@ -68,7 +69,8 @@ impl RestoreArgs {
 
 /// Restores a snapshot. Fails if the snapshot cannot be read, or the directory not be written to.
 pub(crate) fn run(context: &Context, args: &RestoreArgs) -> Result<Answer> {
-    let outcome = restore(&context.store, &args.request(), &context.progress())?;
+    let progress = context.progress();
+    let outcome = restore(&context.store, &args.request(), &progress)?;
     context.print_times(&outcome.seconds);
     if let Some(text) = warning(&outcome) {
         say(&format!("rootstrata: warning: {text}"));
@@ -130,7 +132,8 @@ pub(crate) fn text(outcome: &Outcome, is_dry_run: bool) -> String {
         layers_read,
         ..
     } = outcome;
-    let directory = crate::printable::printable(outcome.directory.as_os_str().as_encoded_bytes());
+    let directory = outcome.directory.as_os_str();
+    let directory = printable(directory.as_encoded_bytes());
     let verb = if is_dry_run { "would become" } else { "is" };
     let mut text = format!(
         "{directory} {verb} {}@{}, snapshot {}: {made} made, {adjusted} adjusted, {removed} removed, {unchanged} unchanged",

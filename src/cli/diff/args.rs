@@ -60,9 +60,12 @@ pub(crate) struct DiffArgs {
 impl DiffArgs {
     /// Returns the conflict between the options, if any: stdout takes the page or the JSON.
     pub(crate) fn conflict(&self, is_json: bool) -> Option<(ErrorKind, &'static str)> {
-        let is_stdout = self.html.as_deref().is_some_and(own_output::is_named_by);
+        let html = self.html.as_deref()?;
+        if !is_json || !own_output::is_named_by(html) {
+            return None;
+        }
         let text = "stdout takes the page or the JSON, not both";
-        (is_json && is_stdout).then_some((ErrorKind::ArgumentConflict, text))
+        Some((ErrorKind::ArgumentConflict, text))
     }
 
     /// Returns what was left out of the comparison, as sentences.

@@ -16,10 +16,14 @@ pub(super) fn push_contents(text: &mut String, difference: &Difference, paint: P
     for (at, contents) in &difference.contents {
         push_file(text, compared, &difference.files[*at], contents, paint);
     }
-    let shown: HashSet<usize> = difference.contents.iter().map(|(at, _)| *at).collect();
-    let all = difference.files.iter().enumerate();
-    let others = all.filter(|(at, _)| !shown.contains(at));
-    let others: Vec<FileDifference> = others.map(|(_, file)| *file).collect();
+    let shown = difference.contents.iter().map(|(at, _)| *at);
+    let shown: HashSet<usize> = shown.collect();
+    let mut others: Vec<FileDifference> = Vec::new();
+    for (at, file) in difference.files.iter().enumerate() {
+        if !shown.contains(&at) {
+            others.push(*file);
+        }
+    }
     let others = Compared {
         files: &others,
         ..*compared

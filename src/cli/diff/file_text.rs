@@ -92,10 +92,11 @@ pub(super) fn title_parts(compared: &Compared, file: &FileDifference) -> [String
 
 /// Returns the values that differ, as far as the values are short.
 fn details(compared: &Compared, file: &FileDifference) -> String {
-    let sides = (compared.old_entry(file), compared.new_entry(file));
-    let (old, new) = match sides {
-        (Some(old), Some(new)) => (old, new),
-        (old, new) => return old.or(new).map(value).unwrap_or_default(),
+    let old = compared.old_entry(file);
+    let new = compared.new_entry(file);
+    let (Some(old), Some(new)) = (old, new) else {
+        let only = old.or(new);
+        return only.map(value).unwrap_or_default();
     };
     let what = file.change.what;
     let mut parts = Vec::new();
@@ -166,7 +167,8 @@ impl OwnerText {
                 };
             }
         };
-        let package = &compared.installed[side][ownership.package].package;
+        let installed = compared.installed[side];
+        let package = &installed[ownership.package].package;
         let mut text = printable(package.name.as_bytes());
         if ownership.is_config {
             text.push_str(" %config");
@@ -191,7 +193,8 @@ fn push_state(text: &mut String, ownership: &Ownership, deviates: bool) {
     if is_missing {
         text.push_str(", which brings it");
     } else if deviates {
-        let mut names: Vec<_> = deviations.without(Aspects::MTIME).names().collect();
+        let others = deviations.without(Aspects::MTIME);
+        let mut names: Vec<_> = others.names().collect();
         if has_digest == Some(false) && !names.contains(&"content") {
             names.insert(0, "content");
         }

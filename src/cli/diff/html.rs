@@ -102,7 +102,8 @@ fn data(difference: &Difference, scope: &[String]) -> Value {
     let compared = difference.compared();
     let mut inodes = HashSet::new();
     for (at, file) in compared.files.iter().enumerate() {
-        let (old, new) = (compared.old_entry(file), compared.new_entry(file));
+        let old = compared.old_entry(file);
+        let new = compared.new_entry(file);
         let entry = new.or(old);
         let is_first = entry
             .and_then(|entry| entry.group)
@@ -152,15 +153,17 @@ fn policy() -> String {
 
 /// Puts values into the places `{{name}}`; a `{{name}}` within a value stays.
 fn fill(template: &str, values: &[(&str, &str)]) -> String {
-    let mut page = String::with_capacity(
-        values.iter().map(|(_, value)| value.len()).sum::<usize>() + template.len(),
-    );
+    let lengths = values.iter().map(|(_, value)| value.len());
+    let values_len: usize = lengths.sum();
+    let mut page = String::with_capacity(values_len + template.len());
     let mut parts = template.split("{{");
     page.push_str(parts.next().unwrap_or_default());
     for part in parts {
         let (name, rest) = part.split_once("}}").unwrap_or(("", part));
         let value = values.iter().find(|(known, _)| *known == name);
-        page.push_str(value.map(|(_, value)| *value).unwrap_or_default());
+        if let Some((_, value)) = value {
+            page.push_str(value);
+        }
         page.push_str(rest);
     }
     page
@@ -179,8 +182,9 @@ fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {
-        let byte = |at: usize| u32::from(chunk.get(at).copied().unwrap_or_default());
-        let group = byte(0) << 16 | byte(1) << 8 | byte(2);
+        let mut bytes = [0; 4];
+        bytes[1..=chunk.len()].copy_from_slice(chunk);
+        let group = u32::from_be_bytes(bytes);
         for at in 0..4 {
             let digit = DIGITS[(group >> (18 - 6 * at)) as usize & 63];
             text.push(if at <= chunk.len() { digit.into() } else { '=' });

@@ -19,18 +19,21 @@ pub(crate) fn diff(difference: &Difference) -> Value {
     for (at, contents) in &difference.contents {
         files[*at]["content"] = content(contents);
     }
-    let shared: Vec<&SideLayer> = a
-        .layers
-        .iter()
-        .filter(|layer| is_shared(layer, b))
-        .collect();
+    let mut shared_layers = 0;
+    let mut shared_bytes = 0;
+    for layer in &a.layers {
+        if is_shared(layer, b) {
+            shared_layers += 1;
+            shared_bytes += layer.size_bytes;
+        }
+    }
     json!({
         "version": VERSION,
         "different": !difference.is_empty(),
         "a": side(a, b),
         "b": side(b, a),
-        "shared_layers": shared.len(),
-        "shared_bytes": shared.iter().map(|layer| layer.size_bytes).sum::<u64>(),
+        "shared_layers": shared_layers,
+        "shared_bytes": shared_bytes,
         "packages": packages,
         "files": files,
         "notes": difference.notes,
@@ -45,8 +48,10 @@ fn is_shared(layer: &SideLayer, other: &Side) -> bool {
 }
 
 fn side(side: &Side, other: &Side) -> Value {
-    let layers = side.layers.iter();
-    let layers: Vec<Value> = layers.map(|layer| side_layer(layer, other)).collect();
+    let mut layers = Vec::new();
+    for layer in &side.layers {
+        layers.push(side_layer(layer, other));
+    }
     let packages = side.packages.as_ref();
     json!({
         "source": side.source.to_string(),
@@ -97,12 +102,14 @@ pub(crate) fn files(compared: &Compared) -> Vec<Value> {
 }
 
 fn package_difference(compared: &Compared, of: &PackageDifference) -> Value {
-    let [old, new] = compared.packages_of(of).map(|one| one.map(package));
-    let current = new.as_ref().or(old.as_ref()).cloned().unwrap_or_default();
+    let [old, new] = compared.packages_of(of);
+    let current = new.or(old);
+    let old = old.map(package);
+    let new = new.map(package);
     json!({
         "change": of.change.fate.name(),
-        "name": current["name"],
-        "arch": current["arch"],
+        "name": current.map(|package| &package.name),
+        "arch": current.map(|package| &package.arch),
         "old": old,
         "new": new,
         "files": { "added": of.added, "removed": of.removed, "changed": of.changed },
@@ -130,9 +137,11 @@ fn file_difference(compared: &Compared, file: &FileDifference) -> Value {
     let new = new.map(|owner| ownership(compared, 1, &owner));
     let owner = new.as_ref().or(old.as_ref());
     let package = owner.map(|owner| owner["package"].clone());
-    object.insert("old".to_owned(), side_entry(compared.old_entry(file)));
+    let old_entry = compared.old_entry(file);
+    let new_entry = compared.new_entry(file);
+    object.insert("old".to_owned(), side_entry(old_entry));
     object.insert("old_owner".to_owned(), json!(old));
-    object.insert("new".to_owned(), side_entry(compared.new_entry(file)));
+    object.insert("new".to_owned(), side_entry(new_entry));
     object.insert("new_owner".to_owned(), json!(new));
     object.insert("package".to_owned(), json!(package));
     Value::Object(object)

@@ -20,7 +20,8 @@ pub(crate) fn run(context: &Context, args: &DiffArgs) -> Result<Answer> {
     if let Some(target) = target {
         target.check(&context.store)?;
     }
-    let difference = diff(&context.store, &args.request(), &context.progress())?;
+    let progress = context.progress();
+    let difference = diff(&context.store, &args.request(), &progress)?;
     context.print_times(&difference.seconds);
     for note in &difference.notes {
         say(&format!("rootstrata: note: {note}"));

@@ -11,11 +11,12 @@ use std::fmt::Write as _;
 /// Appends packages by fate, each on a line.
 pub(crate) fn push_packages(text: &mut String, compared: &Compared, paint: Paint) {
     for fate in Fate::ALL {
-        let of_fate = compared
-            .packages
-            .iter()
-            .filter(|package| package.change.fate == fate);
-        let rows: Vec<Row> = of_fate.map(|package| Row::of(compared, package)).collect();
+        let mut rows = Vec::new();
+        for package in compared.packages {
+            if package.change.fate == fate {
+                rows.push(Row::of(compared, package));
+            }
+        }
         if rows.is_empty() {
             continue;
         }
@@ -50,8 +51,14 @@ impl Row {
         let [old, new] = compared.packages_of(difference);
         let current = new.or(old).expect("a change has a side");
         let (name, versions) = match (old, new) {
-            (Some(old), Some(new)) => (changed_name(old, new), changed_version(old, new)),
-            _ => (full_name(current), shown(&current.evr())),
+            (Some(old), Some(new)) => {
+                let name = changed_name(old, new);
+                (name, changed_version(old, new))
+            }
+            _ => {
+                let version = shown(&current.evr());
+                (full_name(current), version)
+            }
         };
         Self {
             name,

@@ -62,14 +62,14 @@ pub(crate) fn prune(outcome: &prune::Outcome, is_dry_run: bool) -> Value {
 /// Returns the space of a store, with the limits that make a base or a delta anew.
 pub(crate) fn usage(usage: &Usage) -> Value {
     let limits = Limits::default();
-    let stages: Vec<Value> = usage.stages.iter().map(stage_usage).collect();
-    let series: Vec<Value> = usage.series.iter().map(series_usage).collect();
-    let layers: Vec<Value> = usage.layers.iter().map(layer_usage).collect();
+    let stages = usage.stages.iter().map(stage_usage);
+    let series = usage.series.iter().map(series_usage);
+    let layers = usage.layers.iter().map(layer_usage);
     json!({
         "version": VERSION,
-        "stages": stages,
-        "series": series,
-        "layers": layers,
+        "stages": stages.collect::<Vec<_>>(),
+        "series": series.collect::<Vec<_>>(),
+        "layers": layers.collect::<Vec<_>>(),
         "blobs": usage.blobs.0,
         "blob_bytes": usage.blobs.1,
         "dead_blobs": usage.dead.0,

@@ -13,7 +13,8 @@ use crate::ops::keep::{prune as pruning, squash as squashing, usage as using};
 /// Verifies a store; damage is a negative answer. Fails without a store, without the requested snapshot or series, and if a
 /// file of the store cannot be opened or repaired.
 pub(crate) fn verify(context: &Context, args: &VerifyArgs) -> Result<Answer> {
-    let found = verifying::verify(&context.store, &args.request(), &context.progress())?;
+    let progress = context.progress();
+    let found = verifying::verify(&context.store, &args.request(), &progress)?;
     context.print_times(&found.seconds);
     let text = context.show(|| json::verify(&found), || text::verify(&found));
     Ok(Answer {
@@ -24,7 +25,8 @@ pub(crate) fn verify(context: &Context, args: &VerifyArgs) -> Result<Answer> {
 
 /// Removes snapshots by rule. Fails if the store stays in use, or a row that decides is damaged.
 pub(crate) fn prune(context: &Context, args: &PruneArgs) -> Result<Answer> {
-    let pruned = pruning::prune(&context.store, &args.request(), &context.progress())?;
+    let progress = context.progress();
+    let pruned = pruning::prune(&context.store, &args.request(), &progress)?;
     context.print_times(&pruned.seconds);
     let is_dry_run = args.is_dry_run();
     let text = || text::prune(&pruned, is_dry_run, context.verbose);
@@ -34,7 +36,8 @@ pub(crate) fn prune(context: &Context, args: &PruneArgs) -> Result<Answer> {
 
 /// Makes one layer of a snapshot's layers. Fails if one of these is damaged or missing.
 pub(crate) fn squash(context: &Context, args: &SquashArgs) -> Result<Answer> {
-    let made = squashing::squash(&context.store, &args.request(), &context.progress())?;
+    let progress = context.progress();
+    let made = squashing::squash(&context.store, &args.request(), &progress)?;
     context.print_times(&made.seconds);
     let text = || text::squash(&made, context.verbose);
     let text = context.show(|| json::squash(&made), text);

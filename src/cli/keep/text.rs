@@ -56,7 +56,8 @@ pub(crate) fn verify(outcome: &verify::Outcome) -> String {
 }
 
 fn touched(finding: &Finding) -> String {
-    let ids: Vec<String> = finding.snapshots.iter().map(i64::to_string).collect();
+    let ids = finding.snapshots.iter().map(i64::to_string);
+    let ids: Vec<String> = ids.collect();
     match ids.len() {
         0 => String::new(),
         1 => format!(" (snapshot {})", ids[0]),
@@ -78,8 +79,10 @@ pub(crate) fn prune(outcome: &prune::Outcome, is_dry_run: bool, lists_kept: bool
     let mut rows = Vec::new();
     if lists_kept || is_dry_run && has_rules {
         for (snapshot, reasons) in &outcome.kept {
-            let names: Vec<&str> = reasons.iter().map(|reason| reason.name()).collect();
-            rows.push(snapshot_row("keep", snapshot, names.join(", ")));
+            let names = reasons.iter().map(|reason| reason.name());
+            let names: Vec<&str> = names.collect();
+            let why = names.join(", ");
+            rows.push(snapshot_row("keep", snapshot, why));
         }
     }
     for snapshot in &outcome.removed {

@@ -50,11 +50,16 @@ impl FindArgs {
             Within::Packages
         };
         let what = &self.what;
-        let content = what.blake3.map(Query::Blake3);
-        let digest = what.sha256.map(|digest| Query::Sha256 { digest, within });
-        let path = what.path.clone().map(Query::Path);
-        let package = || Query::Package(what.package.clone().unwrap_or_default());
-        content.or(digest).or(path).unwrap_or_else(package)
+        if let Some(content) = what.blake3 {
+            Query::Blake3(content)
+        } else if let Some(digest) = what.sha256 {
+            Query::Sha256 { digest, within }
+        } else if let Some(glob) = &what.path {
+            Query::Path(glob.clone())
+        } else {
+            let name = what.package.clone();
+            Query::Package(name.unwrap_or_default())
+        }
     }
 }
 

@@ -6,7 +6,6 @@ use crate::cli::paint::{Colour, Paint};
 use crate::cli::text::{about, counted, percent, size};
 use crate::model::plan::Limits;
 use crate::model::plan::layer::Role;
-use crate::model::tree::entry::Entry;
 use crate::ops::compare::diff::{Compared, FileDifference};
 use crate::ops::query::explain::{Against, Cause, Explained, ExplainedLayer, Novelty, Reason};
 use crate::ops::query::rule::{Other, Rule};
@@ -99,7 +98,8 @@ fn rule_text(rule: &Rule, role: Role, limits: Limits) -> String {
             format!("the last one removes {path}, which is no longer below it")
         }
         Rule::ManyLayers => {
-            let [limit, default] = [limits, Limits::default()].map(|of| of.most_layers as u64);
+            let limit = limits.most_layers as u64;
+            let default = Limits::default().most_layers as u64;
             let limit = limit_text(limit, default, "");
             format!("the image would have had too many layers{limit}")
         }
@@ -199,8 +199,12 @@ fn cause_text(cause: &Cause, detail: Detail, paint: Paint) -> String {
 
 fn push_package_count(text: &mut String, compared: &Compared) {
     let packages = compared.packages;
-    let files: u64 = packages.iter().map(|package| package.files()).sum();
-    let bytes: u64 = packages.iter().map(|package| package.new_bytes).sum();
+    let mut files = 0;
+    let mut bytes = 0;
+    for package in packages {
+        files += package.files();
+        bytes += package.new_bytes;
+    }
     let count = packages.len();
     let bytes = size(bytes);
     let _ = writeln!(text, "\n{files} files of {count} packages, {bytes}");
@@ -212,7 +216,14 @@ fn is_left(file: &FileDifference) -> bool {
 
 /// Sums the bytes of the new files that no package accounts for.
 fn bytes_left(compared: &Compared) -> u64 {
-    let left = compared.files.iter().filter(|file| is_left(file));
-    let entries = left.filter_map(|file| compared.new_entry(file));
-    entries.map(Entry::size_bytes).sum()
+    let mut bytes = 0;
+    for file in compared.files {
+        if !is_left(file) {
+            continue;
+        }
+        if let Some(entry) = compared.new_entry(file) {
+            bytes += entry.size_bytes();
+        }
+    }
+    bytes
 }

@@ -25,12 +25,13 @@ pub(crate) fn log(logged: &[Logged]) -> Value {
 pub(crate) fn show(shown: &Shown) -> Value {
     let mut object = head(&shown.snapshot, &shown.layers);
     object.insert("version".to_owned(), json!(VERSION));
-    let packages = shown
-        .packages
-        .as_ref()
-        .map(|packages| packages.iter().map(package).collect::<Vec<_>>());
+    let packages = shown.packages.as_ref().map(|packages| {
+        let packages = packages.iter().map(package);
+        packages.collect::<Vec<_>>()
+    });
     object.insert("packages".to_owned(), json!(packages));
-    let policy: Value = serde_json::from_str(&shown.policy).unwrap_or(Value::Null);
+    let policy = serde_json::from_str(&shown.policy);
+    let policy: Value = policy.unwrap_or(Value::Null);
     object.insert("policy".to_owned(), policy);
     Value::Object(object)
 }
@@ -66,7 +67,8 @@ fn with_snapshot(snapshot: &Snapshot) -> Map<String, Value> {
 
 pub(crate) fn explain(explained: &Explained) -> Value {
     let mut object = with_snapshot(&explained.snapshot);
-    let layers: Vec<Value> = explained.layers.iter().map(explained_layer).collect();
+    let layers = explained.layers.iter().map(explained_layer);
+    let layers: Vec<Value> = layers.collect();
     object.insert("layers".to_owned(), json!(layers));
     let planning = explained.snapshot.planning.as_ref();
     let told = planning.map_or("derived", |_| "recorded");
@@ -100,7 +102,8 @@ fn explained_layer(of: &ExplainedLayer) -> Value {
     let mut value = layer(&of.layer);
     value["label"] = json!(of.layer.label);
     value["inherited"] = json!(of.layer.is_inherited);
-    value["reason"] = json!(of.layer.reason.as_ref().map(plan::Reason::name));
+    let reason = of.layer.reason.as_ref();
+    value["reason"] = json!(reason.map(plan::Reason::name));
     match &of.reason {
         Reason::Reused(first) => value["first_snapshot"] = short(first),
         Reason::New(novelty) => {
@@ -175,27 +178,32 @@ pub(crate) fn which(which: &Which) -> Value {
     object.insert("since".to_owned(), short(&which.since));
     let before = which.before.map(|before| match before {
         Before::Nothing => json!([]),
-        Before::Another(what) => json!(what.names().collect::<Vec<_>>()),
+        Before::Another(what) => {
+            let names: Vec<_> = what.names().collect();
+            json!(names)
+        }
     });
     object.insert("before".to_owned(), json!(before));
     Value::Object(object)
 }
 
 pub(crate) fn find(found: &Found) -> Value {
-    let with = |snapshot: &Snapshot, key: &str, value: Value| {
-        let mut one = short(snapshot);
-        one[key] = value;
-        one
-    };
-    let all: Vec<Value> = match found {
-        Found::Entries(entries) => entries
-            .iter()
-            .map(|(snapshot, there)| with(snapshot, "entry", entry(there, None)))
-            .collect(),
-        Found::Packages(packages) => packages
-            .iter()
-            .map(|(snapshot, there)| with(snapshot, "package", package(there)))
-            .collect(),
-    };
+    let mut all = Vec::new();
+    match found {
+        Found::Entries(entries) => {
+            for (snapshot, there) in entries {
+                let mut value = short(snapshot);
+                value["entry"] = entry(there, None);
+                all.push(value);
+            }
+        }
+        Found::Packages(packages) => {
+            for (snapshot, there) in packages {
+                let mut value = short(snapshot);
+                value["package"] = package(there);
+                all.push(value);
+            }
+        }
+    }
     json!({ "version": VERSION, "found": all })
 }

@@ -41,7 +41,9 @@ pub(crate) fn show(shown: &Shown, store: &Path) -> String {
         Some(packages) => {
             let _ = writeln!(text, "{} packages", packages.len());
             for package in packages {
-                let _ = writeln!(text, "  {}", printable(package.to_string().as_bytes()));
+                let name = package.to_string();
+                let name = printable(name.as_bytes());
+                let _ = writeln!(text, "  {name}");
             }
         }
     }
@@ -71,7 +73,8 @@ fn fields(shown: &Shown, store: &Path) -> String {
         let store = printable(store.as_os_str().as_encoded_bytes());
         push_field(&mut text, "image", &format!("oci:{store}:{name}"));
     }
-    push_field(&mut text, "manifest", &snapshot.manifest.digest.to_string());
+    let manifest = snapshot.manifest.digest.to_string();
+    push_field(&mut text, "manifest", &manifest);
     push_field(&mut text, "policy", &shown.policy);
     text
 }
@@ -145,14 +148,16 @@ pub(crate) fn which(which: &Which) -> String {
 }
 
 fn owner_text(owner: &OwnedBy) -> String {
-    let mut text = printable(owner.package.to_string().as_bytes());
+    let name = owner.package.to_string();
+    let mut text = printable(name.as_bytes());
     if owner.is_config {
         text.push_str(" %config");
     }
     if owner.is_ghost {
         text.push_str(" %ghost");
     }
-    let others: Vec<_> = owner.deviations.without(Aspects::MTIME).names().collect();
+    let others = owner.deviations.without(Aspects::MTIME);
+    let others: Vec<_> = others.names().collect();
     if !others.is_empty() {
         let _ = write!(text, ", not its {}", others.join(", "));
     } else if owner.deviations.has(Aspects::MTIME) {

@@ -83,6 +83,19 @@ impl RecordArgs {
         is_unfit.then_some((ErrorKind::InvalidValue, text))
     }
 
+    fn limits(&self) -> Limits {
+        let Limits {
+            update_percent,
+            dead_percent,
+            most_layers,
+        } = Options::default().limits;
+        Limits {
+            update_percent: self.rebase_update.unwrap_or(update_percent),
+            dead_percent: self.rebase_dead.unwrap_or(dead_percent),
+            most_layers: self.max_layers.unwrap_or(most_layers),
+        }
+    }
+
     pub(crate) fn options(&self) -> Options {
         let defaults = Options::default();
         Options {
@@ -95,11 +108,7 @@ impl RecordArgs {
             volatile: self.volatile.clone(),
             mtime: self.mtime,
             epoch_s: self.epoch.or_else(|| epoch_of_environment().flatten()),
-            limits: Limits {
-                update_percent: self.rebase_update.unwrap_or(defaults.limits.update_percent),
-                dead_percent: self.rebase_dead.unwrap_or(defaults.limits.dead_percent),
-                most_layers: self.max_layers.unwrap_or(defaults.limits.most_layers),
-            },
+            limits: self.limits(),
             compression: self.compression.unwrap_or(defaults.compression),
             threads: self.threads.unwrap_or(defaults.threads),
         }
@@ -108,8 +117,14 @@ impl RecordArgs {
 
 /// Returns the number in the environment: `None` without the variable, `Some(None)` for a text that is no number.
 fn epoch_of_environment() -> Option<Option<i64>> {
-    let value = std::env::var_os(EPOCH_VARIABLE).filter(|value| !value.is_empty())?;
-    Some(value.to_str().and_then(|text| text.trim().parse().ok()))
+    let value = std::env::var_os(EPOCH_VARIABLE)?;
+    if value.is_empty() {
+        return None;
+    }
+    let Some(text) = value.to_str() else {
+        return Some(None);
+    };
+    Some(text.trim().parse().ok())
 }
 
 /// Reads a limit of layers, at least four: base, update, delta and state.

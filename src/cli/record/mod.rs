@@ -12,7 +12,8 @@ use std::path::Path;
 
 /// Records `root`. Fails if nothing could be recorded.
 pub(crate) fn run(context: &Context, root: &Path, args: &RecordArgs) -> Result<Answer> {
-    let outcome = snapshot(&context.store, root, &args.options(), &context.progress())?;
+    let progress = context.progress();
+    let outcome = snapshot(&context.store, root, &args.options(), &progress)?;
     context.print_times(&outcome.seconds);
     context.print_stats(&text::cost(&outcome));
     let json = || json::snapshot(&outcome);

@@ -34,8 +34,12 @@ pub(crate) fn snapshot(outcome: &record::Outcome, verbose: bool) -> String {
 
 /// Lines about the files that were read and the layers that were written.
 pub(crate) fn cost(outcome: &record::Outcome) -> String {
-    let new = outcome.layers.iter().filter(|layer| !layer.reused);
-    let new_bytes: u64 = new.map(|layer| layer.blob.size_bytes).sum();
+    let mut new_bytes = 0;
+    for layer in &outcome.layers {
+        if !layer.reused {
+            new_bytes += layer.blob.size_bytes;
+        }
+    }
     let (files, bytes) = (outcome.files_read, outcome.bytes_read);
     format!(
         "{:<9} {files} files, {bytes} bytes\n{:<9} {new_bytes} bytes\n",

@@ -99,7 +99,9 @@ pub(crate) struct ImportArgs {
 /// Takes an image as the source, and no snapshot or directory.
 fn image_source(source: Source) -> Result<Source, String> {
     match source {
-        Source::Archive(..) | Source::Layout(..) | Source::DockerArchive(..) => Ok(source),
+        Source::Archive(..) => Ok(source),
+        Source::Layout(..) => Ok(source),
+        Source::DockerArchive(..) => Ok(source),
         _ => Err(
             "expected oci-archive:PATH[:REF], oci:PATH[:REF] or docker-archive:PATH[:REF]"
                 .to_owned(),

@@ -104,7 +104,8 @@ fn describe(context: &Context, recorded: Option<&Outcome>, id: i64) -> Result<Va
 
 /// Imports images. Fails if the source cannot be read or holds what no store takes.
 pub(crate) fn import(context: &Context, args: &ImportArgs) -> Result<Answer> {
-    let taken = importing::import(&context.store, &args.request(), &context.progress())?;
+    let progress = context.progress();
+    let taken = importing::import(&context.store, &args.request(), &progress)?;
     context.print_times(&taken.seconds);
     for image in &taken.failed {
         say(&format!("rootstrata: warning: left out: {image}"));

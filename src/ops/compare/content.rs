@@ -74,7 +74,10 @@ fn are_held(sides: &[Side; 2], files: &[FileDifference]) -> Vec<bool> {
 }
 
 fn size_bytes(side: &Side, place: Option<usize>) -> u64 {
-    place.map_or(0, |place| side.tree.entries()[place].size_bytes())
+    match place {
+        Some(place) => side.tree.entries()[place].size_bytes(),
+        None => 0,
+    }
 }
 
 /// Compares the contents of a file; `None` if neither side has a file, or the files have the same content.
@@ -89,10 +92,13 @@ fn compare_file(
         return None;
     }
     let [old_digest, new_digest] = digests;
-    Some(match (bytes(old, old_digest), bytes(new, new_digest)) {
-        (Some(old), Some(new)) => FileContents::Compared(compare_contents(old, new)),
-        _ => FileContents::TooLarge,
-    })
+    let old = bytes(old, old_digest);
+    let new = bytes(new, new_digest);
+    let (Some(old), Some(new)) = (old, new) else {
+        return Some(FileContents::TooLarge);
+    };
+    let difference = compare_contents(old, new);
+    Some(FileContents::Compared(difference))
 }
 
 /// Returns the kind of a side's entry if the entry is a file.
@@ -137,8 +143,13 @@ fn is_to_verify(file: &FileDifference, side: usize) -> bool {
     } else {
         file.account.new
     };
-    file.account.package_change.is_none()
-        && owner.is_some_and(|owner| owner.sha256.is_some() && !owner.is_ghost)
+    if file.account.package_change.is_some() {
+        return false;
+    }
+    match owner {
+        Some(owner) => owner.sha256.is_some() && !owner.is_ghost,
+        None => false,
+    }
 }
 
 /// Compares each digest with the digest of the file's package.

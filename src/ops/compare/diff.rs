@@ -90,14 +90,16 @@ pub struct Difference {
 impl Difference {
     /// Tells whether nothing differs.
     pub fn is_empty(&self) -> bool {
-        self.files.is_empty() && self.packages.as_ref().is_none_or(Vec::is_empty)
+        let packages = self.packages.as_deref().unwrap_or_default();
+        self.files.is_empty() && packages.is_empty()
     }
 
     /// Returns the difference with the trees and packages of the sides alone.
     pub fn compared(&self) -> Compared<'_> {
+        let [a, b] = &self.sides;
         Compared {
-            trees: [&self.sides[0].tree, &self.sides[1].tree],
-            installed: [self.sides[0].installed(), self.sides[1].installed()],
+            trees: [&a.tree, &b.tree],
+            installed: [a.installed(), b.installed()],
             packages: self.packages.as_deref().unwrap_or_default(),
             files: &self.files,
         }
@@ -200,11 +202,15 @@ fn differences(sides: &[Side; 2], pathspec: &Pathspec, mtimes: Mtimes) -> Result
     let trees = [&a.tree, &b.tree];
     let changes = changes(trees, pathspec, mtimes);
     let package_changes = match (&a.packages, &b.packages) {
-        (Some(old), Some(new)) => Some(compare_packages(new.manager, &old.all, &new.all)),
+        (Some(old), Some(new)) => {
+            let changes = compare_packages(new.manager, &old.all, &new.all);
+            Some(changes)
+        }
         _ => None,
     };
     let known = package_changes.as_deref().unwrap_or_default();
-    let accounts = account(&view_of(a), &view_of(b), &changes, known);
+    let (old, new) = (view_of(a), view_of(b));
+    let accounts = account(&old, &new, &changes, known);
     let volatile = Volatile::of(sides)?;
     let mut files = Vec::with_capacity(changes.len());
     for (change, account) in changes.into_iter().zip(accounts) {
@@ -231,7 +237,10 @@ fn changes(trees: [&Tree; 2], pathspec: &Pathspec, mtimes: Mtimes) -> Vec<Change
     };
     let mut changes = compare(trees[0], trees[1], ignored);
     if !pathspec.is_empty() {
-        changes.retain(|change| pathspec.chooses(path_of(trees, change)));
+        changes.retain(|change| {
+            let path = path_of(trees, change);
+            pathspec.chooses(path)
+        });
     }
     changes
 }
@@ -264,9 +273,16 @@ fn has_packages_without_owners(side: &Side) -> bool {
 
 /// Returns the names of the sides that are meant; `None` without such a side.
 fn names(sides: &[Side; 2], is_meant: impl Fn(&Side) -> bool) -> Option<String> {
-    let meant = sides.iter().filter(|side| is_meant(side));
-    let names: Vec<String> = meant.map(|side| side.source.to_string()).collect();
-    (!names.is_empty()).then(|| names.join(" and "))
+    let mut names = Vec::new();
+    for side in sides {
+        if is_meant(side) {
+            names.push(side.source.to_string());
+        }
+    }
+    if names.is_empty() {
+        return None;
+    }
+    Some(names.join(" and "))
 }
 
 /// The paths that the policies of the sides count as volatile.

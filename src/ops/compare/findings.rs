@@ -75,9 +75,15 @@ impl<'a> Compared<'a> {
 
     /// Returns the package on the old side and on the new one.
     pub(crate) fn packages_of(&self, of: &PackageDifference) -> [Option<&'a Package>; 2] {
-        let package =
-            |side: usize, at: Option<usize>| at.map(|at| &self.installed[side][at].package);
-        [package(0, of.change.old), package(1, of.change.new)]
+        let [old, new] = self.installed;
+        let PackageChange {
+            old: old_at,
+            new: new_at,
+            ..
+        } = of.change;
+        let old_package = old_at.map(|at| &old[at].package);
+        let new_package = new_at.map(|at| &new[at].package);
+        [old_package, new_package]
     }
 }
 
@@ -149,6 +155,8 @@ pub(crate) fn keep_concerned(packages: &mut Vec<PackageDifference>, files: &mut 
     }
     packages.retain(|package| package.files() > 0);
     for file in files {
-        file.account.package_change = file.account.package_change.map(|at| places[at]);
+        if let Some(at) = &mut file.account.package_change {
+            *at = places[*at];
+        }
     }
 }

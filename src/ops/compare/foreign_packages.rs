@@ -19,7 +19,10 @@ pub(super) fn foreign_packages(
     side: &Side,
     phases: &Phases,
 ) -> Result<Option<RootPackages>> {
-    let (Some(store), Access::Store(layers), None) = (store, &side.access, &side.packages) else {
+    if side.packages.is_some() {
+        return Ok(None);
+    }
+    let (Some(store), Access::Store(layers)) = (store, &side.access) else {
         return Ok(None);
     };
     let entries = side.tree.entries();
@@ -48,11 +51,12 @@ fn is_of_packages(entry: &Entry) -> bool {
 fn keep_of(store: &Store, layer: &LayerUse, kept: &mut PackageFiles) -> Result<()> {
     let path = store.blob_path(&layer.blob.digest);
     let open = || -> Result<Blob> {
-        let input = store.open_blob(&layer.blob.digest, layer.blob.size_bytes)?;
+        let blob = &layer.blob;
+        let source = store.open_blob(&blob.digest, blob.size_bytes)?;
         Ok(Blob {
-            input: Box::new(input.reader()),
+            input: Box::new(source.reader()),
             path: &path,
-            digest: layer.blob.digest,
+            digest: blob.digest,
         })
     };
     kept.keep_of_layer(&store.items(layer.layer.id)?, open)

@@ -72,7 +72,8 @@ impl Opening<'_> {
             [Some(mut a), Some(mut b)] => {
                 // Packages that rpm does not know are found in the tree.
                 if with_trees || a.packages.is_none() || b.packages.is_none() {
-                    (a.tree, b.tree) = self.trees(&a.layer_ids(), &b.layer_ids())?;
+                    let (a_ids, b_ids) = (a.layer_ids(), b.layer_ids());
+                    (a.tree, b.tree) = self.trees(&a_ids, &b_ids)?;
                 }
                 Ok([a, b])
             }
@@ -199,10 +200,13 @@ impl Opening<'_> {
         let Some(snapshot) = self.store()?.snapshot(id)? else {
             return Ok(None);
         };
-        let is_alike = counterpart.snapshot.as_ref().is_some_and(|other| {
-            other.policy_key == snapshot.policy_key && other.stage == snapshot.stage
-        });
-        Ok((is_alike && snapshot.package_set_id.is_some()).then_some(snapshot))
+        let Some(other) = &counterpart.snapshot else {
+            return Ok(None);
+        };
+        let is_alike = other.policy_key == snapshot.policy_key
+            && other.stage == snapshot.stage
+            && snapshot.package_set_id.is_some();
+        Ok(is_alike.then_some(snapshot))
     }
 
     /// Returns the layers of a snapshot, and the packages.
@@ -212,7 +216,8 @@ impl Opening<'_> {
             .as_ref()
             .ok_or_else(|| Error::NoStore(self.store_path.to_owned()))?;
         let layers = store.layers(snapshot.id)?;
-        let layer_ids = layers.iter().map(|layer| layer.layer.id).collect();
+        let layer_ids = layers.iter().map(|layer| layer.layer.id);
+        let layer_ids = layer_ids.collect();
         let packages = match snapshot.package_set_id {
             Some(set) => Some(RootPackages {
                 manager: Manager::Rpm,
@@ -238,7 +243,8 @@ impl Opening<'_> {
         };
         let root = Root::open(path)?;
         let view = self.viewing(&root, &seen_as)?.view_all()?;
-        let (tree, packages) = view.beside(counterpart.map(|side| &side.tree));
+        let other = counterpart.map(|side| &side.tree);
+        let (tree, packages) = view.beside(other);
         let policy = seen_as.recorded;
         Ok(Side::of_directory(source, root, tree, packages, policy))
     }
@@ -255,8 +261,10 @@ impl Opening<'_> {
 
     /// Adds packages that rpm does not know.
     fn with_packages(&self, mut side: Side) -> Result<Side> {
-        if let Some(packages) = foreign_packages(self.store.as_ref(), &side, self.phases)? {
-            side.packages = Some(packages);
+        let store = self.store.as_ref();
+        let found = foreign_packages(store, &side, self.phases)?;
+        if found.is_some() {
+            side.packages = found;
         }
         Ok(side)
     }

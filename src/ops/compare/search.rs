@@ -55,7 +55,8 @@ impl Search {
             if !self.may_be_in(store, layer_id)? {
                 continue;
             }
-            let source = store.open_blob(&layer.blob.digest, layer.blob.size_bytes)?;
+            let blob = &layer.blob;
+            let source = store.open_blob(&blob.digest, blob.size_bytes)?;
             self.in_blob((&source).into())?;
             if self.must_be_in(store, layer_id)? {
                 self.in_blob_by_hash((&source).into())?;
@@ -109,7 +110,9 @@ impl Search {
             let Some(digest_of_file) = self.found.remove(&at) else {
                 continue;
             };
-            all.extend(wanted.keys.iter().map(|key| (*key, digest_of_file.clone())));
+            for key in &wanted.keys {
+                all.insert(*key, digest_of_file.clone());
+            }
         }
         all
     }
@@ -177,7 +180,10 @@ impl Search {
 
     fn in_blob(&mut self, blob: Blob) -> Result<()> {
         let search = RefCell::new(self); // both closures look at the search, in turns
-        let wants = |name: &EntryPath, size: u64| search.borrow().left(name, size).next().is_some();
+        let wants = |name: &EntryPath, size: u64| {
+            let search = search.borrow();
+            search.left(name, size).next().is_some()
+        };
         read_files(blob, wants, |name, size, content| {
             let mut search = search.borrow_mut();
             search.take(name, size, content)?;

@@ -40,9 +40,14 @@ impl SeenAs {
     /// Takes the policy and the stage of `counterpart`, if `counterpart` is a snapshot. Fails if a glob of the policy is
     /// malformed.
     pub(super) fn beside(counterpart: Option<&Side>) -> Result<Self> {
-        let snapshot = counterpart.and_then(|side| Some((side, side.snapshot.as_ref()?)));
-        let recorded = snapshot.and_then(|(side, _)| side.policy.clone());
-        let stage = snapshot.map_or("", |(_, snapshot)| snapshot.stage.as_str());
+        let mut recorded = None;
+        let mut stage = "";
+        if let Some(side) = counterpart
+            && let Some(snapshot) = &side.snapshot
+        {
+            recorded = side.policy.clone();
+            stage = snapshot.stage.as_str();
+        }
         let policy = recorded.clone().unwrap_or_else(Policy::plain);
         Ok(Self {
             recorded,
@@ -222,10 +227,13 @@ impl SeenAs {
         kept: &PackageFiles,
         shown: &Path,
     ) -> Result<Tree> {
-        let files = kept.of_tree(&entries, shown).as_scanned(&self.rules);
+        let files = kept.of_tree(&entries, shown);
+        let files = files.as_scanned(&self.rules);
         let user = BuildUser::find(&files, self.policy.profile)?;
         let home = user.as_ref().and_then(|user| user.home.as_ref());
         let members = Members::new(entries, &self.rules, shown);
-        normalise_all_read(self.manner(), &members, installed, home).map(united)
+        let manner = self.manner();
+        let sides = normalise_all_read(manner, &members, installed, home)?;
+        Ok(united(sides))
     }
 }

@@ -115,6 +115,7 @@ impl Side {
             .map(|set| store.installed(set, lists))
             .transpose()?;
         let layers = store.layers(snapshot.id)?;
+        let policy = store.policy(&snapshot.policy_key)?;
         Ok(Self {
             source: source.clone(),
             layers: layers.iter().map(SideLayer::from).collect(),
@@ -123,7 +124,7 @@ impl Side {
                 manager: Manager::Rpm,
                 all,
             }),
-            policy: Policy::from_canonical(&store.policy(&snapshot.policy_key)?),
+            policy: Policy::from_canonical(&policy),
             snapshot: Some(snapshot),
             access: Access::Store(layers),
         })

@@ -48,8 +48,10 @@ impl<'a> Aside<'a> {
         }
         let mut files = HashMap::new();
         for (hash, place) in putting.files {
-            let missing = || format!("the content {hash} is in no layer of the snapshot");
-            let place = place.ok_or_else(|| Error::damaged(store.path(), missing()))?;
+            let Some(place) = place else {
+                let what = format!("the content {hash} is in no layer of the snapshot");
+                return Err(Error::damaged(store.path(), what));
+            };
             files.insert(hash, place);
         }
         Ok(Self { files, monitor })
@@ -88,9 +90,12 @@ impl Putting<'_> {
             |_, _, content| self.keep(content),
         )?;
         // A foreign layer may have a content under a name with another content in a later member.
-        let left = missing.values();
-        let left = left.filter(|(content, _)| self.is_missing(content));
-        let sizes: HashSet<u64> = left.map(|(_, size_bytes)| *size_bytes).collect();
+        let mut sizes = HashSet::new();
+        for (content, size_bytes) in missing.values() {
+            if self.is_missing(content) {
+                sizes.insert(*size_bytes);
+            }
+        }
         if sizes.is_empty() {
             return Ok(());
         }
@@ -142,8 +147,9 @@ impl Write for Hashing {
 
 impl Contents for Aside<'_> {
     fn open(&self, entry: &Entry, content: &ContentHash) -> Result<Opened<'_>> {
-        let place = self.files.get(content);
-        let place = place.ok_or_else(|| Error::Changed(shown_path(&entry.path)))?;
+        let Some(place) = self.files.get(content) else {
+            return Err(Error::Changed(shown_path(&entry.path)));
+        };
         let file = File::open(place).map_err(Error::io("open", place))?;
         Ok(Opened::Hashed(Box::new(file), *content))
     }

@@ -141,7 +141,8 @@ impl<'a> Check<'a> {
             );
             self.add(Subject::LayoutFile, &[], what);
         }
-        if let Some(Some(what)) = self.note(Subject::Database, &[], self.store.index_finding())? {
+        let finding = self.store.index_finding();
+        if let Some(Some(what)) = self.note(Subject::Database, &[], finding)? {
             self.add(
                 Subject::Index,
                 &[],
@@ -181,10 +182,13 @@ impl<'a> Check<'a> {
         let mut wrong = Vec::new();
         for Used { layer, by, .. } in used.values() {
             let layer = &layer.layer;
-            let found = self.note(Subject::Database, by, self.store.layer_finding(layer))?;
-            match found {
+            let finding = self.store.layer_finding(layer);
+            match self.note(Subject::Database, by, finding)? {
                 Some(None) => continue,
-                Some(Some(what)) => self.add_database(by, &format!("layer {}: {what}", layer.key)),
+                Some(Some(what)) => {
+                    let what = format!("layer {}: {what}", layer.key);
+                    self.add_database(by, &what);
+                }
                 None => {}
             }
             wrong.extend(by);
@@ -221,7 +225,7 @@ impl<'a> Check<'a> {
             entries,
             content_bytes,
         } = found;
-        if (entries, content_bytes) == (snapshot.entries, snapshot.content_bytes) {
+        if entries == snapshot.entries && content_bytes == snapshot.content_bytes {
             return;
         }
         let what = format!(
@@ -239,9 +243,11 @@ impl<'a> Check<'a> {
             }
         }
         for (set, by) in sets {
-            let found = self.note(Subject::Database, &by, self.store.packages_finding(set))?;
+            let finding = self.store.packages_finding(set);
+            let found = self.note(Subject::Database, &by, finding)?;
             if let Some(Some(what)) = found {
-                self.add_database(&by, &format!("package set {set}: {what}"));
+                let what = format!("package set {set}: {what}");
+                self.add_database(&by, &what);
             }
         }
         Ok(())
@@ -274,7 +280,8 @@ impl<'a> Check<'a> {
             diff_id: layer.diff_id,
             most_bytes: layer.tar_bytes,
         };
-        let (items, _) = read_exactly((&source).into(), expected, &mut |_, _| Ok(None))?;
+        let input = (&source).into();
+        let (items, _) = read_exactly(input, expected, &mut |_, _| Ok(None))?;
         self.found.blobs_read += 1;
         self.found.bytes_read += blob.size_bytes;
         monitor.advance(blob.size_bytes);
@@ -294,7 +301,10 @@ fn chosen(store: &Store, of: Option<&SnapshotRef>) -> Result<Vec<Snapshot>> {
             stage: None,
             back: 0,
         }) => store.snapshots(Some(series)),
-        Some(reference) => store.find(reference).map(|snapshot| vec![snapshot]),
+        Some(reference) => {
+            let snapshot = store.find(reference)?;
+            Ok(vec![snapshot])
+        }
         None => store.snapshots(None),
     }
 }
@@ -341,15 +351,17 @@ fn image_finding(
 ) -> Result<Option<String>> {
     let manifest = image_blob(snapshot.manifest);
     store.find_blob(&manifest.digest, manifest.size_bytes)?;
-    store.find_blob(&snapshot.config.digest, snapshot.config.size_bytes)?;
-    let image = Opened::layout(store.path())?.image_of(manifest)?;
+    let config = &snapshot.config;
+    store.find_blob(&config.digest, config.size_bytes)?;
+    let opened = Opened::layout(store.path())?;
+    let image = opened.image_of(manifest)?;
     let has_layers = image.layers.len() == layers.len()
         && image
             .layers
             .iter()
             .zip(layers)
             .all(|(found, recorded)| is_recorded_layer(found, recorded));
-    if has_layers && image.config.digest == snapshot.config.digest {
+    if has_layers && image.config.digest == config.digest {
         return Ok(None);
     }
     let id = snapshot.id;
@@ -369,14 +381,17 @@ fn is_recorded_layer(found: &FoundLayer, recorded: &LayerUse) -> bool {
 fn gives_key(store: &Store, used: &Used, items: LayerItems, path: &Path) -> Result<bool> {
     let layer = &used.layer.layer;
     let policy: PolicyKey = store.policy_of_layer(layer.id)?;
-    if items.links_below.is_empty()
-        && items.items.iter().all(|item| item.as_item().is_some())
-        && key_of(&policy, items.items.iter().filter_map(LayerItem::as_item)) == layer.key
-    {
-        return Ok(true);
+    let all = items.items.iter();
+    if items.links_below.is_empty() && all.clone().all(|item| item.as_item().is_some()) {
+        let key = key_of(&policy, all.filter_map(LayerItem::as_item));
+        if key == layer.key {
+            return Ok(true);
+        }
     }
     let mut below = Overlay::new();
     apply(store, &used.below, &mut below)?;
     let after = applied_over(&below, items, path)?;
-    Ok(key_of(&policy, delta(below.entries(), &after).items()) == layer.key)
+    let delta = delta(below.entries(), &after);
+    let key = key_of(&policy, delta.items());
+    Ok(key == layer.key)
 }

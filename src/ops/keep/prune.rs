@@ -67,11 +67,12 @@ pub(crate) fn prune(
         going.remove(&mut store, &phases)?;
     }
     let (after, _) = store.database_bytes()?;
+    let dead_sizes = going.dead.iter().map(|blob| blob.size_bytes);
     Ok(Outcome {
         kept: staying,
         removed,
         blobs: going.dead.len() as u64,
-        blob_bytes: going.dead.iter().map(|blob| blob.size_bytes).sum(),
+        blob_bytes: dead_sizes.sum(),
         database_bytes: before.saturating_sub(after),
         roots: going.roots.len() as u64,
         seconds: phases.spent(),
@@ -136,7 +137,8 @@ struct Going {
 impl Going {
     /// Finds out before anything goes; all rows are compared with their seals.
     fn find(store: &Store, removed: &[Snapshot]) -> Result<Self> {
-        let ids: Vec<i64> = removed.iter().map(|snapshot| snapshot.id).collect();
+        let ids = removed.iter().map(|snapshot| snapshot.id);
+        let ids: Vec<i64> = ids.collect();
         let mut left = store.snapshots(None)?;
         store.needed_by(&left)?;
         left.retain(|snapshot| !ids.contains(&snapshot.id));

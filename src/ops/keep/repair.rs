@@ -213,7 +213,8 @@ fn keep_repacked(
 ) -> Result<bool> {
     let mut blob = store.new_blob()?;
     let place = blob.path().to_owned();
-    let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let threads = std::thread::available_parallelism();
+    let threads = threads.unwrap_or(NonZeroUsize::MIN);
     let packed = repack(source, compression, threads, &mut blob, &place)?;
     let is_lost_one = packed.digest == lost.digest;
     if is_lost_one {

@@ -76,7 +76,8 @@ pub(crate) fn squash(
             seconds: phases.spent(),
         });
     }
-    let ids: Vec<i64> = layers.iter().map(|layer| layer.layer.id).collect();
+    let ids = layers.iter().map(|layer| layer.layer.id);
+    let ids: Vec<i64> = ids.collect();
     let tree = phases.run(Phase::Compare, None, || tree_of(&store, &ids))?;
     let policy = policy(&store, &of)?;
     let content = LayerContent::whole(&tree);
@@ -139,7 +140,8 @@ fn new_base(
 ) -> Result<Base> {
     let content = LayerContent::whole(tree);
     let scratch = store.scratch()?;
-    let total = layers.iter().map(|layer| layer.blob.size_bytes).sum();
+    let sizes = layers.iter().map(|layer| layer.blob.size_bytes);
+    let total = sizes.sum();
     let contents = phases.run(Phase::Read, Some(total), || {
         Aside::put(store, layers, tree, scratch.path(), phases.monitor)
     })?;
@@ -148,7 +150,8 @@ fn new_base(
         compression: request.compression,
         threads: request.threads,
     };
-    let packed = phases.run(Phase::Pack, Some(content.content_bytes()), || {
+    let total = content.content_bytes();
+    let packed = phases.run(Phase::Pack, Some(total), || {
         packer.pack(&content, &contents)
     })?;
     Ok(Base {

@@ -112,7 +112,8 @@ type Users = HashMap<Digest, Stages>;
 fn users(store: &Store, snapshots: &[Snapshot]) -> Result<Users> {
     let mut users = Users::new();
     for snapshot in snapshots {
-        let needed = store.needed_by(std::slice::from_ref(snapshot))?;
+        let only = std::slice::from_ref(snapshot);
+        let needed = store.needed_by(only)?;
         for digest in needed.into_keys() {
             let stage = (snapshot.series.clone(), snapshot.stage.clone());
             users.entry(digest).or_default().insert(stage);
@@ -183,8 +184,10 @@ fn stages(store: &Store, snapshots: &[Snapshot], users: &Users) -> Result<Vec<St
     }
     let mut stages = Vec::new();
     for snapshots in of_stage.into_values() {
-        let first = snapshots.iter().map(|snapshot| snapshot.id).min();
-        stages.push((first, stage_usage(store, &snapshots, users)?));
+        let ids = snapshots.iter().map(|snapshot| snapshot.id);
+        let first = ids.min();
+        let usage = stage_usage(store, &snapshots, users)?;
+        stages.push((first, usage));
     }
     stages.sort_by(|(first_a, a), (first_b, b)| {
         let by_series = a.series.cmp(&b.series);
@@ -211,8 +214,10 @@ fn stage_usage(store: &Store, snapshots: &[Snapshot], users: &Users) -> Result<S
 
 /// Weighs a snapshot's own layers.
 fn weight(store: &Store, layers: &[LayerUse]) -> Result<Option<Weight>> {
-    let inherited = known_of(store, &layers[..inherited_len(layers)])?;
-    let own = known_of(store, &own_layers(layers.to_vec()))?;
+    let inherited = &layers[..inherited_len(layers)];
+    let inherited = known_of(store, inherited)?;
+    let own = own_layers(layers.to_vec());
+    let own = known_of(store, &own)?;
     let below = PriorLayers::new(inherited, own);
     let mut overlay = below.overlay();
     // An imported snapshot without its stage before has more layers.

@@ -125,8 +125,8 @@ fn look_at_blobs(
     request: &Request,
     phases: &Phases,
 ) -> Result<()> {
-    let total = used.iter().map(|used| used.layer.blob.size_bytes).sum();
-    let total = request.deep.then_some(total);
+    let sizes = used.iter().map(|used| used.layer.blob.size_bytes);
+    let total = request.deep.then_some(sizes.sum());
     phases.run(Phase::Read, total, || {
         for used in used {
             if request.deep {

@@ -119,10 +119,16 @@ fn rebased(store: &Store, layers: &[LayerUse], own: &[LayerUse]) -> Result<Rule>
 
 /// Plans a single update over the first of `own`, with limits that refuse every update for its weight.
 fn single_update(store: &Store, layers: &[LayerUse], own: &[LayerUse]) -> Result<Upon> {
-    let inherited = known_of(store, &layers[..inherited_len(layers)])?;
-    let below = PriorLayers::new(inherited, known_of(store, &own[..1])?);
-    let stable = layers.iter().filter(|layer| layer.role != Role::State);
-    let stable: Vec<i64> = stable.map(|layer| layer.layer.id).collect();
+    let inherited = &layers[..inherited_len(layers)];
+    let inherited = known_of(store, inherited)?;
+    let first = known_of(store, &own[..1])?;
+    let below = PriorLayers::new(inherited, first);
+    let mut stable = Vec::new();
+    for layer in layers {
+        if layer.role != Role::State {
+            stable.push(layer.layer.id);
+        }
+    }
     let now = tree_of(store, &stable)?;
     let none = Limits {
         update_percent: 0,

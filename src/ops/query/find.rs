@@ -257,7 +257,8 @@ fn read_layer(
         |_, _| true,
         |_, _, content| {
             let mut both = Both::default();
-            io::copy(content, &mut both).map_err(Error::io("read", source.path()))?;
+            let copied = io::copy(content, &mut both);
+            copied.map_err(Error::io("read", source.path()))?;
             let sha256 = both.sha256.finalize();
             if sha256[..] == digest[..] {
                 let blake3 = both.blake3.finalize();

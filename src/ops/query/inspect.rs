@@ -88,7 +88,10 @@ pub fn ls(
     let snapshot = store.find(reference)?;
     let ids = layer_ids(&store, &snapshot)?;
     let mut entries = tree_of(&store, &ids)?.into_entries();
-    entries.retain(|entry| entry.path == *path || entry.path.is_beneath(path));
+    entries.retain(|entry| {
+        let at = &entry.path;
+        at == path || at.is_beneath(path)
+    });
     if entries.is_empty() {
         return Err(Error::UnknownPath {
             path: path.to_string(),

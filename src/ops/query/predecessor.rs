@@ -108,9 +108,15 @@ impl Predecessor {
             Some(id) => new.store.snapshot(id)?,
             None => None,
         };
+        let below = ids_of(&new.layers[..new.place]);
+        let tree = tree_of(new.store, &below)?;
+        let package_set_id = match &parent {
+            Some(parent) => parent.package_set_id,
+            None => None,
+        };
         let predecessor = Self {
-            tree: tree_of(new.store, &ids_of(&new.layers[..new.place]))?,
-            package_set_id: parent.as_ref().and_then(|parent| parent.package_set_id),
+            tree,
+            package_set_id,
             items: Vec::new(),
         };
         Ok((Against::PriorLayers(parent), predecessor))

@@ -100,8 +100,13 @@ impl Walk<'_> {
     /// The database is asked again only where a link has led to another path.
     fn entry_at(&mut self, path: &EntryPath) -> Result<Option<(usize, Entry)>> {
         if !self.items.covers(path) {
-            let names = self.ahead.iter().rev().take_while(|name| *name != b"..");
-            let whole = names.fold(path.clone(), |path, name| path.join(name));
+            let mut whole = path.clone();
+            for name in self.ahead.iter().rev() {
+                if name == b".." {
+                    break;
+                }
+                whole = whole.join(name);
+            }
             self.items = self.store.items_along(self.ids, &whole)?;
         }
         let found = self.items.entry_at(self.ids, path);
