@@ -1,4 +1,4 @@
-//! `restore`: its arguments, and what it says.
+//! `restore`: the arguments, and the outcome as text and JSON.
 
 use crate::cli::context::{Answer, Context};
 use crate::cli::json::{VERSION, absolute, insert_bytes, seconds};

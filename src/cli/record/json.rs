@@ -15,7 +15,7 @@ pub(crate) fn snapshot(outcome: &record::Outcome) -> Value {
     Value::Object(object)
 }
 
-/// A recorded snapshot in the form of one that was made: nothing of its root was read.
+/// Returns a recorded snapshot in the form of a new snapshot, with no file read.
 pub(crate) fn described(shown: &Shown) -> Value {
     let mut object = head(&shown.snapshot, &shown.layers);
     object.insert("version".to_owned(), json!(VERSION));

@@ -6,7 +6,7 @@ use crate::ops::transfer::import;
 
 use serde_json::{Map, Value, json};
 
-/// Adds what an export did to the object of its snapshot.
+/// Adds the outcome of an export to the object of the snapshot.
 pub(crate) fn export(outcome: &export::Outcome, mut snapshot: Value) -> Value {
     let images: Map<String, Value> = outcome
         .images

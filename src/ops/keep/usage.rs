@@ -25,7 +25,7 @@ pub(crate) struct Usage {
     pub(crate) blobs: (u64, u64),
     /// Number and bytes of blobs that no snapshot needs.
     pub(crate) dead: (u64, u64),
-    /// The length of the database with its log.
+    /// The length of the database and of the log.
     pub(crate) database_bytes: u64,
     /// The unused part of the database.
     pub(crate) database_free_bytes: u64,

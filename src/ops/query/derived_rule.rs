@@ -88,7 +88,7 @@ fn earlier(store: &Store, snapshot: &Snapshot) -> Result<Vec<Snapshot>> {
     Ok(all)
 }
 
-/// The base or delta, with its updates, of the last snapshot of the stage that has one under the same policy.
+/// Returns the base or delta, then the updates, of the last snapshot of the stage with a base or delta under the same policy.
 fn last_own(
     store: &Store,
     earlier: &[Snapshot],
@@ -117,7 +117,7 @@ fn rebased(store: &Store, layers: &[LayerUse], own: &[LayerUse]) -> Result<Rule>
     }
 }
 
-/// Plans a single update over the first of `own`, with limits that refuse every update for its weight.
+/// Plans a single update over the first of `own`, with limits that refuse any update for the weight.
 fn single_update(store: &Store, layers: &[LayerUse], own: &[LayerUse]) -> Result<Upon> {
     let inherited = &layers[..inherited_len(layers)];
     let inherited = known_of(store, inherited)?;

@@ -18,7 +18,7 @@ use std::path::Path;
 pub struct Explained {
     /// The snapshot.
     pub snapshot: Snapshot,
-    /// The snapshot's layers, the lowest first.
+    /// The layers of the snapshot, the lowest first.
     pub layers: Vec<ExplainedLayer>,
 }
 

@@ -1,4 +1,4 @@
-//! The owners of a path of a snapshot, its layer, and since when the entry is unchanged.
+//! The owners and the layer of a path of a snapshot, and since when the entry is unchanged.
 
 use crate::error::Result;
 use crate::model::names::SnapshotRef;
