@@ -102,7 +102,7 @@ impl Codec {
         }
     }
 
-    /// Wraps `input` in a decompressor. `path` is for errors. Fails if zstd cannot allocate a context.
+    /// Wraps `input` in a decompressor. Fails if zstd cannot allocate a context, in an error that names `path`.
     pub fn decoder<'r>(
         self,
         input: impl Read + Send + 'r,

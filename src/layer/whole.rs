@@ -18,8 +18,9 @@ const LARGEST_RATIO: u64 = 100;
 /// The memory for xz: `xz -9` takes half.
 const XZ_MEMORY_KIB: u32 = 128 << 10;
 
-/// Returns the archive uncompressed: `file` itself, or a file without a name. `path` is for errors. Fails with
-/// [`Error::BadImage`] if the compression is bzip2, damaged, or unpacks to more than any image has.
+/// Returns the archive uncompressed: `file` itself, or a file without a name. Fails with [`Error::BadImage`] if the
+/// compression is bzip2, damaged, or unpacks to more than any image has, and if the temporary directory has no room.
+/// `path` is for errors.
 pub fn uncompressed(file: File, path: &Path) -> Result<File> {
     uncompressed_within(LEAST_LIMIT_BYTES, file, path)
 }

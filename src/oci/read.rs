@@ -111,8 +111,8 @@ impl Opened {
         }
     }
 
-    /// Finds the members of an archive, without the contents. `path` is for errors. Fails with [`Error::BadImage`] if the file is
-    /// no tar, or an archive of Docker's.
+    /// Finds the members of an archive, without the contents. Fails with [`Error::BadImage`] if the file is no tar, or
+    /// an archive of Docker's. `path` is for errors.
     pub fn archive(file: File, path: &Path) -> Result<Self> {
         let members = Members::of(&file, path)?;
         if !members.files.contains_key("index.json") && members.files.contains_key("manifest.json")

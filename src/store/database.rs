@@ -51,6 +51,8 @@ pub(crate) enum Still {
 }
 
 impl Database {
+    /// Opens the database for a purpose. Fails with [`Error::Locked`] if another process holds `lock` or the database
+    /// for too long, and with [`Error::Database`] if the file is missing and not to be made, or is no database.
     pub(crate) fn open(directory: &Directory, purpose: For) -> Result<Self> {
         match purpose {
             For::Reading if directory.check_writable().is_err() => {

@@ -100,6 +100,8 @@ impl Store {
         Error::damaged(&self.database, what)
     }
 
+    /// Returns the first row of a query, as `read` reads the row; `None` without a row. Fails with [`Error::Damaged`]
+    /// if `read` refuses the row, and with [`Error::Locked`] or [`Error::Database`] if SQLite does not come to a row.
     pub(in crate::store) fn one<T>(
         &self,
         query: &str,
@@ -113,6 +115,8 @@ impl Store {
         found.map_err(|e| self.failed(e))
     }
 
+    /// Returns all rows of a query, as `read` reads each. Fails with [`Error::Damaged`] at the first row that `read`
+    /// refuses, and with [`Error::Locked`] or [`Error::Database`] if SQLite cannot run the query to its end.
     pub(in crate::store) fn all<T>(
         &self,
         query: &str,

@@ -31,7 +31,9 @@ impl Store {
         Ok(store)
     }
 
-    /// As [`Store::open_alone`], without a look at index.json.
+    /// As [`Store::open_alone`], without a look at index.json. Fails with [`Error::Locked`] if others have the store
+    /// open for longer than `patience`, with [`Error::NoStore`] without a store, and if the directory cannot be written
+    /// to.
     pub(crate) fn open_alone_unchecked(path: &Path, patience: Patience) -> Result<Self> {
         let directory = Directory::open(path)?;
         directory.check_writable()?;
@@ -71,7 +73,9 @@ impl Store {
         Ok(store)
     }
 
-    /// As [`Store::open`], without a look at index.json.
+    /// As [`Store::open`], without a look at index.json. Fails with [`Error::NoStore`] without a database, with
+    /// [`Error::Damaged`] if the database is lost, and with [`Error::NewerStore`] if a newer version has written the
+    /// database.
     pub(crate) fn open_unchecked(path: &Path) -> Result<Self> {
         let directory = Directory::open(path)?;
         let in_use = locks::share(&directory)?;

@@ -37,6 +37,7 @@ impl fmt::Display for TarError {
 
 pub(super) type Result<T> = std::result::Result<T, TarError>;
 
+/// Fails in any case, with a defect of a member without its path.
 pub(super) fn malformed<T>(what: &'static str) -> Result<T> {
     Err(TarError::Malformed {
         what,

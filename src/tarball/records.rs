@@ -11,6 +11,8 @@ use std::collections::BTreeMap;
 pub(super) struct Records(Vec<(Vec<u8>, Vec<u8>)>);
 
 impl Records {
+    /// Adds the records of one extended header. Fails if a record has no length, key or line end, or is longer than the
+    /// header.
     pub(super) fn add(&mut self, mut bytes: &[u8]) -> Result<()> {
         // Some end the header in NULs.
         while bytes.first().is_some_and(|first| *first != 0) {
@@ -70,7 +72,7 @@ impl Records {
     }
 }
 
-/// Reads decimal digits.
+/// Reads decimal digits. Fails if there is no digit, another byte, or a number that 64 bits cannot hold.
 pub(super) fn decimal(text: &[u8]) -> Result<u64> {
     let value = std::str::from_utf8(text)
         .ok()

@@ -151,7 +151,7 @@ impl Store {
 
 /// Returns each manifest of a snapshot: first the newest of each series and stage, in the order of names, then the
 /// others. Of several snapshots with the same manifest, the first is named: so recording the same again changes
-/// nothing. Fails as SQLite does.
+/// nothing. Fails if a digest has not 32 bytes, or SQLite cannot read the rows.
 pub(crate) fn listed(connection: &Connection) -> rusqlite::Result<Vec<Listed>> {
     let columns = "SELECT manifest_digest, manifest_size_bytes, stage, canonical, run, created_s, snapshot.id, name FROM snapshot
                    JOIN policy ON key = policy_key JOIN series ON series.id = series_id";

@@ -81,7 +81,8 @@ pub(crate) fn look(
     Ok((Presence::Here(source), new))
 }
 
-/// Looks for a blob by its length alone. Fails if the file cannot be opened.
+/// Looks for a blob by its length alone. Fails if the kernel refuses to open the file; a file of another length or type
+/// is [`Presence::Damaged`].
 pub(crate) fn look_at_length(
     directory: &Directory,
     digest: &Digest,

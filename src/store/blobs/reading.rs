@@ -42,7 +42,8 @@ impl Blobs {
 }
 
 impl Store {
-    /// Returns the presence of a blob with the content of its digest. Fails if the file cannot be opened or read.
+    /// Returns the presence of a blob with the content of its digest. Fails if the file is there, and cannot be opened
+    /// or read to its end.
     pub(crate) fn presence(&self, digest: &Digest, size_bytes: u64) -> Result<Presence> {
         let known = || self.blob_stamp(digest);
         let (presence, new) = look(&self.directory, digest, size_bytes, known)?;
@@ -50,12 +51,13 @@ impl Store {
         Ok(presence)
     }
 
-    /// Returns the presence of a blob by its length alone. Fails if the file cannot be opened.
+    /// Returns the presence of a blob by its length alone. Fails if the file is there, and the kernel refuses to open
+    /// the file.
     pub(crate) fn presence_by_length(&self, digest: &Digest, size_bytes: u64) -> Result<Presence> {
         look_at_length(&self.directory, digest, size_bytes)
     }
 
-    /// Tells whether a blob is here and sound. Fails if the file cannot be opened or read.
+    /// Tells whether a blob is here and sound. Fails if nobody can tell, since the file cannot be opened or read.
     pub(crate) fn has_blob(&self, digest: &Digest, size_bytes: u64) -> Result<bool> {
         self.presence(digest, size_bytes)
             .map(|presence| presence.is_here())

@@ -21,7 +21,7 @@ impl BlobStamp {
         ])
     }
 
-    /// Returns the stamp of a blob in the database. Fails as SQLite does.
+    /// Returns the stamp of a blob in the database. Fails if SQLite cannot read the row, such as of a damaged page.
     pub(crate) fn load(connection: &Connection, digest: &Digest) -> rusqlite::Result<Option<Self>> {
         let query = "SELECT inode, size_bytes, mtime_s, mtime_nanos, ctime_s, ctime_nanos
              FROM blob_stamp WHERE digest = ?";
@@ -36,7 +36,8 @@ impl BlobStamp {
         query.query_row([digest.0], stamp).optional()
     }
 
-    /// Writes the stamp of a blob into the database. Fails as SQLite does.
+    /// Writes the stamp of a blob into the database. Fails if another process writes to the database for too long, or
+    /// the database cannot be written to.
     pub(crate) fn save(self, connection: &Connection, digest: &Digest) -> rusqlite::Result<()> {
         let Self(
             [

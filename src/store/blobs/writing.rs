@@ -107,7 +107,8 @@ impl Store {
         Ok(())
     }
 
-    /// Keeps a small blob, such as a manifest, and returns its digest and length. Fails if the file cannot be written.
+    /// Keeps a small blob, such as a manifest, and returns its digest and length. Fails if a file with the name of the
+    /// blob cannot be read, or if the store has no room for the blob.
     pub fn keep_bytes(&self, bytes: &[u8]) -> Result<BlobRef> {
         let digest = Digest(Sha256::digest(bytes).into());
         let size_bytes = bytes.len() as u64;
@@ -125,7 +126,8 @@ impl Store {
         self.path.join(blob_name(digest))
     }
 
-    /// Puts `bytes` in the place of a file in the store's own directory, whole. Fails if the file cannot be written.
+    /// Puts `bytes` in the place of a file in the store's own directory, whole. Fails if the bytes cannot be written in
+    /// `tmp`, or if a directory has the name.
     pub(crate) fn replace_file(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let mut blob = self.new_blob()?;
         blob.write_all(bytes)

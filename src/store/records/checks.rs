@@ -119,7 +119,9 @@ impl Store {
         run().map_err(|e| self.failed(e))
     }
 
-    /// Makes the indexes of the database again, and empties the caches. Fails as SQLite does.
+    /// Makes the indexes of the database again, and empties the caches. Fails with [`crate::error::Error::Locked`] if
+    /// others write for too long, and with [`crate::error::Error::Database`] if rows that must be unique are not, or
+    /// the disk is full.
     pub(crate) fn renew_derived(&self) -> Result<()> {
         self.confirmed.borrow_mut().clear();
         let run = || {
@@ -129,7 +131,8 @@ impl Store {
         run().map_err(|e| self.failed(e))
     }
 
-    /// Forgets the stamp of a blob. Fails as SQLite does.
+    /// Forgets the stamp of a blob. Fails with [`crate::error::Error::Locked`] if others write for too long, and with
+    /// [`crate::error::Error::Database`] if the row cannot be deleted.
     pub(crate) fn forget_blob(&self, blob: &BlobRef) -> Result<()> {
         let done = self.connection.execute(
             "DELETE FROM blob_stamp WHERE digest = ?",
@@ -138,12 +141,13 @@ impl Store {
         done.map(drop).map_err(|e| self.failed(e))
     }
 
-    /// Writes `oci-layout`. Fails if the file cannot be written.
+    /// Writes `oci-layout`. Fails if the store has no room for the file, or if a directory has its name.
     pub(crate) fn write_layout_file(&self) -> Result<()> {
         self.replace_file("oci-layout", OCI_LAYOUT)
     }
 
-    /// Writes index.json, if the bytes differ. Fails if the file cannot be written.
+    /// Writes index.json, if the bytes differ. Fails if the new file cannot be written; an old file that cannot be read
+    /// is replaced.
     pub(crate) fn write_index(&self, bytes: &[u8]) -> Result<()> {
         let there = self.directory.read(INDEX, bytes.len() as u64);
         if there.is_ok_and(|there| there.as_deref() == Some(bytes)) {

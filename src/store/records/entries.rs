@@ -18,7 +18,9 @@ pub(crate) const COLUMNS: &str =
 
 impl Store {
     /// Returns the entry at `path` of the first layer with an item there, of layers from the topmost down; `None`
-    /// without such an item, and for a whiteout. Whiteouts above the path do not count. Fails as SQLite does.
+    /// without such an item, and for a whiteout. Whiteouts above the path do not count. Fails with
+    /// [`crate::error::Error::Damaged`] if the row of the item has an unknown kind or lacks a value that the kind
+    /// needs.
     pub fn topmost(
         &self,
         layer_ids: impl Iterator<Item = i64>,
@@ -42,8 +44,8 @@ impl Store {
         run().map_err(|e| self.failed(e))
     }
 
-    /// Returns a recorded layer's items at `paths`, which are in order. The rows are not compared with the layer's
-    /// key. Fails as SQLite does.
+    /// Returns a recorded layer's items at `paths`, which are in order. The rows are not compared with the layer's key.
+    /// Fails with [`crate::error::Error::Damaged`] at the first row that is neither an entry nor a whiteout.
     pub(crate) fn items_at(&self, layer_id: i64, paths: &[EntryPath]) -> Result<Vec<LayerItem>> {
         let run = || -> rusqlite::Result<Vec<LayerItem>> {
             let sql = format!("SELECT {COLUMNS} FROM entry WHERE layer_id = ? AND path = ?");
@@ -62,7 +64,8 @@ impl Store {
     }
 
     /// As [`Store::items_at`], for a large part of the paths between the first and the last: all rows in between are
-    /// read. Fails as SQLite does.
+    /// read. Fails with [`crate::error::Error::Damaged`] if the row of one of `paths` is malformed, but not for a
+    /// malformed row in between.
     pub(crate) fn items_among(&self, layer_id: i64, paths: &[EntryPath]) -> Result<Vec<LayerItem>> {
         let (Some(first), Some(last)) = (paths.first(), paths.last()) else {
             return Ok(Vec::new());
@@ -120,7 +123,8 @@ impl Store {
     }
 }
 
-/// Inserts all items of `content`. Fails as SQLite does.
+/// Inserts all items of `content`. Fails if the layer has an item at one of the paths already, or if the database
+/// cannot be written to.
 pub(crate) fn insert(
     connection: &Connection,
     layer_id: i64,
@@ -213,6 +217,8 @@ impl<'a> KindColumns<'a> {
     }
 }
 
+/// Reads an item from the columns of [`COLUMNS`]. Fails if the path is malformed, the kind unknown, or a value of the
+/// kind missing or malformed.
 pub(crate) fn item_of(row: &Row) -> rusqlite::Result<LayerItem> {
     let path = path(row, 0)?;
     let device = || -> rusqlite::Result<Device> {

@@ -25,7 +25,8 @@ impl ItemsAlong {
     }
 
     /// Returns the entry at `path` in the tree of layers, the lowest first, and the position of the layer with the
-    /// entry. Knows only layers and paths that were looked up.
+    /// entry. Fails with [`crate::error::Error::Damaged`] if a layer's row of the path, or of a directory above, is
+    /// malformed.
     pub(crate) fn entry_at(&self, layer_ids: &[i64], path: &EntryPath) -> Option<(usize, &Entry)> {
         let above: Vec<EntryPath> = path.ancestors().collect();
         for (place, layer_id) in layer_ids.iter().enumerate().rev() {
@@ -51,7 +52,8 @@ impl ItemsAlong {
 }
 
 impl Store {
-    /// Returns a recorded layer's item at `path`. Fails as SQLite does.
+    /// Returns a recorded layer's item at `path`. Fails with [`crate::error::Error::Damaged`] if the row of the path is
+    /// malformed.
     pub(crate) fn item_at(&self, layer_id: i64, path: &EntryPath) -> Result<Option<LayerItem>> {
         let run = || -> rusqlite::Result<Option<LayerItem>> {
             let query = format!("SELECT {COLUMNS} FROM entry WHERE layer_id = ? AND path = ?");
@@ -76,7 +78,7 @@ impl Store {
     }
 
     /// Returns recorded layers' items at `path` and at the directories above, by one query. The rows are not compared
-    /// with the layers' keys. Fails as SQLite does.
+    /// with the layers' keys. Fails with [`crate::error::Error::Damaged`] if any of these rows is malformed.
     pub(crate) fn items_along(&self, layer_ids: &[i64], path: &EntryPath) -> Result<ItemsAlong> {
         let paths: Vec<EntryPath> = std::iter::once(path.clone())
             .chain(path.ancestors())
@@ -100,8 +102,8 @@ impl Store {
         Ok(ItemsAlong { paths, items })
     }
 
-    /// Returns the `wanted` paths of all layers, by layer; `wanted` is given the content of files. Fails as SQLite
-    /// does.
+    /// Returns the `wanted` paths of all layers, by layer; `wanted` is given the content of files. Fails with
+    /// [`crate::error::Error::Damaged`] if a path or a content of any layer is malformed.
     pub(crate) fn places_where(
         &self,
         wanted: impl Fn(&EntryPath, Option<ContentHash>) -> bool,
@@ -123,7 +125,8 @@ impl Store {
         run().map_err(|e| self.failed(e))
     }
 
-    /// Returns the names of an inode in a layer, in path order. Fails as SQLite does.
+    /// Returns the names of an inode in a layer, in path order. Fails with [`crate::error::Error::Damaged`] if a name
+    /// is malformed.
     pub fn names_of(&self, layer_id: i64, group: Group) -> Result<Vec<EntryPath>> {
         let run = || -> rusqlite::Result<Vec<EntryPath>> {
             let query =

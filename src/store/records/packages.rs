@@ -14,7 +14,9 @@ use std::sync::Arc;
 pub(crate) struct FileLists(HashMap<i64, Arc<FileList>>);
 
 impl Store {
-    /// Returns the packages of a set, sorted by name. Fails as SQLite does.
+    /// Returns the packages of a set, sorted by name; no packages for an unknown set. Fails with
+    /// [`crate::error::Error::Damaged`] if a name or a version is no UTF-8, and with [`crate::error::Error::Database`]
+    /// if SQLite cannot read the set.
     pub fn packages(&self, package_set_id: i64) -> Result<Vec<Package>> {
         let run = || -> rusqlite::Result<Vec<Package>> {
             let mut query = self.connection.prepare_cached(
@@ -78,7 +80,8 @@ impl Store {
         Ok(installed)
     }
 
-    /// Returns the number of packages in a set. Fails as SQLite does.
+    /// Returns the number of packages in a set; 0 for an unknown set. Fails with [`crate::error::Error::Database`] if
+    /// SQLite cannot read the rows that are counted.
     pub(crate) fn packages_len(&self, package_set_id: i64) -> Result<u64> {
         let query = "SELECT count(*) FROM package_set_member WHERE package_set_id = ?";
         self.connection
@@ -87,8 +90,8 @@ impl Store {
     }
 }
 
-/// Returns the set of these sorted packages, and makes the set if new. The lists of files belong to the set if every package
-/// has a list. Fails as SQLite does.
+/// Returns the set of these sorted packages, and makes the set if new. The lists of files belong to the set if every
+/// package has a list. Fails if the database cannot be written to; then a part of the set may be in the transaction.
 pub(crate) fn keep_set(connection: &Connection, installed: &[Installed]) -> rusqlite::Result<i64> {
     let lists: Option<Vec<&FileList>> = installed.iter().map(|one| one.files.as_deref()).collect();
     let lists = lists.unwrap_or_default();
@@ -180,6 +183,7 @@ pub(crate) fn key<'p>(
     *hasher.finalize().as_bytes()
 }
 
+/// Reads a package from the first seven columns. Fails if a text is no UTF-8, or a column has another type.
 pub(crate) fn package(row: &Row) -> rusqlite::Result<Package> {
     Ok(Package {
         name: row.get(0)?,

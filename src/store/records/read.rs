@@ -141,6 +141,7 @@ fn planning(row: &Row) -> rusqlite::Result<Option<Planning>> {
     Ok(Some(Planning { planner, limits }))
 }
 
+/// Reads a layer from seven columns, `first` the first. Fails if the key or the diff_id has not 32 bytes.
 pub(crate) fn layer(row: &Row, first: usize) -> rusqlite::Result<Layer> {
     Ok(Layer {
         id: row.get(first)?,
@@ -153,6 +154,8 @@ pub(crate) fn layer(row: &Row, first: usize) -> rusqlite::Result<Layer> {
     })
 }
 
+/// Reads a blob from three columns, `first` the first. Fails if the digest has not 32 bytes, or the media type is no
+/// UTF-8.
 pub(crate) fn blob(row: &Row, first: usize) -> rusqlite::Result<Blob> {
     Ok(Blob {
         digest: Digest(hash(row, first)?),

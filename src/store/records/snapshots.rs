@@ -48,7 +48,8 @@ impl Store {
         }
     }
 
-    /// Returns the newest snapshot of a stage. Fails if a row is not as recorded.
+    /// Returns the newest snapshot of a stage. Fails with [`Error::Damaged`] if the sum of its row is another than
+    /// recorded.
     pub(crate) fn latest_of_stage(&self, series: &str, stage: &str) -> Result<Option<Snapshot>> {
         self.snapshot_where(
             "+name = ? AND stage = ? ORDER BY snapshot.id DESC LIMIT 1",
@@ -56,12 +57,14 @@ impl Store {
         )
     }
 
-    /// Returns the newest snapshot of a series. Fails if a row is not as recorded.
+    /// Returns the newest snapshot of a series. Fails with [`Error::Damaged`] if its row has changed since the
+    /// recording.
     pub fn latest(&self, series: &str) -> Result<Option<Snapshot>> {
         self.snapshot_where("+name = ? ORDER BY snapshot.id DESC LIMIT 1", [series])
     }
 
-    /// Returns the snapshots of a run, the newest first. Fails if a row is not as recorded.
+    /// Returns the snapshots of a run, the newest first. Fails with [`Error::Damaged`] if any row of the run is not as
+    /// recorded.
     pub(crate) fn snapshots_of_run(&self, series: &str, run: &str) -> Result<Vec<Snapshot>> {
         self.snapshots_where(
             "+name = ? AND run = ? ORDER BY snapshot.id DESC",
@@ -77,7 +80,8 @@ impl Store {
         self.snapshot_where(clause, [series, stage])
     }
 
-    /// Returns the newest snapshot of a stage that has no stage below, under any policy. Fails if a row is not as recorded.
+    /// Returns the newest snapshot of a stage that has no stage below, under any policy. Fails with [`Error::Damaged`]
+    /// if the row of that snapshot is not as recorded.
     pub(crate) fn latest_based(&self, series: &str, stage: &str) -> Result<Option<Snapshot>> {
         let clause =
             "+name = ? AND stage = ? AND inherited_layers = 0 ORDER BY snapshot.id DESC LIMIT 1";
@@ -209,6 +213,8 @@ impl Store {
         self.one(&format!("{SNAPSHOT} WHERE {clause}"), values, snapshot)
     }
 
+    /// Returns the snapshots that meet the SQL condition `clause`, with its `values`. Fails with [`Error::Damaged`] at
+    /// the first row that is not as recorded, and with [`Error::Database`] if the condition is no SQL.
     pub(crate) fn snapshots_where(
         &self,
         clause: &str,

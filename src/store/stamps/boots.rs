@@ -43,7 +43,8 @@ impl Boot {
         }
     }
 
-    /// Reads four columns, `at` the first. A damaged row tells nothing. Fails as SQLite does.
+    /// Reads four columns, `at` the first. A damaged row tells nothing. Fails if a column has another type than its
+    /// table says.
     pub(crate) fn load(root_path: &Path, row: &Row, at: usize) -> rusqlite::Result<Self> {
         let id: Option<Vec<u8>> = row.get(at)?;
         let time: (Option<i64>, Option<i64>) = (row.get(at + 1)?, row.get(at + 2)?);
@@ -61,7 +62,7 @@ impl Boot {
         Ok(if is_sound { found } else { Self::default() })
     }
 
-    /// Writes the columns of a root's row. Fails as SQLite does.
+    /// Writes the columns of a root's row. Fails if SQLite cannot change the row, such as on a full disk.
     pub(crate) fn save(
         &self,
         connection: &Connection,

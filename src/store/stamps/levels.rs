@@ -19,7 +19,8 @@ use std::iter::Peekable;
 /// make each change and each reader handle more bytes twice, a smaller part would write all rows more often.
 const PART: u64 = 8;
 
-/// Returns the stamps of a root, and whether all rows are as they were written. Fails as SQLite does.
+/// Returns the stamps of a root, and whether all rows are as they were written. Fails if SQLite cannot read a row; a
+/// row with a wrong sum is left out.
 pub(crate) fn load(connection: &Connection, root_id: i64) -> rusqlite::Result<(Stamps, bool)> {
     let (older, is_older_sound) = Level {
         connection,
@@ -36,15 +37,16 @@ pub(crate) fn load(connection: &Connection, root_id: i64) -> rusqlite::Result<(S
     Ok((Stamps { older, newer }, is_older_sound && is_newer_sound))
 }
 
-/// Returns the sums that a root's newer rows have, in the order of paths. Fails as SQLite does.
+/// Returns the sums that a root's newer rows have, in the order of paths. Fails if SQLite cannot read the newer rows.
 pub(crate) fn newer_sums(connection: &Connection, root_id: i64) -> rusqlite::Result<Vec<i64>> {
     let mut query = connection
         .prepare_cached("SELECT sum FROM newer_stamp WHERE root_id = ? ORDER BY first")?;
     query.query_map([root_id], |row| row.get(0))?.collect()
 }
 
-/// Changes the stamps of the given paths; `None` removes a stamp. Each path out of order costs a row. Tells whether
-/// all rows on the way were as they were written. Fails as SQLite does.
+/// Changes the stamps of the given paths; `None` removes a stamp. Each path out of order costs a row. Tells whether all
+/// rows on the way were as they were written. Fails if a row cannot be read or replaced; then some of the changes may
+/// be in the transaction.
 pub(crate) fn change<'a>(
     connection: &Connection,
     root_id: i64,
@@ -69,7 +71,8 @@ pub(crate) fn change<'a>(
     Ok(written.is_sound)
 }
 
-/// As [`change`], but leaves no older stamp that would speak again after the loss of a newer stamp.
+/// As [`change`], but leaves no older stamp that would speak again after the loss of a newer stamp. Fails if a row of
+/// either level cannot be read or replaced.
 pub(crate) fn change_whole<'a>(
     connection: &Connection,
     root_id: i64,
@@ -104,7 +107,8 @@ fn unite<'a>(
     Ok(is_sound && all.is_sound)
 }
 
-/// Removes both stamps of a path, the newer and the older. Fails as SQLite does.
+/// Removes both stamps of a path, the newer and the older. Fails if the rows of the path cannot be read, or written
+/// again without the path.
 pub(crate) fn forget(connection: &Connection, root_id: i64, key: &[u8]) -> rusqlite::Result<()> {
     for table in [OLDER, NEWER] {
         let level = Level {
@@ -126,7 +130,7 @@ pub(crate) fn forget(connection: &Connection, root_id: i64, key: &[u8]) -> rusql
     Ok(())
 }
 
-/// Removes all stamps of a root. Fails as SQLite does.
+/// Removes all stamps of a root. Fails if SQLite cannot delete the rows of either level.
 pub(crate) fn clear(connection: &Connection, root_id: i64) -> rusqlite::Result<()> {
     [OLDER, NEWER].into_iter().try_for_each(|table| {
         Level {
@@ -138,7 +142,8 @@ pub(crate) fn clear(connection: &Connection, root_id: i64) -> rusqlite::Result<(
     })
 }
 
-/// Removes the damaged rows of a root. Fails as SQLite does.
+/// Removes the damaged rows of a root. Fails if SQLite cannot read a row to tell whether the row is damaged, or cannot
+/// delete the row.
 pub(crate) fn sweep(connection: &Connection, root_id: i64) -> rusqlite::Result<()> {
     [OLDER, NEWER].into_iter().try_for_each(|table| {
         Level {

@@ -45,8 +45,8 @@ struct Found {
 }
 
 impl Store {
-    /// Returns the stamps of the root at `root_path` and their state at the moment. Fails as SQLite does, but not for
-    /// damaged rows.
+    /// Returns the stamps of the root at `root_path` and their state at the moment. Fails with
+    /// [`crate::error::Error::Database`] if SQLite cannot read the rows, but not for rows with a wrong sum.
     pub fn stamps(&mut self, root_path: &Path) -> Result<(Stamps, StampState)> {
         let mut run = || -> rusqlite::Result<_> {
             let transaction = self.connection.transaction()?;
@@ -87,7 +87,9 @@ impl Store {
 
     /// Replaces the stamps of the given paths, in their ordered form; `None` removes a stamp. Paths may come in any
     /// order, but each path out of order costs a row. The stamps then belong to no snapshot's tree until a snapshot is
-    /// recorded with the returned state. Not durable: a cache may be lost. Fails as SQLite does.
+    /// recorded with the returned state. Not durable: a cache may be lost. Fails with [`crate::error::Error::Locked`]
+    /// if others write for too long, and with [`crate::error::Error::Database`] if the disk is full; then no stamp has
+    /// changed.
     ///
     /// In another boot than the last change's, the paths must include every path whose stamp does not hold by `known`:
     /// all other stamps count as seen in this boot.
@@ -153,7 +155,9 @@ impl Store {
         state.map_err(|e| self.failed(e))
     }
 
-    /// Removes all stamps of a root, and returns the state without stamps. Fails as SQLite does.
+    /// Removes all stamps of a root, and returns the state without stamps. Fails with [`crate::error::Error::Locked`]
+    /// if others write for too long, and with [`crate::error::Error::Database`] if the rows cannot be deleted; then all
+    /// stamps are left.
     pub(crate) fn forget_stamps(&mut self, root_path: &Path) -> Result<StampState> {
         if self.is_still() {
             return Ok(StampState::default());
@@ -180,8 +184,9 @@ impl Store {
         state.map_err(|e| self.failed(e))
     }
 
-    /// Says that the stamps belong to a snapshot's tree, if nobody has changed the stamps since `known`. Fails as
-    /// SQLite does.
+    /// Says that the stamps belong to a snapshot's tree, if nobody has changed the stamps since `known`. Fails with
+    /// [`crate::error::Error::Locked`] if others write for too long, and with [`crate::error::Error::Database`] if the
+    /// root's row cannot be written.
     pub(crate) fn claim_stamps(
         &mut self,
         root_path: &Path,
@@ -198,8 +203,8 @@ impl Store {
         claim(&self.connection, root_path, known, snapshot_id).map_err(|e| self.failed(e))
     }
 
-    /// Removes the stamp of a path, in its ordered form: the file had another content than the stamp says. Fails as
-    /// SQLite does.
+    /// Removes the stamp of a path, in its ordered form: the file had another content than the stamp says. Fails with
+    /// [`crate::error::Error::Locked`] if others write for too long; then the wrong stamp is left.
     pub(crate) fn forget_stamp(&mut self, root_path: &Path, key: &[u8]) -> Result<()> {
         if self.is_still() {
             return Ok(());
@@ -221,7 +226,8 @@ impl Store {
     }
 }
 
-/// Says that the stamps belong to a snapshot's tree, if nobody has changed the stamps since `known`.
+/// Says that the stamps belong to a snapshot's tree, if nobody has changed the stamps since `known`. Fails if SQLite
+/// cannot read the sums of the stamps, or cannot write the root's row.
 pub(crate) fn claim(
     connection: &Connection,
     root_path: &Path,
