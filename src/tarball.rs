@@ -104,22 +104,9 @@ impl<'a> Member<'a> {
         let mut header = Header::new_ustar();
         let block = header.as_mut_bytes();
         copy_cut(&mut block[..LONGEST_NAME], self.path);
-        let (kind, size, target, device) = match self.kind {
-            MemberKind::File(size) => (EntryType::Regular, size, &b""[..], None),
-            MemberKind::Link(target) => (EntryType::Link, 0, target, None),
-            MemberKind::Symlink(target) => (EntryType::Symlink, 0, target, None),
-            MemberKind::Directory => (EntryType::Directory, 0, &b""[..], None),
-            MemberKind::Fifo => (EntryType::Fifo, 0, &b""[..], None),
-            MemberKind::CharDevice(major, minor) => {
-                (EntryType::Char, 0, &b""[..], Some((major, minor)))
-            }
-            MemberKind::BlockDevice(major, minor) => {
-                (EntryType::Block, 0, &b""[..], Some((major, minor)))
-            }
-        };
-        copy_cut(&mut block[157..157 + LONGEST_NAME], target);
-        header.set_entry_type(kind);
-        let (major, minor) = device.unwrap_or((0, 0));
+        copy_cut(&mut block[157..157 + LONGEST_NAME], self.kind.target());
+        header.set_entry_type(self.kind.entry_type());
+        let (major, minor) = self.kind.device();
         if u64::from(major.max(minor)) > LARGEST_ID {
             let reason = "tar has no field for a device number this large";
             return Err(Error::Unpackable {
@@ -128,17 +115,14 @@ impl<'a> Member<'a> {
             });
         }
         let block = header.as_mut_bytes();
-        put_octal(&mut block[100..108], u64::from(self.mode));
-        put_octal(
-            &mut block[108..116],
-            fitting(u64::from(self.uid), LARGEST_ID),
-        );
-        put_octal(
-            &mut block[116..124],
-            fitting(u64::from(self.gid), LARGEST_ID),
-        );
-        put_octal(&mut block[124..136], fitting(size, LARGEST_SIZE));
+        let uid = fitting(u64::from(self.uid), LARGEST_ID);
+        let gid = fitting(u64::from(self.gid), LARGEST_ID);
+        let size = fitting(self.kind.size_bytes(), LARGEST_SIZE);
         let mtime = u64::try_from(self.mtime_s).map_or(0, |time| fitting(time, LARGEST_SIZE));
+        put_octal(&mut block[100..108], u64::from(self.mode));
+        put_octal(&mut block[108..116], uid);
+        put_octal(&mut block[116..124], gid);
+        put_octal(&mut block[124..136], size);
         put_octal(&mut block[136..148], mtime);
         put_octal(&mut block[329..337], u64::from(major));
         put_octal(&mut block[337..345], u64::from(minor));
@@ -169,6 +153,43 @@ impl<'a> Member<'a> {
             add("mtime", self.mtime_s.to_string().into());
         }
         records
+    }
+}
+
+impl<'a> MemberKind<'a> {
+    fn entry_type(self) -> EntryType {
+        match self {
+            Self::File(_) => EntryType::Regular,
+            Self::Link(_) => EntryType::Link,
+            Self::Symlink(_) => EntryType::Symlink,
+            Self::Directory => EntryType::Directory,
+            Self::Fifo => EntryType::Fifo,
+            Self::CharDevice(..) => EntryType::Char,
+            Self::BlockDevice(..) => EntryType::Block,
+        }
+    }
+
+    fn size_bytes(self) -> u64 {
+        match self {
+            Self::File(size_bytes) => size_bytes,
+            _ => 0,
+        }
+    }
+
+    /// Returns the target of a link or symlink; empty for other kinds.
+    fn target(self) -> &'a [u8] {
+        match self {
+            Self::Link(target) | Self::Symlink(target) => target,
+            _ => b"",
+        }
+    }
+
+    /// Returns the major and the minor number of a device; 0 for other kinds.
+    fn device(self) -> (u32, u32) {
+        match self {
+            Self::CharDevice(major, minor) | Self::BlockDevice(major, minor) => (major, minor),
+            _ => (0, 0),
+        }
     }
 }
 

@@ -85,35 +85,36 @@ impl<R: Read> Reader<R> {
     /// Returns the next member, `None` at the end. Unread content of the previous member is skipped. Fails if a header is
     /// malformed, or the archive is cut.
     pub fn next_member(&mut self) -> Result<Option<Found>> {
-        let mut extended = Records::default();
-        let (mut long_path, mut long_link) = (None, None);
+        let mut extended = Extended::default();
         for _ in 0..=MOST_EXTENDED {
             let Some(block) = self.next_header()? else {
-                let is_cut = !extended.is_empty() || long_path.is_some() || long_link.is_some();
-                return if is_cut {
-                    malformed("ends after an extended header")
-                } else {
+                return if extended.is_empty() {
                     Ok(None)
+                } else {
+                    malformed("ends after an extended header")
                 };
             };
             let header = Header(&block);
             let size = header.number(124..136)?;
-            match header.0[156] {
-                b'x' => extended.add(&self.extended(size)?)?,
+            match header.type_flag() {
+                b'x' => extended.records.add(&self.extended(size)?)?,
                 b'g' => drop(self.extended(size)?), // for all following members: ignored by engines, too
-                b'L' => long_path = Some(without_nul(self.extended(size)?)),
-                b'K' => long_link = Some(without_nul(self.extended(size)?)),
+                b'L' => extended.long_path = Some(without_nul(self.extended(size)?)),
+                b'K' => extended.long_link = Some(without_nul(self.extended(size)?)),
                 b'V' => self.skip(size)?, // a label of the whole archive
-                _ => {
-                    let found = header.found(size, &extended, long_path.take(), long_link.take());
-                    let (found, size) = found.map_err(|error| named(error, header.path()))?;
-                    self.content_left = size;
-                    self.padding_left = padding(size) as u64;
-                    return Ok(Some(found));
-                }
+                _ => return self.begin_member(&header, size, extended).map(Some),
             }
         }
         malformed("has too many extended headers before a member")
+    }
+
+    /// Returns a member by all its headers; the content is read next.
+    fn begin_member(&mut self, header: &Header, size: u64, extended: Extended) -> Result<Found> {
+        let found = header.found(size, extended);
+        let (found, content_bytes) = found.map_err(|error| named(error, header.path()))?;
+        self.content_left = content_bytes;
+        self.padding_left = padding(content_bytes) as u64;
+        Ok(found)
     }
 
     /// Reads from the content of the current member; 0 at the end. Fails if the archive ends early.
@@ -249,10 +250,40 @@ fn without_nul(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
+/// The extended headers before a member.
+#[derive(Default)]
+struct Extended {
+    records: Records,
+    long_path: Option<Vec<u8>>,
+    long_link: Option<Vec<u8>>,
+}
+
+impl Extended {
+    fn is_empty(&self) -> bool {
+        self.records.is_empty() && self.long_path.is_none() && self.long_link.is_none()
+    }
+
+    /// Returns the length in a record, or else `size` of the header.
+    fn content_bytes(&self, size: u64) -> Result<u64> {
+        let size = match self.records.get(b"size") {
+            Some(value) => decimal(value)?,
+            None => size,
+        };
+        if i64::try_from(size).is_err() {
+            return malformed("has a length that is too large");
+        }
+        Ok(size)
+    }
+}
+
 /// A header block.
 struct Header<'b>(&'b [u8; BLOCK_BYTES]);
 
 impl Header<'_> {
+    fn type_flag(&self) -> u8 {
+        self.0[156]
+    }
+
     /// Compares the checksum; some tools sum signed bytes.
     fn check(&self) -> Result<()> {
         let byte = |(at, byte): (usize, &u8)| {
@@ -318,60 +349,18 @@ impl Header<'_> {
     }
 
     /// Returns the member and the length of the content.
-    fn found(
-        &self,
-        size: u64,
-        records: &Records,
-        long_path: Option<Vec<u8>>,
-        long_link: Option<Vec<u8>>,
-    ) -> Result<(Found, u64)> {
-        let path = records
-            .get(b"path")
-            .map(<[u8]>::to_vec)
-            .or(long_path)
-            .unwrap_or_else(|| self.path());
-        if path.is_empty() || path.contains(&0) {
-            return malformed("has a member without a name");
-        }
-        let link = records.get(b"linkpath").map(<[u8]>::to_vec).or(long_link);
-        let link = || link.unwrap_or_else(|| self.text(157..257).to_vec());
-        if records.has_prefix(b"GNU.sparse.") {
+    fn found(&self, size: u64, mut extended: Extended) -> Result<(Found, u64)> {
+        let path = self.member_path(&mut extended)?;
+        if extended.records.has_prefix(b"GNU.sparse.") {
             return malformed("is sparse, which layers must not be");
         }
-        let size = match records.get(b"size") {
-            Some(value) => decimal(value)?,
-            None => size,
-        };
-        if i64::try_from(size).is_err() {
-            return malformed("has a length that is too large");
-        }
-        let device = || Ok::<_, TarError>((self.id(329..337)?, self.id(337..345)?));
-        let kind = match self.0[156] {
-            0 | b'0' | b'7' if path.ends_with(b"/") => FoundKind::Directory, // as before POSIX
-            0 | b'0' | b'7' => FoundKind::File(size),
-            b'1' => FoundKind::Link(link()),
-            b'2' => FoundKind::Symlink(link()),
-            b'3' => device().map(|(major, minor)| FoundKind::CharDevice(major, minor))?,
-            b'4' => device().map(|(major, minor)| FoundKind::BlockDevice(major, minor))?,
-            b'5' => FoundKind::Directory,
-            b'6' => FoundKind::Fifo,
-            b'S' => return malformed("is sparse, which layers must not be"),
-            _ => return malformed("is of a type that no layer has"),
-        };
-        if let FoundKind::Link(target) | FoundKind::Symlink(target) = &kind
-            && (target.is_empty() || target.contains(&0))
-        {
-            return malformed("is a link to nothing");
-        }
-        let id = |key: &[u8], range: std::ops::Range<usize>| match records.get(key) {
-            Some(value) => u32::try_from(decimal(value)?)
-                .or_else(|_| malformed("has an owner that is too large")),
-            None => self.id(range),
-        };
+        let size = extended.content_bytes(size)?;
+        let kind = self.kind(&path, size, &mut extended)?;
+        let records = &extended.records;
         let found = Found {
             mode: (self.number(100..108)? & 0o7777) as u16,
-            uid: id(b"uid", 108..116)?,
-            gid: id(b"gid", 116..124)?,
+            uid: self.owner(records.get(b"uid"), 108..116)?,
+            gid: self.owner(records.get(b"gid"), 116..124)?,
             mtime_s: match records.get(b"mtime") {
                 Some(value) => seconds(value)?,
                 None => self.signed_number(136..148)?,
@@ -389,9 +378,56 @@ impl Header<'_> {
         Ok((found, size))
     }
 
+    /// Returns the path of a record, of a long name, or of the header, in this order.
+    fn member_path(&self, extended: &mut Extended) -> Result<Vec<u8>> {
+        let recorded = extended.records.get(b"path").map(<[u8]>::to_vec);
+        let path = recorded
+            .or_else(|| extended.long_path.take())
+            .unwrap_or_else(|| self.path());
+        if path.is_empty() || path.contains(&0) {
+            return malformed("has a member without a name");
+        }
+        Ok(path)
+    }
+
+    fn kind(&self, path: &[u8], size: u64, extended: &mut Extended) -> Result<FoundKind> {
+        Ok(match self.type_flag() {
+            0 | b'0' | b'7' if path.ends_with(b"/") => FoundKind::Directory, // as before POSIX
+            0 | b'0' | b'7' => FoundKind::File(size),
+            b'1' => FoundKind::Link(self.target(extended)?),
+            b'2' => FoundKind::Symlink(self.target(extended)?),
+            b'3' => FoundKind::CharDevice(self.id(329..337)?, self.id(337..345)?),
+            b'4' => FoundKind::BlockDevice(self.id(329..337)?, self.id(337..345)?),
+            b'5' => FoundKind::Directory,
+            b'6' => FoundKind::Fifo,
+            b'S' => return malformed("is sparse, which layers must not be"),
+            _ => return malformed("is of a type that no layer has"),
+        })
+    }
+
+    /// Returns the target of a link: of a record, of a long name, or of the header, in this order.
+    fn target(&self, extended: &mut Extended) -> Result<Vec<u8>> {
+        let recorded = extended.records.get(b"linkpath").map(<[u8]>::to_vec);
+        let target = recorded
+            .or_else(|| extended.long_link.take())
+            .unwrap_or_else(|| self.text(157..257).to_vec());
+        if target.is_empty() || target.contains(&0) {
+            return malformed("is a link to nothing");
+        }
+        Ok(target)
+    }
+
+    /// Returns an owner or a group: `recorded`, or else the field at `range`.
+    fn owner(&self, recorded: Option<&[u8]>, range: std::ops::Range<usize>) -> Result<u32> {
+        let Some(recorded) = recorded else {
+            return self.id(range);
+        };
+        u32::try_from(decimal(recorded)?).or_else(|_| malformed("has an owner that is too large"))
+    }
+
     /// Returns the length of the content of a member that is no file: 0, except for a directory of GNU's, to be skipped.
     fn content_of(&self, size: u64) -> u64 {
-        if matches!(self.0[156], b'5' | 0 | b'0' | b'7') {
+        if matches!(self.type_flag(), b'5' | 0 | b'0' | b'7') {
             size
         } else {
             0
