@@ -49,28 +49,14 @@ fn paragraphs(text: &[u8]) -> impl Iterator<Item = Fields<'_>> {
 }
 
 fn installed(fields: &Fields, info: &HashMap<Vec<u8>, Vec<u8>>) -> Option<Installed> {
-    let first = |name: &str| {
-        fields
-            .get(name.as_bytes())
-            .and_then(|lines| lines.first())
-            .copied()
-    };
-    let text = |name: &str| first(name).map(|value| String::from_utf8_lossy(value).into_owned());
-    let (name, version) = (text("Package")?, text("Version")?);
+    let package = package(fields)?;
     // A paragraph without a status is of an image without dpkg, where all packages are installed.
-    if first("Status")
-        .is_some_and(|status| status.rsplit(|b| *b == b' ').next() != Some(b"installed"))
-    {
+    let status = first_line(fields, "Status");
+    if status.is_some_and(|status| status.rsplit(|b| *b == b' ').next() != Some(b"installed")) {
         return None;
     }
-    let (epoch, rest) = match version.split_once(':') {
-        Some((epoch, rest)) => (epoch.parse().ok(), rest),
-        None => (None, version.as_str()),
-    };
-    let (upstream, revision) = rest.rsplit_once('-').unwrap_or((rest, ""));
-    let arch = text("Architecture").unwrap_or_default();
-    let source = text("Source").and_then(|source| source.split(' ').next().map(str::to_owned));
     let file = |ending: &str| {
+        let Package { name, arch, .. } = &package;
         let plain = format!("{name}.{ending}");
         let of_arch = format!("{name}:{arch}.{ending}"); // where several architectures are installed side by side
         info.get(plain.as_bytes())
@@ -81,74 +67,63 @@ fn installed(fields: &Fields, info: &HashMap<Vec<u8>, Vec<u8>>) -> Option<Instal
         .map(Vec::as_slice)
         .unwrap_or_default();
     let files = file("list").map(|list| Arc::new(files(list, file("md5sums"), conffiles)));
-    let package = Package {
+    Some(Installed { package, files })
+}
+
+/// Returns the package of a paragraph; `None` without a name or a version.
+fn package(fields: &Fields) -> Option<Package> {
+    let name = text(fields, "Package")?;
+    let version = text(fields, "Version")?;
+    let (epoch, rest) = match version.split_once(':') {
+        Some((epoch, rest)) => (epoch.parse().ok(), rest),
+        None => (None, version.as_str()),
+    };
+    let (upstream, revision) = rest.rsplit_once('-').unwrap_or((rest, ""));
+    let source = text(fields, "Source");
+    let source = source.and_then(|source| source.split(' ').next().map(str::to_owned));
+    Some(Package {
         epoch,
         version: upstream.to_owned(),
         release: revision.to_owned(),
         source_rpm: source.unwrap_or_else(|| name.clone()),
         name,
-        arch,
+        arch: text(fields, "Architecture").unwrap_or_default(),
         build_time_s: 0,
-    };
-    Some(Installed { package, files })
+    })
+}
+
+fn first_line<'t>(fields: &Fields<'t>, name: &str) -> Option<&'t [u8]> {
+    fields.get(name.as_bytes())?.first().copied()
+}
+
+fn text(fields: &Fields, name: &str) -> Option<String> {
+    first_line(fields, name).map(|value| String::from_utf8_lossy(value).into_owned())
 }
 
 /// Returns the paths of a list, with known digests: dpkg keeps neither modes nor sizes.
 fn files(list: &[u8], md5sums: Option<&Vec<u8>>, conffiles: &[&[u8]]) -> FileList {
-    let mut digests: HashMap<&[u8], [u8; 16]> = HashMap::new();
-    let sums = md5sums
-        .map(|sums| sums.split(|b| *b == b'\n'))
-        .into_iter()
-        .flatten();
-    for line in sums {
-        if let Some((digest, path)) = line.split_first_chunk::<32>()
-            && let Some(digest) = unhex(digest)
-        {
-            digests.insert(path.trim_ascii(), digest);
-        }
-    }
-    let mut is_config: HashMap<&[u8], Option<[u8; 16]>> = HashMap::new();
-    for line in conffiles {
-        let mut words = line.split(|b| *b == b' ');
-        if let Some(path) = words.next().filter(|path| path.starts_with(b"/")) {
-            let digest = words.next().and_then(|digest| unhex(digest.first_chunk()?));
-            is_config.insert(path, digest);
-        }
-    }
-    let paths = || {
-        list.split(|b| *b == b'\n')
-            .filter(|path| path.starts_with(b"/"))
-    };
+    let digests = digests_in(md5sums.map(Vec::as_slice).unwrap_or_default());
+    let configs = digests_of_configs(conffiles);
     let mut places: HashMap<&[u8], usize> = HashMap::new();
     let mut directories: Vec<&[u8]> = Vec::new();
-    let split = |path: &'_ [u8]| {
-        path.iter()
-            .rposition(|b| *b == b'/')
-            .map_or(0, |slash| slash + 1)
-    };
-    for path in paths() {
-        let directory = &path[..split(path)];
+    for path in paths_in(list) {
+        let (directory, _) = split(path);
         places.entry(directory).or_insert_with(|| {
             directories.push(directory);
             directories.len() - 1
         });
     }
     let mut builder = FileList::builder(DigestAlgorithm::MD5, &directories);
-    for path in paths() {
-        let at = split(path);
-        let name = if &path[at..] == b"." {
-            b""
-        } else {
-            &path[at..]
-        }; // the root
-        let config = is_config.get(path);
+    for path in paths_in(list) {
+        let (directory, name) = split(path);
+        let config = configs.get(path);
         let digest = config
             .copied()
             .flatten()
             .or_else(|| digests.get(&path[1..]).copied());
         builder.push(&OwnedFile {
-            directory: places[&path[..at]],
-            name,
+            directory: places[directory],
+            name: if name == b"." { b"" } else { name }, // the root
             mode: 0,
             flags: if config.is_some() { CONFIG } else { 0 },
             mtime_s: 0,
@@ -158,6 +133,44 @@ fn files(list: &[u8], md5sums: Option<&Vec<u8>>, conffiles: &[&[u8]]) -> FileLis
         });
     }
     builder.finish()
+}
+
+/// Returns the absolute paths of a list, a line each.
+fn paths_in(list: &[u8]) -> impl Iterator<Item = &[u8]> {
+    list.split(|b| *b == b'\n')
+        .filter(|path| path.starts_with(b"/"))
+}
+
+/// Returns the directory of a path, with the slash, and the name in the directory.
+fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    let slash = path.iter().rposition(|b| *b == b'/');
+    path.split_at(slash.map_or(0, |slash| slash + 1))
+}
+
+/// Returns the digests in `PACKAGE.md5sums`, by paths without the first slash.
+fn digests_in(md5sums: &[u8]) -> HashMap<&[u8], [u8; 16]> {
+    let mut digests = HashMap::new();
+    for line in md5sums.split(|b| *b == b'\n') {
+        if let Some((digest, path)) = line.split_first_chunk::<32>()
+            && let Some(digest) = unhex(digest)
+        {
+            digests.insert(path.trim_ascii(), digest);
+        }
+    }
+    digests
+}
+
+/// Returns the paths of configuration files, each with the digest as the package has the file, where known.
+fn digests_of_configs<'t>(conffiles: &[&'t [u8]]) -> HashMap<&'t [u8], Option<[u8; 16]>> {
+    let mut digests = HashMap::new();
+    for line in conffiles {
+        let mut words = line.split(|b| *b == b' ');
+        if let Some(path) = words.next().filter(|path| path.starts_with(b"/")) {
+            let digest = words.next().and_then(|digest| unhex(digest.first_chunk()?));
+            digests.insert(path, digest);
+        }
+    }
+    digests
 }
 
 fn unhex(digits: &[u8; 32]) -> Option<[u8; 16]> {

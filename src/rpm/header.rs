@@ -79,57 +79,60 @@ impl Header {
 impl Fields<'_> {
     /// Returns the files; missing values, as digests in old packages, are empty or 0.
     fn files(&self) -> FileList {
-        let algorithm = self
-            .numbers(tag::FILE_DIGEST_ALGORITHM)
-            .and_then(|mut all| all.next());
-        let algorithm =
-            algorithm.map_or(DigestAlgorithm::MD5, |number| DigestAlgorithm(number as u8));
+        let algorithm = self.digest_algorithm();
         let directories: Vec<&[u8]> = self.strings(tag::DIR_NAMES).into_iter().flatten().collect();
-        let (Some(names), Some(indexes), Some(mtimes)) = (
-            self.strings(tag::BASE_NAMES),
-            self.numbers(tag::DIR_INDEXES),
-            self.numbers(tag::FILE_MTIMES),
-        ) else {
+        let Some(files) = self.files_in_hexadecimal() else {
             return FileList::builder(algorithm, &[]).finish();
         };
-        let mut modes = self
-            .values(tag::FILE_MODES, kind::INT16)
-            .into_iter()
-            .flatten();
-        let mut sizes = self
-            .values(tag::FILE_SIZES, kind::INT32)
-            .into_iter()
-            .flatten();
-        let mut long_sizes = self
-            .values(tag::LONG_FILE_SIZES, kind::INT64)
-            .into_iter()
-            .flatten();
-        let mut flags = self.numbers(tag::FILE_FLAGS).into_iter().flatten();
-        let mut digests = self.strings(tag::FILE_DIGESTS).into_iter().flatten();
-        let mut targets = self.strings(tag::FILE_TARGETS).into_iter().flatten();
         let mut digest = [0; LONGEST_DIGEST];
-        let all = names
-            .zip(indexes)
-            .zip(mtimes)
-            .map(|((name, index), mtime_s)| OwnedFile {
-                directory: index as usize,
-                name,
-                mode: modes.next().unwrap_or_default() as u16,
-                flags: flags.next().unwrap_or_default(),
-                mtime_s,
-                size_bytes: long_sizes
-                    .next()
-                    .or_else(|| sizes.next())
-                    .unwrap_or_default(),
-                digest: digests.next().unwrap_or_default(), // still hexadecimal
-                target: targets.next().unwrap_or_default(),
-            });
         let mut list = FileList::builder(algorithm, &directories);
-        for file in all.filter(|file| file.directory < directories.len()) {
+        for file in files.filter(|file| file.directory < directories.len()) {
             let digest = unhex(file.digest, &mut digest);
             list.push(&OwnedFile { digest, ..file });
         }
         list.finish()
+    }
+
+    fn digest_algorithm(&self) -> DigestAlgorithm {
+        let number = self
+            .numbers(tag::FILE_DIGEST_ALGORITHM)
+            .and_then(|mut all| all.next());
+        number.map_or(DigestAlgorithm::MD5, |number| DigestAlgorithm(number as u8))
+    }
+}
+
+impl<'a> Fields<'a> {
+    /// Returns the files with digests as hexadecimal digits; `None` without names, directories or times.
+    fn files_in_hexadecimal(&self) -> Option<impl Iterator<Item = OwnedFile<'a>> + use<'a>> {
+        let names = self.strings(tag::BASE_NAMES)?;
+        let indexes = self.numbers(tag::DIR_INDEXES)?;
+        let mtimes = self.numbers(tag::FILE_MTIMES)?;
+        let modes = self.values(tag::FILE_MODES, kind::INT16);
+        let mut modes = modes.into_iter().flatten();
+        let mut sizes = self.sizes();
+        let mut flags = self.numbers(tag::FILE_FLAGS).into_iter().flatten();
+        let mut digests = self.strings(tag::FILE_DIGESTS).into_iter().flatten();
+        let mut targets = self.strings(tag::FILE_TARGETS).into_iter().flatten();
+        let places = names.zip(indexes).zip(mtimes);
+        Some(places.map(move |((name, index), mtime_s)| OwnedFile {
+            directory: index as usize,
+            name,
+            mode: modes.next().unwrap_or_default() as u16,
+            flags: flags.next().unwrap_or_default(),
+            mtime_s,
+            size_bytes: sizes.next().unwrap_or_default(),
+            digest: digests.next().unwrap_or_default(),
+            target: targets.next().unwrap_or_default(),
+        }))
+    }
+
+    /// Returns the lengths of the files: those of 64 bits, where the package has such lengths, and then those of 32 bits.
+    fn sizes(&self) -> impl Iterator<Item = u64> + use<'a> {
+        let long = self.values(tag::LONG_FILE_SIZES, kind::INT64);
+        let short = self.values(tag::FILE_SIZES, kind::INT32);
+        long.into_iter()
+            .flatten()
+            .chain(short.into_iter().flatten())
     }
 }
 
