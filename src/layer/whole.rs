@@ -33,59 +33,91 @@ fn uncompressed_within(limit_bytes: u64, mut file: File, path: &Path) -> Result<
         .map_err(Error::io("read", path))?;
     file.rewind().map_err(Error::io("read", path))?;
     let taken = AtomicU64::new(0);
-    let counted = BufReader::with_capacity(
-        BUFFER_BYTES,
-        Counted {
-            file: &file,
-            taken: &taken,
-        },
-    );
-    let bad = |what: String| Error::BadImage {
-        path: path.to_owned(),
-        what,
+    let counted = Counted {
+        file: &file,
+        taken: &taken,
     };
-    let (name, mut decoder): (&str, Box<dyn Read + '_>) = match start.as_slice() {
-        [0x1f, 0x8b, ..] => ("gzip", Box::new(MultiGzDecoder::new(counted))),
-        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => {
-            let decoder =
-                zstd::Decoder::with_buffer(counted).map_err(Error::io("decompress", path))?;
-            ("zstd", Box::new(decoder))
-        }
-        [0xfd, b'7', b'z', b'X', b'Z', 0] => (
-            "xz",
-            Box::new(XzReader::new_mem_limit(counted, true, XZ_MEMORY_KIB)),
-        ),
-        [b'B', b'Z', b'h', ..] => {
-            return Err(bad(
-                "it is compressed with bzip2: unpack it with bzip2 -d first".to_owned(),
-            ));
-        }
-        _ => {
-            drop(counted);
-            return Ok(file);
-        }
+    let Some(mut unpacking) = Unpacking::begin(&start, counted, path)? else {
+        return Ok(file);
     };
-    let scratch = |e| Error::io("write in", std::env::temp_dir())(e);
     let mut out = tempfile::tempfile().map_err(scratch)?;
     let (mut buffer, mut given) = (vec![0; BUFFER_BYTES], 0);
     loop {
-        match decoder.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(count) => {
-                given += count as u64;
-                if given > limit_bytes.max(LARGEST_RATIO.saturating_mul(taken.load(Relaxed))) {
-                    return Err(bad(format!(
-                        "its {name} unpacks to more than any image has"
-                    )));
-                }
-                out.write_all(&buffer[..count]).map_err(scratch)?;
-            }
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(bad(format!("its {name} is cut or damaged: {e}"))),
+        let count = unpacking.read(&mut buffer)?;
+        if count == 0 {
+            break;
         }
+        given += count as u64;
+        if given > limit_bytes.max(LARGEST_RATIO.saturating_mul(taken.load(Relaxed))) {
+            return Err(unpacking.bad("unpacks to more than any image has"));
+        }
+        out.write_all(&buffer[..count]).map_err(scratch)?;
     }
     out.rewind().map_err(scratch)?;
     Ok(out)
+}
+
+fn scratch(error: io::Error) -> Error {
+    Error::io("write in", std::env::temp_dir())(error)
+}
+
+fn bad(path: &Path, what: String) -> Error {
+    Error::BadImage {
+        path: path.to_owned(),
+        what,
+    }
+}
+
+/// An archive that is being unpacked.
+struct Unpacking<'f> {
+    /// The compression, for errors.
+    name: &'static str,
+    decoder: Box<dyn Read + 'f>,
+    path: &'f Path,
+}
+
+impl<'f> Unpacking<'f> {
+    /// Recognises the compression by the first bytes; `None` for a plain archive.
+    fn begin(start: &[u8], input: Counted<'f>, path: &'f Path) -> Result<Option<Self>> {
+        let input = BufReader::with_capacity(BUFFER_BYTES, input);
+        let (name, decoder): (_, Box<dyn Read + 'f>) = match start {
+            [0x1f, 0x8b, ..] => ("gzip", Box::new(MultiGzDecoder::new(input))),
+            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => {
+                let decoder = zstd::Decoder::with_buffer(input);
+                let decoder = decoder.map_err(Error::io("decompress", path))?;
+                ("zstd", Box::new(decoder))
+            }
+            [0xfd, b'7', b'z', b'X', b'Z', 0] => {
+                let decoder = XzReader::new_mem_limit(input, true, XZ_MEMORY_KIB);
+                ("xz", Box::new(decoder))
+            }
+            [b'B', b'Z', b'h', ..] => {
+                let what = "it is compressed with bzip2: unpack it with bzip2 -d first";
+                return Err(bad(path, what.to_owned()));
+            }
+            _ => return Ok(None),
+        };
+        Ok(Some(Self {
+            name,
+            decoder,
+            path,
+        }))
+    }
+
+    /// Reads some bytes; 0 at the end.
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        loop {
+            match self.decoder.read(buffer) {
+                Ok(count) => return Ok(count),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(self.bad(&format!("is cut or damaged: {e}"))),
+            }
+        }
+    }
+
+    fn bad(&self, what: &str) -> Error {
+        bad(self.path, format!("its {} {what}", self.name))
+    }
 }
 
 /// Counts the bytes read.
