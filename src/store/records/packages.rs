@@ -5,7 +5,7 @@ use crate::model::packages::file_list::FileList;
 use crate::model::packages::owners::Installed;
 use crate::model::packages::package::Package;
 use crate::store::handle::Store;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -37,47 +37,34 @@ impl Store {
         package_set_id: i64,
         lists: &mut FileLists,
     ) -> Result<Vec<Installed>> {
-        let rows = || -> rusqlite::Result<Vec<(Package, Option<i64>)>> {
-            let mut query = self.connection.prepare_cached(
-                "SELECT name, epoch, version, release, arch, source_rpm, build_time_s, file_list_id
-                 FROM package_set_member AS member JOIN package ON id = package_id
-                 LEFT JOIN package_set_files AS files USING (package_set_id, package_id)
-                 WHERE member.package_set_id = ?",
-            )?;
-            query
-                .query_map([package_set_id], |row| Ok((package(row)?, row.get(7)?)))?
-                .collect()
-        };
-        let list = |id: i64| -> rusqlite::Result<([u8; 32], Vec<u8>)> {
-            let mut query = self
-                .connection
-                .prepare_cached("SELECT key, list FROM file_list WHERE id = ?")?;
-            query.query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))
-        };
         // In a transaction, or each list would be locked by itself.
         let reading = self
             .connection
             .unchecked_transaction()
             .map_err(|e| self.failed(e))?;
         let mut installed = Vec::new();
-        for (package, list_id) in rows().map_err(|e| self.failed(e))? {
-            let files = match list_id {
-                None => None,
-                Some(id) if lists.0.contains_key(&id) => lists.0.get(&id).cloned(),
-                Some(id) => {
-                    let (key, bytes) = list(id).map_err(|e| self.failed(e))?;
-                    let files = FileList::from_bytes(bytes).filter(|files| files.key() == key);
-                    let files = files.ok_or_else(|| {
-                        self.damaged(format!("file list {id} is not what was recorded"))
-                    })?;
-                    Some(Arc::clone(lists.0.entry(id).or_insert(Arc::new(files))))
-                }
-            };
+        let members = members(&self.connection, package_set_id).map_err(|e| self.failed(e))?;
+        for (package, list_id) in members {
+            let files = list_id.map(|id| self.file_list(id, lists)).transpose()?;
             installed.push(Installed { package, files });
         }
         reading.finish().map_err(|e| self.failed(e))?;
         installed.sort_by(|a, b| a.package.cmp(&b.package));
         Ok(installed)
+    }
+
+    /// Returns a list of files, which `lists` remembers.
+    fn file_list(&self, id: i64, lists: &mut FileLists) -> Result<Arc<FileList>> {
+        if let Some(known) = lists.0.get(&id) {
+            return Ok(Arc::clone(known));
+        }
+        let (key, bytes) = list_of(&self.connection, id).map_err(|e| self.failed(e))?;
+        let list = FileList::from_bytes(bytes).filter(|list| list.key() == key);
+        let list =
+            list.ok_or_else(|| self.damaged(format!("file list {id} is not what was recorded")))?;
+        let list = Arc::new(list);
+        lists.0.insert(id, Arc::clone(&list));
+        Ok(list)
     }
 
     /// Returns the number of packages in a set; 0 for an unknown set. Fails with [`crate::error::Error::Database`] if
@@ -88,6 +75,28 @@ impl Store {
             .query_row(query, [package_set_id], |row| row.get(0))
             .map_err(|e| self.failed(e))
     }
+}
+
+/// Returns the packages of a set, each with the number of its list of files.
+fn members(
+    connection: &Connection,
+    package_set_id: i64,
+) -> rusqlite::Result<Vec<(Package, Option<i64>)>> {
+    let mut query = connection.prepare_cached(
+        "SELECT name, epoch, version, release, arch, source_rpm, build_time_s, file_list_id
+         FROM package_set_member AS member JOIN package ON id = package_id
+         LEFT JOIN package_set_files AS files USING (package_set_id, package_id)
+         WHERE member.package_set_id = ?",
+    )?;
+    query
+        .query_map([package_set_id], |row| Ok((package(row)?, row.get(7)?)))?
+        .collect()
+}
+
+/// Returns the key and the bytes of a list of files.
+fn list_of(connection: &Connection, id: i64) -> rusqlite::Result<([u8; 32], Vec<u8>)> {
+    let mut query = connection.prepare_cached("SELECT key, list FROM file_list WHERE id = ?")?;
+    query.query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))
 }
 
 /// Returns the set of these sorted packages, and makes the set if new. The lists of files belong to the set if every
@@ -107,42 +116,75 @@ pub(crate) fn keep_set(connection: &Connection, installed: &[Installed]) -> rusq
     connection
         .prepare_cached("INSERT INTO package_set (key) VALUES (?)")?
         .execute([key])?;
-    let id = connection.last_insert_rowid();
-    let mut insert = connection
-        .prepare_cached("INSERT OR IGNORE INTO package VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)")?;
-    let mut join = connection.prepare_cached(
-        "INSERT OR IGNORE INTO package_set_member SELECT ?, id FROM package
-         WHERE (name, epoch, version, release, arch, source_rpm, build_time_s) = (?, ?, ?, ?, ?, ?, ?)
-         RETURNING package_id",
-    )?;
+    let set_id = connection.last_insert_rowid();
     let mut own = connection.prepare_cached("INSERT INTO package_set_files VALUES (?, ?, ?)")?;
-    for (at, p) in installed.iter().map(|one| &one.package).enumerate() {
-        let epoch = p.epoch.map_or(-1, i64::from);
-        insert.execute(params![
-            p.name,
-            epoch,
-            p.version,
-            p.release,
-            p.arch,
-            p.source_rpm,
-            p.build_time_s
-        ])?;
-        let values = params![
-            id,
-            p.name,
-            epoch,
-            p.version,
-            p.release,
-            p.arch,
-            p.source_rpm,
-            p.build_time_s
-        ];
-        let package_id: Option<i64> = join.query_row(values, |row| row.get(0)).optional()?;
+    let mut members = NewMembers::of(connection, set_id)?;
+    for (at, package) in installed.iter().map(|one| &one.package).enumerate() {
+        let package_id = members.add(package)?;
         if let (Some(package_id), Some(list)) = (package_id, lists.get(at)) {
-            own.execute([id, package_id, keep_list(connection, &list_keys[at], list)?])?;
+            let list_id = keep_list(connection, &list_keys[at], list)?;
+            own.execute([set_id, package_id, list_id])?;
         }
     }
-    Ok(id)
+    Ok(set_id)
+}
+
+/// The members of a set that is being made.
+struct NewMembers<'c> {
+    set_id: i64,
+    insert: CachedStatement<'c>,
+    join: CachedStatement<'c>,
+}
+
+impl<'c> NewMembers<'c> {
+    fn of(connection: &'c Connection, set_id: i64) -> rusqlite::Result<Self> {
+        let insert = connection
+            .prepare_cached("INSERT OR IGNORE INTO package VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)")?;
+        let join = connection.prepare_cached(
+            "INSERT OR IGNORE INTO package_set_member SELECT ?, id FROM package
+             WHERE (name, epoch, version, release, arch, source_rpm, build_time_s) = (?, ?, ?, ?, ?, ?, ?)
+             RETURNING package_id",
+        )?;
+        Ok(Self {
+            set_id,
+            insert,
+            join,
+        })
+    }
+
+    /// Adds a package, and returns the package's number; `None` if the set has the package already.
+    fn add(&mut self, package: &Package) -> rusqlite::Result<Option<i64>> {
+        let Package {
+            name,
+            version,
+            release,
+            arch,
+            source_rpm,
+            build_time_s,
+            ..
+        } = package;
+        let epoch = package.epoch.map_or(-1, i64::from);
+        self.insert.execute(params![
+            name,
+            epoch,
+            version,
+            release,
+            arch,
+            source_rpm,
+            build_time_s
+        ])?;
+        let values = params![
+            self.set_id,
+            name,
+            epoch,
+            version,
+            release,
+            arch,
+            source_rpm,
+            build_time_s
+        ];
+        self.join.query_row(values, |row| row.get(0)).optional()
+    }
 }
 
 /// Returns the list with a key, and makes the list if new. Fails as SQLite does.

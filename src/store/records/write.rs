@@ -133,9 +133,7 @@ fn diff_id_of(connection: &Connection, key: &LayerKey) -> rusqlite::Result<Optio
 
 fn insert_all(transaction: &Transaction, new: &NewSnapshot) -> rusqlite::Result<i64> {
     let policy_key = new.policy.key().0;
-    transaction
-        .prepare_cached("INSERT OR IGNORE INTO policy VALUES (?, ?)")?
-        .execute(params![policy_key, new.policy.canonical()])?;
+    keep_policy(transaction, &policy_key, &new.policy.canonical())?;
     // Not by the index of names, an index that may be damaged by itself.
     transaction
         .prepare_cached(
@@ -147,6 +145,33 @@ fn insert_all(transaction: &Transaction, new: &NewSnapshot) -> rusqlite::Result<
         PackagesOf::These(installed) => Some(packages::keep_set(transaction, installed)?),
         PackagesOf::Set(id) => Some(id),
     };
+    let id = insert_snapshot(transaction, new, &policy_key, package_set_id)?;
+    for (position, layer) in new.layers.iter().enumerate() {
+        insert_layer(transaction, (id, position), layer, &policy_key)?;
+    }
+    let rows = rows_of(transaction, id)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+    transaction
+        .prepare_cached("UPDATE snapshot SET seal = ?, sum = ? WHERE id = ?")?
+        .execute(params![rows.seal_now(), rows.sum_now(), id])?;
+    stamps::claim(transaction, new.root_path, new.stamps, id)?;
+    Ok(id)
+}
+
+/// Inserts a policy, if new.
+fn keep_policy(connection: &Connection, key: &[u8; 32], canonical: &str) -> rusqlite::Result<()> {
+    let mut insert = connection.prepare_cached("INSERT OR IGNORE INTO policy VALUES (?, ?)")?;
+    insert.execute(params![key, canonical]).map(drop)
+}
+
+/// Inserts the snapshot's own row, without seal and sum, and returns the number.
+fn insert_snapshot(
+    transaction: &Transaction,
+    new: &NewSnapshot,
+    policy_key: &[u8; 32],
+    package_set_id: Option<i64>,
+) -> rusqlite::Result<i64> {
+    let layers = new.layers.iter();
+    let inherited_layers = layers.filter(|layer| layer.purpose.is_inherited).count();
     let planner = new.planning.as_ref().map(|planning| &planning.planner);
     let limits = new.planning.as_ref().and_then(|planning| planning.limits);
     transaction
@@ -159,7 +184,7 @@ fn insert_all(transaction: &Transaction, new: &NewSnapshot) -> rusqlite::Result<
             new.parent_id,
             policy_key,
             new.created_s,
-            new.layers.iter().filter(|layer| layer.purpose.is_inherited).count(),
+            inherited_layers,
             package_set_id,
             new.manifest.digest.0,
             new.manifest.size_bytes,
@@ -180,17 +205,10 @@ fn insert_all(transaction: &Transaction, new: &NewSnapshot) -> rusqlite::Result<
             .prepare_cached("UPDATE snapshot SET run = 'r' || id WHERE id = ?")?
             .execute([id])?;
     }
-    for (position, layer) in new.layers.iter().enumerate() {
-        insert_layer(transaction, (id, position), layer, &policy_key)?;
-    }
-    let rows = rows_of(transaction, id)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
-    transaction
-        .prepare_cached("UPDATE snapshot SET seal = ?, sum = ? WHERE id = ?")?
-        .execute(params![rows.seal_now(), rows.sum_now(), id])?;
-    stamps::claim(transaction, new.root_path, new.stamps, id)?;
     Ok(id)
 }
 
+/// Inserts a layer, if new, its form, and its use by the snapshot.
 fn insert_layer(
     transaction: &Transaction,
     (snapshot_id, position): (i64, usize),
@@ -198,27 +216,8 @@ fn insert_layer(
     policy_key: &[u8; 32],
 ) -> rusqlite::Result<()> {
     let known = diff_id_of(transaction, &layer.key)?.is_some();
-    if let (false, Some(new)) = (known, &layer.new) {
-        let under = new
-            .under
-            .map(|canonical| (*blake3::hash(canonical.as_bytes()).as_bytes(), canonical));
-        if let Some((key, canonical)) = under {
-            let mut insert =
-                transaction.prepare_cached("INSERT OR IGNORE INTO policy VALUES (?, ?)")?;
-            insert.execute(params![key, canonical])?;
-        }
-        transaction
-            .prepare_cached("INSERT INTO layer VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)")?
-            .execute(params![
-                layer.key.0,
-                under.map_or(*policy_key, |(key, _)| key),
-                new.diff_id.0,
-                new.tar_bytes,
-                new.content.content_bytes(),
-                new.content.entries_len(),
-                new.content.whiteouts_len(),
-            ])?;
-        entries::insert(transaction, transaction.last_insert_rowid(), new.content)?;
+    if let Some(new) = layer.new.as_ref().filter(|_| !known) {
+        insert_content(transaction, &layer.key, new, policy_key)?;
     }
     let layer_id: i64 = transaction
         .prepare_cached("SELECT id FROM layer WHERE key = ?")?
@@ -251,4 +250,34 @@ fn insert_layer(
             reason.is_some().then_some(is_inherited),
         ])?;
     Ok(())
+}
+
+/// Inserts a new layer with entries and whiteouts; `policy_key` is the snapshot's.
+fn insert_content(
+    transaction: &Transaction,
+    key: &LayerKey,
+    new: &NewLayer,
+    policy_key: &[u8; 32],
+) -> rusqlite::Result<()> {
+    let foreign_key = new
+        .under
+        .map(|canonical| blake3::hash(canonical.as_bytes()));
+    let policy_key = foreign_key
+        .as_ref()
+        .map_or(policy_key, blake3::Hash::as_bytes);
+    if let Some(canonical) = new.under {
+        keep_policy(transaction, policy_key, canonical)?;
+    }
+    transaction
+        .prepare_cached("INSERT INTO layer VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)")?
+        .execute(params![
+            key.0,
+            policy_key,
+            new.diff_id.0,
+            new.tar_bytes,
+            new.content.content_bytes(),
+            new.content.entries_len(),
+            new.content.whiteouts_len(),
+        ])?;
+    entries::insert(transaction, transaction.last_insert_rowid(), new.content)
 }

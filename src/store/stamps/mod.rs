@@ -102,57 +102,8 @@ impl Store {
         if self.is_still() {
             return Ok(known);
         }
-        let run = || -> rusqlite::Result<StampState> {
-            self.connection
-                .pragma_update(None, "synchronous", "normal")?;
-            let transaction = self
-                .connection
-                .transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let found = root_of(&transaction, root_path)?;
-            // Stamps of two runs at once are all true, but together may belong to no tree that was ever seen.
-            let is_ours = found.as_ref().map(|root| root.generation) == known.generation;
-            let before = found.map(|root| root.boot).unwrap_or_default();
-            let is_this_boot = before.is(&self.boot);
-            let (root_id, generation): (i64, i64) = transaction
-                .prepare_cached(
-                    "INSERT INTO root (path, generation) VALUES (?, 1) ON CONFLICT (path)
-                     DO UPDATE SET generation = generation + 1, snapshot_id = NULL RETURNING id, generation",
-                )?
-                .query_row([root_path.as_os_str().as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))?;
-            if known.is_damaged {
-                levels::sweep(&transaction, root_id)?;
-            }
-            if !is_this_boot && !is_ours {
-                levels::clear(&transaction, root_id)?; // nobody knows which stamps hold
-            }
-            // A write after the sync has a later ctime than the sync, unless the clock was set back meanwhile.
-            let mut is_past = false;
-            let stamps = stamps.inspect(|(_, stamp)| {
-                let of_inode = stamp
-                    .as_ref()
-                    .map(|stamp| stamp.mark)
-                    .filter(|mark| mark.inode != 0);
-                is_past |= of_inode.is_some_and(|mark| before.lasting(&[]).is_durable(mark.ctime));
-            });
-            // A row whose damage was not known is gone, and older stamps stand in its place, at which nobody has
-            // looked. Those stamps must be of this boot as well.
-            let is_sound = if is_this_boot {
-                levels::change(&transaction, root_id, stamps)?
-            } else {
-                levels::change_whole(&transaction, root_id, stamps)?
-            };
-            let boot = Boot::new(&self.boot, before.durable_until.filter(|_| !is_past));
-            boot.save(&transaction, root_id, root_path)?;
-            transaction.commit()?;
-            let generation = Some(generation).filter(|_| is_ours && is_sound);
-            Ok(StampState {
-                generation,
-                lasting: boot.lasting(&self.boot),
-                ..StampState::default()
-            })
-        };
-        let state = run();
-        state.map_err(|e| self.failed(e))
+        let updated = update(&mut self.connection, &self.boot, root_path, known, stamps);
+        updated.map_err(|e| self.failed(e))
     }
 
     /// Removes all stamps of a root, and returns the state without stamps. Fails with [`crate::error::Error::Locked`]
@@ -224,6 +175,65 @@ impl Store {
         let done = run();
         done.map_err(|e| self.failed(e))
     }
+}
+
+/// Replaces stamps in the boot `this_boot`, as [`Store::update_stamps`] does.
+fn update<'a>(
+    connection: &mut Connection,
+    this_boot: &[u8],
+    root_path: &Path,
+    known: StampState,
+    stamps: impl Iterator<Item = (&'a [u8], Option<Stamp>)>,
+) -> rusqlite::Result<StampState> {
+    connection.pragma_update(None, "synchronous", "normal")?;
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let found = root_of(&transaction, root_path)?;
+    // Stamps of two runs at once are all true, but together may belong to no tree that was ever seen.
+    let is_ours = found.as_ref().map(|root| root.generation) == known.generation;
+    let before = found.map(|root| root.boot).unwrap_or_default();
+    let is_this_boot = before.is(this_boot);
+    let (root_id, generation) = count_change(&transaction, root_path)?;
+    if known.is_damaged {
+        levels::sweep(&transaction, root_id)?;
+    }
+    if !is_this_boot && !is_ours {
+        levels::clear(&transaction, root_id)?; // nobody knows which stamps hold
+    }
+    // A write after the sync has a later ctime than the sync, unless the clock was set back meanwhile.
+    let lasting = before.lasting(&[]);
+    let mut is_past = false;
+    let stamps = stamps.inspect(|(_, stamp)| is_past |= is_durable(stamp.as_ref(), lasting));
+    // A row whose damage was not known is gone, and older stamps stand in its place, at which nobody has looked. Older
+    // stamps must be of this boot as well.
+    let is_sound = if is_this_boot {
+        levels::change(&transaction, root_id, stamps)?
+    } else {
+        levels::change_whole(&transaction, root_id, stamps)?
+    };
+    let boot = Boot::new(this_boot, before.durable_until.filter(|_| !is_past));
+    boot.save(&transaction, root_id, root_path)?;
+    transaction.commit()?;
+    Ok(StampState {
+        generation: Some(generation).filter(|_| is_ours && is_sound),
+        lasting: boot.lasting(this_boot),
+        ..StampState::default()
+    })
+}
+
+/// Counts a change of a root's stamps, and makes the root's row if missing. Returns the number of the root and the count.
+fn count_change(connection: &Connection, root_path: &Path) -> rusqlite::Result<(i64, i64)> {
+    let query = "INSERT INTO root (path, generation) VALUES (?, 1) ON CONFLICT (path)
+        DO UPDATE SET generation = generation + 1, snapshot_id = NULL RETURNING id, generation";
+    let mut query = connection.prepare_cached(query)?;
+    query.query_row([root_path.as_os_str().as_bytes()], |row| {
+        Ok((row.get(0)?, row.get(1)?))
+    })
+}
+
+/// Tells whether a stamp is of an inode whose last change has come to the disk.
+fn is_durable(stamp: Option<&Stamp>, lasting: Lasting) -> bool {
+    let mark = stamp.map(|stamp| stamp.mark);
+    mark.is_some_and(|mark| mark.inode != 0 && lasting.is_durable(mark.ctime))
 }
 
 /// Says that the stamps belong to a snapshot's tree, if nobody has changed the stamps since `known`. Fails if SQLite
