@@ -4,6 +4,7 @@
 
 use super::content::{Content, is_other_length, other_length};
 use super::paths::{Found, Paths};
+use super::queue::{joined, on_threads};
 use super::root::Root;
 use super::xattrs::{file_xattrs, handle_xattrs};
 use crate::error::{Error, Result};
@@ -116,14 +117,14 @@ fn read_each(
     let next = AtomicUsize::new(0);
     let failed = AtomicBool::new(false);
     let shared: &Paths = found;
+    let take_number = || {
+        let number = numbers.get(next.fetch_add(1, Ordering::Relaxed));
+        number.copied().filter(|_| !failed.load(Ordering::Relaxed))
+    };
     let work = || -> Result<Done> {
         let mut buffer = vec![0; BUFFER_BYTES];
         let mut done = Done::default();
-        loop {
-            let number = numbers.get(next.fetch_add(1, Ordering::Relaxed));
-            let Some(number) = number.copied().filter(|_| !failed.load(Ordering::Relaxed)) else {
-                return Ok(done);
-            };
+        while let Some(number) = take_number() {
             let one = &shared[positions[number]];
             let (stat, facts) = facts_of(root, one, &mut buffer)
                 .inspect_err(|_| failed.store(true, Ordering::Relaxed))?;
@@ -135,19 +136,10 @@ fn read_each(
                 done.changed.push((positions[number], stat));
             }
         }
+        Ok(done)
     };
     let workers = threads.get().min(numbers.len().div_ceil(16)).max(1);
-    let all: Vec<Result<Done>> = std::thread::scope(|scope| {
-        let handles: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
-        handles
-            .into_iter()
-            .map(|h| {
-                h.join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            })
-            .collect()
-    });
-    for done in all {
+    for done in on_threads(workers, work) {
         let Done { facts, changed } = done?;
         facts
             .into_iter()
@@ -159,14 +151,18 @@ fn read_each(
     Ok(())
 }
 
+/// Returns the facts of a path whose content is masked: a file counts as empty.
+fn masked_facts(found: &Found) -> Facts {
+    let is_file = found.stat.kind == StatKind::File;
+    Facts {
+        content: is_file.then(|| hash_of(&blake3::Hasher::new())),
+        ..Facts::default()
+    }
+}
+
 fn facts_of(root: &Root, found: &Found, buffer: &mut [u8]) -> Result<(Stat, Facts)> {
     if found.masked.is_some() {
-        let content = (found.stat.kind == StatKind::File).then(|| hash_of(&blake3::Hasher::new()));
-        let facts = Facts {
-            content,
-            ..Facts::default()
-        };
-        return Ok((found.stat.clone(), facts));
+        return Ok((found.stat.clone(), masked_facts(found)));
     }
     for _ in 0..MOST_READS {
         let handle = root.open_handle(&found.path)?;
@@ -222,10 +218,7 @@ pub(crate) fn check_directories(root: &Root, found: &Paths, threads: NonZeroUsiz
         let parts: Vec<_> = parts
             .map(|part| scope.spawn(move || check_part(root, found.range(part))))
             .collect();
-        parts.into_iter().try_for_each(|part| {
-            part.join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        })
+        parts.into_iter().try_for_each(joined)
     })
 }
 

@@ -4,6 +4,20 @@ use crate::error::Result;
 use crate::model::tree::path::EntryPath;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::ScopedJoinHandle;
+
+/// Does the same work on several threads, and returns the result of each.
+pub(super) fn on_threads<T: Send>(threads: usize, work: impl Fn() -> T + Sync) -> Vec<T> {
+    std::thread::scope(|scope| {
+        let handles: Vec<_> = (0..threads).map(|_| scope.spawn(&work)).collect();
+        handles.into_iter().map(joined).collect()
+    })
+}
+
+/// Waits for a thread. A panic of the thread goes on in the waiting thread.
+pub(super) fn joined<T>(thread: ScopedJoinHandle<T>) -> T {
+    thread.join().unwrap_or_else(|panic| resume_unwind(panic))
+}
 
 /// A directory to list.
 pub(super) struct Directory {

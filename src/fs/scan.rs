@@ -4,7 +4,7 @@
 //! is not recorded. A directory that cannot be listed is an error, never an absence.
 
 pub(crate) use super::paths::{Found, Mask, Paths, masked_stat};
-use super::queue::{Directory, Queue};
+use super::queue::{Directory, Queue, on_threads};
 use super::root::{Placed, Root, place_in, place_of};
 use crate::error::{Error, Result};
 use crate::model::limits::{LARGEST_ENTRIES_BYTES, LONGEST_PATH_BYTES};
@@ -40,40 +40,18 @@ pub(crate) struct Scan {
 /// than a tree may have.
 pub(crate) fn scan(root: &Root, rules: &Rules, threads: NonZeroUsize) -> Result<Scan> {
     let start = root.now()?;
-    let handle = root.open_directory(&EntryPath::root())?;
-    let top = place_of(handle.as_fd()).map_err(|e| root.failed("stat", &EntryPath::root(), e))?;
-    let stat = top
-        .stat
-        .ok_or_else(|| Error::NotADirectory(root.path().to_owned()))?;
-    let top = Found {
-        path: EntryPath::root(),
-        stat,
-        masked: None,
-    };
-
+    let top = find_top(root)?;
     let (numbers, memory_bytes) = (AtomicUsize::new(1), AtomicUsize::new(0));
     let queue = Queue::new(Directory {
         number: 0,
         path: EntryPath::root(),
     });
-    let workers: Vec<Result<Walker>> = std::thread::scope(|scope| {
-        let spawn = |_| {
-            scope.spawn(|| {
-                let mut walker = Walker::new(root, rules, &numbers, &memory_bytes);
-                queue
-                    .work(|directory| walker.list(directory))
-                    .map(|()| walker)
-            })
-        };
-        let handles: Vec<_> = (0..threads.get()).map(spawn).collect();
-        handles
-            .into_iter()
-            .map(|h| {
-                h.join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            })
-            .collect()
-    });
+    let walk = || {
+        let mut walker = Walker::new(root, rules, &numbers, &memory_bytes);
+        let walked = queue.work(|directory| walker.list(directory));
+        walked.map(|()| walker)
+    };
+    let workers: Vec<Result<Walker>> = on_threads(threads.get(), walk);
     let (mut sockets, mut found, mut listings) = (0, Vec::new(), Vec::new());
     for (thread, worker) in workers.into_iter().enumerate() {
         let worker = worker?;
@@ -91,6 +69,21 @@ pub(crate) fn scan(root: &Root, rules: &Rules, threads: NonZeroUsize) -> Result<
         found: in_path_order(top, found, &listings),
         sockets,
         start,
+    })
+}
+
+/// Returns the root itself.
+fn find_top(root: &Root) -> Result<Found> {
+    let path = EntryPath::root();
+    let handle = root.open_directory(&path)?;
+    let placed = place_of(handle.as_fd()).map_err(|e| root.failed("stat", &path, e))?;
+    let stat = placed
+        .stat
+        .ok_or_else(|| Error::NotADirectory(root.path().to_owned()))?;
+    Ok(Found {
+        path,
+        stat,
+        masked: None,
     })
 }
 

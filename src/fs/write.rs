@@ -9,7 +9,7 @@ use super::root::Root;
 use super::xattrs::{handle_xattrs, hands_on_attributes};
 use crate::error::{Error, Result};
 use crate::model::stamp::{Stat, StatKind};
-use crate::model::tree::entry::{Entry, Kind};
+use crate::model::tree::entry::{Device, Entry, Kind};
 use crate::model::tree::path::EntryPath;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -118,25 +118,7 @@ impl<'r> Writer<'r> {
         let entry = names[0];
         self.enter(&entry.path)?;
         let first_mode = self.first_mode(entry);
-        let mode = Mode::from_raw_mode(u32::from(first_mode));
-        let (file_type, device) = match &entry.kind {
-            Kind::Symlink(_) => (FileType::Symlink, 0),
-            Kind::CharDevice(device) => (
-                FileType::CharacterDevice,
-                rustix::fs::makedev(device.major, device.minor),
-            ),
-            Kind::BlockDevice(device) => (
-                FileType::BlockDevice,
-                rustix::fs::makedev(device.major, device.minor),
-            ),
-            _ => (FileType::Fifo, 0),
-        };
-        let call = |directory: BorrowedFd, name: &[u8]| match &entry.kind {
-            Kind::Symlink(target) => rustix::fs::symlinkat(&**target, directory, name),
-            _ => rustix::fs::mknodat(directory, name, file_type, mode, device),
-        };
-        let refusals = [BAD_NAMES, &[Errno::PERM]].concat();
-        if self.make("create", &entry.path, &refusals, call)?.is_none() {
+        if !self.make_unfinished_node(entry, first_mode)? {
             return Ok(None);
         }
         let handle = self.handle(&entry.path)?;
@@ -155,6 +137,24 @@ impl<'r> Writer<'r> {
         made.lack_if(!has_names, Lack::Names);
         made.lack_if(!is_bare, Lack::Xattr);
         Ok(Some(made))
+    }
+
+    /// Makes a symlink, FIFO or device with its first name. Tells whether the process may and the filesystem can.
+    fn make_unfinished_node(&mut self, entry: &Entry, mode: u16) -> Result<bool> {
+        let mode = Mode::from_raw_mode(u32::from(mode));
+        let (file_type, device) = match &entry.kind {
+            Kind::CharDevice(device) => (FileType::CharacterDevice, *device),
+            Kind::BlockDevice(device) => (FileType::BlockDevice, *device),
+            _ => (FileType::Fifo, Device { major: 0, minor: 0 }),
+        };
+        let device = rustix::fs::makedev(device.major, device.minor);
+        let call = |directory: BorrowedFd, name: &[u8]| match &entry.kind {
+            Kind::Symlink(target) => rustix::fs::symlinkat(&**target, directory, name),
+            _ => rustix::fs::mknodat(directory, name, file_type, mode, device),
+        };
+        let refusals = [BAD_NAMES, &[Errno::PERM]].concat();
+        let made = self.make("create", &entry.path, &refusals, call)?;
+        Ok(made.is_some())
     }
 
     /// Gives a new directory the metadata of `entry`. Fails if the directory is gone.
