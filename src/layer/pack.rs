@@ -66,27 +66,30 @@ pub fn pack<C: Content>(
         let mut header = Vec::with_capacity(4 * tarball::BLOCK_BYTES);
         for item in content.items() {
             header.clear();
-            match item {
+            let entry = match item {
+                Item::Entry(entry) => entry,
                 Item::Whiteout(path) => {
                     write_whiteout(path, &mut header)?;
                     weight.add(path, NAME_BYTES + path.key().len(), &header)?;
                     blocks.push(&header)?;
+                    continue;
                 }
-                Item::Entry(entry) => match &entry.kind {
-                    Kind::File { content, .. } if members.has_content(entry) => {
-                        let file = Opened::of(entry, content, contents)?;
-                        members.write_entry(entry, file.xattrs(entry), &mut header)?;
-                        let memory_bytes = entry.memory_bytes() + file.pending_xattr_bytes();
-                        weight.add(&entry.path, memory_bytes, &header)?;
-                        blocks.push(&header)?;
-                        push_content(blocks, file, entry, contents)?;
-                    }
-                    _ => {
-                        members.write_entry(entry, &entry.xattrs, &mut header)?;
-                        weight.add(&entry.path, entry.memory_bytes(), &header)?;
-                        blocks.push(&header)?;
-                    }
-                },
+            };
+            let file = match &entry.kind {
+                Kind::File { content, .. } if members.has_content(entry) => {
+                    Some(Opened::of(entry, content, contents)?)
+                }
+                _ => None,
+            };
+            let xattrs = file
+                .as_ref()
+                .map_or(&entry.xattrs, |file| file.xattrs(entry));
+            members.write_entry(entry, xattrs, &mut header)?;
+            let pending_bytes = file.as_ref().map_or(0, Opened::pending_xattr_bytes);
+            weight.add(&entry.path, entry.memory_bytes() + pending_bytes, &header)?;
+            blocks.push(&header)?;
+            if let Some(file) = file {
+                push_content(blocks, file, entry, contents)?;
             }
         }
         Ok(blocks.push(&tarball::END)?)
@@ -150,6 +153,14 @@ impl<'a> Opened<'a> {
             Self::Pending(file) => file.read(buffer),
         }
     }
+
+    /// Tells whether the file has the hash that its content must have; a pending file takes the hash.
+    fn finish(self, found: ContentHash) -> Result<bool> {
+        match self {
+            Self::Hashed(_, expected) => Ok(expected == found),
+            Self::Pending(file) => file.finish(found).map(|()| true),
+        }
+    }
 }
 
 fn push_content<C>(
@@ -158,7 +169,6 @@ fn push_content<C>(
     entry: &Entry<C>,
     contents: &dyn Contents<C>,
 ) -> Result<(), Failure> {
-    let changed = || Error::Changed(contents.full_path(&entry.path));
     let size_bytes = entry.size_bytes();
     let mut hasher = blake3::Hasher::new();
     let mut left = size_bytes;
@@ -166,7 +176,7 @@ fn push_content<C>(
         let free = blocks.free();
         let most = free.len().min(usize::try_from(left).unwrap_or(usize::MAX));
         let count = match file.read(&mut free[..most]) {
-            Ok(0) => return Err(changed().into()),
+            Ok(0) => return Err(Error::Changed(contents.full_path(&entry.path)).into()),
             Ok(count) => count,
             Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
             Err(e) => return Err(Error::io("read", contents.full_path(&entry.path))(e).into()),
@@ -176,10 +186,8 @@ fn push_content<C>(
         left -= count as u64;
     }
     let found = ContentHash(*hasher.finalize().as_bytes());
-    match file {
-        Opened::Hashed(_, hash) if hash != found => return Err(changed().into()),
-        Opened::Hashed(..) => {}
-        Opened::Pending(file) => file.finish(found)?,
+    if !file.finish(found)? {
+        return Err(Error::Changed(contents.full_path(&entry.path)).into());
     }
     if size_bytes > 0 {
         contents.was_read(size_bytes);

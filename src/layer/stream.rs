@@ -18,6 +18,7 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::ScopedJoinHandle;
 
 const QUEUED_BLOCKS: usize = 2;
 
@@ -194,18 +195,14 @@ pub(super) fn compress(
     let (jobs, queue) = sync_channel::<Job>(QUEUED_BLOCKS);
     let queue = Arc::new(Mutex::new(queue));
     std::thread::scope(|scope| {
-        let hasher = scope.spawn(move || {
-            to_hash.into_iter().fold(Sha256::new(), |hasher, block| {
-                hasher.chain_update(&block.bytes)
-            })
-        });
+        let hasher = scope.spawn(move || hash_blocks(to_hash));
         for _ in 0..workers {
             let (queue, pieces) = (Arc::clone(&queue), &pieces);
             scope.spawn(move || work(compression, &queue, pieces));
         }
         drop(queue); // once all workers are gone, sending a block fails
         let writer = scope.spawn(move || write_in_order(compression, in_order, out));
-        let mut writer_of_blocks = BlockWriter {
+        let mut stream = BlockWriter {
             block: blocks.take_filled(block_bytes),
             block_bytes,
             filled: 0,
@@ -214,27 +211,36 @@ pub(super) fn compress(
             order,
             jobs,
         };
-        let filled =
-            fill(&mut writer_of_blocks).and_then(|()| Ok(writer_of_blocks.hand_on_rest()?));
-        let tar_bytes = writer_of_blocks.total;
-        drop(writer_of_blocks); // the queues end here
-        let hasher = hasher
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        let written = writer
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let filled = fill(&mut stream).and_then(|()| Ok(stream.hand_on_rest()?));
+        let tar_bytes = stream.total;
+        drop(stream); // the queues end here
+        let (diff_id, written) = (joined(hasher), joined(writer));
         if let Err(Failure::Error(error)) = filled {
             return Err(error);
         }
         let (digest, size_bytes) = written.map_err(Error::io("write", out_path))?;
         Ok(Compressed {
-            diff_id: DiffId(hasher.finalize().into()),
+            diff_id,
             digest,
             tar_bytes,
             size_bytes,
         })
     })
+}
+
+/// Waits for a thread. A panic of the thread goes on in the waiting thread.
+pub(super) fn joined<T>(thread: ScopedJoinHandle<T>) -> T {
+    thread
+        .join()
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+fn hash_blocks(blocks: Receiver<Block>) -> DiffId {
+    let mut hasher = Sha256::new();
+    for block in blocks {
+        hasher.update(&block.bytes);
+    }
+    DiffId(hasher.finalize().into())
 }
 
 fn block_bytes(compression: Compression) -> usize {

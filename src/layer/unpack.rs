@@ -1,6 +1,7 @@
 //! The members of a layer's blob, hashed while reading and decompressed by another thread.
 
 use super::codec::Codec;
+use super::stream::joined;
 use crate::blob::BlobSource;
 use crate::error::{Error, Result};
 use crate::model::digest::{DiffId, Digest};
@@ -109,9 +110,7 @@ fn with_members_within<T: Whole>(
         }
         let unpacked_bytes = pipe.given_bytes;
         drop(pipe);
-        let found = decompressor
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let found = joined(decompressor);
         if is_whole {
             let found = found?.ok_or_else(|| Error::damaged(path, "it was not read to its end"))?;
             check_digest(found, digest, path)?;
