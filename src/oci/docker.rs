@@ -61,15 +61,10 @@ impl Opened {
                 "digest": digest.to_string(),
                 "size": manifest.len(),
             });
-            if let Some([first, ..]) = item.repo_tags.as_deref() {
-                let names = item
-                    .repo_tags
-                    .iter()
-                    .flatten()
-                    .cloned()
-                    .collect::<Vec<_>>()
-                    .join("\n");
-                listed["annotations"] = json!({ REF_NAME: first, ALL_NAMES: names });
+            let names = item.repo_tags.as_deref().unwrap_or_default();
+            if let Some(first) = names.first() {
+                let all = names.join("\n");
+                listed["annotations"] = json!({ REF_NAME: first, ALL_NAMES: all });
             }
             manifests.push(listed);
             layout.made.insert(blob_name(&digest), manifest);
@@ -90,12 +85,7 @@ impl Opened {
         let (name, place) = self.docker_member(&item.config)?;
         let bytes = self.read_small(&name, None)?;
         let digest = Digest(Sha256::digest(&bytes).into());
-        let stem = name.rsplit('/').next().unwrap_or(&name);
-        let stem = stem.strip_suffix(".json").unwrap_or(stem);
-        if Digest::parse(&format!("sha256:{stem}")).is_some_and(|claimed| claimed != digest) {
-            let what = format!("the content of {} is {digest}", printable(name.as_bytes()));
-            return Err(Error::damaged(self.path(), what));
-        }
+        self.check_name(&name, &digest)?;
         layout.files.insert(blob_name(&digest), place);
         let config: Value = self.parse("the configuration", &bytes)?;
         let diff_ids = config["rootfs"]["diff_ids"]
@@ -118,23 +108,25 @@ impl Opened {
                 Some(layer) => layer.clone(),
                 None => self.docker_layer(&name, place.1, diff_id)?,
             };
-            let digest = layer["digest"].as_str().and_then(Digest::parse);
-            layout
-                .files
-                .extend(digest.map(|digest| (blob_name(&digest), place)));
+            let blob = layer["digest"].as_str().and_then(Digest::parse);
+            let file = blob.map(|blob| (blob_name(&blob), place));
+            layout.files.extend(file);
             known.insert(place, layer.clone());
             layers.push(layer);
         }
-        Ok(json!({
-            "schemaVersion": 2,
-            "mediaType": "application/vnd.oci.image.manifest.v1+json",
-            "config": {
-                "mediaType": "application/vnd.oci.image.config.v1+json",
-                "digest": digest.to_string(),
-                "size": bytes.len(),
-            },
-            "layers": layers,
-        }))
+        Ok(manifest_of(&digest, bytes.len(), layers))
+    }
+
+    /// Fails if a configuration is named after another digest.
+    fn check_name(&self, name: &str, digest: &Digest) -> Result<()> {
+        let stem = name.rsplit('/').next().unwrap_or(name);
+        let stem = stem.strip_suffix(".json").unwrap_or(stem);
+        let claimed = Digest::parse(&format!("sha256:{stem}"));
+        if claimed.is_some_and(|claimed| claimed != *digest) {
+            let what = format!("the content of {} is {digest}", printable(name.as_bytes()));
+            return Err(Error::damaged(self.path(), what));
+        }
+        Ok(())
     }
 
     /// Describes the layer of a member.
@@ -190,6 +182,20 @@ impl Opened {
         }
         Err(missing())
     }
+}
+
+/// Returns a manifest of a configuration with this digest and length.
+fn manifest_of(config: &Digest, config_bytes: usize, layers: Vec<Value>) -> Value {
+    json!({
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "config": {
+            "mediaType": "application/vnd.oci.image.config.v1+json",
+            "digest": config.to_string(),
+            "size": config_bytes,
+        },
+        "layers": layers,
+    })
 }
 
 /// Returns the name of a member without `.` and `..`.
