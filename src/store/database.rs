@@ -87,22 +87,9 @@ impl Database {
     /// Copies the database and its log, and opens the copy for reading and writing. Fails with [`Error::Locked`] if
     /// somebody writes meanwhile.
     pub(crate) fn open_copy(directory: &Directory) -> Result<Self> {
-        let failed =
-            |what: &'static str| Error::io::<std::io::Error>(what, directory.path().join(DATABASE));
         let copy = tempfile::Builder::new().prefix("rootstrata-").tempdir();
         let copy = copy.map_err(Error::io("write in", std::env::temp_dir()))?;
-        let lengths = || (directory.length(DATABASE), directory.length(LOG));
-        let before = lengths();
-        for name in [LOG, DATABASE] {
-            if let Some(mut from) = directory.file(name)? {
-                let to = copy.path().join(name);
-                let copied = File::create(&to).and_then(|mut to| std::io::copy(&mut from, &mut to));
-                copied.map_err(failed("copy"))?;
-            }
-        }
-        if lengths() != before {
-            return Err(Error::Locked(directory.path().to_owned()));
-        }
+        copy_files(directory, copy.path())?;
         let path = std::fs::canonicalize(copy.path()).map_err(Error::io("open", copy.path()))?;
         let connection = connect(
             &path.join(DATABASE),
@@ -129,18 +116,10 @@ impl Database {
     /// Opens the database without writing anything beside the database.
     fn open_still(directory: &Directory, is_writable: bool) -> Result<Self> {
         // Somebody has the database open: the files beside it are there already.
-        if directory.length(LOG_INDEX) > 0 {
-            let flags = if is_writable {
-                OpenFlags::SQLITE_OPEN_READ_WRITE
-            } else {
-                OpenFlags::SQLITE_OPEN_READ_ONLY
-            };
-            if let Ok(connection) = connect(&directory.path().join(DATABASE), flags, false) {
-                return Ok(Self {
-                    connection,
-                    still: Some(Still::Locked { _lock: None }),
-                });
-            }
+        if directory.length(LOG_INDEX) > 0
+            && let Some(opened) = Self::open_beside_others(directory, is_writable)
+        {
+            return Ok(opened);
         }
         if is_writable && directory.length(LOG) > 0 {
             // The content of the log may fit into the database as the database is; closing removes the log then.
@@ -156,25 +135,59 @@ impl Database {
                 Self::open_copy(directory)
             };
         }
-        let mut path = b"file:".to_vec();
-        for byte in directory.path().join(DATABASE).as_os_str().as_bytes() {
-            match byte {
-                b'/' | b'.' | b'-' | b'_' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => {
-                    path.push(*byte)
-                }
-                byte => path.extend(format!("%{byte:02X}").as_bytes()),
-            }
-        }
-        path.extend(b"?immutable=1");
-        let path = OsString::from_vec(path);
+        let uri = immutable_uri(&directory.path().join(DATABASE));
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
-        let connection = connect(Path::new(&path), flags, false);
+        let connection = connect(Path::new(&uri), flags, false);
         let connection = connection.map_err(|source| failed_at(directory, source))?;
         Ok(Self {
             connection,
             still: Some(Still::Locked { _lock: lock }),
         })
     }
+
+    /// Opens the database with the files that another process has beside it; `None` where SQLite cannot.
+    fn open_beside_others(directory: &Directory, is_writable: bool) -> Option<Self> {
+        let flags = if is_writable {
+            OpenFlags::SQLITE_OPEN_READ_WRITE
+        } else {
+            OpenFlags::SQLITE_OPEN_READ_ONLY
+        };
+        let connection = connect(&directory.path().join(DATABASE), flags, false).ok()?;
+        Some(Self {
+            connection,
+            still: Some(Still::Locked { _lock: None }),
+        })
+    }
+}
+
+/// Returns the URI of a database that nobody changes meanwhile (sqlite.org/uri.html, "immutable").
+fn immutable_uri(database: &Path) -> OsString {
+    let mut uri = b"file:".to_vec();
+    for byte in database.as_os_str().as_bytes() {
+        match byte {
+            b'/' | b'.' | b'-' | b'_' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => uri.push(*byte),
+            byte => uri.extend(format!("%{byte:02X}").as_bytes()),
+        }
+    }
+    uri.extend(b"?immutable=1");
+    OsString::from_vec(uri)
+}
+
+/// Copies the database and its log. Fails if a length changes meanwhile.
+fn copy_files(directory: &Directory, to: &Path) -> Result<()> {
+    let lengths = || (directory.length(DATABASE), directory.length(LOG));
+    let before = lengths();
+    for name in [LOG, DATABASE] {
+        if let Some(mut from) = directory.file(name)? {
+            let copied = File::create(to.join(name))
+                .and_then(|mut copy| std::io::copy(&mut from, &mut copy));
+            copied.map_err(Error::io("copy", directory.path().join(DATABASE)))?;
+        }
+    }
+    if lengths() != before {
+        return Err(Error::Locked(directory.path().to_owned()));
+    }
+    Ok(())
 }
 
 fn flags(create: bool) -> OpenFlags {

@@ -101,20 +101,8 @@ impl Store {
     /// Returns the database's format. Fails if the format is newer, or if the database has other tables and indexes
     /// than its format: somebody's trigger or view would be run by reading the tables.
     fn check_format(&self, known: i64) -> Result<i64> {
-        let read = || -> rusqlite::Result<_> {
-            let transaction = self.connection.unchecked_transaction()?; // another process may be changing the format
-            let value =
-                |pragma| transaction.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
-            let (found, application) = (value("user_version")?, value("application_id")?);
-            let is_ours = found == 0 || application == i64::from(APPLICATION_ID);
-            let schema = if is_ours && (0..=known).contains(&found) {
-                schema(&transaction)?
-            } else {
-                Vec::new()
-            };
-            Ok((found, is_ours, schema))
-        };
-        let (found, is_ours, schema) = read().map_err(|e| self.failed(e))?;
+        let (found, is_ours, schema) =
+            read_format(&self.connection, known).map_err(|e| self.failed(e))?;
         if !is_ours {
             return Err(Error::NotAStore(self.path.clone()));
         }
@@ -129,21 +117,31 @@ impl Store {
             return Ok(found);
         }
         let expected = schema_of(found as usize).map_err(|e| self.failed(e))?;
-        match schema
-            .iter()
-            .find(|one| !expected.contains(one))
-            .or(expected.iter().find(|one| !schema.contains(one)))
-        {
-            None => Ok(found),
-            Some((kind, name, _)) => {
-                let (kind, name) = (printable(kind.as_bytes()), printable(name.as_bytes()));
-                let what = format!(
-                    "the {kind} {name} is not as format {found} has it, which the database says it has"
-                );
-                Err(self.damaged(what))
-            }
-        }
+        let superfluous = schema.iter().find(|one| !expected.contains(one));
+        let missing = expected.iter().find(|one| !schema.contains(one));
+        let Some((kind, name, _)) = superfluous.or(missing) else {
+            return Ok(found);
+        };
+        let (kind, name) = (printable(kind.as_bytes()), printable(name.as_bytes()));
+        Err(self.damaged(format!(
+            "the {kind} {name} is not as format {found} has it, which the database says it has"
+        )))
     }
+}
+
+/// Returns the format of a database, whether the database is ours, and the schema; the schema of a foreign database or
+/// of a format above `known` is left empty.
+fn read_format(connection: &Connection, known: i64) -> rusqlite::Result<(i64, bool, Schema)> {
+    let transaction = connection.unchecked_transaction()?; // another process may be changing the format
+    let value = |pragma| transaction.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
+    let (found, application) = (value("user_version")?, value("application_id")?);
+    let is_ours = found == 0 || application == i64::from(APPLICATION_ID);
+    let schema = if is_ours && (0..=known).contains(&found) {
+        schema(&transaction)?
+    } else {
+        Schema::new()
+    };
+    Ok((found, is_ours, schema))
 }
 
 /// Kind, name and SQL of a database's tables and indexes, but for SQLite's own.

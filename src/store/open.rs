@@ -8,7 +8,6 @@ use crate::store::handle::Store;
 use crate::store::locks::{self, Hold, InUse, Patience};
 use crate::store::stamps;
 use std::cell::RefCell;
-use std::ffi::OsStr;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
@@ -90,13 +89,10 @@ impl Store {
     /// Opens a store for writing, and makes the store if the directory is missing or empty. Fails with
     /// [`Error::NotAStore`] if the directory holds other things, and with [`Error::Damaged`] if the database is lost.
     pub fn open_or_create(path: &Path) -> Result<Self> {
-        let mut builder = std::fs::DirBuilder::new();
         if !path.exists() {
-            builder
-                .recursive(true)
-                .mode(0o700)
-                .create(path)
-                .map_err(Error::io("create", path))?;
+            let mut builder = std::fs::DirBuilder::new();
+            let created = builder.recursive(true).mode(0o700).create(path);
+            created.map_err(Error::io("create", path))?;
         }
         let directory = Directory::open(path)?;
         let was_store = was_store(&directory);
@@ -106,15 +102,8 @@ impl Store {
             }
             // Another writer may be making the same store right now: the lock comes first, then the database. SQLite's
             // files beside the database may be all that a power cut has left.
-            let others = || -> io::Result<bool> {
-                let is_other = |name: &OsStr| {
-                    name != LOCK && !name.as_encoded_bytes().starts_with(DATABASE.as_bytes())
-                };
-                std::fs::read_dir(path)?.try_fold(false, |found, entry| {
-                    Ok(found || is_other(&entry?.file_name()))
-                })
-            };
-            if others().map_err(Error::io("list", path))? && !directory.has(DATABASE) {
+            let has_others = has_others(path).map_err(Error::io("list", path))?;
+            if has_others && !directory.has(DATABASE) {
                 return Err(Error::NotAStore(path.to_owned()));
             }
         }
@@ -172,6 +161,18 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// Tells whether a directory has other things than the files of a store that is being made.
+fn has_others(path: &Path) -> io::Result<bool> {
+    for entry in std::fs::read_dir(path)? {
+        let name = entry?.file_name();
+        let is_of_database = name.as_encoded_bytes().starts_with(DATABASE.as_bytes());
+        if name != LOCK && !is_of_database {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Tells whether a database was made in a directory: `tmp.lock` comes after the database. To be asked before the look

@@ -14,6 +14,7 @@ use crate::store::records::values::{bits, hash};
 use rusqlite::{Connection, Row};
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io::Read;
 
 /// The annotation with an image's name in a layout (image-spec, annotations.md).
@@ -66,40 +67,51 @@ impl Store {
         let Some(index) = index else {
             return Ok((!recorded.is_empty()).then(|| "it is missing".to_owned()));
         };
-        let Ok(Value::Object(mut index)) = serde_json::from_slice(&index) else {
-            return Ok(Some("it is no index of images".to_owned()));
+        let wrong = self.check_index_bytes(&index, &recorded)?;
+        Ok(wrong.map(str::to_owned))
+    }
+
+    fn check_index_bytes(
+        &self,
+        index: &[u8],
+        recorded: &HashMap<Digest, Recorded>,
+    ) -> Result<Option<&'static str>> {
+        let Ok(Value::Object(mut index)) = serde_json::from_slice(index) else {
+            return Ok(Some("it is no index of images"));
         };
         let Some(Value::Array(manifests)) = index.remove("manifests") else {
-            return Ok(Some("it has no list of images".to_owned()));
+            return Ok(Some("it has no list of images"));
         };
-        let mut wrong = (Value::Object(index)
-            != json!({"mediaType": INDEX_TYPE, "schemaVersion": 2}))
-        .then_some("it is no index of images");
+        let expected = json!({"mediaType": INDEX_TYPE, "schemaVersion": 2});
+        let is_index = Value::Object(index) == expected;
+        let mut wrong = (!is_index).then_some("it is no index of images");
         for listed in manifests {
             let digest = listed["digest"].as_str().and_then(Digest::parse);
-            match digest.and_then(|digest| Some((digest, recorded.get(&digest)?))) {
-                Some((digest, recorded)) if recorded.is_listed_as(&digest, &listed) => {}
-                None if digest.is_some_and(|digest| self.is_own_image(&digest)) => {
-                    let name = listed["annotations"][REF_NAME]
-                        .as_str()
-                        .unwrap_or("without a name");
-                    let digest = digest.map(|digest| digest.to_string()).unwrap_or_default();
-                    let what = format!(
-                        "it lacks the image {} ({digest}) that index.json lists: \
-                         rootstrata import oci:{} records it again",
-                        printable(name.as_bytes()),
-                        show(&self.path)
-                    );
-                    return Err(self.damaged(what));
+            match digest.map(|digest| (digest, recorded.get(&digest))) {
+                Some((digest, Some(recorded))) if recorded.is_listed_as(&digest, &listed) => {}
+                Some((digest, None)) if self.is_own_image(&digest) => {
+                    return Err(self.lost_image(&digest, &listed));
                 }
                 _ => wrong = Some("it lists what is not recorded"),
             }
         }
-        Ok(wrong.map(str::to_owned))
+        Ok(wrong)
+    }
+
+    /// Says that the database lacks an image of ours, listed in index.json as `listed`.
+    fn lost_image(&self, digest: &Digest, listed: &Value) -> Error {
+        let name = listed["annotations"][REF_NAME].as_str();
+        let name = printable(name.unwrap_or("without a name").as_bytes());
+        let store = show(&self.path);
+        self.damaged(format!(
+            "it lacks the image {name} ({digest}) that index.json lists: \
+             rootstrata import oci:{store} records it again"
+        ))
     }
 
     /// Returns all manifests of snapshots. Fails if a snapshot's row is not as recorded.
     fn recorded_manifests(&self) -> Result<HashMap<Digest, Recorded>> {
+        let query = "SELECT canonical FROM policy WHERE key = ?";
         let mut policies: HashMap<PolicyKey, String> = HashMap::new();
         let mut all: HashMap<Digest, Recorded> = HashMap::new();
         for one in self.snapshots_where("TRUE", [])? {
@@ -112,16 +124,11 @@ impl Store {
                 manifest,
                 ..
             } = one;
-            let query = "SELECT canonical FROM policy WHERE key = ?";
-            let policy = match policies.get(&one.policy_key) {
-                Some(known) => String::clone(known),
-                None => {
-                    let found: Option<String> =
-                        self.one(query, [one.policy_key.0], |row| row.get(0))?;
-                    policies
-                        .entry(one.policy_key)
-                        .or_insert(found.unwrap_or_default())
-                        .clone()
+            let policy = match policies.entry(one.policy_key) {
+                Entry::Occupied(known) => known.get().clone(),
+                Entry::Vacant(new) => {
+                    let found = self.one(query, [one.policy_key.0], |row| row.get(0))?;
+                    new.insert(found.unwrap_or_default()).clone()
                 }
             };
             let recorded = all.entry(manifest.digest).or_insert_with(|| Recorded {
@@ -168,24 +175,25 @@ pub(crate) fn listed(connection: &Connection) -> rusqlite::Result<Vec<Listed>> {
          AND manifest_digest NOT IN (SELECT manifest_digest FROM snapshot WHERE id IN ({newest}))
          ORDER BY manifest_digest"
     ))?;
-    let row = |row: &Row, is_newest: bool| -> rusqlite::Result<Listed> {
-        let origin = Origin {
-            series: row.get(7)?,
-            ..origin(row)?
-        };
-        Ok(Listed {
-            manifest: manifest(row)?,
-            origin,
-            is_newest,
-        })
-    };
     let mut listed: Vec<Listed> = named
-        .query_map([], |one| row(one, true))?
+        .query_map([], |row| listed_manifest(row, true))?
         .collect::<rusqlite::Result<_>>()?;
-    for one in past.query_map([], |one| row(one, false))? {
+    for one in past.query_map([], |row| listed_manifest(row, false))? {
         listed.push(one?);
     }
     Ok(listed)
+}
+
+fn listed_manifest(row: &Row, is_newest: bool) -> rusqlite::Result<Listed> {
+    let origin = Origin {
+        series: row.get(7)?,
+        ..origin(row)?
+    };
+    Ok(Listed {
+        manifest: manifest(row)?,
+        origin,
+        is_newest,
+    })
 }
 
 fn manifest(row: &Row) -> rusqlite::Result<BlobRef> {

@@ -110,9 +110,8 @@ impl Store {
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(&failed)?;
         for layer in snapshot.layers {
-            if let Some(known) = diff_id_of(&transaction, &layer.key).map_err(&failed)?
-                && layer.new.as_ref().is_some_and(|new| new.diff_id.0 != known)
-            {
+            let known = diff_id_of(&transaction, &layer.key).map_err(&failed)?;
+            if is_another(known, layer.new.as_ref()) {
                 let what = format!("layer {} is recorded with another diff_id", layer.key);
                 return Err(Error::damaged(&database, what));
             }
@@ -124,6 +123,13 @@ impl Store {
         transaction.commit().map_err(&failed)?;
         Ok(id)
     }
+}
+
+/// Tells whether a new layer has another diff_id than the recorded layer with the key.
+fn is_another(known: Option<[u8; 32]>, new: Option<&NewLayer>) -> bool {
+    known
+        .zip(new)
+        .is_some_and(|(known, new)| new.diff_id.0 != known)
 }
 
 fn diff_id_of(connection: &Connection, key: &LayerKey) -> rusqlite::Result<Option<[u8; 32]>> {

@@ -1,26 +1,26 @@
 //! A row of stamps as it is put together (docs/format.md, "Stamps").
 
 use crate::model::digest::ContentHash;
-use crate::model::stamp::{MarkKind, Stamp};
+use crate::model::stamp::{Mark, MarkKind, Stamp};
 use crate::store::stamps::rows::{FILE, OTHER, SYMLINK, Said, WITH_XATTRS};
 
-/// A row with more bytes becomes two: the bytes that one changed stamp writes, against the cost of each row.
+/// A row with more bytes becomes two rows: a changed stamp writes the whole row, and each row has a cost.
 const MOST_BYTES: usize = 64 << 10;
 
 /// A row that is being put together.
 #[derive(Debug, Default)]
 pub(crate) struct NewRow {
-    /// The path of its first stamp.
+    /// The path of the first stamp.
     first: Vec<u8>,
     bytes: Vec<u8>,
-    /// The path of its last stamp.
+    /// The path of the last stamp.
     last: Vec<u8>,
-    /// Where it can be cut in two, and the path there.
+    /// The offset at which the row can be cut in two, and the path at the offset.
     middle: Option<(usize, Vec<u8>)>,
 }
 
 impl NewRow {
-    /// Returns the first half, with its first path, where it has become too long.
+    /// Takes off the first half of a row that has become too long, with the first path; `None` for a shorter row.
     pub(crate) fn split_off(&mut self) -> Option<(Vec<u8>, Vec<u8>)> {
         let (at, key) = self.middle.take_if(|_| self.bytes.len() > MOST_BYTES)?;
         let rest = self.bytes.split_off(at);
@@ -30,25 +30,25 @@ impl NewRow {
         ))
     }
 
-    /// Returns what is left, with its first path, if there is any.
+    /// Returns the row, with the first path; `None` for an empty row.
     pub(crate) fn rest(self) -> Option<(Vec<u8>, Vec<u8>)> {
         (!self.bytes.is_empty()).then_some((self.first, self.bytes))
     }
 
-    /// Returns how long it is.
+    /// Returns the length of the row in bytes.
     pub(crate) fn len(&self) -> usize {
         self.bytes.len()
     }
 
-    /// Adds what another row says of a path that comes after those that are there.
+    /// Adds the stamp, or the mark of a removal, that another row has for `key`, a path after the last.
     pub(crate) fn keep(&mut self, key: &[u8], said: Said) {
         if self.push_key(key) {
             self.bytes.extend_from_slice(said.body());
         }
     }
 
-    /// Adds a stamp whose path comes after those that are there. One without its facts would vouch for nothing: tells whether
-    /// there is a stamp.
+    /// Adds the stamp of `key`, a path after the last. Tells whether the row has the stamp: a stamp without the facts of
+    /// the kind would vouch for nothing and is left out.
     pub(crate) fn push(&mut self, key: &[u8], stamp: &Stamp) -> bool {
         let Stamp { mark, facts } = stamp;
         let kind = match (mark.kind, facts.content) {
@@ -61,18 +61,9 @@ impl NewRow {
             return false;
         }
         let has_xattrs = !facts.xattrs.is_empty();
-        self.bytes
-            .push(kind | if has_xattrs { WITH_XATTRS } else { 0 });
-        self.bytes.extend_from_slice(&mark.inode.to_le_bytes());
-        self.bytes.extend_from_slice(&mark.size_bytes.to_le_bytes());
-        for time in [mark.mtime, mark.ctime] {
-            self.bytes.extend_from_slice(&time.seconds.to_le_bytes());
-            self.bytes.extend_from_slice(&time.nanos.to_le_bytes());
-        }
-        let (mode, uid, gid) = mark.owner;
-        self.bytes.extend_from_slice(&mode.to_le_bytes());
-        self.bytes.extend_from_slice(&uid.to_le_bytes());
-        self.bytes.extend_from_slice(&gid.to_le_bytes());
+        let xattrs_flag = if has_xattrs { WITH_XATTRS } else { 0 };
+        self.bytes.push(kind | xattrs_flag);
+        self.push_mark(mark);
         if let Some(ContentHash(hash)) = &facts.content {
             self.bytes.extend_from_slice(hash);
         }
@@ -85,7 +76,22 @@ impl NewRow {
         true
     }
 
-    /// Fails where the path is too long for a row; the kernel knows none that is (PATH_MAX).
+    /// Adds the numbers of a mark, at fixed places in the stamp.
+    fn push_mark(&mut self, mark: &Mark) {
+        self.bytes.extend_from_slice(&mark.inode.to_le_bytes());
+        self.bytes.extend_from_slice(&mark.size_bytes.to_le_bytes());
+        for time in [mark.mtime, mark.ctime] {
+            self.bytes.extend_from_slice(&time.seconds.to_le_bytes());
+            self.bytes.extend_from_slice(&time.nanos.to_le_bytes());
+        }
+        let (mode, uid, gid) = mark.owner;
+        self.bytes.extend_from_slice(&mode.to_le_bytes());
+        self.bytes.extend_from_slice(&uid.to_le_bytes());
+        self.bytes.extend_from_slice(&gid.to_le_bytes());
+    }
+
+    /// Adds a path, without the start that the path before has too. Tells whether the path fits into a row: the kernel
+    /// takes no path that is too long (PATH_MAX).
     fn push_key(&mut self, key: &[u8]) -> bool {
         let Ok(length) = u16::try_from(key.len()) else {
             return false;
