@@ -115,6 +115,14 @@ impl<'a> Member<'a> {
             });
         }
         let block = header.as_mut_bytes();
+        self.put_numbers(block);
+        put_octal(&mut block[329..337], u64::from(major));
+        put_octal(&mut block[337..345], u64::from(minor));
+        Ok(header)
+    }
+
+    /// Fills the fields of mode, owner, size and time.
+    fn put_numbers(&self, block: &mut [u8]) {
         let uid = fitting(u64::from(self.uid), LARGEST_ID);
         let gid = fitting(u64::from(self.gid), LARGEST_ID);
         let size = fitting(self.kind.size_bytes(), LARGEST_SIZE);
@@ -124,9 +132,6 @@ impl<'a> Member<'a> {
         put_octal(&mut block[116..124], gid);
         put_octal(&mut block[124..136], size);
         put_octal(&mut block[136..148], mtime);
-        put_octal(&mut block[329..337], u64::from(major));
-        put_octal(&mut block[337..345], u64::from(minor));
-        Ok(header)
     }
 
     fn needed_records(&self) -> Vec<(Vec<u8>, Vec<u8>)> {

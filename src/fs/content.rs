@@ -108,26 +108,26 @@ impl Content<'_> {
             Err(_) => self.position,             // a filesystem without holes
         };
         if data > self.position {
-            let bytes = data - self.position;
-            self.hole_bytes += bytes;
-            let sum = self
-                .root
-                .hole_bytes
-                .fetch_add(bytes, Ordering::Relaxed)
-                .saturating_add(bytes);
-            if self.hole_bytes > LARGEST_HOLES_BYTES {
-                return Err(io::Error::other("its holes are longer than 64 GiB"));
-            }
-            if sum > LARGEST_HOLES_SUM_BYTES {
-                return Err(io::Error::other(
-                    "the holes of all files are longer than 256 GiB",
-                ));
-            }
+            self.count_hole(data - self.position)?;
             self.hole_end = data;
             self.data_end = data;
         } else {
             self.data_end = end(rustix::fs::seek(&self.file, SeekFrom::Hole(self.position)));
             self.data_end = self.data_end.max(self.position + 1); // at least a byte, to go on
+        }
+        Ok(())
+    }
+
+    /// Fails if the holes of the file, or of all files of the root, are longer than a tree may have.
+    fn count_hole(&mut self, bytes: u64) -> io::Result<()> {
+        self.hole_bytes += bytes;
+        let before = self.root.hole_bytes.fetch_add(bytes, Ordering::Relaxed);
+        if self.hole_bytes > LARGEST_HOLES_BYTES {
+            return Err(io::Error::other("its holes are longer than 64 GiB"));
+        }
+        if before.saturating_add(bytes) > LARGEST_HOLES_SUM_BYTES {
+            let what = "the holes of all files are longer than 256 GiB";
+            return Err(io::Error::other(what));
         }
         Ok(())
     }

@@ -122,10 +122,7 @@ impl<'r> Writer<'r> {
             return Ok(None);
         }
         let handle = self.handle(&entry.path)?;
-        let stat = stat_of(self.root, &handle, &entry.path)?;
-        if stat.nlink != 1 || !is_kind(&entry.kind, stat.kind) {
-            return Err(Error::Changed(self.root.full_path(&entry.path)));
-        }
+        self.check_new(&handle, entry)?;
         let inode = Inode::Named(&handle);
         let is_bare =
             !self.hands_on_attributes() || attributes::strip(self.root, &inode, &entry.path)?;
@@ -137,6 +134,15 @@ impl<'r> Writer<'r> {
         made.lack_if(!has_names, Lack::Names);
         made.lack_if(!is_bare, Lack::Xattr);
         Ok(Some(made))
+    }
+
+    /// Fails if the inode at the path of a new node is another by now.
+    fn check_new(&self, handle: &OwnedFd, entry: &Entry) -> Result<()> {
+        let stat = stat_of(self.root, handle, &entry.path)?;
+        if stat.nlink != 1 || !is_kind(&entry.kind, stat.kind) {
+            return Err(Error::Changed(self.root.full_path(&entry.path)));
+        }
+        Ok(())
     }
 
     /// Makes a symlink, FIFO or device with its first name. Tells whether the process may and the filesystem can.

@@ -33,12 +33,8 @@ pub fn read(directory: &Path, shown: &Path, mut each: impl FnMut(Header)) -> Res
     }
 }
 
-/// Returns `false` if a row is no header, or the table is not as rpm makes tables.
-fn query(
-    database: &Path,
-    size_bytes: u64,
-    each: &mut impl FnMut(Header),
-) -> rusqlite::Result<bool> {
+/// Opens a database of strangers with SQLite's defences up.
+fn open(database: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(database, flags)?;
     for (setting, value) in [
@@ -52,6 +48,16 @@ fn query(
     connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, LONGEST_HEADER_BYTES)?;
     connection.pragma_update(None, "cell_size_check", true)?;
     connection.pragma_update(None, "temp_store", "memory")?;
+    Ok(connection)
+}
+
+/// Returns `false` if a row is no header, or the table is not as rpm makes tables.
+fn query(
+    database: &Path,
+    size_bytes: u64,
+    each: &mut impl FnMut(Header),
+) -> rusqlite::Result<bool> {
+    let connection = open(database)?;
     // A generated column would be computed while reading, as large as the author likes.
     let generated = "SELECT count(*) FROM pragma_table_xinfo('Packages') WHERE hidden <> 0";
     if connection.query_row(generated, [], |row| row.get::<_, i64>(0))? > 0 {
