@@ -137,29 +137,39 @@ impl Opened {
         if let Some(found) = found {
             return Ok(images.swap_remove(found));
         }
-        let wanted = match reference {
-            ImageRef::Only => None,
-            ImageRef::Name(name) => index.manifests().iter().position(|one| is_named(one, name)),
-            ImageRef::Place(place) => (*place < index.manifests().len()).then_some(*place),
-        };
-        if let (Some(place), Some(passed_over)) = (wanted, passed_over) {
-            return Err(self.bad(format!("its :@{place} is none; {passed_over}")));
-        }
-        if images.is_empty() {
-            let others = passed_over.map_or(String::new(), |others| format!("; {others}"));
-            return Err(self.bad(format!("it lists no image{others}")));
-        }
-        let all: Vec<String> = images
-            .iter()
-            .map(|(place, one, _)| shown(*place, one))
-            .collect();
-        let wanted = match reference {
-            ImageRef::Only => "name one of its".to_owned(),
-            ImageRef::Name(name) => format!("no image {} among its", printable(name.as_bytes())),
-            ImageRef::Place(place) => format!("no image :@{place} among its"),
-        };
-        Err(self.bad(format!("{wanted} {} images: {}", all.len(), named(&all))))
+        Err(self.bad(why_none(index, &images, passed_over, reference)))
     }
+}
+
+/// Tells why none of the images of an index is chosen.
+fn why_none(
+    index: &ImageIndex,
+    images: &[Placed],
+    passed_over: Option<&str>,
+    reference: &ImageRef,
+) -> String {
+    let wanted = match reference {
+        ImageRef::Only => None,
+        ImageRef::Name(name) => index.manifests().iter().position(|one| is_named(one, name)),
+        ImageRef::Place(place) => (*place < index.manifests().len()).then_some(*place),
+    };
+    if let (Some(place), Some(passed_over)) = (wanted, passed_over) {
+        return format!("its :@{place} is none; {passed_over}");
+    }
+    if images.is_empty() {
+        let others = passed_over.map_or(String::new(), |others| format!("; {others}"));
+        return format!("it lists no image{others}");
+    }
+    let all: Vec<String> = images
+        .iter()
+        .map(|(place, one, _)| shown(*place, one))
+        .collect();
+    let wanted = match reference {
+        ImageRef::Only => "name one of its".to_owned(),
+        ImageRef::Name(name) => format!("no image {} among its", printable(name.as_bytes())),
+        ImageRef::Place(place) => format!("no image :@{place} among its"),
+    };
+    format!("{wanted} {} images: {}", all.len(), named(&all))
 }
 
 fn shown(place: usize, descriptor: &Descriptor) -> String {

@@ -223,28 +223,25 @@ impl Opened {
                 self.bad("its configuration names another number of layers than its manifest")
             );
         }
-        let layers = manifest
-            .layers()
-            .iter()
-            .zip(diff_ids)
-            .map(|(layer, diff_id)| {
-                let annotation =
-                    |name: &str| layer.annotations().as_ref().and_then(|all| all.get(name));
-                Ok(FoundLayer {
-                    blob: self.blob(layer)?,
-                    media_type: layer.media_type().to_string(),
-                    diff_id: diff_id
-                        .as_str()
-                        .and_then(DiffId::parse)
-                        .ok_or_else(|| self.bad("a diff_id of it is no SHA-256"))?,
-                    role: annotation(LAYER_ROLE).and_then(|role| Role::parse(role)),
-                    key: annotation(LAYER_KEY).and_then(|key| LayerKey::parse(key)),
-                })
-            });
+        let layers = manifest.layers().iter().zip(diff_ids);
+        let layers = layers.map(|(layer, diff_id)| self.found_layer(layer, diff_id));
         Ok(FoundImage {
             layers: layers.collect::<Result<_>>()?,
             manifest: blob,
             config,
+        })
+    }
+
+    fn found_layer(&self, layer: &Descriptor, diff_id: &Value) -> Result<FoundLayer> {
+        let annotation = |name: &str| layer.annotations().as_ref().and_then(|all| all.get(name));
+        let blob = self.blob(layer)?;
+        let diff_id = diff_id.as_str().and_then(DiffId::parse);
+        Ok(FoundLayer {
+            blob,
+            media_type: layer.media_type().to_string(),
+            diff_id: diff_id.ok_or_else(|| self.bad("a diff_id of it is no SHA-256"))?,
+            role: annotation(LAYER_ROLE).and_then(|role| Role::parse(role)),
+            key: annotation(LAYER_KEY).and_then(|key| LayerKey::parse(key)),
         })
     }
 
@@ -324,21 +321,26 @@ impl Opened {
                 Ok((Box::new(slice), size))
             }
             Place::Directory => {
-                let path = self.path.join(name);
-                // Without waiting, in case of a FIFO.
-                let flags = OFlags::NONBLOCK.bits().cast_signed();
-                let file = match File::options().read(true).custom_flags(flags).open(&path) {
-                    Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(missing()),
-                    file => file.map_err(Error::io("open", &path))?,
-                };
-                let there = file.metadata().map_err(Error::io("stat", &path))?;
-                if !there.is_file() {
-                    return Err(Error::NotAFile(path));
-                }
-                Ok((Box::new(file), there.len()))
+                let (file, size) = open_regular(self.path.join(name))?.ok_or_else(missing)?;
+                Ok((Box::new(file), size))
             }
         }
     }
+}
+
+/// Opens a regular file, and returns the length; `None` without a file.
+fn open_regular(path: PathBuf) -> Result<Option<(File, u64)>> {
+    // Without waiting, in case of a FIFO.
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let file = match File::options().read(true).custom_flags(flags).open(&path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file.map_err(Error::io("open", &path))?,
+    };
+    let there = file.metadata().map_err(Error::io("stat", &path))?;
+    if !there.is_file() {
+        return Err(Error::NotAFile(path));
+    }
+    Ok(Some((file, there.len())))
 }
 
 impl Members {
