@@ -68,24 +68,17 @@ impl Gathering {
         found: &Found,
         content: Option<ContentHash>,
     ) -> result::Result<(), Refusal> {
-        let target = match &found.kind {
-            FoundKind::Link(target) | FoundKind::Symlink(target) => target.as_slice(),
-            _ => b"",
+        let target_bytes = match &found.kind {
+            FoundKind::Link(target) | FoundKind::Symlink(target) => target.len(),
+            _ => 0,
         };
-        // A whiteout is longer than the removed path.
-        let prefix = if is_whiteout(&path) {
-            WHITEOUT.len()
-        } else {
-            0
-        };
-        let is_long = path.key().len() > LONGEST_PATH_BYTES + prefix;
-        if is_long || target.len() > LONGEST_PATH_BYTES {
+        if is_too_long(&path) || target_bytes > LONGEST_PATH_BYTES {
             return Err("is too long");
         }
         if path.is_root() && found.kind != FoundKind::Directory {
             return Err("is the root, but no directory");
         }
-        let name_bytes = NAME_BYTES + path.key().len() + target.len();
+        let name_bytes = NAME_BYTES + path.key().len() + target_bytes;
         if is_whiteout(&path) {
             self.weigh(name_bytes)?;
             return self.add_whiteout(&path);
@@ -216,15 +209,8 @@ impl Gathering {
             is_out_of_order,
             ..
         } = self;
-        let mut above: Option<&Entry> = None;
-        for entry in entries.values() {
-            match above {
-                Some(above) if entry.path.is_beneath(&above.path) => {
-                    return Err((entry.path.clone(), "lies beneath what is no directory"));
-                }
-                _ if !entry.is_directory() => above = Some(entry),
-                _ => {}
-            }
+        if let Some(misplaced) = first_beneath_file(&entries) {
+            return Err((misplaced.clone(), "lies beneath what is no directory"));
         }
         let mut items: Vec<LayerItem> =
             Vec::with_capacity(entries.len() + whiteouts.len() + opaque.len());
@@ -238,6 +224,25 @@ impl Gathering {
             is_in_order: !is_out_of_order,
         })
     }
+}
+
+/// Tells whether a path is longer than a tree may have. A whiteout is longer than the removed path.
+fn is_too_long(path: &EntryPath) -> bool {
+    let prefix_bytes = if is_whiteout(path) { WHITEOUT.len() } else { 0 };
+    path.key().len() > LONGEST_PATH_BYTES + prefix_bytes
+}
+
+/// Returns the first path that lies beneath an entry that is no directory.
+fn first_beneath_file(entries: &BTreeMap<EntryPath, Entry>) -> Option<&EntryPath> {
+    let mut above: Option<&Entry> = None;
+    for entry in entries.values() {
+        match above {
+            Some(above) if entry.path.is_beneath(&above.path) => return Some(&entry.path),
+            _ if !entry.is_directory() => above = Some(entry),
+            _ => {}
+        }
+    }
+    None
 }
 
 fn kind_of(found: &FoundKind, content: Option<ContentHash>) -> result::Result<Kind, Refusal> {

@@ -170,8 +170,25 @@ fn push_content<C>(
     contents: &dyn Contents<C>,
 ) -> Result<(), Failure> {
     let size_bytes = entry.size_bytes();
+    let found = push_bytes(blocks, &mut file, entry, contents)?;
+    if !file.finish(found)? {
+        return Err(Error::Changed(contents.full_path(&entry.path)).into());
+    }
+    if size_bytes > 0 {
+        contents.was_read(size_bytes);
+    }
+    Ok(blocks.push(&[0; tarball::BLOCK_BYTES][..tarball::padding(size_bytes)])?)
+}
+
+/// Reads the bytes of a file into the stream, and returns their hash.
+fn push_bytes<C>(
+    blocks: &mut BlockWriter,
+    file: &mut Opened,
+    entry: &Entry<C>,
+    contents: &dyn Contents<C>,
+) -> Result<ContentHash, Failure> {
     let mut hasher = blake3::Hasher::new();
-    let mut left = size_bytes;
+    let mut left = entry.size_bytes();
     while left > 0 {
         let free = blocks.free();
         let most = free.len().min(usize::try_from(left).unwrap_or(usize::MAX));
@@ -185,14 +202,7 @@ fn push_content<C>(
         blocks.advance(count)?;
         left -= count as u64;
     }
-    let found = ContentHash(*hasher.finalize().as_bytes());
-    if !file.finish(found)? {
-        return Err(Error::Changed(contents.full_path(&entry.path)).into());
-    }
-    if size_bytes > 0 {
-        contents.was_read(size_bytes);
-    }
-    Ok(blocks.push(&[0; tarball::BLOCK_BYTES][..tarball::padding(size_bytes)])?)
+    Ok(ContentHash(*hasher.finalize().as_bytes()))
 }
 
 /// A blob whose content is packed again.

@@ -144,11 +144,7 @@ pub fn check(blob: Blob) -> Result<()> {
         digest,
     } = blob;
     let taken = AtomicU64::new(0);
-    let mut input = Hashing {
-        input,
-        hasher: Sha256::new(),
-        taken: &taken,
-    };
+    let mut input = Hashing::new(input, &taken);
     io::copy(&mut input, &mut io::sink()).map_err(Error::io("read", path))?;
     let found = Digest(input.hasher.finalize().into());
     check_digest(found, digest, path)
@@ -172,11 +168,7 @@ fn decompress(
     blocks: &SyncSender<io::Result<Vec<u8>>>,
 ) -> Result<Option<Digest>> {
     let taken = AtomicU64::new(0);
-    let mut input = Hashing {
-        input,
-        hasher: Sha256::new(),
-        taken: &taken,
-    };
+    let mut input = Hashing::new(input, &taken);
     let mut tar = TarBytes {
         limit_bytes,
         packed_bytes: &taken,
@@ -284,6 +276,16 @@ struct Hashing<'c, R> {
     input: R,
     hasher: Sha256,
     taken: &'c AtomicU64,
+}
+
+impl<'c, R> Hashing<'c, R> {
+    fn new(input: R, taken: &'c AtomicU64) -> Self {
+        Self {
+            input,
+            hasher: Sha256::new(),
+            taken,
+        }
+    }
 }
 
 impl<R: Read> Read for Hashing<'_, R> {

@@ -26,12 +26,7 @@ pub fn uncompressed(file: File, path: &Path) -> Result<File> {
 }
 
 fn uncompressed_within(limit_bytes: u64, mut file: File, path: &Path) -> Result<File> {
-    let mut start = Vec::new();
-    (&file)
-        .take(6)
-        .read_to_end(&mut start)
-        .map_err(Error::io("read", path))?;
-    file.rewind().map_err(Error::io("read", path))?;
+    let start = first_bytes(&mut file).map_err(Error::io("read", path))?;
     let taken = AtomicU64::new(0);
     let counted = Counted {
         file: &file,
@@ -55,6 +50,14 @@ fn uncompressed_within(limit_bytes: u64, mut file: File, path: &Path) -> Result<
     }
     out.rewind().map_err(scratch)?;
     Ok(out)
+}
+
+/// Returns the first bytes of a file, as many as tell the compression.
+fn first_bytes(file: &mut File) -> io::Result<Vec<u8>> {
+    let mut start = Vec::new();
+    (&*file).take(6).read_to_end(&mut start)?;
+    file.rewind()?;
+    Ok(start)
 }
 
 fn scratch(error: io::Error) -> Error {
