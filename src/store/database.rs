@@ -69,15 +69,7 @@ impl Database {
             },
             For::Writing { create } => {
                 let opened = Self::connect(directory, flags(create), false)?;
-                // A reader of the database as a file that nobody changes must be through.
-                if directory.has(LOCK) {
-                    locks::wait(
-                        directory.path(),
-                        directory.lock_file(LOCK)?,
-                        Hold::Alone,
-                        Patience::Usual,
-                    )?;
-                }
+                wait_for_still_readers(directory)?;
                 Ok(opened)
             }
             For::Alone { create } => Self::connect(directory, flags(create), true),
@@ -135,6 +127,11 @@ impl Database {
                 Self::open_copy(directory)
             };
         }
+        Self::open_immutable(directory, lock)
+    }
+
+    /// Opens the database as a file that nobody changes while `lock` is held.
+    fn open_immutable(directory: &Directory, lock: Option<File>) -> Result<Self> {
         let uri = immutable_uri(&directory.path().join(DATABASE));
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
         let connection = connect(Path::new(&uri), flags, false);
@@ -224,6 +221,15 @@ fn failed_at(directory: &Directory, source: rusqlite::Error) -> Error {
             source,
         },
     }
+}
+
+/// Waits until nobody reads the database as a file that nobody changes.
+fn wait_for_still_readers(directory: &Directory) -> Result<()> {
+    if directory.has(LOCK) {
+        let lock = directory.lock_file(LOCK)?;
+        locks::wait(directory.path(), lock, Hold::Alone, Patience::Usual)?;
+    }
+    Ok(())
 }
 
 /// Tells whether somebody reads the database as a file that nobody changes.

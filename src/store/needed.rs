@@ -14,7 +14,7 @@ use crate::store::files::blob_name;
 use crate::store::handle::Store;
 use crate::store::records::rows::BlobRef;
 use crate::store::records::rows::Snapshot;
-use rusqlite::{TransactionBehavior, params};
+use rusqlite::{Connection, TransactionBehavior, params};
 use std::collections::HashMap;
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -114,18 +114,7 @@ impl Store {
         let transaction =
             rusqlite::Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)
                 .map_err(&failed)?;
-        for id in ids {
-            transaction
-                .execute("DELETE FROM snapshot WHERE id = ?", [id])
-                .map_err(&failed)?;
-        }
-        transaction.execute_batch(SWEEP).map_err(&failed)?;
-        for root in gone_roots {
-            let path = root.as_os_str().as_bytes();
-            transaction
-                .execute("DELETE FROM root WHERE path = ?", params![path])
-                .map_err(&failed)?;
-        }
+        delete_rows(&transaction, ids, gone_roots).map_err(&failed)?;
         let listed = index::listed(&transaction).map_err(&failed)?;
         self.write_index(&render(&listed)?)?;
         transaction.commit().map_err(&failed)
@@ -196,4 +185,21 @@ impl Store {
         };
         run().map_err(|e| self.failed(e))
     }
+}
+
+/// Deletes snapshots with all rows that no other snapshot needs, and roots with their stamps.
+fn delete_rows(
+    connection: &Connection,
+    snapshot_ids: &[i64],
+    roots: &[PathBuf],
+) -> rusqlite::Result<()> {
+    for id in snapshot_ids {
+        connection.execute("DELETE FROM snapshot WHERE id = ?", [id])?;
+    }
+    connection.execute_batch(SWEEP)?;
+    for root in roots {
+        let path = root.as_os_str().as_bytes();
+        connection.execute("DELETE FROM root WHERE path = ?", params![path])?;
+    }
+    Ok(())
 }

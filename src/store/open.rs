@@ -97,15 +97,7 @@ impl Store {
         let directory = Directory::open(path)?;
         let was_store = was_store(&directory);
         if !directory.has(DATABASE) {
-            if was_store {
-                return Err(lost(directory.path().join(DATABASE)));
-            }
-            // Another writer may be making the same store right now: the lock comes first, then the database. SQLite's
-            // files beside the database may be all that a power cut has left.
-            let has_others = has_others(path).map_err(Error::io("list", path))?;
-            if has_others && !directory.has(DATABASE) {
-                return Err(Error::NotAStore(path.to_owned()));
-            }
+            check_free(path, &directory, was_store)?;
         }
         directory.check_writable()?;
         // Until index.json is compared with the database, nobody may remove from both.
@@ -161,6 +153,20 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// Fails if a directory without a database is no place for a new store: the database is lost, or other things are there.
+fn check_free(path: &Path, directory: &Directory, was_store: bool) -> Result<()> {
+    if was_store {
+        return Err(lost(directory.path().join(DATABASE)));
+    }
+    // Another writer may be making the same store right now: the lock comes first, then the database. SQLite's files
+    // beside the database may be all that a power cut has left.
+    let has_others = has_others(path).map_err(Error::io("list", path))?;
+    if has_others && !directory.has(DATABASE) {
+        return Err(Error::NotAStore(path.to_owned()));
+    }
+    Ok(())
 }
 
 /// Tells whether a directory has other things than the files of a store that is being made.

@@ -140,12 +140,7 @@ fn diff_id_of(connection: &Connection, key: &LayerKey) -> rusqlite::Result<Optio
 fn insert_all(transaction: &Transaction, new: &NewSnapshot) -> rusqlite::Result<i64> {
     let policy_key = new.policy.key().0;
     keep_policy(transaction, &policy_key, &new.policy.canonical())?;
-    // Not by the index of names, an index that may be damaged by itself.
-    transaction
-        .prepare_cached(
-            "INSERT INTO series (name) SELECT ?1 WHERE ?1 NOT IN (SELECT +name FROM series)",
-        )?
-        .execute([new.series])?;
+    keep_series(transaction, new.series)?;
     let package_set_id = match new.packages {
         PackagesOf::Unknown => None,
         PackagesOf::These(installed) => Some(packages::keep_set(transaction, installed)?),
@@ -161,6 +156,13 @@ fn insert_all(transaction: &Transaction, new: &NewSnapshot) -> rusqlite::Result<
         .execute(params![rows.seal_now(), rows.sum_now(), id])?;
     stamps::claim(transaction, new.root_path, new.stamps, id)?;
     Ok(id)
+}
+
+/// Inserts a series, if new. The index of names is not asked, since the index may be damaged by itself.
+fn keep_series(connection: &Connection, name: &str) -> rusqlite::Result<()> {
+    let query = "INSERT INTO series (name) SELECT ?1 WHERE ?1 NOT IN (SELECT +name FROM series)";
+    let mut insert = connection.prepare_cached(query)?;
+    insert.execute([name]).map(drop)
 }
 
 /// Inserts a policy, if new.
@@ -228,14 +230,7 @@ fn insert_layer(
     let layer_id: i64 = transaction
         .prepare_cached("SELECT id FROM layer WHERE key = ?")?
         .query_row([layer.key.0], |row| row.get(0))?;
-    let Blob {
-        digest,
-        media_type,
-        size_bytes,
-    } = &layer.blob;
-    transaction
-        .prepare_cached("INSERT OR IGNORE INTO blob VALUES (?, ?, ?, ?)")?
-        .execute(params![digest.0, layer_id, media_type, size_bytes])?;
+    keep_form(transaction, layer_id, &layer.blob)?;
     let LayerPurpose {
         role,
         label,
@@ -248,7 +243,7 @@ fn insert_layer(
             snapshot_id,
             position,
             layer_id,
-            digest.0,
+            layer.blob.digest.0,
             role.name(),
             known || layer.new.is_none(),
             label,
@@ -256,6 +251,19 @@ fn insert_layer(
             reason.is_some().then_some(is_inherited),
         ])?;
     Ok(())
+}
+
+/// Inserts a form of a layer, if new.
+fn keep_form(connection: &Connection, layer_id: i64, blob: &Blob) -> rusqlite::Result<()> {
+    let Blob {
+        digest,
+        media_type,
+        size_bytes,
+    } = blob;
+    let mut insert = connection.prepare_cached("INSERT OR IGNORE INTO blob VALUES (?, ?, ?, ?)")?;
+    insert
+        .execute(params![digest.0, layer_id, media_type, size_bytes])
+        .map(drop)
 }
 
 /// Inserts a new layer with entries and whiteouts; `policy_key` is the snapshot's.

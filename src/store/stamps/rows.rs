@@ -222,7 +222,32 @@ fn split_gone(rest: &mut &[u8]) -> bool {
 
 fn split_stamp<'r>(rest: &mut &'r [u8]) -> Option<Packed<'r>> {
     let start = *rest;
-    let [kind] = *split_chunk(rest)?;
+    let [flags] = *split_chunk(rest)?;
+    let kind = match flags & !WITH_XATTRS {
+        OTHER => MarkKind::Other,
+        FILE => MarkKind::File,
+        SYMLINK => MarkKind::Symlink,
+        _ => return None,
+    };
+    let mark = split_mark(rest, kind)?;
+    let (content, target) = match kind {
+        MarkKind::Other => (None, &[][..]),
+        MarkKind::File => (Some(split_chunk(rest)?), &[][..]),
+        MarkKind::Symlink => (None, split_bytes(rest)?),
+    };
+    let has_xattrs = flags & WITH_XATTRS != 0;
+    let xattrs = if has_xattrs { split_bytes(rest)? } else { &[] };
+    Xattrs::from_bytes(xattrs)?;
+    Some(Packed {
+        mark,
+        content,
+        target,
+        xattrs,
+        body: &start[..start.len() - rest.len()],
+    })
+}
+
+fn split_mark(rest: &mut &[u8], kind: MarkKind) -> Option<Mark> {
     let inode = split_number(rest, u64::from_le_bytes)?;
     let size_bytes = split_number(rest, u64::from_le_bytes)?;
     let mtime = split_time(rest)?;
@@ -230,29 +255,13 @@ fn split_stamp<'r>(rest: &mut &'r [u8]) -> Option<Packed<'r>> {
     let mode = split_number(rest, u16::from_le_bytes)?;
     let uid = split_number(rest, u32::from_le_bytes)?;
     let gid = split_number(rest, u32::from_le_bytes)?;
-    let (kind, with_xattrs) = (kind & !WITH_XATTRS, kind & WITH_XATTRS != 0);
-    let (kind, content, target) = match kind {
-        OTHER => (MarkKind::Other, None, &[][..]),
-        FILE => (MarkKind::File, Some(split_chunk(rest)?), &[][..]),
-        SYMLINK => (MarkKind::Symlink, None, split_bytes(rest)?),
-        _ => return None,
-    };
-    let xattrs = if with_xattrs { split_bytes(rest)? } else { &[] };
-    Xattrs::from_bytes(xattrs)?;
-    let mark = Mark {
+    Some(Mark {
         kind,
         inode,
         size_bytes,
         mtime,
         ctime,
         owner: (mode, uid, gid),
-    };
-    Some(Packed {
-        mark,
-        content,
-        target,
-        xattrs,
-        body: &start[..start.len() - rest.len()],
     })
 }
 
