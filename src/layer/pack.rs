@@ -61,39 +61,62 @@ pub fn pack<C: Content>(
     out_path: &Path,
 ) -> Result<Compressed> {
     stream::compress(compression, threads, out, out_path, |blocks| {
-        let mut members = Members::default();
-        let mut weight = Weight::default();
-        let mut header = Vec::with_capacity(4 * tarball::BLOCK_BYTES);
+        let mut packing = Packing {
+            blocks,
+            contents,
+            members: Members::default(),
+            weight: Weight::default(),
+            header: Vec::with_capacity(4 * tarball::BLOCK_BYTES),
+        };
         for item in content.items() {
-            header.clear();
-            let entry = match item {
-                Item::Entry(entry) => entry,
-                Item::Whiteout(path) => {
-                    write_whiteout(path, &mut header)?;
-                    weight.add(path, NAME_BYTES + path.key().len(), &header)?;
-                    blocks.push(&header)?;
-                    continue;
-                }
-            };
-            let file = match &entry.kind {
-                Kind::File { content, .. } if members.has_content(entry) => {
-                    Some(Opened::of(entry, content, contents)?)
-                }
-                _ => None,
-            };
-            let xattrs = file
-                .as_ref()
-                .map_or(&entry.xattrs, |file| file.xattrs(entry));
-            members.write_entry(entry, xattrs, &mut header)?;
-            let pending_bytes = file.as_ref().map_or(0, Opened::pending_xattr_bytes);
-            weight.add(&entry.path, entry.memory_bytes() + pending_bytes, &header)?;
-            blocks.push(&header)?;
-            if let Some(file) = file {
-                push_content(blocks, file, entry, contents)?;
+            match item {
+                Item::Whiteout(path) => packing.push_whiteout(path)?,
+                Item::Entry(entry) => packing.push_entry(entry)?,
             }
         }
-        Ok(blocks.push(&tarball::END)?)
+        Ok(packing.blocks.push(&tarball::END)?)
     })
+}
+
+/// A layer that is being packed.
+struct Packing<'p, 'b, C> {
+    blocks: &'p mut BlockWriter<'b>,
+    contents: &'p dyn Contents<C>,
+    members: Members,
+    weight: Weight,
+    /// The header of the current member.
+    header: Vec<u8>,
+}
+
+impl<C: Content> Packing<'_, '_, C> {
+    fn push_whiteout(&mut self, path: &EntryPath) -> Result<(), Failure> {
+        self.header.clear();
+        write_whiteout(path, &mut self.header)?;
+        let memory_bytes = NAME_BYTES + path.key().len();
+        self.weight.add(path, memory_bytes, &self.header)?;
+        Ok(self.blocks.push(&self.header)?)
+    }
+
+    fn push_entry(&mut self, entry: &Entry<C>) -> Result<(), Failure> {
+        let file = match &entry.kind {
+            Kind::File { content, .. } if self.members.has_content(entry) => {
+                Some(Opened::of(entry, content, self.contents)?)
+            }
+            _ => None,
+        };
+        let opened = file.as_ref();
+        let xattrs = opened.map_or(&entry.xattrs, |file| file.xattrs(entry));
+        self.header.clear();
+        self.members.write_entry(entry, xattrs, &mut self.header)?;
+        let pending_bytes = opened.map_or(0, Opened::pending_xattr_bytes);
+        let memory_bytes = entry.memory_bytes() + pending_bytes;
+        self.weight.add(&entry.path, memory_bytes, &self.header)?;
+        self.blocks.push(&self.header)?;
+        if let Some(file) = file {
+            push_content(self.blocks, file, entry, self.contents)?;
+        }
+        Ok(())
+    }
 }
 
 /// The memory for reading the layer, limited as readers limit it.
