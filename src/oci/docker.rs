@@ -100,21 +100,32 @@ impl Opened {
         }
         let mut layers = Vec::new();
         for (name, diff_id) in names.iter().zip(diff_ids) {
-            let diff_id = diff_id.as_str().and_then(DiffId::parse);
-            let diff_id = diff_id.ok_or_else(|| self.bad("a diff_id of it is no SHA-256"))?;
-            let (name, place) = self.docker_member(name)?;
-            // A plain layer under a second diff_id cannot match both.
-            let layer = match known.get(&place) {
-                Some(layer) => layer.clone(),
-                None => self.docker_layer(&name, place.1, diff_id)?,
-            };
+            let (place, layer) = self.docker_layer_once(name, diff_id, known)?;
             let blob = layer["digest"].as_str().and_then(Digest::parse);
             let file = blob.map(|blob| (blob_name(&blob), place));
             layout.files.extend(file);
-            known.insert(place, layer.clone());
             layers.push(layer);
         }
         Ok(manifest_of(&digest, bytes.len(), layers))
+    }
+
+    /// Describes a layer of manifest.json, unless the member is among the `known`. Returns the member's place beside.
+    fn docker_layer_once(
+        &self,
+        name: &str,
+        diff_id: &Value,
+        known: &mut HashMap<(u64, u64), Value>,
+    ) -> Result<((u64, u64), Value)> {
+        let diff_id = diff_id.as_str().and_then(DiffId::parse);
+        let diff_id = diff_id.ok_or_else(|| self.bad("a diff_id of it is no SHA-256"))?;
+        let (name, place) = self.docker_member(name)?;
+        // A plain layer under a second diff_id cannot match both.
+        let layer = match known.get(&place) {
+            Some(layer) => layer.clone(),
+            None => self.docker_layer(&name, place.1, diff_id)?,
+        };
+        known.insert(place, layer.clone());
+        Ok((place, layer))
     }
 
     /// Fails if a configuration is named after another digest.

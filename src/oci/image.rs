@@ -47,13 +47,6 @@ pub struct Settings {
 /// Returns the bytes of a configuration. Fails if the image-spec refuses a value.
 pub fn config(settings: &Settings, layers: &[ImageLayer]) -> Result<Vec<u8>> {
     let created = rfc3339(settings.created_s);
-    let mut process = ConfigBuilder::default();
-    if let Some(user) = &settings.user {
-        process = process.user(user.clone());
-    }
-    if !settings.command.is_empty() {
-        process = process.cmd(settings.command.clone());
-    }
     let history = layers.iter().map(|layer| {
         let by = format!("rootstrata: {}", layer.role.name());
         HistoryBuilder::default()
@@ -70,7 +63,7 @@ pub fn config(settings: &Settings, layers: &[ImageLayer]) -> Result<Vec<u8>> {
             .architecture(Arch::from(settings.architecture.as_str()))
             .os(Os::Linux)
             .created(created.clone())
-            .config(process.build()?)
+            .config(process(settings).build()?)
             .rootfs(
                 RootFsBuilder::default()
                     .typ("layers")
@@ -83,6 +76,18 @@ pub fn config(settings: &Settings, layers: &[ImageLayer]) -> Result<Vec<u8>> {
     built()
         .map(|config| to_sorted_json(&config))
         .map_err(unbuildable)
+}
+
+/// Returns how processes of an image run.
+fn process(settings: &Settings) -> ConfigBuilder {
+    let mut process = ConfigBuilder::default();
+    if let Some(user) = &settings.user {
+        process = process.user(user.clone());
+    }
+    if !settings.command.is_empty() {
+        process = process.cmd(settings.command.clone());
+    }
+    process
 }
 
 /// Returns the bytes of the configuration `there` with other layers. Fails if `there` is no configuration.
