@@ -11,7 +11,7 @@ use crate::store::records::packages;
 use crate::store::records::rows::BlobRef;
 use crate::store::records::rows::Layer;
 use crate::store::records::values::hash;
-use rusqlite::params;
+use rusqlite::{Connection, params};
 
 impl Store {
     /// Returns the faults that SQLite finds in the database: pages, indexes, references between rows. Fails if the
@@ -87,36 +87,7 @@ impl Store {
 
     /// Returns the fault of a set of packages and of their file lists. Fails without such a set.
     pub(crate) fn packages_finding(&self, package_set_id: i64) -> Result<Option<&'static str>> {
-        let run = || -> rusqlite::Result<Option<&'static str>> {
-            let query = "SELECT key FROM package_set WHERE id = ?";
-            let recorded = self
-                .connection
-                .query_row(query, [package_set_id], |row| hash(row, 0))?;
-            let mut query = self.connection.prepare_cached(
-                "SELECT name, epoch, version, release, arch, source_rpm, build_time_s, key, list
-                 FROM package_set_member AS member JOIN package ON package.id = package_id
-                 LEFT JOIN package_set_files AS files USING (package_set_id, package_id)
-                 LEFT JOIN file_list ON file_list.id = file_list_id WHERE member.package_set_id = ?",
-            )?;
-            let mut rows = query.query([package_set_id])?;
-            let mut all = Vec::new();
-            while let Some(row) = rows.next()? {
-                let key: Option<[u8; 32]> = row.get(7)?;
-                let list = row.get_ref(8)?.as_blob_or_null()?;
-                if list.map(|list| *blake3::hash(list).as_bytes()) != key {
-                    return Ok(Some(
-                        "the files of a package are not those that were recorded",
-                    ));
-                }
-                all.push((packages::package(row)?, key));
-            }
-            all.sort();
-            let (packages, keys): (Vec<_>, Vec<_>) = all.into_iter().unzip();
-            let keys: Vec<[u8; 32]> = keys.into_iter().flatten().collect();
-            Ok((packages::key(packages.iter(), &keys) != recorded)
-                .then_some("they are not those that were recorded"))
-        };
-        run().map_err(|e| self.failed(e))
+        packages_finding(&self.connection, package_set_id).map_err(|e| self.failed(e))
     }
 
     /// Makes the indexes of the database again, and empties the caches. Fails with [`crate::error::Error::Locked`] if
@@ -156,4 +127,34 @@ impl Store {
             self.replace_file(INDEX, bytes)
         }
     }
+}
+
+fn packages_finding(
+    connection: &Connection,
+    package_set_id: i64,
+) -> rusqlite::Result<Option<&'static str>> {
+    let query = "SELECT key FROM package_set WHERE id = ?";
+    let recorded = connection.query_row(query, [package_set_id], |row| hash(row, 0))?;
+    let mut query = connection.prepare_cached(
+        "SELECT name, epoch, version, release, arch, source_rpm, build_time_s, key, list
+         FROM package_set_member AS member JOIN package ON package.id = package_id
+         LEFT JOIN package_set_files AS files USING (package_set_id, package_id)
+         LEFT JOIN file_list ON file_list.id = file_list_id WHERE member.package_set_id = ?",
+    )?;
+    let mut rows = query.query([package_set_id])?;
+    let mut all = Vec::new();
+    while let Some(row) = rows.next()? {
+        let key: Option<[u8; 32]> = row.get(7)?;
+        let list = row.get_ref(8)?.as_blob_or_null()?;
+        if list.map(|list| *blake3::hash(list).as_bytes()) != key {
+            let what = "the files of a package are not those that were recorded";
+            return Ok(Some(what));
+        }
+        all.push((packages::package(row)?, key));
+    }
+    all.sort();
+    let (packages, keys): (Vec<_>, Vec<_>) = all.into_iter().unzip();
+    let keys: Vec<[u8; 32]> = keys.into_iter().flatten().collect();
+    let is_recorded = packages::key(packages.iter(), &keys) == recorded;
+    Ok((!is_recorded).then_some("they are not those that were recorded"))
 }

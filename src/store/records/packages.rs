@@ -106,10 +106,7 @@ pub(crate) fn keep_set(connection: &Connection, installed: &[Installed]) -> rusq
     let lists = lists.unwrap_or_default();
     let list_keys: Vec<[u8; 32]> = lists.iter().map(|list| list.key()).collect();
     let key = key(installed.iter().map(|one| &one.package), &list_keys);
-    let known = connection
-        .prepare_cached("SELECT id FROM package_set WHERE key = ?")?
-        .query_row([key], |row| row.get(0))
-        .optional()?;
+    let known = id_by_key(connection, "SELECT id FROM package_set WHERE key = ?", &key)?;
     if let Some(id) = known {
         return Ok(id);
     }
@@ -189,10 +186,7 @@ impl<'c> NewMembers<'c> {
 
 /// Returns the list with a key, and makes the list if new. Fails as SQLite does.
 fn keep_list(connection: &Connection, key: &[u8; 32], list: &FileList) -> rusqlite::Result<i64> {
-    let known = connection
-        .prepare_cached("SELECT id FROM file_list WHERE key = ?")?
-        .query_row([key], |row| row.get(0))
-        .optional()?;
+    let known = id_by_key(connection, "SELECT id FROM file_list WHERE key = ?", key)?;
     if let Some(id) = known {
         return Ok(id);
     }
@@ -200,6 +194,16 @@ fn keep_list(connection: &Connection, key: &[u8; 32], list: &FileList) -> rusqli
         .prepare_cached("INSERT INTO file_list (key, files, list) VALUES (?, ?, ?)")?
         .execute(params![key, list.len(), list.bytes()])?;
     Ok(connection.last_insert_rowid())
+}
+
+/// Returns the number that `query` has for a key.
+fn id_by_key(
+    connection: &Connection,
+    query: &str,
+    key: &[u8; 32],
+) -> rusqlite::Result<Option<i64>> {
+    let mut query = connection.prepare_cached(query)?;
+    query.query_row([key], |row| row.get(0)).optional()
 }
 
 /// Hashes packages and the keys of their lists: every field has a fixed length or follows its length. Before format 3,

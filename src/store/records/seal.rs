@@ -18,27 +18,7 @@ pub(crate) fn seal(
     sealed.0.update(&package_set_key.unwrap_or_default());
     sealed.number(layers.len() as u64);
     for used in layers {
-        let LayerUse {
-            role,
-            layer,
-            blob,
-            reused,
-            ..
-        } = used;
-        sealed.text(role.name());
-        sealed.number(u64::from(*reused));
-        sealed.0.update(&layer.key.0).update(&layer.diff_id.0);
-        for number in [
-            layer.tar_bytes,
-            layer.content_bytes,
-            layer.entries,
-            layer.whiteouts,
-        ] {
-            sealed.number(number);
-        }
-        sealed.0.update(&blob.digest.0);
-        sealed.text(&blob.media_type);
-        sealed.number(blob.size_bytes);
+        sealed.layer(used);
         if snapshot.planning.is_some() {
             sealed.number(u64::from(used.is_inherited));
             sealed.optional(used.label.as_deref());
@@ -79,17 +59,41 @@ impl Sealed {
         }
         if let Some(Planning { planner, limits }) = &snapshot.planning {
             sealed.text(planner);
-            sealed.number(u64::from(limits.is_some()));
-            let limits = limits.unwrap_or(Limits {
-                update_percent: 0,
-                dead_percent: 0,
-                most_layers: 0,
-            });
-            sealed.number(limits.update_percent);
-            sealed.number(limits.dead_percent);
-            sealed.number(limits.most_layers as u64);
+            sealed.limits(*limits);
         }
         sealed
+    }
+
+    /// Hashes the limits of a planner; absent limits as zeros.
+    fn limits(&mut self, limits: Option<Limits>) {
+        self.number(u64::from(limits.is_some()));
+        let limits = limits.unwrap_or(Limits {
+            update_percent: 0,
+            dead_percent: 0,
+            most_layers: 0,
+        });
+        self.number(limits.update_percent);
+        self.number(limits.dead_percent);
+        self.number(limits.most_layers as u64);
+    }
+
+    /// Hashes a layer, its form and whether the layer was reused.
+    fn layer(&mut self, used: &LayerUse) {
+        let LayerUse { layer, blob, .. } = used;
+        self.text(used.role.name());
+        self.number(u64::from(used.reused));
+        self.0.update(&layer.key.0).update(&layer.diff_id.0);
+        for number in [
+            layer.tar_bytes,
+            layer.content_bytes,
+            layer.entries,
+            layer.whiteouts,
+        ] {
+            self.number(number);
+        }
+        self.0.update(&blob.digest.0);
+        self.text(&blob.media_type);
+        self.number(blob.size_bytes);
     }
 
     fn number(&mut self, number: u64) {
