@@ -16,6 +16,22 @@ pub(crate) enum Hold {
     Alone,
 }
 
+impl Hold {
+    fn try_now(self, lock: &File) -> Result<(), TryLockError> {
+        match self {
+            Self::Shared => lock.try_lock_shared(),
+            Self::Alone => lock.try_lock(),
+        }
+    }
+
+    fn wait_for(self, lock: &File) -> io::Result<()> {
+        match self {
+            Self::Shared => lock.lock_shared(),
+            Self::Alone => lock.lock(),
+        }
+    }
+}
+
 /// Waits for the lock of an open file, named `path` in errors. Fails with [`Error::Locked`] of `of` if other processes hold
 /// the lock longer than `patience`; without patience, at once.
 pub(crate) fn wait(
@@ -26,11 +42,7 @@ pub(crate) fn wait(
     patience: Duration,
 ) -> Result<File> {
     let failed = || Error::io::<io::Error>("lock", path);
-    let tried = match hold {
-        Hold::Shared => lock.try_lock_shared(),
-        Hold::Alone => lock.try_lock(),
-    };
-    match tried {
+    match hold.try_now(&lock) {
         Ok(()) => return Ok(lock),
         Err(TryLockError::WouldBlock) if patience.is_zero() => {
             return Err(Error::Locked(of.to_owned()));
@@ -41,10 +53,7 @@ pub(crate) fn wait(
     // flock(2) has no timeout: a thread waits, and drops a lock that comes too late.
     let (sender, receiver) = sync_channel(1);
     let waiting = move || {
-        let locked = match hold {
-            Hold::Shared => lock.lock_shared(),
-            Hold::Alone => lock.lock(),
-        };
+        let locked = hold.wait_for(&lock);
         let _ = sender.send(locked.map(|()| lock));
     };
     std::thread::Builder::new()

@@ -175,10 +175,11 @@ fn facts_of(root: &Root, found: &Found, buffer: &mut [u8]) -> Result<(Stat, Fact
         if root.stat_of(&handle, &found.path)? != before {
             continue;
         }
-        let failed = Error::io("read", root.full_path(&found.path));
-        return facts
-            .map(|facts| (before, facts))
-            .ok_or_else(|| failed(other_length()));
+        let Some(facts) = facts else {
+            let path = root.full_path(&found.path);
+            return Err(Error::io("read", path)(other_length()));
+        };
+        return Ok((before, facts));
     }
     Err(Error::Changed(root.full_path(&found.path)))
 }

@@ -68,10 +68,7 @@ impl Gathering {
         found: &Found,
         content: Option<ContentHash>,
     ) -> result::Result<(), Refusal> {
-        let target_bytes = match &found.kind {
-            FoundKind::Link(target) | FoundKind::Symlink(target) => target.len(),
-            _ => 0,
-        };
+        let target_bytes = target_bytes(&found.kind);
         if is_too_long(&path) || target_bytes > LONGEST_PATH_BYTES {
             return Err("is too long");
         }
@@ -223,6 +220,13 @@ impl Gathering {
             links_below: links_below.into_iter().collect(),
             is_in_order: !is_out_of_order,
         })
+    }
+}
+
+fn target_bytes(kind: &FoundKind) -> usize {
+    match kind {
+        FoundKind::Link(target) | FoundKind::Symlink(target) => target.len(),
+        _ => 0,
     }
 }
 

@@ -54,10 +54,6 @@ pub fn config(settings: &Settings, layers: &[ImageLayer]) -> Result<Vec<u8>> {
             .created_by(by)
             .build()
     });
-    let diff_ids: Vec<String> = layers
-        .iter()
-        .map(|layer| layer.diff_id.to_string())
-        .collect();
     let built = || -> oci_spec::Result<_> {
         ImageConfigurationBuilder::default()
             .architecture(Arch::from(settings.architecture.as_str()))
@@ -67,7 +63,7 @@ pub fn config(settings: &Settings, layers: &[ImageLayer]) -> Result<Vec<u8>> {
             .rootfs(
                 RootFsBuilder::default()
                     .typ("layers")
-                    .diff_ids(diff_ids)
+                    .diff_ids(diff_ids(layers))
                     .build()?,
             )
             .history(history.collect::<oci_spec::Result<Vec<_>>>()?)
@@ -76,6 +72,11 @@ pub fn config(settings: &Settings, layers: &[ImageLayer]) -> Result<Vec<u8>> {
     built()
         .map(|config| to_sorted_json(&config))
         .map_err(unbuildable)
+}
+
+fn diff_ids(layers: &[ImageLayer]) -> Vec<String> {
+    let diff_ids = layers.iter().map(|layer| layer.diff_id.to_string());
+    diff_ids.collect()
 }
 
 /// Returns how processes of an image run.
@@ -94,11 +95,7 @@ fn process(settings: &Settings) -> ConfigBuilder {
 pub(crate) fn with_layers(there: &[u8], layers: &[ImageLayer]) -> Result<Vec<u8>> {
     let unreadable = |e: serde_json::Error| Error::Image(e.to_string());
     let mut config: serde_json::Value = serde_json::from_slice(there).map_err(unreadable)?;
-    let diff_ids: Vec<String> = layers
-        .iter()
-        .map(|layer| layer.diff_id.to_string())
-        .collect();
-    config["rootfs"] = serde_json::json!({ "diff_ids": diff_ids, "type": "layers" });
+    config["rootfs"] = serde_json::json!({ "diff_ids": diff_ids(layers), "type": "layers" });
     let created = config["created"].clone();
     let history = layers.iter().map(|layer| {
         let by = format!("rootstrata: {}", layer.role.name());

@@ -117,9 +117,7 @@ impl Store {
             return Ok(found);
         }
         let expected = schema_of(found as usize).map_err(|e| self.failed(e))?;
-        let superfluous = schema.iter().find(|one| !expected.contains(one));
-        let missing = expected.iter().find(|one| !schema.contains(one));
-        let Some((kind, name, _)) = superfluous.or(missing) else {
+        let Some((kind, name, _)) = first_difference(&schema, expected) else {
             return Ok(found);
         };
         let (kind, name) = (printable(kind.as_bytes()), printable(name.as_bytes()));
@@ -127,6 +125,16 @@ impl Store {
             "the {kind} {name} is not as format {found} has it, which the database says it has"
         )))
     }
+}
+
+/// Returns the first table or index that only one of two schemas has.
+fn first_difference<'s>(
+    found: &'s Schema,
+    expected: &'s Schema,
+) -> Option<&'s (String, String, String)> {
+    let superfluous = found.iter().find(|one| !expected.contains(one));
+    let missing = expected.iter().find(|one| !found.contains(one));
+    superfluous.or(missing)
 }
 
 /// Returns the format of a database, whether the database is ours, and the schema; the schema of a foreign database or

@@ -22,6 +22,11 @@ const REF_NAME: &str = "org.opencontainers.image.ref.name";
 const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
 const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
 
+/// The columns of a [`Listed`] manifest.
+const LISTED: &str =
+    "SELECT manifest_digest, manifest_size_bytes, stage, canonical, run, created_s, snapshot.id, name FROM snapshot
+     JOIN policy ON key = policy_key JOIN series ON series.id = series_id";
+
 /// A manifest of the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Listed {
@@ -111,7 +116,6 @@ impl Store {
 
     /// Returns all manifests of snapshots. Fails if a snapshot's row is not as recorded.
     fn recorded_manifests(&self) -> Result<HashMap<Digest, Recorded>> {
-        let query = "SELECT canonical FROM policy WHERE key = ?";
         let mut policies: HashMap<PolicyKey, String> = HashMap::new();
         let mut all: HashMap<Digest, Recorded> = HashMap::new();
         for one in self.snapshots_where("TRUE", [])? {
@@ -124,13 +128,7 @@ impl Store {
                 manifest,
                 ..
             } = one;
-            let policy = match policies.entry(one.policy_key) {
-                Entry::Occupied(known) => known.get().clone(),
-                Entry::Vacant(new) => {
-                    let found = self.one(query, [one.policy_key.0], |row| row.get(0))?;
-                    new.insert(found.unwrap_or_default()).clone()
-                }
-            };
+            let policy = self.policy_or_empty(one.policy_key, &mut policies)?;
             let recorded = all.entry(manifest.digest).or_insert_with(|| Recorded {
                 size_bytes: manifest.size_bytes,
                 origins: Vec::new(),
@@ -143,6 +141,22 @@ impl Store {
             });
         }
         Ok(all)
+    }
+
+    /// Returns the canonical form of a policy, which `known` remembers; empty for a lost policy.
+    fn policy_or_empty(
+        &self,
+        key: PolicyKey,
+        known: &mut HashMap<PolicyKey, String>,
+    ) -> Result<String> {
+        match known.entry(key) {
+            Entry::Occupied(known) => Ok(known.get().clone()),
+            Entry::Vacant(new) => {
+                let query = "SELECT canonical FROM policy WHERE key = ?";
+                let found = self.one(query, [key.0], |row| row.get(0))?;
+                Ok(new.insert(found.unwrap_or_default()).clone())
+            }
+        }
     }
 
     /// Tells whether a digest names the manifest of an image of ours.
@@ -160,18 +174,16 @@ impl Store {
 /// others. Of several snapshots with the same manifest, the first is named: so recording the same again changes
 /// nothing. Fails if a digest has not 32 bytes, or SQLite cannot read the rows.
 pub(crate) fn listed(connection: &Connection) -> rusqlite::Result<Vec<Listed>> {
-    let columns = "SELECT manifest_digest, manifest_size_bytes, stage, canonical, run, created_s, snapshot.id, name FROM snapshot
-                   JOIN policy ON key = policy_key JOIN series ON series.id = series_id";
     let newest = "SELECT max(id) FROM snapshot GROUP BY series_id, stage";
     let mut named = connection.prepare_cached(&format!(
-        "{columns} WHERE snapshot.id IN (
+        "{LISTED} WHERE snapshot.id IN (
              SELECT min(same.id) FROM snapshot AS newest
              JOIN snapshot AS same USING (series_id, stage, manifest_digest)
              WHERE newest.id IN ({newest}) GROUP BY series_id, stage)
          ORDER BY name, stage"
     ))?;
     let mut past = connection.prepare_cached(&format!(
-        "{columns} WHERE snapshot.id IN (SELECT min(id) FROM snapshot GROUP BY manifest_digest)
+        "{LISTED} WHERE snapshot.id IN (SELECT min(id) FROM snapshot GROUP BY manifest_digest)
          AND manifest_digest NOT IN (SELECT manifest_digest FROM snapshot WHERE id IN ({newest}))
          ORDER BY manifest_digest"
     ))?;

@@ -57,15 +57,16 @@ impl Sealed {
         for number in [snapshot.entries, snapshot.content_bytes, snapshot.sockets] {
             sealed.number(number);
         }
-        if let Some(Planning { planner, limits }) = &snapshot.planning {
-            sealed.text(planner);
-            sealed.limits(*limits);
+        if let Some(planning) = &snapshot.planning {
+            sealed.planning(planning);
         }
         sealed
     }
 
-    /// Hashes the limits of a planner; absent limits as zeros.
-    fn limits(&mut self, limits: Option<Limits>) {
+    /// Hashes a planner and the limits; absent limits as zeros.
+    fn planning(&mut self, planning: &Planning) {
+        let Planning { planner, limits } = planning;
+        self.text(planner);
         self.number(u64::from(limits.is_some()));
         let limits = limits.unwrap_or(Limits {
             update_percent: 0,

@@ -137,15 +137,16 @@ fn diff_id_of(connection: &Connection, key: &LayerKey) -> rusqlite::Result<Optio
     query.query_row([key.0], |row| row.get(0)).optional()
 }
 
+fn id_of(connection: &Connection, key: &LayerKey) -> rusqlite::Result<i64> {
+    let mut query = connection.prepare_cached("SELECT id FROM layer WHERE key = ?")?;
+    query.query_row([key.0], |row| row.get(0))
+}
+
 fn insert_all(transaction: &Transaction, new: &NewSnapshot) -> rusqlite::Result<i64> {
     let policy_key = new.policy.key().0;
     keep_policy(transaction, &policy_key, &new.policy.canonical())?;
     keep_series(transaction, new.series)?;
-    let package_set_id = match new.packages {
-        PackagesOf::Unknown => None,
-        PackagesOf::These(installed) => Some(packages::keep_set(transaction, installed)?),
-        PackagesOf::Set(id) => Some(id),
-    };
+    let package_set_id = package_set_of(transaction, new.packages)?;
     let id = insert_snapshot(transaction, new, &policy_key, package_set_id)?;
     for (position, layer) in new.layers.iter().enumerate() {
         insert_layer(transaction, (id, position), layer, &policy_key)?;
@@ -156,6 +157,15 @@ fn insert_all(transaction: &Transaction, new: &NewSnapshot) -> rusqlite::Result<
         .execute(params![rows.seal_now(), rows.sum_now(), id])?;
     stamps::claim(transaction, new.root_path, new.stamps, id)?;
     Ok(id)
+}
+
+/// Returns the set of a snapshot's packages, and inserts the set if new.
+fn package_set_of(connection: &Connection, packages: PackagesOf) -> rusqlite::Result<Option<i64>> {
+    Ok(match packages {
+        PackagesOf::Unknown => None,
+        PackagesOf::These(installed) => Some(packages::keep_set(connection, installed)?),
+        PackagesOf::Set(id) => Some(id),
+    })
 }
 
 /// Inserts a series, if new. The index of names is not asked, since the index may be damaged by itself.
@@ -227,9 +237,7 @@ fn insert_layer(
     if let Some(new) = layer.new.as_ref().filter(|_| !known) {
         insert_content(transaction, &layer.key, new, policy_key)?;
     }
-    let layer_id: i64 = transaction
-        .prepare_cached("SELECT id FROM layer WHERE key = ?")?
-        .query_row([layer.key.0], |row| row.get(0))?;
+    let layer_id = id_of(transaction, &layer.key)?;
     keep_form(transaction, layer_id, &layer.blob)?;
     let LayerPurpose {
         role,
