@@ -84,7 +84,7 @@ impl BlobSource {
         self.shared.file.read_exact_at(buffer, position)
     }
 
-    /// Returns the file, which the kernel can copy or share. Its position is nobody's.
+    /// Returns the file, for calls that let the kernel copy or share. No reader uses the position of the file.
     pub(crate) fn file(&self) -> &File {
         &self.shared.file
     }

@@ -1,14 +1,14 @@
-//! The command `rootstrata`: reads the command line, runs it, and says how it went.
+//! The command `rootstrata`: reads the command line, runs the command, and gives the outcome as exit code.
 
 use rootstrata::cli::{self, Cli};
 use rootstrata::error::Error;
 use std::process::ExitCode;
 
-/// A difference was found, as diff(1) has it, or nothing was, as grep(1) has it.
+/// The exit code for a difference (diff(1)), and for a search without a result (grep(1)).
 const NEGATIVE: u8 = 1;
-/// Could not tell: usage or trouble, as diff(1) has it.
+/// The exit code for bad usage and for errors (diff(1)).
 const TROUBLE: u8 = 2;
-/// Try again later (sysexits.h, `EX_TEMPFAIL`).
+/// The exit code for a locked store: the user may try again later (sysexits.h, `EX_TEMPFAIL`).
 const LOCKED: u8 = 75;
 
 fn main() -> ExitCode {
@@ -33,7 +33,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// The error and its causes in one line; a cause that says the one before again, as some libraries' do, is left out.
+/// Returns an error and the causes in one line. A cause with the text of the error before, as from some libraries, is
+/// left out.
 fn with_causes(error: &Error) -> String {
     let mut text = error.to_string();
     let mut last = text.clone();

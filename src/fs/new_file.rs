@@ -1,7 +1,7 @@
 //! Makes regular files and fills them.
 //!
-//! A file that is written in several parts has no name before all of it is there, where the filesystem can do that
-//! (open(2), `O_TMPFILE`): one that is cut short never lies under a name, and leaves nothing behind.
+//! A file that is written in several parts gets a name after the last part, on filesystems that make files without a
+//! name (open(2), `O_TMPFILE`): an unfinished file never has a name, and leaves nothing behind.
 
 use super::attributes::{self, Inode, Lack, Made};
 use super::write::Writer;

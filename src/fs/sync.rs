@@ -9,8 +9,8 @@ const MEMORY: &str = "/proc/meminfo";
 /// With more unwritten data, on all filesystems, a sync takes long.
 const MOST_DIRTY_KIB: u64 = 64 << 10;
 
-/// Syncs the root's filesystem, unless much waits to be written or the disk is another machine's. Tells whether all that was
-/// written before is on the disk.
+/// Syncs the root's filesystem, unless much data is unwritten or the disk is another machine's. Tells whether all data
+/// written before the call is on the disk.
 pub(crate) fn sync_if_quick(root: &Root) -> bool {
     let is_quick =
         || dirty_kib(&std::fs::read_to_string(MEMORY).ok()?).map(|kib| kib <= MOST_DIRTY_KIB);

@@ -20,10 +20,10 @@ use std::io::{self, Read, Write};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-/// The files of a layer that is packed; `C` is what its entries know of their contents.
+/// The files of a layer that is being packed; `C` is the content in an entry: a hash, or a content that may be pending.
 pub trait Contents<C = ContentHash> {
     /// Opens the file of `entry`, whose content is `content`. Fails if the file cannot be opened, or with
-    /// [`Error::Changed`] if another is in its place.
+    /// [`Error::Changed`] if the path leads to another file by now.
     fn open(&self, entry: &Entry<C>, content: &C) -> Result<Opened<'_>>;
 
     /// Returns the path as the user knows it, for errors.

@@ -42,21 +42,21 @@ enum Place {
     Archive(File, Members),
 }
 
-/// What is in an archive.
+/// The members of an archive.
 #[derive(Debug, Default)]
 pub(super) struct Members {
     /// Offset and length of each file.
     pub(super) files: HashMap<String, (u64, u64)>,
     /// The targets of links.
     pub(super) links: HashMap<String, String>,
-    /// What stands for files that are not there.
+    /// Contents made by us, by the names of members that the archive lacks.
     pub(super) made: HashMap<String, Vec<u8>>,
 }
 
-/// An image of it.
+/// An image of a layout or an archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoundImage {
-    /// Its manifest.
+    /// The manifest.
     pub manifest: Blob,
     /// The configuration.
     pub config: Blob,
@@ -76,7 +76,7 @@ impl FoundImage {
 /// An image as an index lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedImage {
-    /// Its manifest.
+    /// The manifest.
     pub manifest: Blob,
     /// The name.
     pub name: Option<String>,
@@ -156,7 +156,7 @@ impl Opened {
         Ok(opened)
     }
 
-    /// Returns where it is.
+    /// Returns the path of the layout or the archive.
     pub fn path(&self) -> &Path {
         &self.path
     }

@@ -2,14 +2,14 @@
 //!
 //! ```text
 //! STORE/oci-layout  index.json  blobs/sha256/…   the image layout (image-spec, image-layout.md)
-//!       rootstrata.sqlite                        what was recorded, and the stamps
+//!       rootstrata.sqlite                        records and stamps
 //!       tmp/                                     files that are being written
 //!       lock  tmp.lock                           see `files`
 //!       reserve                                  see `files`
 //! ```
-//! The only place that writes there. Invariants: a blob is durable before a row names it; a snapshot is recorded in
-//! one transaction; index.json is derived from the database, so a run that is killed anywhere leaves only files that
-//! nothing refers to.
+//! No other module writes in the directory. Invariants: a blob is durable before a row names the blob; a snapshot is
+//! recorded in one transaction; index.json is derived from the database. So a run that is killed at any point leaves
+//! only files to which nothing refers.
 
 mod blobs;
 mod database;
