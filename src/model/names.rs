@@ -24,7 +24,7 @@ pub(crate) const EMPTY_INDEX: &[u8] =
 const LONGEST_NAME: usize = 128;
 
 /// Checks a series' name: letters, digits and single `.`, `_`, `-`, `+` between them, and not digits alone, which
-/// would be taken for a snapshot's id.
+/// would be taken for a snapshot's id. Fails with [`Error::BadName`] at a name of digits alone, and as [`check_name`] does.
 pub fn check_series(name: &str) -> Result<()> {
     if !name.is_empty() && name.bytes().all(|b| b.is_ascii_digit()) {
         Err(bad("series", name, "digits alone are a snapshot's id"))
@@ -33,7 +33,8 @@ pub fn check_series(name: &str) -> Result<()> {
     }
 }
 
-/// Checks a stage's or a run's name: letters, digits and single `.`, `_`, `-`, `+` between them.
+/// Checks a stage's or a run's name: letters, digits and single `.`, `_`, `-`, `+` between them. Fails with
+/// [`Error::BadName`] at an empty name, a name of more than 128 bytes, or any other character.
 pub fn check_name(what: &'static str, name: &str) -> Result<()> {
     let bytes = name.as_bytes();
     let sound = |at: usize| match bytes[at] {

@@ -22,7 +22,7 @@ pub(crate) fn own_layers(layers: Vec<LayerUse>) -> Vec<LayerUse> {
     own.map(|(_, layer)| layer).collect()
 }
 
-/// Reads the items of layers. Fails if the store cannot be read.
+/// Reads the items of layers. Fails if the rows of a layer do not give the layer's key.
 pub(crate) fn known_of(store: &Store, layers: &[LayerUse]) -> Result<Vec<PriorLayer>> {
     layers
         .iter()

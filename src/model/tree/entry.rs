@@ -229,7 +229,7 @@ impl Entry<FileContent> {
         matches!(&self.kind, Kind::File { content: own, .. } if *own == content)
     }
 
-    /// Returns the entry of a file that has been read, and of what is no file; `Err` with the path of one that has not.
+    /// Returns the entry with a known content. Fails with the path of a file that has not been read.
     pub(crate) fn into_known(self) -> Result<Entry, EntryPath> {
         match self.kind.known() {
             Some(kind) => Ok(Entry {

@@ -12,7 +12,7 @@ use crate::ops::root_view::stamped_scan::StampedScan;
 const WORTHWHILE_BYTES: u64 = 16 << 20;
 
 /// Chooses, among the files at `places` or all, the members of layers sure to be new, and returns the places of the files,
-/// and the layers below. Fails if the store cannot be read.
+/// and the layers below. Fails if the rows of a layer below or of the stage's last snapshot are damaged.
 pub(super) fn choose_deferred(
     session: &Session,
     scan: &StampedScan,

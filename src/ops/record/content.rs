@@ -32,7 +32,8 @@ pub(super) struct Content {
 }
 
 impl Content {
-    /// Plans the layers. Returns [`NeedsWhole`] if the subset is not enough. Fails if the store cannot be read.
+    /// Plans the layers. Returns [`NeedsWhole`] if the subset is not enough. Fails if something is mounted in the root, and the
+    /// rows of the tree recorded there before are damaged.
     pub(super) fn plan(&mut self, session: &Session) -> Result<Result<Plan, NeedsWhole>> {
         let hidden = self.tree_below_mounts(session)?;
         let plan = session.phases.run(Phase::Plan, None, || match hidden {

@@ -25,7 +25,8 @@ impl<'a> FilesOfRoot<'a> {
         }
     }
 
-    /// Opens a hashed file. Fails if the file cannot be opened.
+    /// Opens a hashed file. Fails with [`crate::error::Error::Changed`] if the path is gone from the root, or no regular file any
+    /// more.
     pub(super) fn open_hashed(&self, path: &EntryPath, hash: ContentHash) -> Result<Opened<'a>> {
         let file = self.root.open_file(path)?;
         Ok(Opened::Hashed(Box::new(file), hash))

@@ -131,7 +131,8 @@ impl KnownTree {
         })
     }
 
-    /// Reads the items of the layers at `paths`, and all of the state. Fails if the store cannot be read.
+    /// Reads the items of the layers at `paths`, and all of the state. Fails if a thread cannot open the store once more, or the
+    /// rows of the state do not give the state's key.
     pub(super) fn load(self, session: &Session, paths: &[EntryPath]) -> Result<Loaded> {
         let lookups = Lookups {
             store: &session.store,

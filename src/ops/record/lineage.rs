@@ -143,7 +143,7 @@ impl Lineage {
         is_same.then(|| self.own.get(1..).unwrap_or_default())
     }
 
-    /// Tells whether a file differs from the entries of all layers at its path. Fails if the store cannot be read.
+    /// Tells whether a file differs from the entries of all layers at its path. Fails if SQLite cannot look the path up.
     pub(super) fn differs(
         &self,
         store: &Store,
@@ -169,7 +169,7 @@ impl Lineage {
         paths as u64 * self.layers().count() as u64 > items / 8
     }
 
-    /// Reads the items of all layers. Fails if the store cannot be read.
+    /// Reads the items of all layers. Fails if the rows of an inherited or own layer do not give the layer's key.
     pub(super) fn load(&self, store: &Store) -> Result<PriorLayers> {
         Ok(PriorLayers {
             inherited: known_of(store, &self.inherited)?,

@@ -28,7 +28,7 @@ impl PriorReading {
         }
     }
 
-    /// Waits for the items. Fails if the store cannot be read.
+    /// Waits for the items. Fails if the thread could not open the store, or a layer's rows do not give the layer's key.
     pub(super) fn finish(self, session: &Session) -> Result<PriorLayers> {
         match self {
             Self::Read(below) => Ok(below),

@@ -71,7 +71,7 @@ impl Session<'_> {
 }
 
 impl Recorded {
-    /// Reads the snapshot back. Fails if the store cannot be read.
+    /// Reads the snapshot back. Fails with [`crate::error::Error::UnknownSnapshot`] if the snapshot was removed meanwhile.
     pub(super) fn outcome(self, session: Session) -> Result<Outcome> {
         let store = &session.store;
         let snapshot = store.find(&SnapshotRef::Id(self.id))?;

@@ -51,7 +51,7 @@ impl Scanned {
         Ok(Self { scan, prior })
     }
 
-    /// Decides. Fails if the store cannot be read.
+    /// Decides. Fails if the rows of the snapshot behind the stamps are damaged, or a blob of the snapshot cannot be opened.
     pub(super) fn decide(self, session: &Session) -> Result<Decision> {
         let Self { scan, prior } = self;
         if let Some(unchanged) = Unchanged::find(session, &scan)? {

@@ -75,7 +75,7 @@ impl<'m> Session<'m> {
     }
 
     /// Prepares another attempt after the root has changed at `path`: the stamp of the path may have vouched wrongly, and
-    /// would again. Fails if the store cannot be read or written.
+    /// would again. Fails if the stamp cannot be removed from the database, and as [`Self::attempt_whole`] does.
     pub(super) fn attempt_again(&mut self, path: &Path) -> Result<()> {
         let inside = path.strip_prefix(self.root.path());
         if let Some(inside) = inside.ok().and_then(entry_path) {
@@ -85,7 +85,8 @@ impl<'m> Session<'m> {
         self.find_slot()
     }
 
-    /// Prepares another attempt to plan all paths. Fails if the store cannot be read.
+    /// Prepares another attempt to plan all paths. Fails if the run has got all usual stages meanwhile, or the parent asked for
+    /// is gone.
     pub(super) fn attempt_whole(&mut self) -> Result<()> {
         self.may_plan_subset = false;
         self.find_slot()
@@ -101,14 +102,16 @@ impl<'m> Session<'m> {
         Ok(())
     }
 
-    /// Returns the last snapshot of the stage, if recorded under the same policy. Fails if the store cannot be read.
+    /// Returns the last snapshot of the stage, if recorded under the same policy. Fails if the row of the stage's newest snapshot
+    /// is damaged.
     pub(super) fn last_of_stage(&self) -> Result<Option<Snapshot>> {
         let StageSlot { series, stage, .. } = &self.slot;
         let last = self.store.latest_of_stage(series, stage)?;
         Ok(last.filter(|last| last.policy_key == self.policy.key()))
     }
 
-    /// Returns the snapshot with number `id`, if recorded for the stage under the same policy. Fails if the store cannot be read.
+    /// Returns the snapshot with number `id`, if recorded for the stage under the same policy. Fails if the snapshot's row is
+    /// damaged.
     pub(super) fn of_stage(&self, id: i64) -> Result<Option<Snapshot>> {
         let snapshot = self.store.snapshot(id)?;
         Ok(snapshot.filter(|snapshot| self.slot.holds(snapshot, &self.policy.key())))

@@ -19,7 +19,8 @@ pub(super) struct Unchanged {
 
 impl Unchanged {
     /// Finds the snapshot of the stamps, if all stamps vouch and a plan would give the same layers; `None` where
-    /// anything may differ or a blob is lost. Fails if the store cannot be read.
+    /// anything may differ or a blob is lost. Fails if a row of the snapshot is damaged, or a blob of the image cannot be
+    /// opened.
     pub(super) fn find(session: &Session, scan: &StampedScan) -> Result<Option<Self>> {
         let Some((id, stamps)) = scan.same_as() else {
             return Ok(None);

@@ -66,7 +66,9 @@ pub(crate) fn read_packages(
     Ok(None)
 }
 
-/// Reads the packages of rpm alone, as [`read_packages`] does. A database of another backend than SQLite is noted.
+/// Reads the packages of rpm alone; `None` without a database of SQLite, where a note names a database of another backend.
+/// Fails if the database cannot be copied to `scratch`, and with [`Error::Changed`] if the database of a live root has changed
+/// since it was observed.
 pub(crate) fn read_rpm_packages(
     files: &impl RootFiles,
     scratch: &Path,

@@ -6,14 +6,15 @@ use crate::model::tree::overlay::Overlay;
 use crate::store::Store;
 use std::num::NonZeroUsize;
 
-/// Returns the tree that these layers give, the lowest first.
+/// Returns the tree that these layers give, the lowest first. Fails if the rows of a layer do not give the layer's key.
 pub(crate) fn tree_of(store: &Store, layer_ids: &[i64]) -> Result<Tree> {
     let mut overlay = Overlay::new();
     apply(store, layer_ids, &mut overlay)?;
     Ok(overlay.into_tree())
 }
 
-/// Returns two trees. What they share from the bottom on is read once, the rest side by side.
+/// Returns the trees of two lists of layers. The layers that both lists begin with are read once, the rest side by side.
+/// Fails if a second connection cannot be opened, or the rows of a layer in either list do not give the layer's key.
 pub(crate) fn trees_of(
     store: &Store,
     a: &[i64],
@@ -49,7 +50,7 @@ pub(crate) fn trees_of(
     })
 }
 
-/// Lays layers over what `overlay` has, the lowest first.
+/// Lays layers over what `overlay` has, the lowest first. Fails as [`Store::apply_all`] does.
 pub(crate) fn apply(store: &Store, layer_ids: &[i64], overlay: &mut Overlay) -> Result<()> {
     store.apply_all(layer_ids, overlay)
 }
