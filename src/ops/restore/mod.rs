@@ -5,6 +5,7 @@
 //! written is stamped, so that the next snapshot of the directory reads nothing.
 
 mod compare;
+mod make_file;
 mod plan;
 mod recorded;
 mod sources;

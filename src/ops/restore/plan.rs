@@ -1,7 +1,7 @@
-//! What is to be done so that a directory holds what a snapshot does: decided here, done elsewhere.
+//! Plans a restore: the acts that make a directory hold the tree of a snapshot. Written elsewhere.
 //!
-//! Pure. Of a path that is as the policy records it, nothing is touched. An inode with more names than one is never
-//! changed, since a name may lie outside: the group is made anew.
+//! Pure. A path that is as the policy records it is left alone. An inode with several names is never changed, since a name may
+//! lie outside of the directory: the whole group is made anew.
 
 use crate::model::policy::globs::Pathspec;
 use crate::model::tree::Tree;
@@ -10,66 +10,79 @@ use crate::model::tree::entry::{Entry, Group};
 use crate::model::tree::path::EntryPath;
 use std::collections::HashMap;
 
-/// What is to be done with an entry of the snapshot.
+/// The work on an entry of the snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Act {
-    /// It is there, or was not asked for.
+    /// None: the entry is there, or was not chosen.
     Leave,
-    /// It is to be made.
+    /// To make the entry.
     Make,
-    /// Its metadata is to be changed.
+    /// To change the metadata.
     Adjust,
-    /// It is a directory that is as it should be, but for the names in it: its time is to be set again.
+    /// To set the time of a directory again, after names in the directory have changed.
     Date,
 }
 
-/// All that is to be done.
+/// The work of a restore.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
-    /// For each entry of the snapshot.
+    /// The act for each entry of the snapshot.
     pub(crate) acts: Vec<Act>,
-    /// What goes, with all that is beneath it; in path order, and none beneath another.
+    /// The paths to be removed with all beneath; in path order, and none beneath another.
     pub(crate) removed: Vec<EntryPath>,
-    /// What the snapshot does not have and that stays.
+    /// How many chosen paths stay though the snapshot does not have them.
     pub(crate) extra: u64,
-    /// Directories that are there and in which names come or go, by their places.
+    /// The places of directories that are there and in which names come or go.
     pub(crate) opened: Vec<usize>,
-    /// How many entries that were asked for something else hides.
+    /// How many chosen entries are hidden by mounts.
     pub(crate) hidden: u64,
 }
 
-/// What of the present state keeps a plan from being made.
+/// A path that keeps a plan from being made.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Obstacle {
-    /// It is no directory, but something beneath it was asked for.
+    /// A path beneath was chosen, but no directory is here.
     NotADirectory(EntryPath),
-    /// Something is mounted there, beneath what is to go.
+    /// A mount, beneath a path that would be removed.
     Mount(EntryPath),
 }
 
-/// What a directory holds.
+/// The content of a directory before a restore.
 pub(crate) struct Present<'a> {
-    /// As the policy has it; what the mounts hide counts as the snapshot has it.
+    /// The tree under the policy; beneath mounts as in the snapshot.
     pub(crate) tree: &'a Tree,
-    /// What is neither removed nor looked into, in path order.
+    /// Paths that are neither removed nor looked into, in path order.
     pub(crate) masked: &'a [EntryPath],
-    /// The subset of it that cannot be removed.
+    /// The masked paths that cannot be removed, in path order.
     pub(crate) mounts: &'a [EntryPath],
     /// Paths that no snapshot can have.
     pub(crate) unrecordable: &'a [EntryPath],
 }
 
-/// Whether what the snapshot does not have is removed.
+impl Present<'_> {
+    fn masks(&self, path: &EntryPath) -> bool {
+        self.masked.binary_search(path).is_ok()
+    }
+
+    /// Tells whether a masked path is at `path` or beneath.
+    fn has_masked_at_or_beneath(&self, path: &EntryPath) -> bool {
+        let from = self.masked.partition_point(|masked| masked < path);
+        let first = self.masked.get(from);
+        first.is_some_and(|masked| masked == path || masked.is_beneath(path))
+    }
+}
+
+/// Whether a restore removes the paths that the snapshot does not have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Extra {
-    /// It stays.
+    /// The paths stay.
     #[default]
     Kept,
-    /// It goes.
+    /// The paths are removed.
     Removed,
 }
 
-/// Plans for a directory that is empty.
+/// Plans a restore into an empty directory.
 pub(crate) fn plan_anew(tree: &Tree, spec: &Pathspec) -> Plan {
     let parents = parents(tree);
     let mut acts = vec![Act::Leave; tree.entries().len()];
@@ -100,7 +113,9 @@ pub(crate) fn plan_anew(tree: &Tree, spec: &Pathspec) -> Plan {
     }
 }
 
-/// Plans for a directory that holds something. `links` tells how many names the inode at a path has.
+/// Plans a restore into a directory with entries. `links` tells how many names the inode at a path has. Fails with
+/// [`Obstacle::NotADirectory`] if a chosen path lies beneath a path that is no directory, and with [`Obstacle::Mount`] if a
+/// mount lies at or beneath a directory that is to be replaced.
 pub(crate) fn plan(
     tree: &Tree,
     present: &Present,
@@ -108,86 +123,15 @@ pub(crate) fn plan(
     extra: Extra,
     links: impl Fn(&EntryPath) -> u32,
 ) -> Result<Plan, Obstacle> {
-    let mut planning = Planning {
-        tree,
-        parents: parents(tree),
-        absent: vec![None; tree.entries().len()],
-        plan: Plan {
-            acts: vec![Act::Leave; tree.entries().len()],
-            ..Plan::default()
-        },
-    };
-    let mut extras: Vec<EntryPath> = present
-        .unrecordable
-        .iter()
-        .filter(|path| spec.chooses(path))
-        .cloned()
-        .collect();
-    let mut replaced = Vec::new();
+    let mut planning = Planning::new(tree, present, spec);
     for change in compare(present.tree, tree, Aspects::NONE) {
-        let was = change.old.map(|at| &present.tree.entries()[at]);
-        let Some(new) = change.new else {
-            extras.extend(
-                was.filter(|was| spec.chooses(&was.path))
-                    .map(|was| was.path.clone()),
-            );
-            continue;
-        };
-        let entry = &tree.entries()[new];
-        match was {
-            None => planning.absent[new] = Some(Absence::Nothing),
-            Some(_) if change.what.has(Aspects::TYPE) => {
-                planning.absent[new] = Some(Absence::Other)
-            }
-            _ => {}
-        }
-        // What covers a path is what is seen of it.
-        let is_masked =
-            planning.absent[new].is_none() && present.masked.binary_search(&entry.path).is_ok();
-        if spec.chooses(&entry.path) && !is_masked {
-            planning.plan.acts[new] = act(&change, entry, &links);
-            if change.what.has(Aspects::TYPE) && was.is_some_and(Entry::is_directory) {
-                replaced.push(entry.path.clone());
-            }
-        }
+        planning.add(&change, &links);
     }
-    if let Some(mount) = first_beneath(&replaced, present.mounts) {
-        return Err(Obstacle::Mount(mount));
-    }
-    let mut gone = replaced;
-    extras.retain(|path| !gone.iter().any(|top| path.is_beneath(top)));
-    match extra {
-        Extra::Removed => {
-            let is_held = |path: &EntryPath| {
-                let from = present.masked.partition_point(|masked| masked < path);
-                present
-                    .masked
-                    .get(from)
-                    .is_some_and(|masked| masked == path || masked.is_beneath(path))
-            };
-            let (held, removable): (Vec<_>, Vec<_>) = extras.into_iter().partition(is_held);
-            planning.plan.extra = held.len() as u64;
-            gone.extend(removable);
-        }
-        Extra::Kept => planning.plan.extra = extras.len() as u64,
-    }
-    gone.sort();
-    gone.dedup_by(|path, above| path == above || path.is_beneath(above));
-    planning.plan.removed = gone;
-    planning.complete_groups(spec);
+    planning.remove(extra)?;
+    planning.complete_groups();
     planning.complete_parents()?;
     planning.note_opened();
-    let is_hidden = |entry: &&Entry| {
-        present
-            .mounts
-            .iter()
-            .any(|mount| entry.path.is_beneath(mount))
-            && spec.chooses(&entry.path)
-    };
-    planning.plan.hidden = match present.mounts {
-        [] => 0,
-        _ => tree.entries().iter().filter(is_hidden).count() as u64,
-    };
+    planning.plan.hidden = hidden_len(tree, present.mounts, spec);
     Ok(planning.plan)
 }
 
@@ -207,35 +151,136 @@ fn act(change: &Change, entry: &Entry, links: impl Fn(&EntryPath) -> u32) -> Act
     }
 }
 
-/// The first mount that lies at or beneath one of the paths.
+/// Returns the first mount at or beneath one of the paths.
 fn first_beneath(paths: &[EntryPath], mounts: &[EntryPath]) -> Option<EntryPath> {
-    let is_beneath = |mount: &&EntryPath| {
-        paths
-            .iter()
-            .any(|path| *mount == path || mount.is_beneath(path))
-    };
-    mounts.iter().find(is_beneath).cloned()
+    let mut covered = mounts
+        .iter()
+        .filter(|mount| paths.contains(mount) || is_beneath_any(mount, paths));
+    covered.next().cloned()
+}
+
+fn is_beneath_any(path: &EntryPath, tops: &[EntryPath]) -> bool {
+    tops.iter().any(|top| path.is_beneath(top))
+}
+
+/// Counts the chosen entries beneath mounts.
+fn hidden_len(tree: &Tree, mounts: &[EntryPath], spec: &Pathspec) -> u64 {
+    if mounts.is_empty() {
+        return 0;
+    }
+    let hidden = tree
+        .entries()
+        .iter()
+        .filter(|entry| is_beneath_any(&entry.path, mounts) && spec.chooses(&entry.path));
+    hidden.count() as u64
 }
 
 /// Why an entry of the snapshot is not there.
 #[derive(Clone, Copy, PartialEq)]
 enum Absence {
-    /// Nothing is at its path.
+    /// The path is free.
     Nothing,
-    /// Something of another type is.
+    /// An entry of another type has the path.
     Other,
 }
 
 struct Planning<'t> {
     tree: &'t Tree,
+    present: &'t Present<'t>,
+    spec: &'t Pathspec,
+    /// For each entry of the snapshot, the place of the directory above.
     parents: Vec<Option<usize>>,
+    /// For each entry of the snapshot, why the entry is not there; `None` for an entry that is there.
     absent: Vec<Option<Absence>>,
+    /// Chosen paths that the snapshot does not have.
+    extras: Vec<EntryPath>,
+    /// Directories that an entry of another type replaces, in path order.
+    replaced: Vec<EntryPath>,
     plan: Plan,
 }
 
-impl Planning<'_> {
-    /// Where one name of an inode is made, all that were asked for are.
-    fn complete_groups(&mut self, spec: &Pathspec) {
+impl<'t> Planning<'t> {
+    /// Begins with nothing to be done.
+    fn new(tree: &'t Tree, present: &'t Present<'t>, spec: &'t Pathspec) -> Self {
+        let unrecordable = present.unrecordable.iter();
+        let extras = unrecordable.filter(|path| spec.chooses(path)).cloned();
+        Self {
+            tree,
+            present,
+            spec,
+            parents: parents(tree),
+            absent: vec![None; tree.entries().len()],
+            extras: extras.collect(),
+            replaced: Vec::new(),
+            plan: Plan {
+                acts: vec![Act::Leave; tree.entries().len()],
+                ..Plan::default()
+            },
+        }
+    }
+
+    /// Adds a path at which directory and snapshot differ.
+    fn add(&mut self, change: &Change, links: impl Fn(&EntryPath) -> u32) {
+        let was = change.old.map(|at| &self.present.tree.entries()[at]);
+        if let Some(new) = change.new {
+            self.add_wanted(new, change, was, links);
+        } else if let Some(was) = was
+            && self.spec.chooses(&was.path)
+        {
+            self.extras.push(was.path.clone());
+        }
+    }
+
+    /// Adds the entry at place `new` of the snapshot, where the directory has `was`.
+    fn add_wanted(
+        &mut self,
+        new: usize,
+        change: &Change,
+        was: Option<&Entry>,
+        links: impl Fn(&EntryPath) -> u32,
+    ) {
+        let entry = &self.tree.entries()[new];
+        let has_other_type = change.what.has(Aspects::TYPE);
+        self.absent[new] = match was {
+            None => Some(Absence::Nothing),
+            Some(_) if has_other_type => Some(Absence::Other),
+            Some(_) => None,
+        };
+        // Of a masked path only the mask was seen.
+        let is_masked = self.absent[new].is_none() && self.present.masks(&entry.path);
+        if is_masked || !self.spec.chooses(&entry.path) {
+            return;
+        }
+        self.plan.acts[new] = act(change, entry, links);
+        if has_other_type && was.is_some_and(Entry::is_directory) {
+            self.replaced.push(entry.path.clone());
+        }
+    }
+
+    /// Decides which paths are removed: replaced directories, and extra paths if asked for.
+    fn remove(&mut self, extra: Extra) -> Result<(), Obstacle> {
+        let mut gone = std::mem::take(&mut self.replaced);
+        let mut extras = std::mem::take(&mut self.extras);
+        if let Some(mount) = first_beneath(&gone, self.present.mounts) {
+            return Err(Obstacle::Mount(mount));
+        }
+        extras.retain(|path| !is_beneath_any(path, &gone));
+        if extra == Extra::Removed {
+            let (held, removable): (Vec<_>, Vec<_>) = extras
+                .into_iter()
+                .partition(|path| self.present.has_masked_at_or_beneath(path));
+            extras = held;
+            gone.extend(removable);
+        }
+        self.plan.extra = extras.len() as u64;
+        gone.sort();
+        gone.dedup_by(|path, above| path == above || path.is_beneath(above));
+        self.plan.removed = gone;
+        Ok(())
+    }
+
+    /// Makes all chosen names of an inode if one of the names is made.
+    fn complete_groups(&mut self) {
         let mut groups: HashMap<Group, Vec<usize>> = HashMap::new();
         for (at, entry) in self.tree.entries().iter().enumerate() {
             if let Some(group) = entry.group {
@@ -244,17 +289,16 @@ impl Planning<'_> {
         }
         for names in groups.into_values() {
             if names.iter().any(|at| self.plan.acts[*at] == Act::Make) {
-                for at in names
-                    .into_iter()
-                    .filter(|at| spec.chooses(&self.tree.entries()[*at].path))
-                {
-                    self.plan.acts[at] = Act::Make;
+                for at in names {
+                    if self.spec.chooses(&self.tree.entries()[at].path) {
+                        self.plan.acts[at] = Act::Make;
+                    }
                 }
             }
         }
     }
 
-    /// Makes the directories above what is made, where they are missing.
+    /// Makes the missing directories above entries that are made.
     fn complete_parents(&mut self) -> Result<(), Obstacle> {
         for at in 0..self.plan.acts.len() {
             let mut above = self.parents[at].filter(|_| self.plan.acts[at] == Act::Make);
@@ -274,6 +318,7 @@ impl Planning<'_> {
         Ok(())
     }
 
+    /// Notes the directories in which names come or go.
     fn note_opened(&mut self) {
         let made = (0..self.plan.acts.len()).filter(|at| self.plan.acts[*at] == Act::Make);
         let of_made = made.filter_map(|at| self.parents[at]);
@@ -295,7 +340,7 @@ impl Planning<'_> {
     }
 }
 
-/// The place of the directory above each entry.
+/// Returns the place of the directory above each entry.
 fn parents(tree: &Tree) -> Vec<Option<usize>> {
     let entries = tree.entries();
     let mut above: Vec<usize> = Vec::new();

@@ -1,112 +1,167 @@
-//! Finds out of which layers a restore takes the contents that it writes, and how each of these is read.
+//! Finds the layers with the contents that a restore writes, and how to read each layer.
 
 use crate::blob::BlobSource;
 use crate::error::Result;
 use crate::layer::codec::Codec;
 use crate::layer::seek::{Frames, Place, parts, places};
 use crate::model::policy::Policy;
+use crate::model::tree::Tree;
 use crate::model::tree::content_place::content_places;
-use crate::model::tree::entry::{Entry, Group};
+use crate::model::tree::entry::Group;
 use crate::model::tree::overlay::LayerItem;
 use crate::model::tree::path::EntryPath;
 use crate::ops::restore::plan::{Act, Plan};
 use crate::ops::restore::recorded::Recorded;
-use crate::store::Store;
+use crate::store::{LayerUse, Store};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// A layer out of which files are wanted, or a part of it.
+/// A layer with wanted contents, or a part of the layer.
 pub(crate) struct Source {
     pub(crate) blob: BlobSource,
     pub(crate) reading: Reading,
-    /// By the first name of the inode in the layer: the entries of the inode that are to be made, by their places in order.
+    /// By the first name of an inode in the layer: the places of the entries with this inode that are to be made, in order.
     pub(crate) wanted: HashMap<EntryPath, Vec<usize>>,
-    /// The first name by each of the others: a layer of others may have the content under any.
+    /// The first name by each of the other names: a foreign layer may have the content under any name.
     pub(crate) aliases: HashMap<EntryPath, EntryPath>,
-    /// The length of these contents.
+    /// The length of the wanted contents.
     pub(crate) bytes: u64,
 }
 
 /// How a layer is read.
 pub(crate) enum Reading {
-    /// From its beginning.
+    /// From the beginning.
     Whole,
-    /// At the places of what is wanted.
+    /// At the places of the wanted contents.
     Places(Arc<Frames>, Vec<Place>),
 }
 
-/// The layers that have a content which is to be written; those in parts come last, each in its order.
+/// Returns the layers with contents that are to be written; layers in parts come last, each in its order. Fails with
+/// [`crate::error::Error::Damaged`] if no form of such a layer is sound, and if a blob cannot be read.
 pub(crate) fn sources(store: &Store, recorded: &Recorded, plan: &Plan) -> Result<Vec<Source>> {
-    let is_wanted = |at: usize, entry: &Entry| plan.acts[at] == Act::Make && entry.size_bytes() > 0;
-    let mut wanted: Vec<HashMap<EntryPath, Vec<usize>>> =
-        vec![HashMap::new(); recorded.layers.len()];
-    let mut groups: Vec<HashMap<Group, EntryPath>> = vec![HashMap::new(); recorded.layers.len()];
-    for (place, content) in content_places(&recorded.tree, &recorded.items, is_wanted) {
-        if let Some(group) = content.group {
-            groups[content.layer]
-                .entry(group)
-                .or_insert_with(|| content.name.clone());
-        }
-        wanted[content.layer]
-            .entry(content.name)
-            .or_default()
-            .push(place);
-    }
-    let size = |at: usize| recorded.tree.entries()[at].size_bytes();
+    let wanted = wanted_of_layers(recorded, plan);
+    let layers = recorded.layers.iter().zip(&recorded.items).zip(wanted);
     let (mut whole, mut in_parts) = (Vec::new(), Vec::new());
-    let layers = recorded
-        .layers
-        .iter()
-        .zip(&recorded.items)
-        .zip(wanted.into_iter().zip(groups));
-    for ((layer, items), (mut wanted, groups)) in
-        layers.filter(|(_, (wanted, _))| !wanted.is_empty())
-    {
-        let kept = store.blobs_of(layer.layer.id)?;
-        let (form, blob) = store.open_any(&layer.blob, &kept)?;
-        let is_ours =
-            Policy::from_canonical(&store.policy(&store.policy_of_layer(layer.layer.id)?)?)
-                .is_some();
-        if is_ours && Codec::of_media_type(&form.media_type) == Some(Codec::Zstd) {
-            let (places, tar_bytes) = places(items, |name| wanted.contains_key(name))?;
-            let is_as_ours = tar_bytes == layer.layer.tar_bytes && places.len() == wanted.len();
-            if is_as_ours && let Some(frames) = Frames::open(&blob, tar_bytes)? {
-                let frames = Arc::new(frames);
-                in_parts.extend(parts(&places).map(|places| {
-                    Source {
-                        blob: blob.clone(),
-                        reading: Reading::Places(Arc::clone(&frames), places.to_vec()),
-                        wanted: places
-                            .iter()
-                            .filter_map(|place| wanted.remove_entry(&place.name))
-                            .collect(),
-                        aliases: HashMap::new(),
-                        bytes: places.iter().map(|place| place.size_bytes).sum(),
-                    }
-                }));
-                continue;
-            }
+    for ((layer, items), wanted) in layers {
+        if wanted.places.is_empty() {
+            continue;
         }
-        let bytes = wanted.values().map(|places| size(places[0])).sum();
-        let aliases = if is_ours {
-            HashMap::new()
-        } else {
-            aliases(items, &groups)
-        };
-        whole.push(Source {
-            blob,
-            reading: Reading::Whole,
-            wanted,
-            aliases,
-            bytes,
-        });
+        let layer = OpenedLayer::open(store, layer, items)?;
+        match layer.find_frames(&wanted)? {
+            Some((frames, places)) => in_parts.extend(layer.in_parts(wanted, frames, &places)),
+            None => whole.push(layer.whole(wanted, &recorded.tree)),
+        }
     }
     whole.sort_by_key(|source| std::cmp::Reverse(source.bytes));
     whole.extend(in_parts);
     Ok(whole)
 }
 
-/// The first name of each inode by its others, of the groups of a layer that are wanted.
+/// The wanted contents of one layer.
+#[derive(Default)]
+struct Wanted {
+    /// By the first name of an inode in the layer: the places of the entries that are to be made.
+    places: HashMap<EntryPath, Vec<usize>>,
+    /// The first name of each hardlink group.
+    groups: HashMap<Group, EntryPath>,
+}
+
+/// Returns the contents that each layer has to give.
+fn wanted_of_layers(recorded: &Recorded, plan: &Plan) -> Vec<Wanted> {
+    let mut wanted = Vec::new();
+    wanted.resize_with(recorded.layers.len(), Wanted::default);
+    let contents = content_places(&recorded.tree, &recorded.items, |at, entry| {
+        plan.acts[at] == Act::Make && entry.size_bytes() > 0
+    });
+    for (place, content) in contents {
+        let of_layer: &mut Wanted = &mut wanted[content.layer];
+        if let Some(group) = content.group {
+            let first = of_layer.groups.entry(group);
+            first.or_insert_with(|| content.name.clone());
+        }
+        let places = of_layer.places.entry(content.name).or_default();
+        places.push(place);
+    }
+    wanted
+}
+
+/// A recorded layer with an open blob.
+struct OpenedLayer<'r> {
+    items: &'r [LayerItem],
+    tar_bytes: u64,
+    blob: BlobSource,
+    codec: Option<Codec>,
+    /// Whether rootstrata has packed the layer.
+    is_ours: bool,
+}
+
+impl<'r> OpenedLayer<'r> {
+    fn open(store: &Store, layer: &LayerUse, items: &'r [LayerItem]) -> Result<Self> {
+        let id = layer.layer.id;
+        let kept = store.blobs_of(id)?;
+        let (form, blob) = store.open_any(&layer.blob, &kept)?;
+        let policy = store.policy(&store.policy_of_layer(id)?)?;
+        Ok(Self {
+            items,
+            tar_bytes: layer.layer.tar_bytes,
+            blob,
+            codec: Codec::of_media_type(&form.media_type),
+            is_ours: Policy::from_canonical(&policy).is_some(),
+        })
+    }
+
+    /// Finds the wanted contents in frames of the blob; `None` where the layer has to be read as a whole.
+    fn find_frames(&self, wanted: &Wanted) -> Result<Option<(Frames, Vec<Place>)>> {
+        if !self.is_ours || self.codec != Some(Codec::Zstd) {
+            return Ok(None);
+        }
+        let (places, tar_bytes) = places(self.items, |name| wanted.places.contains_key(name))?;
+        if tar_bytes != self.tar_bytes || places.len() != wanted.places.len() {
+            return Ok(None);
+        }
+        let frames = Frames::open(&self.blob, tar_bytes)?;
+        Ok(frames.map(|frames| (frames, places)))
+    }
+
+    fn in_parts(self, wanted: Wanted, frames: Frames, places: &[Place]) -> Vec<Source> {
+        let frames = Arc::new(frames);
+        let mut left = wanted.places;
+        let mut sources = Vec::new();
+        for part in parts(places) {
+            let wanted = part
+                .iter()
+                .filter_map(|place| left.remove_entry(&place.name));
+            sources.push(Source {
+                blob: self.blob.clone(),
+                reading: Reading::Places(Arc::clone(&frames), part.to_vec()),
+                wanted: wanted.collect(),
+                aliases: HashMap::new(),
+                bytes: part.iter().map(|place| place.size_bytes).sum(),
+            });
+        }
+        sources
+    }
+
+    fn whole(self, wanted: Wanted, tree: &Tree) -> Source {
+        let inodes = wanted.places.values();
+        let sizes = inodes.map(|places| tree.entries()[places[0]].size_bytes());
+        let bytes = sizes.sum();
+        let aliases = if self.is_ours {
+            HashMap::new()
+        } else {
+            aliases(self.items, &wanted.groups)
+        };
+        Source {
+            blob: self.blob,
+            reading: Reading::Whole,
+            wanted: wanted.places,
+            aliases,
+            bytes,
+        }
+    }
+}
+
+/// Returns the first name of each inode by the other names, for the wanted hardlink groups of a layer.
 fn aliases(
     items: &[LayerItem],
     groups: &HashMap<Group, EntryPath>,

@@ -13,8 +13,9 @@ use crate::ops::restore::recorded::Recorded;
 use crate::ops::restore::write::Done;
 use crate::ops::root_view::observation::Observation;
 use crate::store::{StampState, Store};
+use std::collections::HashSet;
 
-/// The longest that the filesystem's clock is waited for, so that what was written last can be stamped as well.
+/// The longest wait for the filesystem's clock, so that the last written entry can be stamped too.
 const LONGEST_TICK_NS: i64 = 20_000_000;
 
 /// A directory before and after a restore.
@@ -28,7 +29,31 @@ pub(super) struct Written<'a> {
     pub(super) removed: Vec<EntryPath>,
 }
 
-/// Stamps the entries that were written, and forgets the removed ones. Fails if the store or the filesystem's clock cannot be
+impl<'a> Written<'a> {
+    /// Returns the places of entries that could not get an extended attribute.
+    fn lacking_xattrs(&self) -> HashSet<usize> {
+        let lacks = self.done.lacks.iter();
+        let lacks = lacks.filter(|(_, lack)| *lack == Lack::Xattr);
+        lacks.map(|(at, _)| *at).collect()
+    }
+
+    /// Returns the observed paths that were removed, in path order.
+    fn gone(&self) -> Vec<&'a EntryPath> {
+        let Some(observed) = self.observed else {
+            return Vec::new();
+        };
+        let seen = observed.seen().map(|seen| seen.path);
+        seen.filter(|path| self.is_removed(path)).collect()
+    }
+
+    fn is_removed(&self, path: &EntryPath) -> bool {
+        let after = self.removed.partition_point(|removed| removed <= path);
+        let last = self.removed[..after].last();
+        last.is_some_and(|removed| removed == path || path.is_beneath(removed))
+    }
+}
+
+/// Stamps the entries that were written, and forgets the removed paths. Fails if the store or the filesystem's clock cannot be
 /// read, or the stamps not be written.
 pub(super) fn stamp(
     store: &mut Store,
@@ -37,54 +62,60 @@ pub(super) fn stamp(
     rules: &Rules,
     written: &Written,
 ) -> Result<StampState> {
-    let Written {
-        observed,
-        stamps,
-        done,
-        removed,
-    } = written;
-    let now = passed(root, done.made.iter().map(|(_, stat)| stat.ctime).max())?;
-    let lacking: std::collections::HashSet<usize> = done
-        .lacks
-        .iter()
-        .filter(|(_, lack)| *lack == Lack::Xattr)
-        .map(|(at, _)| *at)
-        .collect();
-    let mut made: Vec<&(usize, Stat)> = done.made.iter().collect();
+    let mut made: Vec<&(usize, Stat)> = written.done.made.iter().collect();
+    let last = made.iter().map(|(_, stat)| stat.ctime).max();
     made.sort_unstable_by_key(|(at, _)| *at);
-    let stamp = |(at, stat): &(usize, Stat)| {
-        let entry = &recorded.tree.entries()[*at];
-        if entry.is_directory() && rules.keeps_empty(&entry.path) {
-            return Stamp::new(&masked_stat(StatKind::Directory), now, &Facts::default());
-        }
-        let old = observed.and_then(|observed| observed.at(&entry.path));
-        let has_more = old.is_some_and(|(_, facts)| {
-            recorded_xattrs(facts.xattrs.clone(), recorded.policy.profile) != facts.xattrs
-        });
-        // All names of an inode that lacks an attribute lack it; such groups are rare enough to be read again.
-        let is_known =
-            !has_more && (lacking.is_empty() || !lacking.contains(at) && entry.group.is_none());
-        if is_known {
-            Stamp::new(stat, now, &facts_of(entry))
-        } else {
-            None
-        }
+    let stamper = Stamper {
+        recorded,
+        rules,
+        observed: written.observed,
+        lacking: written.lacking_xattrs(),
+        now: passed(root, last)?,
     };
-    let gone = observed
-        .iter()
-        .flat_map(|observed| observed.seen())
-        .filter(|seen| {
-            let from = removed.partition_point(|path| path <= seen.path);
-            from.checked_sub(1)
-                .is_some_and(|at| removed[at] == *seen.path || seen.path.is_beneath(&removed[at]))
-        });
-    let gone: Vec<EntryPath> = gone.map(|seen| seen.path.clone()).collect();
-    let changes = gone.iter().map(|path| (path.key(), None));
-    let changes = changes.chain(
-        made.iter()
-            .map(|one| (recorded.tree.entries()[one.0].path.key(), stamp(one))),
-    );
-    store.update_stamps(root.path(), *stamps, changes)
+    let gone = written.gone();
+    let forgotten = gone.into_iter().map(|path| (path.key(), None));
+    let stamped = made.into_iter().map(|(at, stat)| {
+        let entry = &recorded.tree.entries()[*at];
+        (entry.path.key(), stamper.stamp(*at, stat))
+    });
+    store.update_stamps(root.path(), written.stamps, forgotten.chain(stamped))
+}
+
+/// Makes the stamps of written entries.
+struct Stamper<'a> {
+    recorded: &'a Recorded,
+    rules: &'a Rules,
+    observed: Option<&'a Observation>,
+    /// The places of entries that lack an extended attribute.
+    lacking: HashSet<usize>,
+    /// The filesystem's time after the last write.
+    now: Time,
+}
+
+impl Stamper<'_> {
+    /// Returns the stamp of the entry at a place; `None` where the next snapshot has to read the entry.
+    fn stamp(&self, at: usize, stat: &Stat) -> Option<Stamp> {
+        let entry = &self.recorded.tree.entries()[at];
+        if entry.is_directory() && self.rules.keeps_empty(&entry.path) {
+            let masked = masked_stat(StatKind::Directory);
+            return Stamp::new(&masked, self.now, &Facts::default());
+        }
+        // All names of an inode that lacks an attribute lack the attribute; such groups are rare enough to be read again.
+        let may_lack = self.lacking.contains(&at) || entry.group.is_some();
+        if !self.lacking.is_empty() && may_lack || self.had_cache_xattrs(entry) {
+            return None;
+        }
+        Stamp::new(stat, self.now, &facts_of(entry))
+    }
+
+    /// Tells whether the path had extended attributes that a snapshot leaves out, and may have them still.
+    fn had_cache_xattrs(&self, entry: &Entry) -> bool {
+        let Some((_, facts)) = self.observed.and_then(|observed| observed.at(&entry.path)) else {
+            return false;
+        };
+        let profile = self.recorded.policy.profile;
+        recorded_xattrs(facts.xattrs.clone(), profile) != facts.xattrs
+    }
 }
 
 fn facts_of(entry: &Entry) -> Facts {
@@ -100,7 +131,7 @@ fn facts_of(entry: &Entry) -> Facts {
     facts
 }
 
-/// Waits until the filesystem's clock has passed `last`, so that whatever is written from now on shows, but not long.
+/// Waits a short time until the filesystem's clock has passed `last`, so that any later write shows.
 fn passed(root: &Root, last: Option<Time>) -> Result<Time> {
     let ns = |time: Time| {
         time.seconds

@@ -1,9 +1,8 @@
-//! Does what a plan of a restore says: removes, makes directories, fills files out of the layers on several threads, and
-//! gives the directories their metadata at the end, since what is made in them changes their times.
+//! Carries a plan of a restore out: removes paths, makes directories, fills files out of the layers on several threads, and
+//! gives directories their metadata at the end, since a new name in a directory changes the directory's time.
 
 use crate::error::{Error, Result};
 use crate::fs::attributes::{Lack, Made};
-use crate::fs::new_file::NewFile;
 use crate::fs::root::Root;
 use crate::fs::write::Writer;
 use crate::layer::read::{read_by_hash, read_files};
@@ -15,6 +14,7 @@ use crate::model::tree::Tree;
 use crate::model::tree::entry::{Entry, Group, Kind};
 use crate::model::tree::path::EntryPath;
 use crate::ops::monitor::{Monitor, Phase, Phases};
+use crate::ops::restore::make_file::{Filled, Parts, make_file};
 use crate::ops::restore::plan::{Act, Plan};
 use crate::ops::restore::sources::{Reading, Source};
 use std::cell::RefCell;
@@ -23,21 +23,21 @@ use std::io::Read;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// A file that is not longer is compared with its hash before it is made.
+/// A file of no more bytes is compared with the recorded hash before the file is made.
 const BUFFER_BYTES: usize = 256 * 1024;
 
-/// What was done.
+/// The written entries.
 #[derive(Debug, Default)]
 pub(crate) struct Done {
-    /// What each entry that was touched is like now, by its place; in no order.
+    /// The stat data of each written entry, by the place of the entry; in no order.
     pub(crate) made: Vec<(usize, Stat)>,
-    /// What could not be done, by the place of the entry.
+    /// The lacks of entries, by the place of the entry.
     pub(crate) lacks: Vec<(usize, Lack)>,
     pub(crate) files: u64,
     pub(crate) bytes: u64,
 }
 
-/// What a restore works on.
+/// A directory, a tree and the plan to make the directory hold the tree.
 pub(crate) struct Work<'a> {
     pub(crate) root: &'a Root,
     pub(crate) tree: &'a Tree,
@@ -61,7 +61,8 @@ impl Done {
     }
 }
 
-/// Writes all that is to be written.
+/// Carries the plan out with the contents of `sources`. Fails if a path cannot be removed or made, a layer cannot be unpacked,
+/// or a layer has another content than was recorded.
 pub(crate) fn write(
     mut work: Work,
     sources: Vec<Source>,
@@ -88,7 +89,7 @@ impl Work<'_> {
         all.filter(move |(at, _)| self.plan.acts[*at] == act)
     }
 
-    /// Removes what is to go, and makes the directories. Returns what lacks since the filesystem cannot have one of them.
+    /// Removes paths and makes directories. Returns the entries lacking since the filesystem cannot have a directory.
     fn prepare(&mut self) -> Result<Vec<(usize, Lack)>> {
         let mut writer = Writer::new(self.root);
         for at in &self.plan.opened {
@@ -117,40 +118,26 @@ impl Work<'_> {
         Ok(lacks)
     }
 
-    /// Makes all that is no directory.
+    /// Makes all entries but directories.
     fn fill(
         &self,
         sources: Vec<Source>,
         threads: NonZeroUsize,
         monitor: &dyn Monitor,
     ) -> Result<Done> {
-        let next = AtomicUsize::new(0);
-        let failed = AtomicBool::new(false);
-        let work = || -> Result<Done> {
-            let mut done = Done::default();
-            let mut decompressor = Decompressor::default();
-            loop {
-                let task = next.fetch_add(1, Ordering::Relaxed);
-                if failed.load(Ordering::Relaxed) {
-                    return Ok(done);
-                }
-                let did = match task.checked_sub(1).map(|at| sources.get(at)) {
-                    None => self.make_empty(&mut done),
-                    Some(Some(source)) => {
-                        self.unpack(source, &mut decompressor, &mut done, &failed, monitor)
-                    }
-                    Some(None) => return Ok(done),
-                };
-                did.inspect_err(|_| failed.store(true, Ordering::Relaxed))?;
-            }
+        let tasks = Tasks {
+            work: self,
+            sources: &sources,
+            next: AtomicUsize::new(0),
+            failed: AtomicBool::new(false),
+            monitor,
         };
         let workers = threads.get().min(1 + sources.len());
         let parts: Vec<Result<Done>> = std::thread::scope(|scope| {
-            let handles: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
-            let join = |handle: std::thread::ScopedJoinHandle<'_, _>| handle.join();
-            handles
-                .into_iter()
-                .map(|h| join(h).unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            let workers: Vec<_> = (0..workers).map(|_| scope.spawn(|| tasks.run())).collect();
+            let ended = workers.into_iter().map(|worker| worker.join());
+            ended
+                .map(|end| end.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
                 .collect()
         });
         let mut done = Done::default();
@@ -160,9 +147,17 @@ impl Work<'_> {
         Ok(done)
     }
 
-    /// Makes what has no content in a layer: empty files, links, FIFOs and devices.
+    /// Makes entries without content in a layer: empty files, links, FIFOs and devices.
     fn make_empty(&self, done: &mut Done) -> Result<()> {
         let mut writer = Writer::new(self.root);
+        for places in self.empty_inodes() {
+            self.make_empty_inode(&mut writer, &places, done)?;
+        }
+        Ok(())
+    }
+
+    /// Returns the places of entries to be made without content in a layer, by inode.
+    fn empty_inodes(&self) -> Vec<Vec<usize>> {
         let mut groups: HashMap<Group, Vec<usize>> = HashMap::new();
         let mut inodes: Vec<Vec<usize>> = Vec::new();
         for (at, entry) in self.with_act(Act::Make) {
@@ -173,71 +168,40 @@ impl Work<'_> {
             }
         }
         inodes.extend(groups.into_values());
-        for places in inodes {
-            let names: Vec<&Entry> = places.iter().map(|at| self.entry(*at)).collect();
-            let made = match names[0].kind {
-                Kind::File { .. } => {
-                    let new = writer.create(names[0])?;
-                    new.map(|new| writer.finish(new, &names))
-                        .transpose()?
-                        .flatten()
-                }
-                _ => writer.make_node(&names)?,
-            };
-            let is_file = matches!(names[0].kind, Kind::File { .. });
-            match (made, &names[0].kind) {
-                (Some(made), _) => {
-                    done.files += u64::from(is_file);
-                    done.take(&places, made);
-                }
-                (None, Kind::CharDevice(_) | Kind::BlockDevice(_)) => {
-                    done.lacks.push((places[0], Lack::Device));
-                }
-                (None, _) => done.lacks.push((places[0], Lack::All)),
-            }
+        inodes
+    }
+
+    /// Makes an inode without content under all names.
+    fn make_empty_inode(
+        &self,
+        writer: &mut Writer,
+        places: &[usize],
+        done: &mut Done,
+    ) -> Result<()> {
+        let names: Vec<&Entry> = places.iter().map(|at| self.entry(*at)).collect();
+        let first = names[0];
+        let is_file = matches!(first.kind, Kind::File { .. });
+        let made = if !is_file {
+            writer.make_node(&names)?
+        } else if let Some(new) = writer.create(first)? {
+            writer.finish(new, &names)?
+        } else {
+            None
+        };
+        if let Some(made) = made {
+            done.files += u64::from(is_file);
+            done.take(places, made);
+            return Ok(());
         }
+        let lack = match first.kind {
+            Kind::CharDevice(_) | Kind::BlockDevice(_) => Lack::Device,
+            _ => Lack::All,
+        };
+        done.lacks.push((places[0], lack));
         Ok(())
     }
 
-    /// Makes the files whose content is in one layer.
-    fn unpack(
-        &self,
-        source: &Source,
-        decompressor: &mut Decompressor,
-        done: &mut Done,
-        failed: &AtomicBool,
-        monitor: &dyn Monitor,
-    ) -> Result<()> {
-        let filling = RefCell::new(Filling {
-            work: self,
-            source,
-            writer: Writer::new(self.root),
-            buffer: vec![0; BUFFER_BYTES],
-            left: source.wanted.iter().collect(),
-            unlike: None,
-            done,
-            failed,
-            monitor,
-        }); // closures look at it in turns
-        let wants =
-            |path: &EntryPath, size_bytes: u64| filling.borrow().wanted(path, size_bytes).is_some();
-        let take = |path: &EntryPath, size_bytes: u64, content: &mut dyn Read| {
-            filling.borrow_mut().take(path, size_bytes, content)
-        };
-        match &source.reading {
-            Reading::Whole => read_files((&source.blob).into(), wants, take)?,
-            Reading::Places(frames, places) => {
-                frames.read(places, decompressor, |place, content| {
-                    filling
-                        .borrow_mut()
-                        .take(&place.name, place.size_bytes, content)
-                })?
-            }
-        }
-        filling.into_inner().finish()
-    }
-
-    /// Gives what was there its metadata, and the directories theirs, the innermost first.
+    /// Gives present entries and directories their metadata, the innermost first.
     fn finish(&self, done: &mut Done) -> Result<()> {
         let mut writer = Writer::new(self.root);
         for (at, entry) in self.tree.entries().iter().enumerate().rev() {
@@ -257,6 +221,74 @@ impl Work<'_> {
     }
 }
 
+/// The tasks of all threads: the entries without content, then the files of each source.
+struct Tasks<'w> {
+    work: &'w Work<'w>,
+    sources: &'w [Source],
+    /// The number of the next task: 0 for the entries without content, then one task a source.
+    next: AtomicUsize,
+    /// Whether a task has failed.
+    failed: AtomicBool,
+    monitor: &'w dyn Monitor,
+}
+
+impl Tasks<'_> {
+    /// Runs tasks until none is left or one has failed.
+    fn run(&self) -> Result<Done> {
+        let mut done = Done::default();
+        let mut decompressor = Decompressor::default();
+        loop {
+            let task = self.next.fetch_add(1, Ordering::Relaxed);
+            if task > self.sources.len() || self.failed.load(Ordering::Relaxed) {
+                return Ok(done);
+            }
+            let did = self.run_one(task, &mut decompressor, &mut done);
+            did.inspect_err(|_| self.failed.store(true, Ordering::Relaxed))?;
+        }
+    }
+
+    fn run_one(&self, task: usize, decompressor: &mut Decompressor, done: &mut Done) -> Result<()> {
+        match task.checked_sub(1) {
+            None => self.work.make_empty(done),
+            Some(at) => self.unpack(&self.sources[at], decompressor, done),
+        }
+    }
+
+    /// Makes the files whose content is in one layer.
+    fn unpack(
+        &self,
+        source: &Source,
+        decompressor: &mut Decompressor,
+        done: &mut Done,
+    ) -> Result<()> {
+        let filling = RefCell::new(Filling {
+            work: self.work,
+            source,
+            writer: Writer::new(self.work.root),
+            buffer: vec![0; BUFFER_BYTES],
+            left: source.wanted.iter().collect(),
+            unlike: None,
+            done,
+            failed: &self.failed,
+            monitor: self.monitor,
+        }); // the closures use the filling in turns
+        match &source.reading {
+            Reading::Whole => read_files(
+                (&source.blob).into(),
+                |path, size_bytes| filling.borrow().wanted(path, size_bytes).is_some(),
+                |path, size_bytes, content| filling.borrow_mut().take(path, size_bytes, content),
+            )?,
+            Reading::Places(frames, places) => {
+                frames.read(places, decompressor, |place, content| {
+                    let mut filling = filling.borrow_mut();
+                    filling.take(&place.name, place.size_bytes, content)
+                })?
+            }
+        }
+        filling.into_inner().finish()
+    }
+}
+
 /// The files of one layer that are still to be made.
 struct Filling<'w> {
     work: &'w Work<'w>,
@@ -264,7 +296,7 @@ struct Filling<'w> {
     writer: Writer<'w>,
     buffer: Vec<u8>,
     left: HashMap<&'w EntryPath, &'w Vec<usize>>,
-    /// A name whose content was not the recorded one.
+    /// A name whose content was not the recorded content.
     unlike: Option<EntryPath>,
     done: &'w mut Done,
     failed: &'w AtomicBool,
@@ -276,14 +308,14 @@ impl<'w> Filling<'w> {
         self.left.is_empty() || self.failed.load(Ordering::Relaxed)
     }
 
-    /// The first name of the inode that a member may have the content of.
+    /// Returns the first name of the inode whose content a member may have.
     fn wanted(&self, path: &EntryPath, size_bytes: u64) -> Option<&'w EntryPath> {
         let first = self.source.aliases.get(path).unwrap_or(path);
         let (name, places) = self.left.get_key_value(first)?;
         (self.work.entry(places[0]).size_bytes() == size_bytes).then_some(*name)
     }
 
-    /// Makes the file, if the content is the recorded one. Tells whether there is more to do.
+    /// Makes the file, if the content is the recorded content. Tells whether files are left.
     fn take(&mut self, path: &EntryPath, size_bytes: u64, content: &mut dyn Read) -> Result<bool> {
         if let Some(name) = self.wanted(path, size_bytes) {
             self.make(name, content)?;
@@ -293,18 +325,13 @@ impl<'w> Filling<'w> {
 
     fn make(&mut self, name: &'w EntryPath, content: &mut dyn Read) -> Result<()> {
         let work = self.work;
-        // Not those that the filesystem cannot have the directory of.
-        let is_made = |at: &usize| work.plan.acts[*at] == Act::Make;
-        let places: Vec<usize> = self.left[name].iter().copied().filter(is_made).collect();
+        // Names whose directory the filesystem cannot have are left out.
+        let mut places = self.left[name].clone();
+        places.retain(|at| work.plan.acts[*at] == Act::Make);
         if let Some(first) = places.first() {
             let names: Vec<&Entry> = places.iter().map(|at| work.entry(*at)).collect();
-            match make_file(
-                &mut self.writer,
-                &names,
-                content,
-                &mut self.buffer,
-                self.source,
-            )? {
+            let parts = Parts::new(content, &mut self.buffer, self.source.blob.path());
+            match make_file(&mut self.writer, &names, parts)? {
                 Filled::Unlike => {
                     self.unlike = Some(name.clone());
                     return Ok(());
@@ -323,130 +350,58 @@ impl<'w> Filling<'w> {
         Ok(())
     }
 
-    /// Makes what is left of contents that lie under other names, as only layers of others have them.
+    /// Makes the files left whose contents lie under other names, as in foreign layers alone. Fails with the name of a file
+    /// whose content the layer does not have.
     fn finish(mut self) -> Result<()> {
         if self.is_over() {
             return Ok(());
         }
-        let source = self.source;
-        let sizes: HashSet<u64> = self
-            .left
-            .values()
+        self.make_by_hash()?;
+        if self.is_over() {
+            return Ok(());
+        }
+        Err(Error::damaged(self.source.blob.path(), self.damage()))
+    }
+
+    /// Makes the files left out of any member of the layer with the recorded content.
+    fn make_by_hash(&mut self) -> Result<()> {
+        let blob = &self.source.blob;
+        let inodes = self.left.values();
+        let sizes: HashSet<u64> = inodes
             .map(|places| self.work.entry(places[0]).size_bytes())
             .collect();
         read_by_hash(
-            (&source.blob).into(),
+            blob.into(),
             |size_bytes| sizes.contains(&size_bytes),
             |held| {
-                let is_held = |places: &[usize]| match self.work.entry(places[0]).kind {
-                    Kind::File {
-                        size_bytes,
-                        content,
-                    } => size_bytes == held.size_bytes && content == held.hash,
-                    _ => false,
-                };
-                let alike = self.left.iter().filter(|(_, places)| is_held(places));
-                for name in alike.map(|(name, _)| *name).collect::<Vec<_>>() {
+                for name in self.names_with(held.size_bytes, held.hash) {
                     self.make(name, held.read()?)?;
                 }
                 Ok(!self.is_over())
             },
-        )?;
-        if self.is_over() {
-            return Ok(());
-        }
-        let what = match self.unlike.filter(|name| self.left.contains_key(name)) {
+        )
+    }
+
+    /// Returns the first names of the files left with this content.
+    fn names_with(&self, size_bytes: u64, content: ContentHash) -> Vec<&'w EntryPath> {
+        let wanted = Kind::File {
+            size_bytes,
+            content,
+        };
+        let left = self.left.iter();
+        let alike = left.filter(|(_, places)| self.work.entry(places[0]).kind == wanted);
+        alike.map(|(name, _)| *name).collect()
+    }
+
+    /// Says why the layer is damaged.
+    fn damage(&self) -> String {
+        let unlike = self.unlike.as_ref();
+        match unlike.filter(|name| self.left.contains_key(name)) {
             Some(name) => format!("the content of {name} is not what was recorded"),
             None => {
-                format!(
-                    "it does not hold {}",
-                    self.left.keys().min().copied().cloned().unwrap_or_default()
-                )
+                let missing = self.left.keys().min().copied();
+                format!("it does not hold {}", missing.cloned().unwrap_or_default())
             }
-        };
-        Err(Error::damaged(source.blob.path(), what))
-    }
-}
-
-/// What became of a file that was to be made.
-enum Filled {
-    Made(Made),
-    /// Its content is not the recorded one.
-    Unlike,
-    /// The filesystem cannot have it.
-    Unfit,
-}
-
-/// Makes a file with its names.
-fn make_file(
-    writer: &mut Writer,
-    names: &[&Entry],
-    content: &mut dyn Read,
-    buffer: &mut [u8],
-    source: &Source,
-) -> Result<Filled> {
-    let entry = names[0];
-    let mut filled = fill(content, buffer, source)?;
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(&buffer[..filled]);
-    let is_whole = filled as u64 == entry.size_bytes();
-    if is_whole && !is_recorded(&hasher, entry) {
-        return Ok(Filled::Unlike);
-    }
-    // What is written at once is made in its place: there is but a moment in which it is cut.
-    let new = if is_whole {
-        writer.create(entry)?
-    } else {
-        writer.create_unnamed(entry)?
-    };
-    let Some(mut new) = new else {
-        return Ok(Filled::Unfit);
-    };
-    let mut is_like = true;
-    let mut copy = |new: &mut NewFile| -> Result<bool> {
-        while filled > 0 {
-            if !writer.write(new, &buffer[..filled], entry)? {
-                return Ok(false);
-            }
-            if is_whole {
-                return Ok(true);
-            }
-            filled = fill(content, buffer, source)?;
-            hasher.update(&buffer[..filled]);
-        }
-        is_like = is_recorded(&hasher, entry);
-        Ok(is_like)
-    };
-    match copy(&mut new) {
-        Ok(true) => Ok(writer
-            .finish(new, names)?
-            .map_or(Filled::Unfit, Filled::Made)),
-        Ok(false) => {
-            writer.discard(&new, entry)?;
-            Ok(if is_like {
-                Filled::Unfit
-            } else {
-                Filled::Unlike
-            })
-        }
-        Err(error) => writer.discard(&new, entry).and(Err(error)),
-    }
-}
-
-fn is_recorded(hasher: &blake3::Hasher, entry: &Entry) -> bool {
-    matches!(&entry.kind, Kind::File { content, .. } if *content == ContentHash(*hasher.finalize().as_bytes()))
-}
-
-/// Reads until the buffer is full or the content is over.
-fn fill(content: &mut dyn Read, buffer: &mut [u8], source: &Source) -> Result<usize> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match content.read(&mut buffer[filled..]) {
-            Ok(0) => break,
-            Ok(count) => filled += count,
-            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(Error::io("read", source.blob.path())(e)), // whoever reads the layer tells more
         }
     }
-    Ok(filled)
 }
