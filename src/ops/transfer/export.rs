@@ -103,10 +103,7 @@ pub fn export(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Re
     } else {
         vec![chosen.clone()]
     };
-    let images: Vec<Image> = snapshots
-        .iter()
-        .map(|snapshot| image_of(&store, snapshot))
-        .collect::<Result<_>>()?;
+    let images = images_of(&store, &snapshots)?;
     let blobs = blobs_of(&store, &snapshots, request.since.as_ref())?;
     let source = store.into_blobs(blobs.iter().map(|blob| blob.digest));
     let phases = Phases::new(monitor);
@@ -116,31 +113,25 @@ pub fn export(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Re
             write_archive(&archive, &source, request, &phases)?
         }
         Format::OciDir => phases.run(Phase::Export, None, || {
-            let written = |bytes| monitor.advance(bytes);
-            let note = |text: &str| monitor.note(text);
             let added = Added {
                 images: &images,
                 blobs: &blobs,
                 source: &source,
-                written: &written,
-                note: &note,
+                written: &|bytes| monitor.advance(bytes),
+                note: &|text| monitor.note(text),
             };
             layout::add(&request.path, &added)
         })?,
     };
+    let names = images.into_iter().map(|image| {
+        let name = image.name.unwrap_or_default();
+        (name, image.manifest.digest)
+    });
     Ok(Outcome {
         path: request.path.clone(),
         snapshot_id: chosen.id,
         manifest_digest: chosen.manifest.digest,
-        images: images
-            .iter()
-            .map(|image| {
-                (
-                    image.name.clone().unwrap_or_default(),
-                    image.manifest.digest,
-                )
-            })
-            .collect(),
+        images: names.collect(),
         bytes_written,
         seconds: phases.spent(),
     })
@@ -157,6 +148,11 @@ fn stages_of(store: &Store, chosen: &Snapshot) -> Result<Vec<Snapshot>> {
     }
     stages.sort_by_key(|snapshot| snapshot.id);
     Ok(stages)
+}
+
+fn images_of(store: &Store, snapshots: &[Snapshot]) -> Result<Vec<Image>> {
+    let images = snapshots.iter().map(|snapshot| image_of(store, snapshot));
+    images.collect()
 }
 
 fn image_of(store: &Store, snapshot: &Snapshot) -> Result<Image> {
@@ -181,30 +177,40 @@ fn blobs_of(
     snapshots: &[Snapshot],
     since: Option<&SnapshotRef>,
 ) -> Result<Vec<oci::Blob>> {
-    let parts = |snapshot: &Snapshot| -> Result<(Vec<oci::Blob>, Vec<oci::Blob>)> {
-        let layers = store.layers(snapshot.id)?;
-        let layers = layers.into_iter().map(|l| oci::Blob {
-            digest: l.blob.digest,
-            size_bytes: l.blob.size_bytes,
-        });
-        Ok((
-            vec![image_blob(snapshot.manifest), image_blob(snapshot.config)],
-            layers.collect(),
-        ))
-    };
     let mut seen: HashSet<Digest> = HashSet::new();
     if let Some(reference) = since {
-        let (small, layers) = parts(&store.find(reference)?)?;
-        seen.extend(small.iter().chain(&layers).map(|blob| blob.digest));
+        let excluded = BlobsOf::of(store, &store.find(reference)?)?;
+        let excluded = excluded.small.iter().chain(&excluded.layers);
+        seen.extend(excluded.map(|blob| blob.digest));
     }
-    let (mut all, mut all_layers) = (Vec::new(), Vec::new());
+    let (mut small, mut layers) = (Vec::new(), Vec::new());
     for snapshot in snapshots {
-        let (small, layers) = parts(snapshot)?;
-        all.extend(small.into_iter().filter(|blob| seen.insert(blob.digest)));
-        all_layers.extend(layers.into_iter().filter(|blob| seen.insert(blob.digest)));
+        let blobs = BlobsOf::of(store, snapshot)?;
+        let new = blobs.small.into_iter();
+        small.extend(new.filter(|blob| seen.insert(blob.digest)));
+        let new = blobs.layers.into_iter();
+        layers.extend(new.filter(|blob| seen.insert(blob.digest)));
     }
-    all.extend(all_layers);
-    Ok(all)
+    small.extend(layers);
+    Ok(small)
+}
+
+/// The blobs of one image.
+struct BlobsOf {
+    /// Manifest and configuration.
+    small: [oci::Blob; 2],
+    layers: Vec<oci::Blob>,
+}
+
+impl BlobsOf {
+    fn of(store: &Store, snapshot: &Snapshot) -> Result<Self> {
+        let layers = store.layers(snapshot.id)?;
+        let layers = layers.iter().map(|used| image_blob(used.blob.as_ref()));
+        Ok(Self {
+            small: [image_blob(snapshot.manifest), image_blob(snapshot.config)],
+            layers: layers.collect(),
+        })
+    }
 }
 
 /// Returns the bytes written: 0 if a file had the bytes already.
@@ -231,21 +237,34 @@ fn write_archive(
                 .map(|()| total)
         }),
         Place::Stream => {
-            let file = match &request.stream {
-                Some(stream) => stream.try_clone().map_err(Error::io("open", path))?,
-                None => output::open(path)?,
-            };
-            refuse_terminal(&file, path)?;
+            let stream = open_stream(request)?;
             phases.run(Phase::Export, Some(total), || {
-                let mut stream = Stream(file);
-                archive.write(source, &mut stream, path, &written)?;
-                stream
-                    .finish()
-                    .map_err(Error::io("write", path))
-                    .map(|()| total)
+                stream_archive(archive, source, stream, path, &written).map(|()| total)
             })
         }
     }
+}
+
+/// Opens the target that is written from first to last.
+fn open_stream(request: &Request) -> Result<Stream> {
+    let path = &request.path;
+    let file = match &request.stream {
+        Some(stream) => stream.try_clone().map_err(Error::io("open", path))?,
+        None => output::open(path)?,
+    };
+    refuse_terminal(&file, path)?;
+    Ok(Stream(file))
+}
+
+fn stream_archive(
+    archive: &Archive,
+    source: &store::Blobs,
+    mut stream: Stream,
+    path: &Path,
+    written: &dyn Fn(u64),
+) -> Result<()> {
+    archive.write(source, &mut stream, path, written)?;
+    stream.finish().map_err(Error::io("write", path))
 }
 
 /// Fails if no file can be written to `path`: a directory, a path in a store, or a directory that takes no files. A

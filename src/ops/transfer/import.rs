@@ -52,9 +52,7 @@ pub(crate) fn import(
     request: &Request,
     monitor: &dyn Monitor,
 ) -> Result<Outcome> {
-    request.series.as_deref().map_or(Ok(()), check_series)?;
-    let stage = request.stage.as_deref();
-    stage.map_or(Ok(()), |stage| check_name("stage", stage))?;
+    check_names(request)?;
     let (opened, reference) = open_images(&request.source)?;
     let (purpose, mut store) = if is_same_directory(opened.path(), store_path) {
         (Purpose::Rebuild, Store::open_to_rebuild(store_path)?)
@@ -66,7 +64,7 @@ pub(crate) fn import(
     let finder = Finder {
         opened: &opened,
         series: request.series.as_deref(),
-        stage,
+        stage: request.stage.as_deref(),
         takes_all: matches!(reference, ImageRef::Only),
         monitor,
     };
@@ -82,14 +80,20 @@ pub(crate) fn import(
     for one in import.find_all(&finder, listed)? {
         import.take(&one)?;
     }
-    let (taken, failed, bytes_written) = (import.taken, import.failed, import.bytes_written);
+    let mut outcome = import.outcome();
     phases.run(Phase::Record, None, || update_index(&store))?;
-    Ok(Outcome {
-        images: taken.into_iter().map(|taken| taken.image).collect(),
-        failed,
-        bytes_written,
-        seconds: phases.spent(),
-    })
+    outcome.seconds = phases.spent();
+    Ok(outcome)
+}
+
+fn check_names(request: &Request) -> Result<()> {
+    if let Some(series) = &request.series {
+        check_series(series)?;
+    }
+    if let Some(stage) = &request.stage {
+        check_name("stage", stage)?;
+    }
+    Ok(())
 }
 
 fn is_same_directory(a: &Path, b: &Path) -> bool {
@@ -138,6 +142,17 @@ struct Import<'a> {
 }
 
 impl Import<'_> {
+    /// Returns the outcome, without the times.
+    fn outcome(self) -> Outcome {
+        let taken = self.taken.into_iter();
+        Outcome {
+            images: taken.map(|taken| taken.image).collect(),
+            failed: self.failed,
+            bytes_written: self.bytes_written,
+            seconds: Vec::new(),
+        }
+    }
+
     /// Identifies the images, and sorts them by the order of their recording; a later stage of a run has more layers.
     fn find_all(&mut self, finder: &Finder, listed: Vec<ListedImage>) -> Result<Vec<Found>> {
         let mut found = Vec::new();
@@ -181,27 +196,7 @@ impl Import<'_> {
                 was_there: true,
             });
         }
-        let mut kept = PackageFiles::create()?;
-        let mut taker = LayerTaker {
-            store: self.store,
-            opened: self.opened,
-            monitor: self.phases.monitor,
-            bytes_written: 0,
-        };
-        let total = Some(found.image.blobs_bytes());
-        let taken = self
-            .phases
-            .run(Phase::Read, total, || taker.take(found, &mut kept));
-        self.bytes_written += taker.bytes_written;
-        let (layers, entries) = taken?;
-        let path = self.opened.path();
-        let files = kept.of_tree(&entries, path);
-        let packages = read_packages(&files, kept.directory(), self.phases.monitor)?;
-        let content = Content {
-            packages,
-            layers,
-            entries,
-        };
+        let content = self.take_content(found)?;
         record(
             self.store,
             self.opened,
@@ -212,7 +207,32 @@ impl Import<'_> {
         )
     }
 
-    /// The same image as the same stage.
+    /// Takes the layers of an image into the store, and reads the packages.
+    fn take_content(&mut self, found: &Found) -> Result<Content> {
+        let mut kept = PackageFiles::create()?;
+        let monitor = self.phases.monitor;
+        let mut taker = LayerTaker {
+            store: self.store,
+            opened: self.opened,
+            monitor,
+            bytes_written: 0,
+        };
+        let total = Some(found.image.blobs_bytes());
+        let taken = self
+            .phases
+            .run(Phase::Read, total, || taker.take(found, &mut kept));
+        self.bytes_written += taker.bytes_written;
+        let (layers, entries) = taken?;
+        let files = kept.of_tree(&entries, self.opened.path());
+        let packages = read_packages(&files, kept.directory(), monitor)?;
+        Ok(Content {
+            packages,
+            layers,
+            entries,
+        })
+    }
+
+    /// Returns the snapshot with the same image as the same stage.
     fn known(&self, found: &Found) -> Result<Option<Snapshot>> {
         let (series, stage) = (&found.origin.series, &found.origin.stage);
         let mut all = self.store.snapshots(None)?.into_iter();

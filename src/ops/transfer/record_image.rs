@@ -70,40 +70,32 @@ pub(crate) fn record(
     let manifest = store.keep_bytes(&opened.bytes(&found.image.manifest)?)?;
     let config = store.keep_bytes(&opened.bytes(&found.image.config)?)?;
     let contents: Vec<LayerContent> = content.layers.iter().map(TakenLayer::content).collect();
-    let mut layers: Vec<SnapshotLayer> = content
-        .layers
-        .iter()
-        .zip(&contents)
-        .zip(&found.image.layers)
-        .enumerate()
-        .map(|(place, ((taken, content), found))| new_layer(place, taken, content, found))
-        .collect();
-    let origin = &found.origin;
-    let (parent, inherited_layers) = if found.is_ours {
-        parent(&layers, origin, before)
+    let mut layers = new_layers(&content.layers, &contents, &found.image.layers);
+    let below = if found.is_ours {
+        image_below(&layers, &found.origin, before)
     } else {
-        (None, 0)
+        None
     };
+    let inherited_layers = below.as_ref().map_or(0, |below| below.shared_layers);
     for layer in layers.iter_mut().take(inherited_layers) {
         layer.purpose.is_inherited = true;
     }
-    let recorded_as = origin.recorded.as_ref();
-    let recorded_as = recorded_as.filter(|_| purpose == Purpose::Rebuild);
-    let run = recorded_as.map(|recorded| &recorded.run);
+    let parent = below.map(|below| below.snapshot);
+    let recorded = found.origin.recorded.as_ref();
+    let recorded = recorded.filter(|_| purpose == Purpose::Rebuild);
+    let run = recorded.map(|recorded| &recorded.run);
     let run = run.or(parent.map(|parent| &parent.run));
     let packages = content.packages;
-    let known = packages.filter(|packages| packages.manager == Manager::Rpm);
+    let packages = packages.filter(|packages| packages.manager == Manager::Rpm);
     let id = store.record(&NewSnapshot {
-        series: &origin.series,
-        stage: &origin.stage,
+        series: &found.origin.series,
+        stage: &found.origin.stage,
         run: run.map(String::as_str),
         parent_id: parent.map(|parent| parent.id),
         policy: &found.policy,
-        created_s: recorded_as.map_or_else(now_s, |recorded| recorded.created_s),
+        created_s: recorded.map_or_else(now_s, |recorded| recorded.created_s),
         planning: None,
-        packages: known
-            .as_ref()
-            .map_or(PackagesOf::Unknown, |known| PackagesOf::These(&known.all)),
+        packages: packages_of(packages.as_ref()),
         manifest,
         config,
         entries: content.entries.len() as u64,
@@ -120,9 +112,26 @@ pub(crate) fn record(
     })
 }
 
+fn packages_of(packages: Option<&RootPackages>) -> PackagesOf<'_> {
+    packages.map_or(PackagesOf::Unknown, |packages| {
+        PackagesOf::These(&packages.all)
+    })
+}
+
 fn now_s() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     now.unwrap_or_default().as_secs() as i64
+}
+
+fn new_layers<'a>(
+    taken: &'a [TakenLayer],
+    contents: &'a [LayerContent<'a>],
+    found: &[FoundLayer],
+) -> Vec<SnapshotLayer<'a>> {
+    let layers = taken.iter().zip(contents).zip(found).enumerate();
+    layers
+        .map(|(place, ((taken, content), found))| new_layer(place, taken, content, found))
+        .collect()
 }
 
 fn new_layer<'a>(
@@ -158,31 +167,51 @@ fn role(said: Option<Role>, place: usize) -> Role {
     said.unwrap_or(if place == 0 { Role::Base } else { Role::Delta })
 }
 
-/// Returns the image below: of the images taken so far, the image of the same series that shares the most layers, all
-/// but the state, and the number of these.
-fn parent<'b>(
+/// The image that another image lies over.
+struct Below<'b> {
+    snapshot: &'b Snapshot,
+    /// The number of layers that both images begin with.
+    shared_layers: usize,
+}
+
+/// Returns the image below: of the images taken so far from the same run and series, the image that shares the most layers,
+/// all but the state.
+fn image_below<'b>(
     layers: &[SnapshotLayer],
     origin: &Origin,
     before: &'b [Taken],
-) -> (Option<&'b Snapshot>, usize) {
-    let shared = |one: &Imported| {
-        let stable = one.layers.iter().filter(|layer| layer.role != Role::State);
-        let keys: Vec<LayerKey> = stable.map(|layer| layer.layer.key).collect();
-        let is_below = layers.len() >= keys.len()
-            && keys
-                .iter()
-                .zip(layers)
-                .all(|(key, layer)| *key == layer.key);
-        is_below.then_some(keys.len())
-    };
-    let run = |claimed: &Option<Recorded>| claimed.as_ref().map(|claimed| claimed.run.clone());
-    let candidates = before
+) -> Option<Below<'b>> {
+    let run = run_of(origin.recorded.as_ref());
+    let of_run = before
         .iter()
-        .filter(|one| run(&one.claimed) == run(&origin.recorded))
-        .map(|one| &one.image)
-        .filter(|one| one.snapshot.series == origin.series && one.snapshot.stage != origin.stage);
-    let best = candidates
-        .filter_map(|one| Some((shared(one)?, one)))
-        .max_by_key(|(shared, one)| (*shared, one.snapshot.id));
-    best.map_or((None, 0), |(shared, one)| (Some(&one.snapshot), shared))
+        .filter(|taken| run_of(taken.claimed.as_ref()) == run)
+        .map(|taken| &taken.image);
+    let others = of_run.filter(|image| is_other_stage(&image.snapshot, origin));
+    let below = others.filter_map(|image| {
+        Some(Below {
+            snapshot: &image.snapshot,
+            shared_layers: shared_layers(layers, image)?,
+        })
+    });
+    below.max_by_key(|below| (below.shared_layers, below.snapshot.id))
+}
+
+fn is_other_stage(snapshot: &Snapshot, origin: &Origin) -> bool {
+    snapshot.series == origin.series && snapshot.stage != origin.stage
+}
+
+fn run_of(claimed: Option<&Recorded>) -> Option<&str> {
+    claimed.map(|claimed| claimed.run.as_str())
+}
+
+/// Returns the number of the image's layers without the state; `None` if `layers` do not begin with these layers.
+fn shared_layers(layers: &[SnapshotLayer], image: &Imported) -> Option<usize> {
+    let stable = image.layers.iter();
+    let stable = stable.filter(|layer| layer.role != Role::State);
+    let keys: Vec<LayerKey> = stable.map(|layer| layer.layer.key).collect();
+    let first_layers = layers.get(..keys.len())?;
+    let mut pairs = keys.iter().zip(first_layers);
+    pairs
+        .all(|(key, layer)| *key == layer.key)
+        .then_some(keys.len())
 }
