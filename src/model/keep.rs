@@ -1,10 +1,10 @@
-//! Which snapshots a store keeps.
+//! The rules that keep snapshots in a store.
 //!
-//! Pure. The rules are those of restic and borg: each names snapshots to keep, and one that any rule names stays. They are
-//! applied to each stage of each series by itself, so that no stage pushes another out. Days are those of UTC. Ages
-//! count from the newest snapshot of the stage, not from today: a series that nobody builds any more keeps what it has,
-//! and the newest snapshot of a stage always stays. The newest is the one that was recorded last, whatever the clock said;
-//! a time that the order of recording contradicts does not count.
+//! Pure. The rules of restic and borg: each rule names snapshots to keep, and a snapshot named by any rule stays. The rules
+//! apply to each stage of each series by itself, so that no stage pushes another out. Days are of UTC. Ages count from the
+//! newest snapshot of the stage, not from today: a series that nobody builds any more keeps all snapshots, and the newest
+//! snapshot of a stage always stays. The newest snapshot was recorded last, even if the clock had gone back; a time that
+//! contradicts the order of recording does not count.
 
 use crate::printable::printable;
 use std::collections::HashMap;
@@ -12,32 +12,32 @@ use std::num::NonZeroUsize;
 
 const DAY_S: i64 = 86_400;
 
-/// What to keep; with no rule at all, everything.
+/// The snapshots to keep; without a rule, all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rules {
-    /// The newest of them.
+    /// So many of the newest snapshots.
     pub last: Option<NonZeroUsize>,
-    /// The last of each of the newest days that have any.
+    /// The last snapshot of each of so many of the newest days with snapshots.
     pub daily: Option<NonZeroUsize>,
-    /// Those that are not older than this, in seconds.
+    /// The snapshots up to this age, in seconds.
     pub within_s: Option<i64>,
 }
 
 impl Rules {
-    /// Tells whether there is none.
+    /// Tells whether there is no rule.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 }
 
-/// A snapshot as the rules see it.
+/// The facts of a snapshot for the rules.
 #[derive(Clone, Copy, Debug)]
 pub struct Dated<'a> {
-    /// Its number; a later snapshot has a greater one.
+    /// The number; a later snapshot has a greater number.
     pub id: i64,
     /// Series and stage.
     pub of: (&'a str, &'a str),
-    /// When it was recorded, in seconds since 1970.
+    /// The time of the recording, in seconds since 1970.
     pub created_s: i64,
 }
 
@@ -64,52 +64,60 @@ impl Reason {
     }
 }
 
-/// Returns the rules that keep each snapshot, in the order given; one that none keeps is to be removed. `now_s` is in seconds
-/// since 1970.
+/// Returns the rules that keep each snapshot, in the order of `snapshots`; a snapshot without a rule is to be removed. `now_s` is
+/// in seconds since 1970.
 pub fn kept(rules: &Rules, snapshots: &[Dated], now_s: i64) -> Vec<Vec<Reason>> {
-    let mut reasons = vec![Vec::new(); snapshots.len()];
     if rules.is_empty() {
-        reasons.iter_mut().for_each(|one| one.push(Reason::Unasked));
-        return reasons;
+        return vec![vec![Reason::Unasked]; snapshots.len()];
     }
     let mut stages: HashMap<(&str, &str), Vec<usize>> = HashMap::new();
     for (at, snapshot) in snapshots.iter().enumerate() {
         stages.entry(snapshot.of).or_default().push(at);
     }
+    let mut reasons = vec![Vec::new(); snapshots.len()];
     for mut of_stage in stages.into_values() {
-        of_stage.sort_by_key(|at| std::cmp::Reverse(snapshots[*at].id)); // the clock may have gone back
-        for at in of_stage
-            .iter()
-            .take(rules.last.map_or(0, NonZeroUsize::get))
-        {
-            reasons[*at].push(Reason::Last);
-        }
+        // By number, since the clock may have gone back.
+        of_stage.sort_by_key(|at| std::cmp::Reverse(snapshots[*at].id));
         let claimed: Vec<i64> = of_stage.iter().map(|at| snapshots[*at].created_s).collect();
         let times = times(&claimed, now_s);
-        let newest = times.first().copied().unwrap_or_default();
-        let mut days: Vec<i64> = Vec::new();
-        for (at, time) in of_stage.iter().zip(&times) {
-            let day = time.div_euclid(DAY_S);
-            if days.len() < rules.daily.map_or(0, NonZeroUsize::get) && !days.contains(&day) {
-                days.push(day);
-                reasons[*at].push(Reason::Daily);
-            }
-            if rules
-                .within_s
-                .is_some_and(|within| newest.saturating_sub(*time) <= within)
-            {
-                reasons[*at].push(Reason::Within);
-            }
+        for (at, of_one) in of_stage.into_iter().zip(kept_of_stage(rules, &times)) {
+            reasons[at] = of_one;
         }
     }
     reasons
 }
 
-/// Returns the times that count in the place of those that were claimed, both of the newest first.
+/// Returns the rules that keep each snapshot of a stage. `times` are in seconds since 1970, of the newest snapshot first.
+fn kept_of_stage(rules: &Rules, times: &[i64]) -> Vec<Vec<Reason>> {
+    let newest = times.first().copied().unwrap_or_default();
+    let most_last = rules.last.map_or(0, NonZeroUsize::get);
+    let most_days = rules.daily.map_or(0, NonZeroUsize::get);
+    let mut days: Vec<i64> = Vec::new();
+    let mut reasons = Vec::with_capacity(times.len());
+    for (number, time) in times.iter().enumerate() {
+        let mut of_one = Vec::new();
+        if number < most_last {
+            of_one.push(Reason::Last);
+        }
+        let day = time.div_euclid(DAY_S);
+        if days.len() < most_days && !days.contains(&day) {
+            days.push(day);
+            of_one.push(Reason::Daily);
+        }
+        let age_s = newest.saturating_sub(*time);
+        if rules.within_s.is_some_and(|within_s| age_s <= within_s) {
+            of_one.push(Reason::Within);
+        }
+        reasons.push(of_one);
+    }
+    reasons
+}
+
+/// Returns the times that count in place of the claimed times, both of the newest snapshot first.
 ///
-/// Times that follow the order of recording count as they are: of all ways to leave out times so that the others do, the one
-/// that leaves out fewest, and of several the one that believes what was recorded later. A time after now is left out. A
-/// snapshot whose time is left out counts as old as the next one that was recorded after it, or, without any, before it.
+/// Times that follow the order of recording count: as many times as possible, and of several such choices the choice of later
+/// recordings. A time after now does not count. In place of such a time comes the time of the next later snapshot with a time that
+/// counts, or without a later snapshot of the last before.
 fn times(claimed: &[i64], now_s: i64) -> Vec<i64> {
     let mut followed = in_order(claimed, |time| time <= now_s);
     if !followed.contains(&true) {
@@ -129,9 +137,9 @@ fn times(claimed: &[i64], now_s: i64) -> Vec<i64> {
     claimed.iter().zip(followed).map(count).collect()
 }
 
-/// Finds the longest part of `times`, the newest first, that never rises, of those that `counts`.
+/// Finds the longest part of the `times` that count, the newest first, in which no time is later than the time before.
 fn in_order(times: &[i64], counts: impl Fn(i64) -> bool) -> Vec<bool> {
-    // From the oldest on: how a part of each length ends at the least, and what comes before each time in its part.
+    // From the oldest on: the earliest end of a part of each length, and for each time the time before in the same part.
     let mut ends: Vec<usize> = Vec::new();
     let mut before: Vec<Option<usize>> = vec![None; times.len()];
     for (at, time) in times
@@ -156,7 +164,8 @@ fn in_order(times: &[i64], counts: impl Fn(i64) -> bool) -> Vec<bool> {
     is_in
 }
 
-/// Reads a duration such as `14d`, `6m` or `1y6m`: years of 365 days, months of 31, weeks, days, hours. Returns seconds.
+/// Reads a duration such as `14d`, `6m` or `1y6m`: years of 365 days, months of 31, weeks, days, hours. Returns seconds. Fails
+/// with the expected form if a number or a unit is missing, or the sum is 0 or too large.
 pub(crate) fn parse_duration(text: &str) -> Result<i64, String> {
     let bad = || {
         format!(

@@ -1,4 +1,4 @@
-//! What can be compared: a snapshot, a directory, or an image in the notation of containers-transports(5).
+//! The sources of trees: a snapshot, a directory, or an image in the notation of containers-transports(5).
 //!
 //! Pure. A name of a snapshot holds no colon, so the prefixes are unmistakable.
 
@@ -25,65 +25,71 @@ pub enum Source {
     DockerArchive(PathBuf, ImageRef),
 }
 
-/// Which image of an archive or a layout is meant.
+/// The image of an archive or a layout.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ImageRef {
-    /// The only one.
+    /// The only image.
     Only,
-    /// The one with this name.
+    /// The image with this name.
     Name(String),
-    /// `@N`: the one at this place in the index, from 0.
+    /// `@N`: the image at this place in the index, from 0.
     Place(usize),
 }
 
 impl Source {
-    /// Reads what a user wrote. Fails where it is none of these.
+    /// Reads a source that a user named. Fails with [`Error::BadSource`] if a path is empty, the name of an image is not UTF-8,
+    /// or a text without a prefix names no snapshot.
     pub fn parse(text: &OsStr) -> Result<Self> {
         let bytes = text.as_bytes();
-        let bad = || Error::BadSource {
+        parse_bytes(bytes).ok_or_else(|| Error::BadSource {
             text: printable(bytes),
-        };
-        let path = |bytes: &[u8]| {
-            if bytes.is_empty() {
-                Err(bad())
-            } else {
-                Ok(PathBuf::from(OsString::from_vec(bytes.to_vec())))
-            }
-        };
-        // As engines read it: the path ends at the first colon.
-        let image = |rest: &[u8]| -> Result<(PathBuf, ImageRef)> {
-            let Some(at) = rest.iter().position(|b| *b == b':') else {
-                return Ok((path(rest)?, ImageRef::Only));
-            };
-            let name = std::str::from_utf8(&rest[at + 1..]).map_err(|_| bad())?;
-            let reference = match name.strip_prefix('@') {
-                _ if name.is_empty() => ImageRef::Only,
-                Some(place) => ImageRef::Place(place.parse().map_err(|_| bad())?),
-                None => ImageRef::Name(name.to_owned()),
-            };
-            Ok((path(&rest[..at])?, reference))
-        };
-        if let Some(rest) = bytes.strip_prefix(b"dir:") {
-            return Ok(Self::Directory(path(rest)?));
-        }
-        if let Some(rest) = bytes.strip_prefix(b"oci-archive:") {
-            return image(rest).map(|(path, name)| Self::Archive(path, name));
-        }
-        if let Some(rest) = bytes.strip_prefix(b"docker-archive:") {
-            return image(rest).map(|(path, name)| Self::DockerArchive(path, name));
-        }
-        if let Some(rest) = bytes.strip_prefix(b"oci:") {
-            return image(rest).map(|(path, name)| Self::Layout(path, name));
-        }
-        let text = std::str::from_utf8(bytes).map_err(|_| bad())?;
-        SnapshotRef::parse(text)
-            .map(Self::Snapshot)
-            .map_err(|_| bad())
+        })
     }
 }
 
+fn parse_bytes(bytes: &[u8]) -> Option<Source> {
+    if let Some(rest) = bytes.strip_prefix(b"dir:") {
+        return Some(Source::Directory(parse_path(rest)?));
+    }
+    if let Some(rest) = bytes.strip_prefix(b"oci-archive:") {
+        let (path, image) = parse_image(rest)?;
+        return Some(Source::Archive(path, image));
+    }
+    if let Some(rest) = bytes.strip_prefix(b"docker-archive:") {
+        let (path, image) = parse_image(rest)?;
+        return Some(Source::DockerArchive(path, image));
+    }
+    if let Some(rest) = bytes.strip_prefix(b"oci:") {
+        let (path, image) = parse_image(rest)?;
+        return Some(Source::Layout(path, image));
+    }
+    let text = std::str::from_utf8(bytes).ok()?;
+    SnapshotRef::parse(text).ok().map(Source::Snapshot)
+}
+
+fn parse_path(bytes: &[u8]) -> Option<PathBuf> {
+    if bytes.is_empty() {
+        return None;
+    }
+    Some(PathBuf::from(OsString::from_vec(bytes.to_vec())))
+}
+
+/// Reads `PATH[:REF]` as engines do: the path ends at the first colon.
+fn parse_image(rest: &[u8]) -> Option<(PathBuf, ImageRef)> {
+    let Some(at) = rest.iter().position(|b| *b == b':') else {
+        return Some((parse_path(rest)?, ImageRef::Only));
+    };
+    let name = std::str::from_utf8(&rest[at + 1..]).ok()?;
+    let reference = match name.strip_prefix('@') {
+        _ if name.is_empty() => ImageRef::Only,
+        Some(place) => ImageRef::Place(place.parse().ok()?),
+        None => ImageRef::Name(name.to_owned()),
+    };
+    Some((parse_path(&rest[..at])?, reference))
+}
+
 impl fmt::Display for Source {
-    /// Writes it as it was read, escaped for a terminal.
+    /// Writes the notation, escaped for a terminal.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown = |path: &PathBuf| printable(path.as_os_str().as_bytes());
         match self {
