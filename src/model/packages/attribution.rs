@@ -1,7 +1,7 @@
-//! Which change of a package accounts for which change of a path, and what stands out.
+//! The changes of packages that account for the changes of paths.
 //!
-//! Pure. A package accounts for a path that it brought or took away, and that is as its header says. A path of a package
-//! that did not change, or that is not as its package has it, is told by itself.
+//! Pure. A package accounts for a path that came or went with the package, and that is as the package's header says. A path of
+//! an unchanged package, or a path that is not as its package has it, is reported by itself.
 
 use crate::model::packages::file_list::DigestAlgorithm;
 use crate::model::packages::owners::{Installed, Owner, Owners, Times, deviations};
@@ -15,145 +15,173 @@ use std::collections::HashMap;
 /// One side of a comparison.
 #[derive(Clone, Copy, Debug)]
 pub struct SideView<'a> {
-    /// Its entries.
+    /// The entries.
     pub tree: &'a Tree,
-    /// Its packages; none where they are unknown.
+    /// The packages; empty where unknown.
     pub packages: &'a [Installed],
-    /// What its times tell.
+    /// Whether the times of entries count.
     pub times: Times,
 }
 
-/// What a package says of a path on one side.
+/// The claim of a package to a path on one side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ownership {
-    /// The package's place among those of the side.
+    /// The place of the package among the packages of the side.
     pub package: usize,
-    /// Whether it is a configuration file.
+    /// Whether the path is a configuration file.
     pub is_config: bool,
-    /// Whether the package does not bring it, but owns it where it comes to be.
+    /// Whether the package owns the path if made by others, and does not bring the path.
     pub is_ghost: bool,
-    /// In what it is not as the package has it, as far as the records tell.
+    /// The aspects in which the entry is not as the package has it, as far as recorded.
     pub deviations: Aspects,
-    /// Whether the side does not have it although the package brings it.
+    /// Whether the side lacks the path although the package brings the path.
     pub is_missing: bool,
-    /// SHA-256 of it as the package has it, where that is known.
+    /// SHA-256 of the content in the package; `None` where unknown.
     pub sha256: Option<[u8; 32]>,
-    /// Whether it has that SHA-256; `None` where nobody has looked.
+    /// Whether the content has this SHA-256; `None` where not compared.
     pub has_digest: Option<bool>,
 }
 
 impl Ownership {
-    /// Tells whether it is certainly not what the package brought: another time alone proves nothing.
+    fn of(owner: &Owner, entry: Option<&Entry>, times: Times) -> Self {
+        let file = &owner.file;
+        let sha256 = match owner.algorithm {
+            DigestAlgorithm::SHA256 => file.digest.try_into().ok(),
+            _ => None,
+        };
+        Self {
+            package: owner.package,
+            is_config: file.is_config(),
+            is_ghost: file.is_ghost(),
+            deviations: entry.map_or(Aspects::NONE, |entry| deviations(entry, file, times)),
+            is_missing: entry.is_none() && !file.is_ghost(),
+            sha256,
+            has_digest: None,
+        }
+    }
+
+    /// Tells whether the path is certainly not as in the package: another time alone proves nothing.
     pub(crate) fn deviates(&self) -> bool {
         self.is_missing
             || self.has_digest == Some(false)
             || !self.deviations.without(Aspects::MTIME).is_empty()
     }
 
-    /// Takes note of the SHA-256 that its content has.
+    /// Compares the SHA-256 of the content.
     pub fn look(&mut self, sha256: &[u8; 32]) {
         self.has_digest = self.sha256.map(|wanted| wanted == *sha256);
     }
 }
 
-/// Who accounts for a change.
+/// The account of a change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Attribution {
     /// The owner on the old side.
     pub old: Option<Ownership>,
     /// The owner on the new side.
     pub new: Option<Ownership>,
-    /// The place of the package change that accounts for it.
+    /// The place of the package change that accounts for the change; `None` without such a change.
     pub package_change: Option<usize>,
 }
 
-/// Returns the account of each change, in their order.
+/// Returns the account of each change, in the order of `changes`.
 pub fn account(
     old: &SideView,
     new: &SideView,
     changes: &[Change],
     packages: &[PackageChange],
 ) -> Vec<Attribution> {
-    let entry = |change: &Change| {
-        let new = change.new.map(|at| &new.tree.entries()[at]);
-        new.or_else(|| change.old.map(|at| &old.tree.entries()[at]))
-            .expect("a change has a side")
-    };
-    let paths: Vec<_> = changes.iter().map(|change| &entry(change).path).collect();
-    let (old_owners, new_owners) = (owners_of(old, &paths), owners_of(new, &paths));
-    let change_of = |side: fn(&PackageChange) -> Option<usize>| -> HashMap<usize, usize> {
-        packages
-            .iter()
-            .enumerate()
-            .filter_map(|(at, change)| Some((side(change)?, at)))
-            .collect()
-    };
-    let (change_of_old, change_of_new) = (
-        change_of(|change| change.old),
-        change_of(|change| change.new),
-    );
-    let changes = changes.iter().zip(old_owners).zip(new_owners);
-    let account = |((change, old_owners), new_owners): ((&Change, Vec<Owner>), Vec<Owner>)| {
-        let was = change.old.map(|at| &old.tree.entries()[at]);
-        let was = ownership(was, &old_owners, old.times, |package| {
-            change_of_old.contains_key(&package)
-        });
-        let is = change.new.map(|at| &new.tree.entries()[at]);
-        let is = ownership(is, &new_owners, new.times, |package| {
-            change_of_new.contains_key(&package)
-        });
-        let package_change = match (change.new, was, is) {
-            (Some(_), _, Some(is)) if !is.is_ghost && is.deviations.is_empty() => {
-                change_of_new.get(&is.package).copied()
+    let entries = changes.iter().map(|change| {
+        let in_new = change.new.map(|at| &new.tree.entries()[at]);
+        let entry = in_new.or_else(|| change.old.map(|at| &old.tree.entries()[at]));
+        entry.expect("a change has a side")
+    });
+    let paths: Vec<&EntryPath> = entries.map(|entry| &entry.path).collect();
+    let old_owners = owners_of(old, &paths);
+    let new_owners = owners_of(new, &paths);
+    let package_changes = PackageChanges::new(packages);
+    let owned = changes.iter().zip(old_owners).zip(new_owners);
+    owned
+        .map(|((change, old_owners), new_owners)| {
+            let was = old.ownership(change.old, &old_owners, &package_changes.of_old);
+            let is = new.ownership(change.new, &new_owners, &package_changes.of_new);
+            Attribution {
+                old: was,
+                new: is,
+                package_change: package_changes.accounting(change, was, is),
             }
-            (None, Some(was), None) => change_of_old
-                .get(&was.package)
-                .copied()
-                .filter(|at| !was.is_ghost || packages[*at].fate == Fate::Removed),
-            // Now it is only somebody's ghost.
+        })
+        .collect()
+}
+
+/// The changes of packages, by the places of the packages.
+struct PackageChanges<'p> {
+    all: &'p [PackageChange],
+    /// The place of the change by the place of the old package.
+    of_old: HashMap<usize, usize>,
+    /// The place of the change by the place of the new package.
+    of_new: HashMap<usize, usize>,
+}
+
+impl<'p> PackageChanges<'p> {
+    fn new(all: &'p [PackageChange]) -> Self {
+        let numbered = all.iter().enumerate();
+        let of_old = numbered
+            .clone()
+            .filter_map(|(at, change)| Some((change.old?, at)));
+        let of_new = numbered.filter_map(|(at, change)| Some((change.new?, at)));
+        Self {
+            all,
+            of_old: of_old.collect(),
+            of_new: of_new.collect(),
+        }
+    }
+
+    /// Returns the place of the change that accounts for a path with these owners.
+    fn accounting(
+        &self,
+        change: &Change,
+        was: Option<Ownership>,
+        is: Option<Ownership>,
+    ) -> Option<usize> {
+        match (change.new, was, is) {
+            (Some(_), _, Some(is)) if !is.is_ghost && is.deviations.is_empty() => {
+                self.of_new.get(&is.package).copied()
+            }
+            (None, Some(was), None) => {
+                let at = self.of_old.get(&was.package).copied();
+                at.filter(|at| !was.is_ghost || self.all[*at].fate == Fate::Removed)
+            }
+            // Only a ghost of another package is left of the path.
             (None, Some(was), Some(is)) if is.is_ghost && !was.is_ghost => {
-                change_of_old.get(&was.package).copied()
+                self.of_old.get(&was.package).copied()
             }
             _ => None,
-        };
-        Attribution {
-            old: was,
-            new: is,
-            package_change,
         }
-    };
-    changes.map(account).collect()
+    }
+}
+
+impl SideView<'_> {
+    /// Returns the ownership of the entry at a place, or of a path without an entry. Of several owners, the package that the
+    /// entry is most like counts, and of equal packages a changed package.
+    fn ownership(
+        &self,
+        place: Option<usize>,
+        owners: &[Owner],
+        changed: &HashMap<usize, usize>,
+    ) -> Option<Ownership> {
+        let entry = place.map(|at| &self.tree.entries()[at]);
+        let all = owners
+            .iter()
+            .map(|owner| Ownership::of(owner, entry, self.times));
+        all.min_by_key(|one| {
+            let is_unchanged = !changed.contains_key(&one.package);
+            let deviations = one.deviations.names().count();
+            (one.is_ghost, deviations, is_unchanged)
+        })
+    }
 }
 
 fn owners_of<'a>(ground: &SideView<'a>, paths: &[&EntryPath]) -> Vec<Vec<Owner<'a>>> {
     Owners::new(ground.packages, ground.tree.entries().iter()).of(paths)
-}
-
-/// What the owners say of the entry, or of its absence: of several that brought it, the one that it is most like, and of
-/// these one that has changed.
-fn ownership(
-    entry: Option<&Entry>,
-    owners: &[Owner],
-    times: Times,
-    has_changed: impl Fn(usize) -> bool,
-) -> Option<Ownership> {
-    let all = owners.iter().map(|owner| Ownership {
-        package: owner.package,
-        is_config: owner.file.is_config(),
-        is_ghost: owner.file.is_ghost(),
-        deviations: entry.map_or(Aspects::NONE, |entry| deviations(entry, &owner.file, times)),
-        is_missing: entry.is_none() && !owner.file.is_ghost(),
-        sha256: match owner.algorithm {
-            DigestAlgorithm::SHA256 => owner.file.digest.try_into().ok(),
-            _ => None,
-        },
-        has_digest: None,
-    });
-    all.min_by_key(|one| {
-        (
-            one.is_ghost,
-            one.deviations.names().count(),
-            !has_changed(one.package),
-        )
-    })
 }

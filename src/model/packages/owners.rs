@@ -1,7 +1,7 @@
-//! Which package owns a path, and whether the path is as the package brought it.
+//! The packages that own a path, and whether the path is as the package brought it.
 //!
-//! Pure. What is known without the bytes of a file: its type, mode, length, link target and time are compared with those
-//! that the package's header names. Equal length and time do not prove equal content; another length proves another one.
+//! Pure. No byte of a file is needed: type, mode, length, link target and time of the entry are compared with the package's
+//! header. Equal length and time do not prove equal content; another length proves another content.
 
 use crate::model::packages::file_list::{DigestAlgorithm, FileList, OwnedFile};
 use crate::model::packages::package::Package;
@@ -12,23 +12,23 @@ use crate::model::tree::path::EntryPath;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// A package with what is known of its files.
+/// A package and its files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Installed {
     /// The package.
     pub package: Package,
-    /// Its files; `None` where nobody has recorded them.
+    /// The files; `None` if not recorded.
     pub files: Option<Arc<FileList>>,
 }
 
 /// A package that owns a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Owner<'p> {
-    /// Its place among the packages.
+    /// The place among the packages.
     pub package: usize,
-    /// What its header says of the path.
+    /// The file in the header of the package.
     pub file: OwnedFile<'p>,
-    /// How the digest in it was made.
+    /// The algorithm of the digest in `file`.
     pub algorithm: DigestAlgorithm,
 }
 
@@ -40,7 +40,7 @@ pub struct Owners<'p> {
 }
 
 impl<'p> Owners<'p> {
-    /// Takes the packages of a tree and the tree's entries, whose symlinks count.
+    /// Takes the packages of a tree, and of the tree's entries the symlinks.
     pub fn new<'t>(packages: &'p [Installed], entries: impl Iterator<Item = &'t Entry>) -> Self {
         let link = |entry: &Entry| match &entry.kind {
             Kind::Symlink(target) => Some((entry.path.clone(), target.clone())),
@@ -52,8 +52,7 @@ impl<'p> Owners<'p> {
         }
     }
 
-    /// Returns the owners of each of `paths`, those that brought it before those that own it as a ghost. A path that is
-    /// given twice has owners once.
+    /// Returns the owners of each path, owners of a ghost last. A path that is given twice has owners once.
     pub fn of(&self, paths: &[&EntryPath]) -> Vec<Vec<Owner<'p>>> {
         let mut owners = vec![Vec::new(); paths.len()];
         let places: HashMap<&[u8], usize> = paths
@@ -72,7 +71,7 @@ impl<'p> Owners<'p> {
         owners
     }
 
-    /// Gives each path that a package owns to `found`, in the form of [`EntryPath::key`], with its owner.
+    /// Calls `found` with each path that a package owns, in the form of [`EntryPath::key`], and the owner.
     pub fn each(&self, mut found: impl FnMut(&[u8], Owner<'p>)) {
         let mut resolved: HashMap<&[u8], Option<EntryPath>> = HashMap::new();
         let mut steps_left = MOST_STEPS_IN_ALL;
@@ -83,79 +82,83 @@ impl<'p> Owners<'p> {
             };
             let directories: Vec<&[u8]> = list.directories().collect();
             for directory in &directories {
-                let resolve = || resolve(directory, &self.links, &mut steps_left);
-                resolved.entry(directory).or_insert_with(resolve);
+                let known = resolved.entry(directory);
+                known.or_insert_with(|| resolve(directory, &self.links, &mut steps_left));
             }
-            let directories: Vec<Option<&EntryPath>> = directories
-                .iter()
-                .map(|directory| resolved[directory].as_ref())
-                .collect();
+            let directories = directories.iter().map(|directory| &resolved[directory]);
+            let directories: Vec<&Option<EntryPath>> = directories.collect();
             for file in list.files() {
                 let Some(directory) = directories[file.directory] else {
                     continue;
                 };
-                path.clear();
-                path.extend_from_slice(directory.key());
-                if !path.is_empty() && !file.name.is_empty() {
-                    path.push(0);
-                }
-                path.extend_from_slice(file.name); // empty for the root itself, which a package may own
-                found(
-                    &path,
-                    Owner {
-                        package,
-                        file,
-                        algorithm: list.algorithm(),
-                    },
-                );
+                write_key(&mut path, directory, file.name);
+                let owner = Owner {
+                    package,
+                    file,
+                    algorithm: list.algorithm(),
+                };
+                found(&path, owner);
             }
         }
     }
 }
 
-/// Whether the times of entries are those of the disk as far as packages account for them.
+/// Writes the key of a file to `key`; `name` is empty for the root itself, which a package may own.
+fn write_key(key: &mut Vec<u8>, directory: &EntryPath, name: &[u8]) {
+    key.clear();
+    key.extend_from_slice(directory.key());
+    if !key.is_empty() && !name.is_empty() {
+        key.push(0);
+    }
+    key.extend_from_slice(name);
+}
+
+/// Whether the time of an entry is the time on the disk, if a package accounts for the time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Times {
-    /// They are, or are the epoch where they were others.
+    /// The time of the disk, else the epoch.
     Kept,
-    /// They tell nothing.
+    /// Any time.
     Lost,
 }
 
-/// Returns in what `entry` is not as the package has it. [`Aspects::MTIME`] alone says that something has written to it, or
-/// only touched it.
+/// Returns the aspects in which `entry` is not as the package has it. [`Aspects::MTIME`] alone says that the file was written or
+/// only touched.
 pub fn deviations(entry: &Entry, file: &OwnedFile, times: Times) -> Aspects {
     const TYPE_BITS: u16 = 0o170_000;
-    let kind = match &entry.kind {
+    if file.mode == 0 || file.is_ghost() {
+        return Aspects::NONE; // the package tells nothing of the path
+    }
+    if file.mode & TYPE_BITS != type_bits(&entry.kind) {
+        return Aspects::TYPE;
+    }
+    let mut found = match &entry.kind {
+        Kind::File { size_bytes, .. } if *size_bytes != file.size_bytes => Aspects::CONTENT,
+        Kind::Symlink(target) if **target != *file.target => Aspects::TARGET,
+        _ => Aspects::NONE,
+    };
+    let is_symlink = matches!(entry.kind, Kind::Symlink(_));
+    if !is_symlink && file.mode & 0o7777 != entry.mode {
+        found = found.with(Aspects::MODE);
+    }
+    // As rpm verifies: only files have a time.
+    let is_timed = times == Times::Kept && matches!(entry.kind, Kind::File { .. });
+    if is_timed && i64::from(file.mtime_s) != entry.mtime_s {
+        found = found.with(Aspects::MTIME);
+    }
+    found
+}
+
+/// Returns the type bits of `st_mode` (inode(7)).
+fn type_bits(kind: &Kind) -> u16 {
+    match kind {
         Kind::Directory => 0o040_000,
         Kind::File { .. } => 0o100_000,
         Kind::Symlink(_) => 0o120_000,
         Kind::Fifo => 0o010_000,
         Kind::CharDevice(_) => 0o020_000,
         Kind::BlockDevice(_) => 0o060_000,
-    };
-    if file.mode == 0 || file.is_ghost() {
-        return Aspects::NONE; // the package says nothing of it
     }
-    if file.mode & TYPE_BITS != kind {
-        return Aspects::TYPE;
-    }
-    let mut found = Aspects::NONE;
-    match &entry.kind {
-        Kind::File { size_bytes, .. } if *size_bytes != file.size_bytes => {
-            found = found.with(Aspects::CONTENT)
-        }
-        Kind::Symlink(target) if **target != *file.target => found = found.with(Aspects::TARGET),
-        _ => {}
-    }
-    if !matches!(entry.kind, Kind::Symlink(_)) && file.mode & 0o7777 != entry.mode {
-        found = found.with(Aspects::MODE);
-    }
-    let is_timed = times == Times::Kept && matches!(entry.kind, Kind::File { .. }); // as rpm verifies it
-    if is_timed && i64::from(file.mtime_s) != entry.mtime_s {
-        found = found.with(Aspects::MTIME);
-    }
-    found
 }
 
 #[cfg(test)]

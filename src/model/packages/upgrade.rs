@@ -1,7 +1,7 @@
-//! What became of the packages between two sets of them.
+//! The changes of packages between two sets of packages.
 //!
-//! Pure. A package is followed by name and architecture; where one name has several versions installed at a time, as
-//! kernels do, those that both sides have stay and the others came or went.
+//! Pure. A package is followed by name and architecture. Where a name has several versions installed at a time, as kernels do,
+//! versions on both sides stay, and the other versions came or went.
 
 use crate::model::packages::owners::Installed;
 use crate::model::packages::package::Package;
@@ -9,7 +9,7 @@ use crate::model::packages::version::Manager;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-/// What became of a package. The order is that in which a reader wants them.
+/// The change of a package. The order is for readers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Fate {
     /// Only the new side has it.
@@ -25,7 +25,7 @@ pub enum Fate {
 }
 
 impl Fate {
-    /// All of them, in order.
+    /// All fates, in order.
     pub const ALL: [Self; 5] = [
         Self::Added,
         Self::Removed,
@@ -46,18 +46,18 @@ impl Fate {
     }
 }
 
-/// A package that is not the same on both sides.
+/// A package that differs between the sides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PackageChange {
-    /// What became of it.
+    /// The change.
     pub fate: Fate,
-    /// Its place among the old packages.
+    /// The place among the old packages; `None` if added.
     pub old: Option<usize>,
-    /// Its place among the new ones.
+    /// The place among the new packages; `None` if removed.
     pub new: Option<usize>,
 }
 
-/// What rpm calls the keys that it was given: their version is no version.
+/// rpm's name for the keys that were given to rpm: the version of a key is no version.
 const KEYS: &str = "gpg-pubkey";
 
 /// Returns the packages that differ, in order of fate, name and architecture. Both sides are sorted.
@@ -66,11 +66,44 @@ pub(crate) fn compare_packages(
     old: &[Installed],
     new: &[Installed],
 ) -> Vec<PackageChange> {
+    let mut pairs: Vec<Pair> = Vec::new();
+    for (name, remaining) in remaining_by_name(old, new) {
+        pairs.extend(remaining.pair_all(name, old, new));
+    }
+    let changes = pairs.into_iter().map(|(was, is)| {
+        let old_package = was.map(|at| &old[at].package);
+        let new_package = is.map(|at| &new[at].package);
+        PackageChange {
+            fate: fate(manager, old_package, new_package),
+            old: was,
+            new: is,
+        }
+    });
+    let mut changes: Vec<PackageChange> = changes.collect();
+    changes.sort_by_key(|change| {
+        let in_new = change.new.map(|at| &new[at].package);
+        let package = in_new.or_else(|| change.old.map(|at| &old[at].package));
+        (
+            change.fate,
+            package.map(|package| (&package.name, &package.arch)),
+        )
+    });
+    changes
+}
+
+/// The places of a package among the old and the new packages.
+type Pair = (Option<usize>, Option<usize>);
+
+/// Returns the packages that the other side does not have, by name.
+fn remaining_by_name<'p>(
+    old: &'p [Installed],
+    new: &'p [Installed],
+) -> BTreeMap<&'p str, Remaining> {
     let mut left: BTreeMap<&str, Remaining> = BTreeMap::new();
     let (mut at_old, mut at_new) = (0, 0);
     loop {
         let order = match (old.get(at_old), new.get(at_new)) {
-            (None, None) => break,
+            (None, None) => return left,
             (Some(_), None) => Ordering::Less,
             (None, Some(_)) => Ordering::Greater,
             (Some(was), Some(is)) => was.package.cmp(&is.package),
@@ -78,63 +111,22 @@ pub(crate) fn compare_packages(
         let is_same = order.is_eq() && has_same_files(&old[at_old], &new[at_new]);
         if order.is_le() {
             if !is_same {
-                left.entry(&old[at_old].package.name)
-                    .or_default()
-                    .old
-                    .push(at_old);
+                let of_name = left.entry(&old[at_old].package.name).or_default();
+                of_name.old.push(at_old);
             }
             at_old += 1;
         }
         if order.is_ge() {
             if !is_same {
-                left.entry(&new[at_new].package.name)
-                    .or_default()
-                    .new
-                    .push(at_new);
+                let of_name = left.entry(&new[at_new].package.name).or_default();
+                of_name.new.push(at_new);
             }
             at_new += 1;
         }
     }
-    let mut changes = Vec::new();
-    for (name, mut remaining) in left {
-        if name != KEYS {
-            // Those of one architecture first; then one that is left may have changed its architecture.
-            remaining.pair(&mut changes, |was, is| {
-                old[was].package.arch == new[is].package.arch
-            });
-            remaining.pair(&mut changes, |_, _| true);
-        }
-        changes.extend(remaining.old.into_iter().map(|at| (Some(at), None)));
-        changes.extend(remaining.new.into_iter().map(|at| (None, Some(at))));
-    }
-    let mut changes: Vec<PackageChange> = changes
-        .into_iter()
-        .map(|(was, is)| PackageChange {
-            fate: fate(
-                manager,
-                was.map(|at| &old[at].package),
-                is.map(|at| &new[at].package),
-            ),
-            old: was,
-            new: is,
-        })
-        .collect();
-    let package = |change: &PackageChange| {
-        let installed = change
-            .new
-            .map(|at| &new[at])
-            .or_else(|| change.old.map(|at| &old[at]));
-        installed.map(|installed| (&installed.package.name, &installed.package.arch))
-    };
-    changes.sort_by(|a, b| {
-        a.fate
-            .cmp(&b.fate)
-            .then_with(|| package(a).cmp(&package(b)))
-    });
-    changes
 }
 
-/// Packages of one name that the other side does not have.
+/// The places of packages of a name that the other side does not have.
 #[derive(Default)]
 struct Remaining {
     old: Vec<usize>,
@@ -142,24 +134,30 @@ struct Remaining {
 }
 
 impl Remaining {
-    /// Pairs what has only one partner.
-    fn pair(
-        &mut self,
-        changes: &mut Vec<(Option<usize>, Option<usize>)>,
-        fits: impl Fn(usize, usize) -> bool,
-    ) {
+    /// Pairs packages of one architecture, then packages that may have changed their architecture; the rest came or went.
+    fn pair_all(mut self, name: &str, old: &[Installed], new: &[Installed]) -> Vec<Pair> {
+        let mut pairs = Vec::new();
+        if name != KEYS {
+            self.pair(&mut pairs, |was, is| {
+                old[was].package.arch == new[is].package.arch
+            });
+            self.pair(&mut pairs, |_, _| true);
+        }
+        pairs.extend(self.old.into_iter().map(|at| (Some(at), None)));
+        pairs.extend(self.new.into_iter().map(|at| (None, Some(at))));
+        pairs
+    }
+
+    /// Pairs packages that fit to no other package.
+    fn pair(&mut self, pairs: &mut Vec<Pair>, fits: impl Fn(usize, usize) -> bool) {
         let all = std::mem::take(&mut self.old);
         for was in all.iter().copied() {
-            let partners: Vec<usize> = self
-                .new
-                .iter()
-                .copied()
-                .filter(|is| fits(was, *is))
-                .collect();
+            let new = self.new.iter().copied();
+            let partners: Vec<usize> = new.filter(|is| fits(was, *is)).collect();
             match partners[..] {
                 [is] if all.iter().filter(|other| fits(**other, is)).count() == 1 => {
                     self.new.retain(|other| *other != is);
-                    changes.push((Some(was), Some(is)));
+                    pairs.push((Some(was), Some(is)));
                 }
                 _ => self.old.push(was),
             }
@@ -167,7 +165,7 @@ impl Remaining {
     }
 }
 
-/// Lists that nobody has recorded count as the same.
+/// Tells whether both have the same files; a list that is not recorded counts as the same.
 fn has_same_files(was: &Installed, is: &Installed) -> bool {
     match (&was.files, &is.files) {
         (Some(was), Some(is)) => was == is,
