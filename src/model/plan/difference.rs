@@ -1,8 +1,8 @@
-//! What must be laid over one tree to get another, as a layer can say it.
+//! The layer that turns a tree into another tree.
 //!
 //! Pure. The rules (image-spec, layer.md, "Representing Changes"): a changed path comes whole; a path that is
-//! gone gets one whiteout at the topmost place, and only where its directory is still there; what a file
-//! replaces needs no whiteout. Links never cross layers, so a hardlink group comes whole or not at all.
+//! gone gets one whiteout at the topmost place, and only where the directory above is still there; a directory replaced by a
+//! file needs no whiteout. Links never cross layers, so a hardlink group comes whole or not at all.
 
 use crate::model::plan::layer::{LayerContent, Outline};
 use crate::model::tree::Tree;
@@ -23,7 +23,7 @@ pub fn delta<'t>(old: &[impl Piece], new: &'t Tree) -> LayerContent<'t> {
 pub enum Scope<'s> {
     /// Any path may differ.
     All,
-    /// These paths may differ, in path order; at any other the new tree is as the old one, which need not be given there.
+    /// These paths may differ, in path order; at other paths both trees are alike, and the old tree need not be given.
     /// A hardlink group has all of its names in the scope or none.
     Changed(&'s [EntryPath]),
 }
@@ -37,21 +37,22 @@ impl Scope<'_> {
     }
 }
 
-/// Returns the entries of `new` that the layer takes which turns `old` into `new`, and its whiteouts.
+/// Returns the entries and whiteouts of the layer that turns `old` into `new`.
 pub fn outline<C: Content>(old: &[impl Piece], new: &Tree<C>, scope: Scope) -> Outline {
     let (kept, whiteouts) = compare(old, new.entries());
     let changed = changed(old, new.entries(), &kept, scope);
     Outline::closed(new, changed, whiteouts)
 }
 
-/// For each new entry the place, counted from 1, of the old one that it equals but for hardlinks, and the whiteouts in path order.
+/// Returns for each new entry the place, counted from 1, of the old entry that is equal but for hardlinks, and the whiteouts in
+/// path order.
 fn compare<C: Content>(
     old: &[impl Piece],
     new: &[Entry<C>],
 ) -> (Vec<Option<NonZeroU32>>, Vec<EntryPath>) {
     let mut kept = vec![None; new.len()];
     let mut whiteouts = Vec::new();
-    let mut covered: Option<&EntryPath> = None; // old entries beneath it are gone without a whiteout of their own
+    let mut covered: Option<&EntryPath> = None; // old entries beneath are gone without a whiteout
     let mut at_new = 0;
     for (at_old, was) in old.iter().map(Piece::entry).enumerate() {
         let order = loop {
@@ -76,13 +77,13 @@ fn compare<C: Content>(
     (kept, whiteouts)
 }
 
-/// The old entry that a new one equals.
+/// Returns the old entry at a kept place.
 fn before<P: Piece>(old: &[P], kept: Option<NonZeroU32>) -> Option<&P> {
     kept.map(|place| &old[place.get() as usize - 1])
 }
 
-/// Which of the new entries the layer must hold: those that differ, and the names of every hardlink group that would
-/// not come out of the old tree by itself. `kept` has the place of each that does not differ, counted from 1.
+/// Tells for each new entry whether the layer must hold the entry: differing entries, and all names of each hardlink group that
+/// the old tree would not give by itself. `kept` has the place of the equal old entry, counted from 1.
 fn changed<C>(
     old: &[impl Piece],
     new: &[Entry<C>],
@@ -93,6 +94,17 @@ fn changed<C>(
     let mut changed: Vec<bool> = new_and_kept
         .map(|(entry, kept)| kept.is_none() && scope.has(&entry.path))
         .collect();
+    for names in groups_in(new, scope).into_values() {
+        if !was_linked(old, kept, &names) {
+            names.into_iter().for_each(|at| changed[at] = true);
+        }
+    }
+    part_old_groups(old, new, kept, &mut changed);
+    changed
+}
+
+/// Returns the places of the names in each hardlink group of the scope.
+fn groups_in<C>(new: &[Entry<C>], scope: Scope) -> HashMap<Group, Vec<usize>> {
     let mut names: HashMap<Group, Vec<usize>> = HashMap::new();
     for (at, entry) in new.iter().enumerate() {
         if let Some(group) = entry.group
@@ -101,15 +113,26 @@ fn changed<C>(
             names.entry(group).or_default().push(at);
         }
     }
-    // A new group stays only if all of its names are kept and were one group before.
-    for members in names.values() {
-        let was = |at: &usize| before(old, kept[*at]).and_then(Piece::group);
-        let first = was(&members[0]);
-        if first.is_none() || members.iter().any(|at| was(at) != first) {
-            members.iter().for_each(|at| changed[*at] = true);
-        }
-    }
-    // Of what one old group fell into, one part (the first in path order) may stay; the others would still be linked to it.
+    names
+}
+
+/// Tells whether all names are kept and were in one group before.
+fn was_linked(old: &[impl Piece], kept: &[Option<NonZeroU32>], names: &[usize]) -> bool {
+    let mut groups = names
+        .iter()
+        .map(|at| before(old, kept[*at]).and_then(Piece::group));
+    let first = groups.next().flatten();
+    first.is_some() && groups.all(|group| group == first)
+}
+
+/// Marks names of old groups that have fallen apart: a part, the first in path order, may stay; the names of other parts would
+/// still be linked to the first.
+fn part_old_groups<C>(
+    old: &[impl Piece],
+    new: &[Entry<C>],
+    kept: &[Option<NonZeroU32>],
+    changed: &mut [bool],
+) {
     let mut part_that_stays: HashMap<Group, Result<Group, usize>> = HashMap::new();
     for (at, entry) in new.iter().enumerate() {
         let unchanged = kept[at].filter(|_| !changed[at]);
@@ -121,7 +144,6 @@ fn changed<C>(
             changed[at] = true;
         }
     }
-    changed
 }
 
 #[cfg(test)]

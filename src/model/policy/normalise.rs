@@ -1,7 +1,6 @@
-//! From what was seen in a root to the entries that its policy records.
+//! Turns the facts of a root into the entries that the policy records.
 //!
-//! Pure: the same inodes, policy and packages give the same entries on any machine. Refuses what no layer can
-//! hold, with the path.
+//! Pure: the same inodes, policy and packages give the same entries on any machine. Paths that no layer can hold are refused.
 
 use crate::error::{Error, Result};
 use crate::model::limits::LARGEST_ENTRIES_BYTES;
@@ -17,36 +16,36 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
-/// A path of a root with all that was found out about it.
+/// A path of a root with its facts.
 #[derive(Clone, Copy, Debug)]
 pub struct Seen<'a> {
-    /// Where it is.
+    /// The path.
     pub path: &'a EntryPath,
-    /// Its stat data.
+    /// The stat data.
     pub stat: &'a Stat,
-    /// The rest.
+    /// Content, target and extended attributes.
     pub facts: &'a Facts,
-    /// Whether something is mounted on it, so that what it holds cannot be seen.
+    /// Whether something is mounted on the path, and hides the path.
     pub is_mount: bool,
 }
 
-/// The home of the build user, and who owns it in the image.
+/// The home of the build user, and the owner of the home in the image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Home {
     /// The directory.
     pub path: EntryPath,
-    /// Its owner's number.
+    /// The number of the owner.
     pub uid: u32,
-    /// Its group's number.
+    /// The number of the group.
     pub gid: u32,
 }
 
-/// What the entries depend on beyond what was seen.
+/// The grounds of the entries beside the facts.
 #[derive(Debug)]
 pub struct Context<'a> {
     /// The declared policy.
     pub policy: &'a Policy,
-    /// Its globs.
+    /// The globs of the policy.
     pub rules: &'a Rules,
     /// The build user's home, where the root has one.
     pub home: Option<&'a Home>,
@@ -56,6 +55,9 @@ pub struct Context<'a> {
 
 /// Turns `seen`, in path order, into the entries of both sides. Names of one inode that lie on both sides become
 /// two groups, since links never cross layers.
+///
+/// Fails with [`Error::ReservedName`] at a name that begins with `.wh.`, with [`Error::WhiteoutDevice`] at a character device 0/0,
+/// and with [`Error::Unpackable`] at the first path past the limit of a tree's names and attributes.
 pub(crate) fn normalise<'a>(
     seen: impl ExactSizeIterator<Item = Seen<'a>>,
     context: &Context,
@@ -64,52 +66,28 @@ pub(crate) fn normalise<'a>(
     let (mut stable, mut volatile) = (Vec::with_capacity(seen.len()), Vec::new());
     let mut mounts = Vec::new();
     let mut volatility = context.rules.volatility();
-    let home = context.home.filter(|_| context.rules.leaves_build());
-    let build = home.map(|home| home.path.join(b"build"));
+    let build = context.build_directory();
     let mut memory_bytes = 0_usize;
-    for Seen {
-        path,
-        stat,
-        facts,
-        is_mount,
-    } in seen
-    {
+    for seen in seen {
+        let path = seen.path;
         if build
             .as_ref()
             .is_some_and(|build| path == build || path.is_beneath(build))
         {
             continue;
         }
-        refuse_unrecordable(path, stat)?;
-        let is_volatile = volatility.holds(path);
-        if is_mount && !is_volatile {
+        refuse_unrecordable(path, seen.stat)?;
+        let entry = entry_of(&seen, groups.of(seen.stat), context);
+        memory_bytes = memory_bytes.saturating_add(entry.memory_bytes());
+        refuse_too_many(path, memory_bytes)?;
+        if volatility.holds(path) {
+            volatile.push(entry);
+            continue;
+        }
+        stable.push(entry);
+        if seen.is_mount {
             mounts.push(path.clone());
         }
-        let mut entry = entry_of(path, stat, facts, groups.of(stat), context);
-        if path.is_root() && context.policy.profile == Profile::Mock {
-            // A chroot's own root is as the directory was made, setgid from the one above or not.
-            entry = Entry {
-                mode: 0o755,
-                uid: 0,
-                gid: 0,
-                xattrs: Xattrs::default(),
-                ..entry
-            };
-        }
-        memory_bytes = memory_bytes.saturating_add(entry.memory_bytes());
-        if memory_bytes > LARGEST_ENTRIES_BYTES {
-            let reason = "what comes before has all the names and attributes that a tree may have";
-            return Err(Error::Unpackable {
-                path: shown_path(path),
-                reason,
-            });
-        }
-        if is_volatile {
-            &mut volatile
-        } else {
-            &mut stable
-        }
-        .push(entry);
     }
     unify_groups(&mut stable);
     unify_groups(&mut volatile);
@@ -120,8 +98,16 @@ pub(crate) fn normalise<'a>(
     })
 }
 
-/// Gives all names of an inode the owner and time that the first one has: what a policy says of paths, an inode cannot
-/// have twice. `entries` are in path order.
+impl Context<'_> {
+    /// Returns the directory of the build in the build user's home; `None` where the policy records the directory.
+    fn build_directory(&self) -> Option<EntryPath> {
+        let home = self.home.filter(|_| self.rules.leaves_build());
+        home.map(|home| home.path.join(b"build"))
+    }
+}
+
+/// Gives all names of an inode the owner and time of the first name: a policy goes by path, but an inode has one owner and one
+/// time. `entries` are in path order.
 fn unify_groups<C>(entries: &mut [Entry<C>]) {
     let mut of_group: HashMap<Group, (u32, u32, i64)> = HashMap::new();
     for entry in entries {
@@ -146,14 +132,53 @@ fn refuse_unrecordable(path: &EntryPath, stat: &Stat) -> Result<()> {
     }
 }
 
-fn entry_of(
-    path: &EntryPath,
-    stat: &Stat,
-    facts: &Facts,
-    group: Option<Group>,
-    context: &Context,
-) -> Entry<FileContent> {
-    let kind = match stat.kind {
+/// Refuses a tree whose entries up to `path` need so many bytes of memory.
+fn refuse_too_many(path: &EntryPath, memory_bytes: usize) -> Result<()> {
+    if memory_bytes <= LARGEST_ENTRIES_BYTES {
+        return Ok(());
+    }
+    Err(Error::Unpackable {
+        path: shown_path(path),
+        reason: "what comes before has all the names and attributes that a tree may have",
+    })
+}
+
+fn entry_of(seen: &Seen, group: Option<Group>, context: &Context) -> Entry<FileContent> {
+    let Seen {
+        path, stat, facts, ..
+    } = *seen;
+    let profile = context.policy.profile;
+    let mut entry = Entry {
+        path: path.clone(),
+        kind: kind_of(stat, facts),
+        mode: stat.mode,
+        uid: stat.uid,
+        gid: stat.gid,
+        mtime_s: mtime_of(path, stat, context),
+        xattrs: recorded_xattrs(facts.xattrs.clone(), profile),
+        group,
+    };
+    if stat.kind == StatKind::Symlink {
+        entry.mode = 0o777;
+    }
+    if let Some(home) = context.home
+        && (*path == home.path || path.is_beneath(&home.path))
+    {
+        entry.uid = home.uid;
+        entry.gid = home.gid;
+    }
+    if path.is_root() && profile == Profile::Mock {
+        // The directory of a chroot is as somebody made the directory: setgid from the directory above or not.
+        entry.mode = 0o755;
+        entry.uid = 0;
+        entry.gid = 0;
+        entry.xattrs = Xattrs::default();
+    }
+    entry
+}
+
+fn kind_of(stat: &Stat, facts: &Facts) -> Kind<FileContent> {
+    match stat.kind {
         StatKind::Directory => Kind::Directory,
         StatKind::File => Kind::File {
             size_bytes: stat.size_bytes,
@@ -165,28 +190,10 @@ fn entry_of(
         StatKind::Fifo => Kind::Fifo,
         StatKind::CharDevice(device) => Kind::CharDevice(device),
         StatKind::BlockDevice(device) => Kind::BlockDevice(device),
-    };
-    let at_home = context
-        .home
-        .filter(|home| *path == home.path || path.is_beneath(&home.path));
-    let mtime_s = mtime_of(path, stat, context);
-    Entry {
-        mode: if stat.kind == StatKind::Symlink {
-            0o777
-        } else {
-            stat.mode
-        },
-        uid: at_home.map_or(stat.uid, |home| home.uid),
-        gid: at_home.map_or(stat.gid, |home| home.gid),
-        mtime_s,
-        xattrs: recorded_xattrs(facts.xattrs.clone(), context.policy.profile),
-        group,
-        kind,
-        path: path.clone(),
     }
 }
 
-/// Leaves out what is no part of the tree under this profile.
+/// Leaves out the attributes that are no part of the tree under this profile.
 pub(crate) fn recorded_xattrs(xattrs: Xattrs, profile: Profile) -> Xattrs {
     xattrs.without(|name| profile.is_cache_xattr(name))
 }
@@ -203,7 +210,7 @@ fn mtime_of(path: &EntryPath, stat: &Stat, context: &Context) -> i64 {
     if keeps { own } else { context.policy.epoch_s() }
 }
 
-/// Numbers the inodes that have more than one name.
+/// Numbers the inodes with several names.
 #[derive(Default)]
 struct Groups(HashMap<(u64, u64), u32>);
 
@@ -219,7 +226,7 @@ impl Groups {
     }
 }
 
-/// Returns the path as an error shows it: absolute inside the root.
+/// Returns the path for errors: absolute inside the root.
 pub(crate) fn shown_path(path: &EntryPath) -> PathBuf {
     let mut bytes = vec![b'/'];
     bytes.extend_from_slice(&path.slashed());

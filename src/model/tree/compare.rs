@@ -1,7 +1,7 @@
-//! What differs between two trees, path by path.
+//! The differences between two trees, path by path.
 //!
-//! Pure, and linear in the entries. Not what a layer must say to turn one into the other (see `diff`), but what a reader
-//! wants to know: a directory that is gone is gone with all that was in it, each path by itself.
+//! Pure, and linear in the entries. For readers, not for layers (see `plan::difference`): each path of a directory that is gone
+//! is a change by itself.
 
 use crate::model::tree::Tree;
 use crate::model::tree::entry::{Entry, Group, Kind, Xattrs};
@@ -9,7 +9,7 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::hash::Hash;
 
-/// What differs between two entries of one path: a set of the constants.
+/// The aspects in which two entries of a path differ: a set of the constants.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Aspects(u16);
 
@@ -32,7 +32,7 @@ impl Aspects {
     pub(crate) const CAPS: Self = Self(1 << 6);
     /// Other extended attributes.
     pub const XATTRS: Self = Self(1 << 7);
-    /// Which other names the inode has, of those that both trees have alike.
+    /// The other names of the inode, among the names that both trees have alike.
     pub const LINKS: Self = Self(1 << 8);
     /// The modification time.
     pub(crate) const MTIME: Self = Self(1 << 9);
@@ -50,7 +50,7 @@ impl Aspects {
         (Self::MTIME, "mtime"),
     ];
 
-    /// Returns the names of what is in the set.
+    /// Returns the names of the aspects in the set.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
         Self::NAMES
             .into_iter()
@@ -69,13 +69,13 @@ impl Aspects {
         Self(self.0 | other.0)
     }
 
-    /// Returns the set without what is in `other`.
+    /// Returns the set without `other`.
     #[must_use]
     pub fn without(self, other: Self) -> Self {
         Self(self.0 & !other.0)
     }
 
-    /// Tells whether nothing is in the set.
+    /// Tells whether the set is empty.
     pub fn is_empty(self) -> bool {
         self.0 == 0
     }
@@ -85,18 +85,25 @@ impl Aspects {
     }
 }
 
-/// A path that is not the same in both trees.
+/// A path that differs between the trees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// Its place in the old tree; `None` for what is new.
+    /// The place in the old tree; `None` for a new path.
     pub old: Option<usize>,
-    /// Its place in the new tree; `None` for what is gone.
+    /// The place in the new tree; `None` for a path that is gone.
     pub new: Option<usize>,
-    /// What differs, of a path that both have.
+    /// The differing aspects of a path in both trees.
     pub what: Aspects,
 }
 
-/// Returns the paths that differ, in path order; nothing of `ignored` counts.
+impl Change {
+    /// Tells whether the path really differs.
+    fn differs(&self) -> bool {
+        self.old.is_none() || self.new.is_none() || !self.what.is_empty()
+    }
+}
+
+/// Returns the paths that differ, in path order, except in `ignored` aspects.
 pub fn compare(old: &Tree, new: &Tree, ignored: Aspects) -> Vec<Change> {
     let (old, new) = (old.entries(), new.entries());
     let mut changes = Vec::new();
@@ -109,43 +116,41 @@ pub fn compare(old: &Tree, new: &Tree, ignored: Aspects) -> Vec<Change> {
             (None, Some(_)) => Ordering::Greater,
             (Some(was), Some(is)) => was.path.cmp(&is.path),
         };
-        let (was, is) = (
-            order.is_le().then_some(at_old),
-            order.is_ge().then_some(at_new),
-        );
-        at_old += usize::from(was.is_some());
-        at_new += usize::from(is.is_some());
         let mut change = Change {
-            old: was,
-            new: is,
+            old: order.is_le().then_some(at_old),
+            new: order.is_ge().then_some(at_new),
             what: Aspects::NONE,
         };
-        if let (Some(was), Some(is)) = (was.map(|at| &old[at]), is.map(|at| &new[at])) {
+        if order.is_eq() {
+            let (was, is) = (&old[at_old], &new[at_new]);
             change.what = aspects(was, is).without(ignored);
-            if change.what.is_empty() {
-                if was.group.is_none() && is.group.is_none() {
-                    continue;
-                }
-                kept.push((was.group, is.group, changes.len())); // a change if its links differ
+            let is_linked = was.group.is_some() || is.group.is_some();
+            if change.what.is_empty() && is_linked {
+                kept.push((was.group, is.group, changes.len())); // a change if the links differ
             }
+            if !change.what.is_empty() || is_linked {
+                changes.push(change);
+            }
+        } else {
+            changes.push(change);
         }
-        changes.push(change);
+        at_old += usize::from(order.is_le());
+        at_new += usize::from(order.is_ge());
     }
     if !ignored.has(Aspects::LINKS) {
         mark_links(&kept, &mut changes);
     }
-    changes
-        .retain(|change| change.old.is_none() || change.new.is_none() || !change.what.is_empty());
+    changes.retain(Change::differs);
     changes
 }
 
 /// The groups before and after of a name that is otherwise the same, and its place among the changes.
 type Kept = (Option<Group>, Option<Group>, usize);
 
-/// Marks the names that are linked to others than before, of those that are otherwise the same: a name that is new or gone,
-/// or has another content, says that by itself.
+/// Marks the names, otherwise the same, that are linked to other names than before. Names that are new or gone or have another
+/// content are changes anyway.
 fn mark_links(kept: &[Kept], changes: &mut [Change]) {
-    // A name that is alone stands for a group of its own.
+    // A name without a group is a group of its own.
     let groups = |side: fn(&Kept) -> Option<Group>| {
         group_by(kept.iter().map(|one| (side(one).ok_or(one.2), one.2)))
     };
@@ -165,7 +170,7 @@ fn group_by<K: Eq + Hash>(pairs: impl Iterator<Item = (K, usize)>) -> HashMap<K,
     groups
 }
 
-/// What differs between two entries of one path, their links aside.
+/// Returns the aspects in which two entries of a path differ, links aside.
 pub fn aspects(was: &Entry, is: &Entry) -> Aspects {
     let of_kind = match (&was.kind, &is.kind) {
         (a, b) if a == b => Aspects::NONE,

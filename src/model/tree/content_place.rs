@@ -1,7 +1,7 @@
-//! Which layer gives a path its content, and under which name.
+//! Finds the layer that gives a path its content, and the name of the content in the layer.
 //!
-//! Pure. A layer has the content of an inode once: one of ours under the first of the inode's names in it, one of others under
-//! any. That name may be one that a layer above hides.
+//! Pure. A layer has the content of an inode once: a native layer under the first of the inode's names in the layer, a foreign
+//! layer under any name. A layer above may hide that name.
 
 use crate::model::tree::Tree;
 use crate::model::tree::entry::{Entry, Group};
@@ -9,19 +9,19 @@ use crate::model::tree::overlay::LayerItem;
 use crate::model::tree::path::EntryPath;
 use std::collections::HashMap;
 
-/// Where the content of an entry is.
+/// The place of an entry's content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContentPlace {
     /// The place of the layer, counted from the lowest.
     pub layer: usize,
-    /// The first of the names that the inode has there.
+    /// The first name of the inode in the layer.
     pub name: EntryPath,
-    /// The group that these names are.
+    /// The hardlink group in the layer.
     pub group: Option<Group>,
 }
 
-/// Returns where the content is of each entry of `tree` that `is_wanted`, by its place, in the order of places. `tree` is what
-/// `layers` give, of which each is in path order, the lowest first.
+/// Returns the place of each entry of `tree` that `is_wanted` with the place of the content, in order. `tree` is the result of
+/// `layers`, the lowest first, and the items of each layer are in path order.
 pub(crate) fn content_places(
     tree: &Tree,
     layers: &[Vec<LayerItem>],
@@ -29,41 +29,39 @@ pub(crate) fn content_places(
 ) -> Vec<(usize, ContentPlace)> {
     let firsts: Vec<HashMap<Group, &EntryPath>> =
         layers.iter().map(|layer| first_names(layer)).collect();
-    let mut at: Vec<usize> = vec![0; layers.len()];
+    let mut rests: Vec<&[LayerItem]> = layers.iter().map(Vec::as_slice).collect();
     let mut found = Vec::new();
     for (place, entry) in tree.entries().iter().enumerate() {
         let mut topmost = None;
-        for (layer, items) in layers.iter().enumerate() {
-            let at = &mut at[layer];
-            while items.get(*at).is_some_and(|item| item.path() < &entry.path) {
-                *at += 1;
+        for (layer, rest) in rests.iter_mut().enumerate() {
+            if let Some(given) = seek(rest, &entry.path) {
+                topmost = Some((layer, given));
             }
-            // A whiteout of the path may stand before its entry.
-            let here = items[*at..]
-                .iter()
-                .take_while(|item| item.path() == &entry.path);
-            let given = here.filter_map(|item| match item {
-                LayerItem::Entry(given) => Some(given),
-                _ => None,
-            });
-            topmost = given.last().map(|given| (layer, given)).or(topmost);
         }
-        if let Some((layer, given)) = topmost.filter(|_| is_wanted(place, entry)) {
+        if let Some((layer, given)) = topmost
+            && is_wanted(place, entry)
+        {
             let first = given
                 .group
                 .and_then(|group| firsts[layer].get(&group).copied());
-            let name = first.unwrap_or(&given.path).clone();
-            found.push((
-                place,
-                ContentPlace {
-                    layer,
-                    name,
-                    group: given.group,
-                },
-            ));
+            let content = ContentPlace {
+                layer,
+                name: first.unwrap_or(&given.path).clone(),
+                group: given.group,
+            };
+            found.push((place, content));
         }
     }
     found
+}
+
+/// Goes on to `path` in the rest of a layer, and returns the entry there. Paths are asked for in order.
+fn seek<'i>(rest: &mut &'i [LayerItem], path: &EntryPath) -> Option<&'i Entry> {
+    let before = rest.iter().take_while(|item| item.path() < path).count();
+    *rest = &rest[before..];
+    // A whiteout of the path may stand before the entry.
+    let here = rest.iter().take_while(|item| item.path() == path);
+    here.filter_map(LayerItem::entry).last()
 }
 
 fn first_names(layer: &[LayerItem]) -> HashMap<Group, &EntryPath> {
