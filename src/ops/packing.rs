@@ -79,13 +79,10 @@ impl Packer<'_> {
     /// without a look at the root. Fails with [`Error::Damaged`] if no blob of the layer is left or its content is not the
     /// layer's.
     pub(crate) fn blob_of(&self, layer: &Layer) -> Result<Blob> {
-        let mut kept = self.store.blobs_of(layer.id)?;
-        let lost = kept.first().map(|blob| self.store.blob_path(&blob.digest));
-        for at in (0..kept.len()).rev() {
-            if !self.store.has_blob(&kept[at].digest, kept[at].size_bytes)? {
-                kept.remove(at);
-            }
-        }
+        let recorded = self.store.blobs_of(layer.id)?;
+        let lost = recorded.first();
+        let lost = lost.map(|blob| self.store.blob_path(&blob.digest));
+        let mut kept = self.sound(recorded)?;
         let media_type = self.compression.codec().media_type();
         if let Some(at) = kept.iter().position(|blob| blob.media_type == media_type) {
             return Ok(kept.swap_remove(at));
@@ -97,6 +94,24 @@ impl Packer<'_> {
             let path = lost.unwrap_or_else(|| self.store.path().to_owned());
             return Err(Error::damaged(path, "the blob of a layer is missing"));
         };
+        self.keep(self.repack(layer, blob, codec)?)
+    }
+
+    /// Leaves out the blobs that are missing or damaged.
+    fn sound(&self, mut blobs: Vec<Blob>) -> Result<Vec<Blob>> {
+        for at in (0..blobs.len()).rev() {
+            if !self
+                .store
+                .has_blob(&blobs[at].digest, blobs[at].size_bytes)?
+            {
+                blobs.remove(at);
+            }
+        }
+        Ok(blobs)
+    }
+
+    /// Packs a layer again from another form.
+    fn repack(&self, layer: &Layer, blob: &Blob, codec: Codec) -> Result<PackedBlob> {
         let input = self.store.open_blob(&blob.digest, blob.size_bytes)?;
         let source = RepackInput {
             input: Box::new(input.reader()),
@@ -105,9 +120,7 @@ impl Packer<'_> {
             diff_id: layer.diff_id,
             tar_bytes: layer.tar_bytes,
         };
-        let packed =
-            self.write(|out, path| repack(source, self.compression, self.threads, out, path))?;
-        self.keep(packed)
+        self.write(|out, path| repack(source, self.compression, self.threads, out, path))
     }
 
     fn write(

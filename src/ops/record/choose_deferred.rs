@@ -2,6 +2,7 @@
 
 use crate::error::Result;
 use crate::model::plan::deferrable::Expected;
+use crate::model::stamp::Stat;
 use crate::model::tree::path::EntryPath;
 use crate::ops::record::prior_layers::PriorReading;
 use crate::ops::record::session::Session;
@@ -38,24 +39,30 @@ pub(super) fn choose_deferred(
     let mut sure = Vec::new();
     for at in candidates {
         let (path, stat) = scan.at(at);
-        // The plan decides later how many of the layers below stay: no layer may have the file.
-        let differs = match &prior {
-            PriorReading::Read(below) => below
-                .layers()
-                .all(|layer| expected.differs(layer.at(path), stat)),
-            _ => session
-                .lineage
-                .differs(&session.store, (path, stat), &expected)?,
-        };
-        if differs && !is_read_early(path) {
+        let is_new = differs_below(session, &prior, (path, stat), &expected)?;
+        if is_new && !is_read_early(path) {
             sure.push(at);
         }
     }
-    if has_another_tree(session, scan, &sure, &expected)? {
-        Ok((sure, prior))
-    } else {
-        Ok((Vec::new(), prior))
+    if !has_another_tree(session, scan, &sure, &expected)? {
+        sure.clear();
     }
+    Ok((sure, prior))
+}
+
+/// Tells whether a file differs from the entries of all layers below: the plan decides later how many of these layers stay.
+fn differs_below(
+    session: &Session,
+    prior: &PriorReading,
+    (path, stat): (&EntryPath, &Stat),
+    expected: &Expected,
+) -> Result<bool> {
+    let PriorReading::Read(below) = prior else {
+        let store = &session.store;
+        return session.lineage.differs(store, (path, stat), expected);
+    };
+    let mut layers = below.layers();
+    Ok(layers.all(|layer| expected.differs(layer.at(path), stat)))
 }
 
 /// Tells whether a file differs from the last snapshot of the stage. A tree without such a file may have the layers of the

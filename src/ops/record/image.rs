@@ -56,18 +56,9 @@ impl Image {
             };
             packed.push(PackedLayer::recorded(purpose, layer, blob));
         }
-        let mut same = packed.iter().zip(layers);
-        let is_same = same.all(|(packed, layer)| packed.blob == layer.blob);
-        // Manifests can be made again.
-        let BlobRef { digest, size_bytes } = known.manifest;
-        let manifest = if is_same && session.store.has_blob(&digest, size_bytes)? {
-            known.manifest
-        } else {
-            keep_manifest(&session.store, &known.config, &packed)?
-        };
         Ok(Self {
+            manifest: manifest_again(&session.store, known, layers, &packed)?,
             layers: packed,
-            manifest,
             config: known.config,
         })
     }
@@ -82,21 +73,20 @@ impl Image {
     ) -> Result<Self> {
         ahead.resize_with(planned.len(), || None);
         let store = &session.store;
-        let keys = planned.iter().map(|layer| layer.key(&session.policy));
-        let keys: Vec<LayerKey> = keys.collect();
-        let known = keys.iter().map(|key| store.layer_by_key(key));
-        let known: Vec<Option<Layer>> = known.collect::<Result<_>>()?;
-        let is_unpacked = |at: &usize| known[*at].is_none() && ahead[*at].is_none();
-        let bytes = |at: usize| planned[at].content().map_or(0, LayerContent::content_bytes);
-        let total = (0..planned.len()).filter(is_unpacked).map(bytes).sum();
+        let mut steps = Vec::with_capacity(planned.len());
+        for (planned, ahead) in planned.iter().zip(ahead) {
+            let key = planned.key(&session.policy);
+            steps.push(Step {
+                planned,
+                key,
+                known: store.layer_by_key(&key)?,
+                ahead,
+            });
+        }
+        let total = steps.iter().map(Step::bytes_to_pack).sum();
         let layers = session.phases.run(Phase::Pack, Some(total), || {
-            let layers = planned.iter().zip(keys).zip(known).zip(ahead);
-            layers
-                .map(|(((planned, key), known), ahead)| match known {
-                    Some(layer) => known_layer(session, planned, layer, ahead),
-                    None => new_layer(session, planned, key, ahead),
-                })
-                .collect::<Result<Vec<PackedLayer>>>()
+            let layers = steps.into_iter().map(|step| step.finish(session));
+            layers.collect::<Result<Vec<PackedLayer>>>()
         })?;
         let image = in_image(&layers);
         let config = store.keep_bytes(&oci::image::config(settings, &image)?)?;
@@ -138,6 +128,34 @@ impl PackedLayer {
             tar_bytes: layer.tar_bytes,
             blob,
             is_new: false,
+        }
+    }
+}
+
+/// A layer of a plan, on the way to a durable blob.
+struct Step<'p> {
+    planned: &'p FilledLayer<'p>,
+    key: LayerKey,
+    /// The recorded layer with the key.
+    known: Option<Layer>,
+    /// The blob, if packed already.
+    ahead: Option<PackedBlob>,
+}
+
+impl Step<'_> {
+    /// Returns the length of the content still to be packed.
+    fn bytes_to_pack(&self) -> u64 {
+        if self.known.is_some() || self.ahead.is_some() {
+            return 0;
+        }
+        let content = self.planned.content();
+        content.map_or(0, LayerContent::content_bytes)
+    }
+
+    fn finish(self, session: &Session) -> Result<PackedLayer> {
+        match self.known {
+            Some(layer) => known_layer(session, self.planned, layer, self.ahead),
+            None => new_layer(session, self.planned, self.key, self.ahead),
         }
     }
 }
@@ -206,6 +224,23 @@ fn in_image(layers: &[PackedLayer]) -> Vec<ImageLayer> {
             media_type: layer.blob.media_type.clone(),
         })
         .collect()
+}
+
+/// Returns the manifest of a recorded snapshot for the `packed` layers; a lost manifest is made again.
+fn manifest_again(
+    store: &Store,
+    known: &Snapshot,
+    layers: &[LayerUse],
+    packed: &[PackedLayer],
+) -> Result<BlobRef> {
+    let mut pairs = packed.iter().zip(layers);
+    let is_same = pairs.all(|(packed, layer)| packed.blob == layer.blob);
+    let BlobRef { digest, size_bytes } = known.manifest;
+    if is_same && store.has_blob(&digest, size_bytes)? {
+        Ok(known.manifest)
+    } else {
+        keep_manifest(store, &known.config, packed)
+    }
 }
 
 fn keep_manifest(store: &Store, config: &BlobRef, layers: &[PackedLayer]) -> Result<BlobRef> {

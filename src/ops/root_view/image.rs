@@ -1,7 +1,7 @@
-//! The tree of an image that anybody may have made, read in one pass over its layers.
+//! The tree of an image of any maker, read in one pass over the layers.
 //!
-//! A layer whose blob the store has is taken from the database; its bytes are hashed, since an archive can claim anything,
-//! but not unpacked.
+//! A layer whose blob the store has is taken from the database: the blob is hashed, since an archive can claim anything, but not
+//! unpacked.
 
 use crate::error::{Error, Result};
 use crate::layer::read::{Blob, LayerItems, check, read};
@@ -15,10 +15,10 @@ use crate::ops::root_view::package_files::PackageFiles;
 use crate::store::Store;
 use std::path::Path;
 
-/// How much a layer holds.
+/// The amount of a layer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LayerTotals {
-    /// The length of its files, each inode once.
+    /// The length of all files, each inode once.
     pub(crate) content_bytes: u64,
     pub(crate) entries: u64,
     pub(crate) whiteouts: u64,
@@ -37,28 +37,26 @@ pub(crate) fn read_image(
     let mut overlay = Overlay::new();
     let mut totals = Vec::new();
     for layer in &image.layers {
+        let blob = || blob(opened, layer);
         let items = match known_items(layer, store)? {
             Some(items) => {
-                check(blob(opened, layer)?)?;
-                package_files.keep_of_layer(&items, || blob(opened, layer))?;
+                check(blob()?)?;
+                package_files.keep_of_layer(&items, blob)?;
                 items
             }
             None => {
                 let mut keep = |path: &EntryPath, size| package_files.keep(path, size);
-                let read = read(blob(opened, layer)?, &mut keep)?;
-                package_files.keep_linked(&read.items, || blob(opened, layer))?;
+                let read = read(blob()?, &mut keep)?;
+                package_files.keep_linked(&read.items, blob)?;
                 with_links(read, &overlay, opened.path())?
             }
         };
         totals.push(LayerTotals::of(&items));
         overlay.apply(items.into_iter());
-        if overlay.memory_bytes() > LARGEST_ENTRIES_BYTES {
-            return Err(too_many(opened.path()));
-        }
+        refuse_too_many(&overlay, opened.path())?;
         advance(layer.blob.size_bytes);
     }
-    let entries = complete(overlay.into_tree().into_entries(), LARGEST_ENTRIES_BYTES);
-    Ok((entries.ok_or_else(|| too_many(opened.path()))?, totals))
+    Ok((entries_of(overlay, opened.path())?, totals))
 }
 
 /// Returns the items of a layer whose blob the store knows.
@@ -70,6 +68,19 @@ fn known_items(layer: &FoundLayer, store: Option<&Store>) -> Result<Option<Vec<L
         Some(known) => store.items(known.id).map(Some),
         None => Ok(None),
     }
+}
+
+/// Returns the entries of all layers with the directories that no layer names.
+fn entries_of(overlay: Overlay, path: &Path) -> Result<Vec<Entry>> {
+    let entries = overlay.into_tree().into_entries();
+    complete(entries, LARGEST_ENTRIES_BYTES).ok_or_else(|| too_many(path))
+}
+
+fn refuse_too_many(overlay: &Overlay, path: &Path) -> Result<()> {
+    if overlay.memory_bytes() > LARGEST_ENTRIES_BYTES {
+        return Err(too_many(path));
+    }
+    Ok(())
 }
 
 fn too_many(path: &Path) -> Error {
@@ -87,19 +98,17 @@ fn blob<'a>(opened: &'a Opened, layer: &FoundLayer) -> Result<Blob<'a>> {
     })
 }
 
-/// Returns the tree that a layer of others, which errors call `path`, makes of what is below it.
+/// Returns the tree of a foreign layer over the layers below. Errors name `path`. Fails with [`Error::BadLayer`] if the layer
+/// links to a file that no layer below has, and with [`Error::BadImage`] if the tree has more entries than any root.
 pub(crate) fn applied_over(below: &Overlay, items: LayerItems, path: &Path) -> Result<Tree> {
     let items = with_links(items, below, path)?;
     let mut overlay = below.clone();
     overlay.apply(items.into_iter());
-    if overlay.memory_bytes() > LARGEST_ENTRIES_BYTES {
-        return Err(too_many(path));
-    }
-    let entries = complete(overlay.into_tree().into_entries(), LARGEST_ENTRIES_BYTES);
-    Ok(Tree::new(entries.ok_or_else(|| too_many(path))?))
+    refuse_too_many(&overlay, path)?;
+    Ok(Tree::new(entries_of(overlay, path)?))
 }
 
-/// A link to a file of a layer below counts as a copy of it: links do not cross layers.
+/// Turns links to files of layers below into copies of the files: links do not cross layers.
 fn with_links(items: LayerItems, below: &Overlay, path: &Path) -> Result<Vec<LayerItem>> {
     let LayerItems {
         mut items,
@@ -143,12 +152,12 @@ impl LayerTotals {
     }
 }
 
-/// Adds the directories that nobody has named: an engine makes them as root's. Where a layer below has something else in
-/// such a place, it is hidden, as the kernel's overlay hides it. `None` where these directories take more than that many
-/// bytes of memory: a path of a few bytes may be of thousands.
+/// Adds the directories that no layer names: engines make such directories as root's. An entry of another type in the place of
+/// such a directory is hidden, as by the kernel's overlay. `None` if the added directories need more than `most_bytes` of
+/// memory: a path of a few bytes may be of thousands.
 fn complete(entries: Vec<Entry>, most_bytes: usize) -> Option<Vec<Entry>> {
     let mut all: Vec<Entry> = Vec::with_capacity(entries.len() + 1);
-    let mut above: Vec<EntryPath> = Vec::new(); // the directories that the last entry is in, and itself if it is one
+    let mut above: Vec<EntryPath> = Vec::new(); // the directories above the last entry, and the entry itself if a directory
     let mut added_bytes = 0;
     for entry in entries {
         while above
@@ -157,13 +166,7 @@ fn complete(entries: Vec<Entry>, most_bytes: usize) -> Option<Vec<Entry>> {
         {
             above.pop();
         }
-        let mut missing = Vec::new();
-        let mut parent = entry.path.parent();
-        while let Some(path) = parent.filter(|path| above.last() != Some(path)) {
-            parent = path.parent();
-            missing.push(implied(path));
-        }
-        for directory in missing.into_iter().rev() {
+        for directory in missing_above(&entry, above.last()) {
             added_bytes += directory.memory_bytes();
             if added_bytes > most_bytes {
                 return None;
@@ -182,7 +185,19 @@ fn complete(entries: Vec<Entry>, most_bytes: usize) -> Option<Vec<Entry>> {
     Some(all)
 }
 
-/// A directory as an engine makes it.
+/// Returns the directories between `top` and the entry, the highest first.
+fn missing_above(entry: &Entry, top: Option<&EntryPath>) -> Vec<Entry> {
+    let mut missing = Vec::new();
+    let mut parent = entry.path.parent();
+    while let Some(path) = parent.filter(|path| top != Some(path)) {
+        parent = path.parent();
+        missing.push(implied(path));
+    }
+    missing.reverse();
+    missing
+}
+
+/// Returns a directory as engines make directories that no layer names.
 fn implied(path: EntryPath) -> Entry {
     Entry {
         path,

@@ -8,9 +8,7 @@ use std::num::NonZeroUsize;
 
 /// Returns the tree that these layers give, the lowest first. Fails if the rows of a layer do not give the layer's key.
 pub(crate) fn tree_of(store: &Store, layer_ids: &[i64]) -> Result<Tree> {
-    let mut overlay = Overlay::new();
-    apply(store, layer_ids, &mut overlay)?;
-    Ok(overlay.into_tree())
+    tree_over(store, layer_ids, Overlay::new())
 }
 
 /// Returns the trees of two lists of layers. The layers that both lists begin with are read once, the rest side by side.
@@ -37,17 +35,18 @@ pub(crate) fn trees_of(
     }
     std::thread::scope(|scope| {
         let path = store.path();
-        let other = scope.spawn(move || {
-            // A connection is of one thread.
-            apply(&Store::open(path)?, rest_a, &mut below)?;
-            Ok(below.into_tree())
-        });
-        let mine = apply(store, rest_b, &mut above).map(|()| above.into_tree());
-        let other = other
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        // A connection belongs to one thread.
+        let other = scope.spawn(move || tree_over(&Store::open(path)?, rest_a, below));
+        let mine = tree_over(store, rest_b, above);
+        let other = other.join();
+        let other = other.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         Ok((other?, mine?))
     })
+}
+
+fn tree_over(store: &Store, layer_ids: &[i64], mut overlay: Overlay) -> Result<Tree> {
+    apply(store, layer_ids, &mut overlay)?;
+    Ok(overlay.into_tree())
 }
 
 /// Lays layers over what `overlay` has, the lowest first. Fails as [`Store::apply_all`] does.
