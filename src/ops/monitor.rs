@@ -1,4 +1,4 @@
-//! How the library tells what it is doing: it calls this trait and prints nothing.
+//! Progress of the library: told to a trait, never printed.
 
 use crate::fs::facts::Progress;
 use std::cell::RefCell;
@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 /// A part of the work that takes time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Phase {
-    /// Finding what is in the root.
+    /// Listing the root.
     Scan,
-    /// Reading what the stamps cannot vouch for; counted in bytes.
+    /// Reading files that no stamp vouches for; counted in bytes.
     Hash,
     /// Reading the packages.
     Packages,
@@ -51,22 +51,22 @@ impl Phase {
     }
 }
 
-/// Someone who wants to know.
+/// A receiver of progress.
 pub trait Monitor: Sync {
-    /// A phase begins; `total_bytes` where it is known how much there is to do.
+    /// A phase begins; `total_bytes` where the amount is known.
     fn begin(&self, phase: Phase, total_bytes: Option<u64>);
 
-    /// That many bytes more are done. Called from any thread.
+    /// So many bytes more are done. Called from any thread.
     fn advance(&self, bytes: u64);
 
-    /// The phase that was begun last is over.
+    /// The phase begun last is over.
     fn end(&self, phase: Phase);
 
-    /// Something that the user should know and that is no failure.
+    /// A message for the user that is no failure.
     fn note(&self, text: &str);
 }
 
-/// Nobody wants to know.
+/// A receiver that ignores all progress.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Silent;
 

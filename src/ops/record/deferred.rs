@@ -59,26 +59,7 @@ pub(super) fn hash_pending(
         .pack(session, &plan.filled(&sides))
         .map_err(|error| in_root(error, session.root.path()))?;
     deferred.read_rest(session)?;
-    let Session {
-        store,
-        root,
-        policy,
-        ..
-    } = session;
-    let (stamps, known) = std::thread::scope(|scope| {
-        let stamped = scope.spawn(|| store.update_stamps(root.path(), stamps, deferred.stamps()));
-        let known = sides.resolve(deferred.resolved(policy.profile));
-        let stamped = stamped.join();
-        (
-            stamped.unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-            known,
-        )
-    });
-    Ok(Hashed {
-        sides: known.map_err(|path| Error::Changed(root.full_path(&path)))?,
-        ahead,
-        stamps: stamps?,
-    })
+    deferred.stamp_and_resolve(session, sides, ahead, stamps)
 }
 
 /// Files found and not read, in path order.
@@ -177,6 +158,34 @@ impl<'o> Deferred<'o> {
             }
         }
         rest
+    }
+
+    /// Stamps the files, and gives the entries the contents meanwhile.
+    fn stamp_and_resolve(
+        &self,
+        session: &mut Session,
+        sides: StableVolatile<FileContent>,
+        ahead: Vec<Option<PackedBlob>>,
+        stamps: StampState,
+    ) -> Result<Hashed> {
+        let Session {
+            store,
+            root,
+            policy,
+            ..
+        } = session;
+        let (stamps, known) = std::thread::scope(|scope| {
+            let stamped = scope.spawn(|| store.update_stamps(root.path(), stamps, self.stamps()));
+            let known = sides.resolve(self.resolved(policy.profile));
+            let stamped = stamped.join();
+            let stamped = stamped.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            (stamped, known)
+        });
+        Ok(Hashed {
+            sides: known.map_err(|path| Error::Changed(root.full_path(&path)))?,
+            ahead,
+            stamps: stamps?,
+        })
     }
 
     fn position(&self, path: &EntryPath) -> Option<usize> {

@@ -1,8 +1,8 @@
-//! Makes a directory hold what a snapshot does.
+//! Makes a directory hold the tree of a snapshot.
 //!
-//! What is there already is compared as a snapshot would see it, with the help of its stamps, and only what differs is
-//! touched. Everything comes out of the layer that gives it; what an upper layer replaces is never written. What was
-//! written is stamped, so that the next snapshot of the directory reads nothing.
+//! Entries of the directory are compared as a snapshot would see the entries, with the help of stamps, and only differing
+//! entries are touched. Each content comes from the topmost layer with the entry; content that an upper layer replaces is never
+//! written. Written entries are stamped, so that the next snapshot of the directory reads nothing.
 
 mod compare;
 mod make_file;
@@ -41,16 +41,16 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// What is asked for.
+/// The snapshot to restore, and the directory.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// The snapshot.
     pub snapshot: SnapshotRef,
-    /// Where it goes; made where it is missing.
+    /// The directory; made if missing.
     pub directory: PathBuf,
-    /// Paths or globs that choose a part of it; none choose all.
+    /// Paths or globs that choose a part of the snapshot; without any, all is chosen.
     pub pathspec: Vec<OsString>,
-    /// What becomes of what the snapshot does not have.
+    /// Whether paths that the snapshot does not have are removed.
     pub extra: Extra,
     /// Whether anything is written.
     pub writes: Writes,
@@ -61,46 +61,46 @@ pub struct Request {
 /// Whether a restore is for real.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Writes {
-    /// It is.
+    /// The directory is written.
     #[default]
     Done,
-    /// Only what would be done is found out.
+    /// The work is planned only.
     Planned,
 }
 
-/// What was restored.
+/// The outcome of a restore.
 #[derive(Clone, Debug)]
 pub struct Outcome {
     /// The snapshot.
     pub snapshot: Snapshot,
     /// The directory, absolute.
     pub directory: PathBuf,
-    /// How many entries were made, or would be.
+    /// The number of entries made, or to be made.
     pub made: u64,
-    /// How many kept their content and got other metadata.
+    /// The number of entries that kept their content and got other metadata.
     pub adjusted: u64,
-    /// How many paths were removed with all beneath them.
+    /// The number of paths removed with all beneath.
     pub removed: u64,
-    /// How many entries were as they should be.
+    /// The number of chosen entries that were as recorded.
     pub unchanged: u64,
-    /// How many paths the snapshot does not have and stayed.
+    /// The number of paths that stay though the snapshot does not have them.
     pub extra: u64,
-    /// How many files were written.
+    /// The number of files written.
     pub files_written: u64,
-    /// Bytes of content that were written.
+    /// Bytes of content written.
     pub bytes_written: u64,
-    /// How many layers were read.
+    /// The number of layers read.
     pub layers_read: u64,
-    /// What could not be done: of how many entries, and the first of them in path order.
+    /// Each kind of lack, with the number of lacking entries and the first lacking path in order.
     pub lacks: Vec<(Lack, u64, EntryPath)>,
-    /// How many entries are hidden by what is mounted in the directory.
+    /// The number of entries hidden by mounts in the directory.
     pub hidden: u64,
     /// The time that each phase took.
     pub seconds: Vec<(Phase, Duration)>,
 }
 
 impl Outcome {
-    /// Tells whether all that was asked for is there as it was recorded.
+    /// Tells whether all chosen entries are there as recorded.
     pub fn is_complete(&self) -> bool {
         self.lacks.is_empty() && self.hidden == 0
     }
@@ -114,8 +114,8 @@ pub fn restore(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> R
     let spec = Pathspec::new(&request.pathspec)?;
     let snapshot = store.find(&request.snapshot)?;
     let is_new_root = request.writes == Writes::Done && make_root(&request.directory)?;
-    let policy =
-        Policy::from_canonical(&store.policy(&snapshot.policy_key)?).unwrap_or_else(Policy::plain);
+    let policy = store.policy(&snapshot.policy_key)?;
+    let policy = Policy::from_canonical(&policy).unwrap_or_else(Policy::plain);
     let source = Source {
         request,
         snapshot: &snapshot,
@@ -125,26 +125,36 @@ pub fn restore(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> R
     let mut outcome = if request.writes == Writes::Planned && !request.directory.exists() {
         plan_missing(&store, &source, &phases)?
     } else {
-        let root = Root::open(&request.directory)?;
-        if is_new_root {
-            Writer::new(&root).strip_root()?;
-        }
-        refuse_store(&store, &root, &policy)?;
-        let mut restoring = Restoring {
-            rules: policy.rules(&snapshot.stage)?,
-            store: &mut store,
-            root: &root,
-            source,
-            is_new_root,
-            phases: &phases,
-        };
-        restoring.restore()?
+        restore_into(&mut store, source, is_new_root, &phases)?
     };
     outcome.seconds = phases.spent();
     Ok(outcome)
 }
 
-/// The snapshot, and what the user wants of it.
+/// Restores into a directory that exists; `is_new_root` says whether the directory was made just now.
+fn restore_into(
+    store: &mut Store,
+    source: Source,
+    is_new_root: bool,
+    phases: &Phases,
+) -> Result<Outcome> {
+    let root = Root::open(&source.request.directory)?;
+    if is_new_root {
+        Writer::new(&root).strip_root()?;
+    }
+    refuse_store(store, &root, source.policy)?;
+    let mut restoring = Restoring {
+        rules: source.policy.rules(&source.snapshot.stage)?,
+        store,
+        root: &root,
+        source,
+        is_new_root,
+        phases,
+    };
+    restoring.restore()
+}
+
+/// The snapshot, and the wishes of the user.
 #[derive(Clone, Copy)]
 struct Source<'a> {
     request: &'a Request,
@@ -202,7 +212,7 @@ impl Restoring<'_> {
         }
     }
 
-    /// Plans what is to be done, and loads the snapshot unless an attempt before has.
+    /// Plans the restore, and loads the snapshot unless loaded by an earlier attempt.
     fn prepare(&mut self, loaded: &mut Option<Recorded>) -> Result<Prepared> {
         if is_empty(self.root)? {
             self.prepare_empty(loaded)
@@ -253,7 +263,7 @@ impl Restoring<'_> {
         let known = loaded.take();
         let load = || {
             let stamps = store.stamps(root.path())?;
-            // Beside the scan, which does not depend on it.
+            // Beside the scan, which needs no snapshot.
             let recorded = known.map_or_else(|| source.load(store), Ok)?;
             Ok((stamps, recorded))
         };
@@ -280,7 +290,7 @@ impl Restoring<'_> {
         })
     }
 
-    /// Writes what is planned, and stamps it.
+    /// Carries the plan out, and stamps the written entries.
     fn write(
         &mut self,
         recorded: &Recorded,
@@ -295,12 +305,10 @@ impl Restoring<'_> {
         if self.is_new_root
             && let Some(at) = recorded.tree.position(&EntryPath::root())
         {
-            plan.acts[at] = Act::Adjust; // as any directory that is missing above a chosen path
+            plan.acts[at] = Act::Adjust; // as for any missing directory above a chosen path
         }
         let sources = sources(self.store, recorded, &plan)?;
-        outcome.layers_read = sources
-            .chunk_by(|a, b| a.blob.digest() == b.blob.digest())
-            .count() as u64;
+        outcome.layers_read = layers_len(&sources);
         let removed = plan.removed.clone();
         let work = Work {
             root: self.root,
@@ -323,8 +331,8 @@ impl Restoring<'_> {
         Ok(outcome)
     }
 
-    /// Stamps a directory; where it `is_all` that the snapshot has, the stamps are the snapshot's. A failure costs the next
-    /// snapshot time alone, and is a note.
+    /// Stamps a directory; if the directory `is_all` of the snapshot and nothing else, the stamps count as the snapshot's. A
+    /// failure costs the next snapshot time alone, and is a note.
     fn stamp(&mut self, recorded: &Recorded, written: &Written, is_all: bool) {
         let Self {
             store,
@@ -349,16 +357,23 @@ impl Restoring<'_> {
     }
 }
 
-/// What comes of a plan, before anything is written.
+/// Counts the layers of sources; parts of one layer stand side by side.
+fn layers_len(sources: &[sources::Source]) -> u64 {
+    let by_layer = sources.chunk_by(|a, b| a.blob.digest() == b.blob.digest());
+    by_layer.count() as u64
+}
+
+fn acts_len(plan: &Plan, act: Act) -> u64 {
+    let same = plan.acts.iter().filter(|found| **found == act);
+    same.count() as u64
+}
+
+/// Returns the outcome of a plan, before anything is written.
 fn outcome(recorded: &Recorded, plan: &Plan, spec: &Pathspec, directory: &Path) -> Outcome {
-    let count = |act: Act| plan.acts.iter().filter(|found| **found == act).count() as u64;
-    let (made, adjusted) = (count(Act::Make), count(Act::Adjust));
-    let chosen = recorded
-        .tree
-        .entries()
-        .iter()
-        .filter(|entry| spec.chooses(&entry.path))
-        .count() as u64;
+    let made = acts_len(plan, Act::Make);
+    let adjusted = acts_len(plan, Act::Adjust);
+    let entries = recorded.tree.entries().iter();
+    let chosen = entries.filter(|entry| spec.chooses(&entry.path)).count() as u64;
     Outcome {
         snapshot: recorded.snapshot.clone(),
         directory: directory.to_owned(),
@@ -386,7 +401,7 @@ fn refuse_store(store: &Store, root: &Root, policy: &Policy) -> Result<()> {
     refuse_store_inside(store.path(), root, policy)
 }
 
-/// What was asked for by its path must be there, unless it is to be removed.
+/// Refuses a chosen path that the snapshot does not have, unless such paths are to be removed.
 fn refuse_unknown(recorded: &Recorded, request: &Request) -> Result<()> {
     for spec in request
         .pathspec
@@ -394,12 +409,8 @@ fn refuse_unknown(recorded: &Recorded, request: &Request) -> Result<()> {
         .filter(|_| request.extra == Extra::Kept)
     {
         let one = Pathspec::new(std::slice::from_ref(spec))?;
-        if !recorded
-            .tree
-            .entries()
-            .iter()
-            .any(|entry| one.chooses(&entry.path))
-        {
+        let mut entries = recorded.tree.entries().iter();
+        if !entries.any(|entry| one.chooses(&entry.path)) {
             let path = crate::printable::printable(spec.as_encoded_bytes());
             return Err(Error::UnknownPath {
                 path,
@@ -410,10 +421,10 @@ fn refuse_unknown(recorded: &Recorded, request: &Request) -> Result<()> {
     Ok(())
 }
 
-/// What is to be done, and what was seen to find that out.
+/// A plan, and the state of the directory behind the plan.
 struct Prepared {
     plan: Plan,
-    /// `None` of a directory that was empty.
+    /// The directory as observed; `None` if empty.
     observed: Option<Observation>,
     stamps: StampState,
 }
@@ -429,11 +440,9 @@ fn summarise(tree: &Tree, done: &Done) -> Vec<(Lack, u64, EntryPath)> {
     let of_kind = lacks.chunk_by(|a, b| a.0 == b.0);
     of_kind
         .map(|all| {
-            (
-                all[0].0,
-                all.len() as u64,
-                tree.entries()[all[0].1].path.clone(),
-            )
+            let (lack, first) = all[0];
+            let path = tree.entries()[first].path.clone();
+            (lack, all.len() as u64, path)
         })
         .collect()
 }
