@@ -1,36 +1,37 @@
-//! What a tree and a layer may hold at most: the same for whoever records them and whoever reads them.
+//! The limits of trees and layers, the same for recording and for reading.
 //!
-//! What is recorded is compared with these first, and refused with its path; so no reader refuses what was recorded.
-//! Readers need them, since what they read may be anybody's. Pure.
+//! A recording refuses a path past a limit, so that no reader refuses a recorded layer. Readers need the limits too, since a layer
+//! may come from anybody. Pure.
 
-/// The longest path and the longest target of a link, in bytes: four times what a system call takes (`PATH_MAX`), for trees
-/// that were made by handles. The memory of a tree is bounded by [`LARGEST_ENTRIES_BYTES`], however long its paths are.
+/// The longest path and the longest target of a link, in bytes: four times the limit of a system call (`PATH_MAX`), for trees
+/// made by handles. The memory of a tree is bounded by [`LARGEST_ENTRIES_BYTES`], also with the longest paths.
 pub(crate) const LONGEST_PATH_BYTES: usize = 16 << 10;
 
-/// The largest extended header of a tar member, which holds its path, its target and its attributes: what Go's archive/tar
-/// takes, and so most engines.
+/// The largest extended header of a tar member, with path, target and attributes: the limit of Go's archive/tar, and
+/// so of most engines.
 pub(crate) const LARGEST_EXTENDED_BYTES: u64 = 1 << 20;
 
 /// All extended headers of a layer together.
 pub(crate) const LARGEST_EXTENDED_SUM_BYTES: u64 = 1 << 30;
 
-/// The memory that the entries of a tree or a layer take (`Entry::memory_bytes`): those of some 2.5 million files.
+/// The memory that the entries of a tree or a layer take (`Entry::memory_bytes`): of some 2.5 million files.
 pub(crate) const LARGEST_ENTRIES_BYTES: usize = 1 << 30;
 
-/// What a whiteout takes of it, or a link to a layer below, beside its names.
+/// The share of a whiteout in that memory, or of a link to a layer below, beside the names.
 pub(crate) const NAME_BYTES: usize = 256;
 
 /// The longest file.
 pub(crate) const LONGEST_FILE_BYTES: u64 = 1 << 40;
 
-/// The holes of a file, which cost a hostile root nothing, and whoever reads them as much time as data.
+/// The holes of a file, which cost a hostile root nothing, and a reader as much time as data.
 pub(crate) const LARGEST_HOLES_BYTES: u64 = 64 << 30;
 
 /// All holes that are read of a root.
 pub(crate) const LARGEST_HOLES_SUM_BYTES: u64 = 256 << 30;
 
-/// What a layer may unpack to in any case: more than any has.
+/// The length to which any layer may unpack: more than any layer has.
 pub(crate) const LEAST_UNPACKED_BYTES: u64 = 256 << 30;
 
-/// What it may unpack to beyond that, as a multiple of the blob: deflate comes to 1,032 at most, zstd to thirty times that.
+/// The length to which a layer may unpack beyond, as a multiple of the blob: deflate comes to 1,032 at most, zstd to thirty
+/// times as much.
 pub(crate) const LARGEST_RATIO: u64 = 1100;

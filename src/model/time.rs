@@ -1,7 +1,7 @@
 //! Times as text.
 
-/// Returns seconds since 1970 as `YYYY-MM-DDTHH:MM:SSZ` (RFC 3339); times that it cannot say become the nearest
-/// that it can.
+/// Returns seconds since 1970 as `YYYY-MM-DDTHH:MM:SSZ` (RFC 3339); times before the year 0 or after
+/// 9999 become the nearest time in these years.
 pub(crate) fn rfc3339(seconds: i64) -> String {
     const FIRST: i64 = -62_167_219_200; // 0000-01-01
     const LAST: i64 = 253_402_300_799; // 9999-12-31T23:59:59

@@ -1,4 +1,4 @@
-//! Installed packages: what their headers say of files, which versions are newer, and what became of them.
+//! Installed packages: lists of files, the order of versions, and changes between two sets.
 
 pub mod attribution;
 pub mod file_list;

@@ -1,4 +1,4 @@
-//! Which of two versions is the newer one, as the package managers themselves decide it.
+//! Compares versions as the package managers do.
 //!
 //! Pure. rpm's order is that of `rpmvercmp` (rpm's docs/man/rpm-version.7 and lib/rpmvercmp), dpkg's that of
 //! deb-version(7), apk's that of apk-tools' `src/version.c`.
@@ -6,10 +6,10 @@
 use crate::model::packages::package::Package;
 use std::cmp::Ordering;
 
-/// A package manager: how its versions are ordered, and what its packages are called.
+/// A package manager, with an order of versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Manager {
-    /// rpm and what is built on it.
+    /// rpm and managers built on rpm.
     Rpm,
     /// dpkg: Debian and its descendants.
     Dpkg,
@@ -61,15 +61,20 @@ pub fn rpm(mut a: &[u8], mut b: &[u8]) -> Ordering {
             (Some(b'^'), Some(_)) => return Ordering::Less,
             (Some(_), Some(b'^')) => return Ordering::Greater,
             (Some(first), Some(second)) => {
-                let order = match (first.is_ascii_digit(), second.is_ascii_digit()) {
-                    (true, false) => return Ordering::Greater, // a number is newer than a word
-                    (false, true) => return Ordering::Less,
-                    (true, true) => numbers(
-                        run(&mut a, u8::is_ascii_digit),
-                        run(&mut b, u8::is_ascii_digit),
-                    ),
-                    (false, false) => run(&mut a, u8::is_ascii_alphabetic)
-                        .cmp(run(&mut b, u8::is_ascii_alphabetic)),
+                let is_number = first.is_ascii_digit();
+                if is_number != second.is_ascii_digit() {
+                    // A number is newer than a word.
+                    return if is_number {
+                        Ordering::Greater
+                    } else {
+                        Ordering::Less
+                    };
+                }
+                let order = if is_number {
+                    leading_numbers(&mut a, &mut b)
+                } else {
+                    let word = run(&mut a, u8::is_ascii_alphabetic);
+                    word.cmp(run(&mut b, u8::is_ascii_alphabetic))
                 };
                 if order.is_ne() {
                     return order;
@@ -79,7 +84,7 @@ pub fn rpm(mut a: &[u8], mut b: &[u8]) -> Ordering {
     }
 }
 
-/// Compares two upstream versions or revisions as dpkg does: what is no digit by a table, numbers as numbers, in turns.
+/// Compares two upstream versions or revisions as dpkg does: other characters by a table, numbers as numbers, in turns.
 pub fn dpkg(mut a: &[u8], mut b: &[u8]) -> Ordering {
     let weight = |c: Option<&u8>| match c {
         None => 0,
@@ -97,15 +102,18 @@ pub fn dpkg(mut a: &[u8], mut b: &[u8]) -> Ordering {
             }
             (a, b) = (&a[1..], &b[1..]); // of equal weight, and one is a word: so both are
         }
-        let order = numbers(
-            run(&mut a, u8::is_ascii_digit),
-            run(&mut b, u8::is_ascii_digit),
-        );
+        let order = leading_numbers(&mut a, &mut b);
         if order.is_ne() {
             return order;
         }
     }
     Ordering::Equal
+}
+
+/// Takes the numbers that both texts begin with, and compares the numbers.
+fn leading_numbers(a: &mut &[u8], b: &mut &[u8]) -> Ordering {
+    let number = run(a, u8::is_ascii_digit);
+    numbers(number, run(b, u8::is_ascii_digit))
 }
 
 /// Compares two versions or releases as apk does: numbers, a letter, suffixes such as `_rc1` or `_p2`.
@@ -114,7 +122,7 @@ pub fn apk(a: &[u8], b: &[u8]) -> Ordering {
     let mut pairs = a.iter().zip(&b).map(|(a, b)| a.cmp(b));
     let first = pairs.find(|order| order.is_ne());
     first.unwrap_or_else(|| {
-        // What goes on is newer, unless it goes on with a suffix that stands for an earlier one.
+        // The longer version is newer, unless longer by the suffix of an earlier version.
         let is_earlier =
             |rest: &[ApkPart]| matches!(rest.first(), Some(ApkPart::Suffix(kind, _)) if *kind < APK_RELEASED);
         let (more_a, more_b) = (&a[a.len().min(b.len())..], &b[a.len().min(b.len())..]);

@@ -1,27 +1,27 @@
-//! Which files need not be read before their layer is packed.
+//! Finds the files that need not be read before their layer is packed.
 //!
-//! A layer is looked up by its key, and that needs every content. But where it is sure to be new, hashing its files
-//! first would be to read them twice. Pure.
+//! A layer is looked up by a key, which depends on every content. But files of a layer that is sure to be new would be read
+//! twice: for the key and for packing. Pure.
 
 use crate::model::policy::{MtimeRule, Policy, Rules};
 use crate::model::stamp::{Stat, StatKind, Time, is_settled};
 use crate::model::tree::entry::{Entry, Kind};
 use crate::model::tree::path::EntryPath;
 
-/// What tells whether a file is sure to be in a new layer.
+/// The grounds to expect a file in a new layer.
 #[derive(Debug)]
 pub struct Expected<'a> {
     /// The policy.
     pub policy: &'a Policy,
-    /// Its globs.
+    /// The globs of the policy.
     pub rules: &'a Rules,
-    /// When the scan began: what may have been written since is read before it is packed, and compared then.
+    /// The beginning of the scan: files that may have been written since are read before packing, and compared then.
     pub scan_start: Time,
 }
 
 impl Expected<'_> {
-    /// Returns the places of the stable files that may be deferred. `paths` come in order, each with its place and whether
-    /// nobody has read it, and after the directories above it.
+    /// Returns the places of the stable files that may be deferred. `paths` come in order, each with its place and whether it is
+    /// unread, and after the directories above.
     pub(crate) fn candidates<'f>(
         &self,
         paths: impl Iterator<Item = (usize, &'f EntryPath, &'f Stat, bool)>,
@@ -38,8 +38,8 @@ impl Expected<'_> {
         deferrable.map(|(at, ..)| at).collect()
     }
 
-    /// Tells whether what stat says is enough to tell a file from what is recorded. A file that differs from what its
-    /// layer is laid over will be in that layer, whatever it holds.
+    /// Tells whether a file differs from the recorded entry by stat data alone. A file that differs from the tree below a layer
+    /// will be in the layer, with any content.
     pub fn differs(&self, recorded: Option<&Entry>, stat: &Stat) -> bool {
         recorded.is_none_or(|entry| {
             !matches!(entry.kind, Kind::File { size_bytes, .. } if size_bytes == stat.size_bytes)
@@ -48,7 +48,7 @@ impl Expected<'_> {
         })
     }
 
-    /// Tells whether the file's time is another under any list of packages.
+    /// Tells whether the file's time differs from the recorded time under any list of packages.
     fn has_other_time(&self, entry: &Entry, stat: &Stat) -> bool {
         let own = stat.mtime.seconds;
         match self.policy.mtime {

@@ -1,4 +1,4 @@
-//! Which layers give a tree: those that exist, and those to be written.
+//! Plans the layers of a tree: existing layers, and layers to be written.
 //!
 //! Pure, from trees and known layers to a list. A planner decides; [`stage_planner`] has today's rule.
 

@@ -8,59 +8,59 @@ use crate::model::tree::entry::Entry;
 use crate::model::tree::overlay::{Borrowed, LayerItem, Overlay};
 use crate::model::tree::path::EntryPath;
 
-/// The bytes that an entry or a whiteout counts beside its content, where layers are compared.
+/// The bytes that an entry or a whiteout counts beside the content, for the comparison of layers.
 const MEMBER_BYTES: u64 = 1024;
 
-/// An update of fewer bytes is rather written again than kept below another.
+/// An update of fewer bytes is written again, not kept below another update.
 const SMALL_BYTES: u64 = 1 << 20;
 
 /// Why no layers of the stage, or of the stage before, can be reused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Absence {
-    /// There were none before, or none is missing.
+    /// Nothing is missing.
     #[default]
     None,
-    /// The snapshot of this number has them under another policy.
+    /// The snapshot of this number was recorded under another policy.
     OtherPolicy(i64),
     /// A blob is lost.
     LostBlob,
 }
 
-/// What a stage is planned over. Empty where nothing can be reused.
+/// The layers that a stage is planned over; empty where no layer can be reused.
 #[derive(Debug, Default)]
 pub struct PriorLayers {
     /// The layers of the stage before, without its state, the lowest first; none for a first stage.
     pub inherited: Vec<PriorLayer>,
-    /// What the stage had when it was recorded last, over these or others: a base or a delta, and the updates of it.
+    /// The stage's own layers at the last recording: a base or a delta, and the updates.
     pub own: Vec<PriorLayer>,
-    /// Why `inherited` and `own` lack what they could have.
+    /// Why `inherited` and `own` lack layers.
     pub absence: Absence,
-    /// Where some paths are left out of all layers: how many bytes of the own base or delta are dead there.
+    /// The dead bytes of the own base or delta at paths that are left out of all layers.
     pub dead_elsewhere_bytes: u64,
 }
 
 /// A layer that exists.
 #[derive(Debug)]
 pub struct PriorLayer {
-    /// What it is for.
+    /// The purpose.
     pub role: Role,
-    /// Its name for readers; `None` if none is recorded.
+    /// The name for readers; `None` if not recorded.
     pub label: Option<String>,
-    /// Its key.
+    /// The key.
     pub key: LayerKey,
     /// Length of its files in bytes, a hardlinked inode once.
     pub content_bytes: u64,
-    /// What it holds, in path order.
+    /// Entries and whiteouts, in path order.
     pub items: Vec<LayerItem>,
 }
 
 impl PriorLayer {
-    /// Returns the entry that it has at `path`.
+    /// Returns the entry at `path`.
     pub fn at(&self, path: &EntryPath) -> Option<&Entry> {
         self.items[self.position(path)?].entry()
     }
 
-    /// Tells whether it has an entry or a whiteout at `path`.
+    /// Tells whether the layer has an entry or a whiteout at `path`.
     pub fn has(&self, path: &EntryPath) -> bool {
         self.position(path).is_some()
     }
@@ -71,12 +71,12 @@ impl PriorLayer {
             .ok()
     }
 
-    /// Returns the entries that it has, in path order.
+    /// Returns the entries in path order.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.items.iter().filter_map(LayerItem::entry)
     }
 
-    /// Tells whether `update` is so much smaller that it is better laid over this update than put in its place.
+    /// Tells whether `update` is so much smaller that a new layer over this update is better than a larger layer in its place.
     pub(super) fn carries<C>(&self, update: &LayerContent<C>) -> bool {
         let own = self.content_bytes + MEMBER_BYTES * self.items.len() as u64;
         let members = update.entries_len() + update.whiteouts_len();
@@ -86,12 +86,12 @@ impl PriorLayer {
 }
 
 impl PriorLayers {
-    /// Returns all of its layers.
+    /// Returns all layers, the lowest first.
     pub fn layers(&self) -> impl Iterator<Item = &PriorLayer> {
         self.inherited.iter().chain(&self.own)
     }
 
-    /// Takes layers with all of their paths.
+    /// Takes layers with all paths.
     pub fn new(inherited: Vec<PriorLayer>, own: Vec<PriorLayer>) -> Self {
         Self {
             inherited,
@@ -108,15 +108,15 @@ impl PriorLayers {
         ground
     }
 
-    /// Lays all of its layers over one another.
+    /// Lays all layers over one another.
     pub fn overlay(&self) -> Overlay {
         let mut overlay = Overlay::new();
         overlay.apply_all(self.layers().map(|layer| layer.items.iter().cloned()));
         overlay
     }
 
-    /// Notes that some paths are left out of it, where `dead_bytes` of the own base or delta are dead in all. `tree` is what
-    /// its layers give at the others. Tells whether that can be.
+    /// Notes that some paths are left out of the layers. `dead_bytes` of the own base or delta are dead at all paths; `tree` is
+    /// the tree of the layers at the other paths. Tells whether the numbers agree.
     pub(crate) fn leave_out(&mut self, dead_bytes: u64, tree: &Tree) -> bool {
         let Some(whole) = self.own.first() else {
             return true;
@@ -127,7 +127,7 @@ impl PriorLayers {
         elsewhere.is_some()
     }
 
-    /// Bytes of the own base or delta that are dead in `now`.
+    /// Returns the bytes of the own base or delta that are dead in `now`.
     pub(super) fn dead_bytes<C>(
         &self,
         whole: &PriorLayer,
@@ -138,7 +138,7 @@ impl PriorLayers {
     }
 }
 
-/// Lays a layer over the others, and returns a whiteout of a path that is not there.
+/// Lays a layer over the others, and returns the first whiteout of a missing path.
 pub(super) fn apply_layer<'a>(
     layer: &'a PriorLayer,
     overlay: &mut Overlay<Borrowed<'a>>,
@@ -146,7 +146,7 @@ pub(super) fn apply_layer<'a>(
     overlay.apply_telling(layer.items.iter().map(LayerItem::borrowed))
 }
 
-/// Weighs the layers of its own that a stage has against the tree that all of its layers give.
+/// Weighs a stage's own layers against the tree of all layers; `None` without own layers.
 pub(crate) fn weigh(below: &PriorLayers, now: &Tree) -> Option<Weight> {
     let (whole, updates) = below.own.split_first()?;
     Some(Weight {

@@ -1,11 +1,11 @@
 //! The planner of stages: `[base] [update...] [delta] [update...] ... [state]`. Pure.
 //!
-//! The base is the whole first stage as of the last rebase, a delta leads from one stage to the next, updates lead from either
-//! to today's tree, the state holds the volatile files, last and whole. So a rebuild with the same packages writes nothing but
-//! its state.
+//! The base is the whole first stage as of the last rebase, a delta leads from a stage to the next, updates lead from base or
+//! delta to today's tree, the state holds the volatile files, last and whole. So a rebuild with the same packages writes the
+//! state alone.
 //!
 //! Changed paths become one more update, which takes in the updates below that are not half as large again, or small. So equal
-//! changes day by day count like a binary number: few layers, and each of them is seldom written again.
+//! changes day by day count like a binary number: few layers, and each layer is seldom written again.
 
 use crate::model::plan::difference::{self, Scope};
 use crate::model::plan::layer::{Outline, Role};
@@ -22,7 +22,7 @@ use crate::model::tree::path::EntryPath;
 /// The planner of one stage.
 #[derive(Clone, Copy, Debug)]
 pub struct StagePlanner<'a> {
-    /// The stage, which is the label of the layers that are made.
+    /// The stage, which is the label of new layers.
     pub stage: &'a str,
 }
 
@@ -101,14 +101,14 @@ impl StagePlanner<'_> {
         let ground = prior.ground();
         let outline = difference::outline(ground.entries(), stable, given.scope);
         let entries = outline.of(stable);
-        // Of a hardlink group, which comes whole, some names may lie below as they are.
+        // A hardlink group comes whole, though some names may lie below unchanged.
         let dead_bytes = dead_bytes(entries.entries(), ground.entries(), stable);
         let mut layers = reused(&prior.inherited, true);
         self.push(&mut layers, given, (Role::Delta, outline), reason);
         Plan { layers, dead_bytes }
     }
 
-    /// Adds the layer that is made, and the state; neither where it would be empty.
+    /// Adds the new layer and the state, unless empty.
     fn push<C>(
         &self,
         layers: &mut Vec<PlannedLayer>,
@@ -198,34 +198,34 @@ impl Unfit {
     }
 }
 
-/// What becomes of the layers that a stage had.
+/// The use of a stage's own layers.
 #[derive(Debug)]
 pub enum Upon {
-    /// It had none.
+    /// The stage had no layers.
     Nothing,
-    /// The first `kept` of them stay.
+    /// The first `kept` layers stay.
     Own {
-        /// How many.
+        /// The number of layers that stay.
         kept: usize,
-        /// What comes on top of them; empty where nothing has changed.
+        /// The update on top; empty where nothing has changed.
         update: Outline,
-        /// What they weigh with it.
+        /// The weight of the layers with the update.
         weight: Weight,
     },
-    /// None stays.
+    /// No layer stays.
     Rebased(Unfit),
 }
 
 /// Why a base or delta is made anew.
 #[derive(Debug)]
 pub enum Unfit {
-    /// It would weigh this with a single update.
+    /// The weight with a single update is past a limit.
     Weight(Weight),
-    /// It takes away what is no longer below it.
+    /// A whiteout has no path below any more.
     Whiteout(EntryPath),
 }
 
-/// Decides which of its own layers a stage keeps.
+/// Decides how many own layers a stage keeps.
 pub(crate) fn build_upon<C: Content>(
     below: &PriorLayers,
     now: &Tree<C>,
@@ -245,7 +245,7 @@ pub(crate) fn build_upon<C: Content>(
     loop {
         let mut overlay = ground.clone();
         let mut laid = below.own[..kept].iter().enumerate();
-        // Engines need not take a whiteout of nothing.
+        // Engines may refuse a whiteout of a missing path.
         if let Some((at, path)) =
             laid.find_map(|(at, layer)| Some((at, apply_layer(layer, &mut overlay)?)))
         {
@@ -273,7 +273,7 @@ pub(crate) fn build_upon<C: Content>(
             };
         }
         if kept > 1 && weight.is_dead(limits) {
-            // No update helps. The reason tells what a single one would have weighed.
+            // No update helps. The reason tells the weight with a single update.
             kept = 1;
             continue;
         }

@@ -7,14 +7,14 @@ use crate::model::tree::path::EntryPath;
 use crate::model::tree::{self, Tree};
 use std::collections::HashSet;
 
-/// What decides whether a base or a delta is made anew.
+/// The bytes that decide whether a base or a delta is made anew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Weight {
     /// Bytes of the base or delta.
     pub base_bytes: u64,
-    /// Bytes of the updates of it.
+    /// Bytes of the updates.
     pub update_bytes: u64,
-    /// Bytes of its files in whose place there is none of their length now, or the same without it.
+    /// Bytes of dead files: no file of this length is in the place any more, or the layers below give the same file.
     pub dead_bytes: u64,
 }
 
@@ -31,15 +31,15 @@ impl Weight {
             > u128::from(self.base_bytes) * u128::from(limits.dead_percent)
     }
 
-    /// What has no content is made anew at no cost.
+    /// Tells whether the base or delta is kept; a layer without content is made anew at no cost.
     pub(super) fn is_worth_keeping(&self, limits: &Limits) -> bool {
         self.base_bytes > 0 && !self.is_large(limits) && !self.is_dead(limits)
     }
 }
 
-/// Bytes of files of a base or delta in whose place there is none of their length now, or that lie below as well. One that is only
-/// given another time, as a rebuilt package has it, is in the update, whose limit is another; what it holds is alive. Contents are not
-/// compared with those of now: the content of a deferred file is pending, and a plan must not depend on that.
+/// Counts the bytes of dead files in a base or delta: no file of the same length is in the place now, or the same file lies below.
+/// A file with another time alone, as of a rebuilt package, is in the update, but alive. Contents are not compared: the content of
+/// a deferred file is pending, and a plan must not depend on a pending content.
 pub(super) fn dead_bytes<'a, C: Content + 'a, D>(
     whole: impl Iterator<Item = &'a Entry<C>>,
     ground: &[Borrowed],
@@ -47,14 +47,12 @@ pub(super) fn dead_bytes<'a, C: Content + 'a, D>(
 ) -> u64 {
     let (mut below, mut above) = (ground, now.entries());
     let mut files = Vec::new();
-    for entry in whole {
-        if entry.size_bytes() > 0 {
-            let there = seek(&mut above, &entry.path, |there| &there.path).map(|there| &there.kind);
-            let has_length = matches!(there, Some(Kind::File { size_bytes, .. }) if *size_bytes == entry.size_bytes());
-            let lies_below = seek(&mut below, &entry.path, |below| &below.entry().path)
-                .is_some_and(|below| entry.same_but_group(below.entry()));
-            files.push((entry, has_length && !lies_below));
-        }
+    for entry in whole.filter(|entry| entry.size_bytes() > 0) {
+        let there = seek(&mut above, &entry.path, |there| &there.path);
+        let has_length = there.is_some_and(|there| is_file_of(there, entry.size_bytes()));
+        let ground = seek(&mut below, &entry.path, |below| &below.entry().path);
+        let lies_below = ground.is_some_and(|ground| entry.same_but_group(ground.entry()));
+        files.push((entry, has_length && !lies_below));
     }
     let alive: HashSet<Group> = files
         .iter()
@@ -66,6 +64,10 @@ pub(super) fn dead_bytes<'a, C: Content + 'a, D>(
         None => !is_alive,
     };
     tree::content_bytes(files.iter().filter(is_dead).map(|(entry, _)| *entry))
+}
+
+fn is_file_of<C>(entry: &Entry<C>, length: u64) -> bool {
+    matches!(entry.kind, Kind::File { size_bytes, .. } if size_bytes == length)
 }
 
 /// Goes on to `path`, and returns the entry there. Paths are asked for in order.
