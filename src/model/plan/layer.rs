@@ -1,7 +1,7 @@
-//! A layer before it is packed: which entries and whiteouts it holds, and the key that names them.
+//! A layer before packing: entries, whiteouts, and the key of both.
 //!
-//! Invariants: no path stands twice; every directory above an entry or a whiteout is an entry of the layer too,
-//! once and before it; a hardlink group has all of its names in the layer or none. The key is a function of the
+//! Invariants: no path stands twice; every directory above an entry or a whiteout is an entry of the layer too, once and before;
+//! a hardlink group has all names in the layer or none. The key is a function of the
 //! policy, the entries and the whiteouts alone.
 
 use crate::model::digest::{ContentHash, LayerKey, PolicyKey};
@@ -11,14 +11,14 @@ use crate::model::tree::path::EntryPath;
 use crate::model::tree::{self, Tree};
 use std::collections::HashMap;
 
-/// What a layer is for.
+/// The purpose of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
     /// A whole tree.
     Base,
-    /// The difference of a stage from its base or delta, and from the updates of it below this one.
+    /// The difference of a stage from the base or delta and the lower updates.
     Update,
-    /// The difference of a later stage from the one before.
+    /// The difference of a later stage from the stage before.
     Delta,
     /// The volatile files, whole.
     State,
@@ -43,17 +43,17 @@ impl Role {
     }
 }
 
-/// The entries and whiteouts of a layer, borrowed from the tree that it brings about.
+/// The entries and whiteouts of a layer, borrowed from the resulting tree.
 #[derive(Debug)]
 pub struct LayerContent<'t, C = ContentHash> {
     entries: Vec<&'t Entry<C>>,
     whiteouts: Vec<EntryPath>,
 }
 
-/// What of a tree a layer takes, and what it takes away. It outlasts changes of the tree that keep the paths.
+/// The places of a layer's entries in a tree, and the whiteouts. Valid also after changes of the tree that keep all paths.
 #[derive(Debug)]
 pub struct Outline {
-    /// Places in the tree, sorted; `None` for all of it.
+    /// Places in the tree, sorted; `None` for the whole tree.
     places: Option<Vec<u32>>,
     /// Sorted.
     whiteouts: Vec<EntryPath>,
@@ -68,8 +68,8 @@ impl Outline {
         }
     }
 
-    /// Takes the entries of `tree` that are `chosen` and the directories above them and above the whiteouts.
-    /// `whiteouts` are sorted, not in `tree`, and their parents are directories of it.
+    /// Takes the `chosen` entries of `tree`, the whiteouts, and the directories above both. `whiteouts` are sorted, not in `tree`,
+    /// and directly beneath directories of `tree`.
     pub fn closed<C>(tree: &Tree<C>, mut chosen: Vec<bool>, whiteouts: Vec<EntryPath>) -> Self {
         let entries = tree.entries();
         let mut is_closed = vec![false; entries.len()];
@@ -116,17 +116,17 @@ impl Outline {
     }
 }
 
-/// One thing that a layer holds.
+/// An entry or a whiteout of a layer.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Item<'a, C = ContentHash> {
-    /// The path is there, like this.
+    /// The path is there.
     Entry(&'a Entry<C>),
-    /// The path and what is beneath it are gone.
+    /// The path is gone, with all beneath.
     Whiteout(&'a EntryPath),
 }
 
 impl<C> Item<'_, C> {
-    /// Returns the path that is made or removed.
+    /// Returns the path.
     pub fn path(&self) -> &EntryPath {
         match self {
             Self::Entry(entry) => &entry.path,
@@ -141,7 +141,7 @@ impl<'t, C> LayerContent<'t, C> {
         Outline::whole().of(tree)
     }
 
-    /// Takes a whole tree and whiteouts, which are sorted and not in it.
+    /// Takes a whole tree and whiteouts, which are sorted and not in the tree.
     pub fn all(tree: &'t Tree<C>, whiteouts: Vec<EntryPath>) -> Self {
         Self {
             whiteouts,
@@ -149,7 +149,7 @@ impl<'t, C> LayerContent<'t, C> {
         }
     }
 
-    /// Takes all of `upper` and the directories of `lower` above it; empty where `upper` is. No path is in both.
+    /// Takes all of `upper`, and the directories of `lower` above; empty for an empty `upper`. No path is in both.
     pub fn above(lower: &'t Tree<C>, upper: &'t Tree<C>) -> Self {
         let mut entries: Vec<&Entry<C>> = upper.entries().iter().collect();
         let mut parents: Vec<EntryPath> = Vec::new();
@@ -224,10 +224,10 @@ impl LayerContent<'_> {
     }
 }
 
-/// How much is hashed at once: BLAKE3 is several times faster over many bytes.
+/// The bytes hashed at once: BLAKE3 is several times faster over many bytes.
 const BATCH_BYTES: usize = 64 << 10;
 
-/// Hashes a policy and all that a layer holds, in path order. Every field has a fixed length or is preceded by it.
+/// Hashes a policy and the items of a layer, in path order. Every field has a fixed length or comes after its length.
 pub(crate) fn key_of<'a>(policy: &PolicyKey, items: impl Iterator<Item = Item<'a>>) -> LayerKey {
     let mut hasher = blake3::Hasher::new();
     hasher.update(b"rootstrata layer 1\n");

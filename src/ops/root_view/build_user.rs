@@ -1,4 +1,4 @@
-//! Mock's build user, as the root's own passwd and group have it.
+//! Mock's build user, out of the passwd and group of the root.
 
 use crate::error::Result;
 use crate::model::policy::normalise::Home;
@@ -17,8 +17,8 @@ pub(crate) struct BuildUser {
 }
 
 impl BuildUser {
-    /// Looks the user up; `None` where the root has none, or the profile knows none. Fails if passwd or group cannot be read,
-    /// and returns [`crate::error::Error::Changed`] if a live one is no longer as it was observed.
+    /// Looks the user up; `None` in a root or under a profile without a build user. Fails if passwd or group cannot be read, and
+    /// with [`crate::error::Error::Changed`] if a live passwd or group has changed since observed.
     pub(crate) fn find(files: &impl RootFiles, profile: Profile) -> Result<Option<Self>> {
         if profile != Profile::Mock {
             return Ok(None);

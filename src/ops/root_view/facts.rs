@@ -1,4 +1,4 @@
-//! What a view of a root is made of, wherever the root is: on the disk, in an image or in the store.
+//! The sources of a root's view: a root on the disk, in an image or in the store.
 
 use crate::error::{Error, Result};
 use crate::model::policy::normalise::{Seen, shown_path};
@@ -39,7 +39,7 @@ pub(crate) trait RootFacts: NamedRoot {
     /// Returns all paths that count, in order.
     fn seen(&self) -> impl ExactSizeIterator<Item = Seen<'_>>;
 
-    /// Returns the modification time of `path` in seconds since 1970; `None` where nothing is there.
+    /// Returns the modification time of `path` in seconds since 1970; `None` for a missing path.
     fn mtime_s(&self, path: &EntryPath) -> Option<i64>;
 
     /// Returns the symlinks, through which packages may name their files.
@@ -53,14 +53,14 @@ pub(crate) trait RootFacts: NamedRoot {
 
 /// The contents of the few files that tell of packages and users. Only content with the hash of the tree's entry is given.
 pub(crate) trait RootFiles: NamedRoot {
-    /// Returns the length of the regular file at `path`; `None` where there is none.
+    /// Returns the length of the regular file at `path`; `None` without such a file.
     fn size_bytes(&self, path: &EntryPath) -> Option<u64>;
 
     /// Returns the names of the files in a directory.
     fn names_in(&self, directory: &EntryPath) -> Vec<Vec<u8>>;
 
-    /// Reads a file of at most `most_bytes`; `None` where there is none, or its content is not at hand. Fails if the content
-    /// cannot be read; returns [`crate::error::Error::Changed`] if a live file is no longer as it was observed.
+    /// Reads a file of at most `most_bytes`; `None` without such a file or its content. Fails if the content cannot be read, and
+    /// with [`crate::error::Error::Changed`] if a live file has changed since observed.
     fn bytes(&self, path: &EntryPath, most_bytes: u64) -> Result<Option<Vec<u8>>>;
 
     /// Copies a file to `target`, and tells whether there was anything to copy. Fails as [`RootFiles::bytes`] does, and if

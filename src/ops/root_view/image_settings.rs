@@ -1,4 +1,4 @@
-//! What the configuration of a snapshot's image says beyond its layers.
+//! The configuration of a snapshot's image, beside the layers.
 
 use crate::model::packages::package::Package;
 use crate::model::policy::{MOCK_GROUP, MOCK_USER, Policy, Profile};
@@ -6,7 +6,7 @@ use crate::oci::image::{Settings, goarch};
 use crate::ops::root_view::build_user::BuildUser;
 use std::collections::HashMap;
 
-/// What a container of a Mock chroot runs by default.
+/// The default command in a container of a Mock chroot.
 const SHELL: &str = "/bin/bash";
 
 /// Returns the settings of the image of a root with this build user and these packages.
@@ -30,7 +30,7 @@ pub(crate) fn image_settings<'p>(
     }
 }
 
-/// Returns the architecture of most packages, in GOARCH's terms; without packages, that of this machine.
+/// Returns the architecture of most packages, in GOARCH's terms; without packages, of this machine.
 fn architecture<'p>(packages: impl Iterator<Item = &'p Package>) -> &'p str {
     let mut counts: HashMap<&str, usize> = HashMap::new();
     for package in packages.filter(|package| !matches!(package.arch.as_str(), "" | "noarch")) {

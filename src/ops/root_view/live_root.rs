@@ -1,4 +1,4 @@
-//! A directory together with what was observed in it, as one source of facts and files.
+//! An observed directory as a source of facts and files.
 
 use crate::error::{Error, Result};
 use crate::fs::root::Root;
@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 const BUFFER_BYTES: usize = 256 * 1024;
 
-/// A directory that was observed.
+/// An observed directory.
 #[derive(Clone, Copy)]
 pub(crate) struct LiveRoot<'a> {
     pub(crate) root: &'a Root,
@@ -88,7 +88,7 @@ impl RootFiles for LiveRoot<'_> {
 }
 
 impl LiveRoot<'_> {
-    /// Returns [`Error::Changed`] if the content that was read is not the observed one.
+    /// Fails with [`Error::Changed`] if the read content is not the observed content.
     fn check(&self, path: &EntryPath, observed: ContentHash, read: &blake3::Hash) -> Result<()> {
         if *read.as_bytes() == observed.0 {
             Ok(())

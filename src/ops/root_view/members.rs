@@ -1,4 +1,4 @@
-//! Entries of an image as a scan would have found them.
+//! The entries of an image as if found by a scan.
 
 use crate::model::policy::Rules;
 use crate::model::policy::normalise::Seen;
@@ -9,7 +9,7 @@ use crate::ops::root_view::facts::{NamedRoot, RootFacts};
 use std::collections::HashMap;
 use std::path::Path;
 
-/// The entries of an image, in path order, as a scan would have found them on a disk.
+/// The entries of an image, in path order, as if found by a scan of a disk.
 pub(crate) struct Members<'a> {
     members: Vec<Member>,
     shown: &'a Path,
@@ -22,8 +22,8 @@ struct Member {
 }
 
 impl<'a> Members<'a> {
-    /// Takes the entries that a scan under `rules` would find in the image that is called `shown`: none that is excluded, and none in a directory that is kept
-    /// empty.
+    /// Takes the entries that a scan under `rules` would find: without excluded paths, and without paths in directories that are
+    /// kept empty. Errors call the image `shown`.
     pub(crate) fn new(entries: Vec<Entry>, rules: &Rules, shown: &'a Path) -> Self {
         let mut links: HashMap<Group, u32> = HashMap::new();
         for group in entries.iter().filter_map(|entry| entry.group) {
@@ -110,7 +110,7 @@ impl Member {
         }
     }
 
-    /// Takes a directory as a scan has one that is kept empty, whatever the directory itself is like.
+    /// Takes a directory that is kept empty, with the fixed metadata of a scan.
     fn of_kept_empty(entry: Entry, place: usize) -> Self {
         let Self { path, stat, .. } = Self::of(entry, place, 1);
         let stat = Stat {

@@ -1,6 +1,6 @@
-//! What a root holds, seen under a policy: a live directory, an image of anybody, or a recorded snapshot.
+//! The view of a root under a policy: of a live directory, a foreign image, or a recorded snapshot.
 //!
-//! Facts come from any of them ([`facts::RootFacts`], [`facts::RootFiles`]); packages, users and entries are made of facts in
+//! Facts come from any root ([`facts::RootFacts`], [`facts::RootFiles`]); packages, users and entries are made of facts in
 //! one way ([`packages::read_packages`], [`build_user::BuildUser`], [`normalise_as::normalise_as`]).
 
 pub(crate) mod attempts;

@@ -1,4 +1,4 @@
-//! A root as a policy records it: the one view that recording, comparing and restoring have.
+//! The view of a root under a policy, shared by recording, comparing and restoring.
 
 use crate::error::{Error, Result};
 use crate::model::packages::owners::Installed;
@@ -10,15 +10,15 @@ use crate::model::tree::entry::FileContent;
 use crate::model::tree::overlay::{LayerItem, Overlay};
 use crate::ops::root_view::facts::{RootFacts, in_root};
 
-/// A policy, with its rules for the stage that a root is seen as.
+/// A policy, and the rules of the policy for a stage.
 #[derive(Clone, Copy)]
 pub(crate) struct Manner<'a> {
     pub(crate) policy: &'a Policy,
     pub(crate) rules: &'a Rules,
 }
 
-/// Returns the entries that the policy records of a root with these packages and this home of the build user. Fails if an
-/// entry cannot be recorded.
+/// Returns the entries of a root under a policy, given the packages and the home of the build user. Fails at the first entry that
+/// no layer can hold.
 pub(crate) fn normalise_as(
     manner: Manner,
     facts: &impl RootFacts,
@@ -39,8 +39,8 @@ pub(crate) fn normalise_as(
     normalise(facts.seen(), &context).map_err(|error| in_root(error, facts.name()))
 }
 
-/// Does the same for a root whose files were all read. Fails as [`normalise_as`] does, and returns [`Error::Changed`] if the
-/// content of a file is not known.
+/// Returns the entries of a root whose files were all read. Fails as [`normalise_as`] does, and with [`Error::Changed`] if the
+/// content of a file is unknown.
 pub(crate) fn normalise_all_read(
     manner: Manner,
     facts: &impl RootFacts,
@@ -53,7 +53,7 @@ pub(crate) fn normalise_all_read(
         .map_err(|path| Error::Changed(facts.shown(&path)))
 }
 
-/// Gathers the times of files that are as a package gives them.
+/// Gathers the files with the time that a package gives.
 fn package_mtimes(facts: &impl RootFacts, packages: &[Installed]) -> PackageMtimes {
     let links = facts.links();
     let mut gathering = Gathering::new(&links);
@@ -72,7 +72,7 @@ fn package_mtimes(facts: &impl RootFacts, packages: &[Installed]) -> PackageMtim
     gathering.finish()
 }
 
-/// Returns both parts of a root in one tree. No hardlink crosses them.
+/// Returns both sides of a root in one tree. No hardlink crosses the sides.
 pub(crate) fn united(sides: StableVolatile) -> Tree {
     let mut overlay = Overlay::new();
     for side in [sides.stable, sides.volatile] {

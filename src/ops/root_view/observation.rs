@@ -1,4 +1,4 @@
-//! What a root holds: every path of a scan, with the facts that its stamp vouches for or that were read.
+//! The observed state of a root: every path of a scan, with facts from a stamp or as read.
 
 use crate::error::Result;
 use crate::fs::facts::check_directories;
@@ -11,18 +11,18 @@ use crate::model::tree::path::EntryPath;
 use crate::store::StampState;
 use std::num::NonZeroUsize;
 
-/// A root as it was observed. Paths are named by their places in the order of the scan.
+/// An observed root. Paths are named by their places in the order of the scan.
 #[derive(Debug)]
 pub(crate) struct Observation {
     /// All paths in order.
     pub(super) found: Paths,
-    /// The places of the paths that count, sorted; `None` where all do.
+    /// The places of the paths that count, sorted; `None` if all paths count.
     pub(super) places: Option<Vec<usize>>,
     /// The facts of each path that counts; empty for deferred files.
     pub(super) facts: Vec<Facts>,
     /// The places of the paths that were read.
     pub(super) fresh: Vec<usize>,
-    /// The places of the files that are read when their layer is packed, sorted.
+    /// The places of the files that are read when their layer is packed, in order.
     pub(super) deferred: Vec<usize>,
     /// Stamped paths that are gone, in their ordered form.
     pub(super) gone: Vec<Vec<u8>>,
@@ -34,8 +34,7 @@ pub(crate) struct Observation {
     pub(crate) stamps: StampState,
 }
 
-/// Frees a value on a thread of its own. To free a million paths one by one takes a fifth of a second, in which more can be
-/// done.
+/// Frees a value on another thread, since freeing a million paths takes a fifth of a second.
 pub(crate) fn free_aside(unneeded: impl Send + 'static) {
     // Without a thread the value is freed right here.
     let _ = std::thread::Builder::new().spawn(move || drop(unneeded));
@@ -47,8 +46,8 @@ pub(super) fn place_among(places: Option<&[usize]>, at: usize) -> Option<usize> 
 }
 
 impl Observation {
-    /// Returns the paths whose stamps are to change, in order: each with its new stamp, or none where a path is gone or
-    /// cannot have a stamp. Deferred files lose the stamp of another boot, which may look right and still not hold.
+    /// Returns the paths whose stamps are to change, in order: each with the new stamp, or `None` if the path is gone or cannot
+    /// have a stamp. Deferred files lose the stamp of another boot, which may look right and still not hold.
     pub(crate) fn changes(&self) -> impl Iterator<Item = (&[u8], Option<Stamp>)> {
         let deferred: &[usize] = if self.stamps.lasting.is_this_boot {
             &[]
@@ -81,13 +80,13 @@ impl Observation {
         self.facts.get(place_among(self.places.as_deref(), at)?)
     }
 
-    /// Tells whether every path has a stamp once the paths that were read are stamped, and nothing is mounted on any.
+    /// Tells whether every path has a stamp once the read paths are stamped, and no path is hidden by a mount.
     pub(crate) fn is_known_whole(&self) -> bool {
         let is_settled_at = |at: &usize| is_settled(&self.found[*at].stat, self.scan_start);
         !self.has_mounts && self.fresh.iter().all(is_settled_at)
     }
 
-    /// Frees the facts of all paths. Paths, stat data and changes of stamps are there as before.
+    /// Frees the facts of all paths. Paths and stat data stay.
     pub(crate) fn forget_facts(&mut self) {
         free_aside(std::mem::take(&mut self.facts));
     }
@@ -102,8 +101,8 @@ impl Observation {
         self.scan_start
     }
 
-    /// Asks about every directory once more: a file that was moved from one to another meanwhile may have been seen in
-    /// neither. Returns [`crate::error::Error::Changed`] if a directory is another by now, and fails if it cannot be opened.
+    /// Reads the stat data of every directory once more: a file that was moved between directories during the scan may have been
+    /// seen in none. Fails with [`crate::error::Error::Changed`] if a directory has changed, and if a directory cannot be opened.
     pub(crate) fn check(&self, root: &Root, threads: NonZeroUsize) -> Result<()> {
         check_directories(root, &self.found, threads)
     }
@@ -127,13 +126,13 @@ impl Observation {
         Some(&self.found[self.found.position(path)?].stat)
     }
 
-    /// Returns the stat data and the facts of `path`, if it counts.
+    /// Returns the stat data and the facts of `path`, if the path counts.
     pub(crate) fn at(&self, path: &EntryPath) -> Option<(&Stat, &Facts)> {
         let at = self.found.position(path)?;
         Some((&self.found[at].stat, self.facts_at(at)?))
     }
 
-    /// Returns the length and the hash of the file at `path`; `None` where there is none, or something is mounted on it.
+    /// Returns the length and the hash of the file at `path`; `None` without such a file, and for a mount.
     pub(crate) fn file(&self, path: &EntryPath) -> Option<(u64, ContentHash)> {
         let at = self.found.position(path)?;
         let Found { stat, masked, .. } = &self.found[at];

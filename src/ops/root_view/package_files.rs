@@ -20,7 +20,7 @@ use tempfile::TempDir;
 
 /// All databases of an image together: each layer may have another.
 const LARGEST_DATABASES_BYTES: u64 = 6 << 30;
-/// How many files there may be: a Debian of 5,000 packages has 10,000.
+/// The most files that are kept: a Debian of 5,000 packages has 10,000.
 const MOST_FILES: usize = 100_000;
 
 /// Files that were kept.
@@ -32,7 +32,7 @@ pub(crate) struct PackageFiles {
     databases_bytes_left: u64,
     texts_bytes_left: u64,
     count: usize,
-    /// The paths that were kept of the layer which is being read.
+    /// The kept paths of the layer being read.
     of_layer: HashSet<EntryPath>,
 }
 
@@ -49,8 +49,7 @@ impl PackageFiles {
         })
     }
 
-    /// Returns where the content of this file is to be written; `None` where the file is not wanted. Fails if a file cannot
-    /// be made.
+    /// Returns the output for the content of a file; `None` for a file that is not wanted. Fails if the copy cannot be made.
     pub(crate) fn keep(
         &mut self,
         at: &EntryPath,

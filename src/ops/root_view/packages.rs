@@ -24,9 +24,9 @@ const LARGEST_LISTS_BYTES: usize = 256 << 20;
 /// The packages of a root.
 #[derive(Debug)]
 pub struct RootPackages {
-    /// Who installed them.
+    /// The package manager.
     pub manager: Manager,
-    /// Sorted; without the lists of files that are more than any root has.
+    /// Sorted; without the lists of files past the limit of all lists.
     pub all: Vec<Installed>,
 }
 
@@ -40,9 +40,9 @@ pub(crate) fn has_rpm_database(root: &Root) -> bool {
     })
 }
 
-/// Reads the packages of any manager; `None` where there is no database, or none that can be read, which is noted. A copy is
-/// made in `scratch`. Fails if a file of the database cannot be read or copied, and returns [`Error::Changed`] if a live one
-/// is no longer as it was observed.
+/// Reads the packages of any manager; `None` without a database, and if the database is damaged, which is noted. A copy is made in
+/// `scratch`. Fails if a file of the database cannot be read or copied, and with [`Error::Changed`] if a live database has changed
+/// since observed.
 pub(crate) fn read_packages(
     files: &impl RootFiles,
     scratch: &Path,
@@ -103,7 +103,7 @@ impl RootPackages {
 /// An SQLite database of rpm's.
 enum Database {
     Absent,
-    /// It is there, and a note tells why it cannot be read.
+    /// A note tells why the database cannot be read.
     Unreadable,
     Read(Vec<Installed>),
 }
@@ -173,7 +173,7 @@ struct DpkgFiles<'f, F> {
 }
 
 impl<F: RootFiles> DpkgFiles<'_, F> {
-    /// Reads a file; `None` where there is none, or the limit is reached.
+    /// Reads a file; `None` without such a file, and past the limit.
     fn read(&mut self, path: &EntryPath) -> Result<Option<Vec<u8>>> {
         let most_bytes = LARGEST_TEXT_BYTES.min(self.bytes_left);
         let bytes = self.files.bytes(path, most_bytes)?;

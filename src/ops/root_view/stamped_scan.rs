@@ -1,4 +1,4 @@
-//! A scan of a root merged with its stamps: which paths are as they were last seen.
+//! A scan of a root merged with the stamps of the root, to find the paths that have not changed.
 
 use crate::error::Result;
 use crate::fs::facts::read_facts;
@@ -14,16 +14,16 @@ use crate::store::StampState;
 use crate::store::Stamps;
 use std::num::NonZeroUsize;
 
-/// The paths of a root, and for each whether a stamp vouches for it.
+/// The paths of a root, and for each path whether a stamp vouches.
 #[derive(Debug)]
 pub(crate) struct StampedScan {
     scan: Scan,
     joined: Joined,
 }
 
-/// Scans the root; meanwhile `load` reads the stamps, and whatever else does not depend on the scan, on a thread of its own.
-/// Fails if the root cannot be scanned, returns [`crate::error::Error::Changed`] if it changes under the scan, and hands on
-/// the error of `load`.
+/// Scans the root; meanwhile `load` reads the stamps, and other data that no scan is needed for, on another thread. Fails if a
+/// directory of the root cannot be read, with [`crate::error::Error::Changed`] if the root changes under the scan, and as `load`
+/// does.
 pub(crate) fn scan_with_stamps<T: Send>(
     root: &Root,
     rules: &Rules,
@@ -52,8 +52,8 @@ impl StampedScan {
         }
     }
 
-    /// Returns the snapshot that the stamps are of and how many bytes of its base or delta are dead, where no path of it can be
-    /// gone, or hidden by a mount, without being among the [`StampedScan::gone`].
+    /// Returns the snapshot behind the stamps, and the dead bytes of the snapshot's base or delta; `None` if a path of the snapshot
+    /// may be missing from [`StampedScan::gone`], as a mount hides paths.
     pub(crate) fn known_tree(&self) -> Option<(i64, u64)> {
         let Joined {
             state, has_mounts, ..
@@ -64,7 +64,7 @@ impl StampedScan {
             .filter(|_| !has_mounts)
     }
 
-    /// Returns all that was found.
+    /// Returns all found paths.
     pub(crate) fn found(&self) -> &Paths {
         &self.scan.found
     }
@@ -79,12 +79,12 @@ impl StampedScan {
         self.joined.vouched[at]
     }
 
-    /// Tells whether the path at this place has a stamp, as it is now or was.
+    /// Tells whether the path at this place has a stamp, valid or not.
     pub(crate) fn is_stamped(&self, at: usize) -> bool {
         self.joined.unstamped.binary_search(&at).is_err()
     }
 
-    /// Tells whether the path had a stamp and is gone.
+    /// Tells whether the path is stamped and gone.
     pub(crate) fn is_gone(&self, path: &EntryPath) -> bool {
         self.joined
             .gone
@@ -97,7 +97,7 @@ impl StampedScan {
         &self.joined.gone
     }
 
-    /// Returns the snapshot whose tree this is, where every stamp vouched and none is left over, and the stamps of it.
+    /// Returns the snapshot with the tree of the root, and the state of the stamps; `None` unless all stamps vouch for all paths.
     pub(crate) fn same_as(&self) -> Option<(i64, StampState)> {
         let Joined {
             unknown,
@@ -109,7 +109,7 @@ impl StampedScan {
         state.snapshot_id.filter(|_| is_same).map(|id| (id, *state))
     }
 
-    /// Tells whether the root's filesystem is to be synced, so that what the stamps say holds after a power cut as well.
+    /// Tells whether the root's filesystem is to be synced, so that the stamps hold after a power cut too.
     pub(crate) fn wants_sync(&self) -> bool {
         let Joined {
             state, youngest, ..
@@ -127,7 +127,7 @@ impl StampedScan {
         self.scan.start
     }
 
-    /// Returns the sum of the files' lengths for which no stamp vouches.
+    /// Returns the bytes of files that no stamp vouches for.
     pub(crate) fn unread_bytes(&self) -> u64 {
         self.joined
             .unknown
@@ -136,8 +136,8 @@ impl StampedScan {
             .sum()
     }
 
-    /// Returns the paths at `places`, each with its place and whether it is unread: no stamp vouches for it, and nothing is
-    /// mounted on it.
+    /// Returns the paths at `places`, each with its place and whether the path is unread: without a stamp that vouches, and
+    /// without a mount.
     pub(crate) fn paths(
         &self,
         places: impl Iterator<Item = usize>,
@@ -155,9 +155,9 @@ impl StampedScan {
         (&found.path, &found.stat)
     }
 
-    /// Reads every path that no stamp vouches for, except the files at `deferred` places, which are sorted. Where `places` are
-    /// given, sorted, no other paths count; all deferred ones are among them. Fails if a path cannot be read, and returns
-    /// [`crate::error::Error::Changed`] if it changes meanwhile.
+    /// Reads all paths that no stamp vouches for, except the files at `deferred` places, which are sorted. If `places` are given,
+    /// sorted, other paths do not count; deferred places are among `places`. Fails if a path cannot be read, and with
+    /// [`crate::error::Error::Changed`] if a path changes meanwhile.
     pub(crate) fn read(
         self,
         root: &Root,
@@ -201,11 +201,11 @@ impl StampedScan {
 #[derive(Debug)]
 struct Joined {
     stamps: Stamps,
-    /// For each found path whether a stamp vouches for it.
+    /// For each found path whether a stamp vouches.
     vouched: Vec<bool>,
     /// The places of the paths that no stamp vouches for.
     unknown: Vec<usize>,
-    /// The places of the paths that have no stamp at all; empty where the root has no stamps.
+    /// The places of the paths without any stamp; empty for a root without stamps.
     unstamped: Vec<usize>,
     /// Whether something is mounted on a path.
     has_mounts: bool,
@@ -218,7 +218,7 @@ struct Joined {
 }
 
 impl Joined {
-    /// Merges the paths that were found with the stamps, which come in the same order.
+    /// Merges the found paths with the stamps, both in order.
     fn new(stamps: Stamps, state: StampState, found: &Paths) -> Self {
         let mut joined = Self {
             stamps: Stamps::default(),
@@ -268,7 +268,7 @@ impl Joined {
         self.vouched.push(is_vouched);
     }
 
-    /// Returns the facts of the paths at `places`, or of all: those that a stamp vouches for, and empty ones of the others.
+    /// Returns the facts of the paths at `places`, or of all paths; empty where no stamp vouches.
     fn vouched_facts(&self, found: &Paths, places: Option<&[usize]>) -> Vec<Facts> {
         let mut stamps = self.stamps.read();
         let mut facts_at = |at: usize, found: &Found| {
