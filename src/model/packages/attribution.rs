@@ -91,12 +91,7 @@ pub fn account(
     changes: &[Change],
     packages: &[PackageChange],
 ) -> Vec<Attribution> {
-    let entries = changes.iter().map(|change| {
-        let in_new = change.new.map(|at| &new.tree.entries()[at]);
-        let entry = in_new.or_else(|| change.old.map(|at| &old.tree.entries()[at]));
-        entry.expect("a change has a side")
-    });
-    let paths: Vec<&EntryPath> = entries.map(|entry| &entry.path).collect();
+    let paths = paths_of(old.tree, new.tree, changes);
     let old_owners = owners_of(old, &paths);
     let new_owners = owners_of(new, &paths);
     let package_changes = PackageChanges::new(packages);
@@ -180,6 +175,15 @@ impl SideView<'_> {
             (one.is_ghost, deviations, is_unchanged)
         })
     }
+}
+
+fn paths_of<'t>(old: &'t Tree, new: &'t Tree, changes: &[Change]) -> Vec<&'t EntryPath> {
+    let entries = changes.iter().map(|change| {
+        let in_new = change.new.map(|at| &new.entries()[at]);
+        let entry = in_new.or_else(|| change.old.map(|at| &old.entries()[at]));
+        entry.expect("a change has a side")
+    });
+    entries.map(|entry| &entry.path).collect()
 }
 
 fn owners_of<'a>(ground: &SideView<'a>, paths: &[&EntryPath]) -> Vec<Vec<Owner<'a>>> {

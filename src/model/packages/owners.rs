@@ -81,10 +81,7 @@ impl<'p> Owners<'p> {
                 continue;
             };
             let directories: Vec<&[u8]> = list.directories().collect();
-            for directory in &directories {
-                let known = resolved.entry(directory);
-                known.or_insert_with(|| resolve(directory, &self.links, &mut steps_left));
-            }
+            self.resolve_new(&directories, &mut resolved, &mut steps_left);
             let directories = directories.iter().map(|directory| &resolved[directory]);
             let directories: Vec<&Option<EntryPath>> = directories.collect();
             for file in list.files() {
@@ -99,6 +96,19 @@ impl<'p> Owners<'p> {
                 };
                 found(&path, owner);
             }
+        }
+    }
+
+    /// Resolves the directories that are not in `resolved` yet.
+    fn resolve_new<'l>(
+        &self,
+        directories: &[&'l [u8]],
+        resolved: &mut HashMap<&'l [u8], Option<EntryPath>>,
+        steps_left: &mut usize,
+    ) {
+        for directory in directories {
+            let known = resolved.entry(directory);
+            known.or_insert_with(|| resolve(directory, &self.links, steps_left));
         }
     }
 }

@@ -54,16 +54,19 @@ pub(super) fn dead_bytes<'a, C: Content + 'a, D>(
         let lies_below = ground.is_some_and(|ground| entry.same_but_group(ground.entry()));
         files.push((entry, has_length && !lies_below));
     }
-    let alive: HashSet<Group> = files
-        .iter()
-        .filter(|(_, is_alive)| *is_alive)
-        .filter_map(|(entry, _)| entry.group)
-        .collect();
-    let is_dead = |(entry, is_alive): &&(&Entry<C>, bool)| match entry.group {
-        Some(group) => !alive.contains(&group),
-        None => !is_alive,
-    };
-    tree::content_bytes(files.iter().filter(is_dead).map(|(entry, _)| *entry))
+    tree::content_bytes(dead(&files))
+}
+
+/// Returns the dead files, given for each file whether the name is alive: an inode is alive if any name is.
+fn dead<'a, C>(files: &[(&'a Entry<C>, bool)]) -> impl Iterator<Item = &'a Entry<C>> {
+    let names_alive = files.iter().filter(|(_, is_alive)| *is_alive);
+    let alive: HashSet<Group> = names_alive.filter_map(|(entry, _)| entry.group).collect();
+    let dead = files.iter().filter(move |(entry, is_alive)| {
+        entry
+            .group
+            .map_or(!is_alive, |group| !alive.contains(&group))
+    });
+    dead.map(|(entry, _)| *entry)
 }
 
 fn is_file_of<C>(entry: &Entry<C>, length: u64) -> bool {

@@ -20,6 +20,18 @@ pub struct ContentPlace {
     pub group: Option<Group>,
 }
 
+impl ContentPlace {
+    /// Returns the place of an entry's content in the entry's layer, whose groups have these first names.
+    fn of(given: &Entry, layer: usize, firsts: &HashMap<Group, &EntryPath>) -> Self {
+        let first = given.group.and_then(|group| firsts.get(&group).copied());
+        Self {
+            layer,
+            name: first.unwrap_or(&given.path).clone(),
+            group: given.group,
+        }
+    }
+}
+
 /// Returns the place of each entry of `tree` that `is_wanted` with the place of the content, in order. `tree` is the result of
 /// `layers`, the lowest first, and the items of each layer are in path order.
 pub(crate) fn content_places(
@@ -41,15 +53,7 @@ pub(crate) fn content_places(
         if let Some((layer, given)) = topmost
             && is_wanted(place, entry)
         {
-            let first = given
-                .group
-                .and_then(|group| firsts[layer].get(&group).copied());
-            let content = ContentPlace {
-                layer,
-                name: first.unwrap_or(&given.path).clone(),
-                group: given.group,
-            };
-            found.push((place, content));
+            found.push((place, ContentPlace::of(given, layer, &firsts[layer])));
         }
     }
     found

@@ -28,19 +28,15 @@ pub(super) fn choose_deferred(
         rules: &session.rules,
         scan_start: scan.scan_start(),
     };
-    let candidates = match places {
-        Some(places) => expected.candidates(scan.paths(places.iter().copied())),
-        None => expected.candidates(scan.paths(0..scan.found().len())),
-    };
+    let candidates = candidates(scan, places, &expected);
     let is_read = matches!(prior, PriorReading::Read(_));
     if !is_read && session.lineage.is_read_sooner_than(candidates.len()) {
         prior = PriorReading::Read(prior.finish(session)?);
     }
     let mut sure = Vec::new();
     for at in candidates {
-        let (path, stat) = scan.at(at);
-        let is_new = differs_below(session, &prior, (path, stat), &expected)?;
-        if is_new && !is_read_early(path) {
+        let file = scan.at(at);
+        if differs_below(session, &prior, file, &expected)? && !is_read_early(file.0) {
             sure.push(at);
         }
     }
@@ -48,6 +44,13 @@ pub(super) fn choose_deferred(
         sure.clear();
     }
     Ok((sure, prior))
+}
+
+fn candidates(scan: &StampedScan, places: Option<&[usize]>, expected: &Expected) -> Vec<usize> {
+    match places {
+        Some(places) => expected.candidates(scan.paths(places.iter().copied())),
+        None => expected.candidates(scan.paths(0..scan.found().len())),
+    }
 }
 
 /// Tells whether a file differs from the entries of all layers below: the plan decides later how many of these layers stay.

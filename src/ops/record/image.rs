@@ -75,13 +75,7 @@ impl Image {
         let store = &session.store;
         let mut steps = Vec::with_capacity(planned.len());
         for (planned, ahead) in planned.iter().zip(ahead) {
-            let key = planned.key(&session.policy);
-            steps.push(Step {
-                planned,
-                key,
-                known: store.layer_by_key(&key)?,
-                ahead,
-            });
+            steps.push(Step::new(session, planned, ahead)?);
         }
         let total = steps.iter().map(Step::bytes_to_pack).sum();
         let layers = session.phases.run(Phase::Pack, Some(total), || {
@@ -142,7 +136,21 @@ struct Step<'p> {
     ahead: Option<PackedBlob>,
 }
 
-impl Step<'_> {
+impl<'p> Step<'p> {
+    fn new(
+        session: &Session,
+        planned: &'p FilledLayer<'p>,
+        ahead: Option<PackedBlob>,
+    ) -> Result<Self> {
+        let key = planned.key(&session.policy);
+        Ok(Self {
+            planned,
+            key,
+            known: session.store.layer_by_key(&key)?,
+            ahead,
+        })
+    }
+
     /// Returns the length of the content still to be packed.
     fn bytes_to_pack(&self) -> u64 {
         if self.known.is_some() || self.ahead.is_some() {

@@ -114,8 +114,7 @@ pub fn restore(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> R
     let spec = Pathspec::new(&request.pathspec)?;
     let snapshot = store.find(&request.snapshot)?;
     let is_new_root = request.writes == Writes::Done && make_root(&request.directory)?;
-    let policy = store.policy(&snapshot.policy_key)?;
-    let policy = Policy::from_canonical(&policy).unwrap_or_else(Policy::plain);
+    let policy = policy_of(&store, &snapshot)?;
     let source = Source {
         request,
         snapshot: &snapshot,
@@ -129,6 +128,12 @@ pub fn restore(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> R
     };
     outcome.seconds = phases.spent();
     Ok(outcome)
+}
+
+/// Returns the policy of a snapshot; an unknown policy counts as the plain policy.
+fn policy_of(store: &Store, snapshot: &Snapshot) -> Result<Policy> {
+    let policy = store.policy(&snapshot.policy_key)?;
+    Ok(Policy::from_canonical(&policy).unwrap_or_else(Policy::plain))
 }
 
 /// Restores into a directory that exists; `is_new_root` says whether the directory was made just now.

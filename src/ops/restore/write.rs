@@ -261,17 +261,8 @@ impl Tasks<'_> {
         decompressor: &mut Decompressor,
         done: &mut Done,
     ) -> Result<()> {
-        let filling = RefCell::new(Filling {
-            work: self.work,
-            source,
-            writer: Writer::new(self.work.root),
-            buffer: vec![0; BUFFER_BYTES],
-            left: source.wanted.iter().collect(),
-            unlike: None,
-            done,
-            failed: &self.failed,
-            monitor: self.monitor,
-        }); // the closures use the filling in turns
+        // The closures use the filling in turns.
+        let filling = RefCell::new(Filling::new(self, source, done));
         match &source.reading {
             Reading::Whole => read_files(
                 (&source.blob).into(),
@@ -304,6 +295,20 @@ struct Filling<'w> {
 }
 
 impl<'w> Filling<'w> {
+    fn new(tasks: &'w Tasks<'w>, source: &'w Source, done: &'w mut Done) -> Self {
+        Self {
+            work: tasks.work,
+            source,
+            writer: Writer::new(tasks.work.root),
+            buffer: vec![0; BUFFER_BYTES],
+            left: source.wanted.iter().collect(),
+            unlike: None,
+            done,
+            failed: &tasks.failed,
+            monitor: tasks.monitor,
+        }
+    }
+
     fn is_over(&self) -> bool {
         self.left.is_empty() || self.failed.load(Ordering::Relaxed)
     }

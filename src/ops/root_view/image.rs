@@ -37,18 +37,15 @@ pub(crate) fn read_image(
     let mut overlay = Overlay::new();
     let mut totals = Vec::new();
     for layer in &image.layers {
-        let blob = || blob(opened, layer);
         let items = match known_items(layer, store)? {
             Some(items) => {
-                check(blob()?)?;
-                package_files.keep_of_layer(&items, blob)?;
+                check(blob(opened, layer)?)?;
+                package_files.keep_of_layer(&items, || blob(opened, layer))?;
                 items
             }
             None => {
-                let mut keep = |path: &EntryPath, size| package_files.keep(path, size);
-                let read = read(blob()?, &mut keep)?;
-                package_files.keep_linked(&read.items, blob)?;
-                with_links(read, &overlay, opened.path())?
+                let items = read_items(opened, layer, package_files)?;
+                with_links(items, &overlay, opened.path())?
             }
         };
         totals.push(LayerTotals::of(&items));
@@ -74,6 +71,18 @@ fn known_items(layer: &FoundLayer, store: Option<&Store>) -> Result<Option<Vec<L
 fn entries_of(overlay: Overlay, path: &Path) -> Result<Vec<Entry>> {
     let entries = overlay.into_tree().into_entries();
     complete(entries, LARGEST_ENTRIES_BYTES).ok_or_else(|| too_many(path))
+}
+
+/// Unpacks a layer, and keeps the files of package managers.
+fn read_items(
+    opened: &Opened,
+    layer: &FoundLayer,
+    package_files: &mut PackageFiles,
+) -> Result<LayerItems> {
+    let mut keep = |path: &EntryPath, size| package_files.keep(path, size);
+    let items = read(blob(opened, layer)?, &mut keep)?;
+    package_files.keep_linked(&items.items, || blob(opened, layer))?;
+    Ok(items)
 }
 
 fn refuse_too_many(overlay: &Overlay, path: &Path) -> Result<()> {

@@ -33,11 +33,20 @@ pub(crate) fn trees_of(
         apply(store, rest_b, &mut above)?;
         return Ok((below.into_tree(), above.into_tree()));
     }
+    trees_side_by_side(store, (rest_a, below), (rest_b, above))
+}
+
+/// Lays layers over two overlays, the first on another thread.
+fn trees_side_by_side(
+    store: &Store,
+    (ids_a, overlay_a): (&[i64], Overlay),
+    (ids_b, overlay_b): (&[i64], Overlay),
+) -> Result<(Tree, Tree)> {
     std::thread::scope(|scope| {
         let path = store.path();
         // A connection belongs to one thread.
-        let other = scope.spawn(move || tree_over(&Store::open(path)?, rest_a, below));
-        let mine = tree_over(store, rest_b, above);
+        let other = scope.spawn(move || tree_over(&Store::open(path)?, ids_a, overlay_a));
+        let mine = tree_over(store, ids_b, overlay_b);
         let other = other.join();
         let other = other.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         Ok((other?, mine?))

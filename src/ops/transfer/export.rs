@@ -228,10 +228,7 @@ fn write_archive(
     let total = archive.size_bytes();
     let written = |bytes| phases.monitor.advance(bytes);
     match place {
-        Place::Name(target) if archive.is_at(&target) => {
-            output::remove_dead(&target);
-            output::sync_directory(output::beside(&target)).map(|()| 0)
-        }
+        Place::Name(target) if archive.is_at(&target) => sync_again(&target).map(|()| 0),
         Place::Name(target) => phases.run(Phase::Export, Some(total), || {
             output::replace(&target, |file| archive.write(source, file, path, &written))
                 .map(|()| total)
@@ -243,6 +240,12 @@ fn write_archive(
             })
         }
     }
+}
+
+/// Makes a file durable that an export has written before, and cleans up after exports that were killed.
+fn sync_again(target: &Path) -> Result<()> {
+    output::remove_dead(target);
+    output::sync_directory(output::beside(target))
 }
 
 /// Opens the target that is written from first to last.

@@ -54,11 +54,7 @@ pub(crate) fn import(
 ) -> Result<Outcome> {
     check_names(request)?;
     let (opened, reference) = open_images(&request.source)?;
-    let (purpose, mut store) = if is_same_directory(opened.path(), store_path) {
-        (Purpose::Rebuild, Store::open_to_rebuild(store_path)?)
-    } else {
-        (Purpose::Import, Store::open_or_create(store_path)?)
-    };
+    let (purpose, mut store) = open_store(store_path, &opened)?;
     let phases = Phases::new(monitor);
     let listed = listed(&opened, reference, purpose, request, monitor)?;
     let finder = Finder {
@@ -68,15 +64,7 @@ pub(crate) fn import(
         takes_all: matches!(reference, ImageRef::Only),
         monitor,
     };
-    let mut import = Import {
-        store: &mut store,
-        opened: &opened,
-        purpose,
-        phases: &phases,
-        bytes_written: 0,
-        taken: Vec::new(),
-        failed: Vec::new(),
-    };
+    let mut import = Import::new(&mut store, &opened, purpose, &phases);
     for one in import.find_all(&finder, listed)? {
         import.take(&one)?;
     }
@@ -84,6 +72,15 @@ pub(crate) fn import(
     phases.run(Phase::Record, None, || update_index(&store))?;
     outcome.seconds = phases.spent();
     Ok(outcome)
+}
+
+/// Opens the store, to rebuild the database if the images are the store's own.
+fn open_store(store_path: &Path, opened: &Opened) -> Result<(Purpose, Store)> {
+    if is_same_directory(opened.path(), store_path) {
+        Ok((Purpose::Rebuild, Store::open_to_rebuild(store_path)?))
+    } else {
+        Ok((Purpose::Import, Store::open_or_create(store_path)?))
+    }
 }
 
 fn check_names(request: &Request) -> Result<()> {
@@ -141,7 +138,24 @@ struct Import<'a> {
     failed: Vec<String>,
 }
 
-impl Import<'_> {
+impl<'a> Import<'a> {
+    fn new(
+        store: &'a mut Store,
+        opened: &'a Opened,
+        purpose: Purpose,
+        phases: &'a Phases<'a>,
+    ) -> Self {
+        Self {
+            store,
+            opened,
+            purpose,
+            phases,
+            bytes_written: 0,
+            taken: Vec::new(),
+            failed: Vec::new(),
+        }
+    }
+
     /// Returns the outcome, without the times.
     fn outcome(self) -> Outcome {
         let taken = self.taken.into_iter();
