@@ -73,15 +73,13 @@ impl Image {
     ) -> Result<Self> {
         ahead.resize_with(planned.len(), || None);
         let store = &session.store;
-        let mut steps = Vec::with_capacity(planned.len());
-        for (planned, ahead) in planned.iter().zip(ahead) {
-            steps.push(Step::new(session, planned, ahead)?);
-        }
+        let steps = planned.iter().zip(ahead);
+        let steps = steps.map(|(planned, ahead)| Step::new(session, planned, ahead));
+        let steps: Vec<Step> = steps.collect::<Result<_>>()?;
         let total = steps.iter().map(Step::bytes_to_pack).sum();
-        let layers = session.phases.run(Phase::Pack, Some(total), || {
-            let layers = steps.into_iter().map(|step| step.finish(session));
-            layers.collect::<Result<Vec<PackedLayer>>>()
-        })?;
+        let layers = session
+            .phases
+            .run(Phase::Pack, Some(total), || finish_all(session, steps))?;
         let image = in_image(&layers);
         let config = store.keep_bytes(&oci::image::config(settings, &image)?)?;
         let manifest = keep_manifest(store, &config, &layers)?;
@@ -166,6 +164,11 @@ impl<'p> Step<'p> {
             None => new_layer(session, self.planned, self.key, self.ahead),
         }
     }
+}
+
+fn finish_all(session: &Session, steps: Vec<Step>) -> Result<Vec<PackedLayer>> {
+    let layers = steps.into_iter().map(|step| step.finish(session));
+    layers.collect()
 }
 
 /// Takes a recorded layer of a plan; a lost blob is packed again where its content is in the plan.

@@ -65,9 +65,7 @@ pub(crate) fn import(
         monitor,
     };
     let mut import = Import::new(&mut store, &opened, purpose, &phases);
-    for one in import.find_all(&finder, listed)? {
-        import.take(&one)?;
-    }
+    import.take_all(&finder, listed)?;
     let mut outcome = import.outcome();
     phases.run(Phase::Record, None, || update_index(&store))?;
     outcome.seconds = phases.spent();
@@ -165,6 +163,13 @@ impl<'a> Import<'a> {
             bytes_written: self.bytes_written,
             seconds: Vec::new(),
         }
+    }
+
+    fn take_all(&mut self, finder: &Finder, listed: Vec<ListedImage>) -> Result<()> {
+        for found in self.find_all(finder, listed)? {
+            self.take(&found)?;
+        }
+        Ok(())
     }
 
     /// Identifies the images, and sorts them by the order of their recording; a later stage of a run has more layers.
