@@ -95,8 +95,10 @@ pub fn account(
     let old_owners = owners_of(old, &paths);
     let new_owners = owners_of(new, &paths);
     let package_changes = PackageChanges::new(packages);
-    let owned = changes.iter().zip(old_owners).zip(new_owners);
-    owned
+    changes
+        .iter()
+        .zip(old_owners)
+        .zip(new_owners)
         .map(|((change, old_owners), new_owners)| {
             let was = old.ownership(change.old, &old_owners, &package_changes.of_old);
             let is = new.ownership(change.new, &new_owners, &package_changes.of_new);
@@ -179,8 +181,10 @@ impl SideView<'_> {
 
 fn paths_of<'t>(old: &'t Tree, new: &'t Tree, changes: &[Change]) -> Vec<&'t EntryPath> {
     let entries = changes.iter().map(|change| {
-        let in_new = change.new.map(|at| &new.entries()[at]);
-        let entry = in_new.or_else(|| change.old.map(|at| &old.entries()[at]));
+        let entry = change
+            .new
+            .map(|at| &new.entries()[at])
+            .or_else(|| change.old.map(|at| &old.entries()[at]));
         entry.expect("a change has a side")
     });
     entries.map(|entry| &entry.path).collect()

@@ -82,8 +82,10 @@ impl<'p> Owners<'p> {
             };
             let directories: Vec<&[u8]> = list.directories().collect();
             self.resolve_new(&directories, &mut resolved, &mut steps_left);
-            let directories = directories.iter().map(|directory| &resolved[directory]);
-            let directories: Vec<&Option<EntryPath>> = directories.collect();
+            let directories: Vec<&Option<EntryPath>> = directories
+                .iter()
+                .map(|directory| &resolved[directory])
+                .collect();
             for file in list.files() {
                 let Some(directory) = directories[file.directory] else {
                     continue;

@@ -81,8 +81,10 @@ pub(crate) fn compare_packages(
     });
     let mut changes: Vec<PackageChange> = changes.collect();
     changes.sort_by_key(|change| {
-        let in_new = change.new.map(|at| &new[at].package);
-        let package = in_new.or_else(|| change.old.map(|at| &old[at].package));
+        let package = change
+            .new
+            .map(|at| &new[at].package)
+            .or_else(|| change.old.map(|at| &old[at].package));
         (
             change.fate,
             package.map(|package| (&package.name, &package.arch)),

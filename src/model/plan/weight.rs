@@ -59,8 +59,11 @@ pub(super) fn dead_bytes<'a, C: Content + 'a, D>(
 
 /// Returns the dead files, given for each file whether the name is alive: an inode is alive if any name is.
 fn dead<'a, C>(files: &[(&'a Entry<C>, bool)]) -> impl Iterator<Item = &'a Entry<C>> {
-    let names_alive = files.iter().filter(|(_, is_alive)| *is_alive);
-    let alive: HashSet<Group> = names_alive.filter_map(|(entry, _)| entry.group).collect();
+    let alive: HashSet<Group> = files
+        .iter()
+        .filter(|(_, is_alive)| *is_alive)
+        .filter_map(|(entry, _)| entry.group)
+        .collect();
     let dead = files.iter().filter(move |(entry, is_alive)| {
         entry
             .group

@@ -73,8 +73,10 @@ impl Image {
     ) -> Result<Self> {
         ahead.resize_with(planned.len(), || None);
         let store = &session.store;
-        let steps = planned.iter().zip(ahead);
-        let steps = steps.map(|(planned, ahead)| Step::new(session, planned, ahead));
+        let steps = planned
+            .iter()
+            .zip(ahead)
+            .map(|(planned, ahead)| Step::new(session, planned, ahead));
         let steps: Vec<Step> = steps.collect::<Result<_>>()?;
         let total = steps.iter().map(Step::bytes_to_pack).sum();
         let layers = session
@@ -167,8 +169,7 @@ impl<'p> Step<'p> {
 }
 
 fn finish_all(session: &Session, steps: Vec<Step>) -> Result<Vec<PackedLayer>> {
-    let layers = steps.into_iter().map(|step| step.finish(session));
-    layers.collect()
+    steps.into_iter().map(|step| step.finish(session)).collect()
 }
 
 /// Takes a recorded layer of a plan; a lost blob is packed again where its content is in the plan.
@@ -244,8 +245,10 @@ fn manifest_again(
     layers: &[LayerUse],
     packed: &[PackedLayer],
 ) -> Result<BlobRef> {
-    let mut pairs = packed.iter().zip(layers);
-    let is_same = pairs.all(|(packed, layer)| packed.blob == layer.blob);
+    let is_same = packed
+        .iter()
+        .zip(layers)
+        .all(|(packed, layer)| packed.blob == layer.blob);
     let BlobRef { digest, size_bytes } = known.manifest;
     if is_same && store.has_blob(&digest, size_bytes)? {
         Ok(known.manifest)

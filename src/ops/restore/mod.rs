@@ -369,16 +369,19 @@ fn layers_len(sources: &[sources::Source]) -> u64 {
 }
 
 fn acts_len(plan: &Plan, act: Act) -> u64 {
-    let same = plan.acts.iter().filter(|found| **found == act);
-    same.count() as u64
+    plan.acts.iter().filter(|found| **found == act).count() as u64
 }
 
 /// Returns the outcome of a plan, before anything is written.
 fn outcome(recorded: &Recorded, plan: &Plan, spec: &Pathspec, directory: &Path) -> Outcome {
     let made = acts_len(plan, Act::Make);
     let adjusted = acts_len(plan, Act::Adjust);
-    let entries = recorded.tree.entries().iter();
-    let chosen = entries.filter(|entry| spec.chooses(&entry.path)).count() as u64;
+    let chosen = recorded
+        .tree
+        .entries()
+        .iter()
+        .filter(|entry| spec.chooses(&entry.path))
+        .count() as u64;
     Outcome {
         snapshot: recorded.snapshot.clone(),
         directory: directory.to_owned(),

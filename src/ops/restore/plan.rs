@@ -202,8 +202,11 @@ struct Planning<'t> {
 impl<'t> Planning<'t> {
     /// Begins with nothing to be done.
     fn new(tree: &'t Tree, present: &'t Present<'t>, spec: &'t Pathspec) -> Self {
-        let unrecordable = present.unrecordable.iter();
-        let extras = unrecordable.filter(|path| spec.chooses(path)).cloned();
+        let extras = present
+            .unrecordable
+            .iter()
+            .filter(|path| spec.chooses(path))
+            .cloned();
         Self {
             tree,
             present,

@@ -143,8 +143,10 @@ impl<'r> OpenedLayer<'r> {
     }
 
     fn whole(self, wanted: Wanted, tree: &Tree) -> Source {
-        let inodes = wanted.places.values();
-        let sizes = inodes.map(|places| tree.entries()[places[0]].size_bytes());
+        let sizes = wanted
+            .places
+            .values()
+            .map(|places| tree.entries()[places[0]].size_bytes());
         let bytes = sizes.sum();
         let aliases = if self.is_ours {
             HashMap::new()

@@ -32,8 +32,11 @@ pub(super) struct Written<'a> {
 impl<'a> Written<'a> {
     /// Returns the places of entries that could not get an extended attribute.
     fn lacking_xattrs(&self) -> HashSet<usize> {
-        let lacks = self.done.lacks.iter();
-        let lacks = lacks.filter(|(_, lack)| *lack == Lack::Xattr);
+        let lacks = self
+            .done
+            .lacks
+            .iter()
+            .filter(|(_, lack)| *lack == Lack::Xattr);
         lacks.map(|(at, _)| *at).collect()
     }
 
@@ -42,8 +45,11 @@ impl<'a> Written<'a> {
         let Some(observed) = self.observed else {
             return Vec::new();
         };
-        let seen = observed.seen().map(|seen| seen.path);
-        seen.filter(|path| self.is_removed(path)).collect()
+        observed
+            .seen()
+            .map(|seen| seen.path)
+            .filter(|path| self.is_removed(path))
+            .collect()
     }
 
     fn is_removed(&self, path: &EntryPath) -> bool {

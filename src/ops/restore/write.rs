@@ -135,8 +135,9 @@ impl Work<'_> {
         let workers = threads.get().min(1 + sources.len());
         let parts: Vec<Result<Done>> = std::thread::scope(|scope| {
             let workers: Vec<_> = (0..workers).map(|_| scope.spawn(|| tasks.run())).collect();
-            let ended = workers.into_iter().map(|worker| worker.join());
-            ended
+            workers
+                .into_iter()
+                .map(|worker| worker.join())
                 .map(|end| end.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
                 .collect()
         });
@@ -371,8 +372,9 @@ impl<'w> Filling<'w> {
     /// Makes the files left out of any member of the layer with the recorded content.
     fn make_by_hash(&mut self) -> Result<()> {
         let blob = &self.source.blob;
-        let inodes = self.left.values();
-        let sizes: HashSet<u64> = inodes
+        let sizes: HashSet<u64> = self
+            .left
+            .values()
             .map(|places| self.work.entry(places[0]).size_bytes())
             .collect();
         read_by_hash(
@@ -393,8 +395,10 @@ impl<'w> Filling<'w> {
             size_bytes,
             content,
         };
-        let left = self.left.iter();
-        let alike = left.filter(|(_, places)| self.work.entry(places[0]).kind == wanted);
+        let alike = self
+            .left
+            .iter()
+            .filter(|(_, places)| self.work.entry(places[0]).kind == wanted);
         alike.map(|(name, _)| *name).collect()
     }
 

@@ -151,8 +151,10 @@ fn stages_of(store: &Store, chosen: &Snapshot) -> Result<Vec<Snapshot>> {
 }
 
 fn images_of(store: &Store, snapshots: &[Snapshot]) -> Result<Vec<Image>> {
-    let images = snapshots.iter().map(|snapshot| image_of(store, snapshot));
-    images.collect()
+    snapshots
+        .iter()
+        .map(|snapshot| image_of(store, snapshot))
+        .collect()
 }
 
 fn image_of(store: &Store, snapshot: &Snapshot) -> Result<Image> {

@@ -128,8 +128,11 @@ fn new_layers<'a>(
     contents: &'a [LayerContent<'a>],
     found: &[FoundLayer],
 ) -> Vec<SnapshotLayer<'a>> {
-    let layers = taken.iter().zip(contents).zip(found).enumerate();
-    layers
+    taken
+        .iter()
+        .zip(contents)
+        .zip(found)
+        .enumerate()
         .map(|(place, ((taken, content), found))| new_layer(place, taken, content, found))
         .collect()
 }
@@ -186,13 +189,14 @@ fn image_below<'b>(
         .iter()
         .filter(|taken| run_of(taken.claimed.as_ref()) == run)
         .map(|taken| &taken.image);
-    let others = of_run.filter(|image| is_other_stage(&image.snapshot, origin));
-    let below = others.filter_map(|image| {
-        Some(Below {
-            snapshot: &image.snapshot,
-            shared_layers: shared_layers(layers, image)?,
-        })
-    });
+    let below = of_run
+        .filter(|image| is_other_stage(&image.snapshot, origin))
+        .filter_map(|image| {
+            Some(Below {
+                snapshot: &image.snapshot,
+                shared_layers: shared_layers(layers, image)?,
+            })
+        });
     below.max_by_key(|below| (below.shared_layers, below.snapshot.id))
 }
 
@@ -206,12 +210,14 @@ fn run_of(claimed: Option<&Recorded>) -> Option<&str> {
 
 /// Returns the number of the image's layers without the state; `None` if `layers` do not begin with these layers.
 fn shared_layers(layers: &[SnapshotLayer], image: &Imported) -> Option<usize> {
-    let stable = image.layers.iter();
-    let stable = stable.filter(|layer| layer.role != Role::State);
+    let stable = image
+        .layers
+        .iter()
+        .filter(|layer| layer.role != Role::State);
     let keys: Vec<LayerKey> = stable.map(|layer| layer.layer.key).collect();
     let first_layers = layers.get(..keys.len())?;
-    let mut pairs = keys.iter().zip(first_layers);
-    pairs
+    keys.iter()
+        .zip(first_layers)
         .all(|(key, layer)| *key == layer.key)
         .then_some(keys.len())
 }
