@@ -37,8 +37,9 @@ impl PackedBlob {
 
     /// Lets the disk write the blob before `keep`. Fails if an earlier part could not be written.
     pub(crate) fn start_sync(&mut self) -> Result<()> {
-        let started = self.file.start_sync();
-        started.map_err(Error::io("write", self.file.path()))
+        self.file
+            .start_sync()
+            .map_err(Error::io("write", self.file.path()))
     }
 }
 
@@ -80,8 +81,9 @@ impl Packer<'_> {
     /// layer's.
     pub(crate) fn blob_of(&self, layer: &Layer) -> Result<Blob> {
         let recorded = self.store.blobs_of(layer.id)?;
-        let lost = recorded.first();
-        let lost = lost.map(|blob| self.store.blob_path(&blob.digest));
+        let lost = recorded
+            .first()
+            .map(|blob| self.store.blob_path(&blob.digest));
         let mut kept = self.sound(recorded)?;
         let media_type = self.compression.codec().media_type();
         if let Some(at) = kept.iter().position(|blob| blob.media_type == media_type) {

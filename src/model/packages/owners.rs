@@ -109,8 +109,9 @@ impl<'p> Owners<'p> {
         steps_left: &mut usize,
     ) {
         for directory in directories {
-            let known = resolved.entry(directory);
-            known.or_insert_with(|| resolve(directory, &self.links, steps_left));
+            resolved
+                .entry(directory)
+                .or_insert_with(|| resolve(directory, &self.links, steps_left));
         }
     }
 }

@@ -113,15 +113,19 @@ fn remaining_by_name<'p>(
         let is_same = order.is_eq() && has_same_files(&old[at_old], &new[at_new]);
         if order.is_le() {
             if !is_same {
-                let of_name = left.entry(&old[at_old].package.name).or_default();
-                of_name.old.push(at_old);
+                left.entry(&old[at_old].package.name)
+                    .or_default()
+                    .old
+                    .push(at_old);
             }
             at_old += 1;
         }
         if order.is_ge() {
             if !is_same {
-                let of_name = left.entry(&new[at_new].package.name).or_default();
-                of_name.new.push(at_new);
+                left.entry(&new[at_new].package.name)
+                    .or_default()
+                    .new
+                    .push(at_new);
             }
             at_new += 1;
         }

@@ -73,8 +73,7 @@ pub fn rpm(mut a: &[u8], mut b: &[u8]) -> Ordering {
                 let order = if is_number {
                     leading_numbers(&mut a, &mut b)
                 } else {
-                    let word = run(&mut a, u8::is_ascii_alphabetic);
-                    word.cmp(run(&mut b, u8::is_ascii_alphabetic))
+                    run(&mut a, u8::is_ascii_alphabetic).cmp(run(&mut b, u8::is_ascii_alphabetic))
                 };
                 if order.is_ne() {
                     return order;
@@ -119,8 +118,11 @@ fn leading_numbers(a: &mut &[u8], b: &mut &[u8]) -> Ordering {
 /// Compares two versions or releases as apk does: numbers, a letter, suffixes such as `_rc1` or `_p2`.
 pub fn apk(a: &[u8], b: &[u8]) -> Ordering {
     let (a, b) = (apk_parts(a), apk_parts(b));
-    let mut pairs = a.iter().zip(&b).map(|(a, b)| a.cmp(b));
-    let first = pairs.find(|order| order.is_ne());
+    let first = a
+        .iter()
+        .zip(&b)
+        .map(|(a, b)| a.cmp(b))
+        .find(|order| order.is_ne());
     first.unwrap_or_else(|| {
         // The longer version is newer, unless longer by the suffix of an earlier version.
         let is_earlier =

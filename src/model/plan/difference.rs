@@ -90,8 +90,9 @@ fn changed<C>(
     kept: &[Option<NonZeroU32>],
     scope: Scope,
 ) -> Vec<bool> {
-    let new_and_kept = new.iter().zip(kept);
-    let mut changed: Vec<bool> = new_and_kept
+    let mut changed: Vec<bool> = new
+        .iter()
+        .zip(kept)
         .map(|(entry, kept)| kept.is_none() && scope.has(&entry.path))
         .collect();
     for names in groups_in(new, scope).into_values() {

@@ -174,8 +174,10 @@ impl Policy {
         let value: serde_json::Value = serde_json::from_str(text).ok()?;
         let is = |field: &str, name: &str| value[field].as_str() == Some(name);
         let globs = |field: &str| {
-            let all = value[field].as_array()?.iter();
-            all.map(|glob| glob.as_str().map(str::to_owned))
+            value[field]
+                .as_array()?
+                .iter()
+                .map(|glob| glob.as_str().map(str::to_owned))
                 .collect::<Option<Vec<_>>>()
         };
         let policy = Self {

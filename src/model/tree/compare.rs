@@ -203,8 +203,9 @@ fn xattr_aspects(was: &Xattrs, is: &Xattrs) -> Aspects {
             .map(|(_, value)| value.to_vec())
     };
     let others = |xattrs: &Xattrs| {
-        let others = xattrs.iter().filter(|(name, _)| *name != CAPABILITY);
-        others
+        xattrs
+            .iter()
+            .filter(|(name, _)| *name != CAPABILITY)
             .map(|(name, value)| (name.to_vec(), value.to_vec()))
             .collect::<Vec<_>>()
     };

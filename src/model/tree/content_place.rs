@@ -64,8 +64,10 @@ fn seek<'i>(rest: &mut &'i [LayerItem], path: &EntryPath) -> Option<&'i Entry> {
     let before = rest.iter().take_while(|item| item.path() < path).count();
     *rest = &rest[before..];
     // A whiteout of the path may stand before the entry.
-    let here = rest.iter().take_while(|item| item.path() == path);
-    here.filter_map(LayerItem::entry).last()
+    rest.iter()
+        .take_while(|item| item.path() == path)
+        .filter_map(LayerItem::entry)
+        .last()
 }
 
 fn first_names(layer: &[LayerItem]) -> HashMap<Group, &EntryPath> {

@@ -58,8 +58,11 @@ struct Head<E> {
 impl<E: Piece> Ord for Head<E> {
     /// The greatest leaves a heap first: the first path, and for equal paths the lowest layer.
     fn cmp(&self, other: &Self) -> Ordering {
-        let order = self.item.path().cmp(other.item.path());
-        order.then(self.layer.cmp(&other.layer)).reverse()
+        self.item
+            .path()
+            .cmp(other.item.path())
+            .then(self.layer.cmp(&other.layer))
+            .reverse()
     }
 }
 
@@ -206,8 +209,10 @@ impl<E: Piece> Merging<E> {
     /// Tells whether a layer above `layer`, up to `last`, hides a directory above the path.
     fn is_hidden(&self, layer: usize, last: usize) -> bool {
         let is_above = |cover: &&Cover| Some(&cover.path) != self.path.as_ref();
-        let mut above = self.covers.iter().take_while(is_above);
-        above.any(|cover| layer < cover.layer && cover.layer <= last)
+        self.covers
+            .iter()
+            .take_while(is_above)
+            .any(|cover| layer < cover.layer && cover.layer <= last)
     }
 
     fn number(&mut self, layer: usize, group: Group) -> Group {

@@ -100,8 +100,9 @@ fn packs_hidden(planned: &[FilledLayer<FileContent>], mounts: &[EntryPath]) -> b
             .iter()
             .any(|mount| path == mount || path.is_beneath(mount))
     };
-    let contents = planned.iter().filter_map(FilledLayer::content);
-    contents
+    planned
+        .iter()
+        .filter_map(FilledLayer::content)
         .flat_map(LayerContent::items)
         .any(|item| match item {
             Item::Entry(entry) => entry.size_bytes() > 0 && is_hidden(&entry.path),

@@ -100,8 +100,11 @@ impl<'o> Deferred<'o> {
             .iter()
             .map(|layer| layer.content().filter(|content| content.has_pending()));
         let pending: Vec<Option<&LayerContent<FileContent>>> = pending.collect();
-        let bytes = pending.iter().flatten().map(|layer| layer.content_bytes());
-        let total = bytes.sum();
+        let total = pending
+            .iter()
+            .flatten()
+            .map(|layer| layer.content_bytes())
+            .sum();
         let files = DeferredFiles {
             deferred: self,
             files: FilesOfRoot::of(session),
@@ -146,8 +149,10 @@ impl<'o> Deferred<'o> {
 
     /// Gives the other names of a packed inode the same facts, and returns the files without facts.
     fn share_facts(&self) -> Vec<&DeferredFile<'o>> {
-        let linked = self.files.iter().filter(|file| file.found.stat.nlink > 1);
-        let packed: HashMap<(u64, u64), (&Stat, &Facts)> = linked
+        let packed: HashMap<(u64, u64), (&Stat, &Facts)> = self
+            .files
+            .iter()
+            .filter(|file| file.found.stat.nlink > 1)
             .filter_map(|file| Some((file.inode(), (&file.found.stat, file.facts.get()?))))
             .collect();
         let mut rest = Vec::new();
@@ -177,8 +182,9 @@ impl<'o> Deferred<'o> {
         let (stamps, known) = std::thread::scope(|scope| {
             let stamped = scope.spawn(|| store.update_stamps(root.path(), stamps, self.stamps()));
             let known = sides.resolve(self.resolved(policy.profile));
-            let stamped = stamped.join();
-            let stamped = stamped.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            let stamped = stamped
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             (stamped, known)
         });
         Ok(Hashed {
@@ -252,8 +258,10 @@ impl Contents<FileContent> for DeferredFiles<'_> {
         if let FileContent::Known(hash) = content {
             return self.files.open_hashed(path, *hash);
         }
-        let at = self.deferred.position(path);
-        let at = at.ok_or_else(|| Error::Changed(self.root.full_path(path)))?;
+        let at = self
+            .deferred
+            .position(path)
+            .ok_or_else(|| Error::Changed(self.root.full_path(path)))?;
         let deferred = &self.deferred.files[at];
         let file = self
             .root

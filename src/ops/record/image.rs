@@ -94,10 +94,13 @@ impl Image {
 
     /// Returns the layers for the store to record; new ones take their content from the plan, which `planned` is.
     pub(super) fn to_record<'p>(&self, planned: &'p [FilledLayer<'p>]) -> Vec<SnapshotLayer<'p>> {
-        let contents = planned.iter().map(FilledLayer::content);
-        let contents = contents.chain(std::iter::repeat(None));
-        let layers = self.layers.iter().zip(contents);
-        layers
+        let contents = planned
+            .iter()
+            .map(FilledLayer::content)
+            .chain(std::iter::repeat(None));
+        self.layers
+            .iter()
+            .zip(contents)
             .map(|(layer, content)| SnapshotLayer {
                 purpose: layer.purpose.clone(),
                 key: layer.key,
@@ -156,8 +159,9 @@ impl<'p> Step<'p> {
         if self.known.is_some() || self.ahead.is_some() {
             return 0;
         }
-        let content = self.planned.content();
-        content.map_or(0, LayerContent::content_bytes)
+        self.planned
+            .content()
+            .map_or(0, LayerContent::content_bytes)
     }
 
     fn finish(self, session: &Session) -> Result<PackedLayer> {

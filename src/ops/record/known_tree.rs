@@ -98,8 +98,11 @@ impl KnownTree {
 
     /// Returns the paths at which the root may differ from a layer, in order; `None` if the key of a stamp is no path.
     pub(super) fn differing(&self, scan: &StampedScan) -> Option<Vec<EntryPath>> {
-        let gone = scan.gone().iter().map(|key| EntryPath::from_key(key));
-        let mut paths: Vec<EntryPath> = gone.collect::<Option<_>>()?;
+        let mut paths: Vec<EntryPath> = scan
+            .gone()
+            .iter()
+            .map(|key| EntryPath::from_key(key))
+            .collect::<Option<_>>()?;
         let changed = scan.unknown().iter().map(|at| &scan.found()[*at].path);
         paths.extend(changed.cloned());
         let updated = self.all_updates().flat_map(|update| &update.items);

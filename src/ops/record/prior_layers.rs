@@ -53,8 +53,9 @@ impl Loading {
     }
 
     fn finish(mut self) -> Result<PriorLayers> {
-        let thread = self.0.take().expect("a thread is joined once");
-        thread
+        self.0
+            .take()
+            .expect("a thread is joined once")
             .join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }

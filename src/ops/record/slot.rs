@@ -80,11 +80,14 @@ pub(super) fn series_of(root: &Root, options: &Options) -> Result<String> {
 /// The first of the usual stages missing from the run.
 fn next_stage(series: &str, run: Option<&str>, of_run: &[Snapshot]) -> Result<String> {
     let is_new = |stage: &&&str| !of_run.iter().any(|snapshot| snapshot.stage == ***stage);
-    let next = STAGES.iter().find(is_new).map(|stage| (*stage).to_owned());
-    next.ok_or_else(|| Error::NoStageName {
-        series: series.to_owned(),
-        run: run.unwrap_or_default().to_owned(),
-    })
+    STAGES
+        .iter()
+        .find(is_new)
+        .map(|stage| (*stage).to_owned())
+        .ok_or_else(|| Error::NoStageName {
+            series: series.to_owned(),
+            run: run.unwrap_or_default().to_owned(),
+        })
 }
 
 /// The newest run of the series, if without `stage`.

@@ -190,8 +190,9 @@ fn parts_links(below: &PriorLayers) -> bool {
         .iter()
         .chain([whole])
         .flat_map(PriorLayer::entries);
-    let mut linked = lower.filter(|entry| entry.group.is_some());
-    linked.any(|entry| updates.iter().any(|update| update.has(&entry.path)))
+    lower
+        .filter(|entry| entry.group.is_some())
+        .any(|entry| updates.iter().any(|update| update.has(&entry.path)))
 }
 
 /// The places of the paths for a plan: `places` of differing paths, volatile paths, and paths other entries depend on.

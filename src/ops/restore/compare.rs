@@ -64,8 +64,10 @@ pub(super) fn compare_present(job: &Job, observed: &Observation) -> Result<Plan>
 
 /// Returns the paths that are wanted, in order.
 fn paths(seen: &[Seen], is_wanted: impl Fn(&Seen) -> bool) -> Vec<EntryPath> {
-    let wanted = seen.iter().filter(|seen| is_wanted(seen));
-    wanted.map(|seen| seen.path.clone()).collect()
+    seen.iter()
+        .filter(|seen| is_wanted(seen))
+        .map(|seen| seen.path.clone())
+        .collect()
 }
 
 fn is_recordable(seen: &Seen) -> bool {

@@ -364,8 +364,9 @@ impl Restoring<'_> {
 
 /// Counts the layers of sources; parts of one layer stand side by side.
 fn layers_len(sources: &[sources::Source]) -> u64 {
-    let by_layer = sources.chunk_by(|a, b| a.blob.digest() == b.blob.digest());
-    by_layer.count() as u64
+    sources
+        .chunk_by(|a, b| a.blob.digest() == b.blob.digest())
+        .count() as u64
 }
 
 fn acts_len(plan: &Plan, act: Act) -> u64 {
@@ -445,8 +446,8 @@ fn is_empty(root: &Root) -> Result<bool> {
 fn summarise(tree: &Tree, done: &Done) -> Vec<(Lack, u64, EntryPath)> {
     let mut lacks: Vec<(Lack, usize)> = done.lacks.iter().map(|(at, lack)| (*lack, *at)).collect();
     lacks.sort_unstable();
-    let of_kind = lacks.chunk_by(|a, b| a.0 == b.0);
-    of_kind
+    lacks
+        .chunk_by(|a, b| a.0 == b.0)
         .map(|all| {
             let (lack, first) = all[0];
             let path = tree.entries()[first].path.clone();

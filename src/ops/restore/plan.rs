@@ -67,8 +67,9 @@ impl Present<'_> {
     /// Tells whether a masked path is at `path` or beneath.
     fn has_masked_at_or_beneath(&self, path: &EntryPath) -> bool {
         let from = self.masked.partition_point(|masked| masked < path);
-        let first = self.masked.get(from);
-        first.is_some_and(|masked| masked == path || masked.is_beneath(path))
+        self.masked
+            .get(from)
+            .is_some_and(|masked| masked == path || masked.is_beneath(path))
     }
 }
 
@@ -323,8 +324,9 @@ impl<'t> Planning<'t> {
 
     /// Notes the directories in which names come or go.
     fn note_opened(&mut self) {
-        let made = (0..self.plan.acts.len()).filter(|at| self.plan.acts[*at] == Act::Make);
-        let of_made = made.filter_map(|at| self.parents[at]);
+        let of_made = (0..self.plan.acts.len())
+            .filter(|at| self.plan.acts[*at] == Act::Make)
+            .filter_map(|at| self.parents[at]);
         let of_removed = self
             .plan
             .removed

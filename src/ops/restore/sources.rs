@@ -76,11 +76,12 @@ fn wanted_of_layers(recorded: &Recorded, plan: &Plan) -> Vec<Wanted> {
     for (place, content) in contents {
         let of_layer: &mut Wanted = &mut wanted[content.layer];
         if let Some(group) = content.group {
-            let first = of_layer.groups.entry(group);
-            first.or_insert_with(|| content.name.clone());
+            of_layer
+                .groups
+                .entry(group)
+                .or_insert_with(|| content.name.clone());
         }
-        let places = of_layer.places.entry(content.name).or_default();
-        places.push(place);
+        of_layer.places.entry(content.name).or_default().push(place);
     }
     wanted
 }

@@ -54,8 +54,9 @@ impl<'a> Written<'a> {
 
     fn is_removed(&self, path: &EntryPath) -> bool {
         let after = self.removed.partition_point(|removed| removed <= path);
-        let last = self.removed[..after].last();
-        last.is_some_and(|removed| removed == path || path.is_beneath(removed))
+        self.removed[..after]
+            .last()
+            .is_some_and(|removed| removed == path || path.is_beneath(removed))
     }
 }
 

@@ -85,8 +85,11 @@ impl Work<'_> {
     }
 
     fn with_act(&self, act: Act) -> impl DoubleEndedIterator<Item = (usize, &Entry)> {
-        let all = self.tree.entries().iter().enumerate();
-        all.filter(move |(at, _)| self.plan.acts[*at] == act)
+        self.tree
+            .entries()
+            .iter()
+            .enumerate()
+            .filter(move |(at, _)| self.plan.acts[*at] == act)
     }
 
     /// Removes paths and makes directories. Returns the entries lacking since the filesystem cannot have a directory.
@@ -243,8 +246,8 @@ impl Tasks<'_> {
             if task > self.sources.len() || self.failed.load(Ordering::Relaxed) {
                 return Ok(done);
             }
-            let did = self.run_one(task, &mut decompressor, &mut done);
-            did.inspect_err(|_| self.failed.store(true, Ordering::Relaxed))?;
+            self.run_one(task, &mut decompressor, &mut done)
+                .inspect_err(|_| self.failed.store(true, Ordering::Relaxed))?;
         }
     }
 
@@ -272,8 +275,9 @@ impl Tasks<'_> {
             )?,
             Reading::Places(frames, places) => {
                 frames.read(places, decompressor, |place, content| {
-                    let mut filling = filling.borrow_mut();
-                    filling.take(&place.name, place.size_bytes, content)
+                    filling
+                        .borrow_mut()
+                        .take(&place.name, place.size_bytes, content)
                 })?
             }
         }

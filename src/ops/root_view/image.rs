@@ -129,12 +129,14 @@ fn with_links(items: LayerItems, below: &Overlay, path: &Path) -> Result<Vec<Lay
     }
     let mut memory_bytes = 0;
     for (name, target) in links_below {
-        let inode = below.at(&target).filter(|entry| !entry.is_directory());
-        let inode = inode.ok_or_else(|| Error::BadLayer {
-            path: path.to_owned(),
-            member: crate::model::policy::normalise::shown_path(&name),
-            what: format!("is a link to {target}, which is not there"),
-        })?;
+        let inode = below
+            .at(&target)
+            .filter(|entry| !entry.is_directory())
+            .ok_or_else(|| Error::BadLayer {
+                path: path.to_owned(),
+                member: crate::model::policy::normalise::shown_path(&name),
+                what: format!("is a link to {target}, which is not there"),
+            })?;
         memory_bytes += inode.memory_bytes();
         if memory_bytes > LARGEST_ENTRIES_BYTES {
             return Err(too_many(path));

@@ -73,14 +73,16 @@ impl RootFiles for LiveRoot<'_> {
         let mut hasher = blake3::Hasher::new();
         let mut buffer = vec![0; BUFFER_BYTES];
         loop {
-            let count = input.read(&mut buffer);
-            let count = count.map_err(Error::io("read", self.shown(path)))?;
+            let count = input
+                .read(&mut buffer)
+                .map_err(Error::io("read", self.shown(path)))?;
             if count == 0 {
                 break;
             }
             hasher.update(&buffer[..count]);
-            let written = output.write_all(&buffer[..count]);
-            written.map_err(Error::io("write", target))?;
+            output
+                .write_all(&buffer[..count])
+                .map_err(Error::io("write", target))?;
         }
         self.check(path, content, &hasher.finalize())?;
         Ok(true)

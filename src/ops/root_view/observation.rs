@@ -146,8 +146,8 @@ impl Observation {
         let Some(at) = self.found.position(directory) else {
             return Vec::new();
         };
-        let below = self.found.range(at + 1..self.found.len());
-        below
+        self.found
+            .range(at + 1..self.found.len())
             .take_while(|found| found.path.is_beneath(directory))
             .filter(|found| found.path.parent_key() == Some(directory.key()))
             .map(|found| found.path.name().to_vec())

@@ -176,8 +176,10 @@ impl PackageFiles {
 /// Makes a directory that nobody else may open, and that is removed with the value. Fails if the system's temporary
 /// directory cannot be written to.
 pub(crate) fn temporary_directory() -> Result<TempDir> {
-    let made = tempfile::Builder::new().prefix("rootstrata-").tempdir();
-    made.map_err(Error::io("write in", std::env::temp_dir()))
+    tempfile::Builder::new()
+        .prefix("rootstrata-")
+        .tempdir()
+        .map_err(Error::io("write in", std::env::temp_dir()))
 }
 
 /// A name of a file with several.

@@ -47,8 +47,9 @@ fn trees_side_by_side(
         // A connection belongs to one thread.
         let other = scope.spawn(move || tree_over(&Store::open(path)?, ids_a, overlay_a));
         let mine = tree_over(store, ids_b, overlay_b);
-        let other = other.join();
-        let other = other.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let other = other
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         Ok((other?, mine?))
     })
 }

@@ -88,16 +88,16 @@ impl Finder<'_> {
         let Some(origin) = origin else {
             return Policy::plain();
         };
-        let claimed = Policy::from_canonical(&origin.policy);
-        let claimed = claimed.filter(|policy| policy.rules("").is_ok());
-        claimed.unwrap_or_else(|| {
-            let image = printable(format!("{}@{}", origin.series, origin.stage).as_bytes());
-            let what = "a policy that this rootstrata does not know: it is recorded as plain";
-            let source = show(self.opened.path());
-            self.monitor
-                .note(&format!("{source}: {image} claims {what}"));
-            Policy::plain()
-        })
+        Policy::from_canonical(&origin.policy)
+            .filter(|policy| policy.rules("").is_ok())
+            .unwrap_or_else(|| {
+                let image = printable(format!("{}@{}", origin.series, origin.stage).as_bytes());
+                let what = "a policy that this rootstrata does not know: it is recorded as plain";
+                let source = show(self.opened.path());
+                self.monitor
+                    .note(&format!("{source}: {image} claims {what}"));
+                Policy::plain()
+            })
     }
 
     /// Returns series and stage: as asked for, else as the image says.

@@ -254,8 +254,7 @@ impl<'a> Import<'a> {
     /// Returns the snapshot with the same image as the same stage.
     fn known(&self, found: &Found) -> Result<Option<Snapshot>> {
         let (series, stage) = (&found.origin.series, &found.origin.stage);
-        let mut all = self.store.snapshots(None)?.into_iter();
-        Ok(all.find(|one| {
+        Ok(self.store.snapshots(None)?.into_iter().find(|one| {
             (&one.series, &one.stage) == (series, stage)
                 && one.manifest.digest == found.image.manifest.digest
         }))

@@ -81,8 +81,11 @@ pub(crate) fn record(
         layer.purpose.is_inherited = true;
     }
     let parent = below.map(|below| below.snapshot);
-    let recorded = found.origin.recorded.as_ref();
-    let recorded = recorded.filter(|_| purpose == Purpose::Rebuild);
+    let recorded = found
+        .origin
+        .recorded
+        .as_ref()
+        .filter(|_| purpose == Purpose::Rebuild);
     let run = recorded.map(|recorded| &recorded.run);
     let run = run.or(parent.map(|parent| &parent.run));
     let packages = content.packages;
@@ -119,8 +122,10 @@ fn packages_of(packages: Option<&RootPackages>) -> PackagesOf<'_> {
 }
 
 fn now_s() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    now.unwrap_or_default().as_secs() as i64
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs() as i64
 }
 
 fn new_layers<'a>(

@@ -142,8 +142,9 @@ impl LayerTaker<'_> {
             return Ok(None);
         }
         let policies = [&found.policy, &Policy::mock(), &Policy::plain()];
-        let mut taken = policies.into_iter();
-        Ok(taken.find_map(|policy| native(items.items.clone(), policy, key, tar_bytes)))
+        Ok(policies
+            .into_iter()
+            .find_map(|policy| native(items.items.clone(), policy, key, tar_bytes)))
     }
 
     /// A layer with a key of ours, packed in another way, would be another layer with the same key.
@@ -178,8 +179,8 @@ impl LayerTaker<'_> {
                 Ok(0) => break,
                 Ok(count) => {
                     hasher.update(&buffer[..count]);
-                    let written = new.write_all(&buffer[..count]);
-                    written.map_err(Error::io("write", &place))?;
+                    new.write_all(&buffer[..count])
+                        .map_err(Error::io("write", &place))?;
                 }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => return Err(Error::io("read", self.opened.path())(e)),
