@@ -9,7 +9,7 @@ use crate::model::tree::entry::{Device, Xattrs};
 
 /// Stat data of one path (statx fields of the same names).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stat {
+pub(crate) struct Stat {
     /// Type of the inode.
     pub kind: StatKind,
     /// Permission bits, 0 to 0o7777.
@@ -35,7 +35,7 @@ pub struct Stat {
 /// Type of an inode; sockets are passed over when a root is scanned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
-pub enum StatKind {
+pub(crate) enum StatKind {
     Directory,
     File,
     Symlink,
@@ -66,7 +66,7 @@ pub struct Facts {
 
 /// A path as last seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stamp {
+pub(crate) struct Stamp {
     /// Its stat data then.
     pub mark: Mark,
     /// What was found out then.
@@ -75,7 +75,7 @@ pub struct Stamp {
 
 /// What must be the same of a path for its facts to hold still.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Mark {
+pub(crate) struct Mark {
     /// What facts there were.
     pub kind: MarkKind,
     /// Inode number then.
@@ -93,7 +93,7 @@ pub struct Mark {
 
 /// The type of an inode, as far as its facts tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MarkKind {
+pub(crate) enum MarkKind {
     /// A regular file, with a content.
     File,
     /// A symlink, with a target.
@@ -105,7 +105,7 @@ pub enum MarkKind {
 impl Stamp {
     /// Makes the stamp of a path whose facts were read at or after `scan_start`; `None` where a later write could
     /// leave its times as they are, so that no stamp may vouch for it.
-    pub fn new(stat: &Stat, scan_start: Time, facts: &Facts) -> Option<Self> {
+    pub(crate) fn new(stat: &Stat, scan_start: Time, facts: &Facts) -> Option<Self> {
         is_settled(stat, scan_start).then(|| Self {
             mark: Mark::of(stat),
             facts: facts.clone(),

@@ -9,14 +9,14 @@ const SYNC_BYTES: u64 = 32 << 20;
 
 /// The sync of one file that is being written.
 #[derive(Debug, Default)]
-pub struct BackgroundSync {
+pub(crate) struct BackgroundSync {
     unsynced_bytes: u64,
     running: Option<JoinHandle<io::Result<()>>>,
 }
 
 impl BackgroundSync {
     /// Is told how much was written, and starts a sync after many bytes. Fails if the sync before has failed.
-    pub fn wrote(&mut self, file: &File, bytes: u64) -> io::Result<()> {
+    pub(crate) fn wrote(&mut self, file: &File, bytes: u64) -> io::Result<()> {
         self.unsynced_bytes += bytes;
         if self.unsynced_bytes < SYNC_BYTES {
             return Ok(());
@@ -26,7 +26,7 @@ impl BackgroundSync {
 
     /// Starts a sync on a thread of its own, unless another is going on. For a caller who has more to do before the file is
     /// kept. Fails if the sync before has failed.
-    pub fn start(&mut self, file: &File) -> io::Result<()> {
+    pub(crate) fn start(&mut self, file: &File) -> io::Result<()> {
         if self.running.as_ref().is_none_or(JoinHandle::is_finished) {
             self.end()?;
             let file = file.try_clone()?;
@@ -39,7 +39,7 @@ impl BackgroundSync {
 
     /// Waits for the last sync. Fails if the last sync has failed: the kernel tells of a failed write once, to the first that
     /// asks.
-    pub fn end(&mut self) -> io::Result<()> {
+    pub(crate) fn end(&mut self) -> io::Result<()> {
         match self.running.take().map(JoinHandle::join) {
             None => Ok(()),
             Some(synced) => synced.unwrap_or_else(|panic| std::panic::resume_unwind(panic)),

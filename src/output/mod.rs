@@ -6,7 +6,7 @@
 mod background_sync;
 mod new_file;
 
-pub use background_sync::BackgroundSync;
+pub(crate) use background_sync::BackgroundSync;
 pub use new_file::NewFile;
 pub(crate) use new_file::{remove_all_dead, remove_dead, unfinished_directory};
 

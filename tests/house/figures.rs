@@ -176,14 +176,17 @@ fn print_circles(out: &mut String, sources: &[Source], is_verbose: bool) {
 fn print_names(out: &mut String, sources: &[Source], checkout: &Path, is_verbose: bool) {
     let public = names::public(sources);
     let outside = names::words_outside(checkout);
+    let met = names::words_met(sources, checkout);
+    let unnamed = public.iter().filter(|(_, name)| !outside.contains(name));
     let unused: Vec<_> = public
         .iter()
-        .filter(|(_, name)| !outside.contains(name))
+        .filter(|(_, name)| !met.contains(name))
         .collect();
     say!(
         out,
-        "public names: {}, used nowhere outside src: {}",
+        "public names: {}, named nowhere outside src: {}, of those in no signature of what is: {}",
         public.len(),
+        unnamed.count(),
         unused.len()
     );
     for (file, name) in unused.iter().filter(|_| is_verbose) {

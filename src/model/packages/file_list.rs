@@ -84,7 +84,7 @@ pub struct FileList {
 
 /// A list that is being made.
 #[derive(Debug)]
-pub struct Builder {
+pub(crate) struct Builder {
     bytes: Vec<u8>,
     files_at: usize,
     files: usize,
@@ -92,7 +92,7 @@ pub struct Builder {
 
 impl Builder {
     /// Adds a file, whose directory is a place in the list's directories.
-    pub fn push(&mut self, file: &OwnedFile) {
+    pub(crate) fn push(&mut self, file: &OwnedFile) {
         let bytes = &mut self.bytes;
         push_number(bytes, file.directory);
         push_bytes(bytes, file.name);
@@ -106,7 +106,7 @@ impl Builder {
     }
 
     /// Returns the list.
-    pub fn finish(mut self) -> FileList {
+    pub(crate) fn finish(mut self) -> FileList {
         self.bytes[self.files_at..self.files_at + 4]
             .copy_from_slice(&(self.files as u32).to_le_bytes());
         FileList {

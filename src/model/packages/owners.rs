@@ -34,14 +34,17 @@ pub struct Owner<'p> {
 
 /// Finds the owners of paths in one tree.
 #[derive(Debug)]
-pub struct Owners<'p> {
+pub(crate) struct Owners<'p> {
     packages: &'p [Installed],
     links: Links,
 }
 
 impl<'p> Owners<'p> {
     /// Takes the packages of a tree, and of the tree's entries the symlinks.
-    pub fn new<'t>(packages: &'p [Installed], entries: impl Iterator<Item = &'t Entry>) -> Self {
+    pub(crate) fn new<'t>(
+        packages: &'p [Installed],
+        entries: impl Iterator<Item = &'t Entry>,
+    ) -> Self {
         let link = |entry: &Entry| match &entry.kind {
             Kind::Symlink(target) => Some((entry.path.clone(), target.clone())),
             _ => None,
@@ -53,7 +56,7 @@ impl<'p> Owners<'p> {
     }
 
     /// Returns the owners of each path, owners of a ghost last. A path that is given twice has owners once.
-    pub fn of(&self, paths: &[&EntryPath]) -> Vec<Vec<Owner<'p>>> {
+    pub(crate) fn of(&self, paths: &[&EntryPath]) -> Vec<Vec<Owner<'p>>> {
         let mut owners = vec![Vec::new(); paths.len()];
         let places: HashMap<&[u8], usize> = paths
             .iter()
@@ -72,7 +75,7 @@ impl<'p> Owners<'p> {
     }
 
     /// Calls `found` with each path that a package owns, in the form of [`EntryPath::key`], and the owner.
-    pub fn each(&self, mut found: impl FnMut(&[u8], Owner<'p>)) {
+    pub(crate) fn each(&self, mut found: impl FnMut(&[u8], Owner<'p>)) {
         let mut resolved: HashMap<&[u8], Option<EntryPath>> = HashMap::new();
         let mut steps_left = MOST_STEPS_IN_ALL;
         let mut path = Vec::new();

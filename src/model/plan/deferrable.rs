@@ -10,7 +10,7 @@ use crate::model::tree::path::EntryPath;
 
 /// The grounds to expect a file in a new layer.
 #[derive(Debug)]
-pub struct Expected<'a> {
+pub(crate) struct Expected<'a> {
     /// The policy.
     pub policy: &'a Policy,
     /// The globs of the policy.
@@ -40,7 +40,7 @@ impl Expected<'_> {
 
     /// Tells whether a file differs from the recorded entry by stat data alone. A file that differs from the tree below a layer
     /// will be in the layer, with any content.
-    pub fn differs(&self, recorded: Option<&Entry>, stat: &Stat) -> bool {
+    pub(crate) fn differs(&self, recorded: Option<&Entry>, stat: &Stat) -> bool {
         recorded.is_none_or(|entry| {
             !matches!(entry.kind, Kind::File { size_bytes, .. } if size_bytes == stat.size_bytes)
                 || entry.mode != stat.mode

@@ -15,13 +15,14 @@ mod weight;
 
 pub use limits::Limits;
 pub(crate) use limits::MOST_LAYERS;
-pub use planned::{FilledLayer, LayerOrigin, LayerPurpose, Plan, PlannedLayer};
-pub use planner::{Given, NeedsWhole, Planner, Planning};
+pub(crate) use planned::FilledLayer;
+pub use planned::{LayerPurpose, Plan};
+pub use planner::Planning;
+pub(crate) use planner::{Given, NeedsWhole, Planner};
 pub(crate) use prior_layers::weigh;
 pub use prior_layers::{Absence, PriorLayer, PriorLayers};
 pub use reason::Reason;
-pub(crate) use stage_planner::build_upon;
-pub use stage_planner::{StagePlanner, Unfit, Upon};
+pub(crate) use stage_planner::{StagePlanner, Unfit, Upon, build_upon};
 pub use weight::Weight;
 
 #[cfg(test)]

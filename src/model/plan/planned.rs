@@ -15,7 +15,7 @@ pub struct Plan {
 
 /// One layer of a plan.
 #[derive(Debug)]
-pub struct PlannedLayer {
+pub(crate) struct PlannedLayer {
     /// What the layer is for, and why.
     pub purpose: LayerPurpose,
     /// Where the layer comes from.
@@ -37,7 +37,7 @@ pub struct LayerPurpose {
 
 /// Where a layer of a plan comes from.
 #[derive(Debug)]
-pub enum LayerOrigin {
+pub(crate) enum LayerOrigin {
     /// A recorded layer is reused.
     Reused(LayerKey),
     /// Entries of the stable tree. The store may have the layer all the same.
@@ -48,7 +48,7 @@ pub enum LayerOrigin {
 
 /// One layer of a plan with its content.
 #[derive(Debug)]
-pub struct FilledLayer<'t, C = ContentHash> {
+pub(crate) struct FilledLayer<'t, C = ContentHash> {
     /// The layer.
     pub planned: &'t PlannedLayer,
     content: Option<LayerContent<'t, C>>,
@@ -76,7 +76,7 @@ impl Plan {
 
 impl FilledLayer<'_> {
     /// Returns the layer's key.
-    pub fn key(&self, policy: &Policy) -> LayerKey {
+    pub(crate) fn key(&self, policy: &Policy) -> LayerKey {
         match (&self.planned.origin, &self.content) {
             (LayerOrigin::Reused(key), _) => *key,
             (_, content) => content
@@ -89,7 +89,7 @@ impl FilledLayer<'_> {
 
 impl<'t, C> FilledLayer<'t, C> {
     /// Returns the content; `None` for a layer that is reused.
-    pub fn content(&self) -> Option<&LayerContent<'t, C>> {
+    pub(crate) fn content(&self) -> Option<&LayerContent<'t, C>> {
         self.content.as_ref()
     }
 }

@@ -6,10 +6,9 @@ use crate::model::plan::planned::Plan;
 use crate::model::plan::prior_layers::PriorLayers;
 use crate::model::tree::Tree;
 use crate::model::tree::entry::Content;
-use crate::model::tree::path::EntryPath;
 
 /// A rule that cuts a tree into layers.
-pub trait Planner {
+pub(crate) trait Planner {
     /// Returns the name that is recorded with each snapshot.
     fn name(&self) -> &'static str;
 
@@ -22,13 +21,11 @@ pub trait Planner {
 
 /// The trees, known layers and limits of a plan.
 #[derive(Debug)]
-pub struct Given<'a, C> {
+pub(crate) struct Given<'a, C> {
     /// The stable tree.
     pub stable: &'a Tree<C>,
     /// The volatile tree.
     pub volatile: &'a Tree<C>,
-    /// The names of packages by the paths that they own, in path order; empty where nobody knows.
-    pub owners: &'a [(EntryPath, String)],
     /// The known layers.
     pub prior: &'a PriorLayers,
     /// The paths that may differ.
@@ -48,4 +45,4 @@ pub struct Planning {
 
 /// The answer to a plan of changed paths alone where a base or a delta is to be written anew, for which all paths count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NeedsWhole;
+pub(crate) struct NeedsWhole;

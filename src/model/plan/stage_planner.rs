@@ -21,7 +21,7 @@ use crate::model::tree::path::EntryPath;
 
 /// The planner of one stage.
 #[derive(Clone, Copy, Debug)]
-pub struct StagePlanner<'a> {
+pub(crate) struct StagePlanner<'a> {
     /// The stage, which is the label of new layers.
     pub stage: &'a str,
 }
@@ -172,7 +172,7 @@ impl Absence {
 
 impl Unfit {
     /// Returns the limit that the last base or delta has passed.
-    pub fn reason(self, limits: &Limits) -> Reason {
+    pub(crate) fn reason(self, limits: &Limits) -> Reason {
         let weight = match self {
             Self::Whiteout(path) => return Reason::DanglingWhiteout(path),
             Self::Weight(weight) => weight,
@@ -200,7 +200,7 @@ impl Unfit {
 
 /// The use of a stage's own layers.
 #[derive(Debug)]
-pub enum Upon {
+pub(crate) enum Upon {
     /// The stage had no layers.
     Nothing,
     /// The first `kept` layers stay.
@@ -218,7 +218,7 @@ pub enum Upon {
 
 /// Why a base or delta is made anew.
 #[derive(Debug)]
-pub enum Unfit {
+pub(crate) enum Unfit {
     /// The weight with a single update is past a limit.
     Weight(Weight),
     /// A whiteout has no path below any more.

@@ -70,7 +70,6 @@ fn listed(sides: &StableVolatile, below: &PriorLayers, limits: &Limits) -> Plan 
     let plan = planner.plan(&Given {
         stable: &sides.stable,
         volatile: &sides.volatile,
-        owners: &[],
         prior: below,
         scope: Scope::All,
         limits,

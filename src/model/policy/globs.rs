@@ -11,11 +11,11 @@ use std::os::unix::ffi::OsStrExt;
 
 /// Globs that are ready to match.
 #[derive(Debug)]
-pub struct Globs(GlobSet);
+pub(crate) struct Globs(GlobSet);
 
 impl Globs {
     /// Compiles globs. Fails where one does not parse.
-    pub fn new<'a>(globs: impl Iterator<Item = &'a str>) -> Result<Self> {
+    pub(crate) fn new<'a>(globs: impl Iterator<Item = &'a str>) -> Result<Self> {
         let mut set = GlobSetBuilder::new();
         for glob in globs {
             let bad = |reason: String| Error::BadGlob {
@@ -45,14 +45,14 @@ impl Globs {
     }
 
     /// Tells whether one of them matches the path itself; the root is matched by none.
-    pub fn matches(&self, path: &EntryPath) -> bool {
+    pub(crate) fn matches(&self, path: &EntryPath) -> bool {
         !self.0.is_empty() && !path.is_root() && self.0.is_match(OsStr::from_bytes(&path.slashed()))
     }
 }
 
 /// Paths and globs that choose a part of a tree: what they name, and all that is beneath it.
 #[derive(Debug, Default)]
-pub struct Pathspec {
+pub(crate) struct Pathspec {
     paths: Vec<EntryPath>,
     globs: Option<Globs>,
 }
@@ -60,7 +60,7 @@ pub struct Pathspec {
 impl Pathspec {
     /// Takes each as a path and as a glob; none of them choose everything. Fails where a glob does not parse that is no
     /// path either.
-    pub fn new(specs: &[impl AsRef<OsStr>]) -> Result<Self> {
+    pub(crate) fn new(specs: &[impl AsRef<OsStr>]) -> Result<Self> {
         let bytes = || specs.iter().map(|spec| spec.as_ref().as_bytes());
         let paths: Vec<EntryPath> = bytes().filter_map(EntryPath::from_slashed).collect();
         let texts = bytes().filter_map(|spec| std::str::from_utf8(spec).ok());
@@ -77,12 +77,12 @@ impl Pathspec {
     }
 
     /// Tells whether it chooses everything because nothing was asked for.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.paths.is_empty() && self.globs.is_none()
     }
 
     /// Tells whether it chooses the path.
-    pub fn chooses(&self, path: &EntryPath) -> bool {
+    pub(crate) fn chooses(&self, path: &EntryPath) -> bool {
         self.is_empty()
             || self
                 .paths

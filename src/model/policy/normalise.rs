@@ -5,7 +5,7 @@
 use crate::error::{Error, Result};
 use crate::model::limits::LARGEST_ENTRIES_BYTES;
 use crate::model::policy::package_mtimes::PackageMtimes;
-pub use crate::model::policy::stable_volatile::{Resolved, StableVolatile};
+pub(crate) use crate::model::policy::stable_volatile::{Resolved, StableVolatile};
 use crate::model::policy::{MtimeRule, Policy, Profile, Rules};
 use crate::model::stamp::{Facts, Stat, StatKind};
 use crate::model::tree::Tree;
@@ -18,7 +18,7 @@ use std::path::PathBuf;
 
 /// A path of a root with its facts.
 #[derive(Clone, Copy, Debug)]
-pub struct Seen<'a> {
+pub(crate) struct Seen<'a> {
     /// The path.
     pub path: &'a EntryPath,
     /// The stat data.
@@ -42,7 +42,7 @@ pub struct Home {
 
 /// The grounds of the entries beside the facts.
 #[derive(Debug)]
-pub struct Context<'a> {
+pub(crate) struct Context<'a> {
     /// The declared policy.
     pub policy: &'a Policy,
     /// The globs of the policy.

@@ -7,7 +7,7 @@ use crate::model::tree::path::EntryPath;
 
 /// The two sides of a root.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StableVolatile<C = ContentHash> {
+pub(crate) struct StableVolatile<C = ContentHash> {
     /// What two installs of the same packages have alike.
     pub stable: Tree<C>,
     /// What the policy counts as volatile.
@@ -18,7 +18,7 @@ pub struct StableVolatile<C = ContentHash> {
 
 /// The content and the extended attributes of a file that was pending.
 #[derive(Debug)]
-pub struct Resolved<'f> {
+pub(crate) struct Resolved<'f> {
     /// The file.
     pub path: &'f EntryPath,
     /// The hash of its content.

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 
 /// The place of an entry's content.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ContentPlace {
+pub(crate) struct ContentPlace {
     /// The place of the layer, counted from the lowest.
     pub layer: usize,
     /// The first name of the inode in the layer.

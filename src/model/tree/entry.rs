@@ -57,7 +57,7 @@ pub enum Kind<C = ContentHash> {
 
 /// The content of a file of a root that is being recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FileContent {
+pub(crate) enum FileContent {
     /// The file has been read, and has this hash.
     Known(ContentHash),
     /// The file is read when its layer is packed; until then the entry lacks the extended attributes as well.

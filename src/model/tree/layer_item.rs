@@ -32,7 +32,7 @@ impl Piece for Entry {
 
 /// A borrowed entry of a layer.
 #[derive(Clone, Copy, Debug)]
-pub struct Borrowed<'a> {
+pub(crate) struct Borrowed<'a> {
     entry: &'a Entry,
     group: Option<Group>,
 }

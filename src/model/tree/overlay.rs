@@ -3,7 +3,8 @@
 //! Pure, and linear in the items of all layers that are laid at once. A snapshot is not recorded as a tree of its own:
 //! its tree is what its layers give here, just as any OCI implementation would unpack them.
 
-pub use crate::model::tree::layer_item::{Borrowed, LayerItem, Piece};
+pub(crate) use crate::model::tree::layer_item::Borrowed;
+pub use crate::model::tree::layer_item::{LayerItem, Piece};
 
 use crate::model::tree::Tree;
 use crate::model::tree::entry::{Entry, Group};

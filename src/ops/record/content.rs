@@ -50,7 +50,6 @@ impl Content {
         session.planner().plan(&Given {
             stable: &self.sides.stable,
             volatile: &self.sides.volatile,
-            owners: &[],
             prior: &self.prior,
             scope,
             limits: &session.options.limits,

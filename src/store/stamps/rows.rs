@@ -58,7 +58,7 @@ pub(crate) enum Said<'r> {
 #[derive(Clone, Copy, Debug)]
 pub struct Packed<'r> {
     /// The facts of the inode that must be the same still.
-    pub mark: Mark,
+    pub(crate) mark: Mark,
     content: Option<&'r [u8; 32]>,
     target: &'r [u8],
     xattrs: &'r [u8],
