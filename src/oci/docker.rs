@@ -152,6 +152,8 @@ impl Opened {
         let suffix = match start.as_slice() {
             [0x1f, 0x8b, ..] => "+gzip",
             [0x28, 0xb5, 0x2f, 0xfd] => "+zstd",
+            // A skippable frame (RFC 8878, 3.1.2), allowed before others.
+            [0x50..=0x5f, 0x2a, 0x4d, 0x18] => "+zstd",
             _ => "",
         };
         let digest = match suffix {

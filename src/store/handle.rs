@@ -37,6 +37,23 @@ pub struct Store {
     pub(in crate::store) in_use: Option<InUse>,
 }
 
+/// Turns an error of a store's database into ours: a row that cannot be read as what it must be is damage.
+pub(in crate::store) fn failed_of(store: &Path, database: &Path, source: rusqlite::Error) -> Error {
+    match source.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            Error::Locked(store.to_owned())
+        }
+        None => {
+            let what = format!("a row does not hold what it must ({source})");
+            Error::damaged(database, what)
+        }
+        _ => Error::Database {
+            path: database.to_owned(),
+            source,
+        },
+    }
+}
+
 impl Store {
     /// Returns the faults of files derived from the database; the next recording makes such files again.
     pub fn findings(&self) -> &[String] {
@@ -83,16 +100,7 @@ impl Store {
 
     /// Turns an error of the database into ours.
     pub(in crate::store) fn failed(&self, source: rusqlite::Error) -> Error {
-        match source.sqlite_error_code() {
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-                Error::Locked(self.path.clone())
-            }
-            None => self.damaged(format!("a row does not hold what it must ({source})")),
-            _ => Error::Database {
-                path: self.database.clone(),
-                source,
-            },
-        }
+        failed_of(&self.path, &self.database, source)
     }
 
     /// Says that the database is damaged.

@@ -11,7 +11,7 @@ use crate::store::blobs::index;
 use crate::store::blobs::index::Listed;
 use crate::store::files::DATABASE;
 use crate::store::files::blob_name;
-use crate::store::handle::Store;
+use crate::store::handle::{Store, failed_of};
 use crate::store::records::rows::BlobRef;
 use crate::store::records::rows::Snapshot;
 use rusqlite::{Connection, TransactionBehavior, params};
@@ -100,13 +100,7 @@ impl Store {
     ) -> Result<()> {
         self.confirmed.get_mut().clear();
         let (path, database) = (self.path.clone(), self.database.clone());
-        let failed = move |source: rusqlite::Error| match source.sqlite_error_code() {
-            Some(rusqlite::ErrorCode::DatabaseBusy) => Error::Locked(path.clone()),
-            _ => Error::Database {
-                path: database.clone(),
-                source,
-            },
-        };
+        let failed = move |source: rusqlite::Error| failed_of(&path, &database, source);
         self.connection
             .pragma_update(None, "synchronous", "full")
             .map_err(&failed)?;

@@ -192,3 +192,32 @@ fn repair_makes_a_lost_layer_from_another_form_of_it() {
     let after: Vec<Vec<u8>> = ["1", "2", "3"].map(|id| exported(&bench, id)).into();
     assert!(before == after);
 }
+
+#[test]
+fn whatever_reads_a_layer_takes_another_form_of_it_where_the_own_is_lost() {
+    let bench = Bench::new();
+    let root = bench.make("root");
+    sh(&root, "echo one > a; seq 1000 > b");
+    settle(&root);
+    let record = |kind: &str, more: &str| {
+        bench.snapshot(
+            &root,
+            &format!("--profile plain --compression {kind} {more}"),
+        )
+    };
+    let first = record("zstd", "--stage s");
+    record("none", "--stage s");
+    let digest = first["layers"][0]["digest"].as_str().unwrap();
+    let blob = bench.store().join("blobs/sha256").join(&digest[7..]);
+    std::fs::remove_file(blob).unwrap();
+    let sha256 = sh(&root, "sha256sum < b");
+    let found = bench.json(["find", "--sha256", &sha256[..64], "--read-layers"]);
+    assert!(found.to_string().contains("\"b\"") || found.to_string().contains("/b"));
+    assert_eq!(bench.prints(0, ["cat", "1", "a"]), "one\n");
+    sh(&root, "echo two > a; echo 0 > b");
+    record("none", "--stage t");
+    bench.prints(1, ["diff", "1", "s@t", "--content", "b"]);
+    let to = bench.path("to");
+    bench.json(["restore", "1", to.to_str().unwrap()]);
+    bench.json(["squash", "1"]);
+}

@@ -1,7 +1,6 @@
 //! The packages of a snapshot whose root has no rpm database: the layers hold the files of another package manager.
 
 use crate::error::Result;
-use crate::layer::read::Blob;
 use crate::model::packages::version::Manager;
 use crate::model::tree::entry::{Entry, Kind};
 use crate::ops::compare::side::{Access, RootPackages, Side};
@@ -49,15 +48,6 @@ fn is_of_packages(entry: &Entry) -> bool {
 }
 
 fn keep_of(store: &Store, layer: &LayerUse, kept: &mut PackageFiles) -> Result<()> {
-    let path = store.blob_path(&layer.blob.digest);
-    let open = || -> Result<Blob> {
-        let blob = &layer.blob;
-        let source = store.open_blob(&blob.digest, blob.size_bytes)?;
-        Ok(Blob {
-            input: Box::new(source.reader()),
-            path: &path,
-            digest: blob.digest,
-        })
-    };
-    kept.keep_of_layer(&store.items(layer.layer.id)?, open)
+    let source = store.open_layer(layer)?;
+    kept.keep_of_layer(&store.items(layer.layer.id)?, || Ok((&source).into()))
 }

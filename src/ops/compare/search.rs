@@ -55,8 +55,7 @@ impl Search {
             if !self.may_be_in(store, layer_id)? {
                 continue;
             }
-            let blob = &layer.blob;
-            let source = store.open_blob(&blob.digest, blob.size_bytes)?;
+            let source = store.open_layer(layer)?;
             self.in_blob((&source).into())?;
             if self.must_be_in(store, layer_id)? {
                 self.in_blob_by_hash((&source).into())?;

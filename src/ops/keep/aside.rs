@@ -41,10 +41,10 @@ impl<'a> Aside<'a> {
             files: contents.map(|(content, _)| (content, None)).collect(),
             count: 0,
         };
-        for LayerUse { layer, blob, .. } in layers {
-            let source = store.open_blob(&blob.digest, blob.size_bytes)?;
-            putting.read(&source, store.items(layer.id)?)?;
-            monitor.advance(blob.size_bytes);
+        for used in layers {
+            let source = store.open_layer(used)?;
+            putting.read(&source, store.items(used.layer.id)?)?;
+            monitor.advance(used.blob.size_bytes);
         }
         let mut files = HashMap::new();
         for (hash, place) in putting.files {

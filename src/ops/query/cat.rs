@@ -29,8 +29,7 @@ pub(crate) fn cat(
     let found = entry_of(&store, &snapshot, path)?;
     let wanted = Wanted::find(&store, &found, path)?;
     let layer_id = found.layer.layer.id;
-    let forms = store.blobs_of(layer_id)?;
-    let (_, source) = store.open_any(&found.layer.blob, &forms)?;
+    let source = store.open_layer(&found.layer)?;
     let policy_key = store.policy_of_layer(layer_id)?;
     let policy = store.policy(&policy_key)?;
     let is_written = if Policy::from_canonical(&policy).is_some() {
@@ -97,7 +96,7 @@ impl Wanted {
         let wants = |name: &EntryPath, size_bytes| self.has(name, size_bytes);
         read_files(source.into(), wants, |_, size_bytes, input| {
             let mut held = Held::take(input, size_bytes)?;
-            is_written = self.write_held(&mut held, out)?;
+            is_written = self.write_held(&mut held, source, out)?;
             Ok(!is_written)
         })?;
         Ok(is_written)
@@ -108,16 +107,23 @@ impl Wanted {
         let mut is_written = false;
         let wants = |size_bytes| size_bytes == self.size_bytes;
         read_by_hash(source.into(), wants, |held| {
-            is_written = self.write_held(held, out)?;
+            is_written = self.write_held(held, source, out)?;
             Ok(!is_written)
         })?;
         Ok(is_written)
     }
 
-    fn write_held(&self, held: &mut Held, out: &mut dyn Write) -> Result<bool> {
+    /// Writes a content that was put aside, if it is the wanted one. Fails with [`Error::Damaged`] if it cannot be read back.
+    fn write_held(
+        &self,
+        held: &mut Held,
+        source: &BlobSource,
+        out: &mut dyn Write,
+    ) -> Result<bool> {
         let is_wanted = held.hash == self.content;
-        if is_wanted {
-            copy(held.read()?, out)?;
+        if is_wanted && copy(held.read()?, out)? != self.content {
+            let what = "a content that was put aside cannot be read back";
+            return Err(Error::damaged(source.path(), what));
         }
         Ok(is_wanted)
     }

@@ -14,8 +14,8 @@ use crate::model::tree::entry::{Entry, Kind};
 use crate::model::tree::overlay::LayerItem;
 use crate::model::tree::path::EntryPath;
 use crate::ops::query::records::layer_ids;
-use crate::store::Blob;
 use crate::store::FileLists;
+use crate::store::LayerUse;
 use crate::store::Snapshot;
 use crate::store::Store;
 use sha2::{Digest as _, Sha256};
@@ -237,7 +237,7 @@ fn read_layers(
     for snapshot in snapshots {
         for layer in store.layers(snapshot.id)? {
             if done.insert(layer.layer.id) {
-                read_layer(store, &layer.blob, digest, &mut contents)?;
+                read_layer(store, &layer, digest, &mut contents)?;
             }
         }
     }
@@ -247,11 +247,11 @@ fn read_layers(
 /// Adds the contents with a digest of a layer, which is read.
 fn read_layer(
     store: &Store,
-    blob: &Blob,
+    layer: &LayerUse,
     digest: &[u8; 32],
     contents: &mut HashSet<ContentHash>,
 ) -> Result<()> {
-    let source = store.open_blob(&blob.digest, blob.size_bytes)?;
+    let source = store.open_layer(layer)?;
     read_files(
         (&source).into(),
         |_, _| true,

@@ -11,6 +11,7 @@ use crate::store::handle::Store;
 use crate::store::locks::InUse;
 use crate::store::records::rows::Blob;
 use crate::store::records::rows::BlobRef;
+use crate::store::records::rows::LayerUse;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -97,6 +98,16 @@ impl Store {
         }
         let source = self.open_blob(&own.digest, own.size_bytes)?;
         Ok((own.clone(), source))
+    }
+
+    /// Opens a layer of a snapshot: the snapshot's own form, or any other sound form. Fails as [`Store::open_any`] does, and if
+    /// the rows of the forms are not as recorded.
+    pub(crate) fn open_layer(&self, used: &LayerUse) -> Result<BlobSource> {
+        if let Presence::Here(own) = self.presence(&used.blob.digest, used.blob.size_bytes)? {
+            return Ok(own);
+        }
+        let forms = self.blobs_of(used.layer.id)?;
+        Ok(self.open_any(&used.blob, &forms)?.1)
     }
 
     /// Reads a small blob, such as a configuration. Fails with [`Error::Damaged`] if the blob is missing, damaged, or longer than

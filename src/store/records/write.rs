@@ -6,7 +6,7 @@ use crate::model::packages::owners::Installed;
 use crate::model::plan::layer::LayerContent;
 use crate::model::plan::{LayerPurpose, Planning, Reason};
 use crate::model::policy::Policy;
-use crate::store::handle::Store;
+use crate::store::handle::{Store, failed_of};
 use crate::store::records::entries;
 use crate::store::records::packages;
 use crate::store::records::read::rows_of;
@@ -98,13 +98,7 @@ impl Store {
         let begun = self.connection.pragma_update(None, "synchronous", "full");
         begun.map_err(|e| self.failed(e))?;
         let (path, database) = (self.path.clone(), self.database.clone());
-        let failed = |source: rusqlite::Error| match source.sqlite_error_code() {
-            Some(rusqlite::ErrorCode::DatabaseBusy) => Error::Locked(path.clone()),
-            _ => Error::Database {
-                path: database.clone(),
-                source,
-            },
-        };
+        let failed = move |source: rusqlite::Error| failed_of(&path, &database, source);
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
@@ -113,7 +107,7 @@ impl Store {
             let known = diff_id_of(&transaction, &layer.key).map_err(&failed)?;
             if is_another(known, layer.new.as_ref()) {
                 let what = format!("layer {} is recorded with another diff_id", layer.key);
-                return Err(Error::damaged(&database, what));
+                return Err(Error::damaged(&self.database, what));
             }
         }
         let id = insert_all(&transaction, snapshot).map_err(&failed)?;
