@@ -70,6 +70,7 @@ OPTIONS = {  # name: (reader, default)
     "store": (_text, None),
     "series": (_text, None),
     "compression": (_text, None),
+    "layers": (_text, None),
     "stages": (_stages, STAGES),
     "all_stages": (_flag, False),
     "on_failure": (_flag, False),
@@ -275,6 +276,8 @@ class Recorder:
         argv += ["--profile", "mock"]
         if self.options.compression:
             argv += ["--compression", self.options.compression]
+        if self.options.layers:
+            argv += ["--layers", self.options.layers]
         if archive and self.options.all_stages:
             argv.append("--all-stages")
         return self.command(*argv)

@@ -86,6 +86,12 @@ pub enum Error {
     UnfitParent { parent: i64, reason: &'static str },
 
     #[error(
+        "--layers packages needs --mtime package or fixed: with the times of directories kept, each new file in a \
+         directory would renew the layers of all packages there"
+    )]
+    UnfitRule,
+
+    #[error(
         "the store {} is inside the root {}: exclude it, or keep it elsewhere",
         show(store),
         show(root)

@@ -35,12 +35,13 @@ class Arguments(cases.ScriptCase):
 
     def test_options_become_arguments(self):
         options = {"store": "/s", "series": "rawhide", "compression": "zstd:19", "all_stages": "yes",
-                   "keep_last": "3", "keep_daily": 2, "keep_within": "36h"}
+                   "layers": "packages:40", "keep_last": "3", "keep_daily": 2, "keep_within": "36h"}
         mock = self.mock(REPORTS, options)
         mock.run("first")
         root = mock.buildroot.make_chroot_path()
         common = ["--series", "rawhide", "--stage"]
-        run = ["--run", mock.uuid + ".1", "--profile", "mock", "--compression", "zstd:19"]
+        run = ["--run", mock.uuid + ".1", "--profile", "mock", "--compression", "zstd:19", "--layers",
+               "packages:40"]
         self.assertEqual(self.calls(), [
             ["--store", "/s", "-q", "snapshot", root] + common + ["bootstrap"] + run + ["--json"],
             ["--store", "/s", "-q", "export", "--root", root, "-o", self.result + "/buildroot-oci.tar"]

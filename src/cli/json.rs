@@ -2,6 +2,7 @@
 
 use crate::model::names::image_name;
 use crate::model::packages::package::Package;
+use crate::model::plan::layer::Role;
 use crate::model::tree::entry::{Entry, Kind, Xattrs};
 use crate::model::tree::path::EntryPath;
 use crate::ops::monitor::Phase;
@@ -51,7 +52,7 @@ pub(crate) fn head(snapshot: &Snapshot, layers: &[LayerUse]) -> Map<String, Valu
 }
 
 pub(crate) fn layer(layer: &LayerUse) -> Value {
-    json!({
+    let mut value = json!({
         "role": layer.role.name(),
         "reused": layer.reused,
         "key": layer.layer.key.to_string(),
@@ -62,7 +63,11 @@ pub(crate) fn layer(layer: &LayerUse) -> Value {
         "content_bytes": layer.layer.content_bytes,
         "entries": layer.layer.entries,
         "whiteouts": layer.layer.whiteouts,
-    })
+    });
+    if layer.role == Role::Package {
+        value["label"] = json!(layer.label);
+    }
+    value
 }
 
 pub(crate) fn package(package: &Package) -> Value {

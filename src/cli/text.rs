@@ -1,18 +1,34 @@
 //! Text that several commands print: tables, sizes, shares, layers, modes.
 
+use crate::model::plan::layer::Role;
 use crate::model::time::rfc3339;
 use crate::model::tree::entry::{Entry, Kind};
+use crate::printable::printable;
 use crate::store::{LayerUse, Snapshot};
 use std::fmt::Write as _;
 
-pub(crate) fn push_layer(text: &mut String, layer: &LayerUse, verbose: bool) {
+/// Appends a line for each layer. Package layers that were there before are one line, unless all details are wanted.
+pub(crate) fn push_layers(text: &mut String, layers: &[LayerUse], verbose: bool) {
+    let is_folded = |layer: &&LayerUse| layer.role == Role::Package && layer.reused && !verbose;
+    for run in layers.chunk_by(|a, b| is_folded(&a) && is_folded(&b)) {
+        if run.len() > 1 {
+            let bytes = run.iter().map(|layer| layer.blob.size_bytes).sum();
+            let count = counted(run.len() as u64, "layer", "layers");
+            let _ = writeln!(text, "  package reused  {count:<19}  {:>9}", size(bytes));
+        } else {
+            push_layer(text, &run[0], verbose);
+        }
+    }
+}
+
+fn push_layer(text: &mut String, used: &LayerUse, verbose: bool) {
     let LayerUse {
         role,
         layer,
         blob,
         reused,
         ..
-    } = layer;
+    } = used;
     let state = if *reused { "reused" } else { "new" };
     let digest = blob.digest.to_string();
     let shown = if verbose {
@@ -27,10 +43,11 @@ pub(crate) fn push_layer(text: &mut String, layer: &LayerUse, verbose: bool) {
     };
     let _ = writeln!(
         text,
-        "  {:<6}  {state:<6}  {shown}  {:>9}  {} entries{whiteouts}",
+        "  {:<7} {state:<6}  {shown}  {:>9}  {} entries{whiteouts}{}",
         role.name(),
         size(blob.size_bytes),
         layer.entries,
+        label_text(used),
     );
     if verbose {
         let _ = writeln!(
@@ -38,6 +55,16 @@ pub(crate) fn push_layer(text: &mut String, layer: &LayerUse, verbose: bool) {
             "                  diff_id {}  key {}",
             layer.diff_id, layer.key
         );
+    }
+}
+
+/// Returns the name of a package for the end of a line; empty for any other layer.
+pub(crate) fn label_text(layer: &LayerUse) -> String {
+    match &layer.label {
+        Some(label) if layer.role == Role::Package => {
+            format!("  {}", printable(label.as_bytes()))
+        }
+        _ => String::new(),
     }
 }
 

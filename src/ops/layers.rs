@@ -11,15 +11,45 @@ pub(crate) fn have_same_keys(a: &[LayerUse], b: &[LayerUse]) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.layer.key == b.layer.key)
 }
 
-/// Returns the base or delta of the snapshot itself, and the updates over the base or delta.
-pub(crate) fn own_layers(layers: Vec<LayerUse>) -> Vec<LayerUse> {
-    let own = layers
-        .into_iter()
-        .filter(|layer| !layer.is_inherited && layer.role != Role::State);
-    let own = own
-        .enumerate()
-        .take_while(|(at, layer)| *at == 0 || layer.role == Role::Update);
-    own.map(|(_, layer)| layer).collect()
+/// The layers of a snapshot by their place in the plan.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Stack {
+    /// Layers of the stage before that are no package's: a base, deltas, updates.
+    pub(crate) inherited: Vec<LayerUse>,
+    /// The base or delta of the snapshot itself, and the updates over the base or delta.
+    pub(crate) own: Vec<LayerUse>,
+    /// Package layers, each with the number of the remainder's layers below.
+    pub(crate) packages: Vec<(usize, LayerUse)>,
+}
+
+impl Stack {
+    /// Sorts the layers of a snapshot, the lowest first. The state is left out, and layers that no planner would list: an image
+    /// of others may have more deltas.
+    pub(crate) fn of(layers: Vec<LayerUse>) -> Self {
+        let mut stack = Self::default();
+        let mut is_over = false;
+        for layer in layers {
+            let is_own_first = stack.own.is_empty() && !is_over;
+            match layer.role {
+                Role::State => {}
+                Role::Package => stack.packages.push((stack.height(), layer)),
+                _ if layer.is_inherited => stack.inherited.push(layer),
+                Role::Update if !is_over => stack.own.push(layer),
+                _ if is_own_first => stack.own.push(layer),
+                _ => is_over = true,
+            }
+        }
+        stack
+    }
+
+    fn height(&self) -> usize {
+        self.inherited.len() + self.own.len()
+    }
+
+    /// Returns the layers of the remainder, the lowest first.
+    pub(crate) fn remainder(&self) -> impl Iterator<Item = &LayerUse> {
+        self.inherited.iter().chain(&self.own)
+    }
 }
 
 /// Reads the items of layers. Fails if the rows of a layer do not give the layer's key.
@@ -39,9 +69,4 @@ pub(crate) fn known(used: &LayerUse, items: Vec<LayerItem>) -> PriorLayer {
         content_bytes: used.layer.content_bytes,
         items,
     }
-}
-
-/// Returns how many of the first layers are of the stage before.
-pub(crate) fn inherited_len(layers: &[LayerUse]) -> usize {
-    layers.iter().take_while(|layer| layer.is_inherited).count()
 }

@@ -7,8 +7,13 @@ use crate::model::digest::DiffId;
 use crate::model::plan::layer::LayerContent;
 use crate::model::tree::entry::Content;
 use crate::store::{Blob, Layer, NewBlob, Store};
+use std::cmp::Reverse;
 use std::num::NonZeroUsize;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+/// A layer of more bytes is packed alone, by all threads.
+const LARGE_BYTES: u64 = 32 << 20;
 
 /// Packs layers into one store.
 pub(crate) struct Packer<'a> {
@@ -51,6 +56,76 @@ impl Packer<'_> {
         contents: &dyn Contents<C>,
     ) -> Result<PackedBlob> {
         self.write(|out, path| pack(content, contents, self.compression, self.threads, out, path))
+    }
+
+    /// Packs layers, each `None` where `layers` has none, several at once: a large layer keeps all threads busy, small ones do
+    /// not. Fails as the first in the order of the layers.
+    pub(crate) fn pack_all<C: Content + Sync>(
+        &self,
+        layers: &[Option<&LayerContent<C>>],
+        contents: &(dyn Contents<C> + Sync),
+    ) -> Result<Vec<Option<PackedBlob>>> {
+        let mut packed: Vec<Option<PackedBlob>> = Vec::new();
+        packed.resize_with(layers.len(), || None);
+        let mut small = Vec::new();
+        for (at, content) in layers.iter().enumerate() {
+            let Some(content) = content else { continue };
+            if content.content_bytes() < LARGE_BYTES && self.threads.get() > 1 {
+                small.push((at, *content, self.store.new_blob()?));
+            } else {
+                let mut blob = self.pack(content, contents)?;
+                blob.start_sync()?;
+                packed[at] = Some(blob);
+            }
+        }
+        // The largest first, so that no thread is left with one in the end.
+        small.sort_by_key(|(at, content, _)| (Reverse(content.content_bytes()), *at));
+        for (at, blob) in self.pack_small(small, contents) {
+            packed[at] = Some(blob?);
+        }
+        Ok(packed)
+    }
+
+    /// Packs each layer on one thread.
+    fn pack_small<C: Content + Sync>(
+        &self,
+        layers: Vec<(usize, &LayerContent<C>, NewBlob)>,
+        contents: &(dyn Contents<C> + Sync),
+    ) -> Vec<(usize, Result<PackedBlob>)> {
+        let compression = self.compression;
+        let workers = self.threads.get().min(layers.len());
+        let queue = Mutex::new(layers.into_iter());
+        let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let work = || {
+            let mut packed = Vec::new();
+            while let Some((at, content, mut file)) = next() {
+                let path = file.path().to_owned();
+                let one = NonZeroUsize::MIN;
+                let compressed = pack(content, contents, compression, one, &mut file, &path);
+                let blob = compressed.and_then(|compressed| {
+                    let mut blob = PackedBlob { file, compressed };
+                    blob.start_sync()?;
+                    Ok(blob)
+                });
+                let is_failed = blob.is_err();
+                packed.push((at, blob));
+                if is_failed {
+                    break;
+                }
+            }
+            packed
+        };
+        let mut packed = std::thread::scope(|scope| {
+            let others: Vec<_> = (1..workers).map(|_| scope.spawn(work)).collect();
+            let mut packed = work();
+            for other in others {
+                let other = other.join();
+                packed.extend(other.unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+            }
+            packed
+        });
+        packed.sort_by_key(|(at, _)| *at);
+        packed
     }
 
     /// Makes a blob durable in its place. Fails if the disk cannot.

@@ -3,7 +3,7 @@
 //!
 //! Every number is checked against the length of the blob, and the number of names against a limit.
 
-use crate::model::packages::file_list::{DigestAlgorithm, FileList, OwnedFile};
+use crate::model::packages::file_list::{DigestAlgorithm, FileList, NOT_INSTALLED, OwnedFile};
 use crate::model::packages::package::Package;
 
 const ENTRY_BYTES: usize = 16;
@@ -20,6 +20,7 @@ mod tag {
     pub(super) const BUILD_TIME: u32 = 1006;
     pub(super) const ARCH: u32 = 1022;
     pub(super) const FILE_SIZES: u32 = 1028;
+    pub(super) const FILE_STATES: u32 = 1029;
     pub(super) const FILE_MODES: u32 = 1030;
     pub(super) const FILE_MTIMES: u32 = 1034;
     pub(super) const FILE_DIGESTS: u32 = 1035;
@@ -34,6 +35,7 @@ mod tag {
 }
 
 mod kind {
+    pub(super) const CHAR: u32 = 1;
     pub(super) const INT16: u32 = 3;
     pub(super) const INT32: u32 = 4;
     pub(super) const INT64: u32 = 5;
@@ -111,6 +113,8 @@ impl<'a> Fields<'a> {
         let mut modes = modes.into_iter().flatten();
         let mut sizes = self.sizes();
         let mut flags = self.numbers(tag::FILE_FLAGS).into_iter().flatten();
+        let states = self.values(tag::FILE_STATES, kind::CHAR);
+        let mut states = states.into_iter().flatten();
         let mut digests = self.strings(tag::FILE_DIGESTS).into_iter().flatten();
         let mut targets = self.strings(tag::FILE_TARGETS).into_iter().flatten();
         let places = names.zip(indexes).zip(mtimes);
@@ -118,7 +122,10 @@ impl<'a> Fields<'a> {
             directory: index as usize,
             name,
             mode: modes.next().unwrap_or_default() as u16,
-            flags: flags.next().unwrap_or_default(),
+            flags: with_state(
+                flags.next().unwrap_or_default(),
+                states.next().unwrap_or_default(),
+            ),
             mtime_s,
             size_bytes: sizes.next().unwrap_or_default(),
             digest: digests.next().unwrap_or_default(),
@@ -133,6 +140,17 @@ impl<'a> Fields<'a> {
         long.into_iter()
             .flatten()
             .chain(short.into_iter().flatten())
+    }
+}
+
+/// Returns the flags of a file in a state (`RPMFILE_STATE_…`): 0 is the usual one, 1 to 4 are replaced, not installed, on a
+/// shared filesystem, and of the wrong colour.
+fn with_state(flags: u32, state: u64) -> u32 {
+    let flags = flags & !NOT_INSTALLED;
+    if matches!(state, 1..=4) {
+        flags | NOT_INSTALLED
+    } else {
+        flags
     }
 }
 
@@ -206,6 +224,7 @@ impl<'a> Fields<'a> {
     fn values(&self, tag: u32, wanted: u32) -> Option<impl Iterator<Item = u64> + use<'a>> {
         let (kind, count, data) = self.find(tag)?;
         let width = match wanted {
+            kind::CHAR => 1,
             kind::INT16 => 2,
             kind::INT32 => 4,
             _ => 8,

@@ -19,6 +19,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0006_change_stamps_in_part.sql"),
     include_str!("../../migrations/0007_tell_boots_apart.sql"),
     include_str!("../../migrations/0008_record_reasons.sql"),
+    include_str!("../../migrations/0009_know_package_layers.sql"),
 ];
 
 /// The hash of each format's schema, from format 0 on, so that an open need not run the migrations to know what they make.
@@ -31,6 +32,7 @@ const SCHEMAS: [&str; MIGRATIONS.len() + 1] = [
     "cbc9872189b105bf8c8f229010bd924ef578075e4b3a795ad790e195169690b0",
     "108cefa3b07c17ac0b723f3d8cb6934bf39ceca36aa4578e7c7664f9f7afde64",
     "023aaa411fb1b0724e768436fd212def0819ef4781df0bf4e68dbddc0b307233",
+    "2b8e85ff75bab3ee17457b376539fea532dee124ee10542d347dd80aee2ed627",
     "2b8e85ff75bab3ee17457b376539fea532dee124ee10542d347dd80aee2ed627",
 ];
 

@@ -8,6 +8,7 @@ pub mod faults;
 pub mod image;
 pub mod layers;
 pub mod page;
+pub mod rpmdb;
 pub mod store;
 pub mod tree;
 pub mod writes;

@@ -20,6 +20,7 @@ mod layer_members;
 mod life;
 mod limits;
 mod outputs;
+mod package_layers;
 mod parsers;
 mod queries;
 mod recorded_layers;

@@ -270,7 +270,13 @@ fn stores_of_every_format_open_and_go_on() {
             serde_json::from_slice(&std::fs::read(fixture.with_extension("json")).unwrap())
                 .unwrap();
         assert_eq!(bench.json(["ls", "old"]), expected, "format {format}");
-        assert_eq!(bench.ids(), [2, 1]);
+        // From format 9 on, a third has a layer of a package.
+        let recorded = if format < 9 { 2 } else { 3 };
+        assert_eq!(bench.ids().len(), recorded);
+        if recorded == 3 {
+            let shown = bench.json(["show", "packages"]);
+            assert_eq!(shown["layers"][1]["label"], "large-1-2.noarch");
+        }
         let out = bench.path("out.tar");
         bench.json(["export", "old", "-o", out.to_str().unwrap()]);
         succeeds(
@@ -279,6 +285,7 @@ fn stores_of_every_format_open_and_go_on() {
                 .arg(format!("oci-archive:{}", out.display())),
         );
         let next = bench.snapshot(&root, "--series old --profile plain --stage bootstrap");
-        assert_eq!((next["id"].as_i64(), bench.ids().len()), (Some(3), 3));
+        assert_eq!(bench.ids().len(), recorded + 1);
+        assert_eq!(next["id"], recorded + 1);
     }
 }

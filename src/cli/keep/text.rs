@@ -1,6 +1,6 @@
 //! The state of a store, and the work of a keeper, as text for people.
 
-use crate::cli::text::{counted, percent, push_layer, size, table};
+use crate::cli::text::{counted, label_text, percent, push_layers, size, table};
 use crate::model::keep::Reason;
 use crate::model::plan::{Limits, MOST_LAYERS};
 use crate::model::time::rfc3339;
@@ -211,7 +211,7 @@ fn layer_rows(layers: &[LayerUsage]) -> Vec<[String; 7]> {
             count.to_string(),
             first.to_string(),
             last.to_string(),
-            format!("{series}@{stage}"),
+            format!("{series}@{stage}{}", label_text(layer)),
         ]);
     }
     rows
@@ -267,9 +267,6 @@ pub(crate) fn squash(outcome: &squash::Outcome, verbose: bool) -> String {
         of.id,
         size(bytes.sum()),
     );
-    outcome
-        .layers
-        .iter()
-        .for_each(|layer| push_layer(&mut text, layer, verbose));
+    push_layers(&mut text, &outcome.layers, verbose);
     text
 }

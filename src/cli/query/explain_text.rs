@@ -3,12 +3,15 @@
 use crate::cli::diff::file_text::{FILES, LEFT, push_files};
 use crate::cli::diff::package_text::push_packages;
 use crate::cli::paint::{Colour, Paint};
-use crate::cli::text::{about, counted, percent, size};
+use crate::cli::text::{about, counted, label_text, percent, size};
 use crate::model::plan::Limits;
 use crate::model::plan::layer::Role;
+use crate::model::tree::path::EntryPath;
 use crate::ops::compare::diff::{Compared, FileDifference};
+use crate::ops::query::explain::PackageNovelty;
 use crate::ops::query::explain::{Against, Cause, Explained, ExplainedLayer, Novelty, Reason};
 use crate::ops::query::rule::{Other, Rule};
+use crate::printable::printable;
 use crate::store::LayerUse;
 use std::fmt::Write as _;
 
@@ -35,6 +38,7 @@ pub(crate) fn explain(explained: &Explained, lists_all: bool, paint: Paint) -> S
             Reason::Reused(first) => {
                 let _ = writeln!(text, "  written for {}", about(first));
             }
+            Reason::NewOfPackage(novelty) => push_package_novelty(&mut text, novelty),
             Reason::New(novelty) => {
                 if let Some(rule) = &novelty.rule {
                     let _ = writeln!(text, "  {}", rule_text(rule, layer.role, limits));
@@ -57,8 +61,29 @@ fn push_head(text: &mut String, layer: &LayerUse, paint: Paint) {
     let digest = &layer.blob.digest.to_string()[..19];
     let bytes = size(layer.blob.size_bytes);
     let entries = layer.layer.entries;
-    let head = format!("{role:<6}  {state:<6}  {digest}  {bytes:>9}  {entries} entries");
+    let label = label_text(layer);
+    let head = format!("{role:<7} {state:<6}  {digest}  {bytes:>9}  {entries} entries{label}");
     let _ = writeln!(text, "\n{}", paint.text(colour, &head));
+}
+
+/// Up to this many paths of a touched package are listed.
+const FEW_PATHS: usize = 3;
+
+fn push_package_novelty(text: &mut String, novelty: &PackageNovelty) {
+    let _ = match novelty {
+        PackageNovelty::New => writeln!(text, "  the package had no layer before"),
+        PackageNovelty::Upgraded(was) => {
+            let was = printable(was.as_bytes());
+            writeln!(text, "  upgraded from {was}")
+        }
+        PackageNovelty::Touched(paths) => {
+            let count = counted(paths.len() as u64, "path differs", "paths differ");
+            let first = paths.iter().take(FEW_PATHS).map(EntryPath::to_string);
+            let first = first.collect::<Vec<_>>().join(", ");
+            let more = if paths.len() > FEW_PATHS { ", …" } else { "" };
+            writeln!(text, "  the same package, {count}: {first}{more}")
+        }
+    };
 }
 
 fn other_text(other: &Other) -> String {
@@ -86,6 +111,10 @@ fn rule_text(rule: &Rule, role: Role, limits: Limits) -> String {
         Rule::OtherPolicy(other) => {
             format!("what there was has another policy: {}", other_text(other))
         }
+        Rule::OtherLayers(other) => format!(
+            "what there was is cut into layers by another rule: {}",
+            other_text(other)
+        ),
         Rule::LargeUpdate {
             update_bytes,
             base_bytes,

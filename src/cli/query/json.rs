@@ -5,7 +5,9 @@ use crate::cli::json::{VERSION, absolute, entry, head, insert_bytes, layer, pack
 use crate::model::plan;
 use crate::model::plan::{Limits, Planning};
 use crate::model::tree::entry::Entry;
-use crate::ops::query::explain::{Against, Explained, ExplainedLayer, Novelty, Reason};
+use crate::ops::query::explain::{
+    Against, Explained, ExplainedLayer, Novelty, PackageNovelty, Reason,
+};
 use crate::ops::query::find::Found;
 use crate::ops::query::inspect::{Logged, Shown};
 use crate::ops::query::rule::{Other, Rule};
@@ -106,6 +108,16 @@ fn explained_layer(of: &ExplainedLayer) -> Value {
     value["reason"] = json!(reason.map(plan::Reason::name));
     match &of.reason {
         Reason::Reused(first) => value["first_snapshot"] = short(first),
+        Reason::NewOfPackage(PackageNovelty::New) => {}
+        Reason::NewOfPackage(PackageNovelty::Upgraded(was)) => value["upgraded_from"] = json!(was),
+        Reason::NewOfPackage(PackageNovelty::Touched(paths)) => {
+            let paths = paths.iter().map(|path| {
+                let mut object = Map::new();
+                insert_bytes(&mut object, "path", &absolute(path));
+                Value::Object(object)
+            });
+            value["touched"] = paths.collect();
+        }
         Reason::New(novelty) => {
             let Novelty {
                 rule,
@@ -131,6 +143,7 @@ fn rule(rule: &Rule) -> Value {
     match rule {
         Rule::First => json!({ "rule": "first" }),
         Rule::OtherPolicy(of) => json!({ "rule": "other-policy", "snapshot": other(of) }),
+        Rule::OtherLayers(of) => json!({ "rule": "other-rule", "snapshot": other(of) }),
         Rule::LargeUpdate {
             update_bytes,
             base_bytes,

@@ -1,6 +1,6 @@
 //! Answers about recorded snapshots as text for people.
 
-use crate::cli::text::{about, mode, push_layer, size, table};
+use crate::cli::text::{about, mode, push_layers, size, table};
 use crate::model::time::rfc3339;
 use crate::model::tree::compare::Aspects;
 use crate::model::tree::entry::{Entry, Kind};
@@ -33,9 +33,7 @@ pub(crate) fn log(logged: &[Logged]) -> String {
 pub(crate) fn show(shown: &Shown, store: &Path) -> String {
     let mut text = fields(shown, store);
     text.push_str("layers\n");
-    for layer in &shown.layers {
-        push_layer(&mut text, layer, true);
-    }
+    push_layers(&mut text, &shown.layers, true);
     match &shown.packages {
         None => text.push_str("packages are unknown\n"),
         Some(packages) => {

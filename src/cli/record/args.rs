@@ -3,7 +3,7 @@
 use crate::cli::parse::parse_snapshot;
 use crate::layer::codec::Compression;
 use crate::model::names::SnapshotRef;
-use crate::model::plan::{Limits, MOST_LAYERS};
+use crate::model::plan::{LayerRule, Limits, MOST_LAYERS};
 use crate::model::policy::{MtimeRule, Profile};
 use crate::ops::record::Options;
 use clap::builder::PossibleValue;
@@ -54,6 +54,10 @@ pub(crate) struct RecordArgs {
     /// [default: $SOURCE_DATE_EPOCH, else 315619200]
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
     epoch: Option<i64>,
+    /// Cut the tree into layers by stages or by packages[:N], with a layer of
+    /// its own for each of the N largest packages [default: stages; N: 60]
+    #[arg(long, value_name = "RULE", value_parser = parse_rule)]
+    layers: Option<LayerRule>,
     /// Compress new layers with zstd[:LEVEL], gzip[:LEVEL] or none [default:
     /// zstd:3]
     #[arg(long, value_name = "KIND", value_parser = Compression::parse)]
@@ -108,6 +112,7 @@ impl RecordArgs {
             volatile: self.volatile.clone(),
             mtime: self.mtime,
             epoch_s: self.epoch.or_else(|| epoch_of_environment().flatten()),
+            rule: self.layers,
             limits: self.limits(),
             compression: self.compression.unwrap_or(defaults.compression),
             threads: self.threads.unwrap_or(defaults.threads),
@@ -125,6 +130,11 @@ fn epoch_of_environment() -> Option<Option<i64>> {
         return Some(None);
     };
     Some(text.trim().parse().ok())
+}
+
+fn parse_rule(text: &str) -> Result<LayerRule, String> {
+    let rule = LayerRule::parse(text);
+    rule.ok_or_else(|| "expected stages, packages or packages:N, with N from 1 to 90".to_owned())
 }
 
 /// Reads a limit of layers, at least four: base, update, delta and state.

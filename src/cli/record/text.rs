@@ -1,6 +1,6 @@
 //! A recorded snapshot, and the cost of recording, as text for people.
 
-use crate::cli::text::{push_layer, size};
+use crate::cli::text::{push_layers, size};
 use crate::ops::record;
 use crate::store::Snapshot;
 
@@ -25,10 +25,7 @@ pub(crate) fn snapshot(outcome: &record::Outcome, verbose: bool) -> String {
     let mut text = format!(
         "{series}@{stage} is snapshot {id} (run {run}): {entries} entries, {packages}, {read}\n"
     );
-    outcome
-        .layers
-        .iter()
-        .for_each(|layer| push_layer(&mut text, layer, verbose));
+    push_layers(&mut text, &outcome.layers, verbose);
     text
 }
 

@@ -1,6 +1,6 @@
 //! Exports and imports as text for people.
 
-use crate::cli::text::{counted, push_layer, size};
+use crate::cli::text::{counted, push_layers, size};
 use crate::ops::transfer::export;
 use crate::ops::transfer::import;
 use crate::printable::printable;
@@ -47,9 +47,7 @@ pub(crate) fn import(outcome: &import::Outcome, verbose: bool) -> String {
             text,
             "{series}@{stage} {is} snapshot {id} (run {run}): {entries} entries"
         );
-        layers
-            .iter()
-            .for_each(|layer| push_layer(&mut text, layer, verbose));
+        push_layers(&mut text, layers, verbose);
     }
     let _ = writeln!(
         text,

@@ -14,6 +14,11 @@ pub(crate) const CONFIG: u32 = 1;
 /// `%ghost`: the package owns the path but does not bring it.
 const GHOST: u32 = 1 << 6;
 
+/// rpm has not put the file there as the package brings it (tag 1029): it is not installed, on a shared filesystem, replaced by
+/// another package's, or of the wrong colour. rpm's own flags (`RPMFILE_…`) end at bit 13; the bit is of lists alone, so
+/// that the list of a package in the usual state has the bytes that the header gives.
+pub(crate) const NOT_INSTALLED: u32 = 1 << 31;
+
 /// How the digests of a list are made (rpm tag 5011; RFC 9580, "Hash Algorithms").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct DigestAlgorithm(pub u8);
@@ -67,6 +72,11 @@ impl OwnedFile<'_> {
     /// Tells whether it is a configuration file.
     pub(crate) fn is_config(&self) -> bool {
         self.flags & CONFIG != 0
+    }
+
+    /// Tells whether rpm has put the file there, and no other package's in its place.
+    pub(crate) fn is_installed(&self) -> bool {
+        self.flags & NOT_INSTALLED == 0
     }
 
     /// Tells whether the package does not bring it, but owns it where it comes to be.

@@ -41,11 +41,11 @@ pub(crate) struct Owners<'p> {
 
 impl<'p> Owners<'p> {
     /// Takes the packages of a tree, and of the tree's entries the symlinks.
-    pub(crate) fn new<'t>(
+    pub(crate) fn new<'t, C: 't>(
         packages: &'p [Installed],
-        entries: impl Iterator<Item = &'t Entry>,
+        entries: impl Iterator<Item = &'t Entry<C>>,
     ) -> Self {
-        let link = |entry: &Entry| match &entry.kind {
+        let link = |entry: &Entry<C>| match &entry.kind {
             Kind::Symlink(target) => Some((entry.path.clone(), target.clone())),
             _ => None,
         };
@@ -74,7 +74,8 @@ impl<'p> Owners<'p> {
         owners
     }
 
-    /// Calls `found` with each path that a package owns, in the form of [`EntryPath::key`], and the owner.
+    /// Calls `found` with each path that a package owns, in the form of [`EntryPath::key`], and the owner. A file that rpm has not
+    /// installed, or has replaced, has no owner, as for `rpm -qf`.
     pub(crate) fn each(&self, mut found: impl FnMut(&[u8], Owner<'p>)) {
         let mut resolved: HashMap<&[u8], Option<EntryPath>> = HashMap::new();
         let mut steps_left = MOST_STEPS_IN_ALL;
@@ -89,7 +90,7 @@ impl<'p> Owners<'p> {
                 .iter()
                 .map(|directory| &resolved[directory])
                 .collect();
-            for file in list.files() {
+            for file in list.files().filter(OwnedFile::is_installed) {
                 let Some(directory) = directories[file.directory] else {
                     continue;
                 };
@@ -140,7 +141,7 @@ pub enum Times {
 
 /// Returns the aspects in which `entry` is not as the package has it. [`Aspects::MTIME`] alone says that the file was written or
 /// only touched.
-pub fn deviations(entry: &Entry, file: &OwnedFile, times: Times) -> Aspects {
+pub fn deviations<C>(entry: &Entry<C>, file: &OwnedFile, times: Times) -> Aspects {
     const TYPE_BITS: u16 = 0o170_000;
     if file.mode == 0 || file.is_ghost() {
         return Aspects::NONE; // the package tells nothing of the path
@@ -166,7 +167,7 @@ pub fn deviations(entry: &Entry, file: &OwnedFile, times: Times) -> Aspects {
 }
 
 /// Returns the type bits of `st_mode` (inode(7)).
-fn type_bits(kind: &Kind) -> u16 {
+fn type_bits<C>(kind: &Kind<C>) -> u16 {
     match kind {
         Kind::Directory => 0o040_000,
         Kind::File { .. } => 0o100_000,
@@ -247,7 +248,7 @@ mod tests {
     #[test]
     fn a_package_may_own_the_root_itself() {
         let packages = [installed("filesystem", b"/", &[owned(b"")])];
-        let owners = Owners::new(&packages, std::iter::empty());
+        let owners = Owners::new(&packages, std::iter::empty::<&Entry>());
         assert_eq!(owners.of(&[&EntryPath::root()])[0].len(), 1);
     }
 

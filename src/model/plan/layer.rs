@@ -9,7 +9,7 @@ use crate::model::policy::Policy;
 use crate::model::tree::entry::{Device, Entry, FileContent, Group, Kind};
 use crate::model::tree::path::EntryPath;
 use crate::model::tree::{self, Tree};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// The purpose of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -20,6 +20,8 @@ pub enum Role {
     Update,
     /// The difference of a later stage from the stage before.
     Delta,
+    /// The paths that are as one package has them, with the directories above.
+    Package,
     /// The volatile files, whole.
     State,
 }
@@ -31,15 +33,21 @@ impl Role {
             Self::Base => "base",
             Self::Update => "update",
             Self::Delta => "delta",
+            Self::Package => "package",
             Self::State => "state",
         }
     }
 
     /// Reads a name back.
     pub fn parse(name: &str) -> Option<Self> {
-        [Self::Base, Self::Update, Self::Delta, Self::State]
-            .into_iter()
-            .find(|role| role.name() == name)
+        let all = [
+            Self::Base,
+            Self::Update,
+            Self::Delta,
+            Self::Package,
+            Self::State,
+        ];
+        all.into_iter().find(|role| role.name() == name)
     }
 }
 
@@ -100,6 +108,41 @@ impl Outline {
             places: Some(places.collect()),
             whiteouts,
         }
+    }
+
+    /// Takes the entries of `tree` at `places`, which are sorted, and the directories above them.
+    pub(super) fn of_places<C>(tree: &Tree<C>, places: &[u32]) -> Self {
+        let entries = tree.entries();
+        let mut all = places.to_vec();
+        let mut above: HashSet<EntryPath> = HashSet::new();
+        for place in places {
+            let mut next = entries[*place as usize].path.parent();
+            while let Some(directory) = next.filter(|directory| !above.contains(directory)) {
+                all.extend(tree.position(&directory).map(|at| at as u32));
+                next = directory.parent();
+                above.insert(directory);
+            }
+        }
+        all.sort_unstable();
+        all.dedup();
+        Self {
+            places: Some(all),
+            whiteouts: Vec::new(),
+        }
+    }
+
+    /// Returns the places in the tree; none for a whole tree.
+    pub(super) fn places(&self) -> impl Iterator<Item = usize> {
+        let places = self.places.iter().flatten();
+        places.map(|place| *place as usize)
+    }
+
+    /// Moves the outline from a part of a tree, whose entries are at `places` of the tree, to the tree.
+    pub(super) fn move_to(&mut self, places: &[u32]) {
+        self.places = Some(match &self.places {
+            None => places.to_vec(),
+            Some(own) => own.iter().map(|at| places[*at as usize]).collect(),
+        });
     }
 
     /// Returns the layer.

@@ -5,7 +5,9 @@
 pub mod deferrable;
 pub mod difference;
 pub mod layer;
+mod layer_rule;
 mod limits;
+mod packages;
 mod planned;
 mod planner;
 mod prior_layers;
@@ -13,8 +15,12 @@ mod reason;
 mod stage_planner;
 mod weight;
 
+pub use layer_rule::LayerRule;
+pub(crate) use layer_rule::SMALLEST_PACKAGE_BYTES;
 pub use limits::Limits;
 pub(crate) use limits::MOST_LAYERS;
+pub use packages::{PackageEntry, PriorPackage};
+pub(crate) use packages::{PackagePlanner, label_stem};
 pub(crate) use planned::FilledLayer;
 pub use planned::{LayerPurpose, Plan};
 pub use planner::Planning;

@@ -1,5 +1,6 @@
 //! What a planner is given, and what it answers. Pure.
 
+use crate::model::packages::owners::{Installed, Times};
 use crate::model::plan::difference::Scope;
 use crate::model::plan::limits::Limits;
 use crate::model::plan::planned::Plan;
@@ -9,9 +10,6 @@ use crate::model::tree::entry::Content;
 
 /// A rule that cuts a tree into layers.
 pub(crate) trait Planner {
-    /// Returns the name that is recorded with each snapshot.
-    fn name(&self) -> &'static str;
-
     /// Lists the layers that give the trees. Under [`Scope::Changed`], the stable tree may lack paths outside the scope, except
     /// the directories above those in it, and the known layers lack all of them; the plan is the one that all paths would give.
     ///
@@ -26,6 +24,10 @@ pub(crate) struct Given<'a, C> {
     pub stable: &'a Tree<C>,
     /// The volatile tree.
     pub volatile: &'a Tree<C>,
+    /// The packages, sorted, with their files; empty where unknown.
+    pub packages: &'a [Installed],
+    /// Whether the times of entries tell of packages.
+    pub times: Times,
     /// The known layers.
     pub prior: &'a PriorLayers,
     /// The paths that may differ.

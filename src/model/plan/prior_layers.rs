@@ -2,6 +2,7 @@
 
 use crate::model::digest::LayerKey;
 use crate::model::plan::layer::{LayerContent, Role};
+use crate::model::plan::packages::{PackageEntry, PriorPackage};
 use crate::model::plan::weight::{Weight, dead_bytes};
 use crate::model::tree::Tree;
 use crate::model::tree::entry::Entry;
@@ -22,6 +23,8 @@ pub enum Absence {
     None,
     /// The snapshot of this number was recorded under another policy.
     OtherPolicy(i64),
+    /// The snapshot of this number has them cut by another rule.
+    OtherRule(i64),
     /// A blob is lost.
     LostBlob,
 }
@@ -33,6 +36,11 @@ pub struct PriorLayers {
     pub inherited: Vec<PriorLayer>,
     /// The stage's own layers at the last recording: a base or a delta, and the updates.
     pub own: Vec<PriorLayer>,
+    /// The package layers of the stage before, and those that the stage had on top when it was recorded last.
+    pub packages: Vec<PriorPackage>,
+    /// Where some paths are left out of all layers: the entries that package layers have at the other paths, in path order, of
+    /// each path the highest.
+    pub package_entries: Vec<PackageEntry>,
     /// Why `inherited` and `own` lack layers.
     pub absence: Absence,
     /// The dead bytes of the own base or delta at paths that are left out of all layers.
@@ -117,7 +125,7 @@ impl PriorLayers {
 
     /// Notes that some paths are left out of the layers. `dead_bytes` of the own base or delta are dead at all paths; `tree` is
     /// the tree of the layers at the other paths. Tells whether the numbers agree.
-    pub(crate) fn leave_out(&mut self, dead_bytes: u64, tree: &Tree) -> bool {
+    pub(super) fn leave_out(&mut self, dead_bytes: u64, tree: &Tree) -> bool {
         let Some(whole) = self.own.first() else {
             return true;
         };

@@ -13,12 +13,20 @@ pub enum Reason {
     Changed(Weight),
     /// A delta: the stage differs from the stage before.
     Differs,
+    /// A package layer: the package had none before.
+    Package,
+    /// A package layer: the package with this label had one before.
+    Upgraded(String),
+    /// A package layer: the package had another, with other files or other directories above them.
+    Touched,
     /// A state: volatile files are never reused by plan.
     Volatile,
     /// A base: nothing was recorded before.
     First,
     /// A base: the snapshot of this number, which could be built upon, has another policy.
     OtherPolicy(i64),
+    /// A base: the snapshot of this number, which could be built upon, is cut into layers by another rule.
+    OtherRule(i64),
     /// A blob of a layer below is lost.
     LostBlob,
     /// A single update would have had too large a share of the last base or delta.
@@ -50,9 +58,13 @@ impl Reason {
             Self::Unchanged => "unchanged",
             Self::Changed(_) => "changed",
             Self::Differs => "differs",
+            Self::Package => "package",
+            Self::Upgraded(_) => "upgraded",
+            Self::Touched => "touched",
             Self::Volatile => "volatile",
             Self::First => "first",
             Self::OtherPolicy(_) => "other-policy",
+            Self::OtherRule(_) => "other-rule",
             Self::LostBlob => "lost-blob",
             Self::LargeUpdate { .. } => "large-update",
             Self::DeadBase { .. } => "dead-base",
@@ -77,9 +89,13 @@ impl Reason {
                 dead_bytes: number(2)?,
             }),
             "differs" => Self::Differs,
+            "package" => Self::Package,
+            "touched" => Self::Touched,
+            "upgraded" => Self::Upgraded(String::from_utf8(parse_hex(rest.first()?)?).ok()?),
             "volatile" => Self::Volatile,
             "first" => Self::First,
             "other-policy" => Self::OtherPolicy(id()?),
+            "other-rule" => Self::OtherRule(id()?),
             "lost-blob" => Self::LostBlob,
             "large-update" => Self::LargeUpdate {
                 update_bytes: number(0)?,
@@ -89,7 +105,9 @@ impl Reason {
                 dead_bytes: number(0)?,
                 base_bytes: number(1)?,
             },
-            "dangling-whiteout" => Self::DanglingWhiteout(parse_path(rest.first()?)?),
+            "dangling-whiteout" => {
+                Self::DanglingWhiteout(EntryPath::from_key(&parse_hex(rest.first()?)?)?)
+            }
             "many-layers" => Self::ManyLayers,
             "squashed" => Self::Squashed(id()?),
             _ => return None,
@@ -98,7 +116,7 @@ impl Reason {
     }
 }
 
-/// The recorded form: name, then numbers in decimal or the key of a path in hexadecimal, with spaces between.
+/// The recorded form: name, then numbers in decimal, or a path's key or a label in hexadecimal, with spaces between.
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())?;
@@ -108,7 +126,7 @@ impl fmt::Display for Reason {
                 " {} {} {}",
                 weight.base_bytes, weight.update_bytes, weight.dead_bytes
             ),
-            Self::OtherPolicy(id) | Self::Squashed(id) => write!(f, " {id}"),
+            Self::OtherPolicy(id) | Self::OtherRule(id) | Self::Squashed(id) => write!(f, " {id}"),
             Self::LargeUpdate {
                 update_bytes: bytes,
                 base_bytes,
@@ -117,21 +135,22 @@ impl fmt::Display for Reason {
                 dead_bytes: bytes,
                 base_bytes,
             } => write!(f, " {bytes} {base_bytes}"),
-            Self::DanglingWhiteout(path) => {
-                f.write_str(" ")?;
-                path.key()
-                    .iter()
-                    .try_for_each(|byte| write!(f, "{byte:02x}"))
-            }
+            Self::DanglingWhiteout(path) => write_hex(f, path.key()),
+            Self::Upgraded(label) => write_hex(f, label.as_bytes()),
             _ => Ok(()),
         }
     }
 }
 
-fn parse_path(hex: &str) -> Option<EntryPath> {
+fn write_hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
+    f.write_str(" ")?;
+    bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+}
+
+fn parse_hex(hex: &str) -> Option<Vec<u8>> {
     let pairs = hex.as_bytes().chunks(2);
     let bytes = pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
-    EntryPath::from_key(&bytes.collect::<Option<Vec<u8>>>()?)
+    bytes.collect()
 }
 
 #[cfg(test)]
@@ -150,9 +169,13 @@ mod tests {
             Reason::Unchanged,
             Reason::Changed(weight),
             Reason::Differs,
+            Reason::Package,
+            Reason::Touched,
+            Reason::Upgraded("a-1-1.x86_64 b".to_owned()),
             Reason::Volatile,
             Reason::First,
             Reason::OtherPolicy(3),
+            Reason::OtherRule(4),
             Reason::LostBlob,
             Reason::LargeUpdate {
                 update_bytes: 5,

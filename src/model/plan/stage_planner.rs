@@ -27,10 +27,6 @@ pub(crate) struct StagePlanner<'a> {
 }
 
 impl Planner for StagePlanner<'_> {
-    fn name(&self) -> &'static str {
-        "stages"
-    }
-
     fn plan<C: Content>(&self, given: &Given<C>) -> Result<Plan, NeedsWhole> {
         let Given {
             prior,
@@ -158,13 +154,14 @@ impl Absence {
         match self {
             Self::None => Reason::First,
             Self::OtherPolicy(id) => Reason::OtherPolicy(id),
+            Self::OtherRule(id) => Reason::OtherRule(id),
             Self::LostBlob => Reason::LostBlob,
         }
     }
 
     fn of_delta(self) -> Reason {
         match self {
-            Self::None | Self::OtherPolicy(_) => Reason::Differs,
+            Self::None | Self::OtherPolicy(_) | Self::OtherRule(_) => Reason::Differs,
             Self::LostBlob => Reason::LostBlob,
         }
     }

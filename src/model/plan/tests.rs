@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::model::digest::LayerKey;
+use crate::model::packages::owners::Times;
 use crate::model::plan::difference::Scope;
 use crate::model::plan::layer::{LayerContent, Role};
 use crate::model::policy::Policy;
@@ -70,6 +71,8 @@ fn listed(sides: &StableVolatile, below: &PriorLayers, limits: &Limits) -> Plan 
     let plan = planner.plan(&Given {
         stable: &sides.stable,
         volatile: &sides.volatile,
+        packages: &[],
+        times: Times::Kept,
         prior: below,
         scope: Scope::All,
         limits,

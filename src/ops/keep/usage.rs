@@ -4,7 +4,7 @@ use crate::error::Result;
 use crate::model::digest::Digest;
 use crate::model::plan::layer::Role;
 use crate::model::plan::{PriorLayers, Weight, weigh};
-use crate::ops::layers::{inherited_len, known_of, own_layers};
+use crate::ops::layers::{Stack, known_of};
 use crate::store::BlobRef;
 use crate::store::LayerUse;
 use crate::store::Snapshot;
@@ -214,15 +214,18 @@ fn stage_usage(store: &Store, snapshots: &[Snapshot], users: &Users) -> Result<S
 
 /// Weighs a snapshot's own layers.
 fn weight(store: &Store, layers: &[LayerUse]) -> Result<Option<Weight>> {
-    let inherited = &layers[..inherited_len(layers)];
-    let inherited = known_of(store, inherited)?;
-    let own = own_layers(layers.to_vec());
-    let own = known_of(store, &own)?;
-    let below = PriorLayers::new(inherited, own);
+    let stack = Stack::of(layers.to_vec());
+    let below = PriorLayers::new(
+        known_of(store, &stack.inherited)?,
+        known_of(store, &stack.own)?,
+    );
     let mut overlay = below.overlay();
     // An imported snapshot without its stage before has more layers.
-    let more = layers.iter().skip(below.layers().count());
-    let more = more.filter(|layer| layer.role != Role::State);
+    let of_remainder = |layer: &&LayerUse| !matches!(layer.role, Role::State | Role::Package);
+    let more = layers
+        .iter()
+        .filter(of_remainder)
+        .skip(below.layers().count());
     let more: Vec<i64> = more.map(|layer| layer.layer.id).collect();
     store.apply_all(&more, &mut overlay)?;
     Ok(weigh(&below, &overlay.into_tree()))

@@ -6,7 +6,7 @@ use crate::model::names::BOOTSTRAP;
 use crate::model::plan::difference::Scope;
 use crate::model::plan::layer::Role;
 use crate::model::plan::{Limits, PriorLayers, Unfit, Upon, Weight, build_upon};
-use crate::ops::layers::{inherited_len, known_of, own_layers};
+use crate::ops::layers::{Stack, known_of};
 use crate::ops::query::rule::Rule;
 use crate::ops::root_view::recorded::tree_of;
 use crate::store::{LayerUse, Snapshot, Store};
@@ -22,7 +22,7 @@ pub(super) fn derived_rule(
     match role {
         Role::Base => base_rule(store, snapshot, layers).map(Some),
         Role::Delta => delta_rule(store, snapshot, layers),
-        Role::Update | Role::State => Ok(None),
+        Role::Update | Role::Package | Role::State => Ok(None),
     }
 }
 
@@ -100,7 +100,7 @@ fn last_own(
             && (one.inherited_layers == 0) == (role == Role::Base)
     });
     for one in of_stage {
-        let own = own_layers(store.layers(one.id)?);
+        let own = Stack::of(store.layers(one.id)?).own;
         if own.first().is_some_and(|first| first.role == role) {
             return Ok(Some(own));
         }
@@ -119,8 +119,7 @@ fn rebased(store: &Store, layers: &[LayerUse], own: &[LayerUse]) -> Result<Rule>
 
 /// Plans a single update over the first of `own`, with limits that refuse any update for the weight.
 fn single_update(store: &Store, layers: &[LayerUse], own: &[LayerUse]) -> Result<Upon> {
-    let inherited = &layers[..inherited_len(layers)];
-    let inherited = known_of(store, inherited)?;
+    let inherited = known_of(store, &Stack::of(layers.to_vec()).inherited)?;
     let first = known_of(store, &own[..1])?;
     let below = PriorLayers::new(inherited, first);
     let mut stable = Vec::new();

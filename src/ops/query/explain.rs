@@ -5,7 +5,9 @@
 
 use crate::error::Result;
 use crate::model::names::SnapshotRef;
+use crate::model::plan::layer::Role;
 pub use crate::ops::query::novelty::{Cause, Novelty};
+pub use crate::ops::query::package_novelty::PackageNovelty;
 pub use crate::ops::query::predecessor::Against;
 use crate::ops::query::predecessor::NewLayer;
 use crate::store::LayerUse;
@@ -38,6 +40,8 @@ pub enum Reason {
     Reused(Box<Snapshot>),
     /// The layer was written.
     New(Box<Novelty>),
+    /// The layer of a package was written.
+    NewOfPackage(PackageNovelty),
 }
 
 /// Explains the layers of a snapshot. Fails with [`Error::UnknownSnapshot`](crate::error::Error::UnknownSnapshot) without
@@ -49,19 +53,21 @@ pub fn explain(store_path: &Path, reference: &SnapshotRef) -> Result<Explained> 
     let before = before(&store, &snapshot)?;
     let mut explained = Vec::new();
     for (place, layer) in layers.iter().enumerate() {
+        let new = NewLayer {
+            store: &store,
+            snapshot: &snapshot,
+            before: before.as_ref(),
+            layers: &layers,
+            place,
+        };
         let reason = if layer.reused {
             let first = store.first_with_layer(layer.layer.id)?;
             let first = first.unwrap_or_else(|| snapshot.clone());
             Reason::Reused(Box::new(first))
+        } else if layer.role == Role::Package {
+            Reason::NewOfPackage(PackageNovelty::of(&new)?)
         } else {
-            let novelty = Novelty::of(&NewLayer {
-                store: &store,
-                snapshot: &snapshot,
-                before: before.as_ref(),
-                layers: &layers,
-                place,
-            })?;
-            Reason::New(Box::new(novelty))
+            Reason::New(Box::new(Novelty::of(&new)?))
         };
         explained.push(ExplainedLayer {
             layer: layer.clone(),

@@ -6,6 +6,7 @@ pub mod explain;
 pub(crate) mod find;
 pub mod inspect;
 mod novelty;
+mod package_novelty;
 mod predecessor;
 mod recorded_path;
 mod records;

@@ -41,12 +41,13 @@ impl NewLayer<'_> {
         &self.layers[self.place]
     }
 
-    /// Tells whether the layer could stand in the place of an earlier layer: both are state, or neither, and the snapshot
-    /// no longer has the earlier layer.
+    /// Tells whether the layer could stand in the place of an earlier layer: both are state, or neither is and the
+    /// earlier is no package's, and the snapshot no longer has the earlier layer.
     fn replaces(&self, earlier: &LayerUse) -> bool {
         let is_state = self.layer().role == Role::State;
         let is_same_side = (earlier.role == Role::State) == is_state;
         is_same_side
+            && earlier.role != Role::Package
             && !self
                 .layers
                 .iter()

@@ -12,6 +12,8 @@ pub enum Rule {
     First,
     /// The last base or delta has another policy.
     OtherPolicy(Other),
+    /// The last base or delta is cut into layers by another rule.
+    OtherLayers(Other),
     /// An update would have had too many bytes, beside those of the base or delta.
     LargeUpdate {
         /// Bytes that the update would have had.
@@ -65,11 +67,16 @@ impl From<Snapshot> for Other {
 /// row of the snapshot that the rule names is not as recorded.
 pub(super) fn recorded_rule(store: &Store, reason: &Reason) -> Result<Option<Rule>> {
     Ok(Some(match reason {
-        Reason::Unchanged | Reason::Changed(_) | Reason::Differs | Reason::Volatile => {
-            return Ok(None);
-        }
+        Reason::Unchanged
+        | Reason::Changed(_)
+        | Reason::Differs
+        | Reason::Package
+        | Reason::Upgraded(_)
+        | Reason::Touched
+        | Reason::Volatile => return Ok(None),
         Reason::First => Rule::First,
         Reason::OtherPolicy(id) => Rule::OtherPolicy(Other::find(store, *id)?),
+        Reason::OtherRule(id) => Rule::OtherLayers(Other::find(store, *id)?),
         Reason::LostBlob => Rule::LostBlob,
         Reason::LargeUpdate {
             update_bytes,

@@ -1,6 +1,7 @@
 //! Chooses the deferred files: to be hashed when their layer is packed, and not before.
 
 use crate::error::Result;
+use crate::model::plan::LayerRule;
 use crate::model::plan::deferrable::Expected;
 use crate::model::stamp::Stat;
 use crate::model::tree::path::EntryPath;
@@ -21,6 +22,11 @@ pub(super) fn choose_deferred(
     mut prior: PriorReading,
 ) -> Result<(Vec<usize>, PriorReading)> {
     if !session.may_defer || scan.unread_bytes() < WORTHWHILE_BYTES {
+        return Ok((Vec::new(), prior));
+    }
+    // A known layer of a package costs a hash, and a new one much more.
+    let is_by_packages = !session.manner.rule.is_like(LayerRule::Stages);
+    if is_by_packages && session.store.has_package_layers(&session.manner.policy)? {
         return Ok((Vec::new(), prior));
     }
     let expected = Expected {

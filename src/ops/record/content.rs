@@ -1,11 +1,12 @@
 //! The tree to be recorded, each file with a known or a pending content, and the plan of the layers.
 
 use crate::error::Result;
-use crate::model::packages::owners::Installed;
+use crate::model::packages::owners::{Installed, Times};
 use crate::model::plan::difference::Scope;
 use crate::model::plan::layer::{Item, LayerContent, Role};
-use crate::model::plan::{FilledLayer, Given, NeedsWhole, Plan, Planner, PriorLayers};
+use crate::model::plan::{FilledLayer, Given, NeedsWhole, Plan, PriorLayers};
 use crate::model::policy::normalise::StableVolatile;
+use crate::model::policy::{MtimeRule, Policy};
 use crate::model::tree::Tree;
 use crate::model::tree::entry::FileContent;
 use crate::model::tree::overlay::Overlay;
@@ -47,9 +48,11 @@ impl Content {
     fn plan_seen(&self, session: &Session) -> Result<Plan, NeedsWhole> {
         let subset = self.subset.as_ref();
         let scope = subset.map_or(Scope::All, ChangedSubset::scope);
-        session.planner().plan(&Given {
+        session.plan(&Given {
             stable: &self.sides.stable,
             volatile: &self.sides.volatile,
+            packages: self.packages.as_deref().unwrap_or_default(),
+            times: times_under(&session.policy),
             prior: &self.prior,
             scope,
             limits: &session.options.limits,
@@ -89,6 +92,14 @@ impl Content {
         let ids: Vec<i64> = layers.iter().map(|layer| layer.layer.id).collect();
         session.store.apply_all(&ids, &mut overlay)?;
         Ok(Some(overlay.into_tree()))
+    }
+}
+
+/// Tells whether times of entries tell of packages.
+fn times_under(policy: &Policy) -> Times {
+    match policy.mtime {
+        MtimeRule::Fixed => Times::Lost,
+        MtimeRule::Package | MtimeRule::Keep => Times::Kept,
     }
 }
 

@@ -113,15 +113,7 @@ impl<'o> Deferred<'o> {
         };
         let packer = session.packer();
         session.phases.run(Phase::Pack, Some(total), || {
-            let packed = pending.iter().map(|layer| {
-                let Some(content) = layer else {
-                    return Ok(None);
-                };
-                let mut packed = packer.pack(content, &files)?;
-                packed.start_sync()?;
-                Ok(Some(packed))
-            });
-            packed.collect()
+            packer.pack_all(&pending, &files)
         })
     }
 

@@ -65,9 +65,9 @@ impl Image {
 
     /// Makes the layers of a plan and their image. `ahead` has the layers that are packed already, each at its place. Fails if
     /// a file of the root is not as it was hashed, a blob of a known layer is missing, or a blob cannot be written.
-    pub(super) fn of_plan(
+    pub(super) fn of_plan<'p>(
         session: &Session,
-        planned: &[FilledLayer],
+        planned: &'p [FilledLayer<'p>],
         mut ahead: Vec<Option<PackedBlob>>,
         settings: &Settings,
     ) -> Result<Self> {
@@ -78,7 +78,8 @@ impl Image {
             .zip(ahead)
             .map(|(planned, ahead)| Step::new(session, planned, ahead));
         let steps: Vec<Step> = steps.collect::<Result<_>>()?;
-        let total = steps.iter().map(Step::bytes_to_pack).sum();
+        let unpacked = steps.iter().filter_map(Step::unpacked);
+        let total = unpacked.map(LayerContent::content_bytes).sum();
         let layers = session
             .phases
             .run(Phase::Pack, Some(total), || finish_all(session, steps))?;
@@ -132,6 +133,7 @@ impl PackedLayer {
 /// A layer of a plan, on the way to a durable blob.
 struct Step<'p> {
     planned: &'p FilledLayer<'p>,
+    purpose: LayerPurpose,
     key: LayerKey,
     /// The recorded layer with the key.
     known: Option<Layer>,
@@ -148,31 +150,34 @@ impl<'p> Step<'p> {
         let key = planned.key(&session.policy);
         Ok(Self {
             planned,
+            purpose: session.lineage.settled(&planned.planned.purpose, &key),
             key,
             known: session.store.layer_by_key(&key)?,
             ahead,
         })
     }
 
-    /// Returns the length of the content still to be packed.
-    fn bytes_to_pack(&self) -> u64 {
-        if self.known.is_some() || self.ahead.is_some() {
-            return 0;
-        }
-        self.planned
-            .content()
-            .map_or(0, LayerContent::content_bytes)
+    /// Returns the content still to be packed.
+    fn unpacked(&self) -> Option<&'p LayerContent<'p>> {
+        let is_packed = self.known.is_some() || self.ahead.is_some();
+        self.planned.content().filter(|_| !is_packed)
     }
 
     fn finish(self, session: &Session) -> Result<PackedLayer> {
         match self.known {
-            Some(layer) => known_layer(session, self.planned, layer, self.ahead),
-            None => new_layer(session, self.planned, self.key, self.ahead),
+            Some(layer) => known_layer(session, self.planned, self.purpose, layer, self.ahead),
+            None => new_layer(session, self.planned, self.purpose, self.key, self.ahead),
         }
     }
 }
 
-fn finish_all(session: &Session, steps: Vec<Step>) -> Result<Vec<PackedLayer>> {
+fn finish_all(session: &Session, mut steps: Vec<Step>) -> Result<Vec<PackedLayer>> {
+    let unpacked: Vec<Option<&LayerContent>> = steps.iter().map(Step::unpacked).collect();
+    let files = FilesOfRoot::of(session);
+    let packed = session.packer().pack_all(&unpacked, &files)?;
+    for (step, packed) in steps.iter_mut().zip(packed) {
+        step.ahead = step.ahead.take().or(packed);
+    }
     steps.into_iter().map(|step| step.finish(session)).collect()
 }
 
@@ -180,6 +185,7 @@ fn finish_all(session: &Session, steps: Vec<Step>) -> Result<Vec<PackedLayer>> {
 fn known_layer(
     session: &Session,
     planned: &FilledLayer,
+    purpose: LayerPurpose,
     layer: Layer,
     ahead: Option<PackedBlob>,
 ) -> Result<PackedLayer> {
@@ -190,13 +196,13 @@ fn known_layer(
         }
         (blob, _) => blob?,
     };
-    let purpose = planned.planned.purpose.clone();
     Ok(PackedLayer::recorded(purpose, &layer, blob))
 }
 
 fn new_layer(
     session: &Session,
     planned: &FilledLayer,
+    purpose: LayerPurpose,
     key: LayerKey,
     ahead: Option<PackedBlob>,
 ) -> Result<PackedLayer> {
@@ -206,7 +212,7 @@ fn new_layer(
     };
     let packed = packed(session, content, ahead)?;
     Ok(PackedLayer {
-        purpose: planned.planned.purpose.clone(),
+        purpose,
         key,
         diff_id: packed.diff_id(),
         tar_bytes: packed.tar_bytes(),

@@ -2,16 +2,17 @@
 
 use crate::error::Result;
 use crate::model::plan::layer::Role;
-use crate::model::plan::{PriorLayer, PriorLayers};
+use crate::model::plan::{PackageEntry, PriorLayer, PriorLayers, PriorPackage};
 use crate::model::stamp::StatKind;
 use crate::model::tree::entry::Entry;
 use crate::model::tree::overlay::LayerItem;
 use crate::model::tree::path::EntryPath;
-use crate::ops::layers::{have_same_keys, inherited_len, known, known_of};
+use crate::ops::layers::{Stack, have_same_keys, known, known_of};
 use crate::ops::record::session::Session;
 use crate::ops::record::totals::Totals;
 use crate::ops::root_view::stamped_scan::StampedScan;
 use crate::store::{Layer, LayerUse, Snapshot, Store};
+use std::cmp::Reverse;
 use std::num::NonZeroUsize;
 
 /// So many rows are passed over in the time of a lookup.
@@ -30,6 +31,8 @@ pub(super) struct KnownTree {
     whole: Vec<LayerUse>,
     updates: Vec<PriorLayer>,
     state: Option<LayerUse>,
+    packages: Vec<PriorPackage>,
+    package_layers: Vec<LayerUse>,
     /// Updates of the stage now, where they are others: of another root, perhaps.
     other_updates: Option<Vec<PriorLayer>>,
 }
@@ -54,12 +57,23 @@ impl KnownTree {
         let Some(snapshot) = session.of_stage(id)? else {
             return Ok(None);
         };
-        let mut inherited = store.layers(id)?;
-        let state = inherited.pop_if(|top| top.role == Role::State);
-        let mut whole = inherited.split_off(inherited_len(&inherited));
-        if whole.is_empty() && inherited.is_empty() {
+        let layers = store.layers(id)?;
+        let stack = Stack::of(layers.clone());
+        let state = layers.last().filter(|top| top.role == Role::State).cloned();
+        let listed =
+            stack.remainder().count() + stack.packages.len() + usize::from(state.is_some());
+        if listed < layers.len() || stack.remainder().next().is_none() {
             return Ok(None);
         }
+        if !session.lineage.is_of(store, &snapshot, &layers)? {
+            return Ok(None);
+        }
+        let packages = session.lineage.packages_of(&stack);
+        let Stack {
+            inherited,
+            own: mut whole,
+            packages: package_layers,
+        } = stack;
         let Some(updates_now) = session.lineage.updates_over(&inherited, &whole) else {
             return Ok(None);
         };
@@ -76,6 +90,8 @@ impl KnownTree {
             inherited,
             whole,
             state,
+            packages,
+            package_layers: package_layers.into_iter().map(|(_, used)| used).collect(),
             other_updates,
         }))
     }
@@ -144,8 +160,13 @@ impl KnownTree {
         };
         let mut own = lookups.known(&self.whole)?;
         own.extend(self.updates);
+        let below = PriorLayers {
+            package_entries: lookups.package_entries(&self.packages, &self.package_layers)?,
+            packages: self.packages,
+            ..PriorLayers::new(lookups.known(&self.inherited)?, own)
+        };
         Ok(Loaded {
-            below: PriorLayers::new(lookups.known(&self.inherited)?, own),
+            below,
             state: match &self.state {
                 Some(state) => session.store.items(state.layer.id)?,
                 None => Vec::new(),
@@ -168,6 +189,38 @@ impl Lookups<'_> {
             .iter()
             .map(|used| Ok(known(used, self.items(&used.layer)?)))
             .collect()
+    }
+
+    /// Returns the entries of package layers at the paths, of each path the highest.
+    fn package_entries(
+        &self,
+        packages: &[PriorPackage],
+        layers: &[LayerUse],
+    ) -> Result<Vec<PackageEntry>> {
+        let mut found = Vec::new();
+        let of_height = |height: Option<usize>| -> Vec<i64> {
+            let both = packages.iter().zip(layers);
+            let same = both.filter(|(package, _)| package.height == height);
+            same.map(|(_, used)| used.layer.id).collect()
+        };
+        let mut heights: Vec<Option<usize>> =
+            packages.iter().map(|package| package.height).collect();
+        heights.sort_by_key(|height| Reverse(height.unwrap_or(usize::MAX)));
+        heights.dedup();
+        let groups = heights
+            .into_iter()
+            .map(|height| (height, of_height(height)));
+        let groups: Vec<(Option<usize>, Vec<i64>)> = groups.collect();
+        for path in self.paths {
+            for (height, ids) in &groups {
+                if let Some(entry) = self.store.topmost(ids.iter().copied(), path)? {
+                    let height = *height;
+                    found.push(PackageEntry { height, entry });
+                    break;
+                }
+            }
+        }
+        Ok(found)
     }
 
     fn items(&self, layer: &Layer) -> Result<Vec<LayerItem>> {

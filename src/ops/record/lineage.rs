@@ -1,16 +1,17 @@
 //! The snapshots and layers below a new snapshot, as rows: no item of a layer is read here.
 
 use crate::error::{Error, Result};
-use crate::model::digest::PolicyKey;
+use crate::model::digest::{LayerKey, PolicyKey};
 use crate::model::names::{BOOTSTRAP, SnapshotRef};
 use crate::model::plan::deferrable::Expected;
 use crate::model::plan::layer::Role;
-use crate::model::plan::{Absence, PriorLayers};
+use crate::model::plan::{Absence, LayerPurpose, LayerRule, PriorLayers, PriorPackage, Reason};
 use crate::model::stamp::Stat;
 use crate::model::tree::path::EntryPath;
-use crate::ops::layers::{have_same_keys, inherited_len, known_of, own_layers};
+use crate::ops::layers::{Stack, have_same_keys, known_of};
 use crate::ops::record::slot::StageSlot;
 use crate::store::{LayerUse, Snapshot, Store};
+use std::collections::HashMap;
 
 /// The layers below a new snapshot.
 #[derive(Clone, Debug, Default)]
@@ -21,8 +22,37 @@ pub(super) struct Lineage {
     inherited: Vec<LayerUse>,
     /// Layers of the stage itself: a base or a delta, and the updates over the base or delta.
     own: Vec<LayerUse>,
+    /// Package layers of the stage before, and of the stage the last time.
+    packages: Vec<PriorPackage>,
     /// Why `inherited` or `own` is empty, or shorter than it was.
     absence: Absence,
+}
+
+/// What the layers below must share with a new snapshot.
+pub(super) struct Manner {
+    /// The policy of the recording.
+    pub(super) policy: PolicyKey,
+    /// How the tree is cut into layers.
+    pub(super) rule: LayerRule,
+}
+
+impl Manner {
+    /// Tells whether a snapshot is cut into layers by the same rule, whatever the rule's number. A snapshot from before rules
+    /// were recorded, or of an image, counts as cut into stages.
+    fn cuts_like(&self, snapshot: &Snapshot) -> bool {
+        rule_of(snapshot).is_like(self.rule)
+    }
+
+    /// Tells whether a snapshot is cut into layers just so.
+    pub(super) fn cuts_as(&self, snapshot: &Snapshot) -> bool {
+        rule_of(snapshot) == self.rule
+    }
+}
+
+fn rule_of(snapshot: &Snapshot) -> LayerRule {
+    let planner = snapshot.planning.as_ref();
+    let rule = planner.and_then(|planning| LayerRule::parse(&planning.planner));
+    rule.unwrap_or_default()
 }
 
 impl Lineage {
@@ -36,8 +66,9 @@ impl Lineage {
         store: &Store,
         slot: &StageSlot,
         parent: Option<&SnapshotRef>,
-        policy: &PolicyKey,
+        manner: &Manner,
     ) -> Result<Self> {
+        let policy = &manner.policy;
         let mut lineage = match parent {
             Some(reference) => {
                 let parent = store.find(reference)?;
@@ -48,13 +79,26 @@ impl Lineage {
                         reason,
                     });
                 }
+                if !manner.cuts_like(&parent) {
+                    let reason = "its layers are cut by another rule (--layers)";
+                    return Err(Error::UnfitParent {
+                        parent: parent.id,
+                        reason,
+                    });
+                }
                 Self::over(store, parent)?
             }
-            None => Self::over_stage_before(store, slot, policy)?,
+            None => Self::over_stage_before(store, slot, manner)?,
         };
         let is_first = lineage.inherited.is_empty();
-        if let Some(last) = store.latest_planned(&slot.series, &slot.stage, policy, is_first)? {
-            for layer in own_layers(store.layers(last.id)?) {
+        let last =
+            store.latest_planned(&slot.series, &slot.stage, policy, manner.rule, is_first)?;
+        if let Some(last) = last {
+            let stack = Stack::of(store.layers(last.id)?);
+            let packages = lineage.packages_of(&stack);
+            let own = packages.into_iter().filter(|layer| layer.height.is_none());
+            lineage.packages.extend(own);
+            for layer in stack.own {
                 // Over a layer whose blob is lost no image can be made, but from the root it can.
                 if !store.has_layer(layer.layer.id)? {
                     lineage.absence = Absence::LostBlob;
@@ -63,13 +107,13 @@ impl Lineage {
                 lineage.own.push(layer);
             }
         } else if is_first && lineage.absence == Absence::None {
-            lineage.absence = other_policy(store, slot)?;
+            lineage.absence = unlike_last(store, slot, policy)?;
         }
         Ok(lineage)
     }
 
     /// Empty if there is no stage before, or none of use.
-    fn over_stage_before(store: &Store, slot: &StageSlot, policy: &PolicyKey) -> Result<Self> {
+    fn over_stage_before(store: &Store, slot: &StageSlot, manner: &Manner) -> Result<Self> {
         if slot.stage == BOOTSTRAP {
             return Ok(Self::default());
         }
@@ -84,8 +128,11 @@ impl Lineage {
         let Some(parent) = before else {
             return Ok(Self::default());
         };
-        if parent.policy_key != *policy {
+        if parent.policy_key != manner.policy {
             return Ok(Self::without(Absence::OtherPolicy(parent.id)));
+        }
+        if !manner.cuts_like(&parent) {
+            return Ok(Self::without(Absence::OtherRule(parent.id)));
         }
         let lineage = Self::over(store, parent)?;
         for layer in &lineage.inherited {
@@ -104,11 +151,21 @@ impl Lineage {
     }
 
     fn over(store: &Store, parent: Snapshot) -> Result<Self> {
-        let mut inherited = store.layers(parent.id)?;
-        inherited.retain(|layer| layer.role != Role::State);
+        let layers = store.layers(parent.id)?;
+        let is_of_package = |layer: &LayerUse| layer.role == Role::Package;
+        let packages = Stack::of(layers.clone()).packages;
+        let packages = packages.iter().map(|(height, used)| PriorPackage {
+            label: used.label.clone().unwrap_or_default(),
+            key: used.layer.key,
+            height: Some(*height),
+            is_inherited: true,
+        });
+        let packages = packages.collect();
+        let stable = layers.into_iter().filter(|layer| layer.role != Role::State);
         Ok(Self {
             parent: Some(parent),
-            inherited,
+            inherited: stable.filter(|layer| !is_of_package(layer)).collect(),
+            packages,
             ..Self::default()
         })
     }
@@ -119,16 +176,25 @@ impl Lineage {
     }
 
     /// Tells whether a snapshot that has `layers` lies over the same layers, and its base or delta is still the stage's.
-    pub(super) fn is_of(&self, layers: &[LayerUse]) -> bool {
-        let (inherited, own) = layers.split_at(inherited_len(layers));
-        let is_same = match own.first().filter(|first| first.role != Role::State) {
-            None => !inherited.is_empty(),
-            Some(first) => {
-                let base = self.own.first();
-                base.is_some_and(|base| base.layer.key == first.layer.key)
-            }
+    /// Fails if the store cannot be read.
+    pub(super) fn is_of(
+        &self,
+        store: &Store,
+        known: &Snapshot,
+        layers: &[LayerUse],
+    ) -> Result<bool> {
+        if known.parent_id != self.parent_id()
+            && layers.iter().any(|layer| layer.role == Role::Package)
+            && !self.has_packages_of(&layers_of_parent(store, known)?)
+        {
+            return Ok(false);
+        }
+        let stack = Stack::of(layers.to_vec());
+        let is_same = match (stack.own.first(), self.own.first()) {
+            (None, _) => !stack.inherited.is_empty(),
+            (Some(first), base) => base.is_some_and(|base| base.layer.key == first.layer.key),
         };
-        is_same && have_same_keys(&self.inherited, inherited)
+        Ok(is_same && have_same_keys(&self.inherited, &stack.inherited))
     }
 
     /// Returns the updates of the stage's base or delta, if the first of `own` is the same, or both are missing, and lies
@@ -174,9 +240,54 @@ impl Lineage {
         Ok(PriorLayers {
             inherited: known_of(store, &self.inherited)?,
             own: known_of(store, &self.own)?,
+            packages: self.packages.clone(),
             absence: self.absence,
             ..PriorLayers::default()
         })
+    }
+
+    /// Returns what a package layer with this key is for: a package that has not changed may have another layer all the same, since
+    /// files or directories above them differ. Any other layer is for what was planned.
+    pub(super) fn settled(&self, planned: &LayerPurpose, key: &LayerKey) -> LayerPurpose {
+        let mut purpose = planned.clone();
+        if purpose.role == Role::Package {
+            let of_label = |layer: &&PriorPackage| Some(&layer.label) == purpose.label.as_ref();
+            let mut known = self.packages.iter().filter(of_label);
+            let same = known.find(|layer| layer.key == *key);
+            purpose.is_inherited = same.is_some_and(|layer| layer.is_inherited);
+            if same.is_none() && purpose.reason == Some(Reason::Unchanged) {
+                purpose.reason = Some(Reason::Touched);
+            }
+        }
+        purpose
+    }
+
+    /// Returns the package layers of a snapshot of the stage, each over the layers of the stage before that it belongs to.
+    pub(super) fn packages_of(&self, stack: &Stack) -> Vec<PriorPackage> {
+        let inherited = self.packages.iter().filter(|layer| layer.is_inherited);
+        let heights: HashMap<_, _> = inherited
+            .map(|layer| (layer.stem(), layer.height))
+            .collect();
+        let packages = stack.packages.iter().map(|(_, used)| {
+            let mut layer = PriorPackage {
+                label: used.label.clone().unwrap_or_default(),
+                key: used.layer.key,
+                height: None,
+                is_inherited: used.is_inherited,
+            };
+            layer.height = heights.get(&layer.stem()).copied().flatten();
+            layer
+        });
+        packages.collect()
+    }
+
+    /// Tells whether `parent` has package layers for the same packages as the stage before.
+    fn has_packages_of(&self, parent: &[LayerUse]) -> bool {
+        let inherited = self.packages.iter().filter(|layer| layer.is_inherited);
+        let packages = parent.iter().filter(|layer| layer.role == Role::Package);
+        inherited
+            .map(|layer| Some(&layer.label))
+            .eq(packages.map(|layer| layer.label.as_ref()))
     }
 
     fn layers(&self) -> impl Iterator<Item = &LayerUse> {
@@ -184,10 +295,23 @@ impl Lineage {
     }
 }
 
-/// The newest snapshot of the stage that was planned over no other: none of it has the policy of the new one.
-fn other_policy(store: &Store, slot: &StageSlot) -> Result<Absence> {
+/// The layers of the snapshot below; none if that is gone.
+fn layers_of_parent(store: &Store, snapshot: &Snapshot) -> Result<Vec<LayerUse>> {
+    let parent = match snapshot.parent_id {
+        Some(id) => store.snapshot(id)?,
+        None => None,
+    };
+    parent.map_or(Ok(Vec::new()), |parent| store.layers(parent.id))
+}
+
+/// Why no snapshot of a first stage can be continued: the newest has another policy, or another rule.
+fn unlike_last(store: &Store, slot: &StageSlot, policy: &PolicyKey) -> Result<Absence> {
     let last = store.latest_based(&slot.series, &slot.stage)?;
-    Ok(last.map_or(Absence::None, |last| Absence::OtherPolicy(last.id)))
+    Ok(match last {
+        None => Absence::None,
+        Some(last) if last.policy_key == *policy => Absence::OtherRule(last.id),
+        Some(last) => Absence::OtherPolicy(last.id),
+    })
 }
 
 /// The newest snapshot of the stage that came right before `stage` when the run first had each. `of_run` has the newest

@@ -2,7 +2,7 @@
 
 use crate::layer::codec::Compression;
 use crate::model::names::SnapshotRef;
-use crate::model::plan::Limits;
+use crate::model::plan::{LayerRule, Limits};
 use crate::model::policy::{MtimeRule, Profile};
 use crate::ops::monitor::Phase;
 use crate::store::{InUse, LayerUse, Snapshot};
@@ -30,6 +30,8 @@ pub struct Options {
     pub mtime: Option<MtimeRule>,
     /// The epoch in seconds since 1970.
     pub epoch_s: Option<i64>,
+    /// How the tree is cut into layers; by default into stages.
+    pub rule: Option<LayerRule>,
     /// When a base is made anew.
     pub limits: Limits,
     /// How new layers are compressed.
@@ -50,6 +52,7 @@ impl Default for Options {
             volatile: Vec::new(),
             mtime: None,
             epoch_s: None,
+            rule: None,
             limits: Limits::default(),
             compression: Compression::default(),
             threads: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),

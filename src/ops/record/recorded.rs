@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::model::names::SnapshotRef;
-use crate::model::plan::{Planner, Planning};
+use crate::model::plan::Planning;
 use crate::ops::monitor::Phase;
 use crate::ops::record::image::Image;
 use crate::ops::record::options::Outcome;
@@ -45,7 +45,7 @@ impl Session<'_> {
             policy: &self.policy,
             created_s: now.as_secs() as i64,
             planning: Some(Planning {
-                planner: self.planner().name().to_owned(),
+                planner: self.manner.rule.to_string(),
                 limits: Some(self.options.limits),
             }),
             packages: recording.packages,

@@ -1,12 +1,16 @@
 //! The common ground of all states of a recording: store, root, policy, and the place of the new snapshot among the others.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::fs::root::Root;
-use crate::model::plan::StagePlanner;
-use crate::model::policy::{Policy, Profile, Rules};
+use crate::model::plan::{
+    Given, LayerRule, NeedsWhole, PackagePlanner, Plan, Planner, SMALLEST_PACKAGE_BYTES,
+    StagePlanner,
+};
+use crate::model::policy::{MtimeRule, Policy, Profile, Rules};
+use crate::model::tree::entry::Content;
 use crate::ops::monitor::{Monitor, Phases};
 use crate::ops::packing::Packer;
-use crate::ops::record::lineage::Lineage;
+use crate::ops::record::lineage::{Lineage, Manner};
 use crate::ops::record::options::Options;
 use crate::ops::record::slot::{StageSlot, check_names, series_of};
 use crate::ops::root_view::packages::has_rpm_database;
@@ -29,6 +33,8 @@ pub(super) struct Session<'m> {
     pub(super) slot: StageSlot,
     /// The globs of the policy at the stage.
     pub(super) rules: Rules,
+    /// What layers must share to be continued.
+    pub(super) manner: Manner,
     /// The snapshots and layers below.
     pub(super) lineage: Lineage,
     /// Whether files may be hashed when their layers are packed. A deferred file must be packed as found; in a root that does
@@ -57,9 +63,14 @@ impl<'m> Session<'m> {
             monitor.note(&format!("{finding}; it is made anew"));
         }
         let slot = StageSlot::find(&store, &series, options)?;
+        let manner = Manner {
+            policy: policy.key(),
+            rule: rule_of(options, &policy)?,
+        };
         Ok(Self {
             rules: policy.rules(&slot.stage)?,
-            lineage: Lineage::find(&store, &slot, options.parent.as_ref(), &policy.key())?,
+            lineage: Lineage::find(&store, &slot, options.parent.as_ref(), &manner)?,
+            manner,
             slot,
             options: Options {
                 threads: options.threads.min(MOST_THREADS),
@@ -94,11 +105,16 @@ impl<'m> Session<'m> {
 
     /// Another run may have recorded a snapshot since.
     fn find_slot(&mut self) -> Result<()> {
-        let Self { store, options, .. } = self;
+        let Self {
+            store,
+            options,
+            manner,
+            ..
+        } = self;
         self.slot = StageSlot::find(store, &self.slot.series, options)?;
         self.rules = self.policy.rules(&self.slot.stage)?;
         let parent = options.parent.as_ref();
-        self.lineage = Lineage::find(store, &self.slot, parent, &self.policy.key())?;
+        self.lineage = Lineage::find(store, &self.slot, parent, manner)?;
         Ok(())
     }
 
@@ -110,17 +126,37 @@ impl<'m> Session<'m> {
         Ok(last.filter(|last| last.policy_key == self.policy.key()))
     }
 
-    /// Returns the snapshot with number `id`, if recorded for the stage under the same policy. Fails if the snapshot's row is
-    /// damaged.
+    /// Returns the snapshot with number `id`, if recorded for the stage under the same policy and cut into layers by the same
+    /// rule. Fails if the snapshot's row is damaged.
     pub(super) fn of_stage(&self, id: i64) -> Result<Option<Snapshot>> {
         let snapshot = self.store.snapshot(id)?;
-        Ok(snapshot.filter(|snapshot| self.slot.holds(snapshot, &self.policy.key())))
+        let is_alike = |snapshot: &Snapshot| {
+            self.slot.holds(snapshot, &self.manner.policy) && self.manner.cuts_as(snapshot)
+        };
+        Ok(snapshot.filter(is_alike))
     }
 
-    /// Returns the planner of the stage.
-    pub(super) fn planner(&self) -> StagePlanner<'_> {
-        StagePlanner {
+    /// Tells whether packages decide about entries or layers.
+    pub(super) fn asks_packages(&self) -> bool {
+        self.policy.mtime == MtimeRule::Package || !self.manner.rule.is_like(LayerRule::Stages)
+    }
+
+    /// Lists the layers of a tree by the rule that was asked for. Fails with [`NeedsWhole`] as a planner does.
+    pub(super) fn plan<C: Content>(
+        &self,
+        given: &Given<C>,
+    ) -> std::result::Result<Plan, NeedsWhole> {
+        let remainder = StagePlanner {
             stage: &self.slot.stage,
+        };
+        match self.manner.rule {
+            LayerRule::Stages => remainder.plan(given),
+            LayerRule::Packages(most) => PackagePlanner {
+                remainder,
+                most,
+                smallest_bytes: SMALLEST_PACKAGE_BYTES,
+            }
+            .plan(given),
         }
     }
 
@@ -131,6 +167,16 @@ impl<'m> Session<'m> {
             compression: self.options.compression,
             threads: self.options.threads,
         }
+    }
+}
+
+/// Returns how the tree is cut into layers. Fails with [`Error::UnfitRule`] if package layers were asked for and directories
+/// keep their times: each new file in a directory would renew the layers of all packages there.
+fn rule_of(options: &Options, policy: &Policy) -> Result<LayerRule> {
+    let rule = options.rule.unwrap_or_default();
+    match (rule, policy.mtime) {
+        (LayerRule::Packages(_), MtimeRule::Keep) => Err(Error::UnfitRule),
+        _ => Ok(rule),
     }
 }
 

@@ -9,8 +9,8 @@ use crate::error::Result;
 use crate::fs::scan::Paths;
 use crate::model::plan::difference::Scope;
 use crate::model::plan::{PriorLayer, PriorLayers};
+use crate::model::policy::Profile;
 use crate::model::policy::normalise::StableVolatile;
-use crate::model::policy::{MtimeRule, Policy, Profile};
 use crate::model::stamp::StatKind;
 use crate::model::tree::Tree;
 use crate::model::tree::entry::{Entry, Kind};
@@ -45,8 +45,7 @@ impl ChangedSubset {
         scan: &StampedScan,
     ) -> Result<Option<(Self, PriorLayers)>> {
         let changes = scan.unknown().len() + scan.gone().len();
-        if changes * LARGEST_SHARE > scan.found().len() || matters_elsewhere(scan, &session.policy)
-        {
+        if changes * LARGEST_SHARE > scan.found().len() || matters_elsewhere(scan, session) {
             return Ok(None);
         }
         let Some(known) = KnownTree::find(session, scan)? else {
@@ -57,14 +56,14 @@ impl ChangedSubset {
         };
         let (all, dead_bytes) = (known.totals(), known.dead_bytes());
         let loaded = known.load(session, &differing)?;
-        let subset = Self::of(scan, &session.policy, differing, loaded, all, dead_bytes);
+        let subset = Self::of(scan, session, differing, loaded, all, dead_bytes);
         Ok(subset)
     }
 
     /// `None` where other paths count as well.
     fn of(
         scan: &StampedScan,
-        policy: &Policy,
+        session: &Session,
         differing: Vec<EntryPath>,
         loaded: Loaded,
         all: Totals,
@@ -79,14 +78,13 @@ impl ChangedSubset {
         if have_names_elsewhere(scan, &found) || parts_links(&below) {
             return None;
         }
-        let before = below.overlay();
-        if before.has_lone_links() {
+        if below.overlay().has_lone_links() {
             return None;
         }
-        let before = before.into_tree();
-        let volatile = volatile_before(scan, policy, &differing, &found, &before, &state)?;
+        let before = below.tree();
+        let volatile = volatile_before(scan, session, &differing, &found, &before, &state)?;
         let rest = all.without(Totals::of(before.entries().iter(), volatile.into_iter()))?;
-        if !below.leave_out(dead_bytes, &before) {
+        if !below.leave_out_beside_packages(dead_bytes, &before) {
             return None;
         }
         if let Some(updates) = other_updates {
@@ -96,7 +94,7 @@ impl ChangedSubset {
                 return None;
             }
         }
-        let places = places(scan, found.into_iter().flatten().collect(), &state, policy);
+        let places = places(scan, found.into_iter().flatten().collect(), &state, session);
         let subset = Self {
             places,
             differing,
@@ -123,7 +121,7 @@ impl ChangedSubset {
 /// stamps. The rows of the layers are not compared with their keys here, but with the stamped paths.
 fn volatile_before<'s>(
     scan: &StampedScan,
-    policy: &Policy,
+    session: &Session,
     differing: &[EntryPath],
     found: &[Option<usize>],
     before: &Tree,
@@ -140,9 +138,9 @@ fn volatile_before<'s>(
         let was = stable.or(was_volatile);
         let is_stamped = found.map_or_else(|| scan.is_gone(path), |at| scan.is_stamped(at));
         let has_changed = found.is_none_or(|at| !scan.is_vouched(at));
-        // Times of packages' files are found through symlinks.
+        // Files of packages are found through symlinks.
         let was_link = was.is_some_and(|was| matches!(was.kind, Kind::Symlink(_)));
-        let matters = has_changed && was_link && policy.mtime == MtimeRule::Package;
+        let matters = has_changed && was_link && session.asks_packages();
         if was.is_some() != is_stamped || matters {
             return None;
         }
@@ -151,8 +149,9 @@ fn volatile_before<'s>(
 }
 
 /// Tells whether a change is a reason for entries at unchanged paths to differ.
-fn matters_elsewhere(scan: &StampedScan, policy: &Policy) -> bool {
-    let by_packages = policy.mtime == MtimeRule::Package;
+fn matters_elsewhere(scan: &StampedScan, session: &Session) -> bool {
+    let policy = &session.policy;
+    let by_packages = session.asks_packages();
     let databases = database_files().filter(|_| by_packages);
     let configuration = user_files()
         .into_iter()
@@ -200,13 +199,13 @@ fn places(
     scan: &StampedScan,
     mut places: Vec<usize>,
     state: &[LayerItem],
-    policy: &Policy,
+    session: &Session,
 ) -> Vec<usize> {
     let found = scan.found();
     places.extend(found.positions(state.iter().map(LayerItem::path)).flatten());
     let sources = database_files().chain(user_files());
     places.extend(sources.filter_map(|path| found.position(&path)));
-    if policy.mtime == MtimeRule::Package {
+    if session.asks_packages() {
         let links = found
             .iter()
             .enumerate()

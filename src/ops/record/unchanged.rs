@@ -30,7 +30,7 @@ impl Unchanged {
         };
         let store = &session.store;
         let layers = store.layers(known.id)?;
-        let is_same = session.lineage.is_of(&layers)
+        let is_same = session.lineage.is_of(store, &known, &layers)?
             && store.has_blobs(layers.iter().map(|layer| layer.blob.as_ref()))?
             && store.has_blob(&known.config.digest, known.config.size_bytes)?;
         if !is_same {

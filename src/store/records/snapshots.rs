@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::model::digest::{Digest, LayerKey, PolicyKey};
 use crate::model::names::SnapshotRef;
+use crate::model::plan::LayerRule;
 use crate::model::plan::layer::Role;
 use crate::store::handle::Store;
 use crate::store::records::read::{SNAPSHOT, blob, layer, rows_of, snapshot};
@@ -88,23 +89,45 @@ impl Store {
         self.snapshot_where(clause, [series, stage])
     }
 
-    /// Returns the newest snapshot of a stage with a base of its own, for a first stage, or a delta of its own. Fails
-    /// if a row is not as recorded.
+    /// Returns the newest snapshot of a stage, cut into layers by a rule like `rule`, with a base of its own, for a first stage,
+    /// or a delta of its own. Fails if a row is not as recorded.
     pub(crate) fn latest_planned(
         &self,
         series: &str,
         stage: &str,
         policy: &PolicyKey,
+        rule: LayerRule,
         is_first: bool,
     ) -> Result<Option<Snapshot>> {
-        let clause = "+name = ?1 AND stage = ?2 AND policy_key = ?3 AND (inherited_layers = 0) = ?4 AND EXISTS (
-             SELECT 1 FROM snapshot_layer WHERE snapshot_id = snapshot.id AND position = inherited_layers AND role = ?5)
+        let clause = "+name = ?1 AND stage = ?2 AND policy_key = ?3 AND (inherited_layers = 0) = ?4
+             AND coalesce(planner LIKE 'packages:%', 0) = ?6 AND EXISTS (
+                 SELECT 1 FROM snapshot_layer WHERE snapshot_id = snapshot.id AND role = ?5
+                 AND coalesce(inherited = 0, position = inherited_layers))
              ORDER BY snapshot.id DESC LIMIT 1";
         let role = if is_first { Role::Base } else { Role::Delta };
+        let is_by_packages = !rule.is_like(LayerRule::Stages);
         self.snapshot_where(
             clause,
-            params![series, stage, policy.0, is_first, role.name()],
+            params![
+                series,
+                stage,
+                policy.0,
+                is_first,
+                role.name(),
+                is_by_packages
+            ],
         )
+    }
+
+    /// Tells whether a snapshot under the policy has a package layer. Fails as SQLite does.
+    pub(crate) fn has_package_layers(&self, policy: &PolicyKey) -> Result<bool> {
+        let query =
+            "SELECT EXISTS (SELECT 1 FROM snapshot_layer JOIN snapshot ON snapshot.id = snapshot_id
+             WHERE policy_key = ? AND role = ?)";
+        let found = self.one(query, params![policy.0, Role::Package.name()], |row| {
+            row.get(0)
+        })?;
+        Ok(found.unwrap_or(false))
     }
 
     /// Tells whether any form of a layer is here. Fails if a blob cannot be asked for, or a row is not as recorded.

@@ -1,0 +1,1 @@
+-- Records: a layer may have the role 'package', with the package as its label, which no earlier format knows. No table changes.

@@ -1,0 +1,84 @@
+//! How a user asks for a tree to be cut into layers. Pure.
+
+use std::fmt;
+
+/// The most layers of packages that the stages above the first may add, by default.
+pub(crate) const USUAL_PACKAGE_LAYERS: usize = 60;
+
+/// A smaller package has no layer of its own, by default: a layer costs each reader more than its bytes.
+pub(crate) const SMALLEST_PACKAGE_BYTES: u64 = 200_000;
+
+/// Layers of an image that no package may take: remainders, their updates and the state.
+pub(crate) const RESERVED_LAYERS: usize = 10;
+
+/// How a tree is cut into layers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LayerRule {
+    /// One layer for each stage, and updates.
+    #[default]
+    Stages,
+    /// Layers of their own for the largest packages, at most so many above the first stage; stages and updates for the
+    /// remainder.
+    Packages(usize),
+}
+
+impl LayerRule {
+    /// Tells whether layers of one rule can be continued by the other.
+    pub(crate) fn is_like(self, other: Self) -> bool {
+        matches!(self, Self::Stages) == matches!(other, Self::Stages)
+    }
+
+    /// Reads `stages` or `packages[:N]`; `None` for any other text, and for more layers than an image may have.
+    pub fn parse(text: &str) -> Option<Self> {
+        let most = super::MOST_LAYERS - RESERVED_LAYERS;
+        match text.split_once(':') {
+            None if text == "stages" => Some(Self::Stages),
+            None if text == "packages" => Some(Self::Packages(USUAL_PACKAGE_LAYERS)),
+            Some(("packages", number)) => {
+                let number: usize = number.parse().ok()?;
+                (1..=most)
+                    .contains(&number)
+                    .then_some(Self::Packages(number))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The recorded form, which [`LayerRule::parse`] reads back.
+impl fmt::Display for LayerRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stages => f.write_str("stages"),
+            Self::Packages(most) => write!(f, "packages:{most}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_reads_back_and_no_other_text_is_one() {
+        for rule in [
+            LayerRule::Stages,
+            LayerRule::Packages(1),
+            LayerRule::Packages(90),
+        ] {
+            assert_eq!(LayerRule::parse(&rule.to_string()), Some(rule));
+        }
+        assert_eq!(LayerRule::parse("packages"), Some(LayerRule::Packages(60)));
+        for text in [
+            "",
+            "package",
+            "packages:",
+            "packages:0",
+            "packages:91",
+            "packages:-1",
+            "stages:3",
+        ] {
+            assert_eq!(LayerRule::parse(text), None, "{text:?}");
+        }
+    }
+}
