@@ -74,6 +74,8 @@ impl<E: Piece> Overlay<E> {
         &mut self,
         layers: impl IntoIterator<Item = I>,
     ) -> Option<EntryPath> {
+        let mut layers = layers.into_iter().peekable();
+        layers.peek()?;
         let below = std::mem::take(&mut self.entries);
         let Merged {
             entries,
