@@ -59,7 +59,7 @@ impl Packer<'_> {
     }
 
     /// Packs layers, each `None` where `layers` has none, several at once: a large layer keeps all threads busy, small ones do
-    /// not. Fails as the first in the order of the layers.
+    /// not. Fails as a layer does that cannot be packed.
     pub(crate) fn pack_all<C: Content + Sync>(
         &self,
         layers: &[Option<&LayerContent<C>>],

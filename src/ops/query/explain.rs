@@ -64,7 +64,7 @@ pub fn explain(store_path: &Path, reference: &SnapshotRef) -> Result<Explained> 
             let first = store.first_with_layer(layer.layer.id)?;
             let first = first.unwrap_or_else(|| snapshot.clone());
             Reason::Reused(Box::new(first))
-        } else if layer.role == Role::Package {
+        } else if layer.role == Role::Package && layer.label.is_some() {
             Reason::NewOfPackage(PackageNovelty::of(&new)?)
         } else {
             Reason::New(Box::new(Novelty::of(&new)?))
