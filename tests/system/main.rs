@@ -28,6 +28,7 @@ mod layer_members;
 mod limits;
 mod others;
 mod outputs;
+mod package_mounts;
 mod page;
 mod part;
 mod power;

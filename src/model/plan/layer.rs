@@ -258,6 +258,20 @@ impl LayerContent<'_, FileContent> {
     pub(crate) fn has_pending(&self) -> bool {
         self.entries.iter().any(|entry| entry.is_pending())
     }
+
+    /// Returns the layer's key under a policy; `None` while a file of the layer has not been read.
+    pub(crate) fn known_key(&self, policy: &Policy) -> Option<LayerKey> {
+        let entries = self
+            .entries
+            .iter()
+            .map(|entry| (*entry).clone().into_known());
+        let tree: Vec<Entry> = entries.collect::<Result<_, _>>().ok()?;
+        let known = LayerContent {
+            entries: tree.iter().collect(),
+            whiteouts: self.whiteouts.clone(),
+        };
+        Some(known.key(policy))
+    }
 }
 
 impl LayerContent<'_> {

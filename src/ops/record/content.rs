@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::model::packages::owners::{Installed, Times};
 use crate::model::plan::difference::Scope;
-use crate::model::plan::layer::{Item, LayerContent, Role};
+use crate::model::plan::layer::{LayerContent, Role};
 use crate::model::plan::{FilledLayer, Given, NeedsWhole, Plan, PriorLayers};
 use crate::model::policy::normalise::StableVolatile;
 use crate::model::policy::{MtimeRule, Policy};
@@ -39,10 +39,10 @@ impl Content {
         let hidden = self.tree_below_mounts(session)?;
         let plan = session.phases.run(Phase::Plan, None, || match hidden {
             Some(before) => self.plan_hidden(&before, session),
-            None => self.plan_seen(session),
+            None => Ok(self.plan_seen(session)),
         });
         free_aside(std::mem::take(&mut self.prior));
-        Ok(plan)
+        plan
     }
 
     fn plan_seen(&self, session: &Session) -> Result<Plan, NeedsWhole> {
@@ -61,15 +61,22 @@ impl Content {
 
     /// Plans the paths that mounts hide as they were `before`. Hidden files cannot be packed: where a plan would have to, the
     /// mount points are recorded empty.
-    fn plan_hidden(&mut self, before: &Tree, session: &Session) -> Result<Plan, NeedsWhole> {
+    fn plan_hidden(
+        &mut self,
+        before: &Tree,
+        session: &Session,
+    ) -> Result<Result<Plan, NeedsWhole>> {
         let as_seen = self.sides.stable.clone();
         self.sides.keep_below_mounts(before);
-        let plan = self.plan_seen(session)?;
-        if !packs_hidden(&plan.filled(&self.sides), &self.sides.mounts) {
-            return Ok(plan);
+        let plan = self.plan_seen(session);
+        if let Ok(plan) = &plan {
+            let filled = plan.filled(&self.sides);
+            if packs_hidden(session, &filled, &self.sides.mounts)? {
+                self.sides.stable = as_seen;
+                return Ok(self.plan_seen(session));
+            }
         }
-        self.sides.stable = as_seen;
-        self.plan_seen(session)
+        Ok(plan)
     }
 
     /// Returns the tree that was there before, if something is mounted in the root now: of the stage before, or for a first
@@ -78,18 +85,17 @@ impl Content {
         if self.sides.mounts.is_empty() {
             return Ok(None);
         }
-        let mut overlay = Overlay::new();
-        if session.lineage.parent_id().is_some() {
-            let layers = self.prior.inherited.iter();
-            overlay.apply_all(layers.map(|layer| layer.items.iter().cloned()));
-            return Ok(Some(overlay.into_tree()));
-        }
-        let Some(last) = session.last_of_stage()? else {
+        let before = match session.lineage.parent_id() {
+            Some(parent) => Some(parent),
+            None => session.last_of_stage()?.map(|last| last.id),
+        };
+        let Some(before) = before else {
             return Ok(None);
         };
-        let mut layers = session.store.layers(last.id)?;
+        let mut layers = session.store.layers(before)?;
         layers.retain(|layer| layer.role != Role::State);
         let ids: Vec<i64> = layers.iter().map(|layer| layer.layer.id).collect();
+        let mut overlay = Overlay::new();
         session.store.apply_all(&ids, &mut overlay)?;
         Ok(Some(overlay.into_tree()))
     }
@@ -103,19 +109,36 @@ fn times_under(policy: &Policy) -> Times {
     }
 }
 
-/// Tells whether a layer of the plan holds the content of a file that a mount hides.
-fn packs_hidden(planned: &[FilledLayer<FileContent>], mounts: &[EntryPath]) -> bool {
+/// Tells whether a layer that the store does not have holds the content of a file that a mount hides. Fails if a row of such a
+/// layer is damaged.
+fn packs_hidden(
+    session: &Session,
+    planned: &[FilledLayer<FileContent>],
+    mounts: &[EntryPath],
+) -> Result<bool> {
     let is_hidden = |path: &EntryPath| {
         mounts
             .iter()
             .any(|mount| path == mount || path.is_beneath(mount))
     };
-    planned
-        .iter()
-        .filter_map(FilledLayer::content)
-        .flat_map(LayerContent::items)
-        .any(|item| match item {
-            Item::Entry(entry) => entry.size_bytes() > 0 && is_hidden(&entry.path),
-            Item::Whiteout(_) => false,
-        })
+    for content in planned.iter().filter_map(FilledLayer::content) {
+        let has_hidden = content
+            .entries()
+            .any(|entry| entry.size_bytes() > 0 && is_hidden(&entry.path));
+        if has_hidden && !is_here(session, content)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Tells whether the store has a layer with this content, which no plan need know.
+fn is_here(session: &Session, content: &LayerContent<FileContent>) -> Result<bool> {
+    let Some(key) = content.known_key(&session.policy) else {
+        return Ok(false);
+    };
+    match session.store.layer_by_key(&key)? {
+        Some(layer) => session.store.has_layer(layer.id),
+        None => Ok(false),
+    }
 }
