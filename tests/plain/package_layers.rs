@@ -381,6 +381,44 @@ fn the_image_is_restored_exported_imported_squashed_and_pruned_like_any_other() 
     case.record("", "--run r2 --stage deps-installed");
 }
 
+#[test]
+fn a_lost_layer_of_a_package_is_made_again_where_little_has_changed_too() {
+    let case = Case::new();
+    let first = case.record("", "");
+    for script in ["", "echo more >> opt/mine"] {
+        let blob = digest(&first, A).replace("sha256:", "");
+        let blob = case.bench.store().join("blobs/sha256").join(blob);
+        std::fs::remove_file(&blob).unwrap();
+        let again = case.record(script, "");
+        assert_eq!(digest(&again, A), digest(&first, A));
+        assert!(blob.exists());
+    }
+}
+
+#[test]
+fn an_imported_image_of_packages_is_no_base_for_stages() {
+    let case = Case::new();
+    case.record("", "--run r --stage bootstrap");
+    let archive = case.bench.path("s.oci");
+    case.bench
+        .json(["export", "s@bootstrap", "-o", archive.to_str().unwrap()]);
+    let other = Bench::new();
+    other.json(["import", &format!("oci-archive:{}", archive.display())]);
+    let to = other.path("to");
+    other.json(["restore", "s@bootstrap", to.to_str().unwrap()]);
+    settle(&to);
+    let source = format!("dir:{}", to.display());
+    for script in ["", "echo more >> opt/mine", "echo more >> opt/mine"] {
+        sh(&to, script);
+        settle(&to);
+        let snapshot = other.snapshot(&to, "--profile mock --stage bootstrap");
+        let compared = other.compared(["s@bootstrap", &source]);
+        assert_eq!(compared["different"], false, "{script}");
+        let mut layers = snapshot["layers"].as_array().unwrap().iter();
+        assert!(layers.all(|layer| layer["role"] != "package"), "{script}");
+    }
+}
+
 /// Records a root in two stores, one of which knows what it saw there last, and wants the same image. Returns how many paths
 /// were planned, and the number of entries.
 fn planned_alike(case: &Case, script: &str) -> (u64, u64) {
@@ -415,7 +453,10 @@ fn planned_alike(case: &Case, script: &str) -> (u64, u64) {
 #[test]
 fn few_changes_are_planned_as_a_look_at_all_of_the_root_would_plan_them() {
     let case = Case::new();
-    planned_alike(&case, "for n in $(seq 99); do echo $n > opt/$n; done");
+    planned_alike(
+        &case,
+        "for n in $(seq 99); do echo $n > opt/$n; done; head -c 3000000 /dev/urandom > opt/huge",
+    );
     let of_part = |script: &str| {
         let (planned, entries) = planned_alike(&case, script);
         assert!(
@@ -435,6 +476,10 @@ fn few_changes_are_planned_as_a_look_at_all_of_the_root_would_plan_them() {
     of_all("echo more >> usr/lib/b/two");
     of_all("echo two > usr/lib/b/two; touch -d @700 usr/lib/b/two");
     of_part("echo more >> usr/lib/b/other");
+    // A package that could have a layer, and has none while its only large file is another.
+    of_part("echo more >> usr/share/c");
+    of_all("touch -d @701 usr/bin/a");
+    of_all("touch -d @700 usr/bin/a");
     of_all("ln usr/lib/b/two opt/two");
     of_all("rm opt/two");
     of_part("echo more >> usr/lib/b/other");

@@ -68,6 +68,12 @@ impl KnownTree {
         if !session.lineage.is_of(store, &snapshot, &layers)? {
             return Ok(None);
         }
+        // A lost layer is made again from all paths of its package.
+        for (_, used) in &stack.packages {
+            if !store.has_layer(used.layer.id)? {
+                return Ok(None);
+            }
+        }
         let packages = session.lineage.packages_of(&stack);
         let Stack {
             inherited,

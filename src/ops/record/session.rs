@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::fs::root::Root;
+use crate::model::plan::layer::Role;
 use crate::model::plan::{
     Given, LayerRule, NeedsWhole, PackagePlanner, Plan, Planner, SMALLEST_PACKAGE_BYTES,
     StagePlanner,
@@ -130,10 +131,17 @@ impl<'m> Session<'m> {
     /// rule. Fails if the snapshot's row is damaged.
     pub(super) fn of_stage(&self, id: i64) -> Result<Option<Snapshot>> {
         let snapshot = self.store.snapshot(id)?;
-        let is_alike = |snapshot: &Snapshot| {
-            self.slot.holds(snapshot, &self.manner.policy) && self.manner.cuts_as(snapshot)
+        let Some(snapshot) = snapshot else {
+            return Ok(None);
         };
-        Ok(snapshot.filter(is_alike))
+        if !self.slot.holds(&snapshot, &self.manner.policy) || !self.manner.cuts_as(&snapshot) {
+            return Ok(None);
+        }
+        // An image of package layers that was imported has no rule, and counts as cut by stages, but is not.
+        let is_by_stages = self.manner.rule == LayerRule::Stages;
+        let layers = self.store.layers(snapshot.id)?;
+        let has_packages = layers.iter().any(|layer| layer.role == Role::Package);
+        Ok((!has_packages || !is_by_stages).then_some(snapshot))
     }
 
     /// Tells whether packages decide about entries or layers.

@@ -3,7 +3,7 @@
 use super::prior::PackageEntry;
 use super::remainder::{Heights, Remainder, TOP, visible};
 use super::stack::{Stack, limits_beside};
-use crate::model::packages::owners::Owners;
+use crate::model::packages::owners::{Installed, Owner, Owners};
 use crate::model::plan::difference::Scope;
 use crate::model::plan::layer::Role;
 use crate::model::plan::planned::{LayerOrigin, LayerPurpose, Plan, PlannedLayer};
@@ -15,18 +15,18 @@ use crate::model::tree::Tree;
 use crate::model::tree::entry::{Content, Entry};
 use crate::model::tree::overlay::{LayerItem, Overlay};
 use crate::model::tree::path::EntryPath;
-use std::collections::HashSet;
 
 /// Plans the changed paths as a plan of all paths would: every package layer stays. Fails with [`NeedsWhole`] if a package
-/// layer may have to be another.
+/// layer may have to be another, or to be added.
 pub(super) fn plan<C: Content>(
     planner: StagePlanner,
+    smallest_bytes: u64,
     given: &Given<C>,
 ) -> Result<Plan, NeedsWhole> {
     let Scope::Changed(paths) = given.scope else {
         return Err(NeedsWhole);
     };
-    if matters_to_packages(given, paths) {
+    if matters_to_packages(given, paths, smallest_bytes) {
         return Err(NeedsWhole);
     }
     let prior = given.prior;
@@ -53,39 +53,49 @@ pub(super) fn plan<C: Content>(
     Ok(stack.into_plan())
 }
 
-/// Tells whether a package layer has one of the paths otherwise, or would have it now.
-fn matters_to_packages<C: Content>(given: &Given<C>, paths: &[EntryPath]) -> bool {
+/// Tells whether a package layer has one of the paths otherwise, or a package could have a layer or another one for the path.
+fn matters_to_packages<C: Content>(
+    given: &Given<C>,
+    paths: &[EntryPath],
+    smallest_bytes: u64,
+) -> bool {
     let entries = given.stable.entries();
     let owners = Owners::new(given.packages, entries.iter());
     let all: Vec<&EntryPath> = paths.iter().collect();
     let owners = owners.of(&all);
-    let labels = labels(given.prior);
+    let remainder = given.prior.overlay();
     for (path, owners) in paths.iter().zip(owners) {
+        let now = given.stable.position(path).map(|at| &entries[at]);
         if let Some(was) = entry_of_packages(given.prior, path) {
-            let now = given.stable.position(path);
-            let is_kept = now.is_some_and(|at| is_same(&entries[at], &was.entry));
-            if !is_kept {
+            if !now.is_some_and(|now| is_same(now, &was.entry)) {
                 return true;
             }
             continue;
         }
-        for owner in owners {
-            let package = &given.packages[owner.package].package;
-            let is_brought = !owner.file.is_config() && !owner.file.is_ghost();
-            if is_brought && labels.contains(package.to_string().as_str()) {
-                return true;
-            }
+        let was = remainder.at(path);
+        let is_kept = match (now, was) {
+            (Some(now), Some(was)) => is_same(now, was),
+            (None, None) => true,
+            _ => false,
+        };
+        if !is_kept && may_concern_layers(given.packages, &owners, smallest_bytes) {
+            return true;
         }
     }
     false
 }
 
-fn labels(prior: &PriorLayers) -> HashSet<&str> {
-    prior
-        .packages
-        .iter()
-        .map(|layer| layer.label.as_str())
-        .collect()
+/// Tells whether a package that brings a path has as many bytes, as far as its header tells, as a layer takes.
+fn may_concern_layers(packages: &[Installed], owners: &[Owner], smallest_bytes: u64) -> bool {
+    owners.iter().any(|owner| {
+        if owner.file.is_config() || owner.file.is_ghost() {
+            return false;
+        }
+        let files = packages[owner.package].files.iter();
+        let files = files.flat_map(|list| list.files());
+        let bytes: u64 = files.map(|file| file.size_bytes).sum();
+        bytes >= smallest_bytes
+    })
 }
 
 fn entry_of_packages<'p>(prior: &'p PriorLayers, path: &EntryPath) -> Option<&'p PackageEntry> {

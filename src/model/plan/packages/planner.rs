@@ -38,7 +38,7 @@ impl Planner for PackagePlanner<'_> {
                 given,
                 &package_paths(given.stable, given.packages, given.times),
             ),
-            Scope::Changed(_) => changed::plan(self.remainder, given),
+            Scope::Changed(_) => changed::plan(self.remainder, self.smallest_bytes, given),
         }
     }
 }
