@@ -372,6 +372,7 @@ impl Kept {
             format: Format::OciArchive,
             all_stages: true,
             since: None,
+            most_layers: None,
         };
         let _ = std::fs::remove_file(&path);
         export(&self.directory, &request, &Silent)?;

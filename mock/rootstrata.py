@@ -71,6 +71,7 @@ OPTIONS = {  # name: (reader, default)
     "series": (_text, None),
     "compression": (_text, None),
     "layers": (_text, None),
+    "max_layers": (_count, None),
     "stages": (_stages, STAGES),
     "all_stages": (_flag, False),
     "on_failure": (_flag, False),
@@ -278,6 +279,8 @@ class Recorder:
             argv += ["--compression", self.options.compression]
         if self.options.layers:
             argv += ["--layers", self.options.layers]
+        if archive and self.options.max_layers:
+            argv += ["--max-layers", str(self.options.max_layers)]
         if archive and self.options.all_stages:
             argv.append("--all-stages")
         return self.command(*argv)

@@ -35,7 +35,7 @@ class Arguments(cases.ScriptCase):
 
     def test_options_become_arguments(self):
         options = {"store": "/s", "series": "rawhide", "compression": "zstd:19", "all_stages": "yes",
-                   "layers": "packages:40", "keep_last": "3", "keep_daily": 2, "keep_within": "36h"}
+                   "layers": "packages:40", "max_layers": "30", "keep_last": "3", "keep_daily": 2, "keep_within": "36h"}
         mock = self.mock(REPORTS, options)
         mock.run("first")
         root = mock.buildroot.make_chroot_path()
@@ -45,7 +45,7 @@ class Arguments(cases.ScriptCase):
         self.assertEqual(self.calls(), [
             ["--store", "/s", "-q", "snapshot", root] + common + ["bootstrap"] + run + ["--json"],
             ["--store", "/s", "-q", "export", "--root", root, "-o", self.result + "/buildroot-oci.tar"]
-            + common + ["deps-installed"] + run + ["--all-stages", "--json"],
+            + common + ["deps-installed"] + run + ["--max-layers", "30", "--all-stages", "--json"],
             self.prune("3", "2", "/s", "rawhide", ["--keep-within", "36h"])])
 
     def test_a_store_that_is_not_to_be_pruned_is_left_alone(self):

@@ -5,7 +5,7 @@ use crate::cli::keep::args::{PRUNE_HELP, PruneArgs, SquashArgs, VERIFY_HELP, Ver
 use crate::cli::paint::When;
 use crate::cli::parse::{EntryPathArg, EntryPathParser, parse_snapshot};
 use crate::cli::query::args::{FIND_HELP, FIND_USAGE, FindArgs};
-use crate::cli::record::args::RecordArgs;
+use crate::cli::record::args::SnapshotArgs;
 use crate::cli::restore::{HELP as RESTORE_HELP, RestoreArgs};
 use crate::cli::transfer::args::{ExportArgs, IMPORT_HELP, ImportArgs};
 use crate::model::names::SnapshotRef;
@@ -58,7 +58,7 @@ pub(crate) enum Command {
         /// Root directory, such as /var/lib/mock/fedora-rawhide-x86_64/root
         root: PathBuf,
         #[command(flatten)]
-        record: RecordArgs,
+        record: SnapshotArgs,
     },
     /// Write a snapshot as an OCI image
     Export(ExportArgs),

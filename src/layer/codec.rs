@@ -48,6 +48,15 @@ impl Compression {
         }
     }
 
+    /// Returns a compression at its default level.
+    pub(crate) fn usual(codec: Codec) -> Self {
+        match codec {
+            Codec::None => Self::None,
+            Codec::Gzip => Self::Gzip(6),
+            Codec::Zstd => Self::default(),
+        }
+    }
+
     /// Returns the compression without the level.
     pub fn codec(self) -> Codec {
         match self {

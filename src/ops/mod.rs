@@ -1,6 +1,7 @@
 //! What the command does, one folder a subject: each brings the rooms together, and returns what was done for the
 //! caller to print.
 
+mod aside;
 pub mod compare;
 pub(crate) mod keep;
 mod layers;

@@ -20,6 +20,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0007_tell_boots_apart.sql"),
     include_str!("../../migrations/0008_record_reasons.sql"),
     include_str!("../../migrations/0009_know_package_layers.sql"),
+    include_str!("../../migrations/0010_keep_joined_layers.sql"),
 ];
 
 /// The hash of each format's schema, from format 0 on, so that an open need not run the migrations to know what they make.
@@ -34,6 +35,7 @@ const SCHEMAS: [&str; MIGRATIONS.len() + 1] = [
     "023aaa411fb1b0724e768436fd212def0819ef4781df0bf4e68dbddc0b307233",
     "2b8e85ff75bab3ee17457b376539fea532dee124ee10542d347dd80aee2ed627",
     "2b8e85ff75bab3ee17457b376539fea532dee124ee10542d347dd80aee2ed627",
+    "b600db0a061d2fc105ce0c99be4bdfbc31844df99b3190618f0d30a5250fd0ef",
 ];
 
 /// "rstr", in the database's header (SQLite's `application_id`).

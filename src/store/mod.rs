@@ -33,6 +33,7 @@ pub use handle::Store;
 pub(crate) use inside::is_in_store;
 pub use locks::InUse;
 pub(crate) use locks::Patience;
+pub(crate) use records::joined::JoinedLayer;
 pub(crate) use records::lookups::ItemsAlong;
 pub(crate) use records::packages::FileLists;
 pub use records::rows::{Blob, BlobRef, Layer, LayerUse, Snapshot};

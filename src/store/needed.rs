@@ -12,10 +12,11 @@ use crate::store::blobs::index::Listed;
 use crate::store::files::DATABASE;
 use crate::store::files::blob_name;
 use crate::store::handle::{Store, failed_of};
+use crate::store::records::joined::{self, JoinedLayer};
 use crate::store::records::rows::BlobRef;
 use crate::store::records::rows::Snapshot;
 use rusqlite::{Connection, TransactionBehavior, params};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
@@ -29,9 +30,13 @@ const SWEEP: &str = "
     DELETE FROM package WHERE id NOT IN (SELECT package_id FROM package_set_member);
     DELETE FROM file_list WHERE id NOT IN (SELECT file_list_id FROM package_set_files);
     DELETE FROM policy WHERE key NOT IN (SELECT policy_key FROM snapshot UNION SELECT policy_key FROM layer);
-    DELETE FROM series WHERE id NOT IN (SELECT series_id FROM snapshot);
+    DELETE FROM series WHERE id NOT IN (SELECT series_id FROM snapshot);";
+
+/// Removes the stamps of blobs without a row.
+const SWEEP_STAMPS: &str = "
     DELETE FROM blob_stamp WHERE digest NOT IN (SELECT digest FROM blob UNION
-        SELECT manifest_digest FROM snapshot UNION SELECT config_digest FROM snapshot);";
+        SELECT manifest_digest FROM snapshot UNION SELECT config_digest FROM snapshot UNION
+        SELECT digest FROM joined_layer);";
 
 /// Unused space in the database is given back when larger than this share of the database,
 const LARGEST_FREE_SHARE: i64 = 4;
@@ -39,6 +44,22 @@ const LARGEST_FREE_SHARE: i64 = 4;
 const LARGEST_FREE_BYTES: i64 = 1 << 20;
 
 impl Store {
+    /// Returns the blobs that stay for as long as the snapshots do: those that the snapshots need, and those of layers
+    /// joined from theirs. Fails if the rows of a snapshot are not those that were recorded.
+    pub(crate) fn kept_for(&self, snapshots: &[Snapshot]) -> Result<HashMap<Digest, u64>> {
+        let mut kept = self.needed_by(snapshots)?;
+        let mut keys = HashSet::new();
+        for snapshot in snapshots {
+            keys.extend(self.layers(snapshot.id)?.iter().map(|used| used.layer.key));
+        }
+        for JoinedLayer { blob, parts, .. } in self.all_joined()? {
+            if parts.iter().all(|part| keys.contains(part)) {
+                kept.insert(blob.digest, blob.size_bytes);
+            }
+        }
+        Ok(kept)
+    }
+
     /// Returns the blobs that snapshots need: manifests, configurations and layers. Fails if the rows of a snapshot
     /// are not those that were recorded.
     pub(crate) fn needed_by(&self, snapshots: &[Snapshot]) -> Result<HashMap<Digest, u64>> {
@@ -191,6 +212,8 @@ fn delete_rows(
         connection.execute("DELETE FROM snapshot WHERE id = ?", [id])?;
     }
     connection.execute_batch(SWEEP)?;
+    joined::sweep(connection)?;
+    connection.execute_batch(SWEEP_STAMPS)?;
     for root in roots {
         let path = root.as_os_str().as_bytes();
         connection.execute("DELETE FROM root WHERE path = ?", params![path])?;

@@ -120,7 +120,9 @@ impl House {
     /// Returns the file that defines what an absolute path names.
     fn file_of(&self, path: &[String]) -> Option<&String> {
         for length in (1..=path.len()).rev() {
-            if let Some(from) = self.exports.get(&path[..length]) {
+            let from = self.exports.get(&path[..length]);
+            // A module may re-export a name of its child that is called as the child is.
+            if let Some(from) = from.filter(|from| !from.starts_with(&path[..length])) {
                 return self.file_of(&[&from[..], &path[length..]].concat());
             }
             if let Some(file) = self.files.get(&path[..length]) {

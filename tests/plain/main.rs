@@ -15,6 +15,7 @@ mod detection;
 mod diff;
 mod export;
 mod images;
+mod joined_layers;
 mod keep;
 mod layer_members;
 mod life;

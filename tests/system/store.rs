@@ -277,6 +277,9 @@ fn stores_of_every_format_open_and_go_on() {
             let shown = bench.json(["show", "packages"]);
             assert_eq!(shown["layers"][1]["label"], "large-1-2.noarch");
         }
+        // From format 10 on, layers of an image were joined.
+        let joined = bench.json(["du"])["joined_blobs"].clone();
+        assert_eq!(joined, u8::from(format >= 10), "format {format}");
         let out = bench.path("out.tar");
         bench.json(["export", "old", "-o", out.to_str().unwrap()]);
         succeeds(

@@ -72,6 +72,8 @@ pub(crate) fn usage(usage: &Usage) -> Value {
         "layers": layers.collect::<Vec<_>>(),
         "blobs": usage.blobs.0,
         "blob_bytes": usage.blobs.1,
+        "joined_blobs": usage.joined.0,
+        "joined_bytes": usage.joined.1,
         "dead_blobs": usage.dead.0,
         "dead_bytes": usage.dead.1,
         "database_bytes": usage.database_bytes,

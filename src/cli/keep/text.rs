@@ -223,19 +223,21 @@ fn push_totals(text: &mut String, usage: &Usage) {
         0 => String::new(),
         bytes => format!(", {} of it free", size(bytes)),
     };
-    let dead = match usage.dead {
-        (0, _) => String::new(),
-        (dead, bytes) => {
-            let dead = counted(dead, "blob", "blobs");
-            format!(", {} of it dead in {dead}", size(bytes))
+    let part = |(count, bytes), what| match count {
+        0 => String::new(),
+        count => {
+            let blobs = counted(count, "blob", "blobs");
+            format!(", {} of it {what} in {blobs}", size(bytes))
         }
     };
+    let dead = part(usage.dead, "dead");
+    let joined = part(usage.joined, "joined");
     let blobs = counted(blobs, "blob", "blobs");
     let database = size(usage.database_bytes);
     let bytes = size(blob_bytes);
     let _ = writeln!(
         text,
-        "\n{bytes} in {blobs}{dead}; database {database}{free}"
+        "\n{bytes} in {blobs}{joined}{dead}; database {database}{free}"
     );
 }
 

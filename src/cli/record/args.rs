@@ -70,13 +70,44 @@ pub(crate) struct RecordArgs {
     /// [default: 25]
     #[arg(long, value_name = "PERCENT")]
     rebase_dead: Option<u64>,
+    /// Work on N threads [default: one for each processor]
+    #[arg(long, value_name = "N")]
+    threads: Option<NonZeroUsize>,
+}
+
+/// How a root is recorded by itself: an export has a limit of its own for the layers of the image.
+#[derive(Clone, Debug, Default, PartialEq, Args)]
+pub(crate) struct SnapshotArgs {
+    #[command(flatten)]
+    record: RecordArgs,
     /// Make a base or delta anew when the image would have more than N layers
     /// [default: 100]
     #[arg(long, value_name = "N", value_parser = parse_layers)]
     max_layers: Option<usize>,
-    /// Work on N threads [default: one for each processor]
-    #[arg(long, value_name = "N")]
-    threads: Option<NonZeroUsize>,
+}
+
+impl SnapshotArgs {
+    /// Returns the fault of the environment for these options, if any.
+    pub(crate) fn conflict(&self) -> Option<(ErrorKind, &'static str)> {
+        self.record.conflict()
+    }
+
+    pub(crate) fn options(&self) -> Options {
+        let mut options = self.record.options();
+        if let Some(most) = self.max_layers {
+            options.limits.most_layers = most;
+        }
+        options
+    }
+}
+
+/// Reads a limit of layers, at least four: base, update, delta and state.
+fn parse_layers(text: &str) -> Result<usize, String> {
+    let number = text
+        .parse()
+        .ok()
+        .filter(|number| (4..=MOST_LAYERS).contains(number));
+    number.ok_or_else(|| format!("expected a number from 4 to {MOST_LAYERS}"))
 }
 
 impl RecordArgs {
@@ -96,7 +127,7 @@ impl RecordArgs {
         Limits {
             update_percent: self.rebase_update.unwrap_or(update_percent),
             dead_percent: self.rebase_dead.unwrap_or(dead_percent),
-            most_layers: self.max_layers.unwrap_or(most_layers),
+            most_layers,
         }
     }
 
@@ -135,15 +166,6 @@ fn epoch_of_environment() -> Option<Option<i64>> {
 fn parse_rule(text: &str) -> Result<LayerRule, String> {
     let rule = LayerRule::parse(text);
     rule.ok_or_else(|| "expected stages, packages or packages:N, with N from 1 to 90".to_owned())
-}
-
-/// Reads a limit of layers, at least four: base, update, delta and state.
-fn parse_layers(text: &str) -> Result<usize, String> {
-    let number = text
-        .parse()
-        .ok()
-        .filter(|number| (4..=MOST_LAYERS).contains(number));
-    number.ok_or_else(|| format!("expected a number from 4 to {MOST_LAYERS}"))
 }
 
 impl ValueEnum for Profile {

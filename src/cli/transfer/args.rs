@@ -10,6 +10,7 @@ use crate::ops::transfer::import;
 use clap::builder::{PossibleValue, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{Args, ValueEnum};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -34,6 +35,10 @@ pub(crate) struct ExportArgs {
     /// Leave out the blobs that SNAPSHOT has, for a place that has them
     #[arg(long, value_name = "SNAPSHOT", value_parser = parse_snapshot)]
     since: Option<SnapshotRef>,
+    /// Join layers, where the image would have more than N; the store keeps
+    /// joined layers for the next export
+    #[arg(long, value_name = "N", value_parser = parse_most)]
+    max_layers: Option<NonZeroUsize>,
     #[command(flatten, next_help_heading = "Options with --root")]
     pub(crate) record: RecordArgs,
 }
@@ -71,8 +76,15 @@ impl ExportArgs {
             format: self.format.unwrap_or_default(),
             all_stages: self.all_stages,
             since: self.since.clone(),
+            most_layers: self.max_layers,
         }
     }
+}
+
+/// Reads the most layers of an image.
+fn parse_most(text: &str) -> Result<NonZeroUsize, String> {
+    let number = text.parse().ok();
+    number.ok_or_else(|| "expected a number from 1 up".to_owned())
 }
 
 pub(crate) const IMPORT_HELP: &str = "\

@@ -11,12 +11,17 @@ pub(crate) fn export(outcome: &export::Outcome, mut snapshot: Value) -> Value {
     let images: Map<String, Value> = outcome
         .images
         .iter()
-        .map(|(name, digest)| (name.clone(), json!(digest.to_string())))
+        .map(|image| (image.name.clone(), json!(image.manifest_digest.to_string())))
         .collect();
     snapshot["path"] = json!(outcome.path.to_string_lossy());
     snapshot["manifest_digest"] = json!(outcome.manifest_digest.to_string());
     snapshot["bytes_written"] = json!(outcome.bytes_written);
     snapshot["images"] = Value::Object(images);
+    let layers = outcome
+        .images
+        .iter()
+        .map(|image| (image.name.clone(), json!(image.layers)));
+    snapshot["image_layers"] = Value::Object(layers.collect());
     if let (Some(all), Value::Object(more)) = (
         snapshot["seconds"].as_object_mut(),
         seconds(&outcome.seconds),

@@ -1,7 +1,7 @@
 //! Exports and imports as text for people.
 
 use crate::cli::text::{counted, push_layers, size};
-use crate::ops::transfer::export;
+use crate::ops::transfer::export::{self, ExportedImage};
 use crate::ops::transfer::import;
 use crate::printable::printable;
 use crate::store::Snapshot;
@@ -9,17 +9,24 @@ use std::fmt::Write as _;
 
 pub(crate) fn export(outcome: &export::Outcome) -> String {
     let path = printable(outcome.path.as_os_str().as_encoded_bytes());
-    match outcome.bytes_written {
-        0 => format!(
-            "{path} is up to date: {}, nothing written\n",
-            outcome.manifest_digest
-        ),
-        bytes => format!(
-            "{path} is {}, {} written\n",
-            outcome.manifest_digest,
-            size(bytes)
-        ),
+    let digest = outcome.manifest_digest;
+    let mut text = match outcome.bytes_written {
+        0 => format!("{path} is up to date: {digest}, nothing written\n"),
+        bytes => format!("{path} is {digest}, {} written\n", size(bytes)),
+    };
+    for image in &outcome.images {
+        let ExportedImage {
+            name,
+            layers,
+            recorded_layers,
+            ..
+        } = image;
+        if layers < recorded_layers {
+            let layers = counted(*layers as u64, "layer", "layers");
+            let _ = writeln!(text, "{name}: {recorded_layers} layers joined to {layers}");
+        }
     }
+    text
 }
 
 pub(crate) fn import(outcome: &import::Outcome, verbose: bool) -> String {

@@ -4,6 +4,7 @@
 
 pub mod deferrable;
 pub mod difference;
+mod joining;
 pub mod layer;
 mod layer_rule;
 mod limits;
@@ -15,6 +16,7 @@ mod reason;
 mod stage_planner;
 mod weight;
 
+pub(crate) use joining::{Joinable, join_layers, joined_role};
 pub use layer_rule::LayerRule;
 pub(crate) use layer_rule::SMALLEST_PACKAGE_BYTES;
 pub use limits::Limits;

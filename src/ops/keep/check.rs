@@ -1,5 +1,6 @@
 //! Looks at the parts of a store in turn, and notes faults.
 
+use crate::blob::BlobSource;
 use crate::error::{Error, Result, show};
 use crate::layer::read::{LayerItems, Unpacked, read_exactly};
 use crate::model::digest::{Digest, PolicyKey};
@@ -13,6 +14,7 @@ use crate::ops::monitor::Monitor;
 use crate::ops::root_view::image::applied_over;
 use crate::ops::root_view::recorded::{apply, tree_of};
 use crate::ops::store_index::image_blob;
+use crate::store::JoinedLayer;
 use crate::store::LayerUse;
 use crate::store::Snapshot;
 use crate::store::Store;
@@ -149,8 +151,8 @@ impl<'a> Check<'a> {
                 format!("{} is damaged: {what}", show(&path.join("index.json"))),
             );
         }
-        let dead = match self.store.needed_by(snapshots) {
-            Ok(needed) => self.store.dead_blobs(&needed)?,
+        let dead = match self.store.kept_for(snapshots) {
+            Ok(kept) => self.store.dead_blobs(&kept)?,
             Err(_) => return Ok(()), // told where the snapshot is looked at
         };
         self.found.dead = Some((
@@ -266,6 +268,33 @@ impl<'a> Check<'a> {
     pub(crate) fn read_blob(&mut self, used: &Used, monitor: &dyn Monitor) -> Result<()> {
         let found = self.try_read_blob(used, monitor);
         self.note_blob(used, found)
+    }
+
+    /// Looks for the blob of a joined layer by its length, or reads the blob whole, `deep`; damage is noted. Fails as
+    /// [`Check::find_blob`] and [`Check::read_blob`] do.
+    pub(crate) fn joined(&mut self, joined: &JoinedLayer, deep: bool) -> Result<()> {
+        let JoinedLayer { blob, .. } = joined;
+        let found = self.store.find_blob(&blob.digest, blob.size_bytes);
+        let found = found.and_then(|source| {
+            if deep {
+                self.read_joined(joined, &source)
+            } else {
+                Ok(())
+            }
+        });
+        let subject = Subject::Joined(Box::new(joined.clone()));
+        self.note(subject, &[], found).map(drop)
+    }
+
+    fn read_joined(&mut self, joined: &JoinedLayer, source: &BlobSource) -> Result<()> {
+        let expected = Unpacked {
+            diff_id: joined.diff_id,
+            most_bytes: joined.tar_bytes,
+        };
+        read_exactly(source.into(), expected, &mut |_, _| Ok(None))?;
+        self.found.blobs_read += 1;
+        self.found.bytes_read += joined.blob.size_bytes;
+        Ok(())
     }
 
     fn note_blob(&mut self, used: &Used, found: Result<()>) -> Result<()> {

@@ -1,5 +1,6 @@
 //! A fault of a store.
 
+use crate::store::JoinedLayer;
 use crate::store::LayerUse;
 use crate::store::Snapshot;
 
@@ -16,6 +17,8 @@ pub(crate) enum Subject {
     Image(Box<Snapshot>),
     /// The blob of a layer.
     Blob(Box<LayerUse>),
+    /// The blob of a joined layer, which no snapshot needs.
+    Joined(Box<JoinedLayer>),
 }
 
 impl Subject {
@@ -27,6 +30,7 @@ impl Subject {
             Self::LayoutFile => "layout",
             Self::Image(_) => "image",
             Self::Blob(_) => "blob",
+            Self::Joined(_) => "joined",
         }
     }
 }

@@ -1,6 +1,5 @@
 //! Keeping a store: room, soundness, and fewer layers.
 
-mod aside;
 mod check;
 mod finding;
 pub(crate) mod prune;

@@ -126,8 +126,8 @@ fn dated(snapshot: &Snapshot) -> Dated<'_> {
 /// Snapshots that go, with their blobs and roots.
 struct Going {
     ids: Vec<i64>,
-    /// The blobs of the snapshots that stay.
-    needed: HashMap<Digest, u64>,
+    /// The blobs that stay with the snapshots that stay.
+    kept: HashMap<Digest, u64>,
     /// All other blobs.
     dead: Vec<BlobRef>,
     /// Vanished roots.
@@ -142,13 +142,13 @@ impl Going {
         let mut left = store.snapshots(None)?;
         store.needed_by(&left)?;
         left.retain(|snapshot| !ids.contains(&snapshot.id));
-        let needed = store.needed_by(&left)?;
+        let kept = store.kept_for(&left)?;
         let mut roots = store.roots()?;
         roots.retain(|root| is_gone(root));
         Ok(Self {
-            dead: store.dead_blobs(&needed)?,
+            dead: store.dead_blobs(&kept)?,
             ids,
-            needed,
+            kept,
             roots,
         })
     }
@@ -162,7 +162,7 @@ impl Going {
         phases.run(Phase::Record, None, || {
             store.remove_snapshots(&self.ids, &self.roots, render_index)
         })?;
-        phases.run(Phase::Remove, None, || remove_blobs(store, &self.needed))?;
+        phases.run(Phase::Remove, None, || remove_blobs(store, &self.kept))?;
         let shrunk = phases.run(Phase::Record, None, || store.shrink_database());
         if let Err(error) = shrunk {
             let what = format!("{error}; the database keeps its length");
@@ -187,12 +187,12 @@ fn remove_one_by_one(store: &mut Store, ids: &[i64], roots: &[PathBuf]) -> Resul
 
 fn remove_unneeded(store: &Store) -> Result<()> {
     let snapshots = store.snapshots(None)?;
-    let needed = store.needed_by(&snapshots)?;
-    remove_blobs(store, &needed)
+    let kept = store.kept_for(&snapshots)?;
+    remove_blobs(store, &kept)
 }
 
-fn remove_blobs(store: &Store, needed: &HashMap<Digest, u64>) -> Result<()> {
-    for blob in store.dead_blobs(needed)? {
+fn remove_blobs(store: &Store, kept: &HashMap<Digest, u64>) -> Result<()> {
+    for blob in store.dead_blobs(kept)? {
         store.remove_blob(&blob.digest)?;
     }
     Ok(())

@@ -56,12 +56,14 @@ fn repair_subject(store: &Store, subject: &Subject) -> Result<()> {
         Subject::Index => update_index(store),
         Subject::Image(snapshot) => repair_image(store, snapshot),
         Subject::Blob(layer) => repair_blob(store, layer),
+        // The next export that needs the layer makes the layer again.
+        Subject::Joined(joined) => store.forget_joined(joined),
     }
 }
 
 fn remove_dead_blobs(store: &Store) -> Result<()> {
-    let needed = store.needed_by(&store.snapshots(None)?)?;
-    for dead in store.dead_blobs(&needed)? {
+    let kept = store.kept_for(&store.snapshots(None)?)?;
+    for dead in store.dead_blobs(&kept)? {
         store.remove_blob(&dead.digest)?;
     }
     Ok(())

@@ -12,7 +12,7 @@ use crate::model::plan::{LayerPurpose, Planning, Reason};
 use crate::model::policy::Policy;
 use crate::model::tree::Tree;
 use crate::oci::image::{ImageLayer, manifest, with_layers};
-use crate::ops::keep::aside::Aside;
+use crate::ops::aside::pack_again;
 use crate::ops::monitor::{Monitor, Phase, Phases};
 use crate::ops::packing::Packer;
 use crate::ops::root_view::recorded::tree_of;
@@ -139,21 +139,12 @@ fn new_base(
     phases: &Phases,
 ) -> Result<Base> {
     let content = LayerContent::whole(tree);
-    let scratch = store.scratch()?;
-    let sizes = layers.iter().map(|layer| layer.blob.size_bytes);
-    let total = sizes.sum();
-    let contents = phases.run(Phase::Read, Some(total), || {
-        Aside::put(store, layers, tree, scratch.path(), phases.monitor)
-    })?;
     let packer = Packer {
         store,
         compression: request.compression,
         threads: request.threads,
     };
-    let total = content.content_bytes();
-    let packed = phases.run(Phase::Pack, Some(total), || {
-        packer.pack(&content, &contents)
-    })?;
+    let packed = pack_again(&packer, layers, &content, phases)?;
     Ok(Base {
         diff_id: packed.diff_id(),
         tar_bytes: packed.tar_bytes(),

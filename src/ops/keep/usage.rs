@@ -23,7 +23,9 @@ pub(crate) struct Usage {
     pub(crate) layers: Vec<LayerUsage>,
     /// Number and bytes of all blobs.
     pub(crate) blobs: (u64, u64),
-    /// Number and bytes of blobs that no snapshot needs.
+    /// Number and bytes of the blobs of joined layers.
+    pub(crate) joined: (u64, u64),
+    /// Number and bytes of blobs that may go.
     pub(crate) dead: (u64, u64),
     /// The length of the database and of the log.
     pub(crate) database_bytes: u64,
@@ -84,7 +86,7 @@ pub(crate) fn usage(store_path: &Path, series: Option<&str>) -> Result<Usage> {
     let all = store.snapshots(None)?;
     let chosen = store.snapshots(series)?;
     let users = users(&store, &all)?;
-    let dead = store.dead_blobs(&store.needed_by(&all)?)?;
+    let dead = store.dead_blobs(&store.kept_for(&all)?)?;
     let files = store.blob_files()?;
     let (database_bytes, database_free_bytes) = store.database_bytes()?;
     Ok(Usage {
@@ -92,10 +94,24 @@ pub(crate) fn usage(store_path: &Path, series: Option<&str>) -> Result<Usage> {
         series: of_series(&store, &chosen, &users)?,
         layers: layers(&store, &chosen)?,
         blobs: count_and_bytes(&files),
+        joined: joined(&store)?,
         dead: count_and_bytes(&dead),
         database_bytes,
         database_free_bytes,
     })
+}
+
+/// Counts the blobs of joined layers that no snapshot has.
+fn joined(store: &Store) -> Result<(u64, u64)> {
+    let needed = store.needed_by(&store.snapshots(None)?)?;
+    let mut blobs = BTreeMap::new();
+    for joined in store.all_joined()? {
+        let blob = joined.blob.as_ref();
+        if !needed.contains_key(&blob.digest) {
+            blobs.insert(blob.digest, blob.size_bytes);
+        }
+    }
+    Ok((blobs.len() as u64, blobs.values().sum()))
 }
 
 fn count_and_bytes(blobs: &[BlobRef]) -> (u64, u64) {

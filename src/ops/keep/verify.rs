@@ -115,8 +115,27 @@ fn look(store: &Store, request: &Request, phases: &Phases) -> Result<Outcome> {
     let used = phases.run(Phase::Compare, None, || check.rows(of))?;
     if let Some(used) = used {
         look_at_blobs(&mut check, &used, request, phases)?;
+        look_at_joined(&mut check, store, request, phases)?;
     }
     Ok(Outcome::from(check.found))
+}
+
+/// Looks at layers that were joined for exports: at those of the whole store alone.
+fn look_at_joined(
+    check: &mut Check,
+    store: &Store,
+    request: &Request,
+    phases: &Phases,
+) -> Result<()> {
+    if request.of.is_some() {
+        return Ok(());
+    }
+    phases.run(Phase::Read, None, || {
+        for joined in store.all_joined()? {
+            check.joined(&joined, request.deep)?;
+        }
+        Ok(())
+    })
 }
 
 fn look_at_blobs(

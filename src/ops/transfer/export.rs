@@ -1,24 +1,23 @@
 //! Writes recorded images for others to read. Reads blobs of the store and nothing else: layers were compressed when
 //! recorded.
 
-use crate::blob::BlobSource;
 use crate::error::{Error, Result};
 use crate::model::digest::Digest;
-use crate::model::names::{SnapshotRef, image_name};
-use crate::model::origin::Origin;
+use crate::model::names::SnapshotRef;
 use crate::oci::archive::Archive;
-use crate::oci::index::{self, Image};
+use crate::oci::index;
 use crate::oci::layout::Added;
 use crate::oci::{self, layout};
 use crate::ops::monitor::{Monitor, Phase, Phases};
-use crate::ops::store_index::image_blob;
+pub use crate::ops::transfer::image_blobs::ExportedImage;
+use crate::ops::transfer::image_blobs::{Images, Wanted};
 use crate::output::{self, Place, Stream};
 use crate::store;
 use crate::store::Snapshot;
 use crate::store::Store;
-use std::collections::HashSet;
 use std::fs::File;
 use std::io::IsTerminal;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,8 +45,10 @@ pub struct Request {
     pub format: Format,
     /// Also export the other stages of the run, each as an image.
     pub all_stages: bool,
-    /// Leave out the blobs of this snapshot.
+    /// Leave out the blobs of this snapshot's image.
     pub since: Option<SnapshotRef>,
+    /// Join layers of an image with more.
+    pub most_layers: Option<NonZeroUsize>,
 }
 
 /// The exported images.
@@ -59,8 +60,8 @@ pub struct Outcome {
     pub snapshot_id: i64,
     /// The image of the requested snapshot.
     pub manifest_digest: Digest,
-    /// All images, by name.
-    pub images: Vec<(String, Digest)>,
+    /// All images.
+    pub images: Vec<ExportedImage>,
     /// Bytes written: 0 if the target was up to date.
     pub bytes_written: u64,
     /// The time of each phase.
@@ -93,9 +94,10 @@ fn check(store_path: &Path, request: &Request) -> Result<()> {
 /// Exports from the store at `store_path`. Fails with [`Error::UnknownSnapshot`] without such a snapshot, with
 /// [`Error::Damaged`] if a blob is missing or damaged, and if the target cannot be written.
 pub fn export(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Result<Outcome> {
-    let store = Store::open(store_path)?;
+    let mut store = Store::open(store_path)?;
     let chosen = store.find(&request.snapshot)?;
-    if request.stream.is_none() {
+    let is_stream = request.stream.is_some() && request.format == Format::OciArchive;
+    if !is_stream {
         refuse_store(store_path, &request.path)?;
     }
     let snapshots = if request.all_stages {
@@ -103,19 +105,23 @@ pub fn export(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Re
     } else {
         vec![chosen.clone()]
     };
-    let images = images_of(&store, &snapshots)?;
-    let blobs = blobs_of(&store, &snapshots, request.since.as_ref())?;
-    let source = store.into_blobs(blobs.iter().map(|blob| blob.digest));
     let phases = Phases::new(monitor);
+    let wanted = Wanted {
+        snapshots: &snapshots,
+        since: request.since.as_ref(),
+        most_layers: request.most_layers,
+    };
+    let images = Images::of(&mut store, &wanted, &phases)?;
+    let source = images.source(store);
     let bytes_written = match request.format {
         Format::OciArchive => {
-            let archive = Archive::new(&index::render(&images)?, &blobs)?;
+            let archive = Archive::new(&index::render(&images.images)?, &images.blobs)?;
             write_archive(&archive, &source, request, &phases)?
         }
         Format::OciDir => phases.run(Phase::Export, None, || {
             let added = Added {
-                images: &images,
-                blobs: &blobs,
+                images: &images.images,
+                blobs: &images.blobs,
                 source: &source,
                 written: &|bytes| monitor.advance(bytes),
                 note: &|text| monitor.note(text),
@@ -123,15 +129,13 @@ pub fn export(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Re
             layout::add(&request.path, &added)
         })?,
     };
-    let names = images.into_iter().map(|image| {
-        let name = image.name.unwrap_or_default();
-        (name, image.manifest.digest)
-    });
+    let own = snapshots.iter().position(|one| one.id == chosen.id);
+    let exported = images.exported();
     Ok(Outcome {
         path: request.path.clone(),
         snapshot_id: chosen.id,
-        manifest_digest: chosen.manifest.digest,
-        images: names.collect(),
+        manifest_digest: exported[own.unwrap_or_default()].manifest_digest,
+        images: exported,
         bytes_written,
         seconds: phases.spent(),
     })
@@ -150,75 +154,10 @@ fn stages_of(store: &Store, chosen: &Snapshot) -> Result<Vec<Snapshot>> {
     Ok(stages)
 }
 
-fn images_of(store: &Store, snapshots: &[Snapshot]) -> Result<Vec<Image>> {
-    snapshots
-        .iter()
-        .map(|snapshot| image_of(store, snapshot))
-        .collect()
-}
-
-fn image_of(store: &Store, snapshot: &Snapshot) -> Result<Image> {
-    let (series, stage) = (snapshot.series.clone(), snapshot.stage.clone());
-    let name = Some(image_name(&series, &stage));
-    let origin = Origin {
-        series,
-        stage,
-        policy: store.policy(&snapshot.policy_key)?,
-        recorded: None,
-    };
-    Ok(Image {
-        manifest: image_blob(snapshot.manifest),
-        name,
-        origin: Some(origin),
-    })
-}
-
-/// Returns the blobs of the images, each once, manifests and configurations first.
-fn blobs_of(
-    store: &Store,
-    snapshots: &[Snapshot],
-    since: Option<&SnapshotRef>,
-) -> Result<Vec<oci::Blob>> {
-    let mut seen: HashSet<Digest> = HashSet::new();
-    if let Some(reference) = since {
-        let excluded = BlobsOf::of(store, &store.find(reference)?)?;
-        let excluded = excluded.small.iter().chain(&excluded.layers);
-        seen.extend(excluded.map(|blob| blob.digest));
-    }
-    let (mut small, mut layers) = (Vec::new(), Vec::new());
-    for snapshot in snapshots {
-        let blobs = BlobsOf::of(store, snapshot)?;
-        let new = blobs.small.into_iter();
-        small.extend(new.filter(|blob| seen.insert(blob.digest)));
-        let new = blobs.layers.into_iter();
-        layers.extend(new.filter(|blob| seen.insert(blob.digest)));
-    }
-    small.extend(layers);
-    Ok(small)
-}
-
-/// The blobs of one image.
-struct BlobsOf {
-    /// Manifest and configuration.
-    small: [oci::Blob; 2],
-    layers: Vec<oci::Blob>,
-}
-
-impl BlobsOf {
-    fn of(store: &Store, snapshot: &Snapshot) -> Result<Self> {
-        let layers = store.layers(snapshot.id)?;
-        let layers = layers.iter().map(|used| image_blob(used.blob.as_ref()));
-        Ok(Self {
-            small: [image_blob(snapshot.manifest), image_blob(snapshot.config)],
-            layers: layers.collect(),
-        })
-    }
-}
-
 /// Returns the bytes written: 0 if a file had the bytes already.
 fn write_archive(
     archive: &Archive,
-    source: &store::Blobs,
+    source: &dyn oci::Blobs,
     request: &Request,
     phases: &Phases,
 ) -> Result<u64> {
@@ -263,7 +202,7 @@ fn open_stream(request: &Request) -> Result<Stream> {
 
 fn stream_archive(
     archive: &Archive,
-    source: &store::Blobs,
+    source: &dyn oci::Blobs,
     mut stream: Stream,
     path: &Path,
     written: &dyn Fn(u64),
@@ -305,11 +244,5 @@ fn refuse_store(store_path: &Path, path: &Path) -> Result<()> {
         Ok(false) => Ok(()),
         Ok(true) => Err(Error::InsideStore(path.to_owned())),
         Err(e) => Err(Error::io("open", place)(e)),
-    }
-}
-
-impl oci::Blobs for store::Blobs {
-    fn open(&self, blob: &oci::Blob) -> Result<BlobSource> {
-        store::Blobs::open(self, &blob.digest, blob.size_bytes)
     }
 }

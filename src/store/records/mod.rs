@@ -2,6 +2,7 @@
 
 pub(crate) mod checks;
 pub(crate) mod entries;
+pub(crate) mod joined;
 pub(crate) mod lookups;
 pub(crate) mod packages;
 pub(crate) mod read;

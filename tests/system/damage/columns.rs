@@ -31,7 +31,7 @@ fn flipped(value: &Column) -> Option<Column> {
 const UNSEALED: [(&str, &str); 1] = [("snapshot", "parent_id")];
 
 /// Caches: a row that does not hold is not believed, and costs a look at the root or at a blob. Nobody is bothered with it.
-const CACHES: [&str; 4] = ["blob_stamp", "newer_stamp", "root", "stamp"];
+const CACHES: [&str; 5] = ["blob_stamp", "joined_layer", "newer_stamp", "root", "stamp"];
 
 fn open(store: &Path) -> Connection {
     Connection::open(store.join("rootstrata.sqlite")).unwrap()

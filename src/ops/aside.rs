@@ -1,17 +1,18 @@
-//! The contents of a snapshot's files, put aside: layers are streams, and a tree in path order needs the files of all
-//! layers in another order.
+//! A layer made of the contents of other layers, without the root: the contents are put aside, since layers are streams, and a
+//! tree in path order needs the files of all layers in another order.
 
 use crate::blob::BlobSource;
 use crate::error::{Error, Result};
 use crate::layer::pack::{Contents, Opened};
 use crate::layer::read::read_files;
 use crate::model::digest::ContentHash;
+use crate::model::plan::layer::LayerContent;
 use crate::model::policy::normalise::shown_path;
-use crate::model::tree::Tree;
 use crate::model::tree::entry::{Entry, Kind};
 use crate::model::tree::overlay::LayerItem;
 use crate::model::tree::path::EntryPath;
-use crate::ops::monitor::Monitor;
+use crate::ops::monitor::{Monitor, Phase, Phases};
+use crate::ops::packing::{PackedBlob, Packer};
 use crate::store::LayerUse;
 use crate::store::Store;
 use std::collections::{HashMap, HashSet};
@@ -19,23 +20,47 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-/// The contents of a tree, each in a file of a private directory.
-pub(crate) struct Aside<'a> {
+/// Packs a layer whose files other layers have. Fails if a layer is missing or damaged, if no layer has a content, and if the
+/// store has no room.
+pub(crate) fn pack_again(
+    packer: &Packer,
+    layers: &[LayerUse],
+    content: &LayerContent,
+    phases: &Phases,
+) -> Result<PackedBlob> {
+    let scratch = packer.store.scratch()?;
+    let sizes = layers.iter().map(|layer| layer.blob.size_bytes);
+    let total = sizes.sum();
+    let contents = phases.run(Phase::Read, Some(total), || {
+        Aside::put(
+            packer.store,
+            layers,
+            content,
+            scratch.path(),
+            phases.monitor,
+        )
+    })?;
+    let total = content.content_bytes();
+    phases.run(Phase::Pack, Some(total), || packer.pack(content, &contents))
+}
+
+/// The contents of a layer's files, each in a file of a private directory.
+struct Aside<'a> {
     files: HashMap<ContentHash, PathBuf>,
     monitor: &'a dyn Monitor,
 }
 
 impl<'a> Aside<'a> {
-    /// Reads the tree's contents out of the layers, each layer once. Fails if a layer is missing or damaged, or if no
-    /// layer has a content.
-    pub(crate) fn put(
+    /// Reads the contents out of the layers, each layer once. Fails if a layer is missing or damaged, or if no layer has a
+    /// content.
+    fn put(
         store: &Store,
         layers: &[LayerUse],
-        tree: &Tree,
+        content: &LayerContent,
         directory: &Path,
         monitor: &'a dyn Monitor,
     ) -> Result<Self> {
-        let contents = tree.entries().iter().filter_map(content);
+        let contents = content.entries().filter_map(content_of);
         let mut putting = Putting {
             directory,
             files: contents.map(|(content, _)| (content, None)).collect(),
@@ -59,7 +84,7 @@ impl<'a> Aside<'a> {
 }
 
 /// Returns the content of a file with bytes, and its length.
-fn content(entry: &Entry) -> Option<(ContentHash, u64)> {
+fn content_of(entry: &Entry) -> Option<(ContentHash, u64)> {
     match entry.kind {
         Kind::File {
             size_bytes,
@@ -81,7 +106,7 @@ impl Putting<'_> {
     fn read(&mut self, source: &BlobSource, items: Vec<LayerItem>) -> Result<()> {
         let entries = items.iter().filter_map(LayerItem::entry);
         let missing: HashMap<&EntryPath, (ContentHash, u64)> = entries
-            .filter_map(|entry| Some((&entry.path, content(entry)?)))
+            .filter_map(|entry| Some((&entry.path, content_of(entry)?)))
             .filter(|(_, (content, _))| self.is_missing(content))
             .collect();
         read_files(
