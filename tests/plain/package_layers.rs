@@ -336,6 +336,47 @@ fn package_layers_need_a_rule_that_fixes_the_times_of_directories() {
     case.record("", "--mtime fixed");
 }
 
+/// The packages of a case, and one that brings directories.
+fn with_directories(case: &Case) -> Vec<(&'static str, Vec<RpmFile<'static>>)> {
+    let mut packages = case.packages();
+    let directories = files(&["/usr", "/usr/bin", "/usr/lib", "/usr/lib/b"]);
+    packages.push(("filesystem-1", directories));
+    packages
+}
+
+#[test]
+fn another_mode_of_a_directory_renews_no_package() {
+    let case = Case::new();
+    case.install(&with_directories(&case));
+    let first = case.record("", "");
+    for script in ["chmod 700 usr usr/lib/b", "echo more >> opt/mine", ""] {
+        let changed = case.record(script, "");
+        assert_eq!(digest(&changed, A), digest(&first, A), "{script}");
+        assert_eq!(digest(&changed, B), digest(&first, B), "{script}");
+    }
+    let back = case.record("chmod 755 usr usr/lib/b", "");
+    assert!(listed(&back).contains(&"reused state".to_owned()));
+    // Where no package has the directory, its mode is that of the tree.
+    let other = case.record("chmod 750 usr/share", "");
+    assert_eq!(digest(&other, A), digest(&first, A));
+}
+
+#[test]
+fn another_mode_of_a_directory_is_planned_alone() {
+    let case = Case::new();
+    case.install(&with_directories(&case));
+    planned_alike(&case, "for n in $(seq 99); do echo $n > opt/$n; done");
+    for script in [
+        "chmod 700 usr/lib/b",
+        "echo more >> opt/mine",
+        "chmod 700 usr; echo c2 > usr/share/c",
+        "chmod 755 usr usr/lib/b",
+    ] {
+        let (planned, all) = planned_alike(&case, script);
+        assert!(planned < all / 2, "{script}: {planned} of {all}");
+    }
+}
+
 #[test]
 fn a_root_without_packages_is_all_remainder() {
     let case = Case::new();

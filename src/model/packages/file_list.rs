@@ -79,6 +79,11 @@ impl OwnedFile<'_> {
         self.flags & NOT_INSTALLED == 0
     }
 
+    /// Tells whether it is a directory.
+    pub(crate) fn is_directory(&self) -> bool {
+        self.mode & 0o170_000 == 0o040_000
+    }
+
     /// Tells whether the package does not bring it, but owns it where it comes to be.
     pub(crate) fn is_ghost(&self) -> bool {
         self.flags & GHOST != 0

@@ -76,7 +76,21 @@ impl<'p> Owners<'p> {
 
     /// Calls `found` with each path that a package owns, in the form of [`EntryPath::key`], and the owner. A file that rpm has not
     /// installed, or has replaced, has no owner, as for `rpm -qf`.
-    pub(crate) fn each(&self, mut found: impl FnMut(&[u8], Owner<'p>)) {
+    pub(crate) fn each(&self, found: impl FnMut(&[u8], Owner<'p>)) {
+        self.each_where(OwnedFile::is_installed, found);
+    }
+
+    /// Calls `found` as [`Owners::each`] does, for directories alone.
+    pub(crate) fn each_directory(&self, found: impl FnMut(&[u8], Owner<'p>)) {
+        let is_wanted = |file: &OwnedFile| file.is_installed() && file.is_directory();
+        self.each_where(is_wanted, found);
+    }
+
+    fn each_where(
+        &self,
+        is_wanted: impl Fn(&OwnedFile<'p>) -> bool,
+        mut found: impl FnMut(&[u8], Owner<'p>),
+    ) {
         let mut resolved: HashMap<&[u8], Option<EntryPath>> = HashMap::new();
         let mut steps_left = MOST_STEPS_IN_ALL;
         let mut path = Vec::new();
@@ -90,7 +104,7 @@ impl<'p> Owners<'p> {
                 .iter()
                 .map(|directory| &resolved[directory])
                 .collect();
-            for file in list.files().filter(OwnedFile::is_installed) {
+            for file in list.files().filter(&is_wanted) {
                 let Some(directory) = directories[file.directory] else {
                     continue;
                 };

@@ -192,7 +192,7 @@ impl<'t, C> LayerContent<'t, C> {
         }
     }
 
-    /// Takes all of `upper`, and the directories of `lower` above; empty for an empty `upper`. No path is in both.
+    /// Takes all of `upper`, and the directories of `lower` above, unless `upper` has them; empty for an empty `upper`.
     pub fn above(lower: &'t Tree<C>, upper: &'t Tree<C>) -> Self {
         let mut entries: Vec<&Entry<C>> = upper.entries().iter().collect();
         let mut parents: Vec<EntryPath> = Vec::new();
@@ -206,6 +206,7 @@ impl<'t, C> LayerContent<'t, C> {
         parents.sort_unstable();
         parents.dedup();
         let of_lower = |path: &EntryPath| lower.position(path).map(|at| &lower.entries()[at]);
+        parents.retain(|path| upper.position(path).is_none());
         entries.extend(parents.iter().filter_map(of_lower));
         entries.sort_by(|a, b| a.path.cmp(&b.path));
         Self {

@@ -2,6 +2,7 @@
 
 use crate::error::Result;
 use crate::model::packages::owners::Installed;
+use crate::model::plan::set_modes_apart;
 use crate::model::policy::normalise::StableVolatile;
 use crate::model::tree::entry::FileContent;
 use crate::ops::monitor::{Phase, Phases};
@@ -68,7 +69,11 @@ impl Observed {
         } = self;
         let scratch = session.store.scratch()?;
         let (stamps, view) = stamp_and_view(session, &observation, scratch.path());
-        let (stamps, view) = (stamps?, view?);
+        let (stamps, mut view) = (stamps?, view?);
+        if session.cuts_by_packages() {
+            let installed = view.packages.as_deref().unwrap_or_default();
+            set_modes_apart(&mut view.sides, installed);
+        }
         let prior = prior.finish(session)?;
         let paths_planned = observation.seen().len() as u64;
         observation.forget_facts();

@@ -73,10 +73,7 @@ impl PlannedContent {
         free_aside(observation);
         let totals = match &subset {
             Some(subset) => subset.totals(&sides),
-            None => Totals::of(
-                sides.stable.entries().iter(),
-                sides.volatile.entries().iter(),
-            ),
+            None => Totals::of_sides(&sides, |_| true),
         };
         Ok(Packed {
             sides,

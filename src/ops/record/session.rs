@@ -146,7 +146,12 @@ impl<'m> Session<'m> {
 
     /// Tells whether packages decide about entries or layers.
     pub(super) fn asks_packages(&self) -> bool {
-        self.policy.mtime == MtimeRule::Package || !self.manner.rule.is_like(LayerRule::Stages)
+        self.policy.mtime == MtimeRule::Package || self.cuts_by_packages()
+    }
+
+    /// Tells whether packages have layers of their own.
+    pub(super) fn cuts_by_packages(&self) -> bool {
+        matches!(self.manner.rule, LayerRule::Packages(_))
     }
 
     /// Lists the layers of a tree by the rule that was asked for. Fails with [`NeedsWhole`] as a planner does.

@@ -110,10 +110,8 @@ impl ChangedSubset {
 
     /// Counts all paths of the root.
     pub(super) fn totals(&self, sides: &StableVolatile) -> Totals {
-        let among = |entry: &&Entry| self.differing.binary_search(&entry.path).is_ok();
-        let [stable, volatile] =
-            [&sides.stable, &sides.volatile].map(|side| side.entries().iter().filter(among));
-        self.rest.with(Totals::of(stable, volatile))
+        let among = |path: &EntryPath| self.differing.binary_search(path).is_ok();
+        self.rest.with(Totals::of_sides(sides, among))
     }
 }
 

@@ -1,7 +1,9 @@
 //! The sums in the row of a snapshot.
 
+use crate::model::policy::normalise::StableVolatile;
 use crate::model::tree::content_bytes;
 use crate::model::tree::entry::Entry;
+use crate::model::tree::path::EntryPath;
 use crate::store::Snapshot;
 
 /// Entries and bytes of a tree.
@@ -13,7 +15,20 @@ pub(super) struct Totals {
 }
 
 impl Totals {
-    /// Counts the entries of both sides of a tree.
+    /// Counts the entries of both sides of a root that `is_counted` tells; a directory of both sides once.
+    pub(super) fn of_sides(
+        sides: &StableVolatile,
+        is_counted: impl Fn(&EntryPath) -> bool,
+    ) -> Self {
+        let is_in_stable = |entry: &&Entry| sides.stable.position(&entry.path).is_some();
+        let [stable, volatile] = [&sides.stable, &sides.volatile].map(|side| {
+            let entries = side.entries().iter();
+            entries.filter(|entry| is_counted(&entry.path))
+        });
+        Self::of(stable, volatile.filter(|entry| !is_in_stable(entry)))
+    }
+
+    /// Counts the entries of both sides of a tree, which have no path in common.
     pub(super) fn of<'e>(
         stable: impl Iterator<Item = &'e Entry> + Clone,
         volatile: impl Iterator<Item = &'e Entry> + Clone,

@@ -6,12 +6,14 @@
 
 mod changed;
 mod chosen;
+mod directories;
 mod paths;
 mod planner;
 mod prior;
 mod remainder;
 mod stack;
 
+pub(crate) use directories::set_modes_apart;
 pub(crate) use planner::PackagePlanner;
 pub(crate) use prior::stem as label_stem;
 pub use prior::{PackageEntry, PriorPackage};
