@@ -1,5 +1,6 @@
 //! Random rounds: edits of a root, and how what is then there is recorded.
 
+use super::packages::install_some;
 use proptest::prelude::*;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, RenameFlags, Timespec, Timestamps, XattrFlags};
 use std::ffi::OsStr;
@@ -48,6 +49,8 @@ pub(super) enum Edit {
     Copy(Pick, Place),
     Remove(Pick),
     Empty(Pick),
+    /// Packages of what is there.
+    Install(Pick),
 }
 
 const XATTRS: [&str; 5] = [
@@ -66,6 +69,8 @@ pub(super) struct Recorded {
     pub(super) parent_back: Option<usize>,
     pub(super) policy: usize,
     pub(super) compression: usize,
+    /// The most package layers; 0 for stages.
+    pub(super) packages: usize,
     pub(super) threads: usize,
 }
 
@@ -112,12 +117,14 @@ fn edit() -> impl Strategy<Value = Edit> {
         1 => (pick(), place()).prop_map(|(from, to)| Edit::Copy(from, to)),
         3 => pick().prop_map(Edit::Remove),
         1 => pick().prop_map(Edit::Empty),
+        2 => pick().prop_map(Edit::Install),
     ]
 }
 
 fn recorded() -> impl Strategy<Value = Recorded> {
-    let policy = prop_oneof![4 => Just(0), 3 => Just(1), 1 => Just(2), 1 => Just(3), 1 => Just(4), 1 => Just(5)];
-    let rest = (policy, 0..5usize, 1..4usize);
+    let policy = prop_oneof![4 => Just(0), 3 => Just(1), 1 => Just(2), 4 => Just(3), 1 => Just(4), 1 => Just(5)];
+    let packages = prop_oneof![1 => Just(0), 1 => Just(1), 3 => Just(9)];
+    let rest = (policy, 0..5usize, 1..4usize, packages);
     (
         0..3usize,
         prop::option::of(0..2usize),
@@ -125,12 +132,13 @@ fn recorded() -> impl Strategy<Value = Recorded> {
         rest,
     )
         .prop_map(
-            |(stage, run, parent_back, (policy, compression, threads))| Recorded {
+            |(stage, run, parent_back, (policy, compression, threads, packages))| Recorded {
                 stage,
                 run,
                 parent_back,
                 policy,
                 compression,
+                packages,
                 threads,
             },
         )
@@ -209,6 +217,7 @@ pub(super) fn edit_root(root: &Path, edit: &Edit) -> Option<()> {
     let open = |path: &Path| std::fs::OpenOptions::new().write(true).open(path).ok();
     let fill = |byte: u8, size: usize| vec![byte; size];
     match edit {
+        Edit::Install(pick) => install_some(root, &all, *pick),
         Edit::Write(at, byte, size) => {
             let path = place(at)?;
             (is_file(&path) || path.symlink_metadata().is_err()).then_some(())?;

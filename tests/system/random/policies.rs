@@ -4,6 +4,7 @@ use super::edits::{EPOCH, Recorded};
 use crate::common::tree::{Kind, Node, Tree, name_groups};
 use rootstrata::layer::codec::Compression;
 use rootstrata::model::names::SnapshotRef;
+use rootstrata::model::plan::LayerRule;
 use rootstrata::model::policy::{MtimeRule, Profile};
 use rootstrata::ops::record::Options;
 use std::collections::BTreeMap;
@@ -48,6 +49,10 @@ pub(super) fn options(recorded: &Recorded, ids: &[i64]) -> Options {
         },
         3 => Options {
             mtime: Some(MtimeRule::Fixed),
+            rule: Some(match recorded.packages {
+                0 => LayerRule::Stages,
+                most => LayerRule::Packages(most),
+            }),
             ..plain
         },
         4 => Options {
