@@ -21,6 +21,7 @@ mod life;
 mod limits;
 mod outputs;
 mod package_layers;
+mod package_names;
 mod parsers;
 mod queries;
 mod recorded_layers;

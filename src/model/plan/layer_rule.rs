@@ -11,6 +11,9 @@ pub(crate) const SMALLEST_PACKAGE_BYTES: u64 = 200_000;
 /// Layers of an image that no package may take: remainders, their updates and the state.
 pub(crate) const RESERVED_LAYERS: usize = 10;
 
+/// The planner of a snapshot that was squashed, which no user asks for as a rule.
+pub(crate) const SQUASH: &str = "squash";
+
 /// How a tree is cut into layers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LayerRule {

@@ -16,7 +16,7 @@ mod stage_planner;
 mod weight;
 
 pub use layer_rule::LayerRule;
-pub(crate) use layer_rule::SMALLEST_PACKAGE_BYTES;
+pub(crate) use layer_rule::{SMALLEST_PACKAGE_BYTES, SQUASH};
 pub use limits::Limits;
 pub(crate) use limits::MOST_LAYERS;
 pub use packages::{PackageEntry, PriorPackage};

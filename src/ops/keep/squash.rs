@@ -8,7 +8,7 @@ use crate::layer::codec::Compression;
 use crate::model::digest::{DiffId, LayerKey};
 use crate::model::names::SnapshotRef;
 use crate::model::plan::layer::{LayerContent, Role};
-use crate::model::plan::{LayerPurpose, Planning, Reason};
+use crate::model::plan::{LayerPurpose, Planning, Reason, SQUASH};
 use crate::model::policy::Policy;
 use crate::model::tree::Tree;
 use crate::oci::image::{ImageLayer, manifest, with_layers};
@@ -183,7 +183,7 @@ fn record(
         policy,
         created_s: now.unwrap_or_default().as_secs() as i64,
         planning: Some(Planning {
-            planner: "squash".to_owned(),
+            planner: SQUASH.to_owned(),
             limits: None,
         }),
         packages: packages.map_or(PackagesOf::Unknown, PackagesOf::Set),

@@ -5,7 +5,7 @@ use crate::blob::BlobSource;
 use crate::error::{Error, Result};
 use crate::model::digest::Digest;
 use crate::model::names::{SnapshotRef, image_name};
-use crate::model::origin::Origin;
+use crate::model::origin::{Origin, Planned};
 use crate::oci::archive::Archive;
 use crate::oci::index::{self, Image};
 use crate::oci::layout::Added;
@@ -164,6 +164,7 @@ fn image_of(store: &Store, snapshot: &Snapshot) -> Result<Image> {
         series,
         stage,
         policy: store.policy(&snapshot.policy_key)?,
+        planned: planned(store, snapshot)?,
         recorded: None,
     };
     Ok(Image {
@@ -171,6 +172,15 @@ fn image_of(store: &Store, snapshot: &Snapshot) -> Result<Image> {
         name,
         origin: Some(origin),
     })
+}
+
+fn planned(store: &Store, snapshot: &Snapshot) -> Result<Option<Planned>> {
+    let Some(planning) = &snapshot.planning else {
+        return Ok(None);
+    };
+    let layers = store.layers(snapshot.id)?;
+    let labels = layers.into_iter().map(|layer| layer.label);
+    Ok(Some(Planned::new(&planning.planner, labels)))
 }
 
 /// Returns the blobs of the images, each once, manifests and configurations first.
