@@ -11,9 +11,9 @@ const POLICY: &str = "org.rootstrata.policy";
 const SNAPSHOT: &str = "org.rootstrata.snapshot";
 const RUN: &str = "org.rootstrata.run";
 const CREATED: &str = "org.rootstrata.created";
-/// The annotation with the planner; [`LABELS`] goes with it.
+/// The annotation with the planner.
 pub(crate) const PLANNER: &str = "org.rootstrata.planner";
-/// The annotation with the labels of the layers.
+/// The annotation with the packages of the layers.
 pub(crate) const LABELS: &str = "org.rootstrata.layer.labels";
 
 /// No index tells a longer label.
@@ -38,35 +38,38 @@ pub struct Origin {
 }
 
 /// How the layers of an image were listed, as its index tells.
+///
+/// Which stage a layer was made for is not told: that depends on the snapshots before, and equal images are told alike.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Planned {
     /// The planner.
     pub planner: String,
-    /// The label of each layer, the lowest first; `None` for a layer without.
-    pub labels: Vec<Option<String>>,
+    /// The label of each package layer, and `None` for any other layer, the lowest first; absent without a label.
+    pub labels: Option<Vec<Option<String>>>,
 }
 
 impl Planned {
-    /// Takes a recorded planner and the recorded labels. A label that no reader would take is left out.
+    /// Takes a recorded planner, and the recorded label of each package layer. A label that no reader would take is left out.
     pub fn new(planner: &str, labels: impl IntoIterator<Item = Option<String>>) -> Self {
         let labels = labels.into_iter();
+        let labels = labels.map(|label| label.filter(|label| is_label(label)));
+        let labels: Vec<Option<String>> = labels.collect();
         Self {
             planner: planner.to_owned(),
-            labels: labels
-                .map(|label| label.filter(|label| is_label(label)))
-                .collect(),
+            labels: labels.iter().any(Option::is_some).then_some(labels),
         }
     }
 
-    /// Reads a claim; `None` without a planner. Labels that cannot be read are none, as no image has them.
+    /// Reads a claim; `None` without a planner. Labels that cannot be read are an empty list, which no image has.
     fn of(annotations: &HashMap<String, String>) -> Option<Self> {
-        let planner = annotations.get(PLANNER)?.clone();
-        let labels = annotations.get(LABELS);
-        let labels = labels.filter(|labels| labels.len() <= LONGEST_LABELS_BYTES);
-        let labels = labels.and_then(|labels| serde_json::from_str(labels).ok());
+        let read = |labels: &String| {
+            let is_short = labels.len() <= LONGEST_LABELS_BYTES;
+            let labels = is_short.then(|| serde_json::from_str(labels).ok());
+            labels.flatten().unwrap_or_default()
+        };
         Some(Self {
-            planner,
-            labels: labels.unwrap_or_default(),
+            planner: annotations.get(PLANNER)?.clone(),
+            labels: annotations.get(LABELS).map(read),
         })
     }
 
@@ -75,15 +78,17 @@ impl Planned {
     pub(crate) fn fits(&self, layers: usize) -> bool {
         let rule = LayerRule::parse(&self.planner);
         let is_rule = rule.is_some_and(|rule| rule.to_string() == self.planner);
-        let labels = self.labels.iter().flatten();
-        (is_rule || self.planner == SQUASH)
-            && self.labels.len() == layers
-            && labels.into_iter().all(|label| is_label(label))
+        let are_labels = self.labels.as_ref().is_none_or(|labels| {
+            let mut given = labels.iter().flatten();
+            labels.len() == layers && given.all(|label| is_label(label))
+        });
+        (is_rule || self.planner == SQUASH) && are_labels
     }
 
-    fn annotations(&self) -> [(&'static str, String); 2] {
-        let labels = serde_json::json!(self.labels).to_string();
-        [(PLANNER, self.planner.clone()), (LABELS, labels)]
+    fn annotations(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let labels = self.labels.as_ref();
+        let labels = labels.map(|labels| (LABELS, serde_json::json!(labels).to_string()));
+        std::iter::once((PLANNER, self.planner.clone())).chain(labels)
     }
 }
 
@@ -180,7 +185,9 @@ mod tests {
             created_s: -5,
         };
         let planned = Planned::new("packages:60", [Some("a \"b\"\\".to_owned()), None]);
-        for planned in [None, Some(planned)] {
+        let stages = Planned::new("stages", [None, None]);
+        assert_eq!(stages.labels, None);
+        for planned in [None, Some(planned), Some(stages)] {
             for recorded in [None, Some(recorded.clone())] {
                 let origin = origin(planned.clone(), recorded);
                 assert_eq!(read_back(&origin), Some(origin));
@@ -194,7 +201,7 @@ mod tests {
         let longest = "\"".repeat(LONGEST_LABEL_BYTES);
         let mut labels = vec![Some(longest.clone()); MOST_LAYERS];
         let all = Planned::new("stages", labels.clone());
-        assert_eq!(all.labels, labels);
+        assert_eq!(all.labels.as_ref(), Some(&labels));
         assert_eq!(
             read_back(&origin(Some(all.clone()), None)).unwrap().planned,
             Some(all)
@@ -209,7 +216,7 @@ mod tests {
             labels[3] = Some(other.to_owned());
             let told = Planned::new("stages", labels.clone());
             assert!(
-                told.labels[3].is_none() && told.fits(MOST_LAYERS),
+                told.labels.as_ref().unwrap()[3].is_none() && told.fits(MOST_LAYERS),
                 "{other:?}"
             );
         }
@@ -256,6 +263,7 @@ mod tests {
             assert!(!claim("stages", labels).fits(2), "{labels}");
         }
         let planner = [(PLANNER.to_owned(), "stages".to_owned())];
-        assert!(!Planned::of(&planner.into_iter().collect()).unwrap().fits(2));
+        let alone = Planned::of(&planner.into_iter().collect()).unwrap();
+        assert!(alone.fits(2));
     }
 }

@@ -73,9 +73,10 @@ pub(crate) fn explain(explained: &Explained) -> Value {
     let layers: Vec<Value> = layers.collect();
     object.insert("layers".to_owned(), json!(layers));
     let planning = explained.snapshot.planning.as_ref();
-    let told = match explained.has_recorded_reasons() {
-        true => "recorded",
-        false => "derived",
+    let told = if explained.has_recorded_reasons() {
+        "recorded"
+    } else {
+        "derived"
     };
     object.insert("reasons".to_owned(), json!(told));
     object.insert(

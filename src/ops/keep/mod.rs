@@ -3,6 +3,7 @@
 mod aside;
 mod check;
 mod finding;
+pub(crate) mod package_usage;
 pub(crate) mod prune;
 mod repair;
 pub(crate) mod squash;

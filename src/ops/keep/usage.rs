@@ -1,9 +1,10 @@
-//! The space of a store: by stage, by series, by layer, and the unneeded rest.
+//! The space of a store: by stage, by series, by layer, by package, and the unneeded rest.
 
 use crate::error::Result;
 use crate::model::digest::Digest;
 use crate::model::plan::layer::Role;
 use crate::model::plan::{PriorLayers, Weight, weigh};
+use crate::ops::keep::package_usage::{PackageUsage, package_usage};
 use crate::ops::layers::{Stack, known_of};
 use crate::store::BlobRef;
 use crate::store::LayerUse;
@@ -21,6 +22,8 @@ pub(crate) struct Usage {
     pub(crate) series: Vec<SeriesUsage>,
     /// Each layer, the largest first.
     pub(crate) layers: Vec<LayerUsage>,
+    /// Each package with layers of its own, the largest first.
+    pub(crate) packages: Vec<PackageUsage>,
     /// Number and bytes of all blobs.
     pub(crate) blobs: (u64, u64),
     /// Number and bytes of blobs that no snapshot needs.
@@ -91,6 +94,7 @@ pub(crate) fn usage(store_path: &Path, series: Option<&str>) -> Result<Usage> {
         stages: stages(&store, &chosen, &users)?,
         series: of_series(&store, &chosen, &users)?,
         layers: layers(&store, &chosen)?,
+        packages: package_usage(&store, &all, series)?,
         blobs: count_and_bytes(&files),
         dead: count_and_bytes(&dead),
         database_bytes,

@@ -14,6 +14,7 @@ use crate::ops::monitor::{Monitor, Phase, Phases};
 use crate::ops::store_index::image_blob;
 use crate::output::{self, Place, Stream};
 use crate::store;
+use crate::store::LayerUse;
 use crate::store::Snapshot;
 use crate::store::Store;
 use std::collections::HashSet;
@@ -179,7 +180,7 @@ fn planned(store: &Store, snapshot: &Snapshot) -> Result<Option<Planned>> {
         return Ok(None);
     };
     let layers = store.layers(snapshot.id)?;
-    let labels = layers.into_iter().map(|layer| layer.label);
+    let labels = layers.into_iter().map(LayerUse::into_package);
     Ok(Some(Planned::new(&planning.planner, labels)))
 }
 

@@ -173,11 +173,13 @@ fn new_layer<'a>(
     }
 }
 
-/// Gives the layers the labels of the claim.
+/// Gives package layers the labels of the claim.
 fn name_layers(layers: &mut [SnapshotLayer], planned: Option<&Planned>) {
-    let labels = planned.iter().flat_map(|planned| &planned.labels);
-    for (layer, label) in layers.iter_mut().zip(labels) {
-        layer.purpose.label.clone_from(label);
+    let labels = planned.and_then(|planned| planned.labels.as_ref());
+    for (layer, label) in layers.iter_mut().zip(labels.into_iter().flatten()) {
+        if layer.purpose.role == Role::Package {
+            layer.purpose.label.clone_from(label);
+        }
     }
 }
 

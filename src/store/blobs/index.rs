@@ -5,13 +5,14 @@ use crate::error::{Error, Result, show};
 use crate::model::digest::{Digest, PolicyKey};
 use crate::model::names::image_name;
 use crate::model::origin::{LABELS, Origin, PLANNER, Planned, Recorded as RecordedAs};
+use crate::model::plan::layer::Role;
 use crate::printable::printable;
 use crate::store::directory::LARGEST_JSON_BYTES;
 use crate::store::files::{INDEX, blob_name};
 use crate::store::handle::Store;
 use crate::store::records::rows::{BlobRef, Snapshot};
 use crate::store::records::values::{bits, hash};
-use rusqlite::{Connection, Row};
+use rusqlite::{Connection, Row, params};
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -210,11 +211,13 @@ pub(crate) fn listed(connection: &Connection) -> rusqlite::Result<Vec<Listed>> {
     Ok(listed)
 }
 
-/// Returns the labels of a snapshot's layers, the lowest first.
+/// Returns the labels of a snapshot's package layers, and `None` for each other layer, the lowest first.
 fn labels(connection: &Connection, snapshot_id: i64) -> rusqlite::Result<Vec<Option<String>>> {
-    let query = "SELECT label FROM snapshot_layer WHERE snapshot_id = ? ORDER BY position";
+    let query = "SELECT CASE role WHEN ? THEN label END FROM snapshot_layer
+         WHERE snapshot_id = ? ORDER BY position";
     let mut labels = connection.prepare_cached(query)?;
-    labels.query_map([snapshot_id], |row| row.get(0))?.collect()
+    let values = params![Role::Package.name(), snapshot_id];
+    labels.query_map(values, |row| row.get(0))?.collect()
 }
 
 fn listed_manifest(row: &Row, is_newest: bool) -> rusqlite::Result<Listed> {
