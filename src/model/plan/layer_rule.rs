@@ -31,6 +31,11 @@ impl LayerRule {
         matches!(self, Self::Stages) == matches!(other, Self::Stages)
     }
 
+    /// Tells whether packages have layers of their own.
+    pub(crate) fn is_by_packages(self) -> bool {
+        !self.is_like(Self::Stages)
+    }
+
     /// Reads `stages` or `packages[:N]`; `None` for any other text, and for more layers than an image may have.
     pub fn parse(text: &str) -> Option<Self> {
         let most = super::MOST_LAYERS - RESERVED_LAYERS;

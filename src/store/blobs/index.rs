@@ -5,6 +5,7 @@ use crate::error::{Error, Result, show};
 use crate::model::digest::{Digest, PolicyKey};
 use crate::model::names::image_name;
 use crate::model::origin::{LABELS, Origin, PLANNER, Planned, Recorded as RecordedAs};
+use crate::model::plan::LayerRule;
 use crate::model::plan::layer::Role;
 use crate::printable::printable;
 use crate::store::directory::LARGEST_JSON_BYTES;
@@ -204,7 +205,9 @@ pub(crate) fn listed(connection: &Connection) -> rusqlite::Result<Vec<Listed>> {
         let Origin {
             planned, recorded, ..
         } = &mut one.origin;
-        if let (Some(planned), Some(recorded)) = (planned, recorded) {
+        if let (Some(planned), Some(recorded)) = (planned, recorded)
+            && LayerRule::parse(&planned.planner).is_some_and(LayerRule::is_by_packages)
+        {
             *planned = Planned::new(&planned.planner, labels(connection, recorded.id)?);
         }
     }
