@@ -266,40 +266,71 @@ fn get(layout: &Path, descriptor: &Value) -> Value {
     serde_json::from_slice(&std::fs::read(blob).unwrap()).unwrap()
 }
 
-/// Makes one image in `layout` of the layers of all its images, each with a role.
-fn stack(layout: &Path, roles: &[&str]) {
+/// Makes images in `layout` of the layers of those that are there: each of a stage, with layers by place and role.
+fn stack(layout: &Path, stages: &[(&str, [(usize, &str); 3])]) {
     let path = layout.join("index.json");
     let mut index: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
-    let manifests: Vec<Value> = index["manifests"].as_array().unwrap().clone();
-    let mut manifest = get(layout, &manifests[0]);
-    let mut config = get(layout, &manifest["config"]);
-    let (mut layers, mut diff_ids) = (Vec::new(), Vec::new());
-    for (one, role) in manifests.iter().zip(roles) {
-        let mut of = get(layout, one);
-        diff_ids.push(get(layout, &of["config"])["rootfs"]["diff_ids"][0].clone());
-        let layer = &mut of["layers"][0];
-        layer["annotations"]["org.rootstrata.layer.role"] = json!(role);
-        layers.push(layer.clone());
-    }
-    config["rootfs"]["diff_ids"] = json!(diff_ids);
-    config["history"] = json!(vec![json!({"created_by": "x"}); layers.len()]);
+    let there: Vec<Value> = index["manifests"].as_array().unwrap().clone();
     let updated = |value: &mut Value, with: Value| {
         let fields = value.as_object_mut().unwrap();
         fields.extend(with.as_object().unwrap().clone());
     };
-    updated(
-        &mut manifest["config"],
-        put(layout, config.to_string().as_bytes()),
-    );
-    manifest["layers"] = json!(layers);
-    let mut only = manifests[0].clone();
-    updated(&mut only, put(layout, manifest.to_string().as_bytes()));
-    index["manifests"] = json!([only]);
+    let image = |(stage, layers): &(&str, [(usize, &str); 3])| {
+        let mut manifest = get(layout, &there[0]);
+        let mut config = get(layout, &manifest["config"]);
+        let of = layers.map(|(at, _)| get(layout, &there[at]));
+        let diff_ids = of.clone().map(|of| {
+            let config = get(layout, &of["config"]);
+            config["rootfs"]["diff_ids"][0].clone()
+        });
+        config["rootfs"]["diff_ids"] = json!(diff_ids);
+        config["history"] = json!([{}, {}, {}]);
+        let mut taken = of.map(|of| of["layers"][0].clone());
+        let mut labels = [Value::Null, Value::Null, Value::Null];
+        for (place, (_, role)) in layers.iter().enumerate() {
+            taken[place]["annotations"]["org.rootstrata.layer.role"] = json!(role);
+            if *role == "package" {
+                labels[place] = json!("x-1-1.x86_64");
+            }
+        }
+        let config = put(layout, config.to_string().as_bytes());
+        updated(&mut manifest["config"], config);
+        manifest["layers"] = json!(taken);
+        let mut listed = there[0].clone();
+        updated(&mut listed, put(layout, manifest.to_string().as_bytes()));
+        let claims = json!({
+            "org.rootstrata.series": "s",
+            "org.rootstrata.stage": stage,
+            "org.rootstrata.planner": "packages:9",
+            "org.rootstrata.layer.labels": json!(labels).to_string(),
+        });
+        updated(&mut listed["annotations"], claims);
+        listed
+    };
+    index["manifests"] = stages.iter().map(image).collect();
     std::fs::write(&path, index.to_string()).unwrap();
 }
 
+/// Restores the stage from the store, changes little, and wants each snapshot to have what is there, in no layer of a package.
+fn goes_on_soundly(bench: &Bench, stage: &str, options: &str) {
+    let to = bench.path("to");
+    bench.json(["restore", &format!("s@{stage}"), to.to_str().unwrap()]);
+    settle(&to);
+    let source = format!("dir:{}", to.display());
+    for script in ["", "echo more >> opt/mine", "echo more >> opt/mine"] {
+        sh(&to, script);
+        settle(&to);
+        let snapshot = bench.snapshot(&to, &format!("--profile mock --stage {stage} {options}"));
+        let mut layers = snapshot["layers"].as_array().unwrap().iter();
+        assert!(layers.all(|layer| layer["role"] != "package"), "{script}");
+        let compared = bench.compared([&format!("s@{stage}"), &source]);
+        assert_eq!(compared["different"], false, "{script}");
+        bench.prints(0, ["-q", "verify", "--deep"]);
+    }
+}
+
 #[test]
-fn an_image_that_lies_of_its_package_layers_makes_no_wrong_snapshot() {
+fn images_that_lie_of_their_package_layers_make_no_wrong_snapshot() {
     let bench = Bench::new();
     let root = bench.make("root");
     sh(
@@ -313,26 +344,29 @@ fn an_image_that_lies_of_its_package_layers_makes_no_wrong_snapshot() {
         let to = layout.to_str().unwrap();
         bench.json(["export", series, "--format", "oci-dir", "-o", to]);
     }
-    // What is called a package's lies below what has the same path otherwise.
-    stack(&layout, &["base", "package", "update"]);
-    let labels = r#"[null,"x-1-1.x86_64",null]"#;
-    claim(
-        &layout,
-        &json!({"series": "s", "planner": "packages:9", "layer.labels": labels}),
-    );
+    // The layer of the package lies elsewhere in the stage before, where another layer hides it.
+    let below = [(0, "base"), (1, "package"), (2, "update")];
+    let above = [(0, "base"), (2, "update"), (1, "package")];
+    stack(&layout, &[("bootstrap", below), ("deps-installed", above)]);
     let other = Bench::new();
     other.json(["import", &format!("oci:{}", layout.display())]);
-    let to = other.path("to");
-    other.json(["restore", "s", to.to_str().unwrap()]);
-    settle(&to);
-    let source = format!("dir:{}", to.display());
-    for script in ["", "echo more >> opt/mine", "echo more >> opt/mine"] {
-        sh(&to, script);
-        settle(&to);
-        other.snapshot(&to, "--profile mock --stage bootstrap --layers packages:9");
-        let compared = other.compared(["s@bootstrap", &source]);
-        assert_eq!(compared["different"], false, "{script}");
-        other.prints(0, ["-q", "verify", "--deep"]);
-    }
-    assert_eq!(other.prints(0, ["cat", "s@bootstrap", "/opt/f"]), "22\n");
+    assert_eq!(
+        other.prints(0, ["cat", "s@deps-installed", "/opt/f"]),
+        "2\n"
+    );
+    goes_on_soundly(&other, "deps-installed", "--layers packages:9");
+    assert_eq!(
+        other.prints(0, ["cat", "s@deps-installed", "/opt/f"]),
+        "2\n"
+    );
+}
+
+#[test]
+fn an_image_that_does_not_tell_its_rule_is_no_base_for_stages() {
+    let case = Case::new();
+    case.record("", BOOTSTRAP);
+    let layout = layout_of(&case.bench);
+    claim(&layout, &json!({"planner": null, "layer.labels": null}));
+    let (case, _old) = with_imported(case, &layout);
+    goes_on_soundly(&case.bench, "bootstrap", "");
 }
