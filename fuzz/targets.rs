@@ -9,6 +9,7 @@ use rootstrata::layer::read::{Blob, read};
 use rootstrata::layer::whole::uncompressed;
 use rootstrata::model::digest::{DiffId, Digest, LayerKey};
 use rootstrata::model::names::{SnapshotRef, check_name, check_series, image_name, series_from};
+use rootstrata::model::origin::Origin;
 use rootstrata::model::packages::file_list::FileList;
 use rootstrata::model::packages::owners::Installed;
 use rootstrata::model::packages::version;
@@ -65,6 +66,7 @@ pub(crate) const ALL: &[Target] = &[
     fast("digests", digests),
     fast("printed", printed),
     fast("index", index),
+    fast("origin", origin),
     slow("store_index", store_index),
     slow("store_database", store_database),
     fast("gzip", gzip),
@@ -311,6 +313,24 @@ fn index(data: &[u8]) {
                 .contains("s:built")
         );
     }
+}
+
+/// A planner, and after a newline labels, as an index claims them.
+fn origin(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let (planner, labels) = text.split_once('\n').unwrap_or((&text, ""));
+    let claims = [
+        ("series", "s"),
+        ("stage", "built"),
+        ("policy", "{}"),
+        ("planner", planner),
+        ("layer.labels", labels),
+    ];
+    let claims = claims.map(|(name, value)| (format!("org.rootstrata.{name}"), value.to_owned()));
+    let origin = Origin::of(&HashMap::from(claims)).expect("series, stage and policy are there");
+    let told = origin.annotations().into_iter();
+    let told = told.map(|(name, value)| (name.to_owned(), value));
+    assert_eq!(Origin::of(&told.collect()), Some(origin));
 }
 
 /// A store with two snapshots, and what it gives.

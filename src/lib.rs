@@ -16,3 +16,4 @@ pub mod printable;
 pub mod rpm;
 pub mod store;
 pub mod tarball;
+mod threads;

@@ -39,13 +39,13 @@ impl Answer {
 /// Global options of one call.
 #[derive(Debug)]
 pub(crate) struct Context {
-    pub(crate) store: PathBuf,
-    pub(crate) json: bool,
-    pub(crate) quiet: bool,
-    pub(crate) verbose: bool,
-    pub(crate) stats: bool,
-    pub(crate) no_pager: bool,
-    pub(crate) color: When,
+    pub store: PathBuf,
+    pub json: bool,
+    pub quiet: bool,
+    pub verbose: bool,
+    pub stats: bool,
+    pub no_pager: bool,
+    pub color: When,
 }
 
 impl Context {

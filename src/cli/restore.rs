@@ -40,7 +40,7 @@ pub(crate) struct RestoreArgs {
     exact: bool,
     /// Write nothing, and say what would be done
     #[arg(short = 'n', long)]
-    pub(crate) dry_run: bool,
+    pub dry_run: bool,
     /// Work on N threads [default: one for each processor]
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,

@@ -12,9 +12,7 @@ pub(crate) fn push_layers(text: &mut String, layers: &[LayerUse], verbose: bool)
     let is_folded = |layer: &&LayerUse| layer.role == Role::Package && layer.reused && !verbose;
     for run in layers.chunk_by(|a, b| is_folded(&a) && is_folded(&b)) {
         if run.len() > 1 {
-            let bytes = run.iter().map(|layer| layer.blob.size_bytes).sum();
-            let count = counted(run.len() as u64, "layer", "layers");
-            let _ = writeln!(text, "  package reused  {count:<19}  {:>9}", size(bytes));
+            push_packages(text, &run.iter().collect::<Vec<_>>());
         } else {
             push_layer(text, &run[0], verbose);
         }
@@ -58,14 +56,94 @@ fn push_layer(text: &mut String, used: &LayerUse, verbose: bool) {
     }
 }
 
+/// Appends a line for each layer that is no package's. The package layers in between are a line for those that were there
+/// before, and for the others a line and some with their names.
+pub(crate) fn push_layers_briefly(text: &mut String, layers: &[LayerUse]) {
+    let is_package = |layer: &LayerUse| layer.role == Role::Package;
+    for run in layers.chunk_by(|a, b| is_package(a) && is_package(b)) {
+        if !is_package(&run[0]) {
+            push_layer(text, &run[0], false);
+            continue;
+        }
+        let (reused, new): (Vec<_>, Vec<_>) = run.iter().partition(|layer| layer.reused);
+        push_packages(text, &reused);
+        push_packages(text, &new);
+        push_names(text, new.into_iter().filter_map(package_of));
+    }
+}
+
+/// Appends a line for package layers that are all new or all reused.
+fn push_packages(text: &mut String, layers: &[&LayerUse]) {
+    let Some(first) = layers.first() else {
+        return;
+    };
+    let state = if first.reused { "reused" } else { "new" };
+    let bytes = layers.iter().map(|layer| layer.blob.size_bytes).sum();
+    let count = counted(layers.len() as u64, "layer", "layers");
+    let _ = writeln!(
+        text,
+        "  package {state:<6}  {count:<19}  {:>9}",
+        size(bytes)
+    );
+}
+
+/// A line has so many columns.
+const COLUMNS: usize = 80;
+
+/// Names take so many lines.
+const MOST_NAME_LINES: usize = 3;
+
+/// Appends lines of names, and the number of those that have no room. A name that leaves no room for this number is cut.
+fn push_names(text: &mut String, names: impl Iterator<Item = String>) {
+    const INDENT: usize = 10;
+    const ROOM: usize = COLUMNS - INDENT;
+    const NARROW: usize = ROOM - " and 100 more".len();
+    let mut lines: Vec<String> = Vec::new();
+    let mut left = 0;
+    for name in names {
+        let name = cut(&name, NARROW);
+        let is_last = lines.len() == MOST_NAME_LINES;
+        let room = if is_last { NARROW } else { ROOM - 1 };
+        match lines.last_mut() {
+            Some(_) if left > 0 => left += 1,
+            Some(line) if line.chars().count() + 2 + name.chars().count() <= room => {
+                line.push_str(", ");
+                line.push_str(&name);
+            }
+            Some(_) if is_last => left = 1,
+            _ => lines.push(name),
+        }
+    }
+    let mut lines = lines.into_iter().peekable();
+    while let Some(line) = lines.next() {
+        let end = match left {
+            _ if lines.peek().is_some() => ",".to_owned(),
+            0 => String::new(),
+            left => format!(" and {left} more"),
+        };
+        let _ = writeln!(text, "{:INDENT$}{line}{end}", "");
+    }
+}
+
+/// Returns at most so many characters; the last stands for all that are cut.
+pub(crate) fn cut(name: &str, most: usize) -> String {
+    if name.chars().count() <= most {
+        return name.to_owned();
+    }
+    let kept = name.chars().take(most.saturating_sub(1));
+    kept.chain(['…']).collect()
+}
+
 /// Returns the name of a package for the end of a line; empty for any other layer.
 pub(crate) fn label_text(layer: &LayerUse) -> String {
-    match &layer.label {
-        Some(label) if layer.role == Role::Package => {
-            format!("  {}", printable(label.as_bytes()))
-        }
-        _ => String::new(),
-    }
+    package_of(layer).map_or(String::new(), |package| format!("  {package}"))
+}
+
+/// Returns the name of a layer's package; `None` for any other layer, and where the name is unknown.
+pub(crate) fn package_of(layer: &LayerUse) -> Option<String> {
+    let label = layer.label.as_ref();
+    let label = label.filter(|_| layer.role == Role::Package)?;
+    Some(printable(label.as_bytes()))
 }
 
 /// Returns number, name, time and run of a snapshot.
@@ -164,7 +242,31 @@ pub(crate) fn counted(count: u64, one: &str, several: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::size;
+    use super::{push_names, size};
+
+    #[test]
+    fn many_names_are_few_lines_of_eighty_columns() {
+        for (count, length) in [
+            (0, 1),
+            (1, 5),
+            (3, 30),
+            (90, 22),
+            (90, 57),
+            (90, 300),
+            (100, 1),
+        ] {
+            let names = std::iter::repeat_n(format!("@{}", "x".repeat(length)), count);
+            let mut text = String::new();
+            push_names(&mut text, names);
+            let mut lines = text.lines();
+            assert!(lines.all(|line| line.chars().count() <= 80), "{text}");
+            assert!(text.lines().count() <= 3, "{text}");
+            let left = text.rsplit_once(" and ");
+            let left = left.map_or("0", |(_, left)| left.split(' ').next().unwrap());
+            let shown = text.matches('@').count();
+            assert_eq!(shown + left.parse::<usize>().unwrap(), count, "{text}");
+        }
+    }
 
     #[test]
     fn sizes_have_three_or_four_digits() {

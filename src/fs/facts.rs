@@ -4,13 +4,14 @@
 
 use super::content::{Content, is_other_length, other_length};
 use super::paths::{Found, Paths};
-use super::queue::{joined, on_threads};
+use super::queue::on_threads;
 use super::root::Root;
 use super::xattrs::{file_xattrs, handle_xattrs};
 use crate::error::{Error, Result};
 use crate::model::digest::ContentHash;
 use crate::model::stamp::{Facts, Stat, StatKind};
 use crate::model::tree::path::EntryPath;
+use crate::threads::joined;
 use std::collections::HashMap;
 use std::io::Read;
 use std::mem::discriminant;
@@ -219,7 +220,8 @@ pub(crate) fn check_directories(root: &Root, found: &Paths, threads: NonZeroUsiz
         let parts: Vec<_> = parts
             .map(|part| scope.spawn(move || check_part(root, found.range(part))))
             .collect();
-        parts.into_iter().try_for_each(joined)
+        let mut parts = parts.into_iter();
+        parts.try_for_each(|part| joined(part.join()))
     })
 }
 

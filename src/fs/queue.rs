@@ -2,6 +2,7 @@
 
 use crate::error::Result;
 use crate::model::tree::path::EntryPath;
+use crate::threads::joined;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::ScopedJoinHandle;
@@ -10,13 +11,9 @@ use std::thread::ScopedJoinHandle;
 pub(super) fn on_threads<T: Send>(threads: usize, work: impl Fn() -> T + Sync) -> Vec<T> {
     std::thread::scope(|scope| {
         let handles: Vec<_> = (0..threads).map(|_| scope.spawn(&work)).collect();
-        handles.into_iter().map(joined).collect()
+        let ended = handles.into_iter().map(ScopedJoinHandle::join);
+        ended.map(joined).collect()
     })
-}
-
-/// Waits for a thread. A panic of the thread goes on in the waiting thread.
-pub(super) fn joined<T>(thread: ScopedJoinHandle<T>) -> T {
-    thread.join().unwrap_or_else(|panic| resume_unwind(panic))
 }
 
 /// A directory to list.

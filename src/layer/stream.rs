@@ -11,6 +11,7 @@ use super::codec::Compression;
 use super::{gzip, zstandard};
 use crate::error::{Error, Result};
 use crate::model::digest::{DiffId, Digest};
+use crate::threads::joined;
 use flate2::Crc;
 use sha2::{Digest as _, Sha256};
 use std::io::{self, Write};
@@ -18,7 +19,6 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::ScopedJoinHandle;
 
 const QUEUED_BLOCKS: usize = 2;
 
@@ -214,7 +214,7 @@ pub(super) fn compress(
         let filled = fill(&mut stream).and_then(|()| Ok(stream.hand_on_rest()?));
         let tar_bytes = stream.total;
         drop(stream); // the queues end here
-        let (diff_id, written) = (joined(hasher), joined(writer));
+        let (diff_id, written) = (joined(hasher.join()), joined(writer.join()));
         if let Err(Failure::Error(error)) = filled {
             return Err(error);
         }
@@ -226,13 +226,6 @@ pub(super) fn compress(
             size_bytes,
         })
     })
-}
-
-/// Waits for a thread. A panic of the thread goes on in the waiting thread.
-pub(super) fn joined<T>(thread: ScopedJoinHandle<T>) -> T {
-    thread
-        .join()
-        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 fn hash_blocks(blocks: Receiver<Block>) -> DiffId {

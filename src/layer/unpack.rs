@@ -1,13 +1,13 @@
 //! The members of a layer's blob, hashed while reading and decompressed by another thread.
 
 use super::codec::Codec;
-use super::stream::joined;
 use crate::blob::BlobSource;
 use crate::error::{Error, Result};
 use crate::model::digest::{DiffId, Digest};
 use crate::model::limits::{LARGEST_RATIO, LEAST_UNPACKED_BYTES};
 use crate::tarball::defect::TarError;
 use crate::tarball::read::Reader;
+use crate::threads::joined;
 use sha2::{Digest as _, Sha256};
 use std::ffi::OsStr;
 use std::io::{self, Read};
@@ -110,7 +110,7 @@ fn with_members_within<T: Whole>(
         }
         let unpacked_bytes = pipe.given_bytes;
         drop(pipe);
-        let found = joined(decompressor);
+        let found = joined(decompressor.join());
         if is_whole {
             let found = found?.ok_or_else(|| Error::damaged(path, "it was not read to its end"))?;
             check_digest(found, digest, path)?;

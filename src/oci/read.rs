@@ -22,8 +22,10 @@ use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// Larger than any index, manifest or configuration; engines have the same limit.
+/// Larger than any manifest or configuration; engines have the same limit.
 const LARGEST_JSON_BYTES: u64 = 4 << 20;
+/// The index of a store has the labels of all layers of each image, up to 5 kB.
+const LARGEST_INDEX_BYTES: u64 = 32 << 20;
 /// An archive has a member for each blob, and a few more.
 const MOST_MEMBERS: usize = 1 << 16;
 /// Engines stop at 128.
@@ -273,13 +275,16 @@ impl Opened {
     /// Reads a small member. Fails with [`Error::BadImage`] above the limit, and if `blob` has another digest.
     pub(super) fn read_small(&self, name: &str, blob: Option<&Blob>) -> Result<Vec<u8>> {
         let (input, size) = self.open_member(name)?;
-        if size > LARGEST_JSON_BYTES {
+        let most_bytes = match name {
+            "index.json" => LARGEST_INDEX_BYTES,
+            _ => LARGEST_JSON_BYTES,
+        };
+        if size > most_bytes {
             return Err(self.bad(format!("{name} is too large")));
         }
         let mut bytes = Vec::new();
-        let limit = LARGEST_JSON_BYTES + 1;
         input
-            .take(limit)
+            .take(most_bytes + 1)
             .read_to_end(&mut bytes)
             .map_err(Error::io("read", &self.path))?;
         if let Some(blob) = blob

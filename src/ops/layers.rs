@@ -15,11 +15,11 @@ pub(crate) fn have_same_keys(a: &[LayerUse], b: &[LayerUse]) -> bool {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Stack {
     /// Layers of the stage before that are no package's: a base, deltas, updates.
-    pub(crate) inherited: Vec<LayerUse>,
+    pub inherited: Vec<LayerUse>,
     /// The base or delta of the snapshot itself, and the updates over the base or delta.
-    pub(crate) own: Vec<LayerUse>,
+    pub own: Vec<LayerUse>,
     /// Package layers, each with the number of the remainder's layers below.
-    pub(crate) packages: Vec<(usize, LayerUse)>,
+    pub packages: Vec<(usize, LayerUse)>,
 }
 
 impl Stack {

@@ -109,8 +109,8 @@ impl Reads<'_> {
 
 /// Times the phases and tells the monitor of them.
 pub(crate) struct Phases<'m> {
-    pub(crate) monitor: &'m dyn Monitor,
-    pub(crate) reads: Reads<'m>,
+    pub monitor: &'m dyn Monitor,
+    pub reads: Reads<'m>,
     spent: RefCell<Vec<(Phase, Duration)>>,
 }
 

@@ -7,6 +7,7 @@ use crate::model::digest::DiffId;
 use crate::model::plan::layer::LayerContent;
 use crate::model::tree::entry::Content;
 use crate::store::{Blob, Layer, NewBlob, Store};
+use crate::threads::joined;
 use std::cmp::Reverse;
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -17,9 +18,9 @@ const LARGE_BYTES: u64 = 32 << 20;
 
 /// Packs layers into one store.
 pub(crate) struct Packer<'a> {
-    pub(crate) store: &'a Store,
-    pub(crate) compression: Compression,
-    pub(crate) threads: NonZeroUsize,
+    pub store: &'a Store,
+    pub compression: Compression,
+    pub threads: NonZeroUsize,
 }
 
 /// A blob, written but not in its place yet.
@@ -119,8 +120,7 @@ impl Packer<'_> {
             let others: Vec<_> = (1..workers).map(|_| scope.spawn(work)).collect();
             let mut packed = work();
             for other in others {
-                let other = other.join();
-                packed.extend(other.unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+                packed.extend(joined(other.join()));
             }
             packed
         });

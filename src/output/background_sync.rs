@@ -1,5 +1,6 @@
 //! Sends a file to the disk while more of the file is written.
 
+use crate::threads::joined;
 use std::fs::File;
 use std::io;
 use std::thread::JoinHandle;
@@ -42,7 +43,7 @@ impl BackgroundSync {
     pub(crate) fn end(&mut self) -> io::Result<()> {
         match self.running.take().map(JoinHandle::join) {
             None => Ok(()),
-            Some(synced) => synced.unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            Some(synced) => joined(synced),
         }
     }
 }

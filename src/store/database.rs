@@ -36,9 +36,9 @@ pub(crate) enum For {
 /// An open database.
 #[derive(Debug)]
 pub(crate) struct Database {
-    pub(crate) connection: Connection,
+    pub connection: Connection,
     /// The reason for which nothing can be written.
-    pub(crate) still: Option<Still>,
+    pub still: Option<Still>,
 }
 
 /// Keeps a database readable without writing.

@@ -22,6 +22,8 @@ mod life;
 mod limits;
 mod outputs;
 mod package_layers;
+mod package_names;
+mod package_output;
 mod parsers;
 mod queries;
 mod recorded_layers;

@@ -18,14 +18,14 @@ const TREE: &str = "mkdir -p usr/bin usr/lib/b usr/share etc opt
     touch -d @700 usr/bin/a usr/lib/b/* usr/share/c etc/a.conf";
 
 /// A root with an rpm database, recorded by packages and by stages.
-struct Case {
-    bench: Bench,
-    by_stages: Bench,
-    root: PathBuf,
+pub(crate) struct Case {
+    pub(crate) bench: Bench,
+    pub(crate) by_stages: Bench,
+    pub(crate) root: PathBuf,
 }
 
 impl Case {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let bench = Bench::new();
         let root = bench.make("root");
         sh(&root, TREE);
@@ -38,7 +38,7 @@ impl Case {
         case
     }
 
-    fn packages(&self) -> Vec<(&'static str, Vec<RpmFile<'static>>)> {
+    pub(crate) fn packages(&self) -> Vec<(&'static str, Vec<RpmFile<'static>>)> {
         let mut a = files(&["/usr/bin/a", "/etc/a.conf"]);
         a[1].flags = CONFIG;
         vec![
@@ -48,12 +48,12 @@ impl Case {
         ]
     }
 
-    fn install(&self, packages: &[(&str, Vec<RpmFile>)]) {
+    pub(crate) fn install(&self, packages: &[(&str, Vec<RpmFile>)]) {
         install(&self.root, packages);
     }
 
     /// Records the root, and wants the layers to give what those by stage give.
-    fn record(&self, script: &str, options: &str) -> Value {
+    pub(crate) fn record(&self, script: &str, options: &str) -> Value {
         sh(&self.root, script);
         settle(&self.root);
         let options = format!("--profile mock {options}");
@@ -87,7 +87,7 @@ impl Case {
     }
 }
 
-fn labels(snapshot: &Value) -> Vec<String> {
+pub(crate) fn labels(snapshot: &Value) -> Vec<String> {
     let layers = snapshot["layers"].as_array().unwrap().iter();
     layers
         .map(|layer| layer["label"].as_str().unwrap_or_default().to_owned())
@@ -95,7 +95,7 @@ fn labels(snapshot: &Value) -> Vec<String> {
 }
 
 /// `role state label` of each layer; the label of packages alone.
-fn listed(snapshot: &Value) -> Vec<String> {
+pub(crate) fn listed(snapshot: &Value) -> Vec<String> {
     let layers = snapshot["layers"].as_array().unwrap().iter();
     let shown = layers.map(|layer| {
         let role = layer["role"].as_str().unwrap();
@@ -120,8 +120,8 @@ fn digest<'s>(snapshot: &'s Value, label: &str) -> &'s str {
     snapshot["layers"][at]["digest"].as_str().unwrap()
 }
 
-const A: &str = "a-1-1.x86_64";
-const B: &str = "b-1-1.x86_64";
+pub(crate) const A: &str = "a-1-1.x86_64";
+pub(crate) const B: &str = "b-1-1.x86_64";
 
 #[test]
 fn a_large_package_has_a_layer_with_its_files_and_all_else_is_the_remainder() {

@@ -20,6 +20,7 @@ const HOUSE: &[&[&str]] = &[
     &["lock"],
     &["error"],
     &["printable"],
+    &["threads"],
 ];
 
 /// Words of code, and the places under src/ that alone may say them.

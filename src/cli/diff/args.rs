@@ -33,10 +33,10 @@ pub(crate) struct DiffArgs {
     pathspec: Vec<OsString>,
     /// List packages alone
     #[arg(long)]
-    pub(crate) packages: bool,
+    pub packages: bool,
     /// List every file that differs, also those that a package accounts for
     #[arg(long, conflicts_with = "packages")]
-    pub(crate) files: bool,
+    pub files: bool,
     /// Show what differs within the files at PATH, which may be a glob; may be
     /// given more than once
     #[arg(long, value_name = "PATH", conflicts_with_all = ["packages", "files", "pathspec"])]
@@ -51,7 +51,7 @@ pub(crate) struct DiffArgs {
     /// Also write it to FILE as a page for a browser; - for stdout, instead of
     /// the text
     #[arg(long, value_name = "FILE")]
-    pub(crate) html: Option<PathBuf>,
+    pub html: Option<PathBuf>,
     /// Work on N threads [default: one for each processor]
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,

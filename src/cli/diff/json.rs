@@ -73,6 +73,7 @@ fn side_snapshot(snapshot: &Snapshot) -> Value {
 fn side_layer(layer: &SideLayer, other: &Side) -> Value {
     json!({
         "role": layer.role.map(|role| role.name()),
+        "label": layer.label,
         "key": layer.key.map(|key| key.to_string()),
         "diff_id": layer.diff_id.to_string(),
         "digest": layer.digest.to_string(),

@@ -15,10 +15,10 @@ use std::fmt::Write as _;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Layout {
     /// Whether each file is listed, instead of the packages.
-    pub(crate) lists_every_file: bool,
+    pub lists_every_file: bool,
     /// Whether the differences within files are shown, instead of all else.
-    pub(crate) shows_contents: bool,
-    pub(crate) paint: Paint,
+    pub shows_contents: bool,
+    pub paint: Paint,
 }
 
 const VOLATILE: Title = (

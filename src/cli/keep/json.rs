@@ -2,6 +2,7 @@
 
 use crate::cli::json::{VERSION, head, layer, seconds, short};
 use crate::model::plan::Limits;
+use crate::ops::keep::package_usage::PackageUsage;
 use crate::ops::keep::prune;
 use crate::ops::keep::squash;
 use crate::ops::keep::usage::{LayerUsage, SeriesUsage, StageUsage, Usage};
@@ -65,11 +66,13 @@ pub(crate) fn usage(usage: &Usage) -> Value {
     let stages = usage.stages.iter().map(stage_usage);
     let series = usage.series.iter().map(series_usage);
     let layers = usage.layers.iter().map(layer_usage);
+    let packages = usage.packages.iter().map(package_usage);
     json!({
         "version": VERSION,
         "stages": stages.collect::<Vec<_>>(),
         "series": series.collect::<Vec<_>>(),
         "layers": layers.collect::<Vec<_>>(),
+        "packages": packages.collect::<Vec<_>>(),
         "blobs": usage.blobs.0,
         "blob_bytes": usage.blobs.1,
         "joined_blobs": usage.joined.0,
@@ -114,6 +117,19 @@ fn series_usage(series: &SeriesUsage) -> Value {
         "size_bytes": series.size_bytes,
         "unique_bytes": series.unique_bytes,
         "shared_bytes": series.size_bytes - series.unique_bytes,
+    })
+}
+
+fn package_usage(usage: &PackageUsage) -> Value {
+    json!({
+        "name": usage.name,
+        "arch": usage.arch,
+        "size_bytes": usage.size_bytes,
+        "layers": usage.layers,
+        "snapshots": usage.snapshots,
+        "series": usage.series,
+        "one_series_bytes": usage.one_series_bytes,
+        "one_snapshot_bytes": usage.one_snapshot_bytes,
     })
 }
 

@@ -1,13 +1,16 @@
 //! The state of a store, and the work of a keeper, as text for people.
 
-use crate::cli::text::{counted, label_text, percent, push_layers, size, table};
+use crate::cli::text::{counted, cut, percent, push_layers, size, table};
 use crate::model::keep::Reason;
+use crate::model::plan::layer::Role;
 use crate::model::plan::{Limits, MOST_LAYERS};
 use crate::model::time::rfc3339;
+use crate::ops::keep::package_usage::PackageUsage;
 use crate::ops::keep::prune;
 use crate::ops::keep::squash;
 use crate::ops::keep::usage::{LayerUsage, SeriesUsage, StageUsage, Usage};
 use crate::ops::keep::verify::{self, Finding};
+use crate::printable::printable;
 use crate::store::Snapshot;
 use std::fmt::Write as _;
 
@@ -138,12 +141,16 @@ fn whole_series(of: &SeriesUsage) -> Option<[String; 9]> {
     ])
 }
 
-/// Shows the space of a store; `lists_layers` adds the layers.
+/// Shows the space of a store; `lists_layers` adds the layers and the packages with layers of their own.
 pub(crate) fn usage(usage: &Usage, lists_layers: bool) -> String {
     let mut text = table(&stage_rows(usage));
     if lists_layers {
         text.push('\n');
         text.push_str(&table(&layer_rows(&usage.layers)));
+        if !usage.packages.is_empty() {
+            text.push('\n');
+            text.push_str(&table(&package_rows(&usage.packages)));
+        }
     }
     push_totals(&mut text, usage);
     push_limits(&mut text);
@@ -197,10 +204,12 @@ fn stage_row(stage: &StageUsage) -> [String; 9] {
     ]
 }
 
+/// Returns the rows of layers that are no package's.
 fn layer_rows(layers: &[LayerUsage]) -> Vec<[String; 7]> {
     let head = ["LAYER", "ROLE", "SIZE", "SNAPSHOTS", "FIRST", "LAST", "OF"];
     let mut rows = vec![head.map(str::to_owned)];
-    for usage in layers {
+    let layers = layers.iter();
+    for usage in layers.filter(|usage| usage.layer.role != Role::Package) {
         let (count, first, last) = usage.snapshots;
         let (series, stage) = &usage.of;
         let layer = &usage.layer;
@@ -211,7 +220,34 @@ fn layer_rows(layers: &[LayerUsage]) -> Vec<[String; 7]> {
             count.to_string(),
             first.to_string(),
             last.to_string(),
-            format!("{series}@{stage}{}", label_text(layer)),
+            format!("{series}@{stage}"),
+        ]);
+    }
+    rows
+}
+
+/// A package's name takes so many columns, so that a line has at most 80.
+const MOST_NAME_COLUMNS: usize = 27;
+
+fn package_rows(packages: &[PackageUsage]) -> Vec<[String; 7]> {
+    let head = [
+        "SIZE", "LAYERS", "SNAPS", "SERIES", "1 SERIES", "1 SNAP", "PACKAGE",
+    ];
+    let mut rows = vec![head.map(str::to_owned)];
+    for usage in packages {
+        let name = match &usage.name {
+            Some(name) if usage.arch.is_empty() => name.clone(),
+            Some(name) => format!("{name}.{}", usage.arch),
+            None => "(names are unknown)".to_owned(),
+        };
+        rows.push([
+            size(usage.size_bytes),
+            usage.layers.to_string(),
+            usage.snapshots.to_string(),
+            usage.series.len().to_string(),
+            size(usage.one_series_bytes),
+            size(usage.one_snapshot_bytes),
+            cut(&printable(name.as_bytes()), MOST_NAME_COLUMNS),
         ]);
     }
     rows

@@ -24,7 +24,7 @@ pub(crate) fn explain(explained: &Explained, lists_all: bool, paint: Paint) -> S
     let mut text = paint.text(Colour::Bold, &about(snapshot));
     text.push('\n');
     let planning = snapshot.planning.as_ref();
-    if planning.is_none() {
+    if !explained.has_recorded_reasons() {
         text.push_str("reasons are derived, not recorded\n");
     }
     let limits = planning.and_then(|planning| planning.limits);

@@ -73,7 +73,11 @@ pub(crate) fn explain(explained: &Explained) -> Value {
     let layers: Vec<Value> = layers.collect();
     object.insert("layers".to_owned(), json!(layers));
     let planning = explained.snapshot.planning.as_ref();
-    let told = planning.map_or("derived", |_| "recorded");
+    let told = if explained.has_recorded_reasons() {
+        "recorded"
+    } else {
+        "derived"
+    };
     object.insert("reasons".to_owned(), json!(told));
     object.insert(
         "planning".to_owned(),

@@ -57,7 +57,10 @@ pub(crate) fn cat(
 /// Lists snapshots. Fails if the store has no series of that name.
 pub(crate) fn log(context: &Context, series: Option<&str>) -> Result<Answer> {
     let logged = inspect::log(&context.store, series)?;
-    let text = context.show(|| json::log(&logged), || text::log(&logged));
+    let text = context.show(
+        || json::log(&logged),
+        || text::log(&logged, context.verbose),
+    );
     Ok(text.into())
 }
 

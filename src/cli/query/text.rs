@@ -1,6 +1,6 @@
 //! Answers about recorded snapshots as text for people.
 
-use crate::cli::text::{about, mode, push_layers, size, table};
+use crate::cli::text::{about, mode, package_of, push_layers, push_layers_briefly, size, table};
 use crate::model::time::rfc3339;
 use crate::model::tree::compare::Aspects;
 use crate::model::tree::entry::{Entry, Kind};
@@ -8,11 +8,12 @@ use crate::ops::query::find::Found;
 use crate::ops::query::inspect::{Logged, Shown};
 use crate::ops::query::which::{Before, OwnedBy, Which};
 use crate::printable::printable;
-use crate::store::Snapshot;
+use crate::store::{LayerUse, Snapshot};
 use std::fmt::Write as _;
 use std::path::Path;
 
-pub(crate) fn log(logged: &[Logged]) -> String {
+/// Returns a line for each snapshot; `lists_layers` adds the layers below each line.
+pub(crate) fn log(logged: &[Logged], lists_layers: bool) -> String {
     let mut rows =
         vec![["ID", "SNAPSHOT", "RUN", "TIME", "ENTRIES", "SIZE", "LAYERS"].map(str::to_owned)];
     for Logged { snapshot, layers } in logged {
@@ -27,7 +28,18 @@ pub(crate) fn log(logged: &[Logged]) -> String {
             format!("{} new, {reused} reused", layers.len() - reused),
         ]);
     }
-    table(&rows)
+    let lines = table(&rows);
+    if !lists_layers {
+        return lines;
+    }
+    let mut text = String::new();
+    let layers = logged.iter().map(|logged| logged.layers.as_slice());
+    let layers = std::iter::once::<&[LayerUse]>(&[]).chain(layers);
+    for (line, layers) in lines.lines().zip(layers) {
+        let _ = writeln!(text, "{line}");
+        push_layers_briefly(&mut text, layers);
+    }
+    text
 }
 
 pub(crate) fn show(shown: &Shown, store: &Path) -> String {
@@ -126,11 +138,7 @@ pub(crate) fn which(which: &Which) -> String {
         .for_each(|owner| field("package", owner_text(owner)));
     field("entry", entry_text(&which.entry));
     let layer = &which.layer;
-    let state = if layer.reused { "reused" } else { "new" };
-    field(
-        "layer",
-        format!("{} {state} {}", layer.role.name(), layer.blob.digest),
-    );
+    field("layer", layer_text(layer));
     let before = match &which.before {
         None => "the first of its stage".to_owned(),
         Some(Before::Nothing) => "before, it was not there".to_owned(),
@@ -143,6 +151,16 @@ pub(crate) fn which(which: &Which) -> String {
     };
     field("since", format!("{}: {before}", about(&which.since)));
     text
+}
+
+/// Returns role, state and digest of a layer, and the package of a package layer.
+fn layer_text(layer: &LayerUse) -> String {
+    let state = if layer.reused { "reused" } else { "new" };
+    let digest = &layer.blob.digest;
+    match package_of(layer) {
+        Some(package) => format!("package {package} {state} {digest}"),
+        None => format!("{} {state} {digest}", layer.role.name()),
+    }
 }
 
 fn owner_text(owner: &OwnedBy) -> String {

@@ -21,7 +21,7 @@ pub(crate) struct ExportArgs {
     snapshot: Option<SnapshotRef>,
     /// Record ROOT first, with the options of `rootstrata snapshot`
     #[arg(long, value_name = "ROOT", conflicts_with = "snapshot")]
-    pub(crate) root: Option<PathBuf>,
+    pub root: Option<PathBuf>,
     /// File or directory to write; - for an archive on stdout
     #[arg(short, long, value_name = "PATH")]
     output: PathBuf,
@@ -40,7 +40,7 @@ pub(crate) struct ExportArgs {
     #[arg(long, value_name = "N", value_parser = parse_most)]
     max_layers: Option<NonZeroUsize>,
     #[command(flatten, next_help_heading = "Options with --root")]
-    pub(crate) record: RecordArgs,
+    pub record: RecordArgs,
 }
 
 impl ExportArgs {

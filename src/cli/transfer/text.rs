@@ -22,7 +22,6 @@ pub(crate) fn export(outcome: &export::Outcome) -> String {
             ..
         } = image;
         if layers < recorded_layers {
-            let layers = counted(*layers as u64, "layer", "layers");
             let _ = writeln!(text, "{name}: {recorded_layers} layers joined to {layers}");
         }
     }

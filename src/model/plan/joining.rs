@@ -13,11 +13,11 @@ const LAYER_BYTES: u64 = 4096;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Joinable {
     /// The role.
-    pub(crate) role: Role,
+    pub role: Role,
     /// The length of the files in bytes, each inode once.
-    pub(crate) content_bytes: u64,
+    pub content_bytes: u64,
     /// Whether the layer may change places with neighbours that may too.
-    pub(crate) is_movable: bool,
+    pub is_movable: bool,
 }
 
 /// Returns the places of the layers that make each layer of an image of at most `most` layers, the lowest first. A layer that is

@@ -11,6 +11,9 @@ pub(crate) const SMALLEST_PACKAGE_BYTES: u64 = 200_000;
 /// Layers of an image that no package may take: remainders, their updates and the state.
 pub(crate) const RESERVED_LAYERS: usize = 10;
 
+/// The planner of a snapshot that was squashed, which no user asks for as a rule.
+pub(crate) const SQUASH: &str = "squash";
+
 /// How a tree is cut into layers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LayerRule {
@@ -26,6 +29,11 @@ impl LayerRule {
     /// Tells whether layers of one rule can be continued by the other.
     pub(crate) fn is_like(self, other: Self) -> bool {
         matches!(self, Self::Stages) == matches!(other, Self::Stages)
+    }
+
+    /// Tells whether packages have layers of their own.
+    pub(crate) fn is_by_packages(self) -> bool {
+        !self.is_like(Self::Stages)
     }
 
     /// Reads `stages` or `packages[:N]`; `None` for any other text, and for more layers than an image may have.

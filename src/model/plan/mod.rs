@@ -18,7 +18,7 @@ mod weight;
 
 pub(crate) use joining::{Joinable, join_layers, joined_role};
 pub use layer_rule::LayerRule;
-pub(crate) use layer_rule::SMALLEST_PACKAGE_BYTES;
+pub(crate) use layer_rule::{SMALLEST_PACKAGE_BYTES, SQUASH};
 pub use limits::Limits;
 pub(crate) use limits::MOST_LAYERS;
 pub use packages::{PackageEntry, PriorPackage};

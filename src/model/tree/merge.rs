@@ -14,11 +14,11 @@ use std::vec::IntoIter;
 /// The entries that merged layers give.
 pub(crate) struct Merged<E> {
     /// In path order.
-    pub(crate) entries: Vec<E>,
+    pub entries: Vec<E>,
     /// A number above those of all hardlink groups.
-    pub(crate) groups: u32,
+    pub groups: u32,
     /// The first whiteout without an entry below, of the lowest layer with such a whiteout.
-    pub(crate) dangling: Option<EntryPath>,
+    pub dangling: Option<EntryPath>,
 }
 
 /// Merges layers, the lowest first, over entries whose groups have numbers below `groups`.

@@ -51,6 +51,8 @@ pub(crate) enum Access {
 pub struct SideLayer {
     /// The role; `None` for a layer of another tool.
     pub role: Option<Role>,
+    /// The package of a package layer; `None` for any other layer, and where nothing tells.
+    pub label: Option<String>,
     /// The key; `None` for a layer of another tool.
     pub key: Option<LayerKey>,
     /// SHA-256 of the tar.
@@ -73,6 +75,7 @@ impl From<&LayerUse> for SideLayer {
     fn from(layer: &LayerUse) -> Self {
         Self {
             role: Some(layer.role),
+            label: layer.clone().into_package(),
             key: Some(layer.layer.key),
             diff_id: layer.layer.diff_id,
             digest: layer.blob.digest,
@@ -90,6 +93,7 @@ impl SideLayer {
     pub(crate) fn of_image(layer: &FoundLayer, totals: &LayerTotals) -> Self {
         Self {
             role: layer.role,
+            label: None,
             key: layer.key,
             diff_id: layer.diff_id,
             digest: layer.blob.digest,

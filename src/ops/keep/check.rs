@@ -24,18 +24,18 @@ use std::path::Path;
 /// The findings and counts so far.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
-    pub(crate) findings: Vec<Finding>,
-    pub(crate) snapshots: u64,
-    pub(crate) layers: u64,
-    pub(crate) blobs_read: u64,
-    pub(crate) bytes_read: u64,
+    pub findings: Vec<Finding>,
+    pub snapshots: u64,
+    pub layers: u64,
+    pub blobs_read: u64,
+    pub bytes_read: u64,
     /// Number and bytes of blobs without a reference, of a look at the whole store.
-    pub(crate) dead: Option<(u64, u64)>,
+    pub dead: Option<(u64, u64)>,
 }
 
 /// A form of a layer.
 pub(crate) struct Used {
-    pub(crate) layer: LayerUse,
+    pub layer: LayerUse,
     /// The snapshots with the layer.
     by: Vec<i64>,
     /// The layers below in the first snapshot.
@@ -48,7 +48,7 @@ type AllUsed = BTreeMap<(i64, Digest), Used>;
 /// A look at a store.
 pub(crate) struct Check<'a> {
     store: &'a Store,
-    pub(crate) found: Found,
+    pub found: Found,
 }
 
 impl<'a> Check<'a> {

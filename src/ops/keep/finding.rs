@@ -39,9 +39,9 @@ impl Subject {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Finding {
     /// The subject.
-    pub(crate) subject: Subject,
+    pub subject: Subject,
     /// The fault, with the path.
-    pub(crate) what: String,
+    pub what: String,
     /// The numbers of the touched snapshots, in order; empty for a fault of all snapshots or of none.
-    pub(crate) snapshots: Vec<i64>,
+    pub snapshots: Vec<i64>,
 }

@@ -2,6 +2,7 @@
 
 mod check;
 mod finding;
+pub(crate) mod package_usage;
 pub(crate) mod prune;
 mod repair;
 pub(crate) mod squash;

@@ -23,32 +23,32 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Request {
     /// The rules that keep snapshots; without rules, all stay.
-    pub(crate) rules: Rules,
+    pub rules: Rules,
     /// The series to prune; other series are left alone.
-    pub(crate) series: Option<String>,
+    pub series: Option<String>,
     /// Find out, and remove nothing.
-    pub(crate) dry_run: bool,
+    pub dry_run: bool,
     /// The patience with others who have the store open.
-    pub(crate) patience: Patience,
+    pub patience: Patience,
 }
 
 /// The kept and the removed.
 #[derive(Clone, Debug)]
 pub(crate) struct Outcome {
     /// The snapshots that stay, the newest first, with the rules that keep each.
-    pub(crate) kept: Vec<(Snapshot, Vec<Reason>)>,
+    pub kept: Vec<(Snapshot, Vec<Reason>)>,
     /// The removed snapshots, the newest first.
-    pub(crate) removed: Vec<Snapshot>,
+    pub removed: Vec<Snapshot>,
     /// The number of removed blobs.
-    pub(crate) blobs: u64,
+    pub blobs: u64,
     /// The bytes of removed blobs.
-    pub(crate) blob_bytes: u64,
+    pub blob_bytes: u64,
     /// The bytes by which the database is shorter now; 0 for a dry run.
-    pub(crate) database_bytes: u64,
+    pub database_bytes: u64,
     /// The number of vanished roots, whose stamps were removed.
-    pub(crate) roots: u64,
+    pub roots: u64,
     /// The time of each phase.
-    pub(crate) seconds: Vec<(Phase, Duration)>,
+    pub seconds: Vec<(Phase, Duration)>,
 }
 
 /// Prunes the store at `store_path`. Fails with [`Error::Locked`] if others have the store open for too long, and with

@@ -8,7 +8,7 @@ use crate::layer::codec::Compression;
 use crate::model::digest::{DiffId, LayerKey};
 use crate::model::names::SnapshotRef;
 use crate::model::plan::layer::{LayerContent, Role};
-use crate::model::plan::{LayerPurpose, Planning, Reason};
+use crate::model::plan::{LayerPurpose, Planning, Reason, SQUASH};
 use crate::model::policy::Policy;
 use crate::model::tree::Tree;
 use crate::oci::image::{ImageLayer, manifest, with_layers};
@@ -35,24 +35,24 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
     /// The snapshot.
-    pub(crate) snapshot: SnapshotRef,
+    pub snapshot: SnapshotRef,
     /// The compression of the layer.
-    pub(crate) compression: Compression,
+    pub compression: Compression,
     /// The number of threads.
-    pub(crate) threads: NonZeroUsize,
+    pub threads: NonZeroUsize,
 }
 
 /// The new snapshot, and the old one.
 #[derive(Clone, Debug)]
 pub(crate) struct Outcome {
     /// The new snapshot.
-    pub(crate) snapshot: Snapshot,
+    pub snapshot: Snapshot,
     /// The new snapshot's layer.
-    pub(crate) layers: Vec<LayerUse>,
+    pub layers: Vec<LayerUse>,
     /// The old snapshot, and its layers.
-    pub(crate) of: (Snapshot, Vec<LayerUse>),
+    pub of: (Snapshot, Vec<LayerUse>),
     /// The time of each phase.
-    pub(crate) seconds: Vec<(Phase, Duration)>,
+    pub seconds: Vec<(Phase, Duration)>,
 }
 
 /// Squashes a snapshot of the store at `store_path`. A snapshot whose only layer is a base is squashed already:
@@ -174,7 +174,7 @@ fn record(
         policy,
         created_s: now.unwrap_or_default().as_secs() as i64,
         planning: Some(Planning {
-            planner: "squash".to_owned(),
+            planner: SQUASH.to_owned(),
             limits: None,
         }),
         packages: packages.map_or(PackagesOf::Unknown, PackagesOf::Set),

@@ -1,9 +1,10 @@
-//! The space of a store: by stage, by series, by layer, and the unneeded rest.
+//! The space of a store: by stage, by series, by layer, by package, and the unneeded rest.
 
 use crate::error::Result;
 use crate::model::digest::Digest;
 use crate::model::plan::layer::Role;
 use crate::model::plan::{PriorLayers, Weight, weigh};
+use crate::ops::keep::package_usage::{PackageUsage, package_usage};
 use crate::ops::layers::{Stack, known_of};
 use crate::store::BlobRef;
 use crate::store::LayerUse;
@@ -16,66 +17,68 @@ use std::path::Path;
 #[derive(Clone, Debug)]
 pub(crate) struct Usage {
     /// Each stage of each series, in the order of names and first snapshots.
-    pub(crate) stages: Vec<StageUsage>,
+    pub stages: Vec<StageUsage>,
     /// Each series, in the order of names.
-    pub(crate) series: Vec<SeriesUsage>,
+    pub series: Vec<SeriesUsage>,
     /// Each layer, the largest first.
-    pub(crate) layers: Vec<LayerUsage>,
+    pub layers: Vec<LayerUsage>,
+    /// Each package with layers of its own, the largest first.
+    pub packages: Vec<PackageUsage>,
     /// Number and bytes of all blobs.
-    pub(crate) blobs: (u64, u64),
+    pub blobs: (u64, u64),
     /// Number and bytes of the blobs of joined layers.
-    pub(crate) joined: (u64, u64),
+    pub joined: (u64, u64),
     /// Number and bytes of blobs that may go.
-    pub(crate) dead: (u64, u64),
+    pub dead: (u64, u64),
     /// The length of the database and of the log.
-    pub(crate) database_bytes: u64,
+    pub database_bytes: u64,
     /// The unused part of the database.
-    pub(crate) database_free_bytes: u64,
+    pub database_free_bytes: u64,
 }
 
 /// The space of a stage.
 #[derive(Clone, Debug)]
 pub(crate) struct StageUsage {
     /// The series.
-    pub(crate) series: String,
+    pub series: String,
     /// The stage.
-    pub(crate) stage: String,
+    pub stage: String,
     /// The number of snapshots.
-    pub(crate) snapshots: u64,
+    pub snapshots: u64,
     /// Bytes of the snapshots' blobs, each counted once.
-    pub(crate) size_bytes: u64,
+    pub size_bytes: u64,
     /// Bytes of blobs that no other stage has: the gain of removing the stage.
-    pub(crate) unique_bytes: u64,
+    pub unique_bytes: u64,
     /// The number of layers of the newest snapshot.
-    pub(crate) layers: u64,
+    pub layers: u64,
     /// The weight of the newest snapshot beside its own base or delta; `None` without such a layer.
-    pub(crate) weight: Option<Weight>,
+    pub weight: Option<Weight>,
 }
 
 /// The space of a series.
 #[derive(Clone, Debug)]
 pub(crate) struct SeriesUsage {
     /// The series.
-    pub(crate) series: String,
+    pub series: String,
     /// The number of stages.
-    pub(crate) stages: u64,
+    pub stages: u64,
     /// The number of snapshots.
-    pub(crate) snapshots: u64,
+    pub snapshots: u64,
     /// Bytes of the snapshots' blobs, each counted once.
-    pub(crate) size_bytes: u64,
+    pub size_bytes: u64,
     /// Bytes of blobs that no other series has: the gain of removing the series.
-    pub(crate) unique_bytes: u64,
+    pub unique_bytes: u64,
 }
 
 /// The space of a form of a layer.
 #[derive(Clone, Debug)]
 pub(crate) struct LayerUsage {
     /// The layer, as in the first snapshot.
-    pub(crate) layer: LayerUse,
+    pub layer: LayerUse,
     /// Series and stage of the first snapshot.
-    pub(crate) of: (String, String),
+    pub of: (String, String),
     /// The snapshots with the layer: number, first and last.
-    pub(crate) snapshots: (u64, i64, i64),
+    pub snapshots: (u64, i64, i64),
 }
 
 /// Finds the space of the store at `store_path`, or of a series; dead blobs are always those of the whole store. Fails
@@ -93,6 +96,7 @@ pub(crate) fn usage(store_path: &Path, series: Option<&str>) -> Result<Usage> {
         stages: stages(&store, &chosen, &users)?,
         series: of_series(&store, &chosen, &users)?,
         layers: layers(&store, &chosen)?,
+        packages: package_usage(&store, &all, series)?,
         blobs: count_and_bytes(&files),
         joined: joined(&store)?,
         dead: count_and_bytes(&dead),

@@ -18,32 +18,32 @@ use std::time::Duration;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Request {
     /// All snapshots of a series, or a snapshot; `None` for the whole store.
-    pub(crate) of: Option<SnapshotRef>,
+    pub of: Option<SnapshotRef>,
     /// Also read every blob.
-    pub(crate) deep: bool,
+    pub deep: bool,
     /// Also repair the store.
-    pub(crate) repair: bool,
+    pub repair: bool,
 }
 
 /// The counts and findings of a verification.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Outcome {
     /// The faults.
-    pub(crate) findings: Vec<Finding>,
+    pub findings: Vec<Finding>,
     /// The repaired faults.
-    pub(crate) repaired: Vec<Finding>,
+    pub repaired: Vec<Finding>,
     /// The number of snapshots.
-    pub(crate) snapshots: u64,
+    pub snapshots: u64,
     /// The number of layers.
-    pub(crate) layers: u64,
+    pub layers: u64,
     /// The number of blobs that were read whole.
-    pub(crate) blobs_read: u64,
+    pub blobs_read: u64,
     /// The bytes of these blobs.
-    pub(crate) bytes_read: u64,
+    pub bytes_read: u64,
     /// Number and bytes of blobs without a reference, in the whole store: no harm, prune removes such blobs.
-    pub(crate) dead: Option<(u64, u64)>,
+    pub dead: Option<(u64, u64)>,
     /// The time of each phase.
-    pub(crate) seconds: Vec<(Phase, Duration)>,
+    pub seconds: Vec<(Phase, Duration)>,
 }
 
 /// Verifies the store at `store_path`. Faults of the store are no errors here. Fails with

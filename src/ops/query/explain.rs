@@ -24,6 +24,14 @@ pub struct Explained {
     pub layers: Vec<ExplainedLayer>,
 }
 
+impl Explained {
+    /// Tells whether the planner's reasons were recorded: those of an old snapshot, and of an imported image, were not.
+    pub(crate) fn has_recorded_reasons(&self) -> bool {
+        let mut layers = self.layers.iter();
+        layers.all(|explained| explained.layer.reason.is_some())
+    }
+}
+
 /// A layer with its reason.
 #[derive(Debug)]
 pub struct ExplainedLayer {

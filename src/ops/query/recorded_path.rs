@@ -15,9 +15,9 @@ const MOST_LINKS: usize = 40;
 /// A path of a snapshot.
 #[derive(Clone, Debug)]
 pub(crate) struct Recorded {
-    pub(crate) entry: Entry,
+    pub entry: Entry,
     /// The layer with the entry.
-    pub(crate) layer: LayerUse,
+    pub layer: LayerUse,
 }
 
 /// Returns the entry at `path`. Links in directories of the path are followed, a link at its end is not. Fails with

@@ -21,19 +21,19 @@ use std::path::Path;
 #[derive(Clone, Debug)]
 pub(crate) struct Which {
     /// The snapshot.
-    pub(crate) snapshot: Snapshot,
+    pub snapshot: Snapshot,
     /// The entry.
-    pub(crate) entry: Entry,
+    pub entry: Entry,
     /// The packages that own the path, bringers first.
-    pub(crate) owners: Vec<OwnedBy>,
+    pub owners: Vec<OwnedBy>,
     /// Whether file lists of packages are recorded.
-    pub(crate) owners_are_known: bool,
+    pub owners_are_known: bool,
     /// The layer with the entry.
-    pub(crate) layer: LayerUse,
+    pub layer: LayerUse,
     /// The earliest snapshot of series and stage since which the entry is unchanged.
-    pub(crate) since: Snapshot,
+    pub since: Snapshot,
     /// The state in the snapshot before; `None` without a snapshot before.
-    pub(crate) before: Option<Before>,
+    pub before: Option<Before>,
 }
 
 /// The state of a path in the snapshot before.
@@ -49,13 +49,13 @@ pub(crate) enum Before {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct OwnedBy {
     /// The package.
-    pub(crate) package: Package,
+    pub package: Package,
     /// Whether the path is a configuration file of the package.
-    pub(crate) is_config: bool,
+    pub is_config: bool,
     /// Whether the package does not bring the path, but owns the path once there.
-    pub(crate) is_ghost: bool,
+    pub is_ghost: bool,
     /// The differences from the package's file, as far as the records tell.
-    pub(crate) deviations: Aspects,
+    pub deviations: Aspects,
 }
 
 /// Finds out about `path` in a snapshot. Fails with [`Error::UnknownPath`](crate::error::Error::UnknownPath) without

@@ -22,6 +22,7 @@ use crate::ops::record::session::Session;
 use crate::ops::root_view::facts::in_root;
 use crate::ops::root_view::observation::Observation;
 use crate::store::StampState;
+use crate::threads::joined;
 use std::collections::HashMap;
 use std::io::{self, Read};
 use std::path::PathBuf;
@@ -174,10 +175,7 @@ impl<'o> Deferred<'o> {
         let (stamps, known) = std::thread::scope(|scope| {
             let stamped = scope.spawn(|| store.update_stamps(root.path(), stamps, self.stamps()));
             let known = sides.resolve(self.resolved(policy.profile));
-            let stamped = stamped
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            (stamped, known)
+            (joined(stamped.join()), known)
         });
         Ok(Hashed {
             sides: known.map_err(|path| Error::Changed(root.full_path(&path)))?,

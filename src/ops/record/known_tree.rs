@@ -12,6 +12,7 @@ use crate::ops::record::session::Session;
 use crate::ops::record::totals::Totals;
 use crate::ops::root_view::stamped_scan::StampedScan;
 use crate::store::{Layer, LayerUse, Snapshot, Store};
+use crate::threads::joined;
 use std::cmp::Reverse;
 use std::num::NonZeroUsize;
 
@@ -253,8 +254,7 @@ impl Lookups<'_> {
                 .collect();
             let mut items = look_up(self.store, id, first)?;
             for other in others {
-                let other = other.join();
-                items.extend(other.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
+                items.extend(joined(other.join())?);
             }
             Ok(items)
         })

@@ -24,6 +24,8 @@ pub(super) struct Lineage {
     own: Vec<LayerUse>,
     /// Package layers of the stage before, and of the stage the last time.
     packages: Vec<PriorPackage>,
+    /// Package layers that the stage had the last time in the place of those of the stage before.
+    replaced: Vec<PriorPackage>,
     /// Why `inherited` or `own` is empty, or shorter than it was.
     absence: Absence,
 }
@@ -96,8 +98,11 @@ impl Lineage {
         if let Some(last) = last {
             let stack = Stack::of(store.layers(last.id)?);
             let packages = lineage.packages_of(&stack);
-            let own = packages.into_iter().filter(|layer| layer.height.is_none());
+            let (own, replaced): (Vec<_>, Vec<_>) = packages
+                .into_iter()
+                .partition(|layer| layer.height.is_none());
             lineage.packages.extend(own);
+            lineage.replaced = replaced;
             for layer in stack.own {
                 // Over a layer whose blob is lost no image can be made, but from the root it can.
                 if !store.has_layer(layer.layer.id)? {
@@ -247,7 +252,8 @@ impl Lineage {
     }
 
     /// Returns what a package layer with this key is for: a package that has not changed may have another layer all the same, since
-    /// files or directories above them differ. Any other layer is for what was planned.
+    /// files or directories above them differ, and one that differs from the stage before may be as it was the last time. Any other
+    /// layer is for what was planned.
     pub(super) fn settled(&self, planned: &LayerPurpose, key: &LayerKey) -> LayerPurpose {
         let mut purpose = planned.clone();
         if purpose.role == Role::Package {
@@ -255,7 +261,11 @@ impl Lineage {
             let mut known = self.packages.iter().filter(of_label);
             let same = known.find(|layer| layer.key == *key);
             purpose.is_inherited = same.is_some_and(|layer| layer.is_inherited);
-            if same.is_none() && purpose.reason == Some(Reason::Unchanged) {
+            let mut again = self.replaced.iter().filter(of_label).peekable();
+            let is_again = again.peek().is_some();
+            if again.any(|layer| layer.key == *key) {
+                purpose.reason = Some(Reason::Unchanged);
+            } else if same.is_none() && (is_again || purpose.reason == Some(Reason::Unchanged)) {
                 purpose.reason = Some(Reason::Touched);
             }
         }

@@ -18,6 +18,7 @@ use crate::ops::root_view::observation::Observation;
 use crate::ops::root_view::packages::read_rpm_packages;
 use crate::ops::root_view::stamped_scan::StampedScan;
 use crate::store::StampState;
+use crate::threads::joined;
 use std::num::NonZeroUsize;
 use std::path::Path;
 
@@ -124,11 +125,7 @@ fn stamp_and_view(
         let changes = observation.changes();
         let stamped = scope.spawn(|| store.update_stamps(root.path(), observation.stamps, changes));
         let view = viewer.view(scratch);
-        let stamped = stamped.join();
-        (
-            stamped.unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-            view,
-        )
+        (joined(stamped.join()), view)
     })
 }
 

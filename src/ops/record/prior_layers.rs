@@ -5,6 +5,7 @@ use crate::model::plan::PriorLayers;
 use crate::ops::record::lineage::Lineage;
 use crate::ops::record::session::Session;
 use crate::store::Store;
+use crate::threads::joined;
 use std::thread::JoinHandle;
 
 /// The layers below, read or not.
@@ -53,11 +54,8 @@ impl Loading {
     }
 
     fn finish(mut self) -> Result<PriorLayers> {
-        self.0
-            .take()
-            .expect("a thread is joined once")
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        let thread = self.0.take();
+        joined(thread.expect("a thread is joined once").join())
     }
 }
 

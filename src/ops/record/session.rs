@@ -16,7 +16,7 @@ use crate::ops::record::options::Options;
 use crate::ops::record::slot::{StageSlot, check_names, series_of};
 use crate::ops::root_view::packages::has_rpm_database;
 use crate::ops::store_inside::{entry_path, refuse_store_inside};
-use crate::store::{Snapshot, Store};
+use crate::store::{LayerUse, Snapshot, Store};
 use std::num::NonZeroUsize;
 use std::path::Path;
 
@@ -137,11 +137,12 @@ impl<'m> Session<'m> {
         if !self.slot.holds(&snapshot, &self.manner.policy) || !self.manner.cuts_as(&snapshot) {
             return Ok(None);
         }
-        // An image of package layers that was imported has no rule, and counts as cut by stages, but is not.
-        let is_by_stages = self.manner.rule == LayerRule::Stages;
+        // Package layers that were imported may be anything and lie anywhere, and may be of an image without a rule, which counts
+        // as cut by stages.
         let layers = self.store.layers(snapshot.id)?;
-        let has_packages = layers.iter().any(|layer| layer.role == Role::Package);
-        Ok((!has_packages || !is_by_stages).then_some(snapshot))
+        let is_claimed = |layer: &LayerUse| layer.role == Role::Package && layer.reason.is_none();
+        let is_ours = !layers.iter().any(is_claimed);
+        Ok(is_ours.then_some(snapshot))
     }
 
     /// Tells whether packages decide about entries or layers.

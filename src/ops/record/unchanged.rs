@@ -9,6 +9,7 @@ use crate::ops::record::totals::Totals;
 use crate::ops::root_view::observation::free_aside;
 use crate::ops::root_view::stamped_scan::StampedScan;
 use crate::store::{LayerUse, PackagesOf, Snapshot, StampState};
+use crate::threads::joined;
 
 /// The snapshot equal to the root.
 pub(super) struct Unchanged {
@@ -57,11 +58,7 @@ impl Unchanged {
                 .wants_sync()
                 .then(|| scope.spawn(|| sync_if_quick(root)));
             let image = Image::of_recorded(session, &known, &layers);
-            let is_synced = syncing.is_some_and(|syncing| {
-                syncing
-                    .join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            });
+            let is_synced = syncing.is_some_and(|syncing| joined(syncing.join()));
             stamps.synced_until = is_synced.then(|| scan.scan_start());
             image
         })?;

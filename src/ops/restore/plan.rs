@@ -27,15 +27,15 @@ pub(crate) enum Act {
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
     /// The act for each entry of the snapshot.
-    pub(crate) acts: Vec<Act>,
+    pub acts: Vec<Act>,
     /// The paths to be removed with all beneath; in path order, and none beneath another.
-    pub(crate) removed: Vec<EntryPath>,
+    pub removed: Vec<EntryPath>,
     /// How many chosen paths stay though the snapshot does not have them.
-    pub(crate) extra: u64,
+    pub extra: u64,
     /// The places of directories that are there and in which names come or go.
-    pub(crate) opened: Vec<usize>,
+    pub opened: Vec<usize>,
     /// How many chosen entries are hidden by mounts.
-    pub(crate) hidden: u64,
+    pub hidden: u64,
 }
 
 /// A path that keeps a plan from being made.
@@ -50,13 +50,13 @@ pub(crate) enum Obstacle {
 /// The content of a directory before a restore.
 pub(crate) struct Present<'a> {
     /// The tree under the policy; beneath mounts as in the snapshot.
-    pub(crate) tree: &'a Tree,
+    pub tree: &'a Tree,
     /// Paths that are neither removed nor looked into, in path order.
-    pub(crate) masked: &'a [EntryPath],
+    pub masked: &'a [EntryPath],
     /// The masked paths that cannot be removed, in path order.
-    pub(crate) mounts: &'a [EntryPath],
+    pub mounts: &'a [EntryPath],
     /// Paths that no snapshot can have.
-    pub(crate) unrecordable: &'a [EntryPath],
+    pub unrecordable: &'a [EntryPath],
 }
 
 impl Present<'_> {

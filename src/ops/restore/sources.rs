@@ -18,14 +18,14 @@ use std::sync::Arc;
 
 /// A layer with wanted contents, or a part of the layer.
 pub(crate) struct Source {
-    pub(crate) blob: BlobSource,
-    pub(crate) reading: Reading,
+    pub blob: BlobSource,
+    pub reading: Reading,
     /// By the first name of an inode in the layer: the places of the entries with this inode that are to be made, in order.
-    pub(crate) wanted: HashMap<EntryPath, Vec<usize>>,
+    pub wanted: HashMap<EntryPath, Vec<usize>>,
     /// The first name by each of the other names: a foreign layer may have the content under any name.
-    pub(crate) aliases: HashMap<EntryPath, EntryPath>,
+    pub aliases: HashMap<EntryPath, EntryPath>,
     /// The length of the wanted contents.
-    pub(crate) bytes: u64,
+    pub bytes: u64,
 }
 
 /// How a layer is read.

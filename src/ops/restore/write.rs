@@ -17,6 +17,7 @@ use crate::ops::monitor::{Monitor, Phase, Phases};
 use crate::ops::restore::make_file::{Filled, Parts, make_file};
 use crate::ops::restore::plan::{Act, Plan};
 use crate::ops::restore::sources::{Reading, Source};
+use crate::threads::joined;
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::io::Read;
@@ -30,19 +31,19 @@ const BUFFER_BYTES: usize = 256 * 1024;
 #[derive(Debug, Default)]
 pub(crate) struct Done {
     /// The stat data of each written entry, by the place of the entry; in no order.
-    pub(crate) made: Vec<(usize, Stat)>,
+    pub made: Vec<(usize, Stat)>,
     /// The lacks of entries, by the place of the entry.
-    pub(crate) lacks: Vec<(usize, Lack)>,
-    pub(crate) files: u64,
-    pub(crate) bytes: u64,
+    pub lacks: Vec<(usize, Lack)>,
+    pub files: u64,
+    pub bytes: u64,
 }
 
 /// A directory, a tree and the plan to make the directory hold the tree.
 pub(crate) struct Work<'a> {
-    pub(crate) root: &'a Root,
-    pub(crate) tree: &'a Tree,
-    pub(crate) plan: Plan,
-    pub(crate) profile: Profile,
+    pub root: &'a Root,
+    pub tree: &'a Tree,
+    pub plan: Plan,
+    pub profile: Profile,
 }
 
 impl Done {
@@ -138,11 +139,8 @@ impl Work<'_> {
         let workers = threads.get().min(1 + sources.len());
         let parts: Vec<Result<Done>> = std::thread::scope(|scope| {
             let workers: Vec<_> = (0..workers).map(|_| scope.spawn(|| tasks.run())).collect();
-            workers
-                .into_iter()
-                .map(|worker| worker.join())
-                .map(|end| end.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-                .collect()
+            let workers = workers.into_iter();
+            workers.map(|worker| joined(worker.join())).collect()
         });
         let mut done = Done::default();
         for part in parts {

@@ -11,9 +11,9 @@ use crate::ops::root_view::places::{LARGEST_CONFIGURATION_BYTES, user_files};
 #[derive(Debug)]
 pub(crate) struct BuildUser {
     /// The user's home directory; `None` where passwd names none below the root.
-    pub(crate) home: Option<Home>,
+    pub home: Option<Home>,
     /// Whether the root has the build user's group.
-    pub(crate) has_group: bool,
+    pub has_group: bool,
 }
 
 impl BuildUser {

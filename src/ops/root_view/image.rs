@@ -19,9 +19,9 @@ use std::path::Path;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LayerTotals {
     /// The length of all files, each inode once.
-    pub(crate) content_bytes: u64,
-    pub(crate) entries: u64,
-    pub(crate) whiteouts: u64,
+    pub content_bytes: u64,
+    pub entries: u64,
+    pub whiteouts: u64,
 }
 
 /// Reads the entries of an image, with the totals of each layer, and keeps the files that tell of packages and users.

@@ -16,8 +16,8 @@ const BUFFER_BYTES: usize = 256 * 1024;
 /// An observed directory.
 #[derive(Clone, Copy)]
 pub(crate) struct LiveRoot<'a> {
-    pub(crate) root: &'a Root,
-    pub(crate) observed: &'a Observation,
+    pub root: &'a Root,
+    pub observed: &'a Observation,
 }
 
 impl NamedRoot for LiveRoot<'_> {

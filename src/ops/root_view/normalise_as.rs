@@ -13,8 +13,8 @@ use crate::ops::root_view::facts::{RootFacts, in_root};
 /// A policy, and the rules of the policy for a stage.
 #[derive(Clone, Copy)]
 pub(crate) struct Manner<'a> {
-    pub(crate) policy: &'a Policy,
-    pub(crate) rules: &'a Rules,
+    pub policy: &'a Policy,
+    pub rules: &'a Rules,
 }
 
 /// Returns the entries of a root under a policy, given the packages and the home of the build user. Fails at the first entry that

@@ -29,9 +29,9 @@ pub(crate) struct Observation {
     pub(super) has_mounts: bool,
     pub(super) scan_start: Time,
     /// The number of sockets, which are not among the paths.
-    pub(crate) sockets: u64,
+    pub sockets: u64,
     /// The state of the stamps when they were read.
-    pub(crate) stamps: StampState,
+    pub stamps: StampState,
 }
 
 /// Frees a value on another thread, since freeing a million paths takes a fifth of a second.

@@ -4,6 +4,7 @@ use crate::error::Result;
 use crate::model::tree::Tree;
 use crate::model::tree::overlay::Overlay;
 use crate::store::Store;
+use crate::threads::joined;
 use std::num::NonZeroUsize;
 
 /// Returns the tree that these layers give, the lowest first. Fails if the rows of a layer do not give the layer's key.
@@ -47,10 +48,7 @@ fn trees_side_by_side(
         // A connection belongs to one thread.
         let other = scope.spawn(move || tree_over(&Store::open(path)?, ids_a, overlay_a));
         let mine = tree_over(store, ids_b, overlay_b);
-        let other = other
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        Ok((other?, mine?))
+        Ok((joined(other.join())?, mine?))
     })
 }
 

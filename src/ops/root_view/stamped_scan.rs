@@ -12,6 +12,7 @@ use crate::ops::root_view::observation::{Observation, place_among};
 use crate::store::Packed;
 use crate::store::StampState;
 use crate::store::Stamps;
+use crate::threads::joined;
 use std::num::NonZeroUsize;
 
 /// The paths of a root, and for each path whether a stamp vouches.
@@ -35,9 +36,7 @@ pub(crate) fn scan_with_stamps<T: Send>(
         std::thread::scope(|scope| {
             let loading = scope.spawn(load);
             let scan = scan(root, rules, threads);
-            let loaded = loading
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            let loaded = joined(loading.join());
             let (scan, ((stamps, state), loaded)) = (scan?, loaded?);
             Ok((StampedScan::new(scan, stamps, state), loaded))
         })

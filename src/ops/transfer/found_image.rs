@@ -4,7 +4,7 @@
 use crate::error::{Error, Result, show};
 use crate::layer::codec::Codec;
 use crate::model::names::{BOOTSTRAP, check_name, check_series};
-use crate::model::origin::Origin;
+use crate::model::origin::{Origin, Planned};
 use crate::model::plan::MOST_LAYERS;
 use crate::model::policy::Policy;
 use crate::oci::read::{FoundImage, ListedImage, Opened};
@@ -13,11 +13,11 @@ use crate::printable::printable;
 
 /// An image to take.
 pub(crate) struct Found {
-    pub(crate) image: FoundImage,
-    pub(crate) origin: Origin,
-    pub(crate) policy: Policy,
+    pub image: FoundImage,
+    pub origin: Origin,
+    pub policy: Policy,
     /// Whether the layers claim to be rootstrata's.
-    pub(crate) is_ours: bool,
+    pub is_ours: bool,
 }
 
 impl Found {
@@ -29,14 +29,14 @@ impl Found {
 
 /// Identifies the images of a source.
 pub(crate) struct Finder<'a> {
-    pub(crate) opened: &'a Opened,
+    pub opened: &'a Opened,
     /// The requested series.
-    pub(crate) series: Option<&'a str>,
+    pub series: Option<&'a str>,
     /// The requested stage.
-    pub(crate) stage: Option<&'a str>,
+    pub stage: Option<&'a str>,
     /// Whether all images are taken, and so entries without layers are passed over.
-    pub(crate) takes_all: bool,
-    pub(crate) monitor: &'a dyn Monitor,
+    pub takes_all: bool,
+    pub monitor: &'a dyn Monitor,
 }
 
 impl Finder<'_> {
@@ -50,14 +50,16 @@ impl Finder<'_> {
         }
         self.check_layers(&image)?;
         let policy = self.policy(listed.origin.as_ref());
+        let is_ours = image.layers.iter().any(|layer| layer.key.is_some());
         let (series, stage) = self.names(&listed)?;
+        let planned = self.planned(listed.origin.as_ref(), &image, is_ours);
         let recorded = listed.origin.and_then(|origin| origin.recorded);
         let recorded = recorded.filter(|recorded| check_name("run", &recorded.run).is_ok());
-        let is_ours = image.layers.iter().any(|layer| layer.key.is_some());
         let origin = Origin {
             series,
             stage,
             policy: policy.canonical(),
+            planned,
             recorded,
         };
         Ok(Some(Found {
@@ -91,13 +93,34 @@ impl Finder<'_> {
         Policy::from_canonical(&origin.policy)
             .filter(|policy| policy.rules("").is_ok())
             .unwrap_or_else(|| {
-                let image = printable(format!("{}@{}", origin.series, origin.stage).as_bytes());
                 let what = "a policy that this rootstrata does not know: it is recorded as plain";
-                let source = show(self.opened.path());
-                self.monitor
-                    .note(&format!("{source}: {image} claims {what}"));
+                self.note_claim(origin, what);
                 Policy::plain()
             })
+    }
+
+    /// Returns the claimed planner and labels, if the image can have been listed so.
+    fn planned(
+        &self,
+        origin: Option<&Origin>,
+        image: &FoundImage,
+        is_ours: bool,
+    ) -> Option<Planned> {
+        let origin = origin?;
+        let planned = origin.planned.clone()?;
+        if is_ours && planned.fits(image.layers.len()) {
+            return Some(planned);
+        }
+        let what = "names of layers that it cannot have: it is recorded without";
+        self.note_claim(origin, what);
+        None
+    }
+
+    fn note_claim(&self, origin: &Origin, what: &str) {
+        let image = printable(format!("{}@{}", origin.series, origin.stage).as_bytes());
+        let source = show(self.opened.path());
+        self.monitor
+            .note(&format!("{source}: {image} claims {what}"));
     }
 
     /// Returns series and stage: as asked for, else as the image says.

@@ -4,13 +4,13 @@ use crate::blob::BlobSource;
 use crate::error::Result;
 use crate::model::digest::Digest;
 use crate::model::names::{SnapshotRef, image_name};
-use crate::model::origin::Origin;
+use crate::model::origin::{Origin, Planned};
 use crate::oci;
 use crate::oci::index::Image;
 use crate::ops::monitor::Phases;
 use crate::ops::store_index::image_blob;
 use crate::ops::transfer::joined_image::{JoinedImage, blob_of, joined_image};
-use crate::store::{self, Snapshot, Store};
+use crate::store::{self, LayerUse, Snapshot, Store};
 use std::collections::{HashMap, HashSet};
 use std::num::NonZeroUsize;
 
@@ -30,21 +30,21 @@ pub struct ExportedImage {
 /// The images that an export is to have.
 pub(crate) struct Wanted<'a> {
     /// The snapshots.
-    pub(crate) snapshots: &'a [Snapshot],
+    pub snapshots: &'a [Snapshot],
     /// The snapshot whose blobs are left out.
-    pub(crate) since: Option<&'a SnapshotRef>,
+    pub since: Option<&'a SnapshotRef>,
     /// The most layers of an image.
-    pub(crate) most_layers: Option<NonZeroUsize>,
+    pub most_layers: Option<NonZeroUsize>,
 }
 
 /// The images of an export.
 pub(crate) struct Images {
     /// The images, in the order of their snapshots.
-    pub(crate) images: Vec<Image>,
+    pub images: Vec<Image>,
     /// The layers of each image, and those of its snapshot.
     counts: Vec<(usize, usize)>,
     /// The blobs of the images, each once, manifests and configurations first.
-    pub(crate) blobs: Vec<oci::Blob>,
+    pub blobs: Vec<oci::Blob>,
     /// Blobs that the store does not have.
     made: HashMap<Digest, BlobSource>,
 }
@@ -105,6 +105,7 @@ impl Images {
     }
 }
 
+/// Describes an image whose manifest may be another than the snapshot's.
 fn image_of(store: &Store, snapshot: &Snapshot, manifest: oci::Blob) -> Result<Image> {
     let (series, stage) = (snapshot.series.clone(), snapshot.stage.clone());
     let name = Some(image_name(&series, &stage));
@@ -112,6 +113,7 @@ fn image_of(store: &Store, snapshot: &Snapshot, manifest: oci::Blob) -> Result<I
         series,
         stage,
         policy: store.policy(&snapshot.policy_key)?,
+        planned: planned(store, snapshot, &manifest)?,
         recorded: None,
     };
     Ok(Image {
@@ -119,6 +121,17 @@ fn image_of(store: &Store, snapshot: &Snapshot, manifest: oci::Blob) -> Result<I
         name,
         origin: Some(origin),
     })
+}
+
+/// Returns the planner and the labels of an image; `None` where no planner has listed the layers, as of joined ones.
+fn planned(store: &Store, snapshot: &Snapshot, manifest: &oci::Blob) -> Result<Option<Planned>> {
+    let planning = snapshot.planning.as_ref();
+    let Some(planning) = planning.filter(|_| manifest.digest == snapshot.manifest.digest) else {
+        return Ok(None);
+    };
+    let layers = store.layers(snapshot.id)?;
+    let labels = layers.into_iter().map(LayerUse::into_package);
+    Ok(Some(Planned::new(&planning.planner, labels)))
 }
 
 /// The blobs of one image.

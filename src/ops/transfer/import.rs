@@ -24,24 +24,24 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
     /// An archive or a layout; without an image's name, all images.
-    pub(crate) source: Source,
+    pub source: Source,
     /// The series; by default as the image says.
-    pub(crate) series: Option<String>,
+    pub series: Option<String>,
     /// The stage, likewise.
-    pub(crate) stage: Option<String>,
+    pub stage: Option<String>,
 }
 
 /// The imported images.
 #[derive(Clone, Debug)]
 pub(crate) struct Outcome {
     /// The images, in the order of their numbers.
-    pub(crate) images: Vec<Imported>,
+    pub images: Vec<Imported>,
     /// The damaged images of a store that is rebuilt, each with the reason: only the other images can be had.
-    pub(crate) failed: Vec<String>,
+    pub failed: Vec<String>,
     /// Bytes of blobs copied into the store.
-    pub(crate) bytes_written: u64,
+    pub bytes_written: u64,
     /// The time of each phase.
-    pub(crate) seconds: Vec<(Phase, Duration)>,
+    pub seconds: Vec<(Phase, Duration)>,
 }
 
 /// Imports into the store at `store_path`, and makes a missing store. From the store's own layout, images missing in

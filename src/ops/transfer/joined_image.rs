@@ -30,11 +30,11 @@ use std::path::PathBuf;
 #[derive(Debug)]
 pub(crate) struct JoinedImage {
     /// The manifest, in memory.
-    pub(crate) manifest: BlobSource,
+    pub manifest: BlobSource,
     /// The configuration, in memory.
-    pub(crate) config: BlobSource,
+    pub config: BlobSource,
     /// The blobs of the layers, in the store.
-    pub(crate) layers: Vec<oci::Blob>,
+    pub layers: Vec<oci::Blob>,
 }
 
 /// Joins layers of a snapshot until there are at most `most`. Fails if a layer is missing or damaged, or if the store has no room

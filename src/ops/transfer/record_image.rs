@@ -1,12 +1,11 @@
 //! Records an image, after its layers were taken.
 
 use crate::error::Result;
-use crate::model::digest::LayerKey;
 use crate::model::names::SnapshotRef;
-use crate::model::origin::{Origin, Recorded};
+use crate::model::origin::{Origin, Planned, Recorded};
 use crate::model::packages::version::Manager;
-use crate::model::plan::LayerPurpose;
 use crate::model::plan::layer::{LayerContent, Role};
+use crate::model::plan::{LayerPurpose, Planning};
 use crate::model::tree::content_bytes;
 use crate::model::tree::entry::Entry;
 use crate::oci::read::{FoundLayer, Opened};
@@ -29,24 +28,24 @@ use std::time::{SystemTime, UNIX_EPOCH};
 #[derive(Clone, Debug)]
 pub(crate) struct Imported {
     /// The image as recorded.
-    pub(crate) snapshot: Snapshot,
+    pub snapshot: Snapshot,
     /// The layers, the lowest first.
-    pub(crate) layers: Vec<LayerUse>,
+    pub layers: Vec<LayerUse>,
     /// Whether the image was recorded before, and nothing was done.
-    pub(crate) was_there: bool,
+    pub was_there: bool,
 }
 
 /// A taken image, with the index's claim about the recording.
 pub(crate) struct Taken {
-    pub(crate) image: Imported,
-    pub(crate) claimed: Option<Recorded>,
+    pub image: Imported,
+    pub claimed: Option<Recorded>,
 }
 
 /// The content of an image.
 pub(crate) struct Content {
-    pub(crate) layers: Vec<TakenLayer>,
-    pub(crate) entries: Vec<Entry>,
-    pub(crate) packages: Option<RootPackages>,
+    pub layers: Vec<TakenLayer>,
+    pub entries: Vec<Entry>,
+    pub packages: Option<RootPackages>,
 }
 
 /// The purpose of taking images.
@@ -70,15 +69,16 @@ pub(crate) fn record(
     let manifest = store.keep_bytes(&opened.bytes(&found.image.manifest)?)?;
     let config = store.keep_bytes(&opened.bytes(&found.image.config)?)?;
     let contents: Vec<LayerContent> = content.layers.iter().map(TakenLayer::content).collect();
+    let planned = found.origin.planned.as_ref();
     let mut layers = new_layers(&content.layers, &contents, &found.image.layers);
+    name_layers(&mut layers, planned);
     let below = if found.is_ours {
         image_below(&layers, &found.origin, before)
     } else {
         None
     };
-    let inherited_layers = below.as_ref().map_or(0, |below| below.shared_layers);
-    for layer in layers.iter_mut().take(inherited_layers) {
-        layer.purpose.is_inherited = true;
+    for place in below.iter().flat_map(|below| &below.shared) {
+        layers[*place].purpose.is_inherited = true;
     }
     let parent = below.map(|below| below.snapshot);
     let recorded = found
@@ -97,7 +97,10 @@ pub(crate) fn record(
         parent_id: parent.map(|parent| parent.id),
         policy: &found.policy,
         created_s: recorded.map_or_else(now_s, |recorded| recorded.created_s),
-        planning: None,
+        planning: planned.map(|planned| Planning {
+            planner: planned.planner.clone(),
+            limits: None,
+        }),
         packages: packages_of(packages.as_ref()),
         manifest,
         config,
@@ -170,6 +173,16 @@ fn new_layer<'a>(
     }
 }
 
+/// Gives package layers the labels of the claim.
+fn name_layers(layers: &mut [SnapshotLayer], planned: Option<&Planned>) {
+    let labels = planned.and_then(|planned| planned.labels.as_ref());
+    for (layer, label) in layers.iter_mut().zip(labels.into_iter().flatten()) {
+        if layer.purpose.role == Role::Package {
+            layer.purpose.label.clone_from(label);
+        }
+    }
+}
+
 /// Foreign layers have no roles: the first layer counts as a base, each other layer as a delta.
 fn role(said: Option<Role>, place: usize) -> Role {
     said.unwrap_or(if place == 0 { Role::Base } else { Role::Delta })
@@ -178,12 +191,12 @@ fn role(said: Option<Role>, place: usize) -> Role {
 /// The image that another image lies over.
 struct Below<'b> {
     snapshot: &'b Snapshot,
-    /// The number of layers that both images begin with.
-    shared_layers: usize,
+    /// The places of the layers that are layers of the image below.
+    shared: Vec<usize>,
 }
 
 /// Returns the image below: of the images taken so far from the same run and series, the image that shares the most layers,
-/// all but the state.
+/// all but the state and packages that were upgraded.
 fn image_below<'b>(
     layers: &[SnapshotLayer],
     origin: &Origin,
@@ -199,10 +212,10 @@ fn image_below<'b>(
         .filter_map(|image| {
             Some(Below {
                 snapshot: &image.snapshot,
-                shared_layers: shared_layers(layers, image)?,
+                shared: shared(layers, origin, image)?,
             })
         });
-    below.max_by_key(|below| (below.shared_layers, below.snapshot.id))
+    below.max_by_key(|below| (below.shared.len(), below.snapshot.id))
 }
 
 fn is_other_stage(snapshot: &Snapshot, origin: &Origin) -> bool {
@@ -213,16 +226,26 @@ fn run_of(claimed: Option<&Recorded>) -> Option<&str> {
     claimed.map(|claimed| claimed.run.as_str())
 }
 
-/// Returns the number of the image's layers without the state; `None` if `layers` do not begin with these layers.
-fn shared_layers(layers: &[SnapshotLayer], image: &Imported) -> Option<usize> {
-    let stable = image
-        .layers
-        .iter()
-        .filter(|layer| layer.role != Role::State);
-    let keys: Vec<LayerKey> = stable.map(|layer| layer.layer.key).collect();
-    let first_layers = layers.get(..keys.len())?;
-    keys.iter()
-        .zip(first_layers)
-        .all(|(key, layer)| *key == layer.key)
-        .then_some(keys.len())
+/// Returns the places of the layers that are the image's, without the state; `None` if `layers` do not begin with these layers.
+/// Where the rule is known, package layers are looked for by themselves, since a package may have been upgraded.
+fn shared(layers: &[SnapshotLayer], origin: &Origin, image: &Imported) -> Option<Vec<usize>> {
+    let is_apart = |role: Role| origin.planned.is_some() && role == Role::Package;
+    let below = image.layers.iter();
+    let below = below.filter(|layer| layer.role != Role::State);
+    let (packages, below): (Vec<&LayerUse>, Vec<_>) = below.partition(|layer| is_apart(layer.role));
+    let layers = layers.iter().enumerate();
+    let (own_packages, own): (Vec<_>, Vec<_>) =
+        layers.partition(|(_, layer)| is_apart(layer.purpose.role));
+    let own = own.get(..below.len())?;
+    let mut pairs = below.iter().zip(own);
+    if !pairs.all(|(below, (_, layer))| below.layer.key == layer.key) {
+        return None;
+    }
+    let is_below = |(_, layer): &&(usize, &SnapshotLayer)| {
+        let is_same =
+            |below: &&&LayerUse| below.layer.key == layer.key && below.label == layer.purpose.label;
+        packages.iter().find(is_same).is_some()
+    };
+    let shared = own.iter().chain(own_packages.iter().filter(is_below));
+    Some(shared.map(|(place, _)| *place).collect())
 }

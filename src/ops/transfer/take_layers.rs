@@ -31,11 +31,11 @@ const BUFFER_BYTES: usize = 256 << 10;
 
 /// Takes the layers of a source's images.
 pub(crate) struct LayerTaker<'a> {
-    pub(crate) store: &'a Store,
-    pub(crate) opened: &'a Opened,
-    pub(crate) monitor: &'a dyn Monitor,
+    pub store: &'a Store,
+    pub opened: &'a Opened,
+    pub monitor: &'a dyn Monitor,
     /// Bytes of blobs copied into the store.
-    pub(crate) bytes_written: u64,
+    pub bytes_written: u64,
 }
 
 impl LayerTaker<'_> {

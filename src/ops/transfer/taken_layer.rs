@@ -13,10 +13,10 @@ use std::collections::HashSet;
 /// A taken layer.
 #[derive(Debug)]
 pub(crate) struct TakenLayer {
-    pub(crate) key: LayerKey,
-    pub(crate) tar_bytes: u64,
+    pub key: LayerKey,
+    pub tar_bytes: u64,
     /// The canonical text in the key.
-    pub(crate) under: String,
+    pub under: String,
     tree: Tree,
     whiteouts: Vec<EntryPath>,
 }

@@ -4,14 +4,16 @@
 use crate::error::{Error, Result, show};
 use crate::model::digest::{Digest, PolicyKey};
 use crate::model::names::image_name;
-use crate::model::origin::{Origin, Recorded as RecordedAs};
+use crate::model::origin::{LABELS, Origin, PLANNER, Planned, Recorded as RecordedAs};
+use crate::model::plan::LayerRule;
+use crate::model::plan::layer::Role;
 use crate::printable::printable;
 use crate::store::directory::LARGEST_JSON_BYTES;
 use crate::store::files::{INDEX, blob_name};
 use crate::store::handle::Store;
 use crate::store::records::rows::{BlobRef, Snapshot};
 use crate::store::records::values::{bits, hash};
-use rusqlite::{Connection, Row};
+use rusqlite::{Connection, Row, params};
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -24,7 +26,7 @@ const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
 
 /// The columns of a [`Listed`] manifest.
 const LISTED: &str =
-    "SELECT manifest_digest, manifest_size_bytes, stage, canonical, run, created_s, snapshot.id, name FROM snapshot
+    "SELECT manifest_digest, manifest_size_bytes, stage, canonical, run, created_s, snapshot.id, name, planner FROM snapshot
      JOIN policy ON key = policy_key JOIN series ON series.id = series_id";
 
 /// A manifest of the store.
@@ -90,10 +92,12 @@ impl Store {
         let expected = json!({"mediaType": INDEX_TYPE, "schemaVersion": 2});
         let is_index = Value::Object(index) == expected;
         let mut wrong = (!is_index).then_some("it is no index of images");
-        for listed in manifests {
+        for mut listed in manifests {
+            let planner = take_planner(&mut listed);
             let digest = listed["digest"].as_str().and_then(Digest::parse);
             match digest.map(|digest| (digest, recorded.get(&digest))) {
-                Some((digest, Some(recorded))) if recorded.is_listed_as(&digest, &listed) => {}
+                Some((digest, Some(recorded)))
+                    if recorded.is_listed_as(&digest, &listed, planner.as_ref()) => {}
                 Some((digest, None)) if self.is_own_image(&digest) => {
                     return Err(self.lost_image(&digest, &listed));
                 }
@@ -126,6 +130,7 @@ impl Store {
                 run,
                 created_s,
                 manifest,
+                planning,
                 ..
             } = one;
             let policy = self.policy_or_empty(one.policy_key, &mut policies)?;
@@ -133,12 +138,15 @@ impl Store {
                 size_bytes: manifest.size_bytes,
                 origins: Vec::new(),
             });
-            recorded.origins.push(Origin {
+            let origin = Origin {
                 series,
                 stage,
                 policy,
+                planned: None,
                 recorded: Some(RecordedAs { id, run, created_s }),
-            });
+            };
+            let planner = planning.map(|planning| planning.planner);
+            recorded.origins.push((origin, planner));
         }
         Ok(all)
     }
@@ -193,7 +201,27 @@ pub(crate) fn listed(connection: &Connection) -> rusqlite::Result<Vec<Listed>> {
     for one in past.query_map([], |row| listed_manifest(row, false))? {
         listed.push(one?);
     }
+    // Labels are many bytes, of which index.json would have more with each snapshot: those of the newest are what goes on.
+    for one in listed.iter_mut().filter(|one| one.is_newest) {
+        let Origin {
+            planned, recorded, ..
+        } = &mut one.origin;
+        if let (Some(planned), Some(recorded)) = (planned, recorded)
+            && LayerRule::parse(&planned.planner).is_some_and(LayerRule::is_by_packages)
+        {
+            *planned = Planned::new(&planned.planner, labels(connection, recorded.id)?);
+        }
+    }
     Ok(listed)
+}
+
+/// Returns the labels of a snapshot's package layers, and `None` for each other layer, the lowest first.
+fn labels(connection: &Connection, snapshot_id: i64) -> rusqlite::Result<Vec<Option<String>>> {
+    let query = "SELECT CASE role WHEN ? THEN label END FROM snapshot_layer
+         WHERE snapshot_id = ? ORDER BY position";
+    let mut labels = connection.prepare_cached(query)?;
+    let values = params![Role::Package.name(), snapshot_id];
+    labels.query_map(values, |row| row.get(0))?.collect()
 }
 
 fn listed_manifest(row: &Row, is_newest: bool) -> rusqlite::Result<Listed> {
@@ -215,12 +243,14 @@ fn manifest(row: &Row) -> rusqlite::Result<BlobRef> {
     })
 }
 
-/// Reads all but the series, a name that a damaged database may lack.
+/// Reads all but the series, a name that a damaged database may lack, and the labels.
 fn origin(row: &Row) -> rusqlite::Result<Origin> {
+    let planner: Option<String> = row.get(8)?;
     Ok(Origin {
         series: String::new(),
         stage: row.get(2)?,
         policy: row.get::<_, Option<String>>(3)?.unwrap_or_default(),
+        planned: planner.map(|planner| Planned::new(&planner, [])),
         recorded: Some(RecordedAs {
             id: row.get(6)?,
             run: row.get(4)?,
@@ -232,20 +262,33 @@ fn origin(row: &Row) -> rusqlite::Result<Origin> {
 /// A manifest in the database.
 struct Recorded {
     size_bytes: u64,
-    /// The origins of the snapshots with the manifest.
-    origins: Vec<Origin>,
+    /// The origins of the snapshots with the manifest, without what is told of layers, and the planners.
+    origins: Vec<(Origin, Option<String>)>,
+}
+
+/// Takes what is told of layers out of an image that index.json lists, and returns the planner. Labels are not compared: they
+/// would have to be read whenever a store is opened. The next snapshot puts them right.
+fn take_planner(listed: &mut Value) -> Option<Value> {
+    let annotations = listed.get_mut("annotations")?.as_object_mut()?;
+    annotations.remove(LABELS);
+    annotations.remove(PLANNER)
 }
 
 impl Recorded {
-    /// Tells whether index.json lists the manifest as a snapshot of ours; old versions listed a name alone.
-    fn is_listed_as(&self, digest: &Digest, listed: &Value) -> bool {
+    /// Tells whether index.json lists the manifest as a snapshot of ours, apart from the `planner`; old versions listed a name
+    /// alone.
+    fn is_listed_as(&self, digest: &Digest, listed: &Value, planner: Option<&Value>) -> bool {
         let plain = json!({"digest": digest.to_string(), "mediaType": MANIFEST_TYPE, "size": self.size_bytes});
         let with = |annotations: Map<String, Value>| {
             let mut listed = plain.clone();
             listed["annotations"] = Value::Object(annotations);
             listed
         };
-        let is_one = |origin: &Origin| {
+        let is_one = |(origin, recorded): &(Origin, Option<String>)| {
+            let recorded = recorded.as_deref();
+            if planner.is_some_and(|planner| planner.as_str() != recorded) {
+                return false;
+            }
             let name = Map::from_iter([(
                 REF_NAME.to_owned(),
                 json!(image_name(&origin.series, &origin.stage)),

@@ -19,17 +19,17 @@ const SELECT: &str = "SELECT stack, key, diff_id, tar_bytes, digest, media_type,
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct JoinedLayer {
     /// What stands for the layers of the image, and for those that are joined.
-    pub(crate) stack: [u8; 32],
+    pub stack: [u8; 32],
     /// The key.
-    pub(crate) key: LayerKey,
+    pub key: LayerKey,
     /// SHA-256 of the tar.
-    pub(crate) diff_id: DiffId,
+    pub diff_id: DiffId,
     /// Length of the tar.
-    pub(crate) tar_bytes: u64,
+    pub tar_bytes: u64,
     /// The durable form.
-    pub(crate) blob: Blob,
+    pub blob: Blob,
     /// The keys of the layers that became one, the lowest first.
-    pub(crate) parts: Vec<LayerKey>,
+    pub parts: Vec<LayerKey>,
 }
 
 impl JoinedLayer {

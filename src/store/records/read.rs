@@ -20,9 +20,9 @@ pub(crate) const SNAPSHOT: &str = "SELECT snapshot.id, name, stage, run, parent_
 pub(crate) struct Rows {
     snapshot: Snapshot,
     package_set_key: Option<[u8; 32]>,
-    pub(crate) layers: Vec<LayerUse>,
+    pub layers: Vec<LayerUse>,
     /// `None` for a snapshot from before seals.
-    pub(crate) seal: Option<[u8; 32]>,
+    pub seal: Option<[u8; 32]>,
 }
 
 impl Rows {
@@ -71,8 +71,9 @@ fn layer_use(row: &Row, of: &Snapshot) -> rusqlite::Result<LayerUse> {
     let role = Role::parse(row.get_ref(10)?.as_str()?).ok_or_else(|| unfit(10))?;
     // Without a planner, the seal is that of an earlier format, and the other columns count for nothing.
     let (label, reason, is_inherited) = if of.planning.is_some() {
-        let reason = Reason::parse(row.get_ref(13)?.as_str()?).ok_or_else(|| unfit(13))?;
-        (row.get(12)?, Some(reason), row.get(14)?)
+        let reason = row.get_ref(13)?.as_str_or_null()?;
+        let reason = reason.map(|reason| Reason::parse(reason).ok_or_else(|| unfit(13)));
+        (row.get(12)?, reason.transpose()?, row.get(14)?)
     } else {
         let position: usize = row.get(15)?;
         (None, None, position < of.inherited_layers)

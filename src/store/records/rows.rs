@@ -108,6 +108,11 @@ pub struct LayerUse {
 }
 
 impl LayerUse {
+    /// Returns the label of a package layer; `None` for any other layer.
+    pub(crate) fn into_package(self) -> Option<String> {
+        self.label.filter(|_| self.role == Role::Package)
+    }
+
     /// Returns role, label and reason.
     pub(crate) fn purpose(&self) -> LayerPurpose {
         LayerPurpose {

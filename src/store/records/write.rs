@@ -143,7 +143,7 @@ fn insert_all(transaction: &Transaction, new: &NewSnapshot) -> rusqlite::Result<
     let package_set_id = package_set_of(transaction, new.packages)?;
     let id = insert_snapshot(transaction, new, &policy_key, package_set_id)?;
     for (position, layer) in new.layers.iter().enumerate() {
-        insert_layer(transaction, (id, position), layer, &policy_key)?;
+        insert_layer(transaction, (id, position), layer, new, &policy_key)?;
     }
     let rows = rows_of(transaction, id)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
     transaction
@@ -225,6 +225,7 @@ fn insert_layer(
     transaction: &Transaction,
     (snapshot_id, position): (i64, usize),
     layer: &SnapshotLayer,
+    of: &NewSnapshot,
     policy_key: &[u8; 32],
 ) -> rusqlite::Result<()> {
     let known = diff_id_of(transaction, &layer.key)?.is_some();
@@ -250,7 +251,7 @@ fn insert_layer(
             known || layer.new.is_none(),
             label,
             reason.as_ref().map(Reason::to_string),
-            reason.is_some().then_some(is_inherited),
+            of.planning.is_some().then_some(is_inherited),
         ])?;
     Ok(())
 }

@@ -31,7 +31,7 @@ pub(crate) struct Boot {
     /// The boot of the last change of stamps; empty where nobody knows.
     id: Vec<u8>,
     /// See [`Lasting::durable_until`].
-    pub(crate) durable_until: Option<Time>,
+    pub durable_until: Option<Time>,
 }
 
 impl Boot {

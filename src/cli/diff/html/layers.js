@@ -1,5 +1,7 @@
 // The layers of both sides as bars to one scale; bands join what both have.
 
+// The role, and of a package layer the package.
+const roleOf = layer => (layer.label ? `${layer.role} ${layer.label}` : layer.role);
 const shortDigest = digest => digest.replace('sha256:', '').slice(0, 12);
 
 function showLayers(data) {
@@ -31,10 +33,10 @@ function barOf(side, name, scale) {
   let at = 0;
   for (const layer of side.layers) {
     const width = layer.size_bytes * scale;
-    const segment = element('div', { class: `segment ${layer.shared ? 'both' : name}`, title: `${layer.role ?? 'layer'} ${shortDigest(layer.digest)}, ${size(layer.size_bytes)}` });
+    const segment = element('div', { class: `segment ${layer.shared ? 'both' : name}`, title: `${roleOf(layer) ?? 'layer'} ${shortDigest(layer.digest)}, ${size(layer.size_bytes)}` });
     segment.style.left = `${at}%`;
     segment.style.width = `max(${width}%, 2px)`;
-    if (width > 12) segment.append(`${layer.role ?? shortDigest(layer.digest)} ${size(layer.size_bytes)}`);
+    if (width > 12) segment.append(`${roleOf(layer) ?? shortDigest(layer.digest)} ${size(layer.size_bytes)}`);
     bar.append(segment);
     places.set(layer.diff_id, { from: at, to: at + width, shared: layer.shared });
     at += width;
@@ -81,13 +83,17 @@ function layerTable() {
     kind: 'layers',
     columns: [
       { name: 'where', title: 'In', key: where, cell: row => element('span', { class: `where ${where(row)}` }, where(row)) },
-      { name: 'role', title: 'Role', key: row => first(row, 'role') ?? '', cell: row => both(row, 'role', String) },
+      { name: 'role', title: 'Role', key: row => roleOf(row[0] ?? row[1]) ?? '', cell: roles },
       { name: 'digest', title: 'Digest', key: row => first(row, 'digest'), cell: digestCell },
       counts('size_bytes', 'Bytes', size),
       counts('content_bytes', 'Unpacked', size),
       counts('entries', 'Entries', number),
     ],
   });
+
+  function roles(row) {
+    return [...new Set(row.filter(Boolean).map(layer => roleOf(layer) ?? '–'))].join(' → ');
+  }
 
   function digestCell(row) {
     return element('span', { class: 'mono', title: both(row, 'digest', String) }, both(row, 'digest', shortDigest));
