@@ -15,7 +15,7 @@ class Store:
 
     def __init__(self, binary, path, rule, *options):
         self.command = [binary, "--store", path, "-q", "--json", "snapshot", "--layers", rule, *options]
-        self.known = set()
+        self.known, self.roles = set(), {}
 
     def layers(self, root, *options):
         """Records a root, and returns the layers."""
@@ -25,12 +25,13 @@ class Store:
         return json.loads(done.stdout)["layers"]
 
     def new_bytes(self, layers):
-        """Returns the bytes of those layers that were not there before, and of those states."""
+        """Returns the bytes of those layers that were not there before, and of those states; `roles` has the sums."""
         new, states = 0, 0
         for layer in layers:
             if layer["digest"] in self.known:
                 continue
             self.known.add(layer["digest"])
+            self.roles[layer["role"]] = self.roles.get(layer["role"], 0) + layer["size_bytes"]
             if layer["role"] == "state":
                 states += layer["size_bytes"]
             else:
