@@ -59,10 +59,10 @@ impl Made {
 
 /// The state of an inode before [`give`].
 pub(super) struct Before {
-    pub(super) owner: (u32, u32),
-    pub(super) mode: u16,
+    pub owner: (u32, u32),
+    pub mode: u16,
     /// An access list goes, so nobody may use the rights that the mode alone would give.
-    pub(super) has_list: bool,
+    pub has_list: bool,
 }
 
 /// An inode, open or named by an `O_PATH` handle.

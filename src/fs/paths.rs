@@ -36,9 +36,9 @@ impl Found {
 #[derive(Debug)]
 pub(crate) struct Paths {
     /// For each thread the found paths.
-    pub(super) found: Vec<Vec<Found>>,
+    pub found: Vec<Vec<Found>>,
     /// For each path in order the thread and the place.
-    pub(super) order: Vec<(u32, u32)>,
+    pub order: Vec<(u32, u32)>,
 }
 
 impl Paths {

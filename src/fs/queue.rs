@@ -19,8 +19,8 @@ pub(super) fn on_threads<T: Send>(threads: usize, work: impl Fn() -> T + Sync) -
 /// A directory to list.
 pub(super) struct Directory {
     /// The number of the listing.
-    pub(super) number: usize,
-    pub(super) path: EntryPath,
+    pub number: usize,
+    pub path: EntryPath,
 }
 
 /// The waiting directories, shared by the threads.

@@ -59,9 +59,9 @@ pub struct Root {
 /// Stat data with the mount (statx `stx_mnt_id`).
 #[derive(Debug)]
 pub(super) struct Placed {
-    pub(super) stat: Option<Stat>,
-    pub(super) mount: u64,
-    pub(super) is_directory: bool,
+    pub stat: Option<Stat>,
+    pub mount: u64,
+    pub is_directory: bool,
 }
 
 impl Root {

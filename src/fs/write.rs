@@ -32,12 +32,12 @@ const BAD_NAMES: &[Errno] = &[
 /// One thread's way into a root, with the directory that was entered last.
 #[derive(Debug)]
 pub(crate) struct Writer<'r> {
-    pub(super) root: &'r Root,
+    pub root: &'r Root,
     /// Owner and group of new inodes.
-    pub(super) own: (u32, u32),
+    pub own: (u32, u32),
     directory: Option<Entered>,
     /// Whether the filesystem makes files without a name; `true` until a call fails.
-    pub(super) makes_unnamed: bool,
+    pub makes_unnamed: bool,
 }
 
 /// A directory in which names are made.

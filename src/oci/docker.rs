@@ -33,9 +33,9 @@ struct Item {
 #[derive(Default)]
 pub(super) struct Layout {
     /// The members with blobs, by the names of the blobs.
-    pub(super) files: HashMap<String, (u64, u64)>,
+    pub files: HashMap<String, (u64, u64)>,
     /// The index and the manifests.
-    pub(super) made: HashMap<String, Vec<u8>>,
+    pub made: HashMap<String, Vec<u8>>,
 }
 
 impl Opened {

@@ -48,11 +48,11 @@ enum Place {
 #[derive(Debug, Default)]
 pub(super) struct Members {
     /// Offset and length of each file.
-    pub(super) files: HashMap<String, (u64, u64)>,
+    pub files: HashMap<String, (u64, u64)>,
     /// The targets of links.
-    pub(super) links: HashMap<String, String>,
+    pub links: HashMap<String, String>,
     /// Contents made by us, by the names of members that the archive lacks.
-    pub(super) made: HashMap<String, Vec<u8>>,
+    pub made: HashMap<String, Vec<u8>>,
 }
 
 /// An image of a layout or an archive.

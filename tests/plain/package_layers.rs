@@ -378,6 +378,21 @@ fn another_mode_of_a_directory_is_planned_alone() {
 }
 
 #[test]
+fn updates_may_be_as_large_as_what_packages_leave() {
+    let case = Case::new();
+    case.record("", "");
+    let half = case.record("head -c 60000 /dev/urandom > opt/half", "");
+    assert!(listed(&half).contains(&"new update".to_owned()));
+    let planning = case.bench.json(["explain", "s"])["planning"].clone();
+    assert_eq!(planning["limits"]["update_percent"], 100);
+    let given = case.record("echo more >> opt/mine", "--rebase-update 30");
+    assert_eq!(listed(&given)[0], "new base");
+    // Those by stages are made anew at 30 percent.
+    let planning = case.by_stages.json(["explain", "1"])["planning"].clone();
+    assert_eq!(planning["limits"]["update_percent"], 30);
+}
+
+#[test]
 fn a_root_without_packages_is_all_remainder() {
     let case = Case::new();
     sh(&case.root, "rm -r usr/lib/sysimage");

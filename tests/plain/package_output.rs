@@ -198,3 +198,21 @@ fn sides_of_a_comparison_name_the_packages_of_their_layers() {
     assert_eq!(labels(&compared["b"])[1..3], ["a-2-1.x86_64", B]);
     assert_eq!(compared["a"]["layers"][0]["label"], Value::Null);
 }
+
+#[test]
+fn explain_tells_reused_layers_of_packages_in_one_line() {
+    let case = Case::new();
+    case.record("", "");
+    case.record("echo more >> opt/mine", "");
+    let text = case.bench.prints(0, ["explain", "s"]);
+    assert!(text.contains("\npackage reused  2 layers "), "{text}");
+    assert!(!text.contains(A) && !text.contains(B), "{text}");
+    let first = text.find("package reused").unwrap();
+    assert!(
+        text[first..].contains("\n  written for snapshot 1, "),
+        "{text}"
+    );
+    let all = case.bench.prints(0, ["explain", "-v", "s"]);
+    assert!(all.contains(A) && all.contains(B), "{all}");
+    assert!(!all.contains("2 layers"), "{all}");
+}

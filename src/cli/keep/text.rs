@@ -3,7 +3,7 @@
 use crate::cli::text::{counted, cut, percent, push_layers, size, table};
 use crate::model::keep::Reason;
 use crate::model::plan::layer::Role;
-use crate::model::plan::{Limits, MOST_LAYERS};
+use crate::model::plan::{LayerRule, Limits, MOST_LAYERS};
 use crate::model::time::rfc3339;
 use crate::ops::keep::package_usage::PackageUsage;
 use crate::ops::keep::prune;
@@ -283,10 +283,11 @@ fn push_limits(text: &mut String) {
         dead_percent,
         ..
     } = Limits::default();
+    let by_packages = LayerRule::Packages(1).usual_limits().update_percent;
     let _ = writeln!(
         text,
-        "a base or delta is made anew when its updates are more than {update_percent} % of it, more than {dead_percent} % of it is dead, \
-         or an image would have more than {MOST_LAYERS} layers"
+        "a base or delta is made anew when its updates are more than {update_percent} % of it ({by_packages} % with layers by package), \
+         more than {dead_percent} % of it is dead, or an image would have more than {MOST_LAYERS} layers"
     );
 }
 

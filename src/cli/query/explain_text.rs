@@ -29,8 +29,16 @@ pub(crate) fn explain(explained: &Explained, lists_all: bool, paint: Paint) -> S
     }
     let limits = planning.and_then(|planning| planning.limits);
     let limits = limits.unwrap_or_default();
-    for ExplainedLayer { layer, reason } in &explained.layers {
-        push_head(&mut text, layer, paint);
+    let is_one_line = |a: &ExplainedLayer, b: &ExplainedLayer| {
+        let ids = (first_of_package(a), first_of_package(b));
+        !lists_all && ids.0.is_some() && ids.0 == ids.1
+    };
+    for run in explained.layers.chunk_by(is_one_line) {
+        let ExplainedLayer { layer, reason } = &run[0];
+        match run {
+            [_] => push_head(&mut text, layer, paint),
+            _ => push_reused_packages(&mut text, run, paint),
+        }
         match reason {
             Reason::Reused(first) if first.id == snapshot.id => {
                 text.push_str("  written for a snapshot that is gone\n");
@@ -48,6 +56,22 @@ pub(crate) fn explain(explained: &Explained, lists_all: bool, paint: Paint) -> S
         }
     }
     text
+}
+
+/// Returns the number of the snapshot that a reused package layer was written for; `None` for any other layer.
+fn first_of_package(explained: &ExplainedLayer) -> Option<i64> {
+    match &explained.reason {
+        Reason::Reused(first) if explained.layer.role == Role::Package => Some(first.id),
+        _ => None,
+    }
+}
+
+/// Appends a line for package layers that were written for one snapshot.
+fn push_reused_packages(text: &mut String, run: &[ExplainedLayer], paint: Paint) {
+    let bytes = run.iter().map(|one| one.layer.blob.size_bytes).sum();
+    let count = counted(run.len() as u64, "layer", "layers");
+    let head = format!("package reused  {count:<19}  {:>9}", size(bytes));
+    let _ = writeln!(text, "\n{}", paint.text(Colour::Green, &head));
 }
 
 /// Appends the line of a layer.

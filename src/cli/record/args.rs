@@ -3,7 +3,7 @@
 use crate::cli::parse::parse_snapshot;
 use crate::layer::codec::Compression;
 use crate::model::names::SnapshotRef;
-use crate::model::plan::{LayerRule, Limits, MOST_LAYERS};
+use crate::model::plan::{LayerRule, MOST_LAYERS, OpenLimits};
 use crate::model::policy::{MtimeRule, Profile};
 use crate::ops::record::Options;
 use clap::builder::PossibleValue;
@@ -63,7 +63,7 @@ pub(crate) struct RecordArgs {
     #[arg(long, value_name = "KIND", value_parser = Compression::parse)]
     compression: Option<Compression>,
     /// Make a base or delta anew when its updates would be more than PERCENT of it
-    /// [default: 30]
+    /// [default: 30; 100 with --layers packages]
     #[arg(long, value_name = "PERCENT")]
     rebase_update: Option<u64>,
     /// Make a base or delta anew when more than PERCENT of it is no longer used
@@ -95,7 +95,7 @@ impl SnapshotArgs {
     pub(crate) fn options(&self) -> Options {
         let mut options = self.record.options();
         if let Some(most) = self.max_layers {
-            options.limits.most_layers = most;
+            options.limits.most_layers = Some(most);
         }
         options
     }
@@ -118,16 +118,11 @@ impl RecordArgs {
         is_unfit.then_some((ErrorKind::InvalidValue, text))
     }
 
-    fn limits(&self) -> Limits {
-        let Limits {
-            update_percent,
-            dead_percent,
-            most_layers,
-        } = Options::default().limits;
-        Limits {
-            update_percent: self.rebase_update.unwrap_or(update_percent),
-            dead_percent: self.rebase_dead.unwrap_or(dead_percent),
-            most_layers,
+    fn limits(&self) -> OpenLimits {
+        OpenLimits {
+            update_percent: self.rebase_update,
+            dead_percent: self.rebase_dead,
+            most_layers: None,
         }
     }
 

@@ -1,5 +1,6 @@
 //! How a user asks for a tree to be cut into layers. Pure.
 
+use crate::model::plan::limits::Limits;
 use std::fmt;
 
 /// The most layers of packages that the stages above the first may add, by default.
@@ -26,6 +27,16 @@ pub enum LayerRule {
 }
 
 impl LayerRule {
+    /// Returns the usual limits. Where packages have layers, base and delta are a small part of the image, and updates of
+    /// their size cost its readers little.
+    pub(crate) fn usual_limits(self) -> Limits {
+        let mut limits = Limits::default();
+        if self.is_by_packages() {
+            limits.update_percent = 100;
+        }
+        limits
+    }
+
     /// Tells whether layers of one rule can be continued by the other.
     pub(crate) fn is_like(self, other: Self) -> bool {
         matches!(self, Self::Stages) == matches!(other, Self::Stages)

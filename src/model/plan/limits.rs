@@ -14,6 +14,28 @@ pub struct Limits {
     pub most_layers: usize,
 }
 
+/// Limits that a user may leave open.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OpenLimits {
+    /// See [`Limits::update_percent`].
+    pub update_percent: Option<u64>,
+    /// See [`Limits::dead_percent`].
+    pub dead_percent: Option<u64>,
+    /// See [`Limits::most_layers`].
+    pub most_layers: Option<usize>,
+}
+
+impl OpenLimits {
+    /// Closes the limits with the usual ones.
+    pub(crate) fn or(self, usual: Limits) -> Limits {
+        Limits {
+            update_percent: self.update_percent.unwrap_or(usual.update_percent),
+            dead_percent: self.dead_percent.unwrap_or(usual.dead_percent),
+            most_layers: self.most_layers.unwrap_or(usual.most_layers),
+        }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {

@@ -30,7 +30,7 @@ use std::path::Path;
 /// The policy that normalises a side.
 pub(super) struct SeenAs {
     /// The policy of the other side, if the other side is a snapshot.
-    pub(super) recorded: Option<Policy>,
+    pub recorded: Option<Policy>,
     /// The policy of the other side, or the plain policy.
     policy: Policy,
     rules: Rules,
@@ -90,12 +90,12 @@ pub(super) enum FoundDirectory {
 
 /// The view of a directory.
 pub(super) struct Viewing<'a> {
-    pub(super) root: &'a Root,
-    pub(super) seen_as: &'a SeenAs,
+    pub root: &'a Root,
+    pub seen_as: &'a SeenAs,
     /// The store with the stamps, if there is a store.
-    pub(super) store: Option<Store>,
-    pub(super) threads: NonZeroUsize,
-    pub(super) phases: &'a Phases<'a>,
+    pub store: Option<Store>,
+    pub threads: NonZeroUsize,
+    pub phases: &'a Phases<'a>,
 }
 
 impl Viewing<'_> {
@@ -167,11 +167,11 @@ impl Viewing<'_> {
 
 /// The view of an image.
 pub(super) struct ImageViewing<'a> {
-    pub(super) source: &'a Source,
-    pub(super) seen_as: SeenAs,
+    pub source: &'a Source,
+    pub seen_as: SeenAs,
     /// The store with layers that need not be read, if there is a store.
-    pub(super) store: Option<&'a Store>,
-    pub(super) phases: &'a Phases<'a>,
+    pub store: Option<&'a Store>,
+    pub phases: &'a Phases<'a>,
 }
 
 impl ImageViewing<'_> {

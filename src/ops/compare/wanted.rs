@@ -10,18 +10,18 @@ use std::collections::HashMap;
 #[derive(Clone, Debug)]
 pub(super) struct Wanted {
     /// The caller's keys for the content, a key for each wanted name.
-    pub(super) keys: Vec<usize>,
+    pub keys: Vec<usize>,
     /// All names of the inode; a layer has the content under one of the names.
-    pub(super) names: Vec<EntryPath>,
-    pub(super) size_bytes: u64,
-    pub(super) content: ContentHash,
+    pub names: Vec<EntryPath>,
+    pub size_bytes: u64,
+    pub content: ContentHash,
 }
 
 /// A content that was read.
 #[derive(Clone, Debug)]
 pub(super) struct FileDigest {
     /// The content; `None` for a content that is too large.
-    pub(super) bytes: Option<Vec<u8>>,
+    pub bytes: Option<Vec<u8>>,
     pub(super) sha256: [u8; 32],
 }
 

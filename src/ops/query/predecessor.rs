@@ -25,14 +25,14 @@ pub enum Against {
 
 /// A layer that was written for a snapshot.
 pub(super) struct NewLayer<'a> {
-    pub(super) store: &'a Store,
-    pub(super) snapshot: &'a Snapshot,
+    pub store: &'a Store,
+    pub snapshot: &'a Snapshot,
     /// The series' last snapshot of the stage under the same policy.
-    pub(super) before: Option<&'a Snapshot>,
+    pub before: Option<&'a Snapshot>,
     /// All layers of the snapshot, the lowest first.
-    pub(super) layers: &'a [LayerUse],
+    pub layers: &'a [LayerUse],
     /// The position of the new layer among `layers`.
-    pub(super) place: usize,
+    pub place: usize,
 }
 
 impl NewLayer<'_> {
@@ -57,10 +57,10 @@ impl NewLayer<'_> {
 
 /// The content that a new layer is compared with.
 pub(super) struct Predecessor {
-    pub(super) tree: Tree,
-    pub(super) package_set_id: Option<i64>,
+    pub tree: Tree,
+    pub package_set_id: Option<i64>,
     /// The items of the layers in whose place the new layer is, in path order.
-    pub(super) items: Vec<LayerItem>,
+    pub items: Vec<LayerItem>,
 }
 
 impl Predecessor {

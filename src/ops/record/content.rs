@@ -20,16 +20,16 @@ use crate::store::StampState;
 
 /// The entries of the root under the policy, all of them or a subset.
 pub(super) struct Content {
-    pub(super) observation: Observation,
-    pub(super) subset: Option<ChangedSubset>,
+    pub observation: Observation,
+    pub subset: Option<ChangedSubset>,
     /// The layers below, with all items or with the subset.
-    pub(super) prior: PriorLayers,
-    pub(super) sides: StableVolatile<FileContent>,
+    pub prior: PriorLayers,
+    pub sides: StableVolatile<FileContent>,
     /// Sorted; `None` where unknown.
-    pub(super) packages: Option<Vec<Installed>>,
-    pub(super) user: Option<BuildUser>,
-    pub(super) stamps: StampState,
-    pub(super) paths_planned: u64,
+    pub packages: Option<Vec<Installed>>,
+    pub user: Option<BuildUser>,
+    pub stamps: StampState,
+    pub paths_planned: u64,
 }
 
 impl Content {
@@ -55,7 +55,7 @@ impl Content {
             times: times_under(&session.policy),
             prior: &self.prior,
             scope,
-            limits: &session.options.limits,
+            limits: &session.limits(),
         })
     }
 

@@ -31,10 +31,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A tree with all contents known.
 pub(super) struct Hashed {
-    pub(super) sides: StableVolatile,
+    pub sides: StableVolatile,
     /// The layers packed already, each at its place in the plan.
-    pub(super) ahead: Vec<Option<PackedBlob>>,
-    pub(super) stamps: StampState,
+    pub ahead: Vec<Option<PackedBlob>>,
+    pub stamps: StampState,
 }
 
 /// Finds out the pending contents: packs the layers of `plan` with pending files, reads the other pending files, and stamps

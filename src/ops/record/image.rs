@@ -15,9 +15,9 @@ use crate::store::{Blob, BlobRef, Layer, LayerUse, NewLayer, Snapshot, SnapshotL
 /// An image with durable blobs.
 #[derive(Debug)]
 pub(super) struct Image {
-    pub(super) layers: Vec<PackedLayer>,
-    pub(super) manifest: BlobRef,
-    pub(super) config: BlobRef,
+    pub layers: Vec<PackedLayer>,
+    pub manifest: BlobRef,
+    pub config: BlobRef,
 }
 
 /// A layer whose blob is durable.

@@ -40,11 +40,11 @@ pub(super) struct KnownTree {
 
 /// The layers at the differing paths.
 pub(super) struct Loaded {
-    pub(super) below: PriorLayers,
+    pub below: PriorLayers,
     /// All of the state.
-    pub(super) state: Vec<LayerItem>,
+    pub state: Vec<LayerItem>,
     /// Updates that belong in the place of the layers' own.
-    pub(super) other_updates: Option<Vec<PriorLayer>>,
+    pub other_updates: Option<Vec<PriorLayer>>,
 }
 
 impl KnownTree {

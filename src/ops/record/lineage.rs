@@ -33,9 +33,9 @@ pub(super) struct Lineage {
 /// What the layers below must share with a new snapshot.
 pub(super) struct Manner {
     /// The policy of the recording.
-    pub(super) policy: PolicyKey,
+    pub policy: PolicyKey,
     /// How the tree is cut into layers.
-    pub(super) rule: LayerRule,
+    pub rule: LayerRule,
 }
 
 impl Manner {

@@ -2,7 +2,7 @@
 
 use crate::layer::codec::Compression;
 use crate::model::names::SnapshotRef;
-use crate::model::plan::{LayerRule, Limits};
+use crate::model::plan::{LayerRule, OpenLimits};
 use crate::model::policy::{MtimeRule, Profile};
 use crate::ops::monitor::Phase;
 use crate::store::{InUse, LayerUse, Snapshot};
@@ -33,7 +33,7 @@ pub struct Options {
     /// How the tree is cut into layers; by default into stages.
     pub rule: Option<LayerRule>,
     /// When a base is made anew.
-    pub limits: Limits,
+    pub limits: OpenLimits,
     /// How new layers are compressed.
     pub compression: Compression,
     /// How many threads work.
@@ -53,7 +53,7 @@ impl Default for Options {
             mtime: None,
             epoch_s: None,
             rule: None,
-            limits: Limits::default(),
+            limits: OpenLimits::default(),
             compression: Compression::default(),
             threads: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
         }

@@ -17,8 +17,8 @@ use crate::store::{PackagesOf, StampState};
 
 /// A tree and the plan of the layers.
 pub(super) struct PlannedContent {
-    pub(super) content: Content,
-    pub(super) plan: Plan,
+    pub content: Content,
+    pub plan: Plan,
 }
 
 /// A tree with all contents known, and an image with durable blobs.

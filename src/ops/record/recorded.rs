@@ -14,19 +14,19 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A recorded snapshot.
 pub(super) struct Recorded {
-    pub(super) id: i64,
+    pub id: i64,
     /// How many paths the plan was made of.
-    pub(super) paths_planned: u64,
+    pub paths_planned: u64,
 }
 
 /// The parts of a snapshot beyond the session.
 pub(super) struct Recording<'a> {
-    pub(super) image: &'a Image,
-    pub(super) layers: &'a [SnapshotLayer<'a>],
-    pub(super) packages: PackagesOf<'a>,
-    pub(super) totals: Totals,
-    pub(super) sockets: u64,
-    pub(super) stamps: StampState,
+    pub image: &'a Image,
+    pub layers: &'a [SnapshotLayer<'a>],
+    pub packages: PackagesOf<'a>,
+    pub totals: Totals,
+    pub sockets: u64,
+    pub stamps: StampState,
 }
 
 impl Session<'_> {
@@ -46,7 +46,7 @@ impl Session<'_> {
             created_s: now.as_secs() as i64,
             planning: Some(Planning {
                 planner: self.manner.rule.to_string(),
-                limits: Some(self.options.limits),
+                limits: Some(self.limits()),
             }),
             packages: recording.packages,
             manifest: image.manifest,

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::fs::root::Root;
+use crate::model::plan::Limits;
 use crate::model::plan::layer::Role;
 use crate::model::plan::{
     Given, LayerRule, NeedsWhole, PackagePlanner, Plan, Planner, SMALLEST_PACKAGE_BYTES,
@@ -25,24 +26,24 @@ const MOST_THREADS: NonZeroUsize = NonZeroUsize::new(256).unwrap();
 
 /// A recording of a root, over all attempts.
 pub(super) struct Session<'m> {
-    pub(super) store: Store,
-    pub(super) root: Root,
-    pub(super) options: Options,
-    pub(super) policy: Policy,
-    pub(super) phases: Phases<'m>,
+    pub store: Store,
+    pub root: Root,
+    pub options: Options,
+    pub policy: Policy,
+    pub phases: Phases<'m>,
     /// The stage of the new snapshot.
-    pub(super) slot: StageSlot,
+    pub slot: StageSlot,
     /// The globs of the policy at the stage.
-    pub(super) rules: Rules,
+    pub rules: Rules,
     /// What layers must share to be continued.
-    pub(super) manner: Manner,
+    pub manner: Manner,
     /// The snapshots and layers below.
-    pub(super) lineage: Lineage,
+    pub lineage: Lineage,
     /// Whether files may be hashed when their layers are packed. A deferred file must be packed as found; in a root that does
     /// not hold still, less time may pass.
-    pub(super) may_defer: bool,
+    pub may_defer: bool,
     /// Whether the changed paths alone may be planned.
-    pub(super) may_plan_subset: bool,
+    pub may_plan_subset: bool,
 }
 
 impl<'m> Session<'m> {
@@ -148,6 +149,12 @@ impl<'m> Session<'m> {
     /// Tells whether packages decide about entries or layers.
     pub(super) fn asks_packages(&self) -> bool {
         self.policy.mtime == MtimeRule::Package || self.cuts_by_packages()
+    }
+
+    /// Returns when a base or a delta is made anew.
+    pub(super) fn limits(&self) -> Limits {
+        let usual = self.manner.rule.usual_limits();
+        self.options.limits.or(usual)
     }
 
     /// Tells whether packages have layers of their own.

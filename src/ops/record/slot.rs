@@ -10,10 +10,10 @@ use crate::store::{Snapshot, Store};
 /// The place of a new snapshot among the others.
 #[derive(Debug)]
 pub(super) struct StageSlot {
-    pub(super) series: String,
-    pub(super) stage: String,
+    pub series: String,
+    pub stage: String,
     /// `None` for a new run.
-    pub(super) run: Option<String>,
+    pub run: Option<String>,
 }
 
 impl StageSlot {

@@ -30,7 +30,7 @@ const LARGEST_SHARE: usize = 5;
 #[derive(Debug)]
 pub(super) struct ChangedSubset {
     /// Places among the found paths, sorted, with the directories above each.
-    pub(super) places: Vec<usize>,
+    pub places: Vec<usize>,
     /// The differing paths, in order, found or gone.
     differing: Vec<EntryPath>,
     /// Totals of the last snapshot without the differing paths.

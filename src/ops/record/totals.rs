@@ -9,9 +9,9 @@ use crate::store::Snapshot;
 /// Entries and bytes of a tree.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Totals {
-    pub(super) entries: u64,
+    pub entries: u64,
     /// Length of all files.
-    pub(super) content_bytes: u64,
+    pub content_bytes: u64,
 }
 
 impl Totals {

@@ -23,11 +23,11 @@ use std::path::Path;
 /// A directory, the snapshot that it is to hold, and the options of the restore.
 #[derive(Clone, Copy)]
 pub(super) struct Job<'a> {
-    pub(super) root: &'a Root,
-    pub(super) recorded: &'a Recorded,
-    pub(super) rules: &'a Rules,
-    pub(super) spec: &'a Pathspec,
-    pub(super) extra: Extra,
+    pub root: &'a Root,
+    pub recorded: &'a Recorded,
+    pub rules: &'a Rules,
+    pub spec: &'a Pathspec,
+    pub extra: Extra,
 }
 
 /// Compares a directory with the snapshot, and plans. Fails if a directory above a chosen path is something else, or a mount

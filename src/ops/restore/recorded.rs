@@ -9,13 +9,13 @@ use crate::store::{FileLists, LayerUse, Snapshot, Store};
 
 /// A snapshot, ready to be compared.
 pub(crate) struct Recorded {
-    pub(super) snapshot: Snapshot,
-    pub(super) policy: Policy,
-    pub(super) layers: Vec<LayerUse>,
-    pub(super) items: Vec<Vec<LayerItem>>,
-    pub(super) tree: Tree,
+    pub snapshot: Snapshot,
+    pub policy: Policy,
+    pub layers: Vec<LayerUse>,
+    pub items: Vec<Vec<LayerItem>>,
+    pub tree: Tree,
     /// The packages, if the policy asks for the times that they give.
-    pub(super) installed: Vec<Installed>,
+    pub installed: Vec<Installed>,
 }
 
 /// Loads a snapshot. Fails if a row is damaged or missing.

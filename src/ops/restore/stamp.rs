@@ -21,12 +21,12 @@ const LONGEST_TICK_NS: i64 = 20_000_000;
 /// A directory before and after a restore.
 pub(super) struct Written<'a> {
     /// The directory before; `None` if empty.
-    pub(super) observed: Option<&'a Observation>,
+    pub observed: Option<&'a Observation>,
     /// The state of the stamps before.
-    pub(super) stamps: StampState,
-    pub(super) done: Done,
+    pub stamps: StampState,
+    pub done: Done,
     /// Removed paths, with all beneath them; in path order.
-    pub(super) removed: Vec<EntryPath>,
+    pub removed: Vec<EntryPath>,
 }
 
 impl<'a> Written<'a> {

@@ -15,19 +15,19 @@ use std::num::NonZeroUsize;
 #[derive(Debug)]
 pub(crate) struct Observation {
     /// All paths in order.
-    pub(super) found: Paths,
+    pub found: Paths,
     /// The places of the paths that count, sorted; `None` if all paths count.
-    pub(super) places: Option<Vec<usize>>,
+    pub places: Option<Vec<usize>>,
     /// The facts of each path that counts; empty for deferred files.
-    pub(super) facts: Vec<Facts>,
+    pub facts: Vec<Facts>,
     /// The places of the paths that were read.
-    pub(super) fresh: Vec<usize>,
+    pub fresh: Vec<usize>,
     /// The places of the files that are read when their layer is packed, in order.
-    pub(super) deferred: Vec<usize>,
+    pub deferred: Vec<usize>,
     /// Stamped paths that are gone, in their ordered form.
-    pub(super) gone: Vec<Vec<u8>>,
-    pub(super) has_mounts: bool,
-    pub(super) scan_start: Time,
+    pub gone: Vec<Vec<u8>>,
+    pub has_mounts: bool,
+    pub scan_start: Time,
     /// The number of sockets, which are not among the paths.
     pub sockets: u64,
     /// The state of the stamps when they were read.

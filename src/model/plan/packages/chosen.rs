@@ -9,20 +9,20 @@ use std::collections::HashMap;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Room {
     /// How many the stage may add.
-    pub(super) added: usize,
+    pub added: usize,
     /// How many the image may have.
-    pub(super) all: usize,
+    pub all: usize,
     /// A package of fewer bytes has no layer.
-    pub(super) smallest_bytes: u64,
+    pub smallest_bytes: u64,
 }
 
 /// A package with a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Chosen {
     /// The place of the package among all.
-    pub(super) package: usize,
+    pub package: usize,
     /// How many layers of the remainder lie below; `None` where all do.
-    pub(super) height: Option<usize>,
+    pub height: Option<usize>,
 }
 
 /// Chooses the packages as far as there is `room`: a package with a layer in the stage before keeps a layer there, and of all

@@ -20,9 +20,9 @@ pub(super) const TOP: usize = usize::MAX;
 #[derive(Debug)]
 pub(super) struct Remainder<C> {
     /// The entries that no package layer gives, or that a layer of the remainder above the package layer would hide.
-    pub(super) tree: Tree<C>,
+    pub tree: Tree<C>,
     /// The place in the whole tree of each of these entries.
-    pub(super) places: Vec<u32>,
+    pub places: Vec<u32>,
 }
 
 impl<C: Content> Remainder<C> {

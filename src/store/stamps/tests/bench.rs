@@ -64,12 +64,12 @@ pub(super) fn stamp(at: usize, version: usize) -> Stamp {
 /// A change of some paths: the first, how far the next is, and how many.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Spread {
-    pub(super) first: usize,
-    pub(super) step: usize,
-    pub(super) count: usize,
+    pub first: usize,
+    pub step: usize,
+    pub count: usize,
     /// Each so many of them is removed.
-    pub(super) gone_step: usize,
-    pub(super) is_in_order: bool,
+    pub gone_step: usize,
+    pub is_in_order: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -100,13 +100,13 @@ pub(super) fn any_act() -> impl Strategy<Value = Act> {
 
 /// A root of a store, and what is known of it.
 pub(super) struct Bench<'s> {
-    pub(super) store: &'s RefCell<Store>,
-    pub(super) root: PathBuf,
+    pub store: &'s RefCell<Store>,
+    pub root: PathBuf,
     /// What it should have.
-    pub(super) map: Map,
+    pub map: Map,
     /// All that was written for a path and not forgotten.
-    pub(super) written: BTreeMap<Vec<u8>, Vec<Stamp>>,
-    pub(super) version: usize,
+    pub written: BTreeMap<Vec<u8>, Vec<Stamp>>,
+    pub version: usize,
 }
 
 pub(super) fn new_store() -> (tempfile::TempDir, RefCell<Store>) {
