@@ -172,8 +172,11 @@ impl Joiner<'_> {
             None => delta(below.entries(), &after),
         };
         let joined = self.kept(stack, &parts, keys, &content)?;
-        self.store.keep_joined(&joined)?;
-        Ok(joined)
+        // A cache: others may be writing for longer than an export waits.
+        match self.store.keep_joined(&joined) {
+            Ok(()) | Err(Error::Locked(_)) => Ok(joined),
+            Err(error) => Err(error),
+        }
     }
 
     /// Returns a joined layer with its blob in the store.
