@@ -42,3 +42,36 @@ fn files_of_a_package_below_a_mount_stay_in_its_layer() {
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     }
 }
+
+#[test]
+fn a_mount_on_a_directory_of_a_package_does_not_change_its_mode() {
+    let chmod = "chmod 711 usr/lib/b";
+    for (before_install, before_mount) in [("true", "true"), ("true", chmod), (chmod, "true")] {
+        let bench = Bench::new();
+        let root = bench.make("root");
+        sh(&root, TREE);
+        let directories = files(&["/usr", "/usr/lib", "/usr/lib/b"]);
+        let packages = [
+            ("b-1", files(&["/usr/lib/b/one"])),
+            ("filesystem-1", directories),
+        ];
+        sh(&root, before_install);
+        install(&root, &packages);
+        sh(&root, before_mount);
+        settle(&root);
+        let record = |_| bench.snapshot(&root, "--profile mock --layers packages");
+        let before = record(0);
+        sh(&root, "mount -t tmpfs -o mode=700 none usr/lib/b");
+        let hidden = [1, 2].map(record);
+        sh(&root, "umount usr/lib/b");
+        for hidden in &hidden {
+            let wrong = differences(&tree(&bench, hidden), &tree(&bench, &before));
+            assert!(
+                wrong.is_empty(),
+                "{before_install}, {before_mount}: {}",
+                wrong.join("\n")
+            );
+        }
+        bench.prints(0, ["-q", "verify", "--deep"]);
+    }
+}

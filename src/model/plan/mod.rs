@@ -22,7 +22,7 @@ pub(crate) use layer_rule::{SMALLEST_PACKAGE_BYTES, SQUASH};
 pub(crate) use limits::MOST_LAYERS;
 pub use limits::{Limits, OpenLimits};
 pub use packages::{PackageEntry, PriorPackage};
-pub(crate) use packages::{PackagePlanner, label_stem, set_modes_apart};
+pub(crate) use packages::{PackagePlanner, label_stem, set_apart, set_modes_apart};
 pub(crate) use planned::FilledLayer;
 pub use planned::{LayerPurpose, Plan};
 pub use planner::Planning;

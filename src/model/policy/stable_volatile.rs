@@ -89,4 +89,21 @@ where
         }
         self.stable = Tree::new(entries);
     }
+
+    /// Takes directories that were on the volatile side for what is under a mount, as far as the stable side has them now.
+    pub(crate) fn keep_apart_below_mounts(&mut self, apart: &Tree) {
+        let is_below = |entry: &&Entry| {
+            let mut mounts = self.mounts.iter();
+            mounts.any(|mount| entry.path == *mount || entry.path.is_beneath(mount))
+        };
+        let is_there = |entry: &&Entry| self.stable.position(&entry.path).is_some();
+        let kept = apart.entries().iter().filter(is_below).filter(is_there);
+        let kept: Vec<Entry<C>> = kept.cloned().map(Entry::<C>::from).collect();
+        if kept.is_empty() {
+            return;
+        }
+        let mut entries = std::mem::take(&mut self.volatile).into_entries();
+        entries.extend(kept);
+        self.volatile = Tree::new(entries);
+    }
 }

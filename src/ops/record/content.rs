@@ -4,7 +4,7 @@ use crate::error::Result;
 use crate::model::packages::owners::{Installed, Times};
 use crate::model::plan::difference::Scope;
 use crate::model::plan::layer::{LayerContent, Role};
-use crate::model::plan::{FilledLayer, Given, NeedsWhole, Plan, PriorLayers};
+use crate::model::plan::{FilledLayer, Given, NeedsWhole, Plan, PriorLayers, set_apart};
 use crate::model::policy::normalise::StableVolatile;
 use crate::model::policy::{MtimeRule, Policy};
 use crate::model::tree::Tree;
@@ -16,7 +16,7 @@ use crate::ops::record::session::Session;
 use crate::ops::record::subset::ChangedSubset;
 use crate::ops::root_view::build_user::BuildUser;
 use crate::ops::root_view::observation::{Observation, free_aside};
-use crate::store::StampState;
+use crate::store::{LayerUse, StampState};
 
 /// The entries of the root under the policy, all of them or a subset.
 pub(super) struct Content {
@@ -63,16 +63,17 @@ impl Content {
     /// mount points are recorded empty.
     fn plan_hidden(
         &mut self,
-        before: &Tree,
+        before: &Before,
         session: &Session,
     ) -> Result<Result<Plan, NeedsWhole>> {
-        let as_seen = self.sides.stable.clone();
-        self.sides.keep_below_mounts(before);
+        let as_seen = [self.sides.stable.clone(), self.sides.volatile.clone()];
+        self.sides.keep_below_mounts(&before.stable);
+        self.sides.keep_apart_below_mounts(&before.apart);
         let plan = self.plan_seen(session);
         if let Ok(plan) = &plan {
             let filled = plan.filled(&self.sides);
             if packs_hidden(session, &filled, &self.sides.mounts)? {
-                self.sides.stable = as_seen;
+                [self.sides.stable, self.sides.volatile] = as_seen;
                 return Ok(self.plan_seen(session));
             }
         }
@@ -81,7 +82,7 @@ impl Content {
 
     /// Returns the tree that was there before, if something is mounted in the root now: of the stage before, or for a first
     /// stage of the last time.
-    fn tree_below_mounts(&self, session: &Session) -> Result<Option<Tree>> {
+    fn tree_below_mounts(&self, session: &Session) -> Result<Option<Before>> {
         if self.sides.mounts.is_empty() {
             return Ok(None);
         }
@@ -92,13 +93,30 @@ impl Content {
         let Some(before) = before else {
             return Ok(None);
         };
-        let mut layers = session.store.layers(before)?;
-        layers.retain(|layer| layer.role != Role::State);
-        let ids: Vec<i64> = layers.iter().map(|layer| layer.layer.id).collect();
+        let layers = session.store.layers(before)?;
+        let (states, others): (Vec<_>, Vec<_>) = layers
+            .into_iter()
+            .partition(|layer| layer.role == Role::State);
+        let ids = |layers: &[LayerUse]| -> Vec<i64> {
+            let ids = layers.iter().map(|layer| layer.layer.id);
+            ids.collect()
+        };
         let mut overlay = Overlay::new();
-        session.store.apply_all(&ids, &mut overlay)?;
-        Ok(Some(overlay.into_tree()))
+        session.store.apply_all(&ids(&others), &mut overlay)?;
+        let stable = overlay.clone().into_tree();
+        session.store.apply_all(&ids(&states), &mut overlay)?;
+        Ok(Some(Before {
+            apart: set_apart(&stable, &overlay.into_tree()),
+            stable,
+        }))
     }
+}
+
+/// A tree that was there before.
+struct Before {
+    stable: Tree,
+    /// Directories whose mode the state alone has.
+    apart: Tree,
 }
 
 /// Tells whether times of entries tell of packages.

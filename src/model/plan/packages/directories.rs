@@ -12,9 +12,13 @@ use std::collections::HashMap;
 const MODE_BITS: u16 = 0o7777;
 
 /// Gives directories with another mode than each of their packages says the mode of the first package in the stable tree, and
-/// copies them with their own mode to the volatile tree.
+/// copies them with their own mode to the volatile tree. Nobody sees the mode of a directory on which something is mounted.
 pub(crate) fn set_modes_apart<C: Clone>(sides: &mut StableVolatile<C>, packages: &[Installed]) {
-    let wrong = wrong_modes(sides.stable.entries(), packages);
+    let mut wrong = wrong_modes(sides.stable.entries(), packages);
+    for mount in &sides.mounts {
+        let place = sides.stable.position(mount);
+        place.map(|place| wrong.remove(&place));
+    }
     if wrong.is_empty() {
         return;
     }
@@ -46,4 +50,15 @@ fn wrong_modes<C>(entries: &[Entry<C>], packages: &[Installed]) -> HashMap<usize
     modes.retain(|place, modes| !modes.contains(&entries[*place].mode));
     let first = modes.into_iter().map(|(place, modes)| (place, modes[0]));
     first.collect()
+}
+
+/// Returns the directories that `all` has with another mode than `stable`: those that were set apart.
+pub(crate) fn set_apart(stable: &Tree, all: &Tree) -> Tree {
+    let is_apart = |entry: &&Entry| {
+        let place = stable.position(&entry.path);
+        let below = place.map(|place| &stable.entries()[place]);
+        entry.is_directory() && below.is_some_and(|below| below.mode != entry.mode)
+    };
+    let apart = all.entries().iter().filter(is_apart);
+    Tree::new(apart.cloned().collect())
 }

@@ -13,7 +13,7 @@ mod prior;
 mod remainder;
 mod stack;
 
-pub(crate) use directories::set_modes_apart;
+pub(crate) use directories::{set_apart, set_modes_apart};
 pub(crate) use planner::PackagePlanner;
 pub(crate) use prior::stem as label_stem;
 pub use prior::{PackageEntry, PriorPackage};
