@@ -393,6 +393,7 @@ impl Kept {
             all_stages: true,
             since: None,
             most_layers: None,
+            threads: std::num::NonZeroUsize::MIN,
         };
         let _ = std::fs::remove_file(&path);
         export(&self.directory, &request, &Silent)?;

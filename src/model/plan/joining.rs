@@ -6,7 +6,7 @@
 use crate::model::plan::layer::Role;
 use std::cmp::Reverse;
 
-/// A layer takes a reader as long as so many bytes.
+/// Directories and headers of a layer have about so many bytes, which are packed again with its files.
 const LAYER_BYTES: u64 = 4096;
 
 /// A layer of an image that may be joined.

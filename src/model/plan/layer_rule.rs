@@ -39,12 +39,12 @@ impl LayerRule {
 
     /// Tells whether layers of one rule can be continued by the other.
     pub(crate) fn is_like(self, other: Self) -> bool {
-        matches!(self, Self::Stages) == matches!(other, Self::Stages)
+        self.is_by_packages() == other.is_by_packages()
     }
 
     /// Tells whether packages have layers of their own.
     pub(crate) fn is_by_packages(self) -> bool {
-        !self.is_like(Self::Stages)
+        matches!(self, Self::Packages(_))
     }
 
     /// Reads `stages` or `packages[:N]`; `None` for any other text, and for more layers than an image may have.

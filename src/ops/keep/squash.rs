@@ -3,7 +3,7 @@
 //! The root is not needed: the content of the files comes from the old layers, each read once and put aside. The old
 //! snapshot stays, as the parent of the new one.
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::layer::codec::Compression;
 use crate::model::digest::{DiffId, LayerKey};
 use crate::model::names::SnapshotRef;
@@ -15,7 +15,7 @@ use crate::oci::image::{ImageLayer, manifest, with_layers};
 use crate::ops::aside::pack_again;
 use crate::ops::monitor::{Monitor, Phase, Phases};
 use crate::ops::packing::Packer;
-use crate::ops::root_view::recorded::tree_of;
+use crate::ops::root_view::recorded::{policy_of, tree_of};
 use crate::ops::store_index::{image_blob, update_index};
 use crate::store::Blob;
 use crate::store::BlobRef;
@@ -79,7 +79,7 @@ pub(crate) fn squash(
     let ids = layers.iter().map(|layer| layer.layer.id);
     let ids: Vec<i64> = ids.collect();
     let tree = phases.run(Phase::Compare, None, || tree_of(&store, &ids))?;
-    let policy = policy(&store, &of)?;
+    let policy = policy_of(&store, &of)?;
     let content = LayerContent::whole(&tree);
     let key = content.key(&policy);
     let base = match known_base(&store, &key)? {
@@ -99,14 +99,6 @@ pub(crate) fn squash(
 
 fn is_squashed(layers: &[LayerUse]) -> bool {
     matches!(layers, [only] if only.role == Role::Base)
-}
-
-fn policy(store: &Store, of: &Snapshot) -> Result<Policy> {
-    let canonical = store.policy(&of.policy_key)?;
-    Policy::from_canonical(&canonical).ok_or_else(|| {
-        let what = format!("policy {} is malformed", of.policy_key);
-        Error::damaged(store.path(), what)
-    })
 }
 
 /// The new base.

@@ -1,7 +1,6 @@
 //! Chooses the deferred files: to be hashed when their layer is packed, and not before.
 
 use crate::error::Result;
-use crate::model::plan::LayerRule;
 use crate::model::plan::deferrable::Expected;
 use crate::model::stamp::Stat;
 use crate::model::tree::path::EntryPath;
@@ -25,8 +24,7 @@ pub(super) fn choose_deferred(
         return Ok((Vec::new(), prior));
     }
     // A known layer of a package costs a hash, and a new one much more.
-    let is_by_packages = !session.manner.rule.is_like(LayerRule::Stages);
-    if is_by_packages && session.store.has_package_layers(&session.manner.policy)? {
+    if session.cuts_by_packages() && session.store.has_package_layers(&session.manner.policy)? {
         return Ok((Vec::new(), prior));
     }
     let expected = Expected {

@@ -159,7 +159,7 @@ impl<'m> Session<'m> {
 
     /// Tells whether packages have layers of their own.
     pub(super) fn cuts_by_packages(&self) -> bool {
-        matches!(self.manner.rule, LayerRule::Packages(_))
+        self.manner.rule.is_by_packages()
     }
 
     /// Lists the layers of a tree by the rule that was asked for. Fails with [`NeedsWhole`] as a planner does.

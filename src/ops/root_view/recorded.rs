@@ -1,11 +1,21 @@
-//! The trees of recorded snapshots, out of the database alone.
+//! The trees and policies of recorded snapshots, out of the database alone.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::model::policy::Policy;
 use crate::model::tree::Tree;
 use crate::model::tree::overlay::Overlay;
-use crate::store::Store;
+use crate::store::{Snapshot, Store};
 use crate::threads::joined;
 use std::num::NonZeroUsize;
+
+/// Returns the policy of a snapshot. Fails with [`Error::Damaged`] if the recorded text is no policy.
+pub(crate) fn policy_of(store: &Store, snapshot: &Snapshot) -> Result<Policy> {
+    let canonical = store.policy(&snapshot.policy_key)?;
+    Policy::from_canonical(&canonical).ok_or_else(|| {
+        let what = format!("policy {} is malformed", snapshot.policy_key);
+        Error::damaged(store.path(), what)
+    })
+}
 
 /// Returns the tree that these layers give, the lowest first. Fails if the rows of a layer do not give the layer's key.
 pub(crate) fn tree_of(store: &Store, layer_ids: &[i64]) -> Result<Tree> {

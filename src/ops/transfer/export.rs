@@ -49,6 +49,8 @@ pub struct Request {
     pub since: Option<SnapshotRef>,
     /// Join layers of an image with more.
     pub most_layers: Option<NonZeroUsize>,
+    /// The number of threads that join layers.
+    pub threads: NonZeroUsize,
 }
 
 /// The exported images.
@@ -110,6 +112,7 @@ pub fn export(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Re
         snapshots: &snapshots,
         since: request.since.as_ref(),
         most_layers: request.most_layers,
+        threads: request.threads,
     };
     let images = Images::of(&mut store, &wanted, &phases)?;
     let source = images.source(store);

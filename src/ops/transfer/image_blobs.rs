@@ -35,6 +35,8 @@ pub(crate) struct Wanted<'a> {
     pub since: Option<&'a SnapshotRef>,
     /// The most layers of an image.
     pub most_layers: Option<NonZeroUsize>,
+    /// The number of threads that join layers.
+    pub threads: NonZeroUsize,
 }
 
 /// The images of an export.
@@ -56,7 +58,7 @@ impl Images {
         let mut seen: HashSet<Digest> = HashSet::new();
         if let Some(reference) = wanted.since {
             let excluded = store.find(reference)?;
-            let excluded = ImageBlobs::of(store, &excluded, wanted.most_layers, phases)?;
+            let excluded = ImageBlobs::of(store, &excluded, wanted, phases)?;
             let blobs = excluded.small.iter().chain(&excluded.layers);
             seen.extend(blobs.map(|blob| blob.digest));
         }
@@ -65,7 +67,7 @@ impl Images {
         let mut made = HashMap::new();
         let (mut small, mut layers) = (Vec::new(), Vec::new());
         for snapshot in wanted.snapshots {
-            let blobs = ImageBlobs::of(store, snapshot, wanted.most_layers, phases)?;
+            let blobs = ImageBlobs::of(store, snapshot, wanted, phases)?;
             let manifest = blobs.small[0].clone();
             images.push(image_of(store, snapshot, manifest)?);
             counts.push((blobs.layers.len(), store.layers(snapshot.id)?.len()));
@@ -147,14 +149,14 @@ impl ImageBlobs {
     fn of(
         store: &mut Store,
         snapshot: &Snapshot,
-        most: Option<NonZeroUsize>,
+        wanted: &Wanted,
         phases: &Phases,
     ) -> Result<Self> {
         let layers = store.layers(snapshot.id)?;
-        if let Some(most) = most
+        if let Some(most) = wanted.most_layers
             && layers.len() > most.get()
         {
-            let joined = joined_image(store, snapshot, most, phases)?;
+            let joined = joined_image(store, snapshot, (most, wanted.threads), phases)?;
             return Ok(joined.into());
         }
         let layers = layers.iter().map(|used| image_blob(used.blob.as_ref()));

@@ -16,7 +16,7 @@ use crate::oci::image::{ImageLayer, manifest, with_layers};
 use crate::ops::aside::pack_again;
 use crate::ops::monitor::Phases;
 use crate::ops::packing::Packer;
-use crate::ops::root_view::recorded::{apply, tree_of};
+use crate::ops::root_view::recorded::{apply, policy_of, tree_of};
 use crate::ops::store_index::image_blob;
 use crate::store::{Blob, JoinedLayer, LayerUse, Snapshot, Store};
 use rustix::fs::{MemfdFlags, memfd_create};
@@ -37,12 +37,12 @@ pub(crate) struct JoinedImage {
     pub layers: Vec<oci::Blob>,
 }
 
-/// Joins layers of a snapshot until there are at most `most`. Fails if a layer is missing or damaged, or if the store has no room
+/// Joins layers of a snapshot until there are at most `most`, on so many threads. Fails if a layer is missing or damaged, or if the store has no room
 /// for a joined layer.
 pub(crate) fn joined_image(
     store: &mut Store,
     snapshot: &Snapshot,
-    most: NonZeroUsize,
+    (most, threads): (NonZeroUsize, NonZeroUsize),
     phases: &Phases,
 ) -> Result<JoinedImage> {
     let policy = policy_of(store, snapshot)?;
@@ -51,6 +51,7 @@ pub(crate) fn joined_image(
         store,
         policy,
         layers: &layers,
+        threads,
         phases,
     };
     let mut groups = groups(&layers, most, true);
@@ -68,14 +69,6 @@ pub(crate) fn joined_image(
         manifest: in_memory("the manifest", &manifest)?,
         config,
         layers: image.into_iter().map(|layer| layer.blob).collect(),
-    })
-}
-
-fn policy_of(store: &Store, snapshot: &Snapshot) -> Result<Policy> {
-    let canonical = store.policy(&snapshot.policy_key)?;
-    Policy::from_canonical(&canonical).ok_or_else(|| {
-        let what = format!("policy {} is malformed", snapshot.policy_key);
-        Error::damaged(store.path(), what)
     })
 }
 
@@ -104,6 +97,7 @@ struct Joiner<'a> {
     store: &'a mut Store,
     policy: Policy,
     layers: &'a [LayerUse],
+    threads: NonZeroUsize,
     phases: &'a Phases<'a>,
 }
 
@@ -200,7 +194,7 @@ impl Joiner<'_> {
         let packer = Packer {
             store: self.store,
             compression: Compression::usual(codec),
-            threads: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            threads: self.threads,
         };
         let packed = pack_again(&packer, parts, content, self.phases)?;
         Ok(JoinedLayer {

@@ -105,7 +105,7 @@ impl Store {
                  AND coalesce(inherited = 0, position = inherited_layers))
              ORDER BY snapshot.id DESC LIMIT 1";
         let role = if is_first { Role::Base } else { Role::Delta };
-        let is_by_packages = !rule.is_like(LayerRule::Stages);
+        let is_by_packages = rule.is_by_packages();
         self.snapshot_where(
             clause,
             params![

@@ -47,6 +47,7 @@ fn exported(store: &Path, id: i64, most: Option<usize>, to: &Path) -> Vec<u8> {
         since: None,
         stream: None,
         most_layers: most.and_then(NonZeroUsize::new),
+        threads: NonZeroUsize::MIN,
     };
     export(store, &request, &Silent).unwrap();
     let bytes = std::fs::read(to).unwrap();
