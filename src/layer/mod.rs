@@ -4,6 +4,7 @@ pub mod codec;
 mod files;
 mod gather;
 mod gzip;
+pub mod items_blob;
 mod members;
 pub mod pack;
 pub mod read;

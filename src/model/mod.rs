@@ -8,6 +8,7 @@ pub mod origin;
 pub mod packages;
 pub mod plan;
 pub mod policy;
+pub mod registry_tags;
 pub mod source;
 pub mod stamp;
 #[cfg(test)]

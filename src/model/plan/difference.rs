@@ -150,7 +150,7 @@ fn part_old_groups<C>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::plan::layer::Item;
+    use crate::model::plan::item::Item;
     use crate::model::testing::{any_tree, directory, file, linked, symlink};
     use crate::model::tree::overlay::{LayerItem, Overlay};
     use proptest::prelude::*;

@@ -4,12 +4,14 @@
 //! a hardlink group has all names in the layer or none. The key is a function of the
 //! policy, the entries and the whiteouts alone.
 
-use crate::model::digest::{ContentHash, LayerKey, PolicyKey};
+use crate::model::digest::{ContentHash, LayerKey};
+use crate::model::plan::item::Item;
+use crate::model::plan::items_form::key_of;
 use crate::model::policy::Policy;
-use crate::model::tree::entry::{Device, Entry, FileContent, Group, Kind};
+use crate::model::tree::entry::{Entry, FileContent};
 use crate::model::tree::path::EntryPath;
 use crate::model::tree::{self, Tree};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 /// The purpose of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -159,25 +161,6 @@ impl Outline {
     }
 }
 
-/// An entry or a whiteout of a layer.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Item<'a, C = ContentHash> {
-    /// The path is there.
-    Entry(&'a Entry<C>),
-    /// The path is gone, with all beneath.
-    Whiteout(&'a EntryPath),
-}
-
-impl<C> Item<'_, C> {
-    /// Returns the path.
-    pub fn path(&self) -> &EntryPath {
-        match self {
-            Self::Entry(entry) => &entry.path,
-            Self::Whiteout(path) => path,
-        }
-    }
-}
-
 impl<'t, C> LayerContent<'t, C> {
     /// Takes a whole tree.
     pub fn whole(tree: &'t Tree<C>) -> Self {
@@ -280,88 +263,6 @@ impl LayerContent<'_> {
     pub fn key(&self, policy: &Policy) -> LayerKey {
         key_of(&policy.key(), self.items())
     }
-}
-
-/// The bytes hashed at once: BLAKE3 is several times faster over many bytes.
-const BATCH_BYTES: usize = 64 << 10;
-
-/// Hashes a policy and the items of a layer, in path order. Every field has a fixed length or comes after its length.
-pub(crate) fn key_of<'a>(policy: &PolicyKey, items: impl Iterator<Item = Item<'a>>) -> LayerKey {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(b"rootstrata layer 1\n");
-    hasher.update(&policy.0);
-    let mut first_names: HashMap<Group, &EntryPath> = HashMap::new();
-    let mut records = Vec::with_capacity(BATCH_BYTES + 8192);
-    for item in items {
-        match item {
-            Item::Whiteout(path) => {
-                records.push(b'w');
-                push_bytes(&mut records, path.key());
-            }
-            Item::Entry(entry) => {
-                let first = entry
-                    .group
-                    .map(|group| *first_names.entry(group).or_insert(&entry.path));
-                push_entry(&mut records, entry, first);
-            }
-        }
-        if records.len() >= BATCH_BYTES {
-            hasher.update(&records);
-            records.clear();
-        }
-    }
-    hasher.update(&records);
-    LayerKey(*hasher.finalize().as_bytes())
-}
-
-fn push_entry(record: &mut Vec<u8>, entry: &Entry, first_name: Option<&EntryPath>) {
-    record.push(b'e');
-    push_bytes(record, entry.path.key());
-    record.extend_from_slice(&entry.mode.to_le_bytes());
-    record.extend_from_slice(&entry.uid.to_le_bytes());
-    record.extend_from_slice(&entry.gid.to_le_bytes());
-    record.extend_from_slice(&entry.mtime_s.to_le_bytes());
-    match &entry.kind {
-        Kind::Directory => record.push(b'd'),
-        Kind::File {
-            size_bytes,
-            content,
-        } => {
-            record.push(b'f');
-            record.extend_from_slice(&size_bytes.to_le_bytes());
-            record.extend_from_slice(&content.0);
-        }
-        Kind::Symlink(target) => {
-            record.push(b'l');
-            push_bytes(record, target);
-        }
-        Kind::Fifo => record.push(b'p'),
-        Kind::CharDevice(device) => push_device(record, b'c', *device),
-        Kind::BlockDevice(device) => push_device(record, b'b', *device),
-    }
-    record.extend_from_slice(&(entry.xattrs.iter().count() as u64).to_le_bytes());
-    for (name, value) in entry.xattrs.iter() {
-        push_bytes(record, name);
-        push_bytes(record, value);
-    }
-    match first_name {
-        None => record.push(0),
-        Some(path) => {
-            record.push(1);
-            push_bytes(record, path.key());
-        }
-    }
-}
-
-fn push_device(record: &mut Vec<u8>, kind: u8, device: Device) {
-    record.push(kind);
-    record.extend_from_slice(&device.major.to_le_bytes());
-    record.extend_from_slice(&device.minor.to_le_bytes());
-}
-
-fn push_bytes(record: &mut Vec<u8>, bytes: &[u8]) {
-    record.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
-    record.extend_from_slice(bytes);
 }
 
 #[cfg(test)]

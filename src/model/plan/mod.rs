@@ -4,6 +4,8 @@
 
 pub mod deferrable;
 pub mod difference;
+pub mod item;
+pub mod items_form;
 mod joining;
 pub mod layer;
 mod layer_rule;

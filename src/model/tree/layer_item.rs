@@ -1,6 +1,6 @@
 //! The items of a recorded layer.
 
-use crate::model::plan::layer::Item;
+use crate::model::plan::item::Item;
 use crate::model::tree::entry::{Entry, Group};
 use crate::model::tree::path::EntryPath;
 

@@ -6,7 +6,7 @@ use crate::layer::read::{LayerItems, Unpacked, read_exactly};
 use crate::model::digest::{Digest, PolicyKey};
 use crate::model::names::SnapshotRef;
 use crate::model::plan::difference::delta;
-use crate::model::plan::layer::key_of;
+use crate::model::plan::items_form::key_of;
 use crate::model::tree::overlay::{LayerItem, Overlay};
 use crate::oci::read::{FoundLayer, Opened};
 use crate::ops::keep::finding::{Finding, Subject};

@@ -3,7 +3,9 @@
 
 use crate::model::digest::{DiffId, LayerKey, PolicyKey};
 use crate::model::plan::difference::delta;
-use crate::model::plan::layer::{Item, LayerContent, key_of};
+use crate::model::plan::item::Item;
+use crate::model::plan::items_form::key_of;
+use crate::model::plan::layer::LayerContent;
 use crate::model::policy::Policy;
 use crate::model::tree::Tree;
 use crate::model::tree::overlay::{LayerItem, Overlay};

@@ -2,7 +2,9 @@
 
 use crate::error::Result;
 use crate::model::digest::{ContentHash, LayerKey, PolicyKey};
-use crate::model::plan::layer::{Item, LayerContent, key_of};
+use crate::model::plan::item::Item;
+use crate::model::plan::items_form::key_of;
+use crate::model::plan::layer::LayerContent;
 use crate::model::tree::entry::{Device, Entry, Group, Kind};
 use crate::model::tree::overlay::{LayerItem, Overlay};
 use crate::model::tree::path::EntryPath;
