@@ -162,6 +162,40 @@ pub enum Error {
     NotALayout(PathBuf),
     #[error("the image cannot be described: {0}")]
     Image(String),
+    /// A registry cannot be reached, or says to come back later: the same may work in a while.
+    #[error("registry {registry} cannot be reached to {action}: {reason}")]
+    RegistryUnreachable {
+        registry: String,
+        action: String,
+        reason: String,
+    },
+    /// A registry wants other credentials, or grants these no such right.
+    #[error(
+        "registry {registry} refuses to {action} (status {status}{text}): podman login {registry}, or --authfile, may help"
+    )]
+    RegistryRefused {
+        registry: String,
+        action: String,
+        status: u16,
+        text: String,
+    },
+    /// A registry gives an answer that ends the matter, or no sensible answer.
+    #[error("registry {registry} does not {action}: {what}")]
+    Registry {
+        registry: String,
+        action: String,
+        what: String,
+    },
+    /// A file with credentials, certificates or a policy for registries cannot be used.
+    #[error("{} cannot be used: {what}", show(path))]
+    BadRegistryFile { path: PathBuf, what: String },
+    /// Signatures are wanted, and none is ever checked here.
+    #[error(
+        "{} wants signatures of images of {repository} or refuses them, and signatures are not checked here: copy the images with skopeo",
+        show(path)
+    )]
+    SignaturesWanted { path: PathBuf, repository: String },
+
     #[error("{} exists and is no regular file", show(.0))]
     NotAFile(PathBuf),
     #[error("{} is a terminal: an archive goes to a file or a pipe", show(.0))]

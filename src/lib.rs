@@ -13,6 +13,7 @@ pub mod oci;
 pub mod ops;
 pub mod output;
 pub mod printable;
+pub mod registry;
 pub mod rpm;
 pub mod store;
 pub mod tarball;

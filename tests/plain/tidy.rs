@@ -33,7 +33,8 @@ const RESERVED: &[(&[&str], &[&str])] = &[
     (&["oci_spec::"], &["oci/"]),
     (&["globset::"], &["model/policy/globs.rs"]),
     (&["similar::"], &["model/text.rs"]),
-    (&["SystemTime", "Instant"], &["ops/"]),
+    (&["SystemTime", "Instant"], &["ops/", "registry/"]),
+    (&["ureq::", "rustls::"], &["registry/"]),
     (&["clock_gettime"], &["fs/root.rs"]),
     (&["stdout", "stderr"], &["cli/", "main.rs"]),
     (&["print!", "println!", "eprint!", "eprintln!"], &[]),
@@ -56,9 +57,9 @@ const RESERVED: &[(&[&str], &[&str])] = &[
     (&["rustix::net"], &[]),
     (
         &["std::process", "process::Command"],
-        &["cli/pager.rs", "main.rs"],
+        &["cli/pager.rs", "main.rs", "registry/helper.rs"],
     ),
-    (&["thread::sleep"], &[]),
+    (&["thread::sleep"], &["registry/"]),
 ];
 
 const MOST_LINES: usize = 500;

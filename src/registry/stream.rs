@@ -1,0 +1,162 @@
+//! A blob that is read as it comes, and goes on after a cut.
+//!
+//! Invariant: the last bytes are given only if all bytes have the blob's digest. Guarded by
+//! `a_blob_that_is_read_is_right_or_an_error`.
+
+use crate::error::Result;
+use crate::model::digest::Digest;
+use crate::registry::fault::Fault;
+use crate::registry::reply::Counted;
+use crate::registry::reply::check_start;
+use crate::registry::reply::plain;
+use crate::registry::reply::skip;
+use crate::registry::transport::Query;
+use crate::registry::wire::Wire;
+use sha2::Digest as _;
+use sha2::Sha256;
+use std::fmt;
+use std::io;
+use std::io::Read;
+use std::sync::Arc;
+
+/// After so many bytes, a cut counts as the first.
+const PROGRESS: u64 = 1 << 20;
+
+/// The bytes of a blob, from the first to the last. An error of kind `InvalidData` names the digest that the bytes do not have;
+/// any other has an [`Error`](crate::error::Error) inside.
+pub struct BlobStream {
+    wire: Arc<Wire>,
+    digest: Digest,
+    size_bytes: u64,
+    body: Option<Counted>,
+    hasher: Sha256,
+    at: u64,
+    /// Failed tries, and where the first of them was.
+    failed: u32,
+    failed_at: u64,
+}
+
+impl fmt::Debug for BlobStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "BlobStream({} at {})", self.digest, self.at)
+    }
+}
+
+impl BlobStream {
+    /// Asks for the blob. Fails where no byte of it can be had.
+    pub(super) fn open(wire: Arc<Wire>, digest: Digest, size_bytes: u64) -> Result<Self> {
+        let mut stream = Self {
+            wire,
+            digest,
+            size_bytes,
+            body: None,
+            hasher: Sha256::new(),
+            at: 0,
+            failed: 0,
+            failed_at: 0,
+        };
+        stream.connect()?;
+        Ok(stream)
+    }
+
+    fn action(&self) -> String {
+        format!("give the blob {}", self.digest)
+    }
+
+    /// Asks for the bytes that are missing.
+    fn connect(&mut self) -> Result<()> {
+        let at = self.at;
+        let path = format!("blobs/{}", self.digest);
+        let mut query = Query::new("GET");
+        if at > 0 {
+            query = query.header("range", format!("bytes={at}-"));
+        }
+        let body = self.wire.tries(&self.action(), || {
+            let reply = self.wire.ask(&path, &query)?;
+            match reply.status {
+                206 if at > 0 => {
+                    check_start(&reply, at)?;
+                    Ok(reply.reader())
+                }
+                200 => {
+                    let mut reader = reply.reader();
+                    skip(&mut reader, at)?;
+                    Ok(reader)
+                }
+                404 => Err(Fault::failed("it is not there")),
+                _ => Err(reply.unexpected()),
+            }
+        })?;
+        self.body = Some(body);
+        Ok(())
+    }
+
+    /// Counts a failed try and waits. Fails after the last.
+    fn pause(&mut self, why: String) -> io::Result<()> {
+        self.body = None;
+        if self.at - self.failed_at >= PROGRESS {
+            self.failed = 0;
+        }
+        if self.failed == 0 {
+            self.failed_at = self.at;
+        }
+        self.failed += 1;
+        if self.failed >= self.wire.most_tries() {
+            let error = self.wire.error(Fault::again(why), &self.action());
+            return Err(io::Error::other(error));
+        }
+        self.wire.wait(self.failed, None);
+        Ok(())
+    }
+
+    fn take(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.hasher.update(bytes);
+        self.at += bytes.len() as u64;
+        if self.at < self.size_bytes {
+            return Ok(());
+        }
+        self.compare()
+    }
+
+    fn compare(&mut self) -> io::Result<()> {
+        self.body = None;
+        let found = Digest(self.hasher.clone().finalize().into());
+        if found == self.digest {
+            return Ok(());
+        }
+        let digest = self.digest;
+        Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("the blob {digest} has the digest {found}"),
+        ))
+    }
+}
+
+impl Read for BlobStream {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if out.is_empty() {
+            return Ok(0);
+        }
+        if self.at == self.size_bytes {
+            self.compare()?;
+            return Ok(0);
+        }
+        let left = usize::try_from(self.size_bytes - self.at).unwrap_or(usize::MAX);
+        let most = left.min(out.len());
+        loop {
+            let Some(body) = &mut self.body else {
+                self.connect().map_err(io::Error::other)?;
+                continue;
+            };
+            match body.read(&mut out[..most]) {
+                Ok(0) => self.pause("the blob ends before its size".to_owned())?,
+                Ok(read) => {
+                    self.take(&out[..read])?;
+                    return Ok(read);
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => self.pause(plain(&e))?,
+            }
+        }
+    }
+}
