@@ -106,7 +106,7 @@ impl Client {
             .content(content);
         let reply = self.wire.ask_at(&url, &query, None)?;
         match reply.status {
-            200 | 201 | 204 => Ok(()),
+            201 => Ok(()),
             // The upload was forgotten, and another may not be.
             404 | 416 => Err(Fault::again(format!(
                 "the upload is gone: {}",

@@ -176,7 +176,7 @@ impl Client {
             .content(Content::Bytes(bytes));
         let put = self.wire.tries(&action, || {
             let reply = self.wire.ask(&at(reference), &query)?;
-            if matches!(reply.status, 200 | 201) {
+            if reply.status == 201 {
                 return taken(&reply, &digest);
             }
             unknown(reply)

@@ -102,14 +102,7 @@ fn in_file(path: &Path, text: &[u8], repository: &Repository) -> Result<Option<C
     if text.trim_ascii().is_empty() {
         return Ok(None);
     }
-    let file: AuthFile = serde_json::from_slice(text).map_err(|e| {
-        // The text of the library's error may hold a value of the file.
-        let (line, column) = (e.line(), e.column());
-        bad(
-            path,
-            format!("it is malformed at line {line}, column {column}"),
-        )
-    })?;
+    let file = parsed(path, text)?;
     let host = repository.host();
     if let Some(name) = file.cred_helpers.get(host)
         && let Some(found) = helper(path, name, host)?
@@ -127,6 +120,19 @@ fn in_file(path: &Path, text: &[u8], repository: &Repository) -> Result<Option<C
         Some(name) if !name.is_empty() => helper(path, name, host),
         _ => Ok(None),
     }
+}
+
+fn parsed(path: &Path, text: &[u8]) -> Result<AuthFile> {
+    // The library would take a list for an object.
+    if !text.trim_ascii_start().starts_with(b"{") {
+        return Err(bad(path, "it is no JSON object"));
+    }
+    serde_json::from_slice(text).map_err(|e| {
+        // The text of the library's error may hold a value of the file.
+        let (line, column) = (e.line(), e.column());
+        let what = format!("it is malformed at line {line}, column {column}");
+        bad(path, what)
+    })
 }
 
 /// Returns `HOST/NAME`, its parents, and `HOST`.

@@ -90,7 +90,7 @@ impl Reply {
         Ok(bytes)
     }
 
-    /// Returns the fault of an answer that asks for patience or for credentials, or else the answer.
+    /// Returns the answer. Fails for one that asks for patience or for credentials.
     pub(super) fn judged(self) -> Result<Self, Fault> {
         let status = self.status;
         if retry::is_passing(status) {
@@ -138,7 +138,7 @@ pub(super) fn prefixed(body: &[u8]) -> String {
     });
     let shown: String = text.chars().take(MOST_SHOWN).collect();
     let gap = if shown.is_empty() { "" } else { ": " };
-    let end = if shown.len() < text.len() { "…" } else { "" };
+    let end = if shown.len() < text.len() { CUT } else { "" };
     format!("{gap}{shown}{end}")
 }
 
@@ -171,6 +171,9 @@ fn server_error(mut error: Value) -> ServerError {
         detail: error.get_mut("detail").map(Value::take).unwrap_or_default(),
     }
 }
+
+/// What ends a text of which the rest is left out.
+pub(super) const CUT: &str = "…";
 
 /// What is told of a connection that ends before its answer does.
 pub(super) const CLOSED: &str = "the connection was closed";

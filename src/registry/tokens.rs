@@ -3,10 +3,12 @@
 //! Invariant: credentials go to the registry, and to the realm that it has named over TLS or on this machine. Guarded by
 //! `credentials_reach_no_other_host`.
 
+use crate::printable::printable;
 use crate::registry::challenge::Challenge;
 use crate::registry::challenge::Realm;
 use crate::registry::credentials::Credentials;
 use crate::registry::fault::Fault;
+use crate::registry::reply::CUT;
 use crate::registry::reply::Reply;
 use crate::registry::secret::Secret;
 use crate::registry::secret::base64;
@@ -28,6 +30,8 @@ const LARGEST_TOKEN: u64 = 64 << 10;
 const USUAL_SECONDS: u64 = 60;
 /// A token that is still good for less is not begun with.
 const MARGIN: Duration = Duration::from_secs(5);
+/// In the place of a secret.
+const MARK: &str = "***";
 const MOST_HELD: usize = 64;
 
 /// The credentials of a registry, and the tokens that are had for them.
@@ -124,7 +128,7 @@ impl Tokens {
         }
         secrets.extend(self.state().seen.iter().cloned());
         let secrets = secrets.iter().filter(|secret| !secret.0.is_empty());
-        secrets.fold(text, |text, secret| text.replace(&secret.0, "***"))
+        secrets.fold(text, |text, secret| hidden(&text, &secret.0))
     }
 
     fn basic(&self) -> Option<String> {
@@ -149,15 +153,15 @@ impl Tokens {
             if is_here { Ok(()) } else { Err(fault) }
         })?;
         let wanted = wanted(realm, scopes);
-        let credentials = self.credentials.as_ref();
-        let credentials = credentials.filter(|_| self.may_have(realm));
-        let reply = match credentials {
+        if self.credentials.is_some() && !self.may_have(realm) {
+            let host = &realm.url.authority;
+            return Err(Fault::failed(format!(
+                "its token server {host} has no TLS, and gets no credentials"
+            )));
+        }
+        let reply = match &self.credentials {
             Some(Credentials::Identity(token)) => exchange(realm, &wanted, token, transport)?,
-            _ => {
-                let is_known = credentials.is_some();
-                let given = self.basic().filter(|_| is_known);
-                ask(realm, &wanted, given, transport)?
-            }
+            _ => ask(realm, &wanted, self.basic(), transport)?,
         };
         let reply = reply.judged()?;
         if reply.status != 200 {
@@ -174,6 +178,24 @@ impl Tokens {
         }
         self.is_lax && realm.registry.authority == realm.url.authority
     }
+}
+
+/// Returns `text` with a mark for each spelling of a secret, and for the beginning of one where the text is cut.
+fn hidden(text: &str, secret: &str) -> String {
+    let mut text = text.to_owned();
+    let printed = printable(secret.as_bytes());
+    for form in [secret, &escaped(secret), &printed] {
+        text = text.replace(form, MARK);
+        let Some(cut) = text.strip_suffix(CUT) else {
+            continue;
+        };
+        let ends = form.char_indices().map(|(at, _)| at).rev();
+        let mut beginnings = ends.filter(|at| *at > 0).map(|at| &form[..at]);
+        if let Some(kept) = beginnings.find_map(|beginning| cut.strip_suffix(beginning)) {
+            text = format!("{kept}{MARK}{CUT}");
+        }
+    }
+    text
 }
 
 /// Returns the scopes, and what the registry has named beyond.

@@ -123,13 +123,13 @@ impl Wire {
         fault.into_error(self.repository.host(), action)
     }
 
-    /// Asks for a path below `/v2/NAME/`.
+    /// Asks for a path below `/v2/NAME/`. Fails where the answer asks for patience or for other credentials.
     pub(super) fn ask(&self, below: &str, query: &Query) -> Result<Reply, Fault> {
         let url = self.address(below)?;
         self.ask_at(&url, query, None)
     }
 
-    /// Returns the address of a path below `/v2/NAME/`.
+    /// Returns the address of a path below `/v2/NAME/`. Fails where the registry does not show whether it has TLS.
     pub(super) fn address(&self, below: &str) -> Result<Url, Fault> {
         let name = self.repository.name();
         let path = format!("/v2/{name}/{below}");
@@ -137,6 +137,7 @@ impl Wire {
     }
 
     /// Asks for an address, with credentials where this registry is asked; `from` is a repository to be read as well.
+    /// Fails as [`Wire::ask`], and for redirects that lead nowhere.
     pub(super) fn ask_at(
         &self,
         url: &Url,
@@ -163,7 +164,8 @@ impl Wire {
             if !self.tokens.learn(challenge, given.as_deref()) {
                 return reply.judged();
             }
-            is_last = true;
+            // The first question may be one without proof.
+            is_last = given.is_some();
         }
     }
 

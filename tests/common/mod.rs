@@ -1,5 +1,5 @@
 //! What the integration tests share: a store with the command, and trees as an independent lister sees them.
-#![allow(clippy::unwrap_used, dead_code, unreachable_pub)] // each test binary uses its own part
+#![allow(clippy::unwrap_used, dead_code, unreachable_pub, unused_imports)] // each test binary uses its own part
 
 pub mod browser;
 pub mod case;
@@ -8,6 +8,7 @@ pub mod faults;
 pub mod image;
 pub mod layers;
 pub mod page;
+pub mod registry;
 pub mod rpmdb;
 pub mod store;
 pub mod tree;

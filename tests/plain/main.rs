@@ -27,6 +27,7 @@ mod package_output;
 mod parsers;
 mod queries;
 mod recorded_layers;
+mod registry;
 mod restore;
 mod restore_hostile;
 mod shape;

@@ -36,7 +36,10 @@ const RESERVED: &[(&[&str], &[&str])] = &[
     (&["SystemTime", "Instant"], &["ops/", "registry/"]),
     (&["ureq::", "rustls::"], &["registry/"]),
     (&["clock_gettime"], &["fs/root.rs"]),
-    (&["stdout", "stderr"], &["cli/", "main.rs"]),
+    (
+        &["stdout", "stderr"],
+        &["cli/", "main.rs", "registry/helper.rs"],
+    ),
     (&["print!", "println!", "eprint!", "eprintln!"], &[]),
     (
         &["env::var", "env::var_os", "env::vars", "env::vars_os"],
