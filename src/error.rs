@@ -64,7 +64,7 @@ pub enum Error {
     #[error("bad snapshot {text:?}: expected a number or SERIES[@STAGE][~N]")]
     BadReference { text: String },
     #[error(
-        "bad source {text:?}: expected a snapshot, dir:PATH, oci:PATH[:REF], oci-archive:PATH[:REF] or docker-archive:PATH[:REF]"
+        "bad source {text:?}: expected a snapshot, dir:PATH, oci:PATH[:REF], oci-archive:PATH[:REF], docker-archive:PATH[:REF] or docker://HOST/REPO[:TAG]"
     )]
     BadSource { text: String },
     #[error("no snapshot {reference} in {}", show(store))]
@@ -196,6 +196,9 @@ pub enum Error {
     )]
     SignaturesWanted { path: PathBuf, repository: String },
 
+    /// An image cannot be pushed to such a place.
+    #[error("{target}: {what}")]
+    UnfitTarget { target: String, what: &'static str },
     #[error("{} exists and is no regular file", show(.0))]
     NotAFile(PathBuf),
     #[error("{} is a terminal: an archive goes to a file or a pipe", show(.0))]

@@ -8,8 +8,9 @@ use std::process::ExitCode;
 const NEGATIVE: u8 = 1;
 /// The exit code for bad usage and for errors (diff(1)).
 const TROUBLE: u8 = 2;
-/// The exit code for a locked store: the user may try again later (sysexits.h, `EX_TEMPFAIL`).
-const LOCKED: u8 = 75;
+/// The exit code for a locked store, and a registry that cannot be reached: the user may try again later (sysexits.h,
+/// `EX_TEMPFAIL`).
+const LATER: u8 = 75;
 
 fn main() -> ExitCode {
     let result = cli::run(&Cli::read());
@@ -24,10 +25,9 @@ fn main() -> ExitCode {
         },
         Err(error) => {
             cli::say(&format!("rootstrata: error: {}", with_causes(&error)));
-            ExitCode::from(if matches!(error, Error::Locked(_)) {
-                LOCKED
-            } else {
-                TROUBLE
+            ExitCode::from(match error {
+                Error::Locked(_) | Error::RegistryUnreachable { .. } => LATER,
+                _ => TROUBLE,
             })
         }
     }

@@ -6,8 +6,10 @@ use crate::cli::paint::When;
 use crate::cli::parse::{EntryPathArg, EntryPathParser, parse_snapshot};
 use crate::cli::query::args::{FIND_HELP, FIND_USAGE, FindArgs};
 use crate::cli::record::args::SnapshotArgs;
+use crate::cli::registry_access::RegistryArgs;
+use crate::cli::remote::args::{PUSH_HELP, PUSH_USAGE, PushArgs};
 use crate::cli::restore::{HELP as RESTORE_HELP, RestoreArgs};
-use crate::cli::transfer::args::{ExportArgs, IMPORT_HELP, ImportArgs};
+use crate::cli::transfer::args::{ExportArgs, IMPORT_HELP, ImportArgs, PULL_HELP, PullArgs};
 use crate::model::names::SnapshotRef;
 use clap::{CommandFactory, Parser, Subcommand};
 use std::path::PathBuf;
@@ -40,6 +42,8 @@ pub struct Cli {
     /// Do not run a pager on a terminal
     #[arg(long, global = true, help_heading = GLOBAL)]
     pub(crate) no_pager: bool,
+    #[command(flatten)]
+    pub(crate) registry: RegistryArgs,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -49,7 +53,7 @@ SNAPSHOT is SERIES, SERIES@STAGE, either with ~N for the Nth before, or a
 number that `rootstrata log` shows.
 
 Exit status: 0 done, 1 a difference was found, or nothing, 2 trouble, 75 the
-store is locked.";
+store is locked, or the registry cannot be reached.";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -129,6 +133,12 @@ pub(crate) enum Command {
     /// Take the images of an archive or a layout into the store
     #[command(after_help = IMPORT_HELP)]
     Import(ImportArgs),
+    /// Fetch an image of a registry into the store
+    #[command(after_help = PULL_HELP)]
+    Pull(PullArgs),
+    /// Send snapshots to a registry, with the layers that it lacks
+    #[command(after_help = PUSH_HELP, override_usage = PUSH_USAGE)]
+    Push(PushArgs),
     /// Make one layer of all layers of a snapshot
     Squash(SquashArgs),
 }

@@ -5,8 +5,10 @@ use crate::cli::progress::Progress;
 use crate::cli::stderr::say;
 use crate::cli::{json, pager};
 use crate::ops::monitor::Phase;
+use crate::registry::Access;
 use serde_json::Value;
 use std::fmt::Write as _;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -46,6 +48,10 @@ pub(crate) struct Context {
     pub stats: bool,
     pub no_pager: bool,
     pub color: When,
+    /// How registries are reached.
+    pub access: Access,
+    /// How many blobs are on the wire at once.
+    pub jobs: NonZeroUsize,
 }
 
 impl Context {

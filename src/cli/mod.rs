@@ -13,6 +13,8 @@ mod parse;
 mod progress;
 mod query;
 mod record;
+mod registry_access;
+mod remote;
 mod restore;
 mod stderr;
 mod text;
@@ -38,11 +40,15 @@ pub fn run(cli: &Cli) -> Result<Answer> {
         stats: cli.stats,
         no_pager: cli.no_pager,
         color: cli.color.unwrap_or_default(),
+        access: cli.registry.access(),
+        jobs: cli.registry.jobs(),
     };
     match &cli.command {
         Command::Snapshot { root, record } => record::run(context, root, record),
         Command::Export(args) => transfer::export(context, args),
         Command::Import(args) => transfer::import(context, args),
+        Command::Pull(args) => transfer::import(context, &args.into()),
+        Command::Push(args) => remote::push(context, args),
         Command::Diff(args) => diff::run(context, args),
         Command::Restore(args) => restore::run(context, args),
         Command::Explain { snapshot } => query::explain(context, snapshot),

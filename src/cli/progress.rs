@@ -110,6 +110,8 @@ fn doing(phase: Phase) -> &'static str {
         Phase::Read => "reading",
         Phase::Compare => "comparing",
         Phase::Write => "writing",
+        Phase::Fetch => "fetching",
+        Phase::Push => "pushing",
         Phase::Remove => "removing",
     }
 }

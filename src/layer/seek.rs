@@ -8,6 +8,7 @@ use super::members::{Members, write_whiteout};
 use super::zstandard::block_bytes;
 use crate::blob::BlobSource;
 use crate::error::{Error, Result};
+use crate::model::frame_table::FrameTable;
 use crate::model::tree::entry::{Entry, Kind};
 use crate::model::tree::overlay::LayerItem;
 use crate::model::tree::path::EntryPath;
@@ -155,6 +156,27 @@ impl Frames {
             blob: blob.clone(),
             walk: Mutex::default(),
         }))
+    }
+
+    /// Returns the lengths of all frames; `None` where a frame but the last has another length of content than the first, and if
+    /// the frames do not end where the blob does. Fails if the blob cannot be read, or a frame is malformed.
+    pub fn table(&self) -> Result<Option<FrameTable>> {
+        let failed = |e: io::Error| Error::damaged(self.blob.path(), e.to_string());
+        let mut frame = Frame::default();
+        let (mut lengths, mut content_bytes) = (Vec::new(), None);
+        let mut is_even = true;
+        while frame.position < self.blob.size_bytes() {
+            let next = self.after(frame).map_err(failed)?;
+            let content = next.start - frame.start;
+            let usual = *content_bytes.get_or_insert(content);
+            let is_last = next.position == self.blob.size_bytes();
+            is_even &= usual > 0 && (content == usual || is_last && content < usual);
+            lengths.push(next.position - frame.position);
+            frame = next;
+        }
+        let is_whole = frame.position == self.blob.size_bytes();
+        let table = content_bytes.map(|bytes| FrameTable::new(bytes, lengths));
+        Ok(table.filter(|_| is_even && is_whole))
     }
 
     /// Gives `take` the contents at `places`, in order, until `take` returns `false`. Fails with [`Error::Damaged`] if a frame

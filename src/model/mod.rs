@@ -1,6 +1,7 @@
 //! The words of the project as types and pure functions. Nothing here touches a disk, a clock or a terminal.
 
 pub mod digest;
+pub mod frame_table;
 pub mod keep;
 pub mod limits;
 pub mod names;

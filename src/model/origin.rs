@@ -5,8 +5,10 @@
 use crate::model::plan::{LayerRule, MOST_LAYERS, SQUASH};
 use std::collections::HashMap;
 
-const SERIES: &str = "org.rootstrata.series";
-const STAGE: &str = "org.rootstrata.stage";
+/// The annotation with the series.
+pub(crate) const SERIES: &str = "org.rootstrata.series";
+/// The annotation with the stage.
+pub(crate) const STAGE: &str = "org.rootstrata.stage";
 const POLICY: &str = "org.rootstrata.policy";
 const SNAPSHOT: &str = "org.rootstrata.snapshot";
 const RUN: &str = "org.rootstrata.run";

@@ -4,6 +4,7 @@
 
 use crate::error::{Error, Result};
 use crate::model::names::SnapshotRef;
+use crate::model::repository::ImageName;
 use crate::printable::printable;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -23,6 +24,8 @@ pub enum Source {
     Layout(PathBuf, ImageRef),
     /// `docker-archive:PATH[:REF]`: an image in a tar file of Docker's.
     DockerArchive(PathBuf, ImageRef),
+    /// `docker://HOST/NAME[:TAG|@DIGEST]`: an image in a registry.
+    Registry(ImageName),
 }
 
 /// The image of an archive or a layout.
@@ -37,10 +40,15 @@ pub enum ImageRef {
 }
 
 impl Source {
-    /// Reads a source that a user named. Fails with [`Error::BadSource`] if a path is empty, the name of an image is not UTF-8,
+    /// Reads a source that a user named. Fails with [`Error::BadName`] if the name of an image in a registry is malformed, and
+    /// with [`Error::BadSource`] if a path is empty, the name of an image is not UTF-8,
     /// or a text without a prefix names no snapshot.
     pub fn parse(text: &OsStr) -> Result<Self> {
         let bytes = text.as_bytes();
+        let name = bytes.strip_prefix(b"docker://");
+        if let Some(name) = name.and_then(|name| std::str::from_utf8(name).ok()) {
+            return ImageName::parse(name).map(Self::Registry);
+        }
         parse_bytes(bytes).ok_or_else(|| Error::BadSource {
             text: printable(bytes),
         })
@@ -98,6 +106,7 @@ impl fmt::Display for Source {
             Self::Archive(path, image) => write!(f, "oci-archive:{}{image}", shown(path)),
             Self::Layout(path, image) => write!(f, "oci:{}{image}", shown(path)),
             Self::DockerArchive(path, image) => write!(f, "docker-archive:{}{image}", shown(path)),
+            Self::Registry(name) => write!(f, "docker://{name}"),
         }
     }
 }
@@ -128,6 +137,7 @@ mod tests {
             "oci:/store:a--b:c",
             "oci:d:@1",
             "docker-archive:x.tar:docker.io/library/a:b",
+            "docker://localhost:5000/a/b:c",
         ] {
             assert_eq!(Source::parse(OsStr::new(text)).unwrap().to_string(), text);
         }

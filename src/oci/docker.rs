@@ -142,7 +142,7 @@ impl Opened {
 
     /// Describes the layer of a member.
     fn docker_layer(&self, name: &str, size_bytes: u64, diff_id: DiffId) -> Result<Value> {
-        let (mut input, _) = self.open_member(name)?;
+        let (mut input, _) = self.open_member(name, None)?;
         let mut start = Vec::new();
         input
             .by_ref()

@@ -9,6 +9,8 @@ pub mod image;
 pub mod index;
 pub mod layout;
 pub mod read;
+pub mod record;
+pub mod remote;
 
 use crate::blob::BlobSource;
 use crate::error::Result;

@@ -4,6 +4,7 @@
 //! blob of a layer is hashed by the reader.
 
 use super::image::{LAYER_KEY, LAYER_ROLE};
+use super::remote::{RemoteBlobs, RemoteImage};
 use super::{Blob, blob_name};
 use crate::error::{Error, Result, show};
 use crate::model::digest::{DiffId, Digest, LayerKey};
@@ -42,6 +43,7 @@ pub struct Opened {
 enum Place {
     Directory,
     Archive(File, Members),
+    Registry(RemoteImage),
 }
 
 /// The members of an archive.
@@ -158,6 +160,36 @@ impl Opened {
         Ok(opened)
     }
 
+    /// Takes an image of a registry: index.json with the image alone, its manifest, and the source of all other blobs. `path` is
+    /// for errors.
+    pub fn remote(
+        path: PathBuf,
+        index: Vec<u8>,
+        manifest: Vec<u8>,
+        blobs: Box<dyn RemoteBlobs>,
+    ) -> Self {
+        let image = RemoteImage::new(index, manifest, blobs);
+        Self {
+            path,
+            place: Place::Registry(image),
+        }
+    }
+
+    /// Keeps blobs of a registry that were fetched, and have their digests.
+    pub(crate) fn keep_fetched(&mut self, fetched: impl Iterator<Item = (Digest, File)>) {
+        if let Place::Registry(image) = &mut self.place {
+            image.fetched.extend(fetched);
+        }
+    }
+
+    /// Returns the file of a blob that was fetched.
+    pub(crate) fn fetched(&self, blob: &Blob) -> Option<&File> {
+        match &self.place {
+            Place::Registry(image) => image.fetched.get(&blob.digest),
+            Place::Directory | Place::Archive(..) => None,
+        }
+    }
+
     /// Returns the path of the layout or the archive.
     pub fn path(&self) -> &Path {
         &self.path
@@ -167,7 +199,7 @@ impl Opened {
     pub fn path_of(&self, blob: &Blob) -> PathBuf {
         match self.place {
             Place::Directory => self.path.join(blob_name(&blob.digest)),
-            Place::Archive(..) => self.path.clone(),
+            Place::Archive(..) | Place::Registry(_) => self.path.clone(),
         }
     }
 
@@ -178,7 +210,8 @@ impl Opened {
 
     /// Tells whether a blob exists.
     pub fn has(&self, blob: &Blob) -> bool {
-        self.open_member(&blob_name(&blob.digest)).is_ok()
+        self.open_member(&blob_name(&blob.digest), Some(blob))
+            .is_ok()
     }
 
     /// Returns the bytes of a manifest or a configuration. Fails with [`Error::Damaged`] if the digest is another.
@@ -189,7 +222,7 @@ impl Opened {
     /// Opens the blob of a layer; the reader compares the digest. Fails with [`Error::Damaged`] if the length is another.
     pub fn open(&self, blob: &Blob) -> Result<Box<dyn Read + Send + '_>> {
         let name = blob_name(&blob.digest);
-        let (input, found) = self.open_member(&name)?;
+        let (input, found) = self.open_member(&name, Some(blob))?;
         if found == blob.size_bytes {
             return Ok(input);
         }
@@ -274,7 +307,7 @@ impl Opened {
 
     /// Reads a small member. Fails with [`Error::BadImage`] above the limit, and if `blob` has another digest.
     pub(super) fn read_small(&self, name: &str, blob: Option<&Blob>) -> Result<Vec<u8>> {
-        let (input, size) = self.open_member(name)?;
+        let (input, size) = self.open_member(name, blob)?;
         let most_bytes = match name {
             "index.json" => LARGEST_INDEX_BYTES,
             _ => LARGEST_JSON_BYTES,
@@ -301,12 +334,17 @@ impl Opened {
     pub(super) fn members(&self) -> Option<&Members> {
         match &self.place {
             Place::Archive(_, members) => Some(members),
-            Place::Directory => None,
+            Place::Directory | Place::Registry(_) => None,
         }
     }
 
-    /// Opens a member, and returns the length. Fails with [`Error::Damaged`] if the member is missing.
-    pub(super) fn open_member(&self, name: &str) -> Result<(Box<dyn Read + Send + '_>, u64)> {
+    /// Opens a member, which is `blob` unless it is index.json, and returns the length. Fails with [`Error::Damaged`] if the
+    /// member is missing.
+    pub(super) fn open_member(
+        &self,
+        name: &str,
+        blob: Option<&Blob>,
+    ) -> Result<(Box<dyn Read + Send + '_>, u64)> {
         let missing = || match name {
             "index.json" => self.bad("it has no index.json"),
             name => Error::damaged(&self.path, format!("{name} is missing")),
@@ -329,6 +367,7 @@ impl Opened {
                 let (file, size) = open_regular(self.path.join(name))?.ok_or_else(missing)?;
                 Ok((Box::new(file), size))
             }
+            Place::Registry(image) => image.open(name, blob, &self.path),
         }
     }
 }

@@ -6,16 +6,18 @@
 use super::image::{descriptor, unbuildable};
 use super::{Blob, to_sorted_json};
 use crate::error::Result;
-use crate::layer_frames::FrameTable;
 use crate::model::digest::{DiffId, Digest, LayerKey, PolicyKey};
-use crate::model::origin::Origin;
+use crate::model::frame_table::FrameTable;
+use crate::model::origin::{Origin, SERIES, STAGE};
 use oci_spec::image::{Descriptor, ImageManifest, ImageManifestBuilder, MediaType};
+use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
 
 /// The media type of each record.
 pub(crate) const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
 /// The bytes of the configuration of each record, and of the only layer of a push's record.
 pub(crate) const EMPTY: &[u8] = b"{}";
+const EMPTY_TYPE: &str = "application/vnd.oci.empty.v1+json";
 
 const LAYER_TYPE: &str = "application/vnd.rootstrata.layer.v1";
 const IMAGE_TYPE: &str = "application/vnd.rootstrata.image.v1";
@@ -28,6 +30,7 @@ const TAR_BYTES: &str = "org.rootstrata.layer.tar.bytes";
 const FRAMES: &str = "org.rootstrata.layer.frames";
 const IMAGE: &str = "org.rootstrata.image";
 const PUSHED: &str = "org.rootstrata.pushed";
+const LAYERS: &str = "org.rootstrata.layers";
 
 /// What a registry knows of a layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +75,8 @@ pub struct PushRecord {
     pub stage: String,
     /// When, in seconds since 1970.
     pub pushed_s: i64,
+    /// The keys of the layers.
+    pub layers: Vec<LayerKey>,
 }
 
 impl LayerRecord {
@@ -140,11 +145,13 @@ impl ImageRecord {
 impl PushRecord {
     /// Returns the bytes of the record. Fails if the image-spec refuses a descriptor.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        let layers = self.layers.iter().map(LayerKey::to_string);
         let annotations = vec![
             (IMAGE, self.image.to_string()),
             (SERIES, self.series.clone()),
             (STAGE, self.stage.clone()),
             (PUSHED, self.pushed_s.to_string()),
+            (LAYERS, layers.collect::<Vec<_>>().join(",")),
         ];
         record(PUSH_TYPE, &[(&Blob::of(EMPTY), EMPTY_TYPE)], annotations)
     }
@@ -152,11 +159,122 @@ impl PushRecord {
     /// Reads a record; `None` where the bytes are no record of a push.
     pub fn of_bytes(bytes: &[u8]) -> Option<Self> {
         let Read { said, .. } = Read::of(bytes, PUSH_TYPE)?;
+        let layers = said.get(LAYERS)?.split(',').map(LayerKey::parse);
         Some(Self {
             image: Digest::parse(said.get(IMAGE)?)?,
             series: said.get(SERIES)?.clone(),
             stage: said.get(STAGE)?.clone(),
             pushed_s: said.get(PUSHED)?.parse().ok()?,
+            layers: layers.collect::<Option<_>>()?,
         })
+    }
+}
+
+impl Blob {
+    /// Describes bytes.
+    pub(crate) fn of(bytes: &[u8]) -> Self {
+        Self {
+            digest: Digest(Sha256::digest(bytes).into()),
+            size_bytes: bytes.len() as u64,
+        }
+    }
+}
+
+/// Returns the bytes of a record of a kind.
+fn record(
+    kind: &str,
+    layers: &[(&Blob, &str)],
+    annotations: Vec<(&'static str, String)>,
+) -> Result<Vec<u8>> {
+    let annotations = annotations.into_iter();
+    let annotations = annotations.map(|(name, value)| (name.to_owned(), value));
+    let built = || -> oci_spec::Result<_> {
+        let layers = layers
+            .iter()
+            .map(|(blob, media_type)| descriptor(blob, MediaType::from(*media_type))?.build());
+        ImageManifestBuilder::default()
+            .schema_version(2u32)
+            .media_type(MediaType::ImageManifest)
+            .artifact_type(MediaType::from(kind))
+            .config(descriptor(&Blob::of(EMPTY), MediaType::EmptyJSON)?.build()?)
+            .layers(layers.collect::<oci_spec::Result<Vec<_>>>()?)
+            .annotations(annotations.collect::<HashMap<_, _>>())
+            .build()
+    };
+    built()
+        .map(|manifest| to_sorted_json(&manifest))
+        .map_err(unbuildable)
+}
+
+/// What a record has.
+struct Read {
+    layers: Vec<(Blob, String)>,
+    said: HashMap<String, String>,
+}
+
+impl Read {
+    /// Reads a record of a kind.
+    fn of(bytes: &[u8], kind: &str) -> Option<Self> {
+        let manifest: ImageManifest = serde_json::from_slice(bytes).ok()?;
+        let is_kind = manifest.artifact_type().as_ref() == Some(&MediaType::from(kind));
+        let layers = manifest.layers().iter().map(blob_of);
+        let layers = layers.collect::<Option<Vec<_>>>()?;
+        let said = manifest.annotations().clone().unwrap_or_default();
+        is_kind.then_some(Self { layers, said })
+    }
+}
+
+fn blob_of(descriptor: &Descriptor) -> Option<(Blob, String)> {
+    let blob = Blob {
+        digest: Digest::parse(descriptor.digest().as_ref())?,
+        size_bytes: descriptor.size(),
+    };
+    Some((blob, descriptor.media_type().to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_are_read_as_they_are_written() {
+        let blob = |of: &[u8]| Blob::of(of);
+        let layer = LayerRecord {
+            key: LayerKey([1; 32]),
+            policy: PolicyKey([2; 32]),
+            diff_id: DiffId([3; 32]),
+            tar_bytes: 77,
+            blob: blob(b"layer"),
+            media_type: "application/vnd.oci.image.layer.v1.tar+zstd".to_owned(),
+            items: blob(b"items"),
+            items_type: "application/vnd.x".to_owned(),
+            frames: Some(FrameTable::new(4, vec![2, 3])),
+        };
+        let bytes = layer.to_bytes().unwrap();
+        assert_eq!(LayerRecord::of_bytes(&bytes), Some(layer));
+        assert_eq!(ImageRecord::of_bytes(&bytes), None);
+        let origin = Origin {
+            series: "s".to_owned(),
+            stage: "t".to_owned(),
+            policy: "{}".to_owned(),
+            planned: None,
+            recorded: None,
+        };
+        for packages in [None, Some((blob(b"p"), "application/vnd.p".to_owned()))] {
+            let origin = origin.clone();
+            let image = ImageRecord { origin, packages };
+            let bytes = image.to_bytes().unwrap();
+            assert_eq!(ImageRecord::of_bytes(&bytes), Some(image));
+        }
+        let push = PushRecord {
+            image: Digest([9; 32]),
+            series: "s".to_owned(),
+            stage: "t".to_owned(),
+            pushed_s: 5,
+            layers: vec![LayerKey([1; 32]), LayerKey([2; 32])],
+        };
+        let bytes = push.to_bytes().unwrap();
+        assert_eq!(PushRecord::of_bytes(&bytes), Some(push));
+        assert_eq!(LayerRecord::of_bytes(&bytes), None);
     }
 }

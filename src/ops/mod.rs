@@ -9,6 +9,7 @@ pub mod monitor;
 mod packing;
 pub mod query;
 pub mod record;
+pub mod remote;
 pub mod restore;
 mod root_view;
 mod store_index;

@@ -28,6 +28,10 @@ pub enum Phase {
     Compare,
     /// Writing a directory; counted in bytes of content.
     Write,
+    /// Fetching layers from a registry; counted in bytes of blobs.
+    Fetch,
+    /// Sending layers to a registry; counted in bytes of blobs.
+    Push,
     /// Removing files from the store.
     Remove,
 }
@@ -46,6 +50,8 @@ impl Phase {
             Self::Read => "read",
             Self::Compare => "compare",
             Self::Write => "write",
+            Self::Fetch => "fetch",
+            Self::Push => "push",
             Self::Remove => "remove",
         }
     }

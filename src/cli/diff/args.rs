@@ -6,6 +6,7 @@ use crate::model::source::Source;
 use crate::ops::compare::diff::{Digests, Files, Mtimes, Request};
 use crate::ops::record::Options;
 use crate::printable::printable;
+use crate::registry::Access;
 use clap::Args;
 use clap::error::ErrorKind;
 use std::ffi::OsString;
@@ -15,8 +16,8 @@ use std::path::PathBuf;
 
 pub(crate) const DIFF_HELP: &str = "\
 A and B are snapshots, or dir:PATH for a directory as it is now, or
-oci-archive:PATH[:REF], oci:PATH[:REF] or docker-archive:PATH[:REF] for an
-image. REF is its name, or @N for the Nth that is listed, from 0.
+oci-archive:PATH[:REF], oci:PATH[:REF], docker-archive:PATH[:REF] or
+docker://HOST/REPO[:TAG|@DIGEST] for an image. REF is its name, or @N for the Nth that is listed, from 0.
 
 Exit status: 0 no difference, 1 a difference, 2 trouble.";
 
@@ -103,8 +104,9 @@ impl DiffArgs {
         !self.content.is_empty()
     }
 
-    pub(crate) fn request(&self) -> Request {
+    pub(crate) fn request(&self, access: Access) -> Request {
         Request {
+            access,
             a: self.a.clone(),
             b: self.b.clone(),
             pathspec: self.pathspec.clone(),

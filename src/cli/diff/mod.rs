@@ -21,7 +21,11 @@ pub(crate) fn run(context: &Context, args: &DiffArgs) -> Result<Answer> {
         target.check(&context.store)?;
     }
     let progress = context.progress();
-    let difference = diff(&context.store, &args.request(), &progress)?;
+    let difference = diff(
+        &context.store,
+        &args.request(context.access.clone()),
+        &progress,
+    )?;
     context.print_times(&difference.seconds);
     for note in &difference.notes {
         say(&format!("rootstrata: note: {note}"));

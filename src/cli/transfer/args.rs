@@ -7,6 +7,7 @@ use crate::model::names::SnapshotRef;
 use crate::model::source::Source;
 use crate::ops::transfer::export::{self, Format};
 use crate::ops::transfer::import;
+use crate::registry::Access;
 use clap::builder::{PossibleValue, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{Args, ValueEnum};
@@ -89,7 +90,8 @@ fn parse_most(text: &str) -> Result<NonZeroUsize, String> {
 }
 
 pub(crate) const IMPORT_HELP: &str = "\
-SOURCE is oci-archive:PATH[:REF], oci:PATH[:REF] or docker-archive:PATH[:REF].
+SOURCE is oci-archive:PATH[:REF], oci:PATH[:REF], docker-archive:PATH[:REF] or
+docker://HOST/REPO[:TAG|@DIGEST].
 REF is the name of an image, or @N for the Nth that is listed, from 0; without
 REF, all are taken. An archive may be compressed with gzip, zstd or xz. A thin archive needs the layers that it lacks in the store. From
 the store's own layout, what a lost database had is recorded again.
@@ -115,19 +117,59 @@ fn image_source(source: Source) -> Result<Source, String> {
         Source::Archive(..) => Ok(source),
         Source::Layout(..) => Ok(source),
         Source::DockerArchive(..) => Ok(source),
-        _ => Err(
-            "expected oci-archive:PATH[:REF], oci:PATH[:REF] or docker-archive:PATH[:REF]"
+        Source::Registry(_) => Ok(source),
+        Source::Snapshot(_) | Source::Directory(_) => Err(
+            "expected oci-archive:PATH[:REF], oci:PATH[:REF], docker-archive:PATH[:REF] or docker://HOST/REPO[:TAG]"
                 .to_owned(),
         ),
     }
 }
 
+pub(crate) const PULL_HELP: &str = "\
+Fetches the layers that the store lacks, and records the image. Each layer is
+unpacked and compared with its digest, its diff_id and its key before it counts.
+
+Exit status: 0 done, 2 trouble, 75 the registry cannot be reached.";
+
+#[derive(Debug, Args)]
+pub(crate) struct PullArgs {
+    /// Image to fetch, docker://HOST/REPO[:TAG|@DIGEST] [default tag: latest]
+    #[arg(value_name = "IMAGE", value_parser = SourceParser.try_map(registry_source))]
+    source: Source,
+    /// Series to record it as [default: as it was pushed]
+    #[arg(long, value_name = "NAME")]
+    series: Option<String>,
+    /// Stage to record it as [default: as it was pushed]
+    #[arg(long, value_name = "NAME")]
+    stage: Option<String>,
+}
+
+/// Takes an image of a registry as the source.
+fn registry_source(source: Source) -> Result<Source, String> {
+    match source {
+        Source::Registry(_) => Ok(source),
+        _ => Err("expected docker://HOST/REPO[:TAG|@DIGEST]".to_owned()),
+    }
+}
+
+impl From<&PullArgs> for ImportArgs {
+    fn from(args: &PullArgs) -> Self {
+        Self {
+            source: args.source.clone(),
+            series: args.series.clone(),
+            stage: args.stage.clone(),
+        }
+    }
+}
+
 impl ImportArgs {
-    pub(crate) fn request(&self) -> import::Request {
+    pub(crate) fn request(&self, access: Access, jobs: NonZeroUsize) -> import::Request {
         import::Request {
             source: self.source.clone(),
             series: self.series.clone(),
             stage: self.stage.clone(),
+            access,
+            jobs,
         }
     }
 }

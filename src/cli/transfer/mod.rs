@@ -105,7 +105,11 @@ fn describe(context: &Context, recorded: Option<&Outcome>, id: i64) -> Result<Va
 /// Imports images. Fails if the source cannot be read or holds what no store takes.
 pub(crate) fn import(context: &Context, args: &ImportArgs) -> Result<Answer> {
     let progress = context.progress();
-    let taken = importing::import(&context.store, &args.request(), &progress)?;
+    let taken = importing::import(
+        &context.store,
+        &args.request(context.access.clone(), context.jobs),
+        &progress,
+    )?;
     context.print_times(&taken.seconds);
     for image in &taken.failed {
         say(&format!("rootstrata: warning: left out: {image}"));

@@ -2,6 +2,7 @@
 
 pub mod attribution;
 pub mod file_list;
+pub mod installed_form;
 pub mod owners;
 pub mod package;
 pub mod upgrade;

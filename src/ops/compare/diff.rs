@@ -19,6 +19,7 @@ use crate::ops::compare::open::open_sides;
 use crate::ops::compare::side::Side;
 use crate::ops::monitor::{Monitor, Phase, Phases};
 use crate::printable::printable;
+use crate::registry::Access;
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -43,6 +44,8 @@ pub struct Request {
     pub digests: Digests,
     /// The number of threads.
     pub threads: NonZeroUsize,
+    /// How registries are reached.
+    pub access: Access,
 }
 
 /// Whether files are read, to be compared with the digests of their packages.
@@ -118,7 +121,13 @@ pub fn diff(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Resu
     let phases = Phases::new(monitor);
     let with_trees = request.files == Files::Compared;
     let sources = [&request.a, &request.b];
-    let mut sides = open_sides(store_path, sources, with_trees, request.threads, &phases)?;
+    let mut sides = open_sides(
+        store_path,
+        sources,
+        with_trees,
+        (request.threads, &request.access),
+        &phases,
+    )?;
     if with_trees {
         refuse_unknown(&sides, chosen)?;
     } else {

@@ -15,6 +15,7 @@ use crate::ops::compare::side::{RootPackages, Side};
 use crate::ops::monitor::{Phase, Phases};
 use crate::ops::root_view::recorded::{tree_of, trees_of};
 use crate::ops::transfer::opened::open_images;
+use crate::registry::Access;
 use crate::store::FileLists;
 use crate::store::Snapshot;
 use crate::store::Store;
@@ -36,7 +37,7 @@ pub(crate) fn open_sides(
     store_path: &Path,
     sources: [&Source; 2],
     with_trees: bool,
-    threads: NonZeroUsize,
+    (threads, access): (NonZeroUsize, &Access),
     phases: &Phases,
 ) -> Result<[Side; 2]> {
     let mut opening = Opening {
@@ -44,6 +45,7 @@ pub(crate) fn open_sides(
         store_path,
         lists: FileLists::default(),
         threads,
+        access,
         phases,
     };
     let meant = sources.map(|source| opening.meant(source));
@@ -56,6 +58,7 @@ struct Opening<'a> {
     store_path: &'a Path,
     lists: FileLists,
     threads: NonZeroUsize,
+    access: &'a Access,
     phases: &'a Phases<'a>,
 }
 
@@ -232,7 +235,7 @@ impl Opening<'_> {
     fn other(&self, source: &Source, counterpart: Option<&Side>) -> Result<Side> {
         let seen_as = SeenAs::beside(counterpart)?;
         let Source::Directory(path) = source else {
-            let (opened, reference) = open_images(source)?;
+            let (opened, reference) = open_images(source, self.access)?;
             let viewing = ImageViewing {
                 source,
                 seen_as,

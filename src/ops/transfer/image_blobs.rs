@@ -107,8 +107,8 @@ impl Images {
     }
 }
 
-/// Describes an image whose manifest may be another than the snapshot's.
-fn image_of(store: &Store, snapshot: &Snapshot, manifest: oci::Blob) -> Result<Image> {
+/// Describes an image whose manifest may be another than the snapshot's. Fails if the rows of the snapshot are not as recorded.
+pub(crate) fn image_of(store: &Store, snapshot: &Snapshot, manifest: oci::Blob) -> Result<Image> {
     let (series, stage) = (snapshot.series.clone(), snapshot.stage.clone());
     let name = Some(image_name(&series, &stage));
     let origin = Origin {

@@ -7,6 +7,7 @@ use crate::model::source::{ImageRef, Source};
 use crate::oci::choose::Listing;
 use crate::oci::read::{ListedImage, Opened};
 use crate::ops::monitor::{Monitor, Phase, Phases};
+use crate::ops::remote::fetch::fetch_missing;
 use crate::ops::root_view::package_files::PackageFiles;
 use crate::ops::root_view::packages::read_packages;
 use crate::ops::store_index::update_index;
@@ -15,8 +16,10 @@ use crate::ops::transfer::opened::open_images;
 pub(crate) use crate::ops::transfer::record_image::Imported;
 use crate::ops::transfer::record_image::{Content, Purpose, Taken, record};
 use crate::ops::transfer::take_layers::LayerTaker;
+use crate::registry::Access;
 use crate::store::Snapshot;
 use crate::store::Store;
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::time::Duration;
 
@@ -29,6 +32,10 @@ pub(crate) struct Request {
     pub series: Option<String>,
     /// The stage, likewise.
     pub stage: Option<String>,
+    /// How registries are reached.
+    pub access: Access,
+    /// How many blobs of a registry are fetched at once.
+    pub jobs: NonZeroUsize,
 }
 
 /// The imported images.
@@ -53,9 +60,12 @@ pub(crate) fn import(
     monitor: &dyn Monitor,
 ) -> Result<Outcome> {
     check_names(request)?;
-    let (opened, reference) = open_images(&request.source)?;
-    let (purpose, mut store) = open_store(store_path, &opened)?;
+    let (mut opened, reference) = open_images(&request.source, &request.access)?;
     let phases = Phases::new(monitor);
+    if matches!(request.source, Source::Registry(_)) {
+        fetch_missing(store_path, &mut opened, request.jobs, &phases)?;
+    }
+    let (purpose, mut store) = open_store(store_path, &opened)?;
     let listed = listed(&opened, reference, purpose, request, monitor)?;
     let finder = Finder {
         opened: &opened,

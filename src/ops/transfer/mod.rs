@@ -2,7 +2,7 @@
 
 pub mod export;
 mod found_image;
-mod image_blobs;
+pub(crate) mod image_blobs;
 pub(crate) mod import;
 mod joined_image;
 pub(crate) mod opened;

@@ -4,13 +4,19 @@ use crate::error::{Error, Result};
 use crate::layer::whole::uncompressed;
 use crate::model::source::{ImageRef, Source};
 use crate::oci::read::Opened;
+use crate::ops::remote::image_source::open_registry;
+use crate::registry::Access;
 use std::fs::File;
 use std::path::Path;
 
 /// Opens a source of images, and returns also the reference to an image. Fails with [`Error::BadSource`] if the source
-/// holds no images, and if its file cannot be opened.
-pub(crate) fn open_images(source: &Source) -> Result<(Opened, &ImageRef)> {
+/// holds no images, and if its file cannot be opened or the registry does not give it.
+pub(crate) fn open_images<'s>(
+    source: &'s Source,
+    access: &Access,
+) -> Result<(Opened, &'s ImageRef)> {
     Ok(match source {
+        Source::Registry(name) => (open_registry(name, access)?, &ImageRef::Only),
         Source::Archive(path, reference) => (Opened::archive(open(path)?, path)?, reference),
         Source::DockerArchive(path, reference) => {
             (Opened::docker_archive(open(path)?, path)?, reference)

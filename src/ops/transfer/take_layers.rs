@@ -169,6 +169,11 @@ impl LayerTaker<'_> {
 
     /// Copies a blob into the store. Fails if the bytes have another digest.
     fn copy(&mut self, blob: &oci::Blob) -> Result<()> {
+        if let Some(file) = self.opened.fetched(blob) {
+            self.store.keep_fetched(file, &blob.digest)?;
+            self.bytes_written += blob.size_bytes;
+            return Ok(());
+        }
         let mut new = self.store.new_blob()?;
         let place = new.path().to_owned();
         let mut input = self.opened.open(blob)?;

@@ -8,11 +8,17 @@ use crate::store::files::blob_name;
 use crate::store::handle::Store;
 use crate::store::locks::{self, Hold, InUse, Patience};
 use crate::store::records::rows::BlobRef;
+use rustix::fs::{AtFlags, CWD};
+use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
+use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use tempfile::{NamedTempFile, TempDir};
+
+const COPY_BYTES: usize = 256 << 10;
 
 /// A blob in the making; dropped, the file is gone.
 #[derive(Debug)]
@@ -105,6 +111,41 @@ impl Store {
             self.note_written(digest, &path);
         }
         Ok(())
+    }
+
+    /// Makes a file without a name durable under the digest that its bytes were found to have. Fails if the file or its name cannot
+    /// be written.
+    pub(crate) fn keep_fetched(&self, file: &File, digest: &Digest) -> Result<()> {
+        let path = self.blob_path(digest);
+        let failed = || Error::io::<io::Error>("write", &path);
+        let public = std::fs::Permissions::from_mode(0o644);
+        file.set_permissions(public).map_err(failed())?;
+        file.sync_all().map_err(failed())?;
+        let held = format!("/proc/self/fd/{}", file.as_raw_fd());
+        let linked = rustix::fs::linkat(CWD, held, CWD, &path, AtFlags::SYMLINK_FOLLOW);
+        match linked {
+            // A blob that is no more what it was may have the name.
+            Err(Errno::EXIST) => self.keep_copy(file, &path)?,
+            linked => linked.map_err(Error::io("write", &path))?,
+        }
+        sync_directory(path.parent().unwrap_or(Path::new("/")))?;
+        self.note_written(digest, &path);
+        Ok(())
+    }
+
+    fn keep_copy(&self, file: &File, path: &Path) -> Result<()> {
+        let mut new = self.new_blob()?;
+        let (mut at, mut buffer) = (0, vec![0; COPY_BYTES]);
+        loop {
+            let count = file.read_at(&mut buffer, at);
+            let count = count.map_err(Error::io("read", path))?;
+            if count == 0 {
+                return new.put(path);
+            }
+            new.write_all(&buffer[..count])
+                .map_err(Error::io("write", path))?;
+            at += count as u64;
+        }
     }
 
     /// Keeps a small blob, such as a manifest, and returns its digest and length. Fails if a file with the name of the

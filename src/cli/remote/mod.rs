@@ -1,0 +1,28 @@
+//! `push`.
+
+pub(crate) mod args;
+mod json;
+mod text;
+
+use crate::cli::context::{Answer, Context};
+use crate::cli::remote::args::PushArgs;
+use crate::error::{Error, Result};
+use crate::ops::remote::push;
+
+/// Pushes snapshots. Fails if a snapshot or a blob is not there, and if the registry does not take them.
+pub(crate) fn push(context: &Context, args: &PushArgs) -> Result<Answer> {
+    let (snapshots, target) = args.parts().map_err(|what| Error::UnfitTarget {
+        target: "push".to_owned(),
+        what,
+    })?;
+    let request = push::Request {
+        snapshots,
+        target,
+        access: context.access.clone(),
+        jobs: context.jobs,
+    };
+    let outcome = push::push(&context.store, &request, &context.progress())?;
+    context.print_times(&outcome.seconds);
+    let text = context.show(|| json::push(&outcome), || text::push(&outcome));
+    Ok(text.into())
+}

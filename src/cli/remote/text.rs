@@ -1,0 +1,52 @@
+//! Pushes as text for people.
+
+use crate::cli::text::{counted, size};
+use crate::ops::remote::push::{self, Pushed};
+use crate::registry::Traffic;
+use std::fmt::Write as _;
+
+pub(crate) fn push(outcome: &push::Outcome) -> String {
+    let mut text = String::new();
+    for image in &outcome.images {
+        let Pushed {
+            series,
+            stage,
+            snapshot_id,
+            tags,
+            was_there,
+            ..
+        } = image;
+        let is = if *was_there { "was there" } else { "pushed" };
+        let _ = writeln!(text, "{series}@{stage} (snapshot {snapshot_id}) {is}:");
+        for tag in tags {
+            let _ = writeln!(text, "  docker://{}:{tag}", outcome.repository);
+        }
+    }
+    let layers =
+        |(count, bytes)| format!("{} of {}", counted(count, "layer", "layers"), size(bytes));
+    let (pushed, reused) = (layers(outcome.pushed), layers(outcome.reused));
+    let _ = writeln!(text, "{pushed} pushed, {reused} reused");
+    let _ = writeln!(text, "{}", traffic(&outcome.traffic));
+    text
+}
+
+/// Returns what went over the wire, in a line.
+fn traffic(traffic: &Traffic) -> String {
+    let Traffic {
+        requests,
+        retries,
+        bytes_sent,
+        bytes_received,
+    } = traffic;
+    let mut text = counted(*requests, "request", "requests");
+    if *retries > 0 {
+        let _ = write!(text, " ({} again)", retries);
+    }
+    let _ = write!(
+        text,
+        ", {} sent, {} received",
+        size(*bytes_sent),
+        size(*bytes_received)
+    );
+    text
+}

@@ -1,0 +1,78 @@
+//! An image in a registry, as a layout whose blobs are elsewhere.
+
+use super::{Blob, blob_name};
+use crate::error::{Error, Result};
+use crate::model::digest::Digest;
+use std::collections::HashMap;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+/// Blobs that somebody else keeps.
+pub trait RemoteBlobs: Send + Sync {
+    /// Opens a blob; the reader compares digest and length. Fails if the blob cannot be had.
+    fn open(&self, blob: &Blob) -> Result<Box<dyn Read + Send + '_>>;
+}
+
+/// What is known of an image in a registry.
+pub(super) struct RemoteImage {
+    /// index.json and manifests, by their names in a layout.
+    made: HashMap<String, Vec<u8>>,
+    /// Blobs that were fetched, and found to have their digests.
+    pub fetched: HashMap<Digest, File>,
+    blobs: Box<dyn RemoteBlobs>,
+}
+
+impl fmt::Debug for RemoteImage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RemoteImage").finish_non_exhaustive()
+    }
+}
+
+impl RemoteImage {
+    /// Takes the bytes of index.json and of a manifest, and the source of all other blobs.
+    pub(super) fn new(index: Vec<u8>, manifest: Vec<u8>, blobs: Box<dyn RemoteBlobs>) -> Self {
+        let name = blob_name(&Blob::of(&manifest).digest);
+        Self {
+            made: HashMap::from([("index.json".to_owned(), index), (name, manifest)]),
+            fetched: HashMap::new(),
+            blobs,
+        }
+    }
+
+    /// Opens a member of the layout, and returns its length.
+    pub(super) fn open(
+        &self,
+        name: &str,
+        blob: Option<&Blob>,
+        path: &Path,
+    ) -> Result<(Box<dyn Read + Send + '_>, u64)> {
+        if let Some(bytes) = self.made.get(name) {
+            return Ok((Box::new(bytes.as_slice()), bytes.len() as u64));
+        }
+        let Some(blob) = blob else {
+            return Err(Error::damaged(path, format!("{name} is missing")));
+        };
+        if let Some(file) = self.fetched.get(&blob.digest) {
+            let reader = Positioned { file, at: 0 };
+            return Ok((Box::new(reader), blob.size_bytes));
+        }
+        Ok((self.blobs.open(blob)?, blob.size_bytes))
+    }
+}
+
+/// Reads a file without its position, so that it is read side by side.
+struct Positioned<'f> {
+    file: &'f File,
+    at: u64,
+}
+
+impl Read for Positioned<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read_at(buffer, self.at)?;
+        self.at += count as u64;
+        Ok(count)
+    }
+}

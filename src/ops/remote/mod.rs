@@ -1,0 +1,9 @@
+//! Images in registries. Nothing that is on the wire holds the store: rows are read and blobs opened before, and what arrives is
+//! recorded after.
+
+pub(crate) mod fetch;
+pub(crate) mod image_source;
+mod layer_push;
+pub mod push;
+mod pushed_image;
+mod records;

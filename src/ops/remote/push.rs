@@ -1,0 +1,247 @@
+//! Pushes images into a repository, each after its layers, and records of all.
+//!
+//! In the order blob, record of the layer, image, moving tag, so that a push that dies leaves no tag of an image that lacks
+//! something. The record of the push comes first: by it, whoever removes from the repository knows what is under way.
+
+use crate::error::{Error, Result};
+use crate::layer::side_blob::{PACKAGES_TYPE, compress};
+use crate::model::digest::Digest;
+use crate::model::names::SnapshotRef;
+use crate::model::packages::installed_form::write_installed;
+use crate::model::registry_tags::{fixed_tag, image_tag, moving_tag, run_tag};
+use crate::model::repository::{ImageName, Reference};
+use crate::oci::Blob;
+use crate::oci::record::{ImageRecord, MANIFEST_TYPE, PushRecord};
+use crate::ops::monitor::{Monitor, Phase, Phases};
+use crate::ops::remote::layer_push::{Counts, LayerPusher, Trust};
+use crate::ops::remote::pushed_image::{PushedImage, load};
+use crate::ops::remote::records::{lacks, put, put_bytes, put_empty};
+use crate::registry::{Access, Client, Put, Right, Traffic};
+use crate::store::{FileLists, Store};
+use crate::threads;
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// The images to push, and where to.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The snapshots, at least one.
+    pub snapshots: Vec<SnapshotRef>,
+    /// The repository; a tag, for a single snapshot, takes the place of the tag that moves with the stage.
+    pub target: ImageName,
+    /// How registries are reached.
+    pub access: Access,
+    /// How many blobs are sent at once.
+    pub jobs: NonZeroUsize,
+}
+
+/// An image that was pushed.
+#[derive(Clone, Debug)]
+pub struct Pushed {
+    /// The number of the snapshot.
+    pub snapshot_id: i64,
+    /// The series.
+    pub series: String,
+    /// The stage.
+    pub stage: String,
+    /// The manifest.
+    pub manifest_digest: Digest,
+    /// The tags of the image: the one that moves, or was asked for, and the one that stays.
+    pub tags: Vec<String>,
+    /// The number of layers.
+    pub layers: usize,
+    /// Whether the repository had the image.
+    pub was_there: bool,
+}
+
+/// What a push has done.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The repository, as `HOST/NAME`.
+    pub repository: String,
+    /// The images, in the order of the request.
+    pub images: Vec<Pushed>,
+    /// The number of layers that were sent, and their bytes.
+    pub pushed: (u64, u64),
+    /// The number of layers that were there, and their bytes.
+    pub reused: (u64, u64),
+    /// What went over the wire, of records as well.
+    pub traffic: Traffic,
+    /// The time of each phase.
+    pub seconds: Vec<(Phase, Duration)>,
+}
+
+/// Pushes images of the store at `store_path`. Fails with [`Error::UnknownSnapshot`] without such a snapshot, with
+/// [`Error::Damaged`] if a blob is missing or damaged, with [`Error::RegistryUnreachable`] if the registry does not answer for
+/// all tries, and with [`Error::RegistryRefused`] if it wants other credentials.
+pub fn push(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Result<Outcome> {
+    check(request)?;
+    let images = load(store_path, &request.snapshots)?;
+    let client = Client::open(&request.target.repository, &request.access, Right::Push)?;
+    let phases = Phases::new(monitor);
+    let pushing = Pushing {
+        layers: LayerPusher {
+            client: &client,
+            store_path,
+            monitor,
+            counts: Counts::default(),
+        },
+        request,
+    };
+    let layers = images.iter().flat_map(|image| &image.layers);
+    let total = layers.map(|layer| layer.blob.size_bytes).sum();
+    let images: Result<Vec<Pushed>> = phases.run(Phase::Push, Some(total), || {
+        images.iter().map(|image| pushing.image(image)).collect()
+    });
+    let [pushed, reused] = pushing.layers.counts.totals();
+    Ok(Outcome {
+        repository: request.target.repository.to_string(),
+        images: images?,
+        pushed,
+        reused,
+        traffic: client.traffic(),
+        seconds: phases.spent(),
+    })
+}
+
+/// Refuses a digest, and a tag for several images.
+fn check(request: &Request) -> Result<()> {
+    let what = match &request.target.reference {
+        Some(Reference::Digest(_)) => "a digest is no place to push to: give a tag, or none",
+        Some(Reference::Tag(_)) if request.snapshots.len() > 1 => {
+            "several snapshots have no tag in common: give none"
+        }
+        _ => return Ok(()),
+    };
+    Err(Error::UnfitTarget {
+        target: request.target.to_string(),
+        what,
+    })
+}
+
+struct Pushing<'p> {
+    layers: LayerPusher<'p>,
+    request: &'p Request,
+}
+
+impl Pushing<'_> {
+    fn image(&self, image: &PushedImage) -> Result<Pushed> {
+        let client = self.layers.client;
+        let digest = image.digest();
+        let fixed = fixed_tag(&image.origin.series, &image.origin.stage, &digest);
+        let record = Reference::Tag(image_tag(&digest));
+        let is_recorded = client.manifest_digest(&record)?.is_some();
+        if !is_recorded {
+            put_empty(client)?;
+        }
+        self.put_push(image)?;
+        let was_there = is_recorded && self.put_image(image, &fixed)?;
+        if !was_there {
+            self.layers(image, is_recorded)?;
+            put_bytes(client, &image.config)?;
+            if !self.put_image(image, &fixed)? {
+                let missing = image.layers.iter().map(|layer| layer.blob.digest);
+                let missing: Vec<Digest> = missing.collect();
+                return Err(lacks(client, &Reference::Tag(fixed), &missing));
+            }
+            self.put_record(image, &record)?;
+        } else {
+            self.layers.skip(&image.layers);
+        }
+        let (series, stage) = (&image.origin.series, &image.origin.stage);
+        let moving = match &self.request.target.reference {
+            Some(Reference::Tag(tag)) => tag.clone(),
+            _ => moving_tag(series, stage),
+        };
+        self.put_image(image, &moving)?;
+        self.put_again(image, &fixed)?;
+        Ok(Pushed {
+            snapshot_id: image.snapshot.id,
+            series: series.clone(),
+            stage: stage.clone(),
+            manifest_digest: digest,
+            tags: vec![moving, fixed],
+            layers: image.layers.len(),
+            was_there,
+        })
+    }
+
+    /// Pushes the layers. A record of the image whose image is refused stands for blobs that are gone.
+    fn layers(&self, image: &PushedImage, is_distrusted: bool) -> Result<()> {
+        let trust = if is_distrusted {
+            Trust::Nothing
+        } else {
+            Trust::Records
+        };
+        let push = |layer: &_| self.layers.push(layer, trust);
+        let pushed = threads::map(self.request.jobs, &image.layers, push);
+        pushed.map(drop)
+    }
+
+    /// Puts the image under a tag; tells whether the repository has all blobs of it.
+    fn put_image(&self, image: &PushedImage, tag: &str) -> Result<bool> {
+        let tag = Reference::Tag(tag.to_owned());
+        let put = self
+            .layers
+            .client
+            .put_manifest(&tag, MANIFEST_TYPE, &image.manifest)?;
+        Ok(matches!(put, Put::Done))
+    }
+
+    /// Puts the image once more, if somebody has removed it since.
+    fn put_again(&self, image: &PushedImage, tag: &str) -> Result<()> {
+        let reference = Reference::Tag(tag.to_owned());
+        let found = self.layers.client.manifest_digest(&reference)?;
+        if found != Some(image.digest()) {
+            self.put_image(image, tag)?;
+        }
+        Ok(())
+    }
+
+    fn put_push(&self, image: &PushedImage) -> Result<()> {
+        let client = self.layers.client;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let push = PushRecord {
+            image: image.digest(),
+            series: image.origin.series.clone(),
+            stage: image.origin.stage.clone(),
+            pushed_s: now.unwrap_or_default().as_secs().cast_signed(),
+            layers: image.layers.iter().map(|layer| layer.key).collect(),
+        };
+        let tag = Reference::Tag(run_tag(push.pushed_s, &push.image));
+        let bytes = push.to_bytes()?;
+        match client.put_manifest(&tag, MANIFEST_TYPE, &bytes)? {
+            Put::Done => Ok(()),
+            Put::Unknown(_) => {
+                put_empty(client)?;
+                put(client, &tag, &bytes)
+            }
+        }
+    }
+
+    fn put_record(&self, image: &PushedImage, tag: &Reference) -> Result<()> {
+        let client = self.layers.client;
+        let packages = self.packages_of(image)?;
+        if let Some(packages) = &packages {
+            put_bytes(client, packages)?;
+        }
+        let packages = packages.map(|bytes| (Blob::of(&bytes), PACKAGES_TYPE.to_owned()));
+        let origin = image.origin.clone();
+        let record = ImageRecord { origin, packages };
+        put(client, tag, &record.to_bytes()?)
+    }
+
+    /// Returns the packages, compressed; `None` where they are unknown.
+    fn packages_of(&self, image: &PushedImage) -> Result<Option<Vec<u8>>> {
+        let Some(set) = image.snapshot.package_set_id else {
+            return Ok(None);
+        };
+        let path = self.layers.store_path;
+        let store = Store::open_unchecked(path)?;
+        let installed = store.installed(set, &mut FileLists::default())?;
+        drop(store);
+        let bytes = compress(&write_installed(&installed));
+        bytes.map(Some).map_err(Error::io("compress", path))
+    }
+}

@@ -1,0 +1,112 @@
+//! An image of the store as a push needs it: read from the rows at once, with open blobs, so that the store may change meanwhile.
+
+use crate::blob::BlobSource;
+use crate::error::Result;
+use crate::model::digest::{DiffId, Digest, LayerKey, PolicyKey};
+use crate::model::names::SnapshotRef;
+use crate::model::origin::Origin;
+use crate::model::policy::Policy;
+use crate::oci;
+use crate::ops::store_index::image_blob;
+use crate::ops::transfer::image_blobs::image_of;
+use crate::store::{LayerUse, Snapshot, Store};
+use std::collections::HashSet;
+use std::path::Path;
+
+/// An image that is pushed.
+pub(super) struct PushedImage {
+    pub snapshot: Snapshot,
+    pub origin: Origin,
+    pub manifest: Vec<u8>,
+    pub config: Vec<u8>,
+    /// The layers, the lowest first.
+    pub layers: Vec<PushedLayer>,
+}
+
+/// A layer of the image.
+#[derive(Clone)]
+pub(super) struct PushedLayer {
+    /// The number in the store.
+    pub id: i64,
+    pub key: LayerKey,
+    pub policy: PolicyKey,
+    pub diff_id: DiffId,
+    pub tar_bytes: u64,
+    pub blob: oci::Blob,
+    pub media_type: String,
+    pub source: BlobSource,
+    /// Whether the layer is one of rootstrata's, and not one of others that was imported.
+    pub is_ours: bool,
+}
+
+impl PushedImage {
+    /// Returns the digest of the manifest.
+    pub(super) fn digest(&self) -> Digest {
+        self.snapshot.manifest.digest
+    }
+
+    fn load(store: &Store, snapshot: Snapshot) -> Result<Self> {
+        let layers = store.layers(snapshot.id)?;
+        let layers = layers
+            .into_iter()
+            .map(|used| PushedLayer::load(store, used));
+        let image = image_of(store, &snapshot, image_blob(snapshot.manifest))?;
+        Ok(Self {
+            layers: layers.collect::<Result<_>>()?,
+            origin: image
+                .origin
+                .unwrap_or_else(|| unreachable!("a snapshot has an origin")),
+            manifest: store.read_blob(&snapshot.manifest)?,
+            config: store.read_blob(&snapshot.config)?,
+            snapshot,
+        })
+    }
+}
+
+impl PushedLayer {
+    fn load(store: &Store, used: LayerUse) -> Result<Self> {
+        let LayerUse { layer, blob, .. } = used;
+        let policy = store.policy_of_layer(layer.id)?;
+        let canonical = store.policy(&policy)?;
+        Ok(Self {
+            id: layer.id,
+            key: layer.key,
+            policy,
+            diff_id: layer.diff_id,
+            tar_bytes: layer.tar_bytes,
+            source: store.open_blob(&blob.digest, blob.size_bytes)?,
+            blob: image_blob(blob.as_ref()),
+            media_type: blob.media_type,
+            is_ours: Policy::from_canonical(&canonical).is_some(),
+        })
+    }
+}
+
+/// Loads the images of snapshots, each once; of no snapshots, those of the newest of each stage of each series. Fails with [`Error::UnknownSnapshot`](crate::error::Error::UnknownSnapshot)
+/// without such a snapshot, and with [`Error::Damaged`](crate::error::Error::Damaged) if a blob is missing or damaged.
+pub(super) fn load(store_path: &Path, wanted: &[SnapshotRef]) -> Result<Vec<PushedImage>> {
+    let store = Store::open(store_path)?;
+    let mut images: Vec<PushedImage> = Vec::new();
+    let wanted: Vec<Snapshot> = match wanted {
+        [] => newest(store.snapshots(None)?),
+        wanted => wanted
+            .iter()
+            .map(|one| store.find(one))
+            .collect::<Result<_>>()?,
+    };
+    for snapshot in wanted {
+        if !images.iter().any(|image| image.snapshot.id == snapshot.id) {
+            images.push(PushedImage::load(&store, snapshot)?);
+        }
+    }
+    Ok(images)
+}
+
+/// Returns the newest snapshot of each stage of each series; `all` has the newest first.
+fn newest(all: Vec<Snapshot>) -> Vec<Snapshot> {
+    let mut seen = HashSet::new();
+    let mut is_newest = |one: &Snapshot| seen.insert((one.series.clone(), one.stage.clone()));
+    let mut newest: Vec<Snapshot> = all.into_iter().filter(|one| is_newest(one)).collect();
+    newest.reverse();
+    newest
+}
