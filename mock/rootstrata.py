@@ -332,9 +332,9 @@ def summary(stdout):
         report = json.loads(stdout)
         if report["version"] != 1:
             raise ValueError("version %r" % report["version"])
-        reused = [layer["role"] for layer in report["layers"] if layer["reused"]]
-        new = ["%s %s" % (layer["role"], size(layer["size_bytes"]))
-               for layer in report["layers"] if not layer["reused"]]
+        reused = [name for name, _ in by_role(layer for layer in report["layers"] if layer["reused"])]
+        new = ["%s %s" % (name, size(count_bytes))
+               for name, count_bytes in by_role(layer for layer in report["layers"] if not layer["reused"])]
         parts = ["%(series)s@%(stage)s is snapshot %(id)d" % report,
                  "reused " + (", ".join(reused) or "nothing"),
                  "new " + (", ".join(new) or "nothing"),
@@ -345,6 +345,15 @@ def summary(stdout):
         return "; ".join(parts + ["%.1f s" % sum(report["seconds"].values())])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise Trouble("the report is not understood (%s): %.200r" % (error, stdout)) from error
+
+
+def by_role(layers):
+    """Returns the role and the bytes of each layer; those of packages are one entry with their number, where the first is."""
+    listed = {}
+    for place, layer in enumerate(layers):
+        of_role = listed.setdefault("package" if layer["role"] == "package" else place, (layer["role"], []))
+        of_role[1].append(layer["size_bytes"])
+    return [(role if len(sizes) == 1 else "%d packages" % len(sizes), sum(sizes)) for role, sizes in listed.values()]
 
 
 def restored(stdout):

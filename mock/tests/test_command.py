@@ -93,6 +93,18 @@ class Report(cases.ScriptCase):
         self.assertEqual(self.logged(logging.INFO), [
             "rootstrata: s@t is snapshot 12; reused base; new state 60.0 kB; read 3 files, 2.5 MB; 0.8 s"])
 
+    def test_layers_of_packages_are_counted_and_not_listed(self):
+        report = json.loads(REPORT)
+        packages = [{"role": "package", "reused": place > 2, "size_bytes": 1000000} for place in range(60)]
+        report["layers"][1:1] = packages + [{"role": "delta", "reused": True, "size_bytes": 1}] + packages[3:]
+        self.mock("echo '%s'\n" % json.dumps(report)).run("init")
+        self.assertEqual(self.logged(logging.INFO), [
+            "rootstrata: s@t is snapshot 12; reused base, 114 packages, delta; new 3 packages 3.0 MB, state 60.0 kB; "
+            "read 3 files, 2.5 MB; 0.8 s"])
+        report["layers"] = [dict(packages[0], label="a-1-1.x86_64")]
+        self.mock("echo '%s'\n" % json.dumps(report)).run("init")
+        self.assertIn("reused nothing; new package 1.0 MB;", self.logged(logging.INFO)[1])
+
     def test_what_the_command_says_beside_its_report_is_logged(self):
         self.mock("echo 'rootstrata: warning: packages are unknown' >&2\n" + REPORTS).run("init")
         self.assertEqual(self.logged(logging.INFO)[0], "rootstrata: warning: packages are unknown")
