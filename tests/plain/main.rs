@@ -11,6 +11,7 @@ mod shared;
 mod agreement;
 mod bad_input;
 mod changes;
+mod default_rule;
 mod detection;
 mod diff;
 mod export;

@@ -60,7 +60,9 @@ impl Case {
         let recorded = self
             .bench
             .snapshot(&self.root, &format!("--layers packages:9 {options}"));
-        let expected = self.by_stages.snapshot(&self.root, &options);
+        let expected = self
+            .by_stages
+            .snapshot(&self.root, &format!("--layers stages {options}"));
         let tree = |bench: &Bench, snapshot: &Value| {
             let manifest = snapshot["manifest_digest"].as_str().unwrap().to_owned();
             tree_of(&manifest, &Layout(&bench.store()))
@@ -301,10 +303,11 @@ fn a_later_stage_keeps_the_layers_below_and_lays_its_own_on_top() {
 #[test]
 fn changing_over_between_stages_and_packages_begins_anew_and_is_no_damage() {
     let case = Case::new();
-    case.bench.snapshot(&case.root, "--profile mock");
+    let by_stages = "--profile mock --layers stages";
+    case.bench.snapshot(&case.root, by_stages);
     let over = case.record("", "");
     assert!(listed(&over)[0] == "new base" && labels(&over).contains(&A.to_owned()));
-    let back = case.bench.snapshot(&case.root, "--profile mock");
+    let back = case.bench.snapshot(&case.root, by_stages);
     assert!(
         listed(&back)
             .iter()
@@ -467,7 +470,8 @@ fn an_imported_image_of_packages_is_no_base_for_stages() {
     for script in ["", "echo more >> opt/mine", "echo more >> opt/mine"] {
         sh(&to, script);
         settle(&to);
-        let snapshot = other.snapshot(&to, "--profile mock --stage bootstrap");
+        let options = "--profile mock --stage bootstrap --layers stages";
+        let snapshot = other.snapshot(&to, options);
         let compared = other.compared(["s@bootstrap", &source]);
         assert_eq!(compared["different"], false, "{script}");
         let mut layers = snapshot["layers"].as_array().unwrap().iter();

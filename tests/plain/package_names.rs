@@ -62,7 +62,7 @@ fn reasons(bench: &Bench, id: &str) -> Vec<(String, String)> {
 }
 
 /// Exports all stages of `s` as a layout, and returns its path.
-fn layout_of(bench: &Bench) -> PathBuf {
+pub(crate) fn layout_of(bench: &Bench) -> PathBuf {
     let layout = bench.path("layout");
     bench.json([
         "export",
@@ -194,7 +194,7 @@ fn nothing_of_an_image_but_its_index_tells_of_labels() {
 }
 
 /// Changes what the index of a layout says of its first image; null takes a claim away.
-fn claim(layout: &Path, claims: &Value) {
+pub(crate) fn claim(layout: &Path, claims: &Value) {
     let path = layout.join("index.json");
     let mut index: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
     let there = index["manifests"][0]["annotations"]
@@ -372,5 +372,5 @@ fn an_image_that_does_not_tell_its_rule_is_no_base_for_stages() {
     let layout = layout_of(&case.bench);
     claim(&layout, &json!({"planner": null, "layer.labels": null}));
     let (case, _old) = with_imported(case, &layout);
-    goes_on_soundly(&case.bench, "bootstrap", "");
+    goes_on_soundly(&case.bench, "bootstrap", "--layers stages");
 }

@@ -52,8 +52,13 @@ fn chroot(name: &str) -> PathBuf {
 }
 
 /// Records a chroot as the stage that its name says; `more` is split at spaces.
-fn record(bench: &Bench, name: &str, more: &str) -> Value {
+fn unasked(bench: &Bench, name: &str, more: &str) -> Value {
     bench.snapshot(&chroot(name), &format!("--stage {} {more}", stage(name)))
+}
+
+/// The same, by stages.
+fn record(bench: &Bench, name: &str, more: &str) -> Value {
+    unasked(bench, name, &format!("--layers stages {more}"))
 }
 
 fn stage(name: &str) -> &'static str {
@@ -140,6 +145,25 @@ fn two_days_in_one_series_write_only_what_is_new() {
             .filter(|layer| *layer != left_out)
             .collect::<Vec<_>>()
     );
+}
+
+#[test]
+fn without_a_word_packages_have_layers_and_a_second_installation_has_the_same() {
+    let bench = Bench::new();
+    let count = |snapshot: &Value, layer: &str| {
+        let all = layers(snapshot);
+        all.iter().filter(|one| *one == layer).count()
+    };
+    let first = ["boot-day0", "deps-day0"].map(|name| unasked(&bench, name, ""));
+    assert!(first.iter().all(|one| count(one, "package new") > 0));
+    for (name, first) in ["boot-day0b", "deps-day0b"].iter().zip(&first) {
+        let second = unasked(&bench, name, "");
+        let packages = count(first, "package new") + count(first, "package reused");
+        assert_eq!(count(&second, "package reused"), packages, "{name}");
+        let new = layers(&second);
+        let mut new = new.iter().filter(|layer| layer.ends_with(" new"));
+        assert!(new.all(|layer| layer == "state new"), "{second}");
+    }
 }
 
 #[test]

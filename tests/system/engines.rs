@@ -82,7 +82,7 @@ fn umoci_unpacks_the_recorded_tree() {
 #[test]
 fn gnu_tar_unpacks_the_recorded_tree_layer_by_layer() {
     let bench = Bench::new();
-    let [.., (snapshot, chroot)] = two_days(&bench, "");
+    let [.., (snapshot, chroot)] = two_days(&bench, "--layers stages");
     let roles: Vec<String> = layers(&snapshot)
         .iter()
         .map(|l| l.split(' ').next().unwrap().to_owned())

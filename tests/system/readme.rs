@@ -207,12 +207,17 @@ fn normalised(line: &str) -> String {
 /// Tells whether a line is of a package that was upgraded: each distribution names them in its own way.
 fn is_upgrade(line: &str) -> bool {
     line.contains(" → ") && line.trim_end().ends_with(".src.rpm")
+        || line.trim_start().starts_with("upgraded from ")
 }
 
-/// Which layers the packages of another day bring depends on how many of them are new.
+/// Which layers the packages of another day bring depends on how many of them are new, and which packages have layers on how
+/// large they are.
 fn is_layer(line: &str) -> bool {
-    let first = line.split_whitespace().next().unwrap_or_default();
-    ["base", "update", "delta", "state"].contains(&first)
+    let mut words = line.split_whitespace();
+    let mut word = || words.next().unwrap_or_default();
+    let (first, second) = (word(), word());
+    let is_role = ["base", "update", "delta", "package", "state"].contains(&first);
+    is_role && ["new", "reused"].contains(&second) || first == "layer"
 }
 
 /// Tells whether `found` is what `expected` says; `...` stands for any lines.

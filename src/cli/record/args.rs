@@ -55,7 +55,9 @@ pub(crate) struct RecordArgs {
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
     epoch: Option<i64>,
     /// Cut the tree into layers by stages or by packages[:N], with a layer of
-    /// its own for each of the N largest packages [default: stages; N: 60]
+    /// its own for each of the N largest packages [default: as the stage or
+    /// series was before; at first packages where the mock profile finds an rpm
+    /// database and --mtime is not keep, else stages; N: 60]
     #[arg(long, value_name = "RULE", value_parser = parse_rule)]
     layers: Option<LayerRule>,
     /// Compress new layers with zstd[:LEVEL], gzip[:LEVEL] or none [default:
@@ -63,7 +65,7 @@ pub(crate) struct RecordArgs {
     #[arg(long, value_name = "KIND", value_parser = Compression::parse)]
     compression: Option<Compression>,
     /// Make a base or delta anew when its updates would be more than PERCENT of it
-    /// [default: 30; 100 with --layers packages]
+    /// [default: 30; 100 with layers by package]
     #[arg(long, value_name = "PERCENT")]
     rebase_update: Option<u64>,
     /// Make a base or delta anew when more than PERCENT of it is no longer used

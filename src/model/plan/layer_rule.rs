@@ -4,7 +4,7 @@ use crate::model::plan::limits::Limits;
 use std::fmt;
 
 /// The most layers of packages that the stages above the first may add, by default.
-pub(crate) const USUAL_PACKAGE_LAYERS: usize = 60;
+const USUAL_PACKAGE_LAYERS: usize = 60;
 
 /// A smaller package has no layer of its own, by default: a layer costs each reader more than its bytes.
 pub(crate) const SMALLEST_PACKAGE_BYTES: u64 = 200_000;
@@ -27,6 +27,9 @@ pub enum LayerRule {
 }
 
 impl LayerRule {
+    /// The usual packages.
+    pub(crate) const USUAL_PACKAGES: Self = Self::Packages(USUAL_PACKAGE_LAYERS);
+
     /// Returns the usual limits. Where packages have layers, base and delta are a small part of the image, and updates of
     /// their size cost its readers little.
     pub(crate) fn usual_limits(self) -> Limits {
@@ -52,7 +55,7 @@ impl LayerRule {
         let most = super::MOST_LAYERS - RESERVED_LAYERS;
         match text.split_once(':') {
             None if text == "stages" => Some(Self::Stages),
-            None if text == "packages" => Some(Self::Packages(USUAL_PACKAGE_LAYERS)),
+            None if text == "packages" => Some(Self::USUAL_PACKAGES),
             Some(("packages", number)) => {
                 let number: usize = number.parse().ok()?;
                 (1..=most)

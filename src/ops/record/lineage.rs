@@ -51,7 +51,9 @@ impl Manner {
     }
 }
 
-fn rule_of(snapshot: &Snapshot) -> LayerRule {
+/// Returns the rule that has cut a snapshot. One from before rules were recorded, of an image, or squashed counts as cut into
+/// stages: by stages alone it can be built upon.
+pub(super) fn rule_of(snapshot: &Snapshot) -> LayerRule {
     let planner = snapshot.planning.as_ref();
     let rule = planner.and_then(|planning| LayerRule::parse(&planning.planner));
     rule.unwrap_or_default()

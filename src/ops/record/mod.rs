@@ -18,6 +18,7 @@ mod options;
 mod packed;
 mod prior_layers;
 mod recorded;
+mod rule;
 mod scanned;
 mod session;
 mod slot;

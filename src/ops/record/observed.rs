@@ -71,6 +71,7 @@ impl Observed {
         let scratch = session.store.scratch()?;
         let (stamps, view) = stamp_and_view(session, &observation, scratch.path());
         let (stamps, mut view) = (stamps?, view?);
+        session.settle_rule(view.packages.as_deref());
         if session.cuts_by_packages() {
             let installed = view.packages.as_deref().unwrap_or_default();
             set_modes_apart(&mut view.sides, installed);

@@ -30,7 +30,7 @@ pub struct Options {
     pub mtime: Option<MtimeRule>,
     /// The epoch in seconds since 1970.
     pub epoch_s: Option<i64>,
-    /// How the tree is cut into layers; by default into stages.
+    /// How the tree is cut into layers; by default as the series was before, else by packages where the root has them.
     pub rule: Option<LayerRule>,
     /// When a base is made anew.
     pub limits: OpenLimits,

@@ -1,7 +1,8 @@
 //! The common ground of all states of a recording: store, root, policy, and the place of the new snapshot among the others.
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::fs::root::Root;
+use crate::model::packages::owners::Installed;
 use crate::model::plan::Limits;
 use crate::model::plan::layer::Role;
 use crate::model::plan::{
@@ -14,6 +15,7 @@ use crate::ops::monitor::{Monitor, Phases};
 use crate::ops::packing::Packer;
 use crate::ops::record::lineage::{Lineage, Manner};
 use crate::ops::record::options::Options;
+use crate::ops::record::rule::ChosenRule;
 use crate::ops::record::slot::{StageSlot, check_names, series_of};
 use crate::ops::root_view::packages::has_rpm_database;
 use crate::ops::store_inside::{entry_path, refuse_store_inside};
@@ -33,6 +35,8 @@ pub(super) struct Session<'m> {
     pub phases: Phases<'m>,
     /// The stage of the new snapshot.
     pub slot: StageSlot,
+    /// How the snapshot is to be cut into layers, before packages are known.
+    chosen: ChosenRule,
     /// The globs of the policy at the stage.
     pub rules: Rules,
     /// What layers must share to be continued.
@@ -65,14 +69,16 @@ impl<'m> Session<'m> {
             monitor.note(&format!("{finding}; it is made anew"));
         }
         let slot = StageSlot::find(&store, &series, options)?;
+        let chosen = ChosenRule::choose(&store, &slot, options, &policy)?;
         let manner = Manner {
             policy: policy.key(),
-            rule: rule_of(options, &policy)?,
+            rule: chosen.rule,
         };
         Ok(Self {
             rules: policy.rules(&slot.stage)?,
             lineage: Lineage::find(&store, &slot, options.parent.as_ref(), &manner)?,
             manner,
+            chosen,
             slot,
             options: Options {
                 threads: options.threads.min(MOST_THREADS),
@@ -111,10 +117,13 @@ impl<'m> Session<'m> {
             store,
             options,
             manner,
+            policy,
             ..
         } = self;
         self.slot = StageSlot::find(store, &self.slot.series, options)?;
-        self.rules = self.policy.rules(&self.slot.stage)?;
+        self.rules = policy.rules(&self.slot.stage)?;
+        self.chosen = ChosenRule::choose(store, &self.slot, options, policy)?;
+        manner.rule = self.chosen.rule;
         let parent = options.parent.as_ref();
         self.lineage = Lineage::find(store, &self.slot, parent, manner)?;
         Ok(())
@@ -144,6 +153,12 @@ impl<'m> Session<'m> {
         let is_claimed = |layer: &LayerUse| layer.role == Role::Package && layer.reason.is_none();
         let is_ours = !layers.iter().any(is_claimed);
         Ok(is_ours.then_some(snapshot))
+    }
+
+    /// Settles the rule by the packages of the root. Where that makes another of it, the series has no snapshot to build upon,
+    /// and the layers below are none by either rule.
+    pub(super) fn settle_rule(&mut self, packages: Option<&[Installed]>) {
+        self.manner.rule = self.chosen.over(packages);
     }
 
     /// Tells whether packages decide about entries or layers.
@@ -188,16 +203,6 @@ impl<'m> Session<'m> {
             compression: self.options.compression,
             threads: self.options.threads,
         }
-    }
-}
-
-/// Returns how the tree is cut into layers. Fails with [`Error::UnfitRule`] if package layers were asked for and directories
-/// keep their times: each new file in a directory would renew the layers of all packages there.
-fn rule_of(options: &Options, policy: &Policy) -> Result<LayerRule> {
-    let rule = options.rule.unwrap_or_default();
-    match (rule, policy.mtime) {
-        (LayerRule::Packages(_), MtimeRule::Keep) => Err(Error::UnfitRule),
-        _ => Ok(rule),
     }
 }
 

@@ -3,8 +3,9 @@
 use crate::error::{Error, Result};
 use crate::model::digest::{Digest, LayerKey, PolicyKey};
 use crate::model::names::SnapshotRef;
-use crate::model::plan::LayerRule;
 use crate::model::plan::layer::Role;
+use crate::model::plan::{LayerRule, SQUASH};
+use crate::model::policy::Policy;
 use crate::store::handle::Store;
 use crate::store::records::read::{SNAPSHOT, blob, layer, rows_of, snapshot};
 use crate::store::records::rows::{Blob, Layer, LayerUse, Snapshot};
@@ -117,6 +118,24 @@ impl Store {
                 is_by_packages
             ],
         )
+    }
+
+    /// Returns the snapshot that tells how the next one of a stage is cut into layers, under whatever policy: the newest of the
+    /// stage, else of the run, else of the series. One that was recorded here goes before one of an image, whose index tells its
+    /// rule, and that before a squashed one. An image that tells no rule and has the plain policy, as those of others, tells
+    /// nothing. Fails if the row of the snapshot is damaged.
+    pub(crate) fn latest_cut(
+        &self,
+        series: &str,
+        stage: &str,
+        run: Option<&str>,
+    ) -> Result<Option<Snapshot>> {
+        let clause = "snapshot.id = (SELECT id FROM snapshot
+             WHERE series_id = (SELECT id FROM series WHERE +name = ?1) AND (planner IS NOT NULL OR policy_key <> ?4)
+             ORDER BY coalesce(planner = ?5, 0), planner IS NOT NULL AND most_layers IS NULL,
+                 stage <> ?2, run IS NOT ?3, id DESC LIMIT 1)";
+        let plain = Policy::plain().key();
+        self.snapshot_where(clause, params![series, stage, run, plain.0, SQUASH])
     }
 
     /// Tells whether a snapshot under the policy has a package layer. Fails as SQLite does.
