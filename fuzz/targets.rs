@@ -6,22 +6,29 @@
 use rootstrata::layer::codec::{Codec, Compression};
 use rootstrata::layer::pack::{RepackInput, repack};
 use rootstrata::layer::read::{Blob, read};
+use rootstrata::layer::side_blob::{LARGEST_BLOB_BYTES, decompress};
 use rootstrata::layer::whole::uncompressed;
 use rootstrata::model::digest::{DiffId, Digest, LayerKey};
+use rootstrata::model::frame_table::FrameTable;
 use rootstrata::model::names::{SnapshotRef, check_name, check_series, image_name, series_from};
 use rootstrata::model::origin::Origin;
 use rootstrata::model::packages::file_list::FileList;
+use rootstrata::model::packages::installed_form::{read_installed, write_installed};
 use rootstrata::model::packages::owners::Installed;
 use rootstrata::model::packages::version;
+use rootstrata::model::plan::items_form::{key_of_bytes, read_items, write_items};
 use rootstrata::model::policy::Policy;
 use rootstrata::model::policy::package_mtimes::{Gathering, Links};
+use rootstrata::model::registry_tags as registry;
+use rootstrata::model::repository::{ImageName, Reference};
 use rootstrata::model::source::{ImageRef, Source as Side};
 use rootstrata::model::text::{ContentDifference, Sign, compare_contents};
 use rootstrata::model::tree::entry::Xattrs;
-use rootstrata::model::tree::overlay::Overlay;
+use rootstrata::model::tree::overlay::{LayerItem, Overlay};
 use rootstrata::model::tree::path::EntryPath;
 use rootstrata::oci::index::{Image, merge};
 use rootstrata::oci::read::Opened;
+use rootstrata::oci::record::{ImageRecord, LayerRecord, PushRecord};
 use rootstrata::ops::monitor::Silent;
 use rootstrata::ops::query::inspect;
 use rootstrata::ops::record::{Options, snapshot};
@@ -81,6 +88,12 @@ pub(crate) const ALL: &[Target] = &[
     fast("versions", versions),
     fast("source", source),
     fast("text", text),
+    fast("records", records),
+    fast("items", items),
+    fast("installed", installed),
+    fast("frames", frames),
+    fast("image_name", image_name_of_registry),
+    fast("tags", tags),
 ];
 
 const fn fast(name: &'static str, run: fn(&[u8])) -> Target {
@@ -637,4 +650,112 @@ fn text(data: &[u8]) {
     }
     left.for_each(|line| patched.extend_from_slice(line));
     assert!(patched == new);
+}
+
+/// A record of a registry: what is read of it is written, and read again, and the kinds are not mistaken for each other.
+fn records(data: &[u8]) {
+    let layer = LayerRecord::of_bytes(data);
+    let image = ImageRecord::of_bytes(data);
+    let push = PushRecord::of_bytes(data);
+    let kinds = [layer.is_some(), image.is_some(), push.is_some()];
+    assert!(kinds.iter().filter(|is| **is).count() <= 1);
+    if let Some(layer) = layer {
+        let bytes = layer.to_bytes().expect("what was read can be written");
+        assert_eq!(LayerRecord::of_bytes(&bytes), Some(layer));
+    }
+    if let Some(image) = image {
+        let bytes = image.to_bytes().expect("what was read can be written");
+        assert_eq!(ImageRecord::of_bytes(&bytes), Some(image));
+    }
+    if let Some(push) = push {
+        let bytes = push.to_bytes().expect("what was read can be written");
+        assert_eq!(PushRecord::of_bytes(&bytes), Some(push));
+    }
+}
+
+/// The items of a layer, as a registry keeps them: those that are read have the bytes that were read, and so their key.
+fn items(data: &[u8]) {
+    let Some(items) = read_items(data) else {
+        return;
+    };
+    assert!(items.is_sorted_by(|a, b| a.path() < b.path()));
+    let mut written = Vec::new();
+    write_items(items.iter().filter_map(LayerItem::as_item), |bytes| {
+        written.extend_from_slice(bytes);
+    });
+    assert!(written == data, "other bytes");
+    let policy = Policy::plain().key();
+    assert_eq!(key_of_bytes(&policy, &written), key_of_bytes(&policy, data));
+}
+
+/// The packages of an image, as a registry keeps them.
+fn installed(data: &[u8]) {
+    if let Some(installed) = read_installed(data) {
+        check_packages(&installed, data.len());
+        let written = write_installed(&installed);
+        let again = read_installed(&written).expect("what was written is read");
+        assert_eq!(write_installed(&again), written);
+    }
+    // Compressed, they are a blob of anybody's, of which no more is read than this.
+    assert!(data.len() as u64 <= LARGEST_BLOB_BYTES);
+    if let Ok(bytes) = decompress(data) {
+        read_installed(&bytes);
+    }
+}
+
+/// A length of a blob in eight bytes, and the printed form of its frames.
+fn frames(data: &[u8]) {
+    let Some((length, text)) = data.split_first_chunk() else {
+        return;
+    };
+    let length = u64::from_le_bytes(*length);
+    let text = String::from_utf8_lossy(text);
+    if let Some(table) = FrameTable::parse(&text, length) {
+        let again = FrameTable::parse(&table.to_string(), length);
+        assert_eq!(again, Some(table));
+    }
+}
+
+/// The name of an image of a registry.
+fn image_name_of_registry(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    match ImageName::parse(&text) {
+        Err(error) => assert!(!error.to_string().contains(char::is_control)),
+        Ok(name) => {
+            let shown = name.to_string();
+            assert!(!shown.contains(|c: char| c.is_control() || c == ' '));
+            assert_eq!(
+                ImageName::parse(&shown).expect("a shown name is read"),
+                name
+            );
+            assert!(!name.repository.name().contains("..") && !name.repository.host().is_empty());
+        }
+    }
+}
+
+/// A tag that a registry lists; after a newline each, a series and a stage.
+fn tags(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let mut lines = text.split('\n');
+    let [tag, series, stage] = [(); 3].map(|()| lines.next().unwrap_or_default());
+    if let Some(key) = registry::layer_of(tag) {
+        assert!(registry::is_record(tag) && tag.starts_with(&registry::layer_tag(&key, "")));
+    }
+    if let Some(image) = registry::image_of(tag) {
+        assert_eq!(registry::image_tag(&image), tag);
+    }
+    let run = registry::run_tag(data.len() as i64, &Digest([3; 32]));
+    assert!(registry::is_run(&run) && registry::is_record(&run));
+    assert!(!registry::is_run(tag) || registry::is_record(tag));
+    if check_series(series).is_ok() && check_name("stage", stage).is_ok() {
+        let digest = Digest(Sha256::digest(tag).into());
+        let made = [
+            registry::moving_tag(series, stage),
+            registry::fixed_tag(series, stage, &digest),
+        ];
+        for tag in made {
+            Reference::tag(&tag).expect("a tag that was made is one");
+            assert!(!registry::is_record(&tag), "{tag}");
+        }
+    }
 }

@@ -141,6 +141,10 @@ pub enum Error {
     #[error("{} is damaged: {what}", show(path))]
     Damaged { path: PathBuf, what: String },
 
+    /// A blob is wanted that a registry has, and not the store.
+    #[error("blob {digest} is in docker://{repository} alone; export and restore fetch it")]
+    OnlyRemote { digest: String, repository: String },
+
     /// A foreign layer has a member that no layer may have.
     #[error(
         "the layer {} is malformed: {}{what}",
@@ -256,6 +260,14 @@ impl Error {
             Self::Database { .. } => !self.is_of_machine(),
             _ => false,
         }
+    }
+
+    /// Tells whether the error is of a registry, and not of this machine.
+    pub(crate) fn is_of_registry(&self) -> bool {
+        matches!(
+            self,
+            Self::RegistryUnreachable { .. } | Self::RegistryRefused { .. } | Self::Registry { .. }
+        )
     }
 
     /// Returns the error and its causes in one line.

@@ -4,7 +4,9 @@ use crate::cli::paint::{Paint, When};
 use crate::cli::progress::Progress;
 use crate::cli::stderr::say;
 use crate::cli::{json, pager};
+use crate::error::Result;
 use crate::ops::monitor::Phase;
+use crate::ops::remote::fetch_layers::{Wanted, fetch_layers};
 use crate::registry::Access;
 use serde_json::Value;
 use std::fmt::Write as _;
@@ -74,6 +76,12 @@ impl Context {
             may_page: !self.no_pager && !self.json,
             ..text.into()
         }
+    }
+
+    /// Fetches the layers of snapshots that only a registry has. Fails if the registry does not give them.
+    pub(crate) fn fetch(&self, wanted: &Wanted, progress: &Progress) -> Result<()> {
+        let registry = (&self.access, self.jobs);
+        fetch_layers(&self.store, wanted, registry, progress).map(drop)
     }
 
     pub(crate) fn progress(&self) -> Progress {

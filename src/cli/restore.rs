@@ -9,6 +9,7 @@ use crate::error::Result;
 use crate::fs::attributes::Lack;
 use crate::model::names::SnapshotRef;
 use crate::ops::record::Options;
+use crate::ops::remote::fetch_layers::Wanted;
 use crate::ops::restore::{Extra, Outcome, Request, Writes, restore};
 use crate::printable::printable;
 use clap::Args;
@@ -70,7 +71,11 @@ impl RestoreArgs {
 /// Restores a snapshot. Fails if the snapshot cannot be read, or the directory not be written to.
 pub(crate) fn run(context: &Context, args: &RestoreArgs) -> Result<Answer> {
     let progress = context.progress();
-    let outcome = restore(&context.store, &args.request(), &progress)?;
+    let request = args.request();
+    if !args.dry_run {
+        context.fetch(&Wanted::one(&request.snapshot), &progress)?;
+    }
+    let outcome = restore(&context.store, &request, &progress)?;
     context.print_times(&outcome.seconds);
     if let Some(text) = warning(&outcome) {
         say(&format!("rootstrata: warning: {text}"));

@@ -19,6 +19,19 @@ pub(crate) fn push_layers(text: &mut String, layers: &[LayerUse], verbose: bool)
     }
 }
 
+/// Appends a line about layers that only a registry has, if there are any.
+pub(crate) fn push_remote(text: &mut String, (count, bytes): (u64, u64)) {
+    if count > 0 {
+        let layers = counted(count, "layer", "layers");
+        let are = if count == 1 { "is" } else { "are" };
+        let _ = writeln!(
+            text,
+            "{layers} of {} {are} in a registry alone",
+            size(bytes)
+        );
+    }
+}
+
 fn push_layer(text: &mut String, used: &LayerUse, verbose: bool) {
     let LayerUse {
         role,

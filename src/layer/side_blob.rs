@@ -5,9 +5,9 @@ use crate::model::plan::items_form::write_items;
 use std::io::{self, Read, Write};
 
 /// The media type of the items of a layer.
-pub const ITEMS_TYPE: &str = "application/vnd.rootstrata.items.v1+zstd";
+pub(crate) const ITEMS_TYPE: &str = "application/vnd.rootstrata.items.v1+zstd";
 /// The media type of the packages of an image.
-pub const PACKAGES_TYPE: &str = "application/vnd.rootstrata.packages.v1+zstd";
+pub(crate) const PACKAGES_TYPE: &str = "application/vnd.rootstrata.packages.v1+zstd";
 
 /// No blob has more bytes.
 pub const LARGEST_BLOB_BYTES: u64 = 256 << 20;
@@ -16,8 +16,8 @@ const LARGEST_BYTES: u64 = 1 << 30;
 
 const LEVEL: i32 = 3;
 
-/// Compresses the canonical bytes of items, in path order. Fails if zstd has no memory.
-pub fn compress_items<'a>(items: impl Iterator<Item = Item<'a>>) -> io::Result<Vec<u8>> {
+/// Compresses the canonical bytes of items, in path order. Fails if zstd has no memory for the items.
+pub(crate) fn compress_items<'a>(items: impl Iterator<Item = Item<'a>>) -> io::Result<Vec<u8>> {
     let mut encoder = zstd::Encoder::new(Vec::new(), LEVEL)?;
     let mut written = Ok(());
     write_items(items, |bytes| {
@@ -29,7 +29,7 @@ pub fn compress_items<'a>(items: impl Iterator<Item = Item<'a>>) -> io::Result<V
     encoder.finish()
 }
 
-/// Compresses bytes. Fails if zstd has no memory.
+/// Compresses bytes. Fails if zstd has no memory for the bytes.
 pub fn compress(bytes: &[u8]) -> io::Result<Vec<u8>> {
     zstd::encode_all(bytes, LEVEL)
 }

@@ -53,7 +53,10 @@ pub fn is_run(tag: &str) -> bool {
 
 /// Tells whether a tag is of a layer's record, and returns the key.
 pub fn layer_of(tag: &str) -> Option<LayerKey> {
-    LayerKey::parse(tag.strip_prefix(LAYER)?.get(..64)?)
+    let rest = tag.strip_prefix(LAYER)?;
+    let (key, form) = rest.split_at_checked(64)?;
+    form.strip_prefix('-')?;
+    LayerKey::parse(key)
 }
 
 /// Tells whether a tag is of an image's record, and returns the digest of the image's manifest.

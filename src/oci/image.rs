@@ -109,7 +109,7 @@ pub(crate) fn with_layers(there: &[u8], layers: &[ImageLayer]) -> Result<Vec<u8>
     serde_json::to_vec(&config).map_err(unreadable)
 }
 
-/// Returns the bytes of a manifest. Fails if the image-spec refuses a descriptor.
+/// Returns the bytes of a manifest. Fails if the image-spec refuses the descriptor of a layer.
 pub fn manifest(config: &Blob, layers: &[ImageLayer]) -> Result<Vec<u8>> {
     let built = || -> oci_spec::Result<_> {
         let layers: oci_spec::Result<Vec<Descriptor>> = layers

@@ -30,6 +30,13 @@ pub(crate) fn render(images: &[Image]) -> Result<Vec<u8>> {
     )
 }
 
+/// Returns the bytes of an index that lists another index alone, whose reader chooses the image for its machine. Fails if the
+/// image-spec refuses the descriptor.
+pub(crate) fn of_index(listed: &Blob) -> Result<Vec<u8>> {
+    let built = descriptor(listed, MediaType::ImageIndex).and_then(|descriptor| descriptor.build());
+    of_descriptors(vec![built.map_err(unbuildable)?])
+}
+
 /// Returns the bytes of the index `there`, of the layout at `path`, with `images` replacing images of the same names. Fails
 /// if `there` is no index.
 pub fn merge(there: &[u8], images: &[Image], path: &Path) -> Result<Vec<u8>> {

@@ -80,7 +80,7 @@ pub struct PushRecord {
 }
 
 impl LayerRecord {
-    /// Returns the bytes of the record. Fails if the image-spec refuses a descriptor.
+    /// Returns the bytes of the record. Fails if the image-spec refuses the descriptor of the blob or of the items.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
         let mut annotations = vec![
             (KEY, self.key.to_string()),
@@ -121,7 +121,7 @@ impl LayerRecord {
 }
 
 impl ImageRecord {
-    /// Returns the bytes of the record. Fails if the image-spec refuses a descriptor.
+    /// Returns the bytes of the record. Fails if the image-spec refuses the descriptor of the packages.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
         let empty = Blob::of(EMPTY);
         let layer = match &self.packages {
@@ -143,7 +143,7 @@ impl ImageRecord {
 }
 
 impl PushRecord {
-    /// Returns the bytes of the record. Fails if the image-spec refuses a descriptor.
+    /// Returns the bytes of the record. Fails if the image-spec refuses the record of a push.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
         let layers = self.layers.iter().map(LayerKey::to_string);
         let annotations = vec![

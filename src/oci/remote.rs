@@ -42,7 +42,7 @@ impl RemoteImage {
         }
     }
 
-    /// Opens a member of the layout, and returns its length.
+    /// Opens a member of the layout, and returns its length. Fails if the layout has no such member, or the registry does not give it.
     pub(super) fn open(
         &self,
         name: &str,

@@ -6,9 +6,11 @@ use crate::layer::pack::{Compressed, Contents, RepackInput, pack, repack};
 use crate::model::digest::DiffId;
 use crate::model::plan::layer::LayerContent;
 use crate::model::tree::entry::Content;
-use crate::store::{Blob, Layer, NewBlob, Store};
+use crate::store::{Blob, Layer, NewBlob, Presence, Store};
+use crate::threads;
 use crate::threads::joined;
 use std::cmp::Reverse;
+use std::io;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -128,6 +130,31 @@ impl Packer<'_> {
         packed
     }
 
+    /// Returns the SHA-256 and the length of the tar of layers, each `None` where `layers` has none, without writing them. Fails as
+    /// [`pack`] does.
+    pub(crate) fn diff_ids<C: Content + Sync>(
+        &self,
+        layers: &[Option<&LayerContent<C>>],
+        contents: &(dyn Contents<C> + Sync),
+    ) -> Result<Vec<Option<(DiffId, u64)>>> {
+        let path = self.store.path();
+        threads::map(self.threads, layers, |content| {
+            let Some(content) = content else {
+                return Ok(None);
+            };
+            let one = NonZeroUsize::MIN;
+            let tar = pack(
+                content,
+                contents,
+                Compression::None,
+                one,
+                &mut io::sink(),
+                path,
+            )?;
+            Ok(Some((tar.diff_id, tar.tar_bytes)))
+        })
+    }
+
     /// Makes a blob durable in its place. Fails if the disk cannot.
     pub(crate) fn keep(&self, packed: PackedBlob) -> Result<Blob> {
         let Compressed {
@@ -159,10 +186,14 @@ impl Packer<'_> {
         let lost = recorded
             .first()
             .map(|blob| self.store.blob_path(&blob.digest));
-        let mut kept = self.sound(recorded)?;
         let media_type = self.compression.codec().media_type();
+        let remote = self.remote(&recorded, media_type)?;
+        let mut kept = self.sound(recorded)?;
         if let Some(at) = kept.iter().position(|blob| blob.media_type == media_type) {
             return Ok(kept.swap_remove(at));
+        }
+        if let Some(blob) = remote {
+            return Ok(blob);
         }
         let form = kept
             .first()
@@ -172,6 +203,17 @@ impl Packer<'_> {
             return Err(Error::damaged(path, "the blob of a layer is missing"));
         };
         self.keep(self.repack(layer, blob, codec)?)
+    }
+
+    /// Returns the blob of this media type that a registry has in the place of the store.
+    fn remote(&self, recorded: &[Blob], media_type: &str) -> Result<Option<Blob>> {
+        for blob in recorded.iter().filter(|blob| blob.media_type == media_type) {
+            let presence = self.store.presence(&blob.digest, blob.size_bytes)?;
+            if matches!(presence, Presence::Remote(_)) {
+                return Ok(Some(blob.clone()));
+            }
+        }
+        Ok(None)
     }
 
     /// Leaves out the blobs that are missing or damaged.

@@ -36,6 +36,7 @@ pub(crate) use locks::Patience;
 pub(crate) use records::joined::JoinedLayer;
 pub(crate) use records::lookups::ItemsAlong;
 pub(crate) use records::packages::FileLists;
+pub use records::remote::RemoteBlob;
 pub use records::rows::{Blob, BlobRef, Layer, LayerUse, Snapshot};
 pub use records::write::{NewLayer, NewSnapshot, PackagesOf, SnapshotLayer};
 pub use stamps::StampState;

@@ -7,7 +7,6 @@
 
 use crate::error::{Error, Result};
 use crate::model::digest::Digest;
-use crate::store::blobs::index;
 use crate::store::blobs::index::Listed;
 use crate::store::files::DATABASE;
 use crate::store::files::blob_name;
@@ -31,6 +30,9 @@ const SWEEP: &str = "
     DELETE FROM file_list WHERE id NOT IN (SELECT file_list_id FROM package_set_files);
     DELETE FROM policy WHERE key NOT IN (SELECT policy_key FROM snapshot UNION SELECT policy_key FROM layer);
     DELETE FROM series WHERE id NOT IN (SELECT series_id FROM snapshot);";
+
+/// Removes what is said of blobs without a row.
+const SWEEP_REMOTE: &str = "DELETE FROM remote_blob WHERE digest NOT IN (SELECT digest FROM blob)";
 
 /// Removes the stamps of blobs without a row.
 const SWEEP_STAMPS: &str = "
@@ -130,8 +132,7 @@ impl Store {
             rusqlite::Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)
                 .map_err(&failed)?;
         delete_rows(&transaction, ids, gone_roots).map_err(&failed)?;
-        let listed = index::listed(&transaction).map_err(&failed)?;
-        self.write_index(&render(&listed)?)?;
+        self.write_index(&render(&self.listed()?)?)?;
         transaction.commit().map_err(&failed)
     }
 
@@ -213,6 +214,7 @@ fn delete_rows(
     }
     connection.execute_batch(SWEEP)?;
     joined::sweep(connection)?;
+    connection.execute_batch(SWEEP_REMOTE)?;
     connection.execute_batch(SWEEP_STAMPS)?;
     for root in roots {
         let path = root.as_os_str().as_bytes();

@@ -41,6 +41,8 @@ pub fn rootstrata() -> Command {
         "CLICOLOR_FORCE",
         "ROOTSTRATA_PAGER",
         "PAGER",
+        "REGISTRY_AUTH_FILE",
+        "DOCKER_CONFIG",
     ] {
         command.env_remove(variable);
     }

@@ -36,6 +36,7 @@ mod queries;
 mod random;
 mod readme;
 mod reflink;
+mod registry;
 mod restore;
 mod restore_hostile;
 mod scripts;

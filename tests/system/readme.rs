@@ -4,8 +4,10 @@
 //! The shell is in a mount namespace of its own, where /var/lib is an empty directory, so that paths are those that a
 //! user types. The chroot under /var/lib/mock is one of ROOTSTRATA_CHROOTS: the one of the stage that a command names,
 //! made anew with each `bootstrap`. Numbers and digests may differ, since another machine has other packages; a line
-//! `...` stands for any lines. What needs Mock, a registry or a terminal is in `sh` blocks and listed below.
+//! `...` stands for any lines. The registry at localhost:5000 is Debian's. What needs Mock, another registry or a terminal is
+//! in `sh` blocks and listed below.
 
+use crate::common::registry::DebianRegistry;
 use crate::common::{REPOSITORY, text};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -26,6 +28,9 @@ const NOT_RUN: &[&str] = &[
 ];
 
 const CHROOT: &str = "/var/lib/mock/fedora-rawhide-x86_64/root";
+
+/// The registry of README, in whose place Debian's is run on a port that is free.
+const REGISTRY: &str = "localhost:5000";
 
 /// Which installation of the chroots each `--stage bootstrap` of README begins; README's first output is of a second
 /// build, so one of day0 is recorded before it.
@@ -91,7 +96,7 @@ fn console(readme: &str) -> Vec<Shown> {
 
 /// Runs the commands and returns, for each, its exit code and what it printed: stdout, or stderr where it failed. 1 is no
 /// failure, but a difference.
-fn run(shown: &[Shown], work: &Path) -> Vec<(i32, String)> {
+fn run(shown: &[Shown], work: &Path, registry: &str) -> Vec<(i32, String)> {
     let chroots = std::env::var("ROOTSTRATA_CHROOTS").unwrap_or_else(|_| {
         panic!("ROOTSTRATA_CHROOTS is not set: give the chroots of `fixtures/chroots/make OUT small`, or run scripts/test")
     });
@@ -128,7 +133,7 @@ last=0
         } else if command.contains("--stage deps-installed") {
             let _ = writeln!(script, "chroot_is deps-{installation}");
         }
-        let quoted = command.replace('\'', r"'\''");
+        let quoted = command.replace(REGISTRY, registry).replace('\'', r"'\''");
         let _ = writeln!(
             script,
             "(exit $last); eval '{quoted}' > $W/out/{at}.out 2> $W/out/{at}.err; last=$?; echo $last > $W/out/{at}.code"
@@ -236,7 +241,12 @@ fn every_command_of_the_readme_runs_and_prints_what_it_shows() {
     let shown = console(&readme());
     assert!(shown.len() > 10, "{shown:?}");
     let work = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let results = run(&shown, work.path());
+    let registry = DebianRegistry::start(&work.path().join("registry"), &[]);
+    let results = run(
+        &shown,
+        work.path(),
+        &format!("localhost:{}", registry.port()),
+    );
     let mut wrong = String::new();
     for (at, (Shown { command, output }, (code, printed))) in shown.iter().zip(&results).enumerate()
     {

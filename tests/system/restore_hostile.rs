@@ -198,6 +198,7 @@ fn forge(bench: &Bench, digest: &str, entries: Vec<Entry>) {
         }),
     };
     let snapshot = NewSnapshot {
+        remotes: &[],
         series: "s",
         stage: "s",
         run: None,

@@ -9,6 +9,7 @@ use crate::cli::keep::args::{PruneArgs, SquashArgs, VerifyArgs};
 use crate::error::Result;
 use crate::ops::keep::verify as verifying;
 use crate::ops::keep::{prune as pruning, squash as squashing, usage as using};
+use crate::ops::remote::fetch_layers::Wanted;
 
 /// Verifies a store; damage is a negative answer. Fails without a store, without the requested snapshot or series, and if a
 /// file of the store cannot be opened or repaired.
@@ -37,7 +38,9 @@ pub(crate) fn prune(context: &Context, args: &PruneArgs) -> Result<Answer> {
 /// Makes one layer of a snapshot's layers. Fails if one of these is damaged or missing.
 pub(crate) fn squash(context: &Context, args: &SquashArgs) -> Result<Answer> {
     let progress = context.progress();
-    let made = squashing::squash(&context.store, &args.request(), &progress)?;
+    let request = args.request();
+    context.fetch(&Wanted::one(&request.snapshot), &progress)?;
+    let made = squashing::squash(&context.store, &request, &progress)?;
     context.print_times(&made.seconds);
     let text = || text::squash(&made, context.verbose);
     let text = context.show(|| json::squash(&made), text);

@@ -1,6 +1,6 @@
 //! The state of a store, and the work of a keeper, as text for people.
 
-use crate::cli::text::{counted, cut, percent, push_layers, size, table};
+use crate::cli::text::{counted, cut, percent, push_layers, push_remote, size, table};
 use crate::model::keep::Reason;
 use crate::model::plan::layer::Role;
 use crate::model::plan::{LayerRule, Limits, MOST_LAYERS};
@@ -43,6 +43,7 @@ pub(crate) fn verify(outcome: &verify::Outcome) -> String {
             counted(wrong, "thing is wrong", "things are wrong")
         ),
     };
+    push_remote(&mut text, outcome.remote);
     if let Some((blobs, bytes)) = outcome.dead.filter(|dead| dead.0 > 0) {
         let dead = counted(
             blobs,
@@ -275,6 +276,7 @@ fn push_totals(text: &mut String, usage: &Usage) {
         text,
         "\n{bytes} in {blobs}{joined}{dead}; database {database}{free}"
     );
+    push_remote(text, usage.remote);
 }
 
 fn push_limits(text: &mut String) {

@@ -32,6 +32,8 @@ pub(crate) fn show(shown: &Shown) -> Value {
         packages.collect::<Vec<_>>()
     });
     object.insert("packages".to_owned(), json!(packages));
+    object.insert("remote_layers".to_owned(), json!(shown.remote.0));
+    object.insert("remote_bytes".to_owned(), json!(shown.remote.1));
     let policy = serde_json::from_str(&shown.policy);
     let policy: Value = policy.unwrap_or(Value::Null);
     object.insert("policy".to_owned(), policy);

@@ -14,6 +14,7 @@ use crate::model::names::SnapshotRef;
 use crate::model::tree::path::EntryPath;
 use crate::ops::query::which as asking;
 use crate::ops::query::{cat as reading, explain as explaining, find as finding, inspect};
+use crate::ops::remote::fetch_layers::Wanted;
 
 /// Explains the layers of a snapshot. Fails if the store has no such snapshot.
 pub(crate) fn explain(context: &Context, snapshot: &SnapshotRef) -> Result<Answer> {
@@ -50,6 +51,7 @@ pub(crate) fn cat(
     snapshot: &SnapshotRef,
     path: &EntryPathArg,
 ) -> Result<Answer> {
+    context.fetch(&Wanted::one(snapshot), &context.progress())?;
     pager::through(|out| reading::cat(&context.store, snapshot, &path.path(), out))?;
     Ok(String::new().into())
 }

@@ -1,6 +1,8 @@
 //! Answers about recorded snapshots as text for people.
 
-use crate::cli::text::{about, mode, package_of, push_layers, push_layers_briefly, size, table};
+use crate::cli::text::{
+    about, mode, package_of, push_layers, push_layers_briefly, push_remote, size, table,
+};
 use crate::model::time::rfc3339;
 use crate::model::tree::compare::Aspects;
 use crate::model::tree::entry::{Entry, Kind};
@@ -46,6 +48,7 @@ pub(crate) fn show(shown: &Shown, store: &Path) -> String {
     let mut text = fields(shown, store);
     text.push_str("layers\n");
     push_layers(&mut text, &shown.layers, true);
+    push_remote(&mut text, shown.remote);
     match &shown.packages {
         None => text.push_str("packages are unknown\n"),
         Some(packages) => {

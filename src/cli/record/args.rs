@@ -5,7 +5,10 @@ use crate::layer::codec::Compression;
 use crate::model::names::SnapshotRef;
 use crate::model::plan::{LayerRule, MOST_LAYERS, OpenLimits};
 use crate::model::policy::{MtimeRule, Profile};
+use crate::model::repository::Repository;
 use crate::ops::record::Options;
+use crate::ops::remote::known_layers::LayersFrom;
+use crate::registry::Access;
 use clap::builder::PossibleValue;
 use clap::error::ErrorKind;
 use clap::{Args, ValueEnum};
@@ -72,6 +75,15 @@ pub(crate) struct RecordArgs {
     /// [default: 25]
     #[arg(long, value_name = "PERCENT")]
     rebase_dead: Option<u64>,
+    /// Take layers that docker://HOST/REPO has from there, unpacked and unfetched
+    #[arg(long, value_name = "REPO", value_parser = parse_repository)]
+    from: Option<Repository>,
+    /// Push the snapshot to docker://HOST/REPO
+    #[arg(long, value_name = "REPO", value_parser = parse_repository)]
+    pub to: Option<Repository>,
+    /// Go on without the registry where it is in trouble
+    #[arg(long)]
+    pub registry_optional: bool,
     /// Work on N threads [default: one for each processor]
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
@@ -94,8 +106,13 @@ impl SnapshotArgs {
         self.record.conflict()
     }
 
-    pub(crate) fn options(&self) -> Options {
-        let mut options = self.record.options();
+    /// Returns the options that a recording by itself shares with an export.
+    pub(crate) fn record(&self) -> &RecordArgs {
+        &self.record
+    }
+
+    pub(crate) fn options(&self, access: &Access, jobs: NonZeroUsize) -> Options {
+        let mut options = self.record.options(access, jobs);
         if let Some(most) = self.max_layers {
             options.limits.most_layers = Some(most);
         }
@@ -120,6 +137,11 @@ impl RecordArgs {
         is_unfit.then_some((ErrorKind::InvalidValue, text))
     }
 
+    /// Returns how many threads work.
+    pub(crate) fn threads(&self) -> NonZeroUsize {
+        self.threads.unwrap_or(Options::default().threads)
+    }
+
     fn limits(&self) -> OpenLimits {
         OpenLimits {
             update_percent: self.rebase_update,
@@ -128,7 +150,13 @@ impl RecordArgs {
         }
     }
 
-    pub(crate) fn options(&self) -> Options {
+    pub(crate) fn options(&self, access: &Access, jobs: NonZeroUsize) -> Options {
+        let from = self.from.clone().map(|repository| LayersFrom {
+            repository,
+            access: access.clone(),
+            jobs,
+            is_optional: self.registry_optional,
+        });
         let defaults = Options::default();
         Options {
             series: self.series.clone(),
@@ -142,8 +170,9 @@ impl RecordArgs {
             epoch_s: self.epoch.or_else(|| epoch_of_environment().flatten()),
             rule: self.layers,
             limits: self.limits(),
+            from,
             compression: self.compression.unwrap_or(defaults.compression),
-            threads: self.threads.unwrap_or(defaults.threads),
+            threads: self.threads(),
         }
     }
 }
@@ -158,6 +187,13 @@ fn epoch_of_environment() -> Option<Option<i64>> {
         return Some(None);
     };
     Some(text.trim().parse().ok())
+}
+
+/// Reads a repository without a tag.
+fn parse_repository(text: &str) -> Result<Repository, String> {
+    let name = text.strip_prefix("docker://");
+    let name = name.ok_or_else(|| "expected docker://HOST/REPO".to_owned())?;
+    Repository::parse(name).map_err(|e| e.in_one_line())
 }
 
 fn parse_rule(text: &str) -> Result<LayerRule, String> {

@@ -11,6 +11,8 @@ pub(crate) fn snapshot(outcome: &record::Outcome) -> Value {
     object.insert("files_read".to_owned(), json!(outcome.files_read));
     object.insert("bytes_read".to_owned(), json!(outcome.bytes_read));
     object.insert("packages".to_owned(), json!(outcome.packages));
+    object.insert("remote_layers".to_owned(), json!(outcome.remote.0));
+    object.insert("remote_bytes".to_owned(), json!(outcome.remote.1));
     object.insert("seconds".to_owned(), seconds(&outcome.seconds));
     Value::Object(object)
 }
@@ -25,6 +27,8 @@ pub(crate) fn described(shown: &Shown) -> Value {
         "packages".to_owned(),
         json!(shown.packages.as_ref().map(Vec::len)),
     );
+    object.insert("remote_layers".to_owned(), json!(shown.remote.0));
+    object.insert("remote_bytes".to_owned(), json!(shown.remote.1));
     object.insert("seconds".to_owned(), json!({}));
     Value::Object(object)
 }

@@ -1,6 +1,6 @@
 //! A recorded snapshot, and the cost of recording, as text for people.
 
-use crate::cli::text::{push_layers, size};
+use crate::cli::text::{push_layers, push_remote, size};
 use crate::ops::record;
 use crate::store::Snapshot;
 
@@ -26,6 +26,7 @@ pub(crate) fn snapshot(outcome: &record::Outcome, verbose: bool) -> String {
         "{series}@{stage} is snapshot {id} (run {run}): {entries} entries, {packages}, {read}\n"
     );
     push_layers(&mut text, &outcome.layers, verbose);
+    push_remote(&mut text, outcome.remote);
     text
 }
 

@@ -23,6 +23,7 @@ pub(crate) fn push(outcome: &push::Outcome) -> Value {
         "repository": outcome.repository,
         "images": images.collect::<Vec<_>>(),
         "pushed": layers(outcome.pushed),
+        "mounted": layers(outcome.mounted),
         "reused": layers(outcome.reused),
         "traffic": traffic(&outcome.traffic),
         "seconds": seconds(&outcome.seconds),

@@ -1,8 +1,8 @@
 //! `push`.
 
 pub(crate) mod args;
-mod json;
-mod text;
+pub(crate) mod json;
+pub(crate) mod text;
 
 use crate::cli::context::{Answer, Context};
 use crate::cli::remote::args::PushArgs;

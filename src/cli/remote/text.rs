@@ -25,7 +25,11 @@ pub(crate) fn push(outcome: &push::Outcome) -> String {
     let layers =
         |(count, bytes)| format!("{} of {}", counted(count, "layer", "layers"), size(bytes));
     let (pushed, reused) = (layers(outcome.pushed), layers(outcome.reused));
-    let _ = writeln!(text, "{pushed} pushed, {reused} reused");
+    let mounted = match outcome.mounted {
+        (0, _) => String::new(),
+        mounted => format!("{} mounted, ", layers(mounted)),
+    };
+    let _ = writeln!(text, "{pushed} pushed, {mounted}{reused} reused");
     let _ = writeln!(text, "{}", traffic(&outcome.traffic));
     text
 }

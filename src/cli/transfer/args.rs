@@ -78,7 +78,7 @@ impl ExportArgs {
             all_stages: self.all_stages,
             since: self.since.clone(),
             most_layers: self.max_layers,
-            threads: self.record.options().threads,
+            threads: self.record.threads(),
         }
     }
 }

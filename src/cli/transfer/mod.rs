@@ -7,12 +7,14 @@ mod text;
 use crate::cli::context::{Answer, Context};
 use crate::cli::progress::Progress;
 use crate::cli::record;
+use crate::cli::remote;
 use crate::cli::stderr::say;
 use crate::cli::transfer::args::{ExportArgs, ImportArgs};
 use crate::error::{Error, Result};
 use crate::model::names::SnapshotRef;
 use crate::ops::query::inspect;
 use crate::ops::record::{Outcome, snapshot};
+use crate::ops::remote::fetch_layers::Wanted;
 use crate::ops::transfer::export::{self as exporting, Outcome as Exported, Request};
 use crate::ops::transfer::import as importing;
 use serde_json::Value;
@@ -32,6 +34,11 @@ pub(crate) fn export(context: &Context, args: &ExportArgs) -> Result<Answer> {
         None => None,
     };
     let is_stream = request.stream.is_some();
+    let wanted = Wanted {
+        with_runs: request.all_stages,
+        ..Wanted::one(&request.snapshot)
+    };
+    context.fetch(&wanted, &progress)?;
     let exported = match exporting::export(&context.store, &request, &progress) {
         Err(error) if is_stream && is_broken_pipe(&error) => {
             return Ok(String::new().into());
@@ -43,10 +50,19 @@ pub(crate) fn export(context: &Context, args: &ExportArgs) -> Result<Answer> {
         context.print_times(&outcome.seconds);
         context.print_stats(&record::text::cost(outcome));
     }
+    let pushed = match &recorded {
+        Some(outcome) => record::push(context, &args.record, outcome.snapshot.id, &progress)?,
+        None => None,
+    };
     let snapshot = describe(context, recorded.as_ref(), exported.snapshot_id)?;
+    let snapshot = record::with_push(snapshot, pushed.as_ref());
     let text = context.show(
         || json::export(&exported, snapshot),
-        || export_text(recorded.as_ref(), &exported, context.verbose),
+        || {
+            let pushed = pushed.as_ref().map(remote::text::push);
+            let text = export_text(recorded.as_ref(), &exported, context.verbose);
+            text + &pushed.unwrap_or_default()
+        },
     );
     if !is_stream {
         return Ok(text.into());
@@ -67,7 +83,12 @@ fn record_first(
 ) -> Result<Outcome> {
     let store = &context.store;
     request.since = exporting::prepare(store, request)?;
-    let outcome = snapshot(store, root, &args.record.options(), progress)?;
+    let outcome = snapshot(
+        store,
+        root,
+        &args.record.options(&context.access, context.jobs),
+        progress,
+    )?;
     request.snapshot = SnapshotRef::Id(outcome.snapshot.id);
     Ok(outcome)
 }

@@ -39,7 +39,7 @@ fn hasher_of(policy: &PolicyKey) -> blake3::Hasher {
 }
 
 /// Gives away the bytes of items, in path order.
-pub(crate) fn write_items<'a>(items: impl Iterator<Item = Item<'a>>, mut out: impl FnMut(&[u8])) {
+pub fn write_items<'a>(items: impl Iterator<Item = Item<'a>>, mut out: impl FnMut(&[u8])) {
     let mut first_names: HashMap<Group, &EntryPath> = HashMap::new();
     let mut records = Vec::with_capacity(BATCH_BYTES + 8192);
     for item in items {

@@ -94,7 +94,7 @@ impl LayerItem {
     }
 
     /// Returns the item of a native layer, which is never opaque.
-    pub(crate) fn as_item(&self) -> Option<Item<'_>> {
+    pub fn as_item(&self) -> Option<Item<'_>> {
         match self {
             Self::Entry(entry) => Some(Item::Entry(entry)),
             Self::Whiteout(path) => Some(Item::Whiteout(path)),

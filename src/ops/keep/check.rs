@@ -29,6 +29,8 @@ pub(crate) struct Found {
     pub layers: u64,
     pub blobs_read: u64,
     pub bytes_read: u64,
+    /// Number and bytes of layers that only a registry has.
+    pub remote: (u64, u64),
     /// Number and bytes of blobs without a reference, of a look at the whole store.
     pub dead: Option<(u64, u64)>,
 }
@@ -298,6 +300,11 @@ impl<'a> Check<'a> {
     }
 
     fn note_blob(&mut self, used: &Used, found: Result<()>) -> Result<()> {
+        if let Err(Error::OnlyRemote { .. }) = found {
+            self.found.remote.0 += 1;
+            self.found.remote.1 += used.layer.blob.size_bytes;
+            return Ok(());
+        }
         let subject = Subject::Blob(Box::new(used.layer.clone()));
         self.note(subject, &used.by, found).map(drop)
     }

@@ -159,6 +159,7 @@ fn record(
     let packages = of.package_set_id;
     let layer = layer(of, content, key, base);
     let id = store.record(&NewSnapshot {
+        remotes: &[],
         series: &of.series,
         stage: &of.stage,
         run: Some(&of.run),

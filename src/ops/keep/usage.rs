@@ -28,6 +28,8 @@ pub(crate) struct Usage {
     pub blobs: (u64, u64),
     /// Number and bytes of the blobs of joined layers.
     pub joined: (u64, u64),
+    /// Number and bytes of the layers that only a registry has.
+    pub remote: (u64, u64),
     /// Number and bytes of blobs that may go.
     pub dead: (u64, u64),
     /// The length of the database and of the log.
@@ -92,6 +94,8 @@ pub(crate) fn usage(store_path: &Path, series: Option<&str>) -> Result<Usage> {
     let dead = store.dead_blobs(&store.kept_for(&all)?)?;
     let files = store.blob_files()?;
     let (database_bytes, database_free_bytes) = store.database_bytes()?;
+    let uses = chosen.iter().map(|one| store.layers(one.id));
+    let uses: Vec<Vec<LayerUse>> = uses.collect::<Result<_>>()?;
     Ok(Usage {
         stages: stages(&store, &chosen, &users)?,
         series: of_series(&store, &chosen, &users)?,
@@ -99,6 +103,7 @@ pub(crate) fn usage(store_path: &Path, series: Option<&str>) -> Result<Usage> {
         packages: package_usage(&store, &all, series)?,
         blobs: count_and_bytes(&files),
         joined: joined(&store)?,
+        remote: store.remote_of(uses.iter().flatten())?,
         dead: count_and_bytes(&dead),
         database_bytes,
         database_free_bytes,

@@ -40,6 +40,8 @@ pub(crate) struct Outcome {
     pub blobs_read: u64,
     /// The bytes of these blobs.
     pub bytes_read: u64,
+    /// Number and bytes of the layers that only a registry has, and that nobody has looked at.
+    pub remote: (u64, u64),
     /// Number and bytes of blobs without a reference, in the whole store: no harm, prune removes such blobs.
     pub dead: Option<(u64, u64)>,
     /// The time of each phase.
@@ -102,6 +104,7 @@ impl From<Found> for Outcome {
             layers: found.layers,
             blobs_read: found.blobs_read,
             bytes_read: found.bytes_read,
+            remote: found.remote,
             dead: found.dead,
             ..Self::default()
         }

@@ -45,6 +45,8 @@ pub struct Shown {
     pub layers: Vec<LayerUse>,
     /// The packages, sorted; `None` for unknown packages.
     pub packages: Option<Vec<Package>>,
+    /// The number of layers that only a registry has, and the bytes of their blobs.
+    pub remote: (u64, u64),
     /// The policy's canonical form.
     pub policy: String,
     /// The name in the store's layout; `None` if a newer snapshot of the series and stage has the name.
@@ -65,8 +67,10 @@ pub fn show(store_path: &Path, reference: &SnapshotRef) -> Result<Shown> {
         let Snapshot { series, stage, .. } = &snapshot;
         image_name(series, stage)
     });
+    let layers = store.layers(snapshot.id)?;
     Ok(Shown {
-        layers: store.layers(snapshot.id)?,
+        remote: store.remote_of(layers.iter())?,
+        layers,
         packages: snapshot
             .package_set_id
             .map(|set| store.packages(set))

@@ -10,7 +10,10 @@ use crate::ops::monitor::Phase;
 use crate::ops::packing::PackedBlob;
 use crate::ops::record::files::FilesOfRoot;
 use crate::ops::record::session::Session;
-use crate::store::{Blob, BlobRef, Layer, LayerUse, NewLayer, Snapshot, SnapshotLayer, Store};
+use crate::ops::remote::known_layers::FoundLayer;
+use crate::store::{
+    Blob, BlobRef, Layer, LayerUse, NewLayer, RemoteBlob, Snapshot, SnapshotLayer, Store,
+};
 
 /// An image with durable blobs.
 #[derive(Debug)]
@@ -18,6 +21,8 @@ pub(super) struct Image {
     pub layers: Vec<PackedLayer>,
     pub manifest: BlobRef,
     pub config: BlobRef,
+    /// The blobs of the layers that were found in a registry.
+    pub remotes: Vec<RemoteBlob>,
 }
 
 /// A layer whose blob is durable.
@@ -60,6 +65,7 @@ impl Image {
             manifest: manifest_again(&session.store, known, layers, &packed)?,
             layers: packed,
             config: known.config,
+            remotes: Vec::new(),
         })
     }
 
@@ -80,7 +86,7 @@ impl Image {
         let steps: Vec<Step> = steps.collect::<Result<_>>()?;
         let unpacked = steps.iter().filter_map(Step::unpacked);
         let total = unpacked.map(LayerContent::content_bytes).sum();
-        let layers = session
+        let (layers, remotes) = session
             .phases
             .run(Phase::Pack, Some(total), || finish_all(session, steps))?;
         let image = in_image(&layers);
@@ -90,6 +96,7 @@ impl Image {
             layers,
             manifest,
             config,
+            remotes,
         })
     }
 
@@ -118,6 +125,18 @@ impl Image {
 }
 
 impl PackedLayer {
+    /// Takes the layer of a step as a registry has it.
+    fn found(step: Step, found: FoundLayer) -> Self {
+        Self {
+            purpose: step.purpose,
+            key: step.key,
+            diff_id: found.diff_id,
+            tar_bytes: found.tar_bytes,
+            blob: found.blob,
+            is_new: step.known.is_none(),
+        }
+    }
+
     fn recorded(purpose: LayerPurpose, layer: &Layer, blob: Blob) -> Self {
         Self {
             purpose,
@@ -171,14 +190,57 @@ impl<'p> Step<'p> {
     }
 }
 
-fn finish_all(session: &Session, mut steps: Vec<Step>) -> Result<Vec<PackedLayer>> {
-    let unpacked: Vec<Option<&LayerContent>> = steps.iter().map(Step::unpacked).collect();
+/// Makes the layers of steps, and returns also the blobs that a registry has.
+fn finish_all(
+    session: &Session,
+    mut steps: Vec<Step>,
+) -> Result<(Vec<PackedLayer>, Vec<RemoteBlob>)> {
+    let found = find_remote(session, &steps)?;
+    let mut unpacked: Vec<Option<&LayerContent>> = steps.iter().map(Step::unpacked).collect();
+    for (content, _) in unpacked
+        .iter_mut()
+        .zip(&found)
+        .filter(|(_, found)| found.is_some())
+    {
+        *content = None;
+    }
     let files = FilesOfRoot::of(session);
     let packed = session.packer().pack_all(&unpacked, &files)?;
     for (step, packed) in steps.iter_mut().zip(packed) {
         step.ahead = step.ahead.take().or(packed);
     }
-    steps.into_iter().map(|step| step.finish(session)).collect()
+    let mut remotes = Vec::new();
+    let mut layers = Vec::new();
+    for (step, found) in steps.into_iter().zip(found) {
+        let layer = match found {
+            Some(found) => {
+                remotes.push(found.remote());
+                PackedLayer::found(step, found)
+            }
+            None => step.finish(session)?,
+        };
+        layers.push(layer);
+    }
+    Ok((layers, remotes))
+}
+
+/// Finds the layers that would be packed in the registry, each proven by the files of the root.
+fn find_remote(session: &Session, steps: &[Step]) -> Result<Vec<Option<FoundLayer>>> {
+    let Some(registry) = &session.registry else {
+        return Ok(steps.iter().map(|_| None).collect());
+    };
+    let wanted = steps.iter().map(|step| {
+        let is_wanted = match &step.known {
+            Some(known) => !session.store.has_layer(known.id)?,
+            None => step.ahead.is_none(),
+        };
+        let content = step.planned.content().filter(|_| is_wanted);
+        Ok(content.map(|content| (step.key, content)))
+    });
+    let wanted: Vec<_> = wanted.collect::<Result<_>>()?;
+    let packer = session.packer();
+    let files = FilesOfRoot::of(session);
+    registry.find(&wanted, &packer, &files, session.phases.monitor)
 }
 
 /// Takes a recorded layer of a plan; a lost blob is packed again where its content is in the plan.

@@ -5,6 +5,7 @@ use crate::model::names::SnapshotRef;
 use crate::model::plan::{LayerRule, OpenLimits};
 use crate::model::policy::{MtimeRule, Profile};
 use crate::ops::monitor::Phase;
+use crate::ops::remote::known_layers::LayersFrom;
 use crate::store::{InUse, LayerUse, Snapshot};
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -34,6 +35,8 @@ pub struct Options {
     pub rule: Option<LayerRule>,
     /// When a base is made anew.
     pub limits: OpenLimits,
+    /// The registry that may have layers, so that they need not be packed.
+    pub from: Option<LayersFrom>,
     /// How new layers are compressed.
     pub compression: Compression,
     /// How many threads work.
@@ -54,6 +57,7 @@ impl Default for Options {
             epoch_s: None,
             rule: None,
             limits: OpenLimits::default(),
+            from: None,
             compression: Compression::default(),
             threads: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
         }
@@ -74,6 +78,8 @@ pub struct Outcome {
     pub files_read: u64,
     /// Bytes of content read, likewise.
     pub bytes_read: u64,
+    /// The number of layers that only a registry has, and the bytes of their blobs.
+    pub remote: (u64, u64),
     /// The number of planned paths: 0 for an unchanged root, few where little has changed.
     pub paths_planned: u64,
     /// The time of each phase.

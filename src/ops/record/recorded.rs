@@ -55,6 +55,7 @@ impl Session<'_> {
             content_bytes: recording.totals.content_bytes,
             sockets: recording.sockets,
             layers: recording.layers,
+            remotes: &image.remotes,
             root_path: self.root.path(),
             stamps: recording.stamps,
         };
@@ -80,8 +81,10 @@ impl Recorded {
             None => None,
         };
         let (files_read, bytes_read) = session.phases.reads.total();
+        let layers = store.layers(self.id)?;
         Ok(Outcome {
-            layers: store.layers(self.id)?,
+            remote: store.remote_of(layers.iter())?,
+            layers,
             packages,
             snapshot,
             files_read,

@@ -17,6 +17,7 @@ use crate::ops::record::lineage::{Lineage, Manner};
 use crate::ops::record::options::Options;
 use crate::ops::record::rule::ChosenRule;
 use crate::ops::record::slot::{StageSlot, check_names, series_of};
+use crate::ops::remote::known_layers::KnownLayers;
 use crate::ops::root_view::packages::has_rpm_database;
 use crate::ops::store_inside::{entry_path, refuse_store_inside};
 use crate::store::{LayerUse, Snapshot, Store};
@@ -43,6 +44,8 @@ pub(super) struct Session<'m> {
     pub manner: Manner,
     /// The snapshots and layers below.
     pub lineage: Lineage,
+    /// The registry that may have layers.
+    pub registry: Option<KnownLayers>,
     /// Whether files may be hashed when their layers are packed. A deferred file must be packed as found; in a root that does
     /// not hold still, less time may pass.
     pub may_defer: bool,
@@ -68,6 +71,11 @@ impl<'m> Session<'m> {
         for finding in store.findings() {
             monitor.note(&format!("{finding}; it is made anew"));
         }
+        let from = options.from.as_ref();
+        let registry = from
+            .map(|from| KnownLayers::open(from, monitor))
+            .transpose()?;
+        let registry = registry.flatten();
         let slot = StageSlot::find(&store, &series, options)?;
         let chosen = ChosenRule::choose(&store, &slot, options, &policy)?;
         let manner = Manner {
@@ -88,7 +96,9 @@ impl<'m> Session<'m> {
             store,
             root,
             phases: Phases::new(monitor),
-            may_defer: true,
+            // The key of a layer is known before it is packed.
+            may_defer: registry.is_none(),
+            registry,
             may_plan_subset: true,
         })
     }

@@ -59,9 +59,20 @@ fn missing_in(store_path: &Path, opened: &Opened) -> Result<Vec<Blob>> {
 }
 
 fn fetch(source: &Opened, blob: &Blob, directory: &Path, monitor: &dyn Monitor) -> Result<File> {
+    let mut input = source.open(blob)?;
+    copy_to_file(&mut input, source.path(), directory, monitor)
+}
+
+/// Copies all bytes to a file without a name in a directory. Fails if `input`, which errors call `path`, cannot be read, and if the
+/// file cannot be written.
+pub(super) fn copy_to_file(
+    input: &mut dyn Read,
+    path: &Path,
+    directory: &Path,
+    monitor: &dyn Monitor,
+) -> Result<File> {
     let failed = |e| Error::io("write in", directory)(e);
     let mut file = tempfile::tempfile_in(directory).map_err(failed)?;
-    let mut input = source.open(blob)?;
     let mut buffer = vec![0; BUFFER_BYTES];
     loop {
         match input.read(&mut buffer) {
@@ -71,7 +82,7 @@ fn fetch(source: &Opened, blob: &Blob, directory: &Path, monitor: &dyn Monitor) 
                 monitor.advance(count as u64);
             }
             Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(Error::io("read", source.path())(e)),
+            Err(e) => return Err(Error::io("read", path)(e)),
         }
     }
 }

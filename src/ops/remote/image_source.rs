@@ -52,7 +52,8 @@ fn index_of(client: &Client, manifest: &Manifest) -> Result<Vec<u8>> {
     }])
 }
 
-/// Takes a manifest of another type than OCI's: an index, with the digests of its manifests, or an image of Docker's.
+/// Takes a manifest of another type than OCI's: an index, which lists an image for each machine, with the digests of its
+/// manifests, or an image of Docker's. Returns an index.json that lists it alone.
 fn index_or_image(found: &Manifest) -> Result<(Vec<u8>, HashSet<Digest>)> {
     let json: Value = serde_json::from_slice(&found.bytes).unwrap_or_default();
     let Some(manifests) = json["manifests"].as_array() else {
@@ -65,7 +66,7 @@ fn index_or_image(found: &Manifest) -> Result<(Vec<u8>, HashSet<Digest>)> {
     };
     let digests = manifests.iter().filter_map(|one| one["digest"].as_str());
     let digests = digests.filter_map(Digest::parse).collect();
-    Ok((found.bytes.clone(), digests))
+    Ok((index::of_index(&Blob::of(&found.bytes))?, digests))
 }
 
 /// The blobs of a repository, and manifests that an index names.

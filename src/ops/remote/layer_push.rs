@@ -5,13 +5,15 @@ use crate::error::{Error, Result};
 use crate::layer::codec::Codec;
 use crate::layer::seek::Frames;
 use crate::layer::side_blob::{ITEMS_TYPE, compress_items};
+use crate::model::frame_table::FrameTable;
+use crate::model::repository::Repository;
 use crate::model::tree::overlay::LayerItem;
 use crate::oci::Blob;
 use crate::oci::record::LayerRecord;
 use crate::ops::monitor::Monitor;
-use crate::ops::remote::pushed_image::PushedLayer;
+use crate::ops::remote::pushed_image::{LayerBytes, PushedLayer};
 use crate::ops::remote::records::{layer_record, put, put_bytes, tag_of};
-use crate::registry::{Client, Source};
+use crate::registry::{Access, Client, Right, Source};
 use crate::store::Store;
 use std::io::{self, Read};
 use std::path::Path;
@@ -30,6 +32,7 @@ pub(super) enum Trust {
 #[derive(Debug, Default)]
 pub(super) struct Counts {
     pushed: [AtomicU64; 2],
+    mounted: [AtomicU64; 2],
     reused: [AtomicU64; 2],
 }
 
@@ -39,9 +42,10 @@ impl Counts {
         sum[1].fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Returns the number and the bytes of the layers that were pushed, and of those that were there.
-    pub(super) fn totals(&self) -> [(u64, u64); 2] {
-        [&self.pushed, &self.reused].map(|sum| {
+    /// Returns the number and the bytes of the layers that were pushed, of those that the registry took from another repository,
+    /// and of those that were there.
+    pub(super) fn totals(&self) -> [(u64, u64); 3] {
+        [&self.pushed, &self.mounted, &self.reused].map(|sum| {
             let [count, bytes] = sum.each_ref().map(|one| one.load(Ordering::Relaxed));
             (count, bytes)
         })
@@ -52,6 +56,7 @@ impl Counts {
 pub(super) struct LayerPusher<'p> {
     pub client: &'p Client,
     pub store_path: &'p Path,
+    pub access: &'p Access,
     pub monitor: &'p dyn Monitor,
     pub counts: Counts,
 }
@@ -70,8 +75,9 @@ impl LayerPusher<'_> {
         };
         let is_same = known.as_ref().is_some_and(|known| known.blob == layer.blob);
         self.push_blob(layer, is_same && trust == Trust::Records)?;
-        // Of two records of a layer, either may stay; but not one of a blob that is gone.
-        let is_needed = known.is_none() || trust == Trust::Nothing;
+        // Of two records of a layer, either may stay; but not one of a blob that is gone, or of another layer's.
+        let is_right = known.is_some_and(|known| known.diff_id == layer.diff_id);
+        let is_needed = !is_right || trust == Trust::Nothing;
         if layer.is_ours && is_needed {
             self.put_record(layer)?;
         }
@@ -93,10 +99,39 @@ impl LayerPusher<'_> {
             self.monitor.advance(size_bytes);
             return Ok(());
         }
-        let source = Told(&layer.source, self.monitor);
-        self.client.push_blob(&digest, size_bytes, &source)?;
+        match &layer.bytes {
+            LayerBytes::Here(source) => {
+                let source = Told(source, self.monitor);
+                self.client.push_blob(&digest, size_bytes, &source)?;
+            }
+            LayerBytes::In(repository) if self.mount(&layer.blob, repository)? => {
+                Counts::add(&self.counts.mounted, size_bytes);
+                self.monitor.advance(size_bytes);
+                return Ok(());
+            }
+            LayerBytes::In(repository) => self.carry(&layer.blob, repository)?,
+        }
         Counts::add(&self.counts.pushed, size_bytes);
         Ok(())
+    }
+
+    /// Lets the registry take a blob from another of its repositories. Tells whether it did.
+    fn mount(&self, blob: &Blob, from: &Repository) -> Result<bool> {
+        let own = self.client.repository();
+        let is_other = own.host() == from.host() && own.name() != from.name();
+        if is_other {
+            self.client.mount(&blob.digest, from)
+        } else {
+            Ok(false)
+        }
+    }
+
+    /// Pushes a blob that another registry has, as it comes from there.
+    fn carry(&self, blob: &Blob, from: &Repository) -> Result<()> {
+        let client = Client::open(from, self.access, Right::Pull)?;
+        let source = Carried(&client, blob, self.monitor);
+        let Blob { digest, size_bytes } = blob;
+        self.client.push_blob(digest, *size_bytes, &source)
     }
 
     fn put_record(&self, layer: &PushedLayer) -> Result<()> {
@@ -132,11 +167,15 @@ fn compressed_items(store_path: &Path, layer: &PushedLayer) -> Result<Vec<u8>> {
     compress_items(items).map_err(Error::io("compress", store_path))
 }
 
-fn frames_of(layer: &PushedLayer) -> Result<Option<crate::model::frame_table::FrameTable>> {
+/// Returns the frames of a blob of the store.
+fn frames_of(layer: &PushedLayer) -> Result<Option<FrameTable>> {
     if Codec::of_media_type(&layer.media_type) != Some(Codec::Zstd) {
         return Ok(None);
     }
-    match Frames::open(&layer.source, layer.tar_bytes)? {
+    let LayerBytes::Here(source) = &layer.bytes else {
+        return Ok(None);
+    };
+    match Frames::open(source, layer.tar_bytes)? {
         Some(frames) => frames.table(),
         None => Ok(None),
     }
@@ -150,6 +189,20 @@ impl Source for Told<'_> {
         Ok(Box::new(Telling {
             input: self.0.reader(),
             monitor: self.1,
+        }))
+    }
+}
+
+/// A blob of another repository, each byte told to the monitor when it is sent.
+struct Carried<'t>(&'t Client, &'t Blob, &'t dyn Monitor);
+
+impl Source for Carried<'_> {
+    fn open(&self) -> io::Result<Box<dyn Read + '_>> {
+        let Blob { digest, size_bytes } = self.1;
+        let input = self.0.open_blob(digest, *size_bytes);
+        Ok(Box::new(Telling {
+            input: input.map_err(io::Error::other)?,
+            monitor: self.2,
         }))
     }
 }

@@ -2,7 +2,9 @@
 //! recorded after.
 
 pub(crate) mod fetch;
+pub(crate) mod fetch_layers;
 pub(crate) mod image_source;
+pub mod known_layers;
 mod layer_push;
 pub mod push;
 mod pushed_image;

@@ -64,6 +64,8 @@ pub struct Outcome {
     pub images: Vec<Pushed>,
     /// The number of layers that were sent, and their bytes.
     pub pushed: (u64, u64),
+    /// The number of layers that the registry took from another of its repositories, and their bytes.
+    pub mounted: (u64, u64),
     /// The number of layers that were there, and their bytes.
     pub reused: (u64, u64),
     /// What went over the wire, of records as well.
@@ -84,6 +86,7 @@ pub fn push(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Resu
         layers: LayerPusher {
             client: &client,
             store_path,
+            access: &request.access,
             monitor,
             counts: Counts::default(),
         },
@@ -94,11 +97,12 @@ pub fn push(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Resu
     let images: Result<Vec<Pushed>> = phases.run(Phase::Push, Some(total), || {
         images.iter().map(|image| pushing.image(image)).collect()
     });
-    let [pushed, reused] = pushing.layers.counts.totals();
+    let [pushed, mounted, reused] = pushing.layers.counts.totals();
     Ok(Outcome {
         repository: request.target.repository.to_string(),
         images: images?,
         pushed,
+        mounted,
         reused,
         traffic: client.traffic(),
         seconds: phases.spent(),
@@ -138,13 +142,12 @@ impl Pushing<'_> {
         self.put_push(image)?;
         let was_there = is_recorded && self.put_image(image, &fixed)?;
         if !was_there {
-            self.layers(image, is_recorded)?;
-            put_bytes(client, &image.config)?;
-            if !self.put_image(image, &fixed)? {
-                let missing = image.layers.iter().map(|layer| layer.blob.digest);
-                let missing: Vec<Digest> = missing.collect();
-                return Err(lacks(client, &Reference::Tag(fixed), &missing));
-            }
+            let trust = if is_recorded {
+                Trust::Nothing
+            } else {
+                Trust::Records
+            };
+            self.put_whole(image, &fixed, trust)?;
             self.put_record(image, &record)?;
         } else {
             self.layers.skip(&image.layers);
@@ -167,13 +170,24 @@ impl Pushing<'_> {
         })
     }
 
-    /// Pushes the layers. A record of the image whose image is refused stands for blobs that are gone.
-    fn layers(&self, image: &PushedImage, is_distrusted: bool) -> Result<()> {
-        let trust = if is_distrusted {
-            Trust::Nothing
-        } else {
-            Trust::Records
-        };
+    /// Pushes the layers, the configuration and the image. A registry that lacks what its records promise has collected its garbage:
+    /// then no record counts.
+    fn put_whole(&self, image: &PushedImage, tag: &str, trust: Trust) -> Result<()> {
+        self.layers(image, trust)?;
+        put_bytes(self.layers.client, &image.config)?;
+        if self.put_image(image, tag)? {
+            return Ok(());
+        }
+        if trust == Trust::Records {
+            return self.put_whole(image, tag, Trust::Nothing);
+        }
+        let missing = image.layers.iter().map(|layer| layer.blob.digest);
+        let missing: Vec<Digest> = missing.collect();
+        let tag = Reference::Tag(tag.to_owned());
+        Err(lacks(self.layers.client, &tag, &missing))
+    }
+
+    fn layers(&self, image: &PushedImage, trust: Trust) -> Result<()> {
         let push = |layer: &_| self.layers.push(layer, trust);
         let pushed = threads::map(self.request.jobs, &image.layers, push);
         pushed.map(drop)

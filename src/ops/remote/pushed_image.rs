@@ -6,10 +6,11 @@ use crate::model::digest::{DiffId, Digest, LayerKey, PolicyKey};
 use crate::model::names::SnapshotRef;
 use crate::model::origin::Origin;
 use crate::model::policy::Policy;
+use crate::model::repository::Repository;
 use crate::oci;
 use crate::ops::store_index::image_blob;
 use crate::ops::transfer::image_blobs::image_of;
-use crate::store::{LayerUse, Snapshot, Store};
+use crate::store::{Blob, LayerUse, Presence, Snapshot, Store};
 use std::collections::HashSet;
 use std::path::Path;
 
@@ -23,6 +24,15 @@ pub(super) struct PushedImage {
     pub layers: Vec<PushedLayer>,
 }
 
+/// Where the bytes of a layer are.
+#[derive(Clone)]
+pub(super) enum LayerBytes {
+    /// In the store.
+    Here(BlobSource),
+    /// In this repository alone.
+    In(Repository),
+}
+
 /// A layer of the image.
 #[derive(Clone)]
 pub(super) struct PushedLayer {
@@ -34,7 +44,7 @@ pub(super) struct PushedLayer {
     pub tar_bytes: u64,
     pub blob: oci::Blob,
     pub media_type: String,
-    pub source: BlobSource,
+    pub bytes: LayerBytes,
     /// Whether the layer is one of rootstrata's, and not one of others that was imported.
     pub is_ours: bool,
 }
@@ -74,11 +84,22 @@ impl PushedLayer {
             policy,
             diff_id: layer.diff_id,
             tar_bytes: layer.tar_bytes,
-            source: store.open_blob(&blob.digest, blob.size_bytes)?,
+            bytes: LayerBytes::of(store, &blob)?,
             blob: image_blob(blob.as_ref()),
             media_type: blob.media_type,
             is_ours: Policy::from_canonical(&canonical).is_some(),
         })
+    }
+}
+
+impl LayerBytes {
+    fn of(store: &Store, blob: &Blob) -> Result<Self> {
+        match store.presence(&blob.digest, blob.size_bytes)? {
+            Presence::Remote(repository) => Repository::parse(&repository).map(Self::In),
+            _ => store
+                .open_blob(&blob.digest, blob.size_bytes)
+                .map(Self::Here),
+        }
     }
 }
 
@@ -105,8 +126,8 @@ pub(super) fn load(store_path: &Path, wanted: &[SnapshotRef]) -> Result<Vec<Push
 /// Returns the newest snapshot of each stage of each series; `all` has the newest first.
 fn newest(all: Vec<Snapshot>) -> Vec<Snapshot> {
     let mut seen = HashSet::new();
-    let mut is_newest = |one: &Snapshot| seen.insert((one.series.clone(), one.stage.clone()));
-    let mut newest: Vec<Snapshot> = all.into_iter().filter(|one| is_newest(one)).collect();
+    let mut newest = all;
+    newest.retain(|one| seen.insert((one.series.clone(), one.stage.clone())));
     newest.reverse();
     newest
 }

@@ -13,7 +13,7 @@ use crate::ops::root_view::packages::read_packages;
 use crate::ops::store_index::update_index;
 use crate::ops::transfer::found_image::{Finder, Found, bad_image};
 use crate::ops::transfer::opened::open_images;
-pub(crate) use crate::ops::transfer::record_image::Imported;
+pub use crate::ops::transfer::record_image::Imported;
 use crate::ops::transfer::record_image::{Content, Purpose, Taken, record};
 use crate::ops::transfer::take_layers::LayerTaker;
 use crate::registry::Access;
@@ -25,7 +25,7 @@ use std::time::Duration;
 
 /// The images to import, and their names.
 #[derive(Clone, Debug)]
-pub(crate) struct Request {
+pub struct Request {
     /// An archive or a layout; without an image's name, all images.
     pub source: Source,
     /// The series; by default as the image says.
@@ -40,7 +40,7 @@ pub(crate) struct Request {
 
 /// The imported images.
 #[derive(Clone, Debug)]
-pub(crate) struct Outcome {
+pub struct Outcome {
     /// The images, in the order of their numbers.
     pub images: Vec<Imported>,
     /// The damaged images of a store that is rebuilt, each with the reason: only the other images can be had.
@@ -54,11 +54,7 @@ pub(crate) struct Outcome {
 /// Imports into the store at `store_path`, and makes a missing store. From the store's own layout, images missing in
 /// the database are recorded again. Fails if the source holds no image, or an image is damaged, lies, or is of no
 /// known series.
-pub(crate) fn import(
-    store_path: &Path,
-    request: &Request,
-    monitor: &dyn Monitor,
-) -> Result<Outcome> {
+pub fn import(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Result<Outcome> {
     check_names(request)?;
     let (mut opened, reference) = open_images(&request.source, &request.access)?;
     let phases = Phases::new(monitor);

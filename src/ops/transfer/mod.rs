@@ -3,7 +3,7 @@
 pub mod export;
 mod found_image;
 pub(crate) mod image_blobs;
-pub(crate) mod import;
+pub mod import;
 mod joined_image;
 pub(crate) mod opened;
 mod record_image;

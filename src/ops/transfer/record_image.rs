@@ -26,7 +26,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A taken image.
 #[derive(Clone, Debug)]
-pub(crate) struct Imported {
+pub struct Imported {
     /// The image as recorded.
     pub snapshot: Snapshot,
     /// The layers, the lowest first.
@@ -108,6 +108,7 @@ pub(crate) fn record(
         content_bytes: content_bytes(&content.entries),
         sockets: 0,
         layers: &layers,
+        remotes: &[],
         root_path: Path::new(""), // of no root here
         stamps: StampState::default(),
     })?;

@@ -15,8 +15,8 @@ use crate::store::records::rows::{BlobRef, Snapshot};
 use crate::store::records::values::{bits, hash};
 use rusqlite::{Connection, Row, params};
 use serde_json::{Map, Value, json};
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::io::Read;
 
 /// The annotation with an image's name in a layout (image-spec, annotations.md).
@@ -55,9 +55,31 @@ impl Store {
         render: impl FnOnce(&[Listed]) -> Result<Vec<u8>>,
     ) -> Result<()> {
         self.exclusively(|| {
-            let listed = listed(&self.connection).map_err(|e| self.failed(e))?;
+            let listed = self.listed()?;
             self.write_index(&render(&listed)?)
         })
+    }
+
+    /// Returns the manifests that index.json names: those of [`listed`] whose blobs are all here, and not in a registry alone.
+    /// Fails if the rows cannot be read, or a blob cannot be asked for.
+    pub(in crate::store) fn listed(&self) -> Result<Vec<Listed>> {
+        let mut listed = listed(&self.connection).map_err(|e| self.failed(e))?;
+        let query = "SELECT DISTINCT manifest_digest, blob.digest, blob.size_bytes FROM remote_blob
+             JOIN blob USING (digest) JOIN snapshot_layer ON blob_digest = blob.digest
+             JOIN snapshot ON snapshot.id = snapshot_id";
+        let remote = self.all(query, [], |row| {
+            let blob = (Digest(hash(row, 1)?), bits(row, 2)?);
+            Ok((Digest(hash(row, 0)?), blob))
+        })?;
+        let mut incomplete = HashSet::new();
+        for (manifest, (digest, size_bytes)) in remote {
+            let presence = self.presence_by_length(&digest, size_bytes)?;
+            if !presence.is_here() {
+                incomplete.insert(manifest);
+            }
+        }
+        listed.retain(|one| !incomplete.contains(&one.manifest.digest));
+        Ok(listed)
     }
 
     /// Compares index.json with the database. Returns the fault of index.json, which the next snapshot repairs; an
@@ -181,7 +203,7 @@ impl Store {
 /// Returns each manifest of a snapshot: first the newest of each series and stage, in the order of names, then the
 /// others. Of several snapshots with the same manifest, the first is named: so recording the same again changes
 /// nothing. Fails if a digest has not 32 bytes, or SQLite cannot read the rows.
-pub(crate) fn listed(connection: &Connection) -> rusqlite::Result<Vec<Listed>> {
+fn listed(connection: &Connection) -> rusqlite::Result<Vec<Listed>> {
     let newest = "SELECT max(id) FROM snapshot GROUP BY series_id, stage";
     let mut named = connection.prepare_cached(&format!(
         "{LISTED} WHERE snapshot.id IN (

@@ -6,7 +6,7 @@
 //! unchanged inode is not noticed.
 //!
 //! A failed system call says nothing about the blob: such a failure is an error with the path, and never an absence.
-//! Blobs kept by a registry would be a further case of [`Presence`].
+//! A blob that is missing here, and said to be in a registry, is no damage.
 
 use crate::blob::BlobSource;
 use crate::error::{Error, Result};
@@ -27,6 +27,8 @@ pub(crate) enum Presence {
     Here(BlobSource),
     /// No file has the blob's name.
     Missing,
+    /// No file has the blob's name, and the repository with this name has the blob.
+    Remote(String),
     /// The file is not the blob, as the error tells.
     Damaged(Error),
 }
@@ -37,7 +39,13 @@ impl Presence {
         matches!(self, Self::Here(_))
     }
 
-    /// Returns the blob. Fails with [`Error::Damaged`] if the blob is missing or damaged.
+    /// Tells whether the blob is there, or in a registry.
+    pub(crate) fn is_had(&self) -> bool {
+        matches!(self, Self::Here(_) | Self::Remote(_))
+    }
+
+    /// Returns the blob. Fails with [`Error::Damaged`] if the blob is missing or damaged, and with [`Error::OnlyRemote`] if it is
+    /// in a registry.
     pub(crate) fn or_damaged(self, directory: &Directory, digest: &Digest) -> Result<BlobSource> {
         match self {
             Self::Here(source) => Ok(source),
@@ -46,6 +54,10 @@ impl Presence {
                 let path = directory.path().join(blob_name(digest));
                 Err(Error::damaged(path, "the blob is missing"))
             }
+            Self::Remote(repository) => Err(Error::OnlyRemote {
+                digest: digest.to_string(),
+                repository,
+            }),
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::store::locks::InUse;
 use crate::store::records::rows::Blob;
 use crate::store::records::rows::BlobRef;
 use crate::store::records::rows::LayerUse;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,13 +49,52 @@ impl Store {
         let known = || self.blob_stamp(digest);
         let (presence, new) = look(&self.directory, digest, size_bytes, known)?;
         new.iter().for_each(|new| self.keep_stamp(digest, *new));
-        Ok(presence)
+        self.or_remote(presence, digest)
+    }
+
+    /// Returns the number and the bytes of the layers whose own form only a registry has. Fails if a blob cannot be asked for.
+    pub(crate) fn remote_of<'l>(
+        &self,
+        layers: impl Iterator<Item = &'l LayerUse>,
+    ) -> Result<(u64, u64)> {
+        if !self.has_remotes()? {
+            return Ok((0, 0));
+        }
+        let mut seen = HashSet::new();
+        let (mut count, mut bytes) = (0, 0);
+        for Blob {
+            digest, size_bytes, ..
+        } in layers.map(|used| &used.blob)
+        {
+            if !seen.insert(*digest) {
+                continue;
+            }
+            let presence = self.presence_by_length(digest, *size_bytes)?;
+            if matches!(presence, Presence::Remote(_)) {
+                count += 1;
+                bytes += size_bytes;
+            }
+        }
+        Ok((count, bytes))
+    }
+
+    /// Asks for a registry that has a missing blob.
+    fn or_remote(&self, presence: Presence, digest: &Digest) -> Result<Presence> {
+        if !matches!(presence, Presence::Missing) {
+            return Ok(presence);
+        }
+        let mut remotes = self.remotes_of(digest)?.into_iter();
+        let proven = remotes.find(|remote| remote.is_proven);
+        Ok(proven.map_or(Presence::Missing, |remote| {
+            Presence::Remote(remote.repository)
+        }))
     }
 
     /// Returns the presence of a blob by its length alone. Fails if the file is there, and the kernel refuses to open
     /// the file.
     pub(crate) fn presence_by_length(&self, digest: &Digest, size_bytes: u64) -> Result<Presence> {
-        look_at_length(&self.directory, digest, size_bytes)
+        let presence = look_at_length(&self.directory, digest, size_bytes)?;
+        self.or_remote(presence, digest)
     }
 
     /// Tells whether a blob is here and sound. Fails if nobody can tell, since the file cannot be opened or read.
@@ -64,10 +103,11 @@ impl Store {
             .map(|presence| presence.is_here())
     }
 
-    /// Tells whether all blobs are here and sound. Fails at the first file that cannot be opened or read.
+    /// Tells whether all blobs are here and sound, or in a registry. Fails at the first file that cannot be opened or read.
     pub(crate) fn has_blobs(&self, blobs: impl IntoIterator<Item = BlobRef>) -> Result<bool> {
         for blob in blobs {
-            if !self.has_blob(&blob.digest, blob.size_bytes)? {
+            let presence = self.presence(&blob.digest, blob.size_bytes)?;
+            if !presence.is_had() {
                 return Ok(false);
             }
         }

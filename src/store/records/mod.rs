@@ -6,6 +6,7 @@ pub(crate) mod joined;
 pub(crate) mod lookups;
 pub(crate) mod packages;
 pub(crate) mod read;
+pub(crate) mod remote;
 pub(crate) mod rows;
 pub(crate) mod seal;
 pub(crate) mod snapshots;

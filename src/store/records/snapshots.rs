@@ -149,9 +149,15 @@ impl Store {
         Ok(found.unwrap_or(false))
     }
 
-    /// Tells whether any form of a layer is here. Fails if a blob cannot be asked for, or a row is not as recorded.
+    /// Tells whether any form of a layer is here, or in a registry. Fails if a blob cannot be asked for, or a row is not as
+    /// recorded.
     pub(crate) fn has_layer(&self, layer_id: i64) -> Result<bool> {
-        Ok(self.form_of(layer_id)?.is_some())
+        for blob in self.blobs_of(layer_id)? {
+            if self.presence(&blob.digest, blob.size_bytes)?.is_had() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Returns the first form of a layer in the store. Fails as [`Store::has_layer`] does.

@@ -10,6 +10,8 @@ use crate::store::handle::{Store, failed_of};
 use crate::store::records::entries;
 use crate::store::records::packages;
 use crate::store::records::read::rows_of;
+use crate::store::records::remote;
+use crate::store::records::remote::RemoteBlob;
 use crate::store::records::rows::Blob;
 use crate::store::records::rows::BlobRef;
 use crate::store::stamps::{self, StampState};
@@ -47,6 +49,8 @@ pub struct NewSnapshot<'a> {
     pub sockets: u64,
     /// The layers, the lowest first.
     pub layers: &'a [SnapshotLayer<'a>],
+    /// The blobs that are in registries and need not be here.
+    pub remotes: &'a [RemoteBlob],
     /// The root, absolute and without symlinks.
     pub root_path: &'a Path,
     /// The state of the root's stamps at the moment when the stamps belonged to this tree.
@@ -144,6 +148,9 @@ fn insert_all(transaction: &Transaction, new: &NewSnapshot) -> rusqlite::Result<
     let id = insert_snapshot(transaction, new, &policy_key, package_set_id)?;
     for (position, layer) in new.layers.iter().enumerate() {
         insert_layer(transaction, (id, position), layer, new, &policy_key)?;
+    }
+    for blob in new.remotes {
+        remote::insert(transaction, blob)?;
     }
     let rows = rows_of(transaction, id)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
     transaction

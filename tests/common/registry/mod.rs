@@ -3,9 +3,11 @@
 //! Speaks HTTP/1.1 with keep-alive on a port of 127.0.0.1, and no TLS. Knows blobs, uploads (POST, then PUT), mounts, ranges,
 //! manifests, tags in pages, deletion, Basic and tokens. Each request is logged with what was answered.
 
+mod debian;
 mod http;
 mod state;
 
+pub use debian::DebianRegistry;
 pub use http::{Answer, Request};
 pub use state::{Auth, sha256};
 

@@ -1,8 +1,10 @@
 //! The client of registries, against a registry that misbehaves.
 
 mod auth;
+mod farm;
 mod faults;
 mod files;
+mod images;
 mod well;
 
 use crate::common::registry::{FaultyRegistry, sha256};
