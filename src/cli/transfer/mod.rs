@@ -38,8 +38,20 @@ pub(crate) fn export(context: &Context, args: &ExportArgs) -> Result<Answer> {
         with_runs: request.all_stages,
         ..Wanted::one(&request.snapshot)
     };
-    context.fetch(&wanted, &progress)?;
-    let exported = match exporting::export(&context.store, &request, &progress) {
+    // What was written to a stream cannot be taken back.
+    if is_stream {
+        context.fetch(&wanted, &progress)?;
+    }
+    let export = || exporting::export(&context.store, &request, &progress);
+    let exported = match export() {
+        // The blobs are opened without the database, which knows what only a registry has.
+        Err(Error::Damaged { .. }) => {
+            context.fetch(&wanted, &progress)?;
+            export()
+        }
+        exported => exported,
+    };
+    let exported = match exported {
         Err(error) if is_stream && is_broken_pipe(&error) => {
             return Ok(String::new().into());
         }
