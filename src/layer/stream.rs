@@ -221,7 +221,7 @@ pub(super) fn compress(
         let (digest, size_bytes) = written.map_err(Error::io("write", out_path))?;
         Ok(Compressed {
             diff_id,
-            digest,
+            digest: digest.unwrap_or(Digest(diff_id.0)),
             tar_bytes,
             size_bytes,
         })
@@ -284,14 +284,16 @@ impl Worker {
     }
 }
 
+/// Writes the pieces, and returns their digest; `None` where they are the blocks, whose digest is the diff_id.
 fn write_in_order(
     compression: Compression,
     pieces: Receiver<Promised>,
     out: &mut impl Write,
-) -> io::Result<(Digest, u64)> {
+) -> io::Result<(Option<Digest>, u64)> {
+    let is_compressed = compression != Compression::None;
     let mut out = HashingWriter {
         out,
-        hasher: Sha256::new(),
+        hasher: is_compressed.then(Sha256::new),
         written: 0,
     };
     let mut member = matches!(compression, Compression::Gzip(_)).then(gzip::Member::default);
@@ -317,19 +319,22 @@ fn write_in_order(
     if matches!(compression, Compression::Zstd(_)) && out.written == 0 {
         out.write_all(&zstandard::EMPTY)?; // an empty blob would be no zstd
     }
-    Ok((Digest(out.hasher.finalize().into()), out.written))
+    let digest = out.hasher.map(|hasher| Digest(hasher.finalize().into()));
+    Ok((digest, out.written))
 }
 
 struct HashingWriter<W> {
     out: W,
-    hasher: Sha256,
+    hasher: Option<Sha256>,
     written: u64,
 }
 
 impl<W: Write> Write for HashingWriter<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let count = self.out.write(bytes)?;
-        self.hasher.update(&bytes[..count]);
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(&bytes[..count]);
+        }
         self.written += count as u64;
         Ok(count)
     }
