@@ -157,7 +157,7 @@ impl Pushing<'_> {
             Some(Reference::Tag(tag)) => tag.clone(),
             _ => moving_tag(series, stage),
         };
-        self.put_image(image, &moving)?;
+        self.put_tag(image, &moving)?;
         self.put_again(image, &fixed)?;
         Ok(Pushed {
             snapshot_id: image.snapshot.id,
@@ -181,10 +181,7 @@ impl Pushing<'_> {
         if trust == Trust::Records {
             return self.put_whole(image, tag, Trust::Nothing);
         }
-        let missing = image.layers.iter().map(|layer| layer.blob.digest);
-        let missing: Vec<Digest> = missing.collect();
-        let tag = Reference::Tag(tag.to_owned());
-        Err(lacks(self.layers.client, &tag, &missing))
+        Err(self.lacks(image, tag))
     }
 
     fn layers(&self, image: &PushedImage, trust: Trust) -> Result<()> {
@@ -208,9 +205,24 @@ impl Pushing<'_> {
         let reference = Reference::Tag(tag.to_owned());
         let found = self.layers.client.manifest_digest(&reference)?;
         if found != Some(image.digest()) {
-            self.put_image(image, tag)?;
+            self.put_tag(image, tag)?;
         }
         Ok(())
+    }
+
+    /// Puts the image, whose blobs are all there, under a tag. Whoever has removed some since is told of.
+    fn put_tag(&self, image: &PushedImage, tag: &str) -> Result<()> {
+        if self.put_image(image, tag)? {
+            return Ok(());
+        }
+        Err(self.lacks(image, tag))
+    }
+
+    fn lacks(&self, image: &PushedImage, tag: &str) -> Error {
+        let missing = image.layers.iter().map(|layer| layer.blob.digest);
+        let missing: Vec<Digest> = missing.collect();
+        let tag = Reference::Tag(tag.to_owned());
+        lacks(self.layers.client, &tag, &missing)
     }
 
     fn put_push(&self, image: &PushedImage) -> Result<()> {

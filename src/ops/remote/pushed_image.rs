@@ -9,7 +9,7 @@ use crate::model::policy::Policy;
 use crate::model::repository::Repository;
 use crate::oci;
 use crate::ops::store_index::image_blob;
-use crate::ops::transfer::image_blobs::image_of;
+use crate::ops::transfer::image_blobs::origin_of;
 use crate::store::{Blob, LayerUse, Presence, Snapshot, Store};
 use std::collections::HashSet;
 use std::path::Path;
@@ -60,12 +60,9 @@ impl PushedImage {
         let layers = layers
             .into_iter()
             .map(|used| PushedLayer::load(store, used));
-        let image = image_of(store, &snapshot, image_blob(snapshot.manifest))?;
         Ok(Self {
             layers: layers.collect::<Result<_>>()?,
-            origin: image
-                .origin
-                .unwrap_or_else(|| unreachable!("a snapshot has an origin")),
+            origin: origin_of(store, &snapshot, &image_blob(snapshot.manifest))?,
             manifest: store.read_blob(&snapshot.manifest)?,
             config: store.read_blob(&snapshot.config)?,
             snapshot,

@@ -107,21 +107,28 @@ impl Images {
     }
 }
 
-/// Describes an image whose manifest may be another than the snapshot's. Fails if the rows of the snapshot are not as recorded.
-pub(crate) fn image_of(store: &Store, snapshot: &Snapshot, manifest: oci::Blob) -> Result<Image> {
-    let (series, stage) = (snapshot.series.clone(), snapshot.stage.clone());
-    let name = Some(image_name(&series, &stage));
-    let origin = Origin {
-        series,
-        stage,
-        policy: store.policy(&snapshot.policy_key)?,
-        planned: planned(store, snapshot, &manifest)?,
-        recorded: None,
-    };
+/// Describes an image whose manifest may be another than the snapshot's.
+fn image_of(store: &Store, snapshot: &Snapshot, manifest: oci::Blob) -> Result<Image> {
     Ok(Image {
+        name: Some(image_name(&snapshot.series, &snapshot.stage)),
+        origin: Some(origin_of(store, snapshot, &manifest)?),
         manifest,
-        name,
-        origin: Some(origin),
+    })
+}
+
+/// Returns what a reader is told of the origin of a snapshot's image; `manifest` may be another than the snapshot's. Fails if the
+/// rows of the snapshot are not as recorded.
+pub(crate) fn origin_of(
+    store: &Store,
+    snapshot: &Snapshot,
+    manifest: &oci::Blob,
+) -> Result<Origin> {
+    Ok(Origin {
+        series: snapshot.series.clone(),
+        stage: snapshot.stage.clone(),
+        policy: store.policy(&snapshot.policy_key)?,
+        planned: planned(store, snapshot, manifest)?,
+        recorded: None,
     })
 }
 

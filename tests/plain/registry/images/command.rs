@@ -1,8 +1,8 @@
 //! `push`, `pull`, and images of registries in `diff` and `import`, as a user runs them.
 
 use super::{FARM, MOVING, OPTIONS, assert_whole, at, recorded};
-use crate::common::registry::FaultyRegistry;
-use crate::common::{Bench, sh};
+use crate::common::registry::{FaultyRegistry, What};
+use crate::common::{Bench, one_error, sh};
 use serde_json::Value;
 
 /// The kinds of tags, with the number of tags of each kind.
@@ -174,4 +174,21 @@ fn a_registry_that_is_away_is_exit_code_75() {
         assert!(line.contains("cannot be reached"), "{line}");
     }
     assert_eq!(bench.ids(), [2, 1]);
+}
+
+#[test]
+fn a_push_whose_moving_tag_is_not_taken_fails_and_says_which() {
+    let (bench, registry) = (recorded(), FaultyRegistry::start());
+    let unknown = r#"{"errors": [{"code": "MANIFEST_BLOB_UNKNOWN", "message": "gone"}]}"#;
+    registry.when(
+        |request| request.method == "PUT" && request.path.ends_with(MOVING[0]),
+        9,
+        What::Says(400, unknown.to_owned()),
+    );
+    let mut command = bench.command(["-q", "push", "1", &at(&registry, "")]);
+    let said = one_error(command.output().unwrap(), 2);
+    assert!(said.contains(MOVING[0]), "{said}");
+    registry.mend();
+    bench.json(["push", "1", &at(&registry, "")]);
+    assert_whole(&registry, "pushed again");
 }
