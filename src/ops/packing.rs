@@ -187,8 +187,15 @@ impl Packer<'_> {
             .first()
             .map(|blob| self.store.blob_path(&blob.digest));
         let media_type = self.compression.codec().media_type();
-        let remote = self.remote(&recorded, media_type)?;
-        let mut kept = self.sound(recorded)?;
+        let mut kept = Vec::new();
+        let mut remote = None;
+        for blob in recorded {
+            match self.store.presence(&blob.digest, blob.size_bytes)? {
+                Presence::Here(_) => kept.push(blob),
+                Presence::Remote(_) if blob.media_type == media_type => remote = Some(blob),
+                Presence::Remote(_) | Presence::Missing | Presence::Damaged(_) => {}
+            }
+        }
         if let Some(at) = kept.iter().position(|blob| blob.media_type == media_type) {
             return Ok(kept.swap_remove(at));
         }
@@ -203,30 +210,6 @@ impl Packer<'_> {
             return Err(Error::damaged(path, "the blob of a layer is missing"));
         };
         self.keep(self.repack(layer, blob, codec)?)
-    }
-
-    /// Returns the blob of this media type that a registry has in the place of the store.
-    fn remote(&self, recorded: &[Blob], media_type: &str) -> Result<Option<Blob>> {
-        for blob in recorded.iter().filter(|blob| blob.media_type == media_type) {
-            let presence = self.store.presence(&blob.digest, blob.size_bytes)?;
-            if matches!(presence, Presence::Remote(_)) {
-                return Ok(Some(blob.clone()));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Leaves out the blobs that are missing or damaged.
-    fn sound(&self, mut blobs: Vec<Blob>) -> Result<Vec<Blob>> {
-        for at in (0..blobs.len()).rev() {
-            if !self
-                .store
-                .has_blob(&blobs[at].digest, blobs[at].size_bytes)?
-            {
-                blobs.remove(at);
-            }
-        }
-        Ok(blobs)
     }
 
     /// Packs a layer again from another form.

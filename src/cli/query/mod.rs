@@ -9,7 +9,7 @@ use crate::cli::context::{Answer, Context};
 use crate::cli::pager;
 use crate::cli::parse::EntryPathArg;
 use crate::cli::query::args::FindArgs;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::names::SnapshotRef;
 use crate::model::tree::path::EntryPath;
 use crate::ops::query::which as asking;
@@ -51,8 +51,14 @@ pub(crate) fn cat(
     snapshot: &SnapshotRef,
     path: &EntryPathArg,
 ) -> Result<Answer> {
-    context.fetch(&Wanted::one(snapshot), &context.progress())?;
-    pager::through(|out| reading::cat(&context.store, snapshot, &path.path(), out))?;
+    let write = || pager::through(|out| reading::cat(&context.store, snapshot, &path.path(), out));
+    match write() {
+        Err(Error::OnlyRemote { .. }) => {
+            context.fetch(&Wanted::one(snapshot), &context.progress())?;
+            write()?;
+        }
+        written => written?,
+    }
     Ok(String::new().into())
 }
 

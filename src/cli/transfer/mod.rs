@@ -44,8 +44,7 @@ pub(crate) fn export(context: &Context, args: &ExportArgs) -> Result<Answer> {
     }
     let export = || exporting::export(&context.store, &request, &progress);
     let exported = match export() {
-        // The blobs are opened without the database, which knows what only a registry has.
-        Err(Error::Damaged { .. }) => {
+        Err(Error::OnlyRemote { .. }) => {
             context.fetch(&wanted, &progress)?;
             export()
         }

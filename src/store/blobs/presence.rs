@@ -39,6 +39,14 @@ impl Presence {
         matches!(self, Self::Here(_))
     }
 
+    /// Turns a missing blob into one of a repository, if there is one.
+    pub(crate) fn or_in(self, repository: impl FnOnce() -> Option<String>) -> Self {
+        match self {
+            Self::Missing => repository().map_or(Self::Missing, Self::Remote),
+            other => other,
+        }
+    }
+
     /// Tells whether the blob is there, or in a registry.
     pub(crate) fn is_had(&self) -> bool {
         matches!(self, Self::Here(_) | Self::Remote(_))

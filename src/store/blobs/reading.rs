@@ -24,6 +24,8 @@ pub struct Blobs {
     store: Arc<Directory>,
     /// The stamps in the database.
     stamps: HashMap<Digest, BlobStamp>,
+    /// The repositories that have blobs in the place of the store.
+    remotes: HashMap<Digest, String>,
     _in_use: Option<InUse>,
 }
 
@@ -38,7 +40,10 @@ impl Blobs {
         {
             store.keep_stamp(digest, new);
         }
-        presence.or_damaged(&self.store, digest)
+        let remote = self.remotes.get(digest);
+        presence
+            .or_in(|| remote.cloned())
+            .or_damaged(&self.store, digest)
     }
 }
 
@@ -83,11 +88,15 @@ impl Store {
         if !matches!(presence, Presence::Missing) {
             return Ok(presence);
         }
+        let remote = self.remote(digest)?;
+        Ok(presence.or_in(|| remote))
+    }
+
+    /// Returns the repository that has the blob of a proven layer.
+    fn remote(&self, digest: &Digest) -> Result<Option<String>> {
         let mut remotes = self.remotes_of(digest)?.into_iter();
         let proven = remotes.find(|remote| remote.is_proven);
-        Ok(proven.map_or(Presence::Missing, |remote| {
-            Presence::Remote(remote.repository)
-        }))
+        Ok(proven.map(|remote| remote.repository))
     }
 
     /// Returns the presence of a blob by its length alone. Fails if the file is there, and the kernel refuses to open
@@ -162,12 +171,18 @@ impl Store {
 
     /// Closes the database, and returns a reader of the blobs with these digests.
     pub(crate) fn into_blobs(self, digests: impl Iterator<Item = Digest>) -> Blobs {
-        let stamps = digests
-            .filter_map(|digest| Some((digest, self.blob_stamp(&digest)?)))
-            .collect();
+        let (mut stamps, mut remotes) = (HashMap::new(), HashMap::new());
+        let has_remotes = self.has_remotes().unwrap_or(false);
+        for digest in digests {
+            stamps.extend(self.blob_stamp(&digest).map(|stamp| (digest, stamp)));
+            if has_remotes && let Ok(Some(repository)) = self.remote(&digest) {
+                remotes.insert(digest, repository);
+            }
+        }
         Blobs {
             store: self.directory,
             stamps,
+            remotes,
             _in_use: self.in_use,
         }
     }
