@@ -72,6 +72,9 @@ OPTIONS = {  # name: (reader, default)
     "compression": (_text, None),
     "layers": (_text, None),
     "max_layers": (_count, None),
+    "from": (_text, None),
+    "to": (_text, None),
+    "registry_optional": (_flag, True),
     "stages": (_stages, STAGES),
     "all_stages": (_flag, False),
     "on_failure": (_flag, False),
@@ -279,6 +282,12 @@ class Recorder:
             argv += ["--compression", self.options.compression]
         if self.options.layers:
             argv += ["--layers", self.options.layers]
+        for option in ("from", "to"):
+            repository = getattr(self.options, option)
+            if repository:
+                argv += ["--" + option, repository]
+        if (getattr(self.options, "from") or self.options.to) and self.options.registry_optional:
+            argv.append("--registry-optional")
         if archive and self.options.max_layers:
             argv += ["--max-layers", str(self.options.max_layers)]
         if archive and self.options.all_stages:

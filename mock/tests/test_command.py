@@ -48,6 +48,13 @@ class Arguments(cases.ScriptCase):
             + common + ["deps-installed"] + run + ["--max-layers", "30", "--all-stages", "--json"],
             self.prune("3", "2", "/s", "rawhide", ["--keep-within", "36h"])])
 
+    def test_registries_become_arguments_and_their_trouble_is_none_of_the_build_unless_that_is_wanted(self):
+        registries = {"from": "docker://r.example:5000/all", "to": "docker://r.example:5000/mine"}
+        asked = ["--from", registries["from"], "--to", registries["to"]]
+        for more, end in (({}, ["--registry-optional", "--json"]), ({"registry_optional": "no"}, ["--json"])):
+            self.mock(REPORTS, {"stages": "bootstrap", "prune": "no", **registries, **more}).run("init")
+            self.assertEqual(self.calls()[-1][-len(asked + end):], asked + end)
+
     def test_a_store_that_is_not_to_be_pruned_is_left_alone(self):
         self.mock(REPORTS, {"prune": "no"}).run("first")
         self.assertEqual([call[3] for call in self.calls()], ["snapshot", "export"])

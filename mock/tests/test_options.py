@@ -24,6 +24,7 @@ class Options(unittest.TestCase):
     def test_without_options_both_stages_go_to_a_store_under_the_cache_and_trouble_does_not_end_a_build(self):
         self.assertEqual(vars(read()), {
             "binary": "rootstrata", "store": "/var/cache/mock/rootstrata", "series": None, "compression": None, "layers": None, "max_layers": None,
+            "from": None, "to": None, "registry_optional": True,
             "stages": ("bootstrap", "deps-installed"), "all_stages": False, "on_failure": False,
             "bootstrap_chroot": False, "required": False, "restore_bootstrap": False, "prune": True, "keep_last": 20,
             "keep_daily": 14, "keep_within": None})
@@ -51,7 +52,8 @@ class Options(unittest.TestCase):
         self.assertEqual(
             self.refused("stoer=/x"),
             "rootstrata: unknown option stoer; the options are all_stages, binary, bootstrap_chroot, compression, "
-            "keep_daily, keep_last, keep_within, layers, max_layers, on_failure, prune, required, restore_bootstrap, series, stages, store")
+            "from, keep_daily, keep_last, keep_within, layers, max_layers, on_failure, prune, registry_optional, required, restore_bootstrap, "
+            "series, stages, store, to")
 
     def test_an_unusable_value_is_named_with_what_was_expected(self):
         self.assertEqual(self.refused("required=maybe"),
