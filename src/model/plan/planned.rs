@@ -10,7 +10,7 @@ use crate::model::policy::normalise::StableVolatile;
 #[derive(Debug)]
 pub struct Plan {
     pub(super) layers: Vec<PlannedLayer>,
-    pub(super) dead_bytes: u64,
+    pub(super) dead_bytes: Option<u64>,
 }
 
 /// One layer of a plan.
@@ -55,8 +55,9 @@ pub(crate) struct FilledLayer<'t, C = ContentHash> {
 }
 
 impl Plan {
-    /// Returns how many bytes of the stage's base or delta are dead.
-    pub fn dead_bytes(&self) -> u64 {
+    /// Returns how many bytes of the stage's base or delta are dead; `None` where the next plan of the same tree could be another,
+    /// and so has to be one of all paths.
+    pub fn dead_bytes(&self) -> Option<u64> {
         self.dead_bytes
     }
 

@@ -79,7 +79,7 @@ impl StagePlanner<'_> {
         );
         Plan {
             layers,
-            dead_bytes: weight.dead_bytes,
+            dead_bytes: Some(weight.dead_bytes),
         }
     }
 
@@ -88,7 +88,7 @@ impl StagePlanner<'_> {
         self.push(&mut layers, given, (Role::Base, Outline::whole()), reason);
         Plan {
             layers,
-            dead_bytes: 0,
+            dead_bytes: Some(0),
         }
     }
 
@@ -101,7 +101,10 @@ impl StagePlanner<'_> {
         let dead_bytes = dead_bytes(entries.entries(), ground.entries(), stable);
         let mut layers = reused(&prior.inherited, true);
         self.push(&mut layers, given, (Role::Delta, outline), reason);
-        Plan { layers, dead_bytes }
+        Plan {
+            layers,
+            dead_bytes: Some(dead_bytes),
+        }
     }
 
     /// Adds the new layer and the state, unless empty.

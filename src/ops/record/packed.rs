@@ -68,7 +68,7 @@ impl PlannedContent {
         let image = Image::of_plan(session, &plan.filled(&sides), ahead, &settings)
             .map_err(|error| in_root(error, session.root.path()))?;
         let is_known_whole = observation.is_known_whole();
-        stamps.dead_bytes = is_known_whole.then(|| plan.dead_bytes());
+        stamps.dead_bytes = plan.dead_bytes().filter(|_| is_known_whole);
         let sockets = observation.sockets;
         free_aside(observation);
         let totals = match &subset {

@@ -60,7 +60,10 @@ impl PackagePlanner<'_> {
             .map(|one| PackageLayer::of(given.stable, paths, one))
             .collect();
         let clashes = clashes(given.stable, prior);
+        let wanted = layers.len();
         layers.retain(|layer| !layer.outline.places().any(|at| clashes.contains(&at)));
+        // What a package clashes with may be gone the next time, whatever changes then.
+        let is_settled = layers.len() == wanted;
         let heights = heights(given.stable, &layers);
         let remainder = Remainder::of(given.stable, &heights, prior);
         let visible = visible(prior, given.stable, &heights);
@@ -78,7 +81,11 @@ impl PackagePlanner<'_> {
             };
             stack.push(layer.height, planned);
         }
-        Ok(stack.into_plan())
+        let plan = stack.into_plan();
+        Ok(Plan {
+            dead_bytes: plan.dead_bytes.filter(|_| is_settled),
+            ..plan
+        })
     }
 
     fn room(&self, limits: &Limits) -> Room {

@@ -11,7 +11,7 @@ pub(super) struct Stack {
     state: Option<PlannedLayer>,
     /// Package layers, each with the number of the remainder's layers below.
     packages: Vec<(usize, PlannedLayer)>,
-    dead_bytes: u64,
+    dead_bytes: Option<u64>,
 }
 
 impl Stack {
