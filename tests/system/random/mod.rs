@@ -282,7 +282,7 @@ fn agree(rounds: &[Round], has_links: bool) -> Result<(usize, usize), TestCaseEr
 }
 
 fn run_part(name: &str) {
-    run(name, 500, &rounds(), |rounds| holds(&rounds));
+    run(name, 350, &rounds(), |rounds| holds(&rounds));
 }
 
 #[test]
