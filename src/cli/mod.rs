@@ -47,7 +47,7 @@ pub fn run(cli: &Cli) -> Result<Answer> {
         Command::Snapshot { root, record } => record::run(context, root, record),
         Command::Export(args) => transfer::export(context, args),
         Command::Import(args) => transfer::import(context, args),
-        Command::Pull(args) => transfer::import(context, &args.into()),
+        Command::Pull(args) => transfer::pull(context, args),
         Command::Push(args) => remote::push(context, args),
         Command::Diff(args) => diff::run(context, args),
         Command::Restore(args) => restore::run(context, args),

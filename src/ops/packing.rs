@@ -192,7 +192,9 @@ impl Packer<'_> {
         for blob in recorded {
             match self.store.presence(&blob.digest, blob.size_bytes)? {
                 Presence::Here(_) => kept.push(blob),
-                Presence::Remote(_) if blob.media_type == media_type => remote = Some(blob),
+                Presence::Remote(there) if there.is_proven && blob.media_type == media_type => {
+                    remote = Some(blob);
+                }
                 Presence::Remote(_) | Presence::Missing | Presence::Damaged(_) => {}
             }
         }

@@ -4,6 +4,7 @@ use crate::cli::own_output;
 use crate::cli::parse::{SourceParser, parse_snapshot};
 use crate::cli::record::args::RecordArgs;
 use crate::model::names::SnapshotRef;
+use crate::model::repository::ImageName;
 use crate::model::source::Source;
 use crate::ops::transfer::export::{self, Format};
 use crate::ops::transfer::import;
@@ -128,6 +129,8 @@ fn image_source(source: Source) -> Result<Source, String> {
 pub(crate) const PULL_HELP: &str = "\
 Fetches the layers that the store lacks, and records the image. Each layer is
 unpacked and compared with its digest, its diff_id and its key before it counts.
+With --lazy, an image of rootstrata is recorded by what the registry's records
+say, in a few requests; each layer is fetched and compared when it is wanted.
 
 Exit status: 0 done, 2 trouble, 75 the registry cannot be reached.";
 
@@ -135,29 +138,38 @@ Exit status: 0 done, 2 trouble, 75 the registry cannot be reached.";
 pub(crate) struct PullArgs {
     /// Image to fetch, docker://HOST/REPO[:TAG|@DIGEST] [default tag: latest]
     #[arg(value_name = "IMAGE", value_parser = SourceParser.try_map(registry_source))]
-    source: Source,
+    source: ImageName,
     /// Series to record it as [default: as it was pushed]
     #[arg(long, value_name = "NAME")]
     series: Option<String>,
     /// Stage to record it as [default: as it was pushed]
     #[arg(long, value_name = "NAME")]
     stage: Option<String>,
+    /// Record it by its records, and fetch each layer when it is wanted
+    #[arg(long)]
+    pub lazy: bool,
 }
 
 /// Takes an image of a registry as the source.
-fn registry_source(source: Source) -> Result<Source, String> {
+fn registry_source(source: Source) -> Result<ImageName, String> {
     match source {
-        Source::Registry(_) => Ok(source),
+        Source::Registry(name) => Ok(name),
         _ => Err("expected docker://HOST/REPO[:TAG|@DIGEST]".to_owned()),
     }
 }
 
-impl From<&PullArgs> for ImportArgs {
-    fn from(args: &PullArgs) -> Self {
-        Self {
-            source: args.source.clone(),
-            series: args.series.clone(),
-            stage: args.stage.clone(),
+impl PullArgs {
+    pub(crate) fn image(&self) -> &ImageName {
+        &self.source
+    }
+
+    pub(crate) fn request(&self, access: Access, jobs: NonZeroUsize) -> import::Request {
+        import::Request {
+            source: Source::Registry(self.source.clone()),
+            series: self.series.clone(),
+            stage: self.stage.clone(),
+            access,
+            jobs,
         }
     }
 }

@@ -9,12 +9,13 @@ use crate::cli::progress::Progress;
 use crate::cli::record;
 use crate::cli::remote;
 use crate::cli::stderr::say;
-use crate::cli::transfer::args::{ExportArgs, ImportArgs};
+use crate::cli::transfer::args::{ExportArgs, ImportArgs, PullArgs};
 use crate::error::{Error, Result};
 use crate::model::names::SnapshotRef;
 use crate::ops::query::inspect;
 use crate::ops::record::{Outcome, snapshot};
 use crate::ops::remote::fetch_layers::Wanted;
+use crate::ops::remote::lazy_pull::pull_lazily;
 use crate::ops::transfer::export::{self as exporting, Outcome as Exported, Request};
 use crate::ops::transfer::import as importing;
 use serde_json::Value;
@@ -137,19 +138,32 @@ fn describe(context: &Context, recorded: Option<&Outcome>, id: i64) -> Result<Va
 /// Imports images. Fails if the source cannot be read or holds what no store takes.
 pub(crate) fn import(context: &Context, args: &ImportArgs) -> Result<Answer> {
     let progress = context.progress();
-    let taken = importing::import(
-        &context.store,
-        &args.request(context.access.clone(), context.jobs),
-        &progress,
-    )?;
+    let request = args.request(context.access.clone(), context.jobs);
+    let taken = importing::import(&context.store, &request, &progress)?;
+    Ok(taken_answer(context, &taken))
+}
+
+/// Takes an image from a registry. Fails if the registry does not give it, or gives what no store takes.
+pub(crate) fn pull(context: &Context, args: &PullArgs) -> Result<Answer> {
+    let progress = context.progress();
+    let request = args.request(context.access.clone(), context.jobs);
+    let taken = if args.lazy {
+        pull_lazily(&context.store, args.image(), &request, &progress)
+    } else {
+        importing::import(&context.store, &request, &progress)
+    };
+    Ok(taken_answer(context, &taken?))
+}
+
+fn taken_answer(context: &Context, taken: &importing::Outcome) -> Answer {
     context.print_times(&taken.seconds);
     for image in &taken.failed {
         say(&format!("rootstrata: warning: left out: {image}"));
     }
-    let text = || text::import(&taken, context.verbose);
-    let text = context.show(|| json::import(&taken), text);
-    Ok(Answer {
+    let text = || text::import(taken, context.verbose);
+    let text = context.show(|| json::import(taken), text);
+    Answer {
         is_negative: !taken.failed.is_empty(),
         ..text.into()
-    })
+    }
 }

@@ -125,16 +125,21 @@ impl Image {
 }
 
 impl PackedLayer {
-    /// Takes the layer of a step as a registry has it.
-    fn found(step: Step, found: FoundLayer) -> Self {
-        Self {
+    /// Takes the layer of a step as a registry has it. Fails with [`Error::Damaged`] if the store has another diff_id, as
+    /// a record may have claimed.
+    fn found(step: Step, found: FoundLayer, store: &Store) -> Result<Self> {
+        let known = step.known.as_ref();
+        if known.is_some_and(|known| known.diff_id != found.diff_id) {
+            return Err(another_diff_id(store, &step.key));
+        }
+        Ok(Self {
             purpose: step.purpose,
             key: step.key,
             diff_id: found.diff_id,
             tar_bytes: found.tar_bytes,
             blob: found.blob,
             is_new: step.known.is_none(),
-        }
+        })
     }
 
     fn recorded(purpose: LayerPurpose, layer: &Layer, blob: Blob) -> Self {
@@ -215,7 +220,7 @@ fn finish_all(
         let layer = match found {
             Some(found) => {
                 remotes.push(found.remote());
-                PackedLayer::found(step, found)
+                PackedLayer::found(step, found, &session.store)?
             }
             None => step.finish(session)?,
         };
@@ -241,6 +246,11 @@ fn find_remote(session: &Session, steps: &[Step]) -> Result<Vec<Option<FoundLaye
     let packer = session.packer();
     let files = FilesOfRoot::of(session);
     registry.find(&wanted, &packer, &files, session.phases.monitor)
+}
+
+fn another_diff_id(store: &Store, key: &LayerKey) -> Error {
+    let what = format!("layer {key} was recorded with a diff_id that its files do not give");
+    Error::damaged(store.path(), what)
 }
 
 /// Takes a recorded layer of a plan; a lost blob is packed again where its content is in the plan.

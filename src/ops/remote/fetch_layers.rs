@@ -2,14 +2,18 @@
 //! computed when it was recorded, before it is a blob of the store.
 
 use crate::error::{Error, Result};
-use crate::layer::read::{Blob, Unpacked, read_exactly};
+use crate::layer::read::{Blob, LayerItems, Unpacked, read_exactly};
+use crate::model::digest::PolicyKey;
 use crate::model::names::SnapshotRef;
+use crate::model::plan::items_form::key_of;
+use crate::model::policy::Policy;
 use crate::model::repository::Repository;
+use crate::model::tree::overlay::LayerItem;
 use crate::ops::monitor::{Monitor, Phase, Phases};
 use crate::ops::remote::fetch::copy_to_file;
 use crate::ops::store_index::update_index;
 use crate::registry::{Access, Client, Right};
-use crate::store::{LayerUse, Presence, Store};
+use crate::store::{Layer, LayerUse, Presence, Store};
 use crate::threads;
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -55,37 +59,43 @@ pub(crate) fn fetch_layers(
 ) -> Result<Fetched> {
     let missing = missing_of(store_path, wanted)?;
     let mut clients: HashMap<String, Client> = HashMap::new();
-    for (_, repository) in &missing {
+    for Missing { repository, .. } in &missing {
         if !clients.contains_key(repository) {
             let parsed = Repository::parse(repository)?;
             let client = Client::open(&parsed, access, Right::Pull)?;
             clients.insert(repository.clone(), client);
         }
     }
-    let sizes = missing.iter().map(|(used, _)| used.blob.size_bytes);
+    let sizes = missing.iter().map(|one| one.used.blob.size_bytes);
     let bytes = sizes.sum();
     let layers = missing.len() as u64;
     if layers == 0 {
         return Ok(Fetched::default());
     }
     let directory = store_path.join("tmp");
-    let fetch = |(used, repository): &(LayerUse, String)| {
-        fetch(&clients[repository], used, &directory, monitor)
-    };
+    let fetch = |one: &Missing| fetch(&clients[&one.repository], one, &directory, monitor);
     let phases = Phases::new(monitor);
     let files = phases.run(Phase::Fetch, Some(bytes), || {
         threads::map(jobs, &missing, fetch)
     })?;
     let store = Store::open(store_path)?;
-    for ((used, _), file) in missing.iter().zip(&files) {
-        store.keep_fetched(file, &used.blob.digest)?;
+    for (one, file) in missing.iter().zip(&files) {
+        store.keep_fetched(file, &one.used.blob.digest)?;
     }
     update_index(&store)?;
     Ok(Fetched { layers, bytes })
 }
 
-/// Returns the layers that only a registry has, each with the repository.
-fn missing_of(store_path: &Path, wanted: &Wanted) -> Result<Vec<(LayerUse, String)>> {
+/// A layer that only a registry has.
+struct Missing {
+    used: LayerUse,
+    /// The policy in the key of a layer of rootstrata.
+    policy: Option<PolicyKey>,
+    repository: String,
+}
+
+/// Returns the layers that only a registry has.
+fn missing_of(store_path: &Path, wanted: &Wanted) -> Result<Vec<Missing>> {
     let store = Store::open(store_path)?;
     let mut missing = Vec::new();
     if !store.has_remotes()? {
@@ -104,8 +114,14 @@ fn missing_of(store_path: &Path, wanted: &Wanted) -> Result<Vec<(LayerUse, Strin
             if !seen.insert(digest) {
                 continue;
             }
-            if let Presence::Remote(repository) = store.presence(&digest, size_bytes)? {
-                missing.push((used, repository));
+            if let Presence::Remote(remote) = store.presence(&digest, size_bytes)? {
+                let policy = store.policy_of_layer(used.layer.id)?;
+                let is_ours = Policy::from_canonical(&store.policy(&policy)?).is_some();
+                missing.push(Missing {
+                    used,
+                    policy: is_ours.then_some(policy),
+                    repository: remote.repository,
+                });
             }
         }
     }
@@ -114,11 +130,11 @@ fn missing_of(store_path: &Path, wanted: &Wanted) -> Result<Vec<(LayerUse, Strin
 
 fn fetch(
     client: &Client,
-    used: &LayerUse,
+    missing: &Missing,
     directory: &Path,
     monitor: &dyn Monitor,
 ) -> Result<File> {
-    let LayerUse { layer, blob, .. } = used;
+    let LayerUse { layer, blob, .. } = &missing.used;
     let path = PathBuf::from(format!("docker://{}@{}", client.repository(), blob.digest));
     let mut input = client.open_blob(&blob.digest, blob.size_bytes)?;
     let mut file = copy_to_file(&mut input, &path, directory, monitor)?;
@@ -132,6 +148,19 @@ fn fetch(
         diff_id: layer.diff_id,
         most_bytes: layer.tar_bytes,
     };
-    read_exactly(written, expected, &mut |_, _| Ok(None))?;
+    let (items, _) = read_exactly(written, expected, &mut |_, _| Ok(None))?;
+    if let Some(policy) = &missing.policy {
+        check_key(&items, &missing.used.layer, policy, &path)?;
+    }
     Ok(file)
+}
+
+/// Fails with [`Error::Damaged`] unless the items of a tar give the key of the layer, which a record alone may have named.
+fn check_key(items: &LayerItems, layer: &Layer, policy: &PolicyKey, path: &Path) -> Result<()> {
+    let items = items.items.iter().filter_map(LayerItem::as_item);
+    if key_of(policy, items) == layer.key {
+        return Ok(());
+    }
+    let what = format!("it is not the layer {} of its record", layer.key);
+    Err(Error::damaged(path, what))
 }

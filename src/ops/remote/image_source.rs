@@ -19,8 +19,16 @@ use std::sync::Arc;
 /// The tag of whoever names none, as engines have it.
 const LATEST: &str = "latest";
 
+/// An image of a registry.
+pub(crate) struct RegistryImage {
+    pub opened: Opened,
+    pub client: Arc<Client>,
+    /// What a record says of the image.
+    pub record: Option<ImageRecord>,
+}
+
 /// Opens an image of a registry: reads its manifest, and the record of it if there is one. Fails if there is no such image.
-pub(crate) fn open_registry(name: &ImageName, access: &Access) -> Result<Opened> {
+pub(crate) fn open_registry(name: &ImageName, access: &Access) -> Result<RegistryImage> {
     let client = Client::open(&name.repository, access, Right::Pull)?;
     let latest = Reference::Tag(LATEST.to_owned());
     let reference = name.reference.as_ref().unwrap_or(&latest);
@@ -29,26 +37,36 @@ pub(crate) fn open_registry(name: &ImageName, access: &Access) -> Result<Opened>
         path: path.clone(),
         what: format!("the registry has no {reference} there"),
     })?;
-    let (index, manifests) = if found.media_type == MANIFEST_TYPE {
-        (index_of(&client, &found)?, HashSet::new())
+    let client = Arc::new(client);
+    let (index, manifests, record) = if found.media_type == MANIFEST_TYPE {
+        let record = record_of(&client, &found)?;
+        (index_of(&found, record.as_ref())?, HashSet::new(), record)
     } else {
-        index_or_image(&found)?
+        let (index, manifests) = index_or_image(&found)?;
+        (index, manifests, None)
     };
     let blobs = InRegistry {
-        client: Arc::new(client),
+        client: Arc::clone(&client),
         manifests,
     };
-    Ok(Opened::remote(path, index, found.bytes, Box::new(blobs)))
+    Ok(RegistryImage {
+        opened: Opened::remote(path, index, found.bytes, Box::new(blobs)),
+        client,
+        record,
+    })
+}
+
+fn record_of(client: &Client, manifest: &Manifest) -> Result<Option<ImageRecord>> {
+    let record = client.manifest(&Reference::Tag(image_tag(&manifest.digest)))?;
+    Ok(record.and_then(|record| ImageRecord::of_bytes(&record.bytes)))
 }
 
 /// Returns an index.json with an image alone, and with what a record says of the image.
-fn index_of(client: &Client, manifest: &Manifest) -> Result<Vec<u8>> {
-    let record = client.manifest(&Reference::Tag(image_tag(&manifest.digest)))?;
-    let record = record.and_then(|record| ImageRecord::of_bytes(&record.bytes));
+fn index_of(manifest: &Manifest, record: Option<&ImageRecord>) -> Result<Vec<u8>> {
     index::render(&[Image {
         manifest: Blob::of(&manifest.bytes),
         name: None,
-        origin: record.map(|record| record.origin),
+        origin: record.map(|record| record.origin.clone()),
     }])
 }
 

@@ -3,9 +3,11 @@
 
 pub(crate) mod fetch;
 pub(crate) mod fetch_layers;
+pub(crate) mod image_records;
 pub(crate) mod image_source;
 pub mod known_layers;
 mod layer_push;
+pub mod lazy_pull;
 pub mod push;
 mod pushed_image;
 mod records;

@@ -13,8 +13,9 @@ use crate::model::repository::{ImageName, Reference};
 use crate::oci::Blob;
 use crate::oci::record::{ImageRecord, MANIFEST_TYPE, PushRecord};
 use crate::ops::monitor::{Monitor, Phase, Phases};
+use crate::ops::remote::fetch_layers::{Wanted, fetch_layers};
 use crate::ops::remote::layer_push::{Counts, LayerPusher, Trust};
-use crate::ops::remote::pushed_image::{PushedImage, load};
+use crate::ops::remote::pushed_image::{PushedImage, load, meant};
 use crate::ops::remote::records::{lacks, put, put_bytes, put_empty};
 use crate::registry::{Access, Client, Put, Right, Traffic};
 use crate::store::{FileLists, Store};
@@ -79,7 +80,7 @@ pub struct Outcome {
 /// all tries, and with [`Error::RegistryRefused`] if it wants other credentials.
 pub fn push(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Result<Outcome> {
     check(request)?;
-    let images = load(store_path, &request.snapshots)?;
+    let images = loaded(store_path, request, monitor)?;
     let client = Client::open(&request.target.repository, &request.access, Right::Push)?;
     let phases = Phases::new(monitor);
     let pushing = Pushing {
@@ -107,6 +108,22 @@ pub fn push(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Resu
         traffic: client.traffic(),
         seconds: phases.spent(),
     })
+}
+
+/// Loads the images; layers that records alone have named are fetched, and so proven, before anybody is told of them.
+fn loaded(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Result<Vec<PushedImage>> {
+    match load(store_path, &request.snapshots) {
+        Err(Error::OnlyRemote { .. }) => {
+            let registry = (&request.access, request.jobs);
+            let wanted = Wanted {
+                snapshots: meant(store_path, &request.snapshots)?,
+                with_runs: false,
+            };
+            fetch_layers(store_path, &wanted, registry, monitor)?;
+            load(store_path, &request.snapshots)
+        }
+        images => images,
+    }
 }
 
 /// Refuses a digest, and a tag for several images.

@@ -92,7 +92,9 @@ impl PushedLayer {
 impl LayerBytes {
     fn of(store: &Store, blob: &Blob) -> Result<Self> {
         match store.presence(&blob.digest, blob.size_bytes)? {
-            Presence::Remote(repository) => Repository::parse(&repository).map(Self::In),
+            Presence::Remote(remote) if remote.is_proven => {
+                Repository::parse(&remote.repository).map(Self::In)
+            }
             _ => store
                 .open_blob(&blob.digest, blob.size_bytes)
                 .map(Self::Here),
@@ -105,19 +107,25 @@ impl LayerBytes {
 pub(super) fn load(store_path: &Path, wanted: &[SnapshotRef]) -> Result<Vec<PushedImage>> {
     let store = Store::open(store_path)?;
     let mut images: Vec<PushedImage> = Vec::new();
-    let wanted: Vec<Snapshot> = match wanted {
-        [] => newest(store.snapshots(None)?),
-        wanted => wanted
-            .iter()
-            .map(|one| store.find(one))
-            .collect::<Result<_>>()?,
-    };
-    for snapshot in wanted {
+    for snapshot in found(&store, wanted)? {
         if !images.iter().any(|image| image.snapshot.id == snapshot.id) {
             images.push(PushedImage::load(&store, snapshot)?);
         }
     }
     Ok(images)
+}
+
+/// Returns the snapshots that are meant, as [`load`] does, by their numbers.
+pub(super) fn meant(store_path: &Path, wanted: &[SnapshotRef]) -> Result<Vec<SnapshotRef>> {
+    let found = found(&Store::open(store_path)?, wanted)?;
+    Ok(found.iter().map(|one| SnapshotRef::Id(one.id)).collect())
+}
+
+fn found(store: &Store, wanted: &[SnapshotRef]) -> Result<Vec<Snapshot>> {
+    match wanted {
+        [] => Ok(newest(store.snapshots(None)?)),
+        wanted => wanted.iter().map(|one| store.find(one)).collect(),
+    }
 }
 
 /// Returns the newest snapshot of each stage of each series; `all` has the newest first.

@@ -17,7 +17,6 @@ pub use crate::ops::transfer::record_image::Imported;
 use crate::ops::transfer::record_image::{Content, Purpose, Taken, record};
 use crate::ops::transfer::take_layers::LayerTaker;
 use crate::registry::Access;
-use crate::store::Snapshot;
 use crate::store::Store;
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -87,7 +86,7 @@ fn open_store(store_path: &Path, opened: &Opened) -> Result<(Purpose, Store)> {
     }
 }
 
-fn check_names(request: &Request) -> Result<()> {
+pub(crate) fn check_names(request: &Request) -> Result<()> {
     if let Some(series) = &request.series {
         check_series(series)?;
     }
@@ -104,8 +103,8 @@ fn is_same_directory(a: &Path, b: &Path) -> bool {
     }
 }
 
-/// Returns the requested images, at least one.
-fn listed(
+/// Returns the requested images, at least one. Fails if there is none, and if one stage is asked for and there are several.
+pub(crate) fn listed(
     opened: &Opened,
     reference: &ImageRef,
     purpose: Purpose,
@@ -214,12 +213,8 @@ impl<'a> Import<'a> {
     }
 
     fn try_take(&mut self, found: &Found) -> Result<Imported> {
-        if let Some(known) = self.known(found)? {
-            return Ok(Imported {
-                layers: self.store.layers(known.id)?,
-                snapshot: known,
-                was_there: true,
-            });
+        if let Some(known) = known_image(self.store, found)? {
+            return Ok(known);
         }
         let content = self.take_content(found)?;
         record(
@@ -254,15 +249,26 @@ impl<'a> Import<'a> {
             packages,
             layers,
             entries,
+            remotes: Vec::new(),
         })
     }
+}
 
-    /// Returns the snapshot with the same image as the same stage.
-    fn known(&self, found: &Found) -> Result<Option<Snapshot>> {
-        let (series, stage) = (&found.origin.series, &found.origin.stage);
-        Ok(self.store.snapshots(None)?.into_iter().find(|one| {
-            (&one.series, &one.stage) == (series, stage)
-                && one.manifest.digest == found.image.manifest.digest
-        }))
-    }
+/// Returns the snapshot with the same image as the same stage. Fails if the rows of snapshots cannot be read.
+pub(crate) fn known_image(store: &Store, found: &Found) -> Result<Option<Imported>> {
+    let (series, stage) = (&found.origin.series, &found.origin.stage);
+    let mut snapshots = store.snapshots(None)?.into_iter();
+    let known = snapshots.find(|one| {
+        (&one.series, &one.stage) == (series, stage)
+            && one.manifest.digest == found.image.manifest.digest
+    });
+    known
+        .map(|known| {
+            Ok(Imported {
+                layers: store.layers(known.id)?,
+                snapshot: known,
+                was_there: true,
+            })
+        })
+        .transpose()
 }

@@ -16,7 +16,7 @@ pub(crate) fn open_images<'s>(
     access: &Access,
 ) -> Result<(Opened, &'s ImageRef)> {
     Ok(match source {
-        Source::Registry(name) => (open_registry(name, access)?, &ImageRef::Only),
+        Source::Registry(name) => (open_registry(name, access)?.opened, &ImageRef::Only),
         Source::Archive(path, reference) => (Opened::archive(open(path)?, path)?, reference),
         Source::DockerArchive(path, reference) => {
             (Opened::docker_archive(open(path)?, path)?, reference)

@@ -17,6 +17,7 @@ use crate::store::LayerUse;
 use crate::store::NewLayer;
 use crate::store::NewSnapshot;
 use crate::store::PackagesOf;
+use crate::store::RemoteBlob;
 use crate::store::Snapshot;
 use crate::store::SnapshotLayer;
 use crate::store::StampState;
@@ -46,6 +47,8 @@ pub(crate) struct Content {
     pub layers: Vec<TakenLayer>,
     pub entries: Vec<Entry>,
     pub packages: Option<RootPackages>,
+    /// Blobs that a registry has.
+    pub remotes: Vec<RemoteBlob>,
 }
 
 /// The purpose of taking images.
@@ -108,7 +111,7 @@ pub(crate) fn record(
         content_bytes: content_bytes(&content.entries),
         sockets: 0,
         layers: &layers,
-        remotes: &[],
+        remotes: &content.remotes,
         root_path: Path::new(""), // of no root here
         stamps: StampState::default(),
     })?;

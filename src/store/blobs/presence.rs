@@ -14,6 +14,7 @@ use crate::model::digest::Digest;
 use crate::store::blobs::stamp::BlobStamp;
 use crate::store::directory::Directory;
 use crate::store::files::blob_name;
+use crate::store::records::remote::RemoteBlob;
 use sha2::{Digest as _, Sha256};
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
@@ -27,8 +28,8 @@ pub(crate) enum Presence {
     Here(BlobSource),
     /// No file has the blob's name.
     Missing,
-    /// No file has the blob's name, and the repository with this name has the blob.
-    Remote(String),
+    /// No file has the blob's name, and a repository has the blob.
+    Remote(RemoteBlob),
     /// The file is not the blob, as the error tells.
     Damaged(Error),
 }
@@ -40,16 +41,20 @@ impl Presence {
     }
 
     /// Turns a missing blob into one of a repository, if there is one.
-    pub(crate) fn or_in(self, repository: impl FnOnce() -> Option<String>) -> Self {
+    pub(crate) fn or_in(self, remote: impl FnOnce() -> Option<RemoteBlob>) -> Self {
         match self {
-            Self::Missing => repository().map_or(Self::Missing, Self::Remote),
+            Self::Missing => remote().map_or(Self::Missing, Self::Remote),
             other => other,
         }
     }
 
-    /// Tells whether the blob is there, or in a registry.
+    /// Tells whether the blob is there, or is in a registry and proven, so that a new image may name the blob.
     pub(crate) fn is_had(&self) -> bool {
-        matches!(self, Self::Here(_) | Self::Remote(_))
+        match self {
+            Self::Here(_) => true,
+            Self::Remote(remote) => remote.is_proven,
+            Self::Missing | Self::Damaged(_) => false,
+        }
     }
 
     /// Returns the blob. Fails with [`Error::Damaged`] if the blob is missing or damaged, and with [`Error::OnlyRemote`] if it is
@@ -62,9 +67,9 @@ impl Presence {
                 let path = directory.path().join(blob_name(digest));
                 Err(Error::damaged(path, "the blob is missing"))
             }
-            Self::Remote(repository) => Err(Error::OnlyRemote {
+            Self::Remote(remote) => Err(Error::OnlyRemote {
                 digest: digest.to_string(),
-                repository,
+                repository: remote.repository,
             }),
         }
     }

@@ -9,6 +9,7 @@ use crate::store::directory::{Directory, LARGEST_JSON_BYTES};
 use crate::store::files::PATIENCE;
 use crate::store::handle::Store;
 use crate::store::locks::InUse;
+use crate::store::records::remote::RemoteBlob;
 use crate::store::records::rows::Blob;
 use crate::store::records::rows::BlobRef;
 use crate::store::records::rows::LayerUse;
@@ -25,7 +26,7 @@ pub struct Blobs {
     /// The stamps in the database.
     stamps: HashMap<Digest, BlobStamp>,
     /// The repositories that have blobs in the place of the store.
-    remotes: HashMap<Digest, String>,
+    remotes: HashMap<Digest, RemoteBlob>,
     _in_use: Option<InUse>,
 }
 
@@ -92,11 +93,9 @@ impl Store {
         Ok(presence.or_in(|| remote))
     }
 
-    /// Returns the repository that has the blob of a proven layer.
-    fn remote(&self, digest: &Digest) -> Result<Option<String>> {
-        let mut remotes = self.remotes_of(digest)?.into_iter();
-        let proven = remotes.find(|remote| remote.is_proven);
-        Ok(proven.map(|remote| remote.repository))
+    /// Returns where a registry has the blob, first of all where the layer is proven.
+    fn remote(&self, digest: &Digest) -> Result<Option<RemoteBlob>> {
+        Ok(self.remotes_of(digest)?.into_iter().next())
     }
 
     /// Returns the presence of a blob by its length alone. Fails if the file is there, and the kernel refuses to open
@@ -175,8 +174,8 @@ impl Store {
         let has_remotes = self.has_remotes().unwrap_or(false);
         for digest in digests {
             stamps.extend(self.blob_stamp(&digest).map(|stamp| (digest, stamp)));
-            if has_remotes && let Ok(Some(repository)) = self.remote(&digest) {
-                remotes.insert(digest, repository);
+            if has_remotes && let Ok(Some(remote)) = self.remote(&digest) {
+                remotes.insert(digest, remote);
             }
         }
         Blobs {

@@ -1,0 +1,133 @@
+//! Records an image of a registry by its records: rows now, blobs when they are wanted.
+
+use crate::error::Result;
+use crate::model::packages::owners::Installed;
+use crate::model::packages::version::Manager;
+use crate::model::policy::Policy;
+use crate::model::repository::ImageName;
+use crate::model::source::ImageRef;
+use crate::model::tree::overlay::Overlay;
+use crate::ops::monitor::{Monitor, Phase, Phases};
+use crate::ops::remote::image_records::{ImageRecords, read_layers, read_packages};
+use crate::ops::remote::image_source::{RegistryImage, open_registry};
+use crate::ops::root_view::packages::RootPackages;
+use crate::ops::store_index::update_index;
+use crate::ops::transfer::found_image::{Finder, Found, bad_image};
+use crate::ops::transfer::import::{Outcome, Request, check_names, known_image, listed};
+use crate::ops::transfer::record_image::{Content, Imported, Purpose, record};
+use crate::ops::transfer::taken_layer::{TakenLayer, native};
+use crate::store::{RemoteBlob, Store};
+use std::path::Path;
+
+/// Records the image that the request names, without its layers. Fails with [`crate::error::Error::BadImage`] if the registry
+/// has no records of it, or records that it does not fit, and if the registry does not answer.
+pub fn pull_lazily(
+    store_path: &Path,
+    name: &ImageName,
+    request: &Request,
+    monitor: &dyn Monitor,
+) -> Result<Outcome> {
+    check_names(request)?;
+    let phases = Phases::new(monitor);
+    let image = open_registry(name, &request.access)?;
+    let found = find(&image, request, monitor)?;
+    let known = known_layers(&Store::open_or_create(store_path)?, &found)?;
+    let (layers, packages) = phases.run(Phase::Fetch, None, || -> Result<_> {
+        let layers = match read_layers(&image, &found, request.jobs, known)? {
+            ImageRecords::Read(layers) => layers,
+            ImageRecords::Unknown(why) => return Err(bad_image(&image.opened, why)),
+        };
+        Ok((layers, read_packages(&image)?))
+    })?;
+    let mut store = Store::open(store_path)?;
+    let content = content_of(&store, name, &found, layers, packages)?;
+    let taken = phases.run(Phase::Record, None, || -> Result<Imported> {
+        if let Some(known) = known_image(&store, &found)? {
+            return Ok(known);
+        }
+        let opened = &image.opened;
+        let taken = record(&mut store, opened, Purpose::Import, &found, content, &[])?;
+        update_index(&store)?;
+        Ok(taken)
+    })?;
+    Ok(Outcome {
+        images: vec![taken],
+        failed: Vec::new(),
+        bytes_written: 0,
+        seconds: phases.spent(),
+    })
+}
+
+/// Identifies the image.
+pub(crate) fn find(
+    image: &RegistryImage,
+    request: &Request,
+    monitor: &dyn Monitor,
+) -> Result<Found> {
+    let opened = &image.opened;
+    let finder = Finder {
+        opened,
+        series: request.series.as_deref(),
+        stage: request.stage.as_deref(),
+        takes_all: false,
+        monitor,
+    };
+    let listed = listed(opened, &ImageRef::Only, Purpose::Import, request, monitor)?;
+    let found = listed.into_iter().next().map(|one| finder.find(one));
+    found
+        .transpose()?
+        .flatten()
+        .ok_or_else(|| bad_image(opened, "it lists no image"))
+}
+
+/// Returns the layers that the store has rows of.
+fn known_layers(store: &Store, found: &Found) -> Result<Vec<Option<TakenLayer>>> {
+    let known = found.image.layers.iter().map(|layer| {
+        let known = layer.key.map(|key| store.layer_by_key(&key)).transpose()?;
+        let known = known.flatten();
+        let Some(known) = known.filter(|known| known.diff_id == layer.diff_id) else {
+            return Ok(None);
+        };
+        let policy = store.policy(&store.policy_of_layer(known.id)?)?;
+        let Some(policy) = Policy::from_canonical(&policy) else {
+            return Ok(None);
+        };
+        let items = store.items(known.id)?;
+        Ok(native(items, &policy, known.key, known.tar_bytes))
+    });
+    known.collect()
+}
+
+/// Returns what is recorded; a blob that the store lacks is in the registry.
+fn content_of(
+    store: &Store,
+    name: &ImageName,
+    found: &Found,
+    layers: Vec<TakenLayer>,
+    packages: Option<Vec<Installed>>,
+) -> Result<Content> {
+    let mut overlay = Overlay::new();
+    for layer in &layers {
+        overlay.apply(layer.laid().into_iter());
+    }
+    let remotes = found.image.layers.iter().map(|layer| RemoteBlob {
+        digest: layer.blob.digest,
+        repository: name.repository.to_string(),
+        is_proven: false,
+    });
+    let mut wanted = Vec::new();
+    for (remote, layer) in remotes.zip(&found.image.layers) {
+        if !store.has_blob(&remote.digest, layer.blob.size_bytes)? {
+            wanted.push(remote);
+        }
+    }
+    Ok(Content {
+        entries: overlay.into_tree().into_entries(),
+        layers,
+        packages: packages.map(|all| RootPackages {
+            manager: Manager::Rpm,
+            all,
+        }),
+        remotes: wanted,
+    })
+}
