@@ -1,5 +1,6 @@
 //! The command line as a whole: global options and the list of commands, as clap reads them.
 
+use crate::cli::asked::{Subject, parse_subject};
 use crate::cli::diff::args::{DIFF_HELP, DiffArgs};
 use crate::cli::keep::args::{PRUNE_HELP, PruneArgs, SquashArgs, VERIFY_HELP, VerifyArgs};
 use crate::cli::paint::When;
@@ -73,9 +74,9 @@ pub(crate) enum Command {
     },
     /// Show a snapshot's layers, packages and policy
     Show {
-        /// Snapshot to show
-        #[arg(value_parser = parse_snapshot)]
-        snapshot: SnapshotRef,
+        /// Snapshot to show, or docker://HOST/REPO[:TAG]
+        #[arg(value_parser = parse_subject)]
+        snapshot: Subject,
     },
     /// Show what differs between two snapshots, directories or images
     #[command(after_help = DIFF_HELP)]
@@ -88,9 +89,9 @@ pub(crate) enum Command {
     },
     /// Show whose a path is, which layer gives it, and since when it is so
     Which {
-        /// Snapshot to look into
-        #[arg(value_parser = parse_snapshot)]
-        snapshot: SnapshotRef,
+        /// Snapshot to look into, or docker://HOST/REPO[:TAG]
+        #[arg(value_parser = parse_subject)]
+        snapshot: Subject,
         /// Path in it
         #[arg(value_parser = EntryPathParser)]
         path: EntryPathArg,
@@ -100,9 +101,9 @@ pub(crate) enum Command {
     Find(FindArgs),
     /// Write a file's content to stdout, out of its layer
     Cat {
-        /// Snapshot to look into
-        #[arg(value_parser = parse_snapshot)]
-        snapshot: SnapshotRef,
+        /// Snapshot to look into, or docker://HOST/REPO[:TAG]
+        #[arg(value_parser = parse_subject)]
+        snapshot: Subject,
         /// Path of a file in it
         #[arg(value_parser = EntryPathParser)]
         path: EntryPathArg,
@@ -112,9 +113,9 @@ pub(crate) enum Command {
     Restore(RestoreArgs),
     /// List a snapshot's entries as recorded
     Ls {
-        /// Snapshot to list
-        #[arg(value_parser = parse_snapshot)]
-        snapshot: SnapshotRef,
+        /// Snapshot to list, or docker://HOST/REPO[:TAG]
+        #[arg(value_parser = parse_subject)]
+        snapshot: Subject,
         /// Only this path and what is beneath it
         #[arg(value_parser = EntryPathParser)]
         path: Option<EntryPathArg>,

@@ -2,6 +2,7 @@
 //! their JSON.
 
 mod args;
+mod asked;
 mod context;
 mod diff;
 mod json;

@@ -1,15 +1,16 @@
 //! `restore`: the arguments, and the outcome as text and JSON.
 
+use crate::cli::asked::{Asked, Subject, parse_subject};
 use crate::cli::context::{Answer, Context};
 use crate::cli::json::{VERSION, absolute, insert_bytes, seconds};
-use crate::cli::parse::parse_snapshot;
 use crate::cli::stderr::say;
 use crate::cli::text::size;
 use crate::error::Result;
 use crate::fs::attributes::Lack;
+use crate::layer::partial::PartialBlobs;
 use crate::model::names::SnapshotRef;
+use crate::model::policy::globs::Pathspec;
 use crate::ops::record::Options;
-use crate::ops::remote::fetch_layers::Wanted;
 use crate::ops::restore::{Extra, Outcome, Request, Writes, restore};
 use crate::printable::printable;
 use clap::Args;
@@ -27,9 +28,9 @@ owner, mode or the like, 2 trouble.";
 
 #[derive(Debug, Args)]
 pub(crate) struct RestoreArgs {
-    /// Snapshot to restore
-    #[arg(value_parser = parse_snapshot)]
-    snapshot: SnapshotRef,
+    /// Snapshot to restore, or docker://HOST/REPO[:TAG]
+    #[arg(value_parser = parse_subject)]
+    snapshot: Subject,
     /// Directory to restore it to; made where it is missing
     #[arg(value_name = "DIR")]
     directory: PathBuf,
@@ -48,9 +49,10 @@ pub(crate) struct RestoreArgs {
 }
 
 impl RestoreArgs {
-    pub(crate) fn request(&self) -> Request {
+    fn request(&self, snapshot: &SnapshotRef, parts: PartialBlobs) -> Request {
         Request {
-            snapshot: self.snapshot.clone(),
+            snapshot: snapshot.clone(),
+            parts,
             directory: self.directory.clone(),
             pathspec: self.pathspec.clone(),
             extra: if self.exact {
@@ -71,16 +73,23 @@ impl RestoreArgs {
 /// Restores a snapshot. Fails if the snapshot cannot be read, or the directory not be written to.
 pub(crate) fn run(context: &Context, args: &RestoreArgs) -> Result<Answer> {
     let progress = context.progress();
-    let request = args.request();
-    if !args.dry_run {
-        context.fetch(&Wanted::one(&request.snapshot), &progress)?;
-    }
-    let outcome = restore(&context.store, &request, &progress)?;
+    let asked = Asked::open(context, &args.snapshot, &progress)?;
+    let parts = if args.dry_run {
+        PartialBlobs::default()
+    } else {
+        let spec = Pathspec::new(&args.pathspec)?;
+        asked.fetch_parts(&|path| spec.chooses(path), &progress)?
+    };
+    let request = args.request(&asked.snapshot, parts);
+    let outcome = asked.with_layers(&progress, |store| restore(store, &request, &progress))?;
     context.print_times(&outcome.seconds);
     if let Some(text) = warning(&outcome) {
         say(&format!("rootstrata: warning: {text}"));
     }
-    let text = context.show(|| json(&outcome), || text(&outcome, args.dry_run));
+    let text = context.show(
+        || asked.named(json(&outcome)),
+        || text(&outcome, args.dry_run, asked.image.as_deref()),
+    );
     Ok(Answer {
         is_negative: !outcome.is_complete(),
         ..text.into()
@@ -126,7 +135,7 @@ pub(crate) fn warning(outcome: &Outcome) -> Option<String> {
     (!parts.is_empty()).then(|| format!("could not be restored: {}", parts.join(", ")))
 }
 
-pub(crate) fn text(outcome: &Outcome, is_dry_run: bool) -> String {
+pub(crate) fn text(outcome: &Outcome, is_dry_run: bool, image: Option<&str>) -> String {
     let Outcome {
         snapshot,
         made,
@@ -140,9 +149,15 @@ pub(crate) fn text(outcome: &Outcome, is_dry_run: bool) -> String {
     let directory = outcome.directory.as_os_str();
     let directory = printable(directory.as_encoded_bytes());
     let verb = if is_dry_run { "would become" } else { "is" };
+    let name = match image {
+        Some(image) => image.to_owned(),
+        None => format!(
+            "{}@{}, snapshot {}",
+            snapshot.series, snapshot.stage, snapshot.id
+        ),
+    };
     let mut text = format!(
-        "{directory} {verb} {}@{}, snapshot {}: {made} made, {adjusted} adjusted, {removed} removed, {unchanged} unchanged",
-        snapshot.series, snapshot.stage, snapshot.id
+        "{directory} {verb} {name}: {made} made, {adjusted} adjusted, {removed} removed, {unchanged} unchanged"
     );
     if *extra > 0 {
         text += &format!(", {extra} others kept");

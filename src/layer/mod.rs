@@ -6,6 +6,7 @@ mod gather;
 mod gzip;
 mod members;
 pub mod pack;
+pub mod partial;
 pub mod read;
 pub mod seek;
 pub mod side_blob;

@@ -158,6 +158,24 @@ impl Frames {
         }))
     }
 
+    /// Takes a blob whose frames are known. A table that is wrong gives other contents, or none.
+    pub(crate) fn of_table(blob: &BlobSource, table: &FrameTable) -> Self {
+        let offsets = table.offsets().into_iter();
+        let mut frames: Vec<Frame> = offsets
+            .map(|(position, start)| Frame { position, start })
+            .collect();
+        frames.pop();
+        // Behind the last frame is nothing to look for.
+        let next = Frame {
+            position: blob.size_bytes(),
+            start: u64::MAX,
+        };
+        Self {
+            blob: blob.clone(),
+            walk: Mutex::new(Walk { frames, next }),
+        }
+    }
+
     /// Returns the lengths of all frames; `None` where a frame but the last has another length of content than the first, and if
     /// the frames do not end where the blob does. Fails if the blob cannot be read, or a frame is malformed.
     pub fn table(&self) -> Result<Option<FrameTable>> {

@@ -1,6 +1,7 @@
 //! The lengths of the frames that a blob consists of, so that a part of a layer is found without a look at the blob. Pure.
 
 use std::fmt;
+use std::ops::Range;
 
 /// A blob of more frames, of 4 MiB and more of content each, is none.
 const MOST_FRAMES: usize = 1 << 20;
@@ -21,6 +22,37 @@ impl FrameTable {
             content_bytes,
             lengths,
         }
+    }
+
+    /// Returns the number of frames.
+    pub(crate) fn len(&self) -> usize {
+        self.lengths.len()
+    }
+
+    /// Tells whether the frames can hold a tar of so many bytes.
+    pub(crate) fn fits(&self, tar_bytes: u64) -> bool {
+        let count = self.lengths.len() as u64;
+        let most = self.content_bytes.saturating_mul(count);
+        let least = self.content_bytes.saturating_mul(count.saturating_sub(1));
+        least < tar_bytes && tar_bytes <= most
+    }
+
+    /// Returns the frames with these bytes of the tar, which are some.
+    pub(crate) fn holding(&self, bytes: &Range<u64>) -> Range<usize> {
+        let frame = |at: u64| usize::try_from(at / self.content_bytes).unwrap_or(usize::MAX);
+        frame(bytes.start)..frame(bytes.end.saturating_sub(1)).saturating_add(1)
+    }
+
+    /// Returns the offset in the blob, and the offset of the content in the tar, of each frame, and last of the end.
+    pub(crate) fn offsets(&self) -> Vec<(u64, u64)> {
+        let mut offsets = vec![(0, 0)];
+        let (mut position, mut start) = (0, 0);
+        for length in &self.lengths {
+            position += length;
+            start += self.content_bytes;
+            offsets.push((position, start));
+        }
+        offsets
     }
 
     /// Reads the printed form of the table of a blob of this length; `None` where the lengths are not those of such a blob.
@@ -53,6 +85,18 @@ impl fmt::Display for FrameTable {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn frames_are_found_by_the_bytes_that_they_hold() {
+        let table = FrameTable::new(10, vec![5, 7, 2]);
+        assert_eq!(table.offsets(), [(0, 0), (5, 10), (12, 20), (14, 30)]);
+        assert_eq!(table.holding(&(0..1)), 0..1);
+        assert_eq!(table.holding(&(9..10)), 0..1);
+        assert_eq!(table.holding(&(9..11)), 0..2);
+        assert_eq!(table.holding(&(20..25)), 2..3);
+        let fitting: Vec<u64> = (0..40).filter(|bytes| table.fits(*bytes)).collect();
+        assert_eq!(fitting, (21..=30).collect::<Vec<_>>());
+    }
 
     #[test]
     fn tables_are_read_as_they_are_printed() {

@@ -1,5 +1,6 @@
 //! The arguments of a search, as clap reads them.
 
+use crate::cli::asked::{Subject, parse_subject};
 use crate::model::digest::ContentHash;
 use crate::ops::query::find::{Query, Within};
 use clap::Args;
@@ -23,6 +24,17 @@ pub(crate) struct FindArgs {
     /// With --sha256: read all layers, instead of asking the packages
     #[arg(long, conflicts_with_all = ["blake3", "path", "package"])]
     read_layers: bool,
+    /// Search an image of a registry, docker://HOST/REPO[:TAG], and not the
+    /// snapshots
+    #[arg(long = "in", value_name = "IMAGE", value_parser = parse_image)]
+    pub image: Option<Subject>,
+}
+
+fn parse_image(text: &str) -> Result<Subject, String> {
+    match parse_subject(text) {
+        Ok(Subject::Snapshot(_)) => Err("expected docker://HOST/REPO[:TAG|@DIGEST]".to_owned()),
+        subject => subject,
+    }
 }
 
 #[derive(Debug, Args)]

@@ -5,16 +5,18 @@ mod explain_text;
 mod json;
 mod text;
 
+use crate::cli::asked::{Asked, Subject};
 use crate::cli::context::{Answer, Context};
 use crate::cli::pager;
 use crate::cli::parse::EntryPathArg;
 use crate::cli::query::args::FindArgs;
 use crate::error::{Error, Result};
+use crate::layer::partial::PartialBlobs;
 use crate::model::names::SnapshotRef;
 use crate::model::tree::path::EntryPath;
 use crate::ops::query::which as asking;
 use crate::ops::query::{cat as reading, explain as explaining, find as finding, inspect};
-use crate::ops::remote::fetch_layers::Wanted;
+use std::path::Path;
 
 /// Explains the layers of a snapshot. Fails if the store has no such snapshot.
 pub(crate) fn explain(context: &Context, snapshot: &SnapshotRef) -> Result<Answer> {
@@ -25,20 +27,35 @@ pub(crate) fn explain(context: &Context, snapshot: &SnapshotRef) -> Result<Answe
 }
 
 /// Tells which packages and which layer a path is of. Fails if the snapshot has no such path.
-pub(crate) fn which(
-    context: &Context,
-    snapshot: &SnapshotRef,
-    path: &EntryPathArg,
-) -> Result<Answer> {
-    let which = asking::which(&context.store, snapshot, &path.path())?;
-    let text = context.show(|| json::which(&which), || text::which(&which));
+pub(crate) fn which(context: &Context, subject: &Subject, path: &EntryPathArg) -> Result<Answer> {
+    let asked = Asked::open(context, subject, &context.progress())?;
+    let which = asking::which(&asked.store, &asked.snapshot, &path.path())?;
+    let text = context.show(
+        || asked.named(json::which(&which)),
+        || text::which(&which, asked.image.as_deref()),
+    );
     Ok(text.into())
 }
 
-/// Searches all snapshots; to find nothing is a negative answer. Fails for a bad glob, and if a row or a layer is damaged.
+/// Searches all snapshots, or an image; to find nothing is a negative answer. Fails for a bad glob, and if a row or a layer is damaged.
 pub(crate) fn find(context: &Context, args: &FindArgs) -> Result<Answer> {
-    let found = finding::find(&context.store, &args.query())?;
-    let text = context.show(|| json::find(&found), || text::find(&found));
+    let progress = context.progress();
+    let image = args.image.as_ref();
+    let asked = image.map(|image| Asked::open(context, image, &progress));
+    let (found, image) = match asked.transpose()? {
+        None => (finding::find(&context.store, &args.query())?, None),
+        Some(asked) => {
+            let find = |store: &Path| finding::find(store, &args.query());
+            (asked.with_layers(&progress, find)?, Some(asked))
+        }
+    };
+    let text = context.show(
+        || match &image {
+            Some(asked) => asked.named(json::find(&found)),
+            None => json::find(&found),
+        },
+        || text::find(&found, image.is_some()),
+    );
     Ok(Answer {
         is_negative: found.is_empty(),
         ..context.paged(text)
@@ -46,16 +63,19 @@ pub(crate) fn find(context: &Context, args: &FindArgs) -> Result<Answer> {
 }
 
 /// Writes a file's content to stdout. Fails if the path is no file, or its layer is damaged.
-pub(crate) fn cat(
-    context: &Context,
-    snapshot: &SnapshotRef,
-    path: &EntryPathArg,
-) -> Result<Answer> {
-    let write = || pager::through(|out| reading::cat(&context.store, snapshot, &path.path(), out));
-    match write() {
+pub(crate) fn cat(context: &Context, subject: &Subject, path: &EntryPathArg) -> Result<Answer> {
+    let progress = context.progress();
+    let asked = Asked::open(context, subject, &progress)?;
+    let path = path.path();
+    let (store, snapshot) = (&asked.store, &asked.snapshot);
+    let write = |parts: &PartialBlobs| {
+        pager::through(|out| reading::cat(store, snapshot, &path, parts, out))
+    };
+    match write(&PartialBlobs::default()) {
         Err(Error::OnlyRemote { .. }) => {
-            context.fetch(&Wanted::one(snapshot), &context.progress())?;
-            write()?;
+            let file = reading::path_of(store, snapshot, &path)?;
+            let parts = asked.fetch_parts(&|path| *path == file, &progress)?;
+            write(&parts)?;
         }
         written => written?,
     }
@@ -73,21 +93,26 @@ pub(crate) fn log(context: &Context, series: Option<&str>) -> Result<Answer> {
 }
 
 /// Shows a snapshot. Fails if the store has none of that name or number.
-pub(crate) fn show(context: &Context, snapshot: &SnapshotRef) -> Result<Answer> {
-    let shown = inspect::show(&context.store, snapshot)?;
-    let text = || text::show(&shown, &context.store);
-    let text = context.show(|| json::show(&shown), text);
+pub(crate) fn show(context: &Context, subject: &Subject) -> Result<Answer> {
+    let asked = Asked::open(context, subject, &context.progress())?;
+    let shown = inspect::show(&asked.store, &asked.snapshot)?;
+    let text = || text::show(&shown, &asked.store, asked.image.as_deref());
+    let text = context.show(|| asked.named(json::show(&shown)), text);
     Ok(text.into())
 }
 
 /// Lists the entries of a snapshot at and beneath a path. Fails if nothing is recorded there.
 pub(crate) fn ls(
     context: &Context,
-    snapshot: &SnapshotRef,
+    subject: &Subject,
     path: Option<&EntryPathArg>,
 ) -> Result<Answer> {
+    let asked = Asked::open(context, subject, &context.progress())?;
     let path = path.map_or_else(EntryPath::root, EntryPathArg::path);
-    let (id, entries) = inspect::ls(&context.store, snapshot, &path)?;
-    let text = context.show(|| json::ls(id, &entries), || text::ls(&entries));
+    let (id, entries) = inspect::ls(&asked.store, &asked.snapshot, &path)?;
+    let text = context.show(
+        || asked.named(json::ls(id, &entries)),
+        || text::ls(&entries),
+    );
     Ok(text.into())
 }

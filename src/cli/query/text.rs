@@ -3,6 +3,7 @@
 use crate::cli::text::{
     about, mode, package_of, push_layers, push_layers_briefly, push_remote, size, table,
 };
+use crate::model::packages::package::Package;
 use crate::model::time::rfc3339;
 use crate::model::tree::compare::Aspects;
 use crate::model::tree::entry::{Entry, Kind};
@@ -44,11 +45,16 @@ pub(crate) fn log(logged: &[Logged], lists_layers: bool) -> String {
     text
 }
 
-pub(crate) fn show(shown: &Shown, store: &Path) -> String {
-    let mut text = fields(shown, store);
+pub(crate) fn show(shown: &Shown, store: &Path, image: Option<&str>) -> String {
+    let mut text = match image {
+        Some(image) => fields_of_image(shown, image),
+        None => fields(shown, store),
+    };
     text.push_str("layers\n");
     push_layers(&mut text, &shown.layers, true);
-    push_remote(&mut text, shown.remote);
+    if image.is_none() {
+        push_remote(&mut text, shown.remote);
+    }
     match &shown.packages {
         None => text.push_str("packages are unknown\n"),
         Some(packages) => {
@@ -80,16 +86,39 @@ fn fields(shown: &Shown, store: &Path) -> String {
     if let Some(parent) = snapshot.parent_id {
         push_field(&mut text, "parent", &parent.to_string());
     }
-    let entries = format!("{entries} ({})", size(*content_bytes));
-    push_field(&mut text, "entries", &entries);
+    push_entries(&mut text, *entries, *content_bytes);
     if let Some(name) = &shown.image_name {
         let store = printable(store.as_os_str().as_encoded_bytes());
         push_field(&mut text, "image", &format!("oci:{store}:{name}"));
     }
-    let manifest = snapshot.manifest.digest.to_string();
-    push_field(&mut text, "manifest", &manifest);
-    push_field(&mut text, "policy", &shown.policy);
+    push_identity(&mut text, shown);
     text
+}
+
+/// Returns the fields of an image in a registry, each on a line.
+fn fields_of_image(shown: &Shown, image: &str) -> String {
+    let Snapshot {
+        series,
+        stage,
+        entries,
+        content_bytes,
+        ..
+    } = &shown.snapshot;
+    let mut text = format!("{image}: {series}@{stage}\n");
+    push_entries(&mut text, *entries, *content_bytes);
+    push_identity(&mut text, shown);
+    text
+}
+
+fn push_entries(text: &mut String, entries: u64, content_bytes: u64) {
+    let entries = format!("{entries} ({})", size(content_bytes));
+    push_field(text, "entries", &entries);
+}
+
+fn push_identity(text: &mut String, shown: &Shown) {
+    let manifest = shown.snapshot.manifest.digest.to_string();
+    push_field(text, "manifest", &manifest);
+    push_field(text, "policy", &shown.policy);
 }
 
 fn push_field(text: &mut String, name: &str, value: &str) {
@@ -122,8 +151,9 @@ pub(crate) fn ls(entries: &[Entry]) -> String {
     text
 }
 
-pub(crate) fn which(which: &Which) -> String {
-    let mut text = format!("{} in {}\n", which.entry.path, about(&which.snapshot));
+pub(crate) fn which(which: &Which, image: Option<&str>) -> String {
+    let whole = image.map_or_else(|| about(&which.snapshot), str::to_owned);
+    let mut text = format!("{} in {whole}\n", which.entry.path);
     let mut field = |name: &str, value: String| {
         let _ = writeln!(text, "{name:<8} {value}");
     };
@@ -142,6 +172,9 @@ pub(crate) fn which(which: &Which) -> String {
     field("entry", entry_text(&which.entry));
     let layer = &which.layer;
     field("layer", layer_text(layer));
+    if image.is_some() {
+        return text;
+    }
     let before = match &which.before {
         None => "the first of its stage".to_owned(),
         Some(Before::Nothing) => "before, it was not there".to_owned(),
@@ -208,9 +241,24 @@ fn entry_text(entry: &Entry) -> String {
     text
 }
 
-pub(crate) fn find(found: &Found) -> String {
+/// Returns a line for each entry or package; without the snapshots `in_image`.
+pub(crate) fn find(found: &Found, in_image: bool) -> String {
     if found.is_empty() {
         return String::new();
+    }
+    if in_image {
+        let lines: Vec<String> = match found {
+            Found::Entries(entries) => {
+                let entries = entries.iter();
+                entries.map(|(_, entry)| path_and_target(entry)).collect()
+            }
+            Found::Packages(packages) => {
+                let packages = packages.iter();
+                let name = |package: &Package| printable(package.to_string().as_bytes());
+                packages.map(|(_, package)| name(package)).collect()
+            }
+        };
+        return lines.join("\n") + "\n";
     }
     let mut rows = Vec::new();
     match found {

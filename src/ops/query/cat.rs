@@ -2,7 +2,9 @@
 
 use crate::blob::BlobSource;
 use crate::error::{Error, Result};
+use crate::layer::partial::PartialBlobs;
 use crate::layer::read::{Held, read_by_hash, read_files};
+use crate::layer::seek::{Decompressor, Frames, Place, places};
 use crate::model::digest::ContentHash;
 use crate::model::names::SnapshotRef;
 use crate::model::policy::Policy;
@@ -22,6 +24,7 @@ pub(crate) fn cat(
     store_path: &Path,
     reference: &SnapshotRef,
     path: &EntryPath,
+    parts: &PartialBlobs,
     out: &mut dyn Write,
 ) -> Result<()> {
     let store = Store::open(store_path)?;
@@ -29,6 +32,10 @@ pub(crate) fn cat(
     let found = entry_of(&store, &snapshot, path)?;
     let wanted = Wanted::find(&store, &found, path)?;
     let layer_id = found.layer.layer.id;
+    if let Some((blob, frames, places)) = wanted.find_part(&store, &found, parts)? {
+        wanted.write_part(&blob, &frames, &places, out)?;
+        return out.flush().map_err(Error::Output);
+    }
     let source = store.open_layer(&found.layer)?;
     let policy_key = store.policy_of_layer(layer_id)?;
     let policy = store.policy(&policy_key)?;
@@ -42,6 +49,17 @@ pub(crate) fn cat(
         return Err(Error::damaged(source.path(), what));
     }
     out.flush().map_err(Error::Output)
+}
+
+/// Returns the path of a file, with links in directories followed. Fails as [`cat`] does.
+pub(crate) fn path_of(
+    store_path: &Path,
+    reference: &SnapshotRef,
+    path: &EntryPath,
+) -> Result<EntryPath> {
+    let store = Store::open(store_path)?;
+    let snapshot = store.find(reference)?;
+    Ok(entry_of(&store, &snapshot, path)?.entry.path)
 }
 
 /// The wanted content.
@@ -73,6 +91,42 @@ impl Wanted {
 
     fn has(&self, name: &EntryPath, size_bytes: u64) -> bool {
         size_bytes == self.size_bytes && self.names.contains(name)
+    }
+
+    /// Finds the content in parts of the layer.
+    fn find_part(
+        &self,
+        store: &Store,
+        found: &Recorded,
+        parts: &PartialBlobs,
+    ) -> Result<Option<(BlobSource, Frames, Vec<Place>)>> {
+        let digest = &found.layer.blob.digest;
+        if !parts.has(digest) {
+            return Ok(None);
+        }
+        let items = store.items(found.layer.layer.id)?;
+        let (places, _) = places(&items, |name| self.names.contains(name))?;
+        let frames = parts.find(digest, &places);
+        let frames = frames.filter(|_| !places.is_empty());
+        Ok(frames.map(|(blob, frames)| (blob, frames, places)))
+    }
+
+    /// As [`Wanted::write_native`], out of parts of the layer.
+    fn write_part(
+        &self,
+        blob: &BlobSource,
+        frames: &Frames,
+        places: &[Place],
+        out: &mut dyn Write,
+    ) -> Result<()> {
+        let mut decompressor = Decompressor::default();
+        frames.read(places, &mut decompressor, |place, input| {
+            if copy(input, out)? == self.content {
+                return Ok(false);
+            }
+            let what = format!("the content of {} is not what was recorded", place.name);
+            Err(Error::damaged(blob.path(), what))
+        })
     }
 
     /// Writes the first content with a wanted name, and tells whether a member has such a name.

@@ -58,14 +58,43 @@ pub(crate) fn fetch_layers(
     monitor: &dyn Monitor,
 ) -> Result<Fetched> {
     let missing = missing_of(store_path, wanted)?;
-    let mut clients: HashMap<String, Client> = HashMap::new();
-    for Missing { repository, .. } in &missing {
-        if !clients.contains_key(repository) {
-            let parsed = Repository::parse(repository)?;
-            let client = Client::open(&parsed, access, Right::Pull)?;
-            clients.insert(repository.clone(), client);
+    let clients = Clients::open(missing.iter(), access)?;
+    keep_whole(store_path, &missing, (&clients, jobs), monitor)
+}
+
+/// The clients of the repositories with missing layers.
+pub(super) struct Clients(HashMap<String, Client>);
+
+impl Clients {
+    /// Opens a client for each repository, without a request. Fails as [`Client::open`] does.
+    pub(super) fn open<'m>(
+        missing: impl Iterator<Item = &'m Missing>,
+        access: &Access,
+    ) -> Result<Self> {
+        let mut clients: HashMap<String, Client> = HashMap::new();
+        for Missing { repository, .. } in missing {
+            if !clients.contains_key(repository) {
+                let parsed = Repository::parse(repository)?;
+                let client = Client::open(&parsed, access, Right::Pull)?;
+                clients.insert(repository.clone(), client);
+            }
         }
+        Ok(Self(clients))
     }
+
+    /// Returns the client of a layer that was there when the clients were opened.
+    pub(super) fn of(&self, missing: &Missing) -> &Client {
+        &self.0[&missing.repository]
+    }
+}
+
+/// Fetches layers into the store, several at once. Fails as [`fetch_layers`] does.
+pub(super) fn keep_whole(
+    store_path: &Path,
+    missing: &[Missing],
+    (clients, jobs): (&Clients, NonZeroUsize),
+    monitor: &dyn Monitor,
+) -> Result<Fetched> {
     let sizes = missing.iter().map(|one| one.used.blob.size_bytes);
     let bytes = sizes.sum();
     let layers = missing.len() as u64;
@@ -73,10 +102,10 @@ pub(crate) fn fetch_layers(
         return Ok(Fetched::default());
     }
     let directory = store_path.join("tmp");
-    let fetch = |one: &Missing| fetch(&clients[&one.repository], one, &directory, monitor);
+    let fetch = |one: &Missing| fetch(clients.of(one), one, &directory, monitor);
     let phases = Phases::new(monitor);
     let files = phases.run(Phase::Fetch, Some(bytes), || {
-        threads::map(jobs, &missing, fetch)
+        threads::map(jobs, missing, fetch)
     })?;
     let store = Store::open(store_path)?;
     for (one, file) in missing.iter().zip(&files) {
@@ -87,15 +116,15 @@ pub(crate) fn fetch_layers(
 }
 
 /// A layer that only a registry has.
-struct Missing {
-    used: LayerUse,
+pub(super) struct Missing {
+    pub used: LayerUse,
     /// The policy in the key of a layer of rootstrata.
-    policy: Option<PolicyKey>,
-    repository: String,
+    pub policy: Option<PolicyKey>,
+    pub repository: String,
 }
 
 /// Returns the layers that only a registry has.
-fn missing_of(store_path: &Path, wanted: &Wanted) -> Result<Vec<Missing>> {
+pub(super) fn missing_of(store_path: &Path, wanted: &Wanted) -> Result<Vec<Missing>> {
     let store = Store::open(store_path)?;
     let mut missing = Vec::new();
     if !store.has_remotes()? {

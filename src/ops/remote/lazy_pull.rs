@@ -27,18 +27,29 @@ pub fn pull_lazily(
     request: &Request,
     monitor: &dyn Monitor,
 ) -> Result<Outcome> {
+    let image = open_registry(name, &request.access)?;
+    let taken = record_lazily(store_path, name, &image, request, monitor)?;
+    taken.map_err(|why| bad_image(&image.opened, why))
+}
+
+/// Records an image without its layers, or tells why its records do not say what it holds. Fails as [`pull_lazily`] does otherwise.
+pub(super) fn record_lazily(
+    store_path: &Path,
+    name: &ImageName,
+    image: &RegistryImage,
+    request: &Request,
+    monitor: &dyn Monitor,
+) -> Result<std::result::Result<Outcome, String>> {
     check_names(request)?;
     let phases = Phases::new(monitor);
-    let image = open_registry(name, &request.access)?;
-    let found = find(&image, request, monitor)?;
+    let found = find(image, request, monitor)?;
     let known = known_layers(&Store::open_or_create(store_path)?, &found)?;
-    let (layers, packages) = phases.run(Phase::Fetch, None, || -> Result<_> {
-        let layers = match read_layers(&image, &found, request.jobs, known)? {
-            ImageRecords::Read(layers) => layers,
-            ImageRecords::Unknown(why) => return Err(bad_image(&image.opened, why)),
-        };
-        Ok((layers, read_packages(&image)?))
-    })?;
+    let read = || read_layers(image, &found, request.jobs, known);
+    let layers = match phases.run(Phase::Fetch, None, read)? {
+        ImageRecords::Read(layers) => layers,
+        ImageRecords::Unknown(why) => return Ok(Err(why)),
+    };
+    let packages = read_packages(image)?;
     let mut store = Store::open(store_path)?;
     let content = content_of(&store, name, &found, layers, packages)?;
     let taken = phases.run(Phase::Record, None, || -> Result<Imported> {
@@ -50,20 +61,16 @@ pub fn pull_lazily(
         update_index(&store)?;
         Ok(taken)
     })?;
-    Ok(Outcome {
+    Ok(Ok(Outcome {
         images: vec![taken],
         failed: Vec::new(),
         bytes_written: 0,
         seconds: phases.spent(),
-    })
+    }))
 }
 
 /// Identifies the image.
-pub(crate) fn find(
-    image: &RegistryImage,
-    request: &Request,
-    monitor: &dyn Monitor,
-) -> Result<Found> {
+fn find(image: &RegistryImage, request: &Request, monitor: &dyn Monitor) -> Result<Found> {
     let opened = &image.opened;
     let finder = Finder {
         opened,

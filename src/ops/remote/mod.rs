@@ -3,6 +3,7 @@
 
 pub(crate) mod fetch;
 pub(crate) mod fetch_layers;
+pub(crate) mod fetch_parts;
 pub(crate) mod image_records;
 pub(crate) mod image_source;
 pub mod known_layers;
@@ -11,3 +12,4 @@ pub mod lazy_pull;
 pub mod push;
 mod pushed_image;
 mod records;
+pub(crate) mod scratch;

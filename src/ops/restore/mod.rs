@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::fs::attributes::Lack;
 use crate::fs::root::Root;
 use crate::fs::write::{Writer, make_root};
+use crate::layer::partial::PartialBlobs;
 use crate::model::names::SnapshotRef;
 use crate::model::policy::globs::Pathspec;
 use crate::model::policy::{Policy, Rules};
@@ -56,6 +57,8 @@ pub struct Request {
     pub writes: Writes,
     /// How many threads work.
     pub threads: NonZeroUsize,
+    /// Parts of layers that the store lacks.
+    pub parts: PartialBlobs,
 }
 
 /// Whether a restore is for real.
@@ -312,7 +315,7 @@ impl Restoring<'_> {
         {
             plan.acts[at] = Act::Adjust; // as for any missing directory above a chosen path
         }
-        let sources = sources(self.store, recorded, &plan)?;
+        let sources = sources(self.store, recorded, &plan, &self.source.request.parts)?;
         outcome.layers_read = layers_len(&sources);
         let removed = plan.removed.clone();
         let work = Work {

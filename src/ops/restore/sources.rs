@@ -3,6 +3,7 @@
 use crate::blob::BlobSource;
 use crate::error::Result;
 use crate::layer::codec::Codec;
+use crate::layer::partial::PartialBlobs;
 use crate::layer::seek::{Frames, Place, parts, places};
 use crate::model::policy::Policy;
 use crate::model::tree::Tree;
@@ -38,12 +39,21 @@ pub(crate) enum Reading {
 
 /// Returns the layers with contents that are to be written; layers in parts come last, each in its order. Fails with
 /// [`crate::error::Error::Damaged`] if no form of such a layer is sound, and if a blob cannot be read.
-pub(crate) fn sources(store: &Store, recorded: &Recorded, plan: &Plan) -> Result<Vec<Source>> {
+pub(crate) fn sources(
+    store: &Store,
+    recorded: &Recorded,
+    plan: &Plan,
+    parts: &PartialBlobs,
+) -> Result<Vec<Source>> {
     let wanted = wanted_of_layers(recorded, plan);
     let layers = recorded.layers.iter().zip(&recorded.items).zip(wanted);
     let (mut whole, mut in_parts) = (Vec::new(), Vec::new());
     for ((layer, items), wanted) in layers {
         if wanted.places.is_empty() {
+            continue;
+        }
+        if let Some(found) = find_parts(parts, layer, items, &wanted)? {
+            in_parts.extend(found.layer.in_parts(wanted, found.frames, &found.places));
             continue;
         }
         let layer = OpenedLayer::open(store, layer, items)?;
@@ -55,6 +65,39 @@ pub(crate) fn sources(store: &Store, recorded: &Recorded, plan: &Plan) -> Result
     whole.sort_by_key(|source| std::cmp::Reverse(source.bytes));
     whole.extend(in_parts);
     Ok(whole)
+}
+
+/// Parts of a layer with all wanted contents.
+struct FoundParts<'r> {
+    layer: OpenedLayer<'r>,
+    frames: Frames,
+    places: Vec<Place>,
+}
+
+/// Returns the parts of a layer, if all wanted contents are in them.
+fn find_parts<'r>(
+    parts: &PartialBlobs,
+    layer: &LayerUse,
+    items: &'r [LayerItem],
+    wanted: &Wanted,
+) -> Result<Option<FoundParts<'r>>> {
+    if !parts.has(&layer.blob.digest) {
+        return Ok(None);
+    }
+    let (places, _) = places(items, |name| wanted.places.contains_key(name))?;
+    let found = parts.find(&layer.blob.digest, &places);
+    let is_all = places.len() == wanted.places.len();
+    Ok(found.filter(|_| is_all).map(|(blob, frames)| FoundParts {
+        layer: OpenedLayer {
+            items,
+            tar_bytes: layer.layer.tar_bytes,
+            blob,
+            codec: Some(Codec::Zstd),
+            is_ours: true,
+        },
+        frames,
+        places,
+    }))
 }
 
 /// The wanted contents of one layer.

@@ -17,6 +17,7 @@ use policies::{left_of, options, under_policy};
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 use rootstrata::model::names::SnapshotRef;
+use rootstrata::layer::partial::PartialBlobs;
 use rootstrata::ops::monitor::Silent;
 use rootstrata::ops::record::{Outcome, snapshot};
 use rootstrata::ops::restore;
@@ -157,6 +158,7 @@ fn restores(
         let fresh = beside.join(format!("restored-{id}"));
         for directory in [&fresh, root] {
             let request = restore::Request {
+                parts: PartialBlobs::default(),
                 snapshot: SnapshotRef::Id(*id),
                 directory: directory.to_owned(),
                 pathspec: Vec::new(),
