@@ -57,7 +57,8 @@ impl<'c> Asked<'c> {
                 _scratch: None,
             }),
             Subject::Image(name) => {
-                let scratch = Scratch::pull(name, &context.access, context.jobs, progress)?;
+                let registry = (&context.access, context.jobs);
+                let scratch = Scratch::pull(name, registry, &temporary(), progress)?;
                 Ok(Self {
                     context,
                     store: scratch.store().to_owned(),
@@ -69,7 +70,8 @@ impl<'c> Asked<'c> {
         }
     }
 
-    /// Runs `work` with the store; where it turns out to need layers that only a registry has, they are fetched, and it is run again.
+    /// Runs `work` with the store; where it turns out to need layers that only a registry has, they are fetched, and it is run again. Fails as `work` does, and if the registry
+    /// does not give the layers.
     pub(crate) fn with_layers<T>(
         &self,
         progress: &Progress,
@@ -115,6 +117,12 @@ impl<'c> Asked<'c> {
         }
         json
     }
+}
+
+/// Returns where large files are for a while, as podman and skopeo have it.
+fn temporary() -> PathBuf {
+    let named = std::env::var_os("TMPDIR").filter(|path| !path.is_empty());
+    named.map_or_else(|| "/var/tmp".into(), PathBuf::from)
 }
 
 /// Takes away what a snapshot has from its store alone.

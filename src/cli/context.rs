@@ -3,6 +3,7 @@
 use crate::cli::paint::{Paint, When};
 use crate::cli::progress::Progress;
 use crate::cli::stderr::say;
+use crate::cli::text::traffic;
 use crate::cli::{json, pager};
 use crate::error::Result;
 use crate::ops::monitor::Phase;
@@ -99,6 +100,14 @@ impl Context {
             let _ = writeln!(text, "{:<9} {:>8.3} s", phase.name(), time.as_secs_f64());
         }
         self.print_stats(&text);
+    }
+
+    /// Prints what went over the wire to stderr, if anything did and the user asks for statistics.
+    pub(crate) fn print_traffic(&self) {
+        let all = self.access.counters.traffic();
+        if all.requests > 0 {
+            self.print_stats(&traffic(&all));
+        }
     }
 
     /// Prints lines to stderr, if the user asks for statistics.

@@ -44,7 +44,13 @@ pub fn run(cli: &Cli) -> Result<Answer> {
         access: cli.registry.access(),
         jobs: cli.registry.jobs(),
     };
-    match &cli.command {
+    let answer = run_command(context, &cli.command);
+    context.print_traffic();
+    answer
+}
+
+fn run_command(context: &Context, command: &Command) -> Result<Answer> {
+    match command {
         Command::Snapshot { root, record } => record::run(context, root, record),
         Command::Export(args) => transfer::export(context, args),
         Command::Import(args) => transfer::import(context, args),

@@ -4,6 +4,7 @@ use crate::model::plan::layer::Role;
 use crate::model::time::rfc3339;
 use crate::model::tree::entry::{Entry, Kind};
 use crate::printable::printable;
+use crate::registry::Traffic;
 use crate::store::{LayerUse, Snapshot};
 use std::fmt::Write as _;
 
@@ -251,6 +252,27 @@ pub(crate) fn size(bytes: u64) -> String {
 
 pub(crate) fn counted(count: u64, one: &str, several: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { several })
+}
+
+/// Returns what went over the wire, in a line.
+pub(crate) fn traffic(traffic: &Traffic) -> String {
+    let Traffic {
+        requests,
+        retries,
+        bytes_sent,
+        bytes_received,
+    } = traffic;
+    let mut text = counted(*requests, "request", "requests");
+    if *retries > 0 {
+        let _ = write!(text, " ({} again)", retries);
+    }
+    let _ = write!(
+        text,
+        ", {} sent, {} received",
+        size(*bytes_sent),
+        size(*bytes_received)
+    );
+    text
 }
 
 #[cfg(test)]

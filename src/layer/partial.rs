@@ -9,7 +9,7 @@ use std::ops::Range;
 
 /// A blob in zstd, some frames of which are in a file at their offsets.
 #[derive(Clone, Debug)]
-pub struct PartialBlob {
+pub(crate) struct PartialBlob {
     pub(crate) blob: BlobSource,
     pub(crate) table: FrameTable,
     /// The frames in the file.

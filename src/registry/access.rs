@@ -1,5 +1,6 @@
 //! What the command line and the environment say of registries. No secret is among it.
 
+use crate::registry::traffic::Counters;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -24,6 +25,8 @@ pub struct Access {
     pub tries: Option<u32>,
     /// Waits before the next try, in the thread that asks; default: sleeps.
     pub pause: Option<fn(Duration)>,
+    /// What all clients send and receive.
+    pub counters: Counters,
 }
 
 /// What a client may be used for. A right has those before it.

@@ -14,6 +14,7 @@ use crate::registry::link;
 use crate::registry::policy;
 use crate::registry::reply;
 use crate::registry::reply::Reply;
+use crate::registry::traffic::Traffic;
 use crate::registry::transport::Content;
 use crate::registry::transport::Query;
 use crate::registry::url::Url;
@@ -24,8 +25,6 @@ use sha2::Digest as _;
 use sha2::Sha256;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering;
 
 /// Limit of manifests (distribution-spec, "Pushing Manifests") and of other JSON.
 const MOST_JSON: u64 = 4 << 20;
@@ -65,19 +64,6 @@ pub enum Put {
     Unknown(Vec<Digest>),
 }
 
-/// What a client has sent and received.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Traffic {
-    /// Requests, each try and each redirect for itself.
-    pub requests: u64,
-    /// Bytes of the contents of requests.
-    pub bytes_sent: u64,
-    /// Bytes of the contents of answers.
-    pub bytes_received: u64,
-    /// Tries after the first.
-    pub retries: u64,
-}
-
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Client({})", self.repository())
@@ -103,16 +89,9 @@ impl Client {
         &self.wire.repository
     }
 
-    /// Returns what was sent and received so far.
+    /// Returns what all clients of the same access have sent and received so far.
     pub fn traffic(&self) -> Traffic {
-        let counters = &self.wire.transport.counters;
-        let value = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        Traffic {
-            requests: value(&counters.requests),
-            bytes_sent: value(&counters.sent),
-            bytes_received: value(&counters.received),
-            retries: value(&counters.retries),
-        }
+        self.wire.transport.counters.traffic()
     }
 
     /// Reads a manifest of at most 4 MiB; `None` if there is none. Fails where the content does not have the digest that it

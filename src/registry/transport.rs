@@ -14,12 +14,12 @@ use crate::registry::reply::Reply;
 use crate::registry::reply::plain;
 use crate::registry::source::Fed;
 use crate::registry::source::Source;
+use crate::registry::traffic::Counters;
 use crate::registry::url;
 use crate::registry::url::Url;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use ureq::Agent;
@@ -33,15 +33,6 @@ const SLOWEST_HEADERS: u32 = 5;
 const MOST_REDIRECTS: usize = 5;
 const MOST_HEADERS: usize = 64 << 10;
 const IDLE_CONNECTIONS: usize = 16;
-
-/// What has gone over the wire.
-#[derive(Debug, Default)]
-pub(super) struct Counters {
-    pub(super) requests: AtomicU64,
-    pub(super) sent: AtomicU64,
-    pub(super) received: Arc<AtomicU64>,
-    pub(super) retries: AtomicU64,
-}
 
 /// The content of a request.
 #[derive(Clone, Copy)]
@@ -110,7 +101,7 @@ impl Transport {
             own: agent(access, &certificates, true, is_local),
             foreign: agent(access, &certificates, false, false),
             local: agent(access, &certificates, false, true),
-            counters: Counters::default(),
+            counters: access.counters.clone(),
         })
     }
 

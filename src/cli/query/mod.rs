@@ -16,7 +16,6 @@ use crate::model::names::SnapshotRef;
 use crate::model::tree::path::EntryPath;
 use crate::ops::query::which as asking;
 use crate::ops::query::{cat as reading, explain as explaining, find as finding, inspect};
-use std::path::Path;
 
 /// Explains the layers of a snapshot. Fails if the store has no such snapshot.
 pub(crate) fn explain(context: &Context, snapshot: &SnapshotRef) -> Result<Answer> {
@@ -45,8 +44,8 @@ pub(crate) fn find(context: &Context, args: &FindArgs) -> Result<Answer> {
     let (found, image) = match asked.transpose()? {
         None => (finding::find(&context.store, &args.query())?, None),
         Some(asked) => {
-            let find = |store: &Path| finding::find(store, &args.query());
-            (asked.with_layers(&progress, find)?, Some(asked))
+            let found = asked.with_layers(&progress, |store| finding::find(store, &args.query()));
+            (found?, Some(asked))
         }
     };
     let text = context.show(

@@ -30,7 +30,7 @@ pub(crate) fn push(outcome: &push::Outcome) -> Value {
     })
 }
 
-fn traffic(traffic: &Traffic) -> Value {
+pub(crate) fn traffic(traffic: &Traffic) -> Value {
     json!({
         "requests": traffic.requests,
         "retries": traffic.retries,

@@ -1,8 +1,7 @@
 //! Pushes as text for people.
 
-use crate::cli::text::{counted, size};
+use crate::cli::text::{counted, size, traffic};
 use crate::ops::remote::push::{self, Pushed};
-use crate::registry::Traffic;
 use std::fmt::Write as _;
 
 pub(crate) fn push(outcome: &push::Outcome) -> String {
@@ -31,26 +30,5 @@ pub(crate) fn push(outcome: &push::Outcome) -> String {
     };
     let _ = writeln!(text, "{pushed} pushed, {mounted}{reused} reused");
     let _ = writeln!(text, "{}", traffic(&outcome.traffic));
-    text
-}
-
-/// Returns what went over the wire, in a line.
-fn traffic(traffic: &Traffic) -> String {
-    let Traffic {
-        requests,
-        retries,
-        bytes_sent,
-        bytes_received,
-    } = traffic;
-    let mut text = counted(*requests, "request", "requests");
-    if *retries > 0 {
-        let _ = write!(text, " ({} again)", retries);
-    }
-    let _ = write!(
-        text,
-        ", {} sent, {} received",
-        size(*bytes_sent),
-        size(*bytes_received)
-    );
     text
 }

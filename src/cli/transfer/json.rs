@@ -1,9 +1,10 @@
 //! Exports and imports as JSON.
 
 use crate::cli::json::{VERSION, head, seconds};
+use crate::cli::remote;
 use crate::ops::transfer::export;
 use crate::ops::transfer::import;
-
+use crate::registry::Traffic;
 use serde_json::{Map, Value, json};
 
 /// Adds the outcome of an export to the object of the snapshot.
@@ -31,7 +32,7 @@ pub(crate) fn export(outcome: &export::Outcome, mut snapshot: Value) -> Value {
     snapshot
 }
 
-pub(crate) fn import(outcome: &import::Outcome) -> Value {
+pub(crate) fn import(outcome: &import::Outcome, traffic: Option<&Traffic>) -> Value {
     let images = outcome.images.iter().map(|one| {
         let mut object = head(&one.snapshot, &one.layers);
         object.insert("was_there".to_owned(), json!(one.was_there));
@@ -42,6 +43,7 @@ pub(crate) fn import(outcome: &import::Outcome) -> Value {
         "images": images.collect::<Vec<_>>(),
         "failed": outcome.failed,
         "bytes_written": outcome.bytes_written,
+        "traffic": traffic.map(remote::json::traffic),
         "seconds": seconds(&outcome.seconds),
     })
 }

@@ -12,6 +12,7 @@ use crate::cli::stderr::say;
 use crate::cli::transfer::args::{ExportArgs, ImportArgs, PullArgs};
 use crate::error::{Error, Result};
 use crate::model::names::SnapshotRef;
+use crate::model::source::Source;
 use crate::ops::query::inspect;
 use crate::ops::record::{Outcome, snapshot};
 use crate::ops::remote::fetch_layers::Wanted;
@@ -140,7 +141,8 @@ pub(crate) fn import(context: &Context, args: &ImportArgs) -> Result<Answer> {
     let progress = context.progress();
     let request = args.request(context.access.clone(), context.jobs);
     let taken = importing::import(&context.store, &request, &progress)?;
-    Ok(taken_answer(context, &taken))
+    let traffic = matches!(request.source, Source::Registry(_));
+    Ok(taken_answer(context, &taken, traffic))
 }
 
 /// Takes an image from a registry. Fails if the registry does not give it, or gives what no store takes.
@@ -152,16 +154,19 @@ pub(crate) fn pull(context: &Context, args: &PullArgs) -> Result<Answer> {
     } else {
         importing::import(&context.store, &request, &progress)
     };
-    Ok(taken_answer(context, &taken?))
+    Ok(taken_answer(context, &taken?, true))
 }
 
-fn taken_answer(context: &Context, taken: &importing::Outcome) -> Answer {
+fn taken_answer(context: &Context, taken: &importing::Outcome, of_registry: bool) -> Answer {
+    let traffic = of_registry.then(|| context.access.counters.traffic());
     context.print_times(&taken.seconds);
     for image in &taken.failed {
         say(&format!("rootstrata: warning: left out: {image}"));
     }
-    let text = || text::import(taken, context.verbose);
-    let text = context.show(|| json::import(taken), text);
+    let text = context.show(
+        || json::import(taken, traffic.as_ref()),
+        || text::import(taken, traffic.as_ref(), context.verbose),
+    );
     Answer {
         is_negative: !taken.failed.is_empty(),
         ..text.into()

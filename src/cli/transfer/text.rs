@@ -1,9 +1,11 @@
 //! Exports and imports as text for people.
 
+use crate::cli::text;
 use crate::cli::text::{counted, push_layers, size};
 use crate::ops::transfer::export::{self, ExportedImage};
 use crate::ops::transfer::import;
 use crate::printable::printable;
+use crate::registry::Traffic;
 use crate::store::Snapshot;
 use std::fmt::Write as _;
 
@@ -28,7 +30,11 @@ pub(crate) fn export(outcome: &export::Outcome) -> String {
     text
 }
 
-pub(crate) fn import(outcome: &import::Outcome, verbose: bool) -> String {
+pub(crate) fn import(
+    outcome: &import::Outcome,
+    traffic: Option<&Traffic>,
+    verbose: bool,
+) -> String {
     let mut text = String::new();
     for import::Imported {
         snapshot,
@@ -61,5 +67,8 @@ pub(crate) fn import(outcome: &import::Outcome, verbose: bool) -> String {
         counted(outcome.images.len() as u64, "image", "images"),
         size(outcome.bytes_written)
     );
+    if let Some(traffic) = traffic {
+        let _ = writeln!(text, "{}", text::traffic(traffic));
+    }
     text
 }

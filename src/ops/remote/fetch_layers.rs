@@ -123,7 +123,7 @@ pub(super) struct Missing {
     pub repository: String,
 }
 
-/// Returns the layers that only a registry has.
+/// Returns the layers that only a registry has. Fails if the store has no such snapshot, or a row is not as recorded.
 pub(super) fn missing_of(store_path: &Path, wanted: &Wanted) -> Result<Vec<Missing>> {
     let store = Store::open(store_path)?;
     let mut missing = Vec::new();

@@ -57,16 +57,15 @@ pub(crate) fn fetch_parts(
         runs.map(|run| run.end - run.start).sum::<u64>()
     });
     let total = sizes.sum();
-    let fetch = |(layer, table, frames): &(Missing, FrameTable, BTreeSet<usize>)| {
-        let fetching = Fetching {
-            client: clients.of(layer),
-            directory: &directory,
-            monitor,
-        };
-        fetching.part(layer, table, frames)
-    };
     let fetched = Phases::new(monitor).run(Phase::Fetch, Some(total), || {
-        threads::map(jobs, &parts, fetch)
+        threads::map(jobs, &parts, |(layer, table, frames)| {
+            let fetching = Fetching {
+                client: clients.of(layer),
+                directory: &directory,
+                monitor,
+            };
+            fetching.part(layer, table, frames)
+        })
     })?;
     Ok(PartialBlobs::new(fetched))
 }
@@ -97,11 +96,11 @@ fn wanted_of(
     drop(store);
     let mut overlay = Overlay::new();
     overlay.apply_all(items.iter().map(|layer| layer.iter().cloned()));
-    let is_wanted = |_, entry: &crate::model::tree::entry::Entry| {
-        entry.size_bytes() > 0 && chooses(&entry.path)
-    };
     let mut names: Vec<HashSet<EntryPath>> = layers.iter().map(|_| HashSet::new()).collect();
-    for (_, content) in content_places(&overlay.into_tree(), &items, is_wanted) {
+    let contents = content_places(&overlay.into_tree(), &items, |_, entry| {
+        entry.size_bytes() > 0 && chooses(&entry.path)
+    });
+    for (_, content) in contents {
         names[content.layer].insert(content.name);
     }
     let mut wanted = Vec::new();

@@ -44,8 +44,10 @@ pub(super) fn record_lazily(
     let phases = Phases::new(monitor);
     let found = find(image, request, monitor)?;
     let known = known_layers(&Store::open_or_create(store_path)?, &found)?;
-    let read = || read_layers(image, &found, request.jobs, known);
-    let layers = match phases.run(Phase::Fetch, None, read)? {
+    let layers = phases.run(Phase::Fetch, None, || {
+        read_layers(image, &found, request.jobs, known)
+    });
+    let layers = match layers? {
         ImageRecords::Read(layers) => layers,
         ImageRecords::Unknown(why) => return Ok(Err(why)),
     };

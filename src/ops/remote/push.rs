@@ -80,6 +80,7 @@ pub struct Outcome {
 /// all tries, and with [`Error::RegistryRefused`] if it wants other credentials.
 pub fn push(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Result<Outcome> {
     check(request)?;
+    let before = request.access.counters.traffic();
     let images = loaded(store_path, request, monitor)?;
     let client = Client::open(&request.target.repository, &request.access, Right::Push)?;
     let phases = Phases::new(monitor);
@@ -105,7 +106,7 @@ pub fn push(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Resu
         pushed,
         mounted,
         reused,
-        traffic: client.traffic(),
+        traffic: request.access.counters.traffic() - before,
         seconds: phases.spent(),
     })
 }

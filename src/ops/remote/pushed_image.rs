@@ -115,7 +115,7 @@ pub(super) fn load(store_path: &Path, wanted: &[SnapshotRef]) -> Result<Vec<Push
     Ok(images)
 }
 
-/// Returns the snapshots that are meant, as [`load`] does, by their numbers.
+/// Returns the snapshots that are meant, as [`load`] does, by their numbers. Fails without such a snapshot.
 pub(super) fn meant(store_path: &Path, wanted: &[SnapshotRef]) -> Result<Vec<SnapshotRef>> {
     let found = found(&Store::open(store_path)?, wanted)?;
     Ok(found.iter().map(|one| SnapshotRef::Id(one.id)).collect())

@@ -10,7 +10,7 @@ use crate::ops::remote::lazy_pull::record_lazily;
 use crate::ops::transfer::import::{Request, import};
 use crate::registry::Access;
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use tempfile::TempDir;
 
 /// The stage of an image that is of none.
@@ -24,19 +24,18 @@ pub(crate) struct Scratch {
 }
 
 impl Scratch {
-    /// Records an image by its records, or with all layers where there are none, after a note. Fails if the registry does not give it,
+    /// Records an image in a store beneath `parent`: by its records, or with all layers where there are none, after a note. Fails if the registry does not give it,
     /// or gives what no store takes.
     pub(crate) fn pull(
         name: &ImageName,
-        access: &Access,
-        jobs: NonZeroUsize,
+        (access, jobs): (&Access, NonZeroUsize),
+        parent: &Path,
         monitor: &dyn Monitor,
     ) -> Result<Self> {
-        let parent = std::env::var_os("TMPDIR").map_or_else(|| "/var/tmp".into(), PathBuf::from);
         let directory = tempfile::Builder::new()
             .prefix("rootstrata-")
-            .tempdir_in(&parent)
-            .map_err(Error::io("make a directory in", &parent))?;
+            .tempdir_in(parent)
+            .map_err(Error::io("make a directory in", parent))?;
         let image = open_registry(name, access)?;
         let is_named = image.record.is_some();
         let (_, last) = name.repository.name().rsplit_once('/').unwrap_or_default();

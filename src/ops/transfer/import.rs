@@ -86,6 +86,7 @@ fn open_store(store_path: &Path, opened: &Opened) -> Result<(Purpose, Store)> {
     }
 }
 
+/// Fails with [`Error::BadName`] if the series or the stage that was asked for is malformed.
 pub(crate) fn check_names(request: &Request) -> Result<()> {
     if let Some(series) = &request.series {
         check_series(series)?;

@@ -1,5 +1,6 @@
 //! Images that are pushed and pulled, against a registry of the tests' own.
 
+mod asked;
 mod command;
 mod cuts;
 mod faults;
