@@ -1,14 +1,15 @@
 //! Records an image of a registry by its records: rows now, blobs when they are wanted.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::packages::owners::Installed;
 use crate::model::packages::version::Manager;
 use crate::model::policy::Policy;
 use crate::model::repository::ImageName;
 use crate::model::source::ImageRef;
 use crate::model::tree::overlay::Overlay;
+use crate::oci::read::FoundLayer;
 use crate::ops::monitor::{Monitor, Phase, Phases};
-use crate::ops::remote::image_records::{ImageRecords, read_layers, read_packages};
+use crate::ops::remote::image_records::{RecordReader, RecordedLayer, Said, read_packages};
 use crate::ops::remote::image_source::{RegistryImage, open_registry};
 use crate::ops::root_view::packages::RootPackages;
 use crate::ops::store_index::update_index;
@@ -17,6 +18,8 @@ use crate::ops::transfer::import::{Outcome, Request, check_names, known_image, l
 use crate::ops::transfer::record_image::{Content, Imported, Purpose, record};
 use crate::ops::transfer::taken_layer::{TakenLayer, native};
 use crate::store::{RemoteBlob, Store};
+use crate::threads;
+use std::num::NonZeroUsize;
 use std::path::Path;
 
 /// Records the image that the request names, without its layers. Fails with [`crate::error::Error::BadImage`] if the registry
@@ -39,17 +42,23 @@ pub(super) fn record_lazily(
     image: &RegistryImage,
     request: &Request,
     monitor: &dyn Monitor,
-) -> Result<std::result::Result<Outcome, String>> {
+) -> Result<Said<Outcome>> {
     check_names(request)?;
     let phases = Phases::new(monitor);
     let found = find(image, request, monitor)?;
     let known = known_layers(&Store::open_or_create(store_path)?, &found)?;
-    let read = || read_layers(image, &found, request.jobs, known);
-    let layers = match phases.run(Phase::Fetch, None, read)? {
-        ImageRecords::Read(layers) => layers,
-        ImageRecords::Unknown(why) => return Ok(Err(why)),
+    let layers = phases.run(Phase::Fetch, None, || {
+        read_layers(image, &found, request.jobs, known)
+    })?;
+    let layers = match layers {
+        Ok(layers) => layers,
+        Err(why) => return Ok(Err(why)),
     };
-    let packages = read_packages(image)?;
+    let packages = read_packages(image)?.unwrap_or_else(|why| {
+        let shown = image.opened.path().display();
+        monitor.note(&format!("{shown}: {why}; packages are unknown"));
+        None
+    });
     let mut store = Store::open(store_path)?;
     let content = content_of(&store, name, &found, layers, packages)?;
     let taken = phases.run(Phase::Record, None, || -> Result<Imported> {
@@ -69,7 +78,7 @@ pub(super) fn record_lazily(
     }))
 }
 
-/// Identifies the image.
+/// Identifies the image. Fails if it cannot be read, or is of no known series.
 fn find(image: &RegistryImage, request: &Request, monitor: &dyn Monitor) -> Result<Found> {
     let opened = &image.opened;
     let finder = Finder {
@@ -105,7 +114,46 @@ fn known_layers(store: &Store, found: &Found) -> Result<Vec<Option<TakenLayer>>>
     known.collect()
 }
 
-/// Returns what is recorded; a blob that the store lacks is in the registry.
+/// Reads the records of the layers that `known` does not have, each at its place, `jobs` at once. Fails if the registry does not
+/// answer.
+fn read_layers(
+    image: &RegistryImage,
+    found: &Found,
+    jobs: NonZeroUsize,
+    mut known: Vec<Option<TakenLayer>>,
+) -> Result<Said<Vec<TakenLayer>>> {
+    let all = found.image.layers.iter().zip(&known);
+    let asked: Vec<&FoundLayer> = all
+        .filter_map(|(layer, known)| known.is_none().then_some(layer))
+        .collect();
+    let reader = RecordReader::new(1);
+    let read = threads::map(jobs, &asked, |layer| {
+        let read = reader.layer(&image.client, layer)?;
+        Ok::<_, Error>(read.and_then(|read| taken(read, &found.policy)))
+    })?;
+    let missing = known.iter_mut().filter(|known| known.is_none());
+    for (place, layer) in missing.zip(read) {
+        match layer {
+            Ok(layer) => *place = Some(layer),
+            Err(why) => return Ok(Err(why)),
+        }
+    }
+    Ok(Ok(known.into_iter().flatten().collect()))
+}
+
+/// Takes a layer by its items, if the key is under a policy of the image.
+fn taken(read: RecordedLayer, policy: &Policy) -> Said<TakenLayer> {
+    let key = read.key;
+    let policies = [policy, &Policy::mock(), &Policy::plain()];
+    let mut policies = policies.into_iter();
+    let policy = policies.find(|policy| policy.key() == read.policy);
+    let policy = policy.ok_or_else(|| format!("layer {key} of it is of an unknown policy"))?;
+    let taken = native(read.items, policy, key, read.tar_bytes);
+    taken.ok_or_else(|| format!("layer {key} of it is none that rootstrata writes"))
+}
+
+/// Returns what is recorded; a blob that the store lacks is in the registry. Fails if a blob of the store is not the layer that a record
+/// calls so.
 fn content_of(
     store: &Store,
     name: &ImageName,

@@ -1,6 +1,7 @@
 //! Images that are pushed and pulled, against a registry of the tests' own.
 
 mod command;
+mod compared;
 mod cuts;
 mod faults;
 mod hostile;
@@ -93,6 +94,28 @@ fn pull(store: &Path, registry: &FaultyRegistry, rest: &str) -> Result<import::O
         jobs: NonZeroUsize::MIN,
     };
     import(store, &request, &Silent)
+}
+
+/// The digests of the layers of an image that a tag leads to, the lowest first.
+fn layers_of(registry: &FaultyRegistry, tag: &str) -> Vec<String> {
+    let digest = registry.state().repo(FARM).tags[tag].clone();
+    let manifest = hostile::manifest(registry, &digest);
+    let layers = manifest["layers"].as_array().unwrap().iter();
+    let digest = |layer: &serde_json::Value| layer["digest"].as_str().unwrap().to_owned();
+    layers.map(digest).collect()
+}
+
+/// The blobs that were read of a registry, by their digests.
+fn blobs_read(registry: &FaultyRegistry) -> Vec<String> {
+    let requests = registry.requests().into_iter();
+    let digest = |one: String| {
+        one.split_once("/blobs/")
+            .map(|(_, digest)| digest.to_owned())
+    };
+    requests
+        .filter(|one| one.starts_with("GET "))
+        .filter_map(digest)
+        .collect()
 }
 
 /// Wants each tag to lead to a whole image or record.
