@@ -1,13 +1,17 @@
 //! Records an image of a registry by its records: rows now, blobs when they are wanted.
 
 use crate::error::{Error, Result};
+use crate::layer::read::{Unpacked, read_exactly};
+use crate::model::digest::PolicyKey;
 use crate::model::packages::owners::Installed;
 use crate::model::packages::version::Manager;
+use crate::model::plan::items_form::key_of;
 use crate::model::policy::Policy;
 use crate::model::repository::ImageName;
 use crate::model::source::ImageRef;
-use crate::model::tree::overlay::Overlay;
-use crate::oci::read::FoundLayer;
+use crate::model::tree::overlay::{LayerItem, Overlay};
+use crate::oci::Blob;
+use crate::oci::read::{FoundLayer, Opened};
 use crate::ops::monitor::{Monitor, Phase, Phases};
 use crate::ops::remote::image_records::{RecordReader, RecordedLayer, Said, read_packages};
 use crate::ops::remote::image_source::{RegistryImage, open_registry};
@@ -60,7 +64,7 @@ pub(super) fn record_lazily(
         None
     });
     let mut store = Store::open(store_path)?;
-    let content = content_of(&store, name, &found, layers, packages)?;
+    let content = content_of(&store, (name, &image.opened), &found, layers, packages)?;
     let taken = phases.run(Phase::Record, None, || -> Result<Imported> {
         if let Some(known) = known_image(&store, &found)? {
             return Ok(known);
@@ -156,7 +160,7 @@ fn taken(read: RecordedLayer, policy: &Policy) -> Said<TakenLayer> {
 /// calls so.
 fn content_of(
     store: &Store,
-    name: &ImageName,
+    (name, opened): (&ImageName, &Opened),
     found: &Found,
     layers: Vec<TakenLayer>,
     packages: Option<Vec<Installed>>,
@@ -171,9 +175,11 @@ fn content_of(
         is_proven: false,
     });
     let mut wanted = Vec::new();
-    for (remote, layer) in remotes.zip(&found.image.layers) {
+    for (remote, (layer, taken)) in remotes.zip(found.image.layers.iter().zip(&layers)) {
         if !store.has_blob(&remote.digest, layer.blob.size_bytes)? {
             wanted.push(remote);
+        } else if !store.is_recorded_as(&remote.digest, &taken.key)? {
+            prove(store, opened, layer, taken)?;
         }
     }
     Ok(Content {
@@ -185,4 +191,31 @@ fn content_of(
         }),
         remotes: wanted,
     })
+}
+
+/// Reads a blob that is here and that only a record calls this layer. Fails with [`Error::BadImage`] if it is another.
+fn prove(store: &Store, opened: &Opened, layer: &FoundLayer, taken: &TakenLayer) -> Result<()> {
+    let Blob { digest, size_bytes } = layer.blob;
+    let source = store.open_blob(&digest, size_bytes)?;
+    let expected = Unpacked {
+        diff_id: layer.diff_id,
+        most_bytes: taken.tar_bytes,
+    };
+    let policy = PolicyKey(*blake3::hash(taken.under.as_bytes()).as_bytes());
+    let key = match read_exactly((&source).into(), expected, &mut |_, _| Ok(None)) {
+        Ok((items, _)) => {
+            let items = items.items.iter().filter_map(LayerItem::as_item);
+            Some(key_of(&policy, items))
+        }
+        Err(error) if error.is_damage() => None,
+        Err(error) => return Err(error),
+    };
+    if key == Some(taken.key) {
+        return Ok(());
+    }
+    let what = format!(
+        "its layer {} is not the blob {digest}, which is here",
+        taken.key
+    );
+    Err(bad_image(opened, what))
 }

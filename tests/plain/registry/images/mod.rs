@@ -5,6 +5,8 @@ mod compared;
 mod cuts;
 mod faults;
 mod hostile;
+mod lazy;
+mod lazy_lies;
 
 use super::{access, repository};
 use crate::common::Bench;
@@ -17,6 +19,7 @@ use rootstrata::model::names::SnapshotRef;
 use rootstrata::model::repository::ImageName;
 use rootstrata::model::source::Source;
 use rootstrata::ops::monitor::Silent;
+use rootstrata::ops::remote::lazy_pull::pull_lazily;
 use rootstrata::ops::remote::push::{self, push};
 use rootstrata::ops::transfer::import::{self, import};
 use rootstrata::registry::Access;
@@ -94,6 +97,27 @@ fn pull(store: &Path, registry: &FaultyRegistry, rest: &str) -> Result<import::O
         jobs: NonZeroUsize::MIN,
     };
     import(store, &request, &Silent)
+}
+
+/// Pulls an image by its records, one request after the other.
+fn pull_lazy(
+    store: &Path,
+    registry: &FaultyRegistry,
+    rest: &str,
+) -> Result<import::Outcome, Error> {
+    let text = at(registry, rest);
+    let source = Source::parse(text.as_ref()).unwrap();
+    let Source::Registry(name) = source.clone() else {
+        panic!("{text}");
+    };
+    let request = import::Request {
+        source,
+        series: None,
+        stage: None,
+        access: access(),
+        jobs: NonZeroUsize::MIN,
+    };
+    pull_lazily(store, &name, &request, &Silent)
 }
 
 /// The digests of the layers of an image that a tag leads to, the lowest first.
