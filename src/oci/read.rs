@@ -302,7 +302,15 @@ impl Opened {
 
     /// Reads a small blob. Fails if the blob is missing, too large, or has another digest.
     pub(super) fn read_blob(&self, blob: &Blob) -> Result<Vec<u8>> {
-        self.read_small(&blob_name(&blob.digest), Some(blob))
+        let Place::Registry(image) = &self.place else {
+            return self.read_small(&blob_name(&blob.digest), Some(blob));
+        };
+        if let Some(bytes) = image.small(&blob.digest) {
+            return Ok(bytes);
+        }
+        let bytes = self.read_small(&blob_name(&blob.digest), Some(blob))?;
+        image.keep_small(blob.digest, &bytes);
+        Ok(bytes)
     }
 
     /// Reads a small member. Fails with [`Error::BadImage`] above the limit, and if `blob` has another digest.

@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Mutex;
 
 /// Blobs that somebody else keeps.
 pub trait RemoteBlobs: Send + Sync {
@@ -23,6 +24,8 @@ pub(super) struct RemoteImage {
     /// Blobs that were fetched, and found to have their digests.
     pub fetched: HashMap<Digest, File>,
     blobs: Box<dyn RemoteBlobs>,
+    /// Manifests and configurations that were read, and have their digests.
+    small: Mutex<HashMap<Digest, Vec<u8>>>,
 }
 
 impl fmt::Debug for RemoteImage {
@@ -39,6 +42,19 @@ impl RemoteImage {
             made: HashMap::from([("index.json".to_owned(), index), (name, manifest)]),
             fetched: HashMap::new(),
             blobs,
+            small: Mutex::default(),
+        }
+    }
+
+    /// Returns the bytes of a manifest or a configuration that was read before.
+    pub(super) fn small(&self, digest: &Digest) -> Option<Vec<u8>> {
+        self.small.lock().ok()?.get(digest).cloned()
+    }
+
+    /// Keeps the bytes of a manifest or a configuration, so that the registry is asked once.
+    pub(super) fn keep_small(&self, digest: Digest, bytes: &[u8]) {
+        if let Ok(mut small) = self.small.lock() {
+            small.insert(digest, bytes.to_owned());
         }
     }
 

@@ -104,9 +104,10 @@ impl DiffArgs {
         !self.content.is_empty()
     }
 
-    pub(crate) fn request(&self, access: Access) -> Request {
+    pub(crate) fn request(&self, access: Access, jobs: NonZeroUsize) -> Request {
         Request {
             access,
+            jobs,
             a: self.a.clone(),
             b: self.b.clone(),
             pathspec: self.pathspec.clone(),

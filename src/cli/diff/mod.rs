@@ -23,7 +23,7 @@ pub(crate) fn run(context: &Context, args: &DiffArgs) -> Result<Answer> {
     let progress = context.progress();
     let difference = diff(
         &context.store,
-        &args.request(context.access.clone()),
+        &args.request(context.access.clone(), context.jobs),
         &progress,
     )?;
     context.print_times(&difference.seconds);

@@ -5,9 +5,7 @@
 //! are read are those that are written for the items, so the key is that of the bytes.
 
 use crate::model::digest::{ContentHash, LayerKey, PolicyKey};
-use crate::model::limits::{
-    LARGEST_ENTRIES_BYTES, LONGEST_FILE_BYTES, LONGEST_PATH_BYTES, NAME_BYTES,
-};
+use crate::model::limits::{LARGEST_ENTRIES_BYTES, LONGEST_FILE_BYTES, LONGEST_PATH_BYTES};
 use crate::model::plan::item::Item;
 use crate::model::tree::entry::{Device, Entry, Group, Kind, Xattr, Xattrs};
 use crate::model::tree::overlay::LayerItem;
@@ -128,10 +126,7 @@ pub fn read_items(bytes: &[u8]) -> Option<Vec<LayerItem>> {
         if !items.last().is_none_or(is_behind) {
             return None;
         }
-        memory_bytes += match &item {
-            LayerItem::Entry(entry) => entry.memory_bytes(),
-            other => NAME_BYTES + other.path().key().len(),
-        };
+        memory_bytes += item.memory_bytes();
         if memory_bytes > LARGEST_ENTRIES_BYTES {
             return None;
         }

@@ -1,5 +1,6 @@
 //! The items of a recorded layer.
 
+use crate::model::limits::NAME_BYTES;
 use crate::model::plan::item::Item;
 use crate::model::tree::entry::{Entry, Group};
 use crate::model::tree::path::EntryPath;
@@ -73,6 +74,14 @@ impl<E: Piece> LayerItem<E> {
 }
 
 impl LayerItem {
+    /// Returns the memory that the item takes in a list, as the limits of `crate::model::limits` count it.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        match self {
+            Self::Entry(entry) => entry.memory_bytes(),
+            Self::Whiteout(path) | Self::Opaque(path) => NAME_BYTES + path.key().len(),
+        }
+    }
+
     /// Returns the same item with a borrowed entry.
     pub(crate) fn borrowed(&self) -> LayerItem<Borrowed<'_>> {
         match self {

@@ -46,6 +46,8 @@ pub struct Request {
     pub threads: NonZeroUsize,
     /// How registries are reached.
     pub access: Access,
+    /// How many requests of registries are on the wire at once.
+    pub jobs: NonZeroUsize,
 }
 
 /// Whether files are read, to be compared with the digests of their packages.
@@ -125,7 +127,7 @@ pub fn diff(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Resu
         store_path,
         sources,
         with_trees,
-        (request.threads, &request.access),
+        (request.threads, (&request.access, request.jobs)),
         &phases,
     )?;
     if with_trees {

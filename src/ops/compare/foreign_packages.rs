@@ -7,7 +7,7 @@ use crate::ops::compare::side::{Access, RootPackages, Side};
 use crate::ops::monitor::{Phase, Phases};
 use crate::ops::root_view::package_files::PackageFiles;
 use crate::ops::root_view::packages::read_packages;
-use crate::ops::root_view::places::tells_of_packages;
+use crate::ops::root_view::places::{is_telling, tells_of_packages};
 use crate::store::LayerUse;
 use crate::store::Store;
 
@@ -49,5 +49,6 @@ fn is_of_packages(entry: &Entry) -> bool {
 
 fn keep_of(store: &Store, layer: &LayerUse, kept: &mut PackageFiles) -> Result<()> {
     let source = store.open_layer(layer)?;
-    kept.keep_of_layer(&store.items(layer.layer.id)?, || Ok((&source).into()))
+    let items = store.items(layer.layer.id)?;
+    kept.keep_of_layer(&items, is_telling, || Ok((&source).into()))
 }

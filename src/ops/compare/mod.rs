@@ -1,5 +1,6 @@
 //! Compares two trees: of snapshots, directories or images.
 
+mod by_records;
 mod content;
 mod contents;
 pub mod diff;

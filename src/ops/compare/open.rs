@@ -9,6 +9,7 @@ use crate::model::names::SnapshotRef;
 use crate::model::packages::version::Manager;
 use crate::model::source::Source;
 use crate::model::tree::Tree;
+use crate::ops::compare::by_records::{self, ImageSide};
 use crate::ops::compare::foreign_packages::foreign_packages;
 use crate::ops::compare::seen_as::{FoundDirectory, ImageViewing, SeenAs, Viewing};
 use crate::ops::compare::side::{RootPackages, Side};
@@ -37,7 +38,7 @@ pub(crate) fn open_sides(
     store_path: &Path,
     sources: [&Source; 2],
     with_trees: bool,
-    (threads, access): (NonZeroUsize, &Access),
+    (threads, registry): (NonZeroUsize, (&Access, NonZeroUsize)),
     phases: &Phases,
 ) -> Result<[Side; 2]> {
     let mut opening = Opening {
@@ -45,7 +46,8 @@ pub(crate) fn open_sides(
         store_path,
         lists: FileLists::default(),
         threads,
-        access,
+        registry,
+        images: Vec::new(),
         phases,
     };
     let meant = sources.map(|source| opening.meant(source));
@@ -58,7 +60,10 @@ struct Opening<'a> {
     store_path: &'a Path,
     lists: FileLists,
     threads: NonZeroUsize,
-    access: &'a Access,
+    /// How registries are reached, and how many requests at once.
+    registry: (&'a Access, NonZeroUsize),
+    /// The images of registries that are not sides yet, with the sources that name them.
+    images: Vec<(Source, ImageSide)>,
     phases: &'a Phases<'a>,
 }
 
@@ -71,7 +76,9 @@ impl Opening<'_> {
 
     fn sides(&mut self, sources: [&Source; 2], with_trees: bool) -> Result<[Side; 2]> {
         let [a, b] = sources;
-        match [self.snapshot(a)?, self.snapshot(b)?] {
+        let snapshots = [self.snapshot(a)?, self.snapshot(b)?];
+        self.ask_registries(sources)?;
+        match snapshots {
             [Some(mut a), Some(mut b)] => {
                 // Packages that rpm does not know are found in the tree.
                 if with_trees || a.packages.is_none() || b.packages.is_none() {
@@ -94,7 +101,7 @@ impl Opening<'_> {
 
     /// Opens two sides that are no snapshots. A path in a directory on which something is mounted counts as on the other
     /// side, so the other side is opened first.
-    fn others(&self, a: &Source, b: &Source) -> Result<[Side; 2]> {
+    fn others(&mut self, a: &Source, b: &Source) -> Result<[Side; 2]> {
         if matches!(a, Source::Directory(_)) {
             let b = self.other(b, None)?;
             let a = self.other(a, Some(&b))?;
@@ -231,18 +238,65 @@ impl Opening<'_> {
         Ok((layer_ids, packages))
     }
 
+    /// Asks for the images of registries among the sources.
+    fn ask_registries(&mut self, sources: [&Source; 2]) -> Result<()> {
+        let mut names = Vec::new();
+        for source in sources {
+            if let Source::Registry(name) = source {
+                names.push(name);
+            }
+        }
+        if names.is_empty() {
+            return Ok(());
+        }
+        let images = self.phases.run(Phase::Fetch, None, || {
+            by_records::open_sides(&names, self.store.as_ref(), self.registry)
+        })?;
+        let sources = names.into_iter().cloned().map(Source::Registry);
+        self.images = sources.zip(images).collect();
+        Ok(())
+    }
+
+    /// Opens an image, with what records say of the image, if any do.
+    fn image(&mut self, source: &Source) -> Result<ImageSide> {
+        let at = self.images.iter().position(|(of, _)| of == source);
+        if let Some(at) = at {
+            return Ok(self.images.swap_remove(at).1);
+        }
+        let (opened, reference) = open_images(source, self.registry.0)?;
+        let (image, passed_over) = opened.image(reference)?;
+        Ok(ImageSide {
+            opened,
+            image,
+            passed_over,
+            records: None,
+        })
+    }
+
     /// Opens a directory or an image beside a side with a tree.
-    fn other(&self, source: &Source, counterpart: Option<&Side>) -> Result<Side> {
+    fn other(&mut self, source: &Source, counterpart: Option<&Side>) -> Result<Side> {
         let seen_as = SeenAs::beside(counterpart)?;
         let Source::Directory(path) = source else {
-            let (opened, reference) = open_images(source, self.access)?;
+            let found = self.image(source)?;
+            if let Some(what) = &found.passed_over {
+                self.phases.monitor.note(&format!("{source}: {what}"));
+            }
+            let records = match found.records {
+                Some(Err(why)) => {
+                    let note = format!("{source}: {why}: its layers are read");
+                    self.phases.monitor.note(&note);
+                    None
+                }
+                Some(Ok(records)) => Some(records),
+                None => None,
+            };
             let viewing = ImageViewing {
                 source,
                 seen_as,
                 store: self.store.as_ref(),
                 phases: self.phases,
             };
-            return viewing.view(opened, reference);
+            return viewing.view(found.opened, found.image, records);
         };
         let root = Root::open(path)?;
         let view = self.viewing(&root, &seen_as)?.view_all()?;

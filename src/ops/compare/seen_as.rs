@@ -3,17 +3,19 @@
 use crate::error::Result;
 use crate::fs::root::Root;
 use crate::model::packages::owners::Installed;
+use crate::model::packages::version::Manager;
 use crate::model::policy::normalise::StableVolatile;
-use crate::model::policy::{Policy, Rules};
-use crate::model::source::{ImageRef, Source};
+use crate::model::policy::{Policy, Profile, Rules};
+use crate::model::source::Source;
 use crate::model::tree::Tree;
 use crate::model::tree::entry::Entry;
-use crate::oci::read::Opened;
+use crate::oci::read::{FoundImage, Opened};
+use crate::ops::compare::by_records::{ByRecords, WantedFiles};
 use crate::ops::compare::side::{Access, RootPackages, Side, SideLayer};
 use crate::ops::monitor::{Phase, Phases};
 use crate::ops::root_view::attempts::until_unchanged;
 use crate::ops::root_view::build_user::BuildUser;
-use crate::ops::root_view::image::read_image;
+use crate::ops::root_view::image::{LayerTotals, read_image};
 use crate::ops::root_view::live_root::LiveRoot;
 use crate::ops::root_view::members::Members;
 use crate::ops::root_view::normalise_as::{Manner, normalise_all_read, united};
@@ -175,24 +177,20 @@ pub(super) struct ImageViewing<'a> {
 }
 
 impl ImageViewing<'_> {
-    /// Views the image of a reference. Fails if the reference names no image, if a blob cannot be read or is not what its
-    /// digest says, and if a layer has an entry that no layer may have.
-    pub(super) fn view(self, opened: Opened, reference: &ImageRef) -> Result<Side> {
-        let phases = self.phases;
-        let (image, passed_over) = opened.image(reference)?;
-        if let Some(what) = passed_over {
-            phases.monitor.note(&format!("{}: {what}", self.source));
-        }
+    /// Views an image, by its records if they are known. Fails if a blob cannot be read or is not what its digest says, and if a
+    /// layer has an entry that no layer may have.
+    pub(super) fn view(
+        self,
+        opened: Opened,
+        image: FoundImage,
+        records: Option<ByRecords>,
+    ) -> Result<Side> {
         let mut kept = PackageFiles::create()?;
-        let total = image.blobs_bytes();
-        let advance = |bytes| phases.monitor.advance(bytes);
-        let (entries, totals) = phases.run(Phase::Read, Some(total), || {
-            read_image(&opened, &image, self.store, &mut kept, &advance)
-        })?;
-        let packages = phases.run(Phase::Packages, None, || {
-            let files = kept.of_tree(&entries, opened.path());
-            read_packages(&files, kept.directory(), phases.monitor)
-        })?;
+        let ImageContent {
+            entries,
+            totals,
+            packages,
+        } = self.read(&opened, &image, records, &mut kept)?;
         let tree = if self.seen_as.recorded.is_some() {
             let installed = installed(packages.as_ref());
             self.seen_as
@@ -212,6 +210,56 @@ impl ImageViewing<'_> {
             access: Access::Image(Box::new(opened), Box::new(image)),
         })
     }
+
+    /// Reads an image by its records, or else by its layers.
+    fn read(
+        &self,
+        opened: &Opened,
+        image: &FoundImage,
+        records: Option<ByRecords>,
+        kept: &mut PackageFiles,
+    ) -> Result<ImageContent> {
+        let phases = self.phases;
+        let mut recorded = None;
+        let (entries, totals) = match records {
+            Some(mut records) => {
+                let wanted = self.seen_as.wanted_files();
+                let read = phases.run(Phase::Compare, None, || {
+                    records.read(opened, image, wanted, kept)
+                })?;
+                recorded = records.packages;
+                read
+            }
+            None => {
+                let advance = |bytes| phases.monitor.advance(bytes);
+                phases.run(Phase::Read, Some(image.blobs_bytes()), || {
+                    read_image(opened, image, self.store, kept, &advance)
+                })?
+            }
+        };
+        let packages = match recorded {
+            Some(all) => Some(RootPackages {
+                manager: Manager::Rpm,
+                all,
+            }),
+            None => phases.run(Phase::Packages, None, || {
+                let files = kept.of_tree(&entries, opened.path());
+                read_packages(&files, kept.directory(), phases.monitor)
+            })?,
+        };
+        Ok(ImageContent {
+            entries,
+            totals,
+            packages,
+        })
+    }
+}
+
+/// What an image has.
+struct ImageContent {
+    entries: Vec<Entry>,
+    totals: Vec<LayerTotals>,
+    packages: Option<RootPackages>,
 }
 
 fn installed(packages: Option<&RootPackages>) -> &[Installed] {
@@ -219,6 +267,14 @@ fn installed(packages: Option<&RootPackages>) -> &[Installed] {
 }
 
 impl SeenAs {
+    /// Returns the files that are wanted of an image whose entries and packages are known.
+    fn wanted_files(&self) -> WantedFiles {
+        WantedFiles {
+            users: self.recorded.is_some() && self.policy.profile == Profile::Mock,
+            packages: false,
+        }
+    }
+
     /// Returns the tree of an image with these entries and packages, normalised. `shown` names the image in errors.
     fn tree(
         &self,

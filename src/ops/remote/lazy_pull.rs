@@ -1,14 +1,19 @@
 //! Records an image of a registry by its records: rows now, blobs when they are wanted.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::layer::read::{Unpacked, read_exactly};
+use crate::model::digest::PolicyKey;
 use crate::model::packages::owners::Installed;
 use crate::model::packages::version::Manager;
+use crate::model::plan::items_form::key_of;
 use crate::model::policy::Policy;
 use crate::model::repository::ImageName;
 use crate::model::source::ImageRef;
-use crate::model::tree::overlay::Overlay;
+use crate::model::tree::overlay::{LayerItem, Overlay};
+use crate::oci::Blob;
+use crate::oci::read::{FoundLayer, Opened};
 use crate::ops::monitor::{Monitor, Phase, Phases};
-use crate::ops::remote::image_records::{ImageRecords, read_layers, read_packages};
+use crate::ops::remote::image_records::{RecordReader, RecordedLayer, Said, read_packages};
 use crate::ops::remote::image_source::{RegistryImage, open_registry};
 use crate::ops::root_view::packages::RootPackages;
 use crate::ops::store_index::update_index;
@@ -17,6 +22,8 @@ use crate::ops::transfer::import::{Outcome, Request, check_names, known_image, l
 use crate::ops::transfer::record_image::{Content, Imported, Purpose, record};
 use crate::ops::transfer::taken_layer::{TakenLayer, native};
 use crate::store::{RemoteBlob, Store};
+use crate::threads;
+use std::num::NonZeroUsize;
 use std::path::Path;
 
 /// Records the image that the request names, without its layers. Fails with [`crate::error::Error::BadImage`] if the registry
@@ -39,21 +46,25 @@ pub(super) fn record_lazily(
     image: &RegistryImage,
     request: &Request,
     monitor: &dyn Monitor,
-) -> Result<std::result::Result<Outcome, String>> {
+) -> Result<Said<Outcome>> {
     check_names(request)?;
     let phases = Phases::new(monitor);
     let found = find(image, request, monitor)?;
     let known = known_layers(&Store::open_or_create(store_path)?, &found)?;
     let layers = phases.run(Phase::Fetch, None, || {
         read_layers(image, &found, request.jobs, known)
-    });
-    let layers = match layers? {
-        ImageRecords::Read(layers) => layers,
-        ImageRecords::Unknown(why) => return Ok(Err(why)),
+    })?;
+    let layers = match layers {
+        Ok(layers) => layers,
+        Err(why) => return Ok(Err(why)),
     };
-    let packages = read_packages(image)?;
+    let packages = read_packages(image)?.unwrap_or_else(|why| {
+        let shown = image.opened.path().display();
+        monitor.note(&format!("{shown}: {why}; packages are unknown"));
+        None
+    });
     let mut store = Store::open(store_path)?;
-    let content = content_of(&store, name, &found, layers, packages)?;
+    let content = content_of(&store, (name, &image.opened), &found, layers, packages)?;
     let taken = phases.run(Phase::Record, None, || -> Result<Imported> {
         if let Some(known) = known_image(&store, &found)? {
             return Ok(known);
@@ -71,7 +82,7 @@ pub(super) fn record_lazily(
     }))
 }
 
-/// Identifies the image.
+/// Identifies the image. Fails if it cannot be read, or is of no known series.
 fn find(image: &RegistryImage, request: &Request, monitor: &dyn Monitor) -> Result<Found> {
     let opened = &image.opened;
     let finder = Finder {
@@ -107,10 +118,49 @@ fn known_layers(store: &Store, found: &Found) -> Result<Vec<Option<TakenLayer>>>
     known.collect()
 }
 
-/// Returns what is recorded; a blob that the store lacks is in the registry.
+/// Reads the records of the layers that `known` does not have, each at its place, `jobs` at once. Fails if the registry does not
+/// answer.
+fn read_layers(
+    image: &RegistryImage,
+    found: &Found,
+    jobs: NonZeroUsize,
+    mut known: Vec<Option<TakenLayer>>,
+) -> Result<Said<Vec<TakenLayer>>> {
+    let all = found.image.layers.iter().zip(&known);
+    let asked: Vec<&FoundLayer> = all
+        .filter_map(|(layer, known)| known.is_none().then_some(layer))
+        .collect();
+    let reader = RecordReader::new(1);
+    let read = threads::map(jobs, &asked, |layer| {
+        let read = reader.layer(&image.client, layer)?;
+        Ok::<_, Error>(read.and_then(|read| taken(read, &found.policy)))
+    })?;
+    let missing = known.iter_mut().filter(|known| known.is_none());
+    for (place, layer) in missing.zip(read) {
+        match layer {
+            Ok(layer) => *place = Some(layer),
+            Err(why) => return Ok(Err(why)),
+        }
+    }
+    Ok(Ok(known.into_iter().flatten().collect()))
+}
+
+/// Takes a layer by its items, if the key is under a policy of the image.
+fn taken(read: RecordedLayer, policy: &Policy) -> Said<TakenLayer> {
+    let key = read.key;
+    let policies = [policy, &Policy::mock(), &Policy::plain()];
+    let mut policies = policies.into_iter();
+    let policy = policies.find(|policy| policy.key() == read.policy);
+    let policy = policy.ok_or_else(|| format!("layer {key} of it is of an unknown policy"))?;
+    let taken = native(read.items, policy, key, read.tar_bytes);
+    taken.ok_or_else(|| format!("layer {key} of it is none that rootstrata writes"))
+}
+
+/// Returns what is recorded; a blob that the store lacks is in the registry. Fails if a blob of the store is not the layer that a record
+/// calls so.
 fn content_of(
     store: &Store,
-    name: &ImageName,
+    (name, opened): (&ImageName, &Opened),
     found: &Found,
     layers: Vec<TakenLayer>,
     packages: Option<Vec<Installed>>,
@@ -125,9 +175,11 @@ fn content_of(
         is_proven: false,
     });
     let mut wanted = Vec::new();
-    for (remote, layer) in remotes.zip(&found.image.layers) {
+    for (remote, (layer, taken)) in remotes.zip(found.image.layers.iter().zip(&layers)) {
         if !store.has_blob(&remote.digest, layer.blob.size_bytes)? {
             wanted.push(remote);
+        } else if !store.is_recorded_as(&remote.digest, &taken.key)? {
+            prove(store, opened, layer, taken)?;
         }
     }
     Ok(Content {
@@ -139,4 +191,31 @@ fn content_of(
         }),
         remotes: wanted,
     })
+}
+
+/// Reads a blob that is here and that only a record calls this layer. Fails with [`Error::BadImage`] if it is another.
+fn prove(store: &Store, opened: &Opened, layer: &FoundLayer, taken: &TakenLayer) -> Result<()> {
+    let Blob { digest, size_bytes } = layer.blob;
+    let source = store.open_blob(&digest, size_bytes)?;
+    let expected = Unpacked {
+        diff_id: layer.diff_id,
+        most_bytes: taken.tar_bytes,
+    };
+    let policy = PolicyKey(*blake3::hash(taken.under.as_bytes()).as_bytes());
+    let key = match read_exactly((&source).into(), expected, &mut |_, _| Ok(None)) {
+        Ok((items, _)) => {
+            let items = items.items.iter().filter_map(LayerItem::as_item);
+            Some(key_of(&policy, items))
+        }
+        Err(error) if error.is_damage() => None,
+        Err(error) => return Err(error),
+    };
+    if key == Some(taken.key) {
+        return Ok(());
+    }
+    let what = format!(
+        "its layer {} is not the blob {digest}, which is here",
+        taken.key
+    );
+    Err(bad_image(opened, what))
 }

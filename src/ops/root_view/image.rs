@@ -12,6 +12,7 @@ use crate::model::tree::path::EntryPath;
 use crate::model::tree::{Tree, content_bytes};
 use crate::oci::read::{FoundImage, FoundLayer, Opened};
 use crate::ops::root_view::package_files::PackageFiles;
+use crate::ops::root_view::places::is_telling;
 use crate::store::Store;
 use std::path::Path;
 
@@ -40,7 +41,7 @@ pub(crate) fn read_image(
         let items = match known_items(layer, store)? {
             Some(items) => {
                 check(blob(opened, layer)?)?;
-                package_files.keep_of_layer(&items, || blob(opened, layer))?;
+                package_files.keep_of_layer(&items, is_telling, || blob(opened, layer))?;
                 items
             }
             None => {
@@ -54,6 +55,31 @@ pub(crate) fn read_image(
         advance(layer.blob.size_bytes);
     }
     Ok((entries_of(overlay, opened.path())?, totals))
+}
+
+/// Returns the entries of layers with these items, with the totals of each layer, as [`read_image`] does. Errors name `path`. Fails
+/// if all layers have more entries than any root.
+pub(crate) fn lay_items(
+    layers: &[&[LayerItem]],
+    path: &Path,
+) -> Result<(Vec<Entry>, Vec<LayerTotals>)> {
+    let mut overlay = Overlay::new();
+    overlay.apply_all(layers.iter().map(|items| items.iter().cloned()));
+    refuse_too_many(&overlay, path)?;
+    let totals = layers.iter().map(|items| LayerTotals::of(items)).collect();
+    Ok((entries_of(overlay, path)?, totals))
+}
+
+/// Keeps the files that `wants` chooses of a layer with these items; a layer without such files is not read. Fails if the blob
+/// cannot be read, or is no layer.
+pub(crate) fn keep_files(
+    opened: &Opened,
+    layer: &FoundLayer,
+    items: &[LayerItem],
+    wants: impl Fn(&EntryPath, u64) -> bool,
+    kept: &mut PackageFiles,
+) -> Result<()> {
+    kept.keep_of_layer(items, wants, || blob(opened, layer))
 }
 
 /// Returns the items of a layer whose blob the store knows.
@@ -81,7 +107,7 @@ fn read_items(
 ) -> Result<LayerItems> {
     let mut keep = |path: &EntryPath, size| package_files.keep(path, size);
     let items = read(blob(opened, layer)?, &mut keep)?;
-    package_files.keep_linked(&items.items, || blob(opened, layer))?;
+    package_files.keep_linked(&items.items, is_telling, || blob(opened, layer))?;
     Ok(items)
 }
 

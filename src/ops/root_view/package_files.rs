@@ -11,7 +11,7 @@ use crate::model::tree::entry::{Entry, Kind};
 use crate::model::tree::overlay::LayerItem;
 use crate::model::tree::path::EntryPath;
 use crate::ops::root_view::facts::{NamedRoot, RootFiles};
-use crate::ops::root_view::places::{LARGEST_TEXTS_BYTES, TellingFile, is_telling};
+use crate::ops::root_view::places::{LARGEST_TEXTS_BYTES, TellingFile};
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -72,18 +72,19 @@ impl PackageFiles {
         Ok(Some(Box::new(file)))
     }
 
-    /// Keeps the files of a layer with these items. `open` opens the blob of the layer. Fails if the blob cannot be read, or
-    /// is no layer.
+    /// Keeps the files of a layer with these items that `wants` chooses, by path and length. `open` opens the blob of the layer.
+    /// Fails if the blob cannot be read, or is no layer.
     pub(crate) fn keep_of_layer<'b>(
         &mut self,
         items: &[LayerItem],
+        wants: impl Fn(&EntryPath, u64) -> bool,
         open: impl Fn() -> Result<Blob<'b>>,
     ) -> Result<()> {
         let mut left: HashSet<&EntryPath> = items
             .iter()
             .filter_map(LayerItem::entry)
             .filter(|entry| matches!(entry.kind, Kind::File { .. }))
-            .filter(|entry| is_telling(&entry.path, entry.size_bytes()))
+            .filter(|entry| wants(&entry.path, entry.size_bytes()))
             .map(|entry| &entry.path)
             .collect();
         if left.is_empty() {
@@ -91,14 +92,14 @@ impl PackageFiles {
         }
         let blob = open()?;
         let shown = blob.path;
-        read_files(blob, is_telling, |at, size_bytes, content| {
+        read_files(blob, &wants, |at, size_bytes, content| {
             if let Some(mut out) = self.keep(at, size_bytes)? {
                 io::copy(content, &mut out).map_err(Error::io("read", shown))?;
             }
             left.remove(at);
             Ok(!left.is_empty())
         })?;
-        self.keep_linked(items, open)
+        self.keep_linked(items, wants, open)
     }
 
     /// Keeps the files that a layer, which was read and has these items, holds under other names, as hardlinks. `open` opens
@@ -106,13 +107,14 @@ impl PackageFiles {
     pub(crate) fn keep_linked<'b>(
         &mut self,
         items: &[LayerItem],
+        wants: impl Fn(&EntryPath, u64) -> bool,
         open: impl FnOnce() -> Result<Blob<'b>>,
     ) -> Result<()> {
         let of_layer = std::mem::take(&mut self.of_layer);
         let mut linked: Vec<Linked> = items
             .iter()
             .filter_map(|item| Linked::of(item.entry()?))
-            .filter(|file| !of_layer.contains(file.at))
+            .filter(|file| wants(file.at, file.size_bytes) && !of_layer.contains(file.at))
             .collect();
         if linked.is_empty() {
             return Ok(());
@@ -198,8 +200,7 @@ impl<'i> Linked<'i> {
         else {
             return None;
         };
-        let is_wanted = entry.group.is_some() && is_telling(&entry.path, size_bytes);
-        is_wanted.then_some(Self {
+        entry.group.is_some().then_some(Self {
             at: &entry.path,
             size_bytes,
             content,

@@ -90,7 +90,7 @@ impl LayerTaker<'_> {
             }
             Ok(true)
         })?;
-        kept.keep_linked(&items, || self.open(layer, &path))?;
+        kept.keep_linked(&items, is_telling, || self.open(layer, &path))?;
         Ok(native(items, &policy, known.key, known.tar_bytes))
     }
 
@@ -111,7 +111,7 @@ impl LayerTaker<'_> {
         };
         let mut keep = |at: &_, size| kept.keep(at, size);
         let (items, tar_bytes) = read_exactly(self.open(layer, &path)?, expected, &mut keep)?;
-        kept.keep_linked(&items.items, || self.open(layer, &path))?;
+        kept.keep_linked(&items.items, is_telling, || self.open(layer, &path))?;
         if let Some((name, _)) = items.links_below.first() {
             // The content is not in the layer with the name, where everybody looks for the content.
             return Err(Error::BadLayer {

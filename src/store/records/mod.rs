@@ -9,6 +9,7 @@ pub(crate) mod read;
 pub(crate) mod remote;
 pub(crate) mod rows;
 pub(crate) mod seal;
+mod shared_blobs;
 pub(crate) mod snapshots;
 pub(crate) mod values;
 pub(crate) mod write;

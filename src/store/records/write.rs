@@ -97,8 +97,9 @@ pub struct NewLayer<'a> {
 impl Store {
     /// Records a snapshot, durably, and returns its number. The stamps of the root then belong to the snapshot's tree,
     /// if no other run has changed the stamps. Fails with [`Error::Locked`] if others write for too long, and with
-    /// [`Error::Damaged`] if a layer is recorded with another diff_id.
+    /// [`Error::Damaged`] if a layer is recorded with another diff_id, or a blob as another layer.
     pub fn record(&mut self, snapshot: &NewSnapshot) -> Result<i64> {
+        self.refuse_other_layers(snapshot.layers)?;
         let begun = self.connection.pragma_update(None, "synchronous", "full");
         begun.map_err(|e| self.failed(e))?;
         let (path, database) = (self.path.clone(), self.database.clone());

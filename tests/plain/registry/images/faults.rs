@@ -8,7 +8,7 @@ use crate::common::Bench;
 use crate::common::registry::{FaultyRegistry, What};
 use crate::registry::told;
 
-const PASSING: [What; 9] = [
+pub(super) const PASSING: [What; 9] = [
     What::Status(429, Some("1")),
     What::Status(503, None),
     What::Status(500, None),
@@ -20,7 +20,7 @@ const PASSING: [What; 9] = [
     What::Garbage,
 ];
 
-fn lasting() -> Vec<What> {
+pub(super) fn lasting() -> Vec<What> {
     vec![
         What::Status(404, None),
         What::Status(400, None),

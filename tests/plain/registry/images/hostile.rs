@@ -7,20 +7,25 @@ use crate::registry::{TYPE, told};
 use serde_json::{Value, json};
 
 /// A registry with both images, and the digest of the later one.
-fn filled() -> (FaultyRegistry, String) {
+pub(super) fn filled() -> (FaultyRegistry, String) {
     let registry = FaultyRegistry::start();
     push_all(&recorded().store(), &registry).unwrap();
     let digest = registry.state().repo(FARM).tags[MOVING[1]].clone();
     (registry, digest)
 }
 
-fn manifest(registry: &FaultyRegistry, digest: &str) -> Value {
+pub(super) fn manifest(registry: &FaultyRegistry, digest: &str) -> Value {
     let mut state = registry.state();
     serde_json::from_slice(&state.repo(FARM).manifests[digest].1).unwrap()
 }
 
 /// Puts a manifest under a tag, whatever it names.
-fn put(registry: &FaultyRegistry, tag: &str, media_type: &str, content: &Value) -> String {
+pub(super) fn put(
+    registry: &FaultyRegistry,
+    tag: &str,
+    media_type: &str,
+    content: &Value,
+) -> String {
     let bytes = content.to_string().into_bytes();
     let digest = sha256(&bytes);
     let mut state = registry.state();
@@ -32,7 +37,11 @@ fn put(registry: &FaultyRegistry, tag: &str, media_type: &str, content: &Value) 
 }
 
 /// Puts an image with another configuration, which `change` makes.
-fn put_with_config(registry: &FaultyRegistry, digest: &str, change: impl Fn(&mut Value)) {
+pub(super) fn put_with_config(
+    registry: &FaultyRegistry,
+    digest: &str,
+    change: impl Fn(&mut Value),
+) {
     let mut image = manifest(registry, digest);
     let config = image["config"]["digest"].as_str().unwrap().to_owned();
     let bytes = registry.state().repo(FARM).blobs[&config].clone();
@@ -49,7 +58,7 @@ fn put_with_config(registry: &FaultyRegistry, digest: &str, change: impl Fn(&mut
 }
 
 /// Puts the record of an image anew, with other annotations.
-fn change_record(registry: &FaultyRegistry, digest: &str, name: &str, value: &str) {
+pub(super) fn change_record(registry: &FaultyRegistry, digest: &str, name: &str, value: &str) {
     let tag = format!("image-{}", &digest[7..]);
     let record = registry.state().repo(FARM).tags[&tag].clone();
     let mut record = manifest(registry, &record);

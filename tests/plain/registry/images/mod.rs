@@ -2,9 +2,12 @@
 
 mod asked;
 mod command;
+mod compared;
 mod cuts;
 mod faults;
 mod hostile;
+mod lazy;
+mod lazy_lies;
 
 use super::{access, repository};
 use crate::common::Bench;
@@ -17,6 +20,7 @@ use rootstrata::model::names::SnapshotRef;
 use rootstrata::model::repository::ImageName;
 use rootstrata::model::source::Source;
 use rootstrata::ops::monitor::Silent;
+use rootstrata::ops::remote::lazy_pull::pull_lazily;
 use rootstrata::ops::remote::push::{self, push};
 use rootstrata::ops::transfer::import::{self, import};
 use rootstrata::registry::Access;
@@ -94,6 +98,49 @@ fn pull(store: &Path, registry: &FaultyRegistry, rest: &str) -> Result<import::O
         jobs: NonZeroUsize::MIN,
     };
     import(store, &request, &Silent)
+}
+
+/// Pulls an image by its records, one request after the other.
+fn pull_lazy(
+    store: &Path,
+    registry: &FaultyRegistry,
+    rest: &str,
+) -> Result<import::Outcome, Error> {
+    let text = at(registry, rest);
+    let source = Source::parse(text.as_ref()).unwrap();
+    let Source::Registry(name) = source.clone() else {
+        panic!("{text}");
+    };
+    let request = import::Request {
+        source,
+        series: None,
+        stage: None,
+        access: access(),
+        jobs: NonZeroUsize::MIN,
+    };
+    pull_lazily(store, &name, &request, &Silent)
+}
+
+/// The digests of the layers of an image that a tag leads to, the lowest first.
+fn layers_of(registry: &FaultyRegistry, tag: &str) -> Vec<String> {
+    let digest = registry.state().repo(FARM).tags[tag].clone();
+    let manifest = hostile::manifest(registry, &digest);
+    let layers = manifest["layers"].as_array().unwrap().iter();
+    let digest = |layer: &serde_json::Value| layer["digest"].as_str().unwrap().to_owned();
+    layers.map(digest).collect()
+}
+
+/// The blobs that were read of a registry, by their digests.
+fn blobs_read(registry: &FaultyRegistry) -> Vec<String> {
+    let requests = registry.requests().into_iter();
+    let digest = |one: String| {
+        one.split_once("/blobs/")
+            .map(|(_, digest)| digest.to_owned())
+    };
+    requests
+        .filter(|one| one.starts_with("GET "))
+        .filter_map(digest)
+        .collect()
 }
 
 /// Wants each tag to lead to a whole image or record.
