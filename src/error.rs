@@ -190,6 +190,11 @@ pub enum Error {
         action: String,
         what: String,
     },
+    /// A registry deletes nothing.
+    #[error(
+        "registry {registry} does not allow deletion: enable it there (docker-registry: storage.delete.enabled: true)"
+    )]
+    NoDeletion { registry: String },
     /// A file with credentials, certificates or a policy for registries cannot be used.
     #[error("{} cannot be used: {what}", show(path))]
     BadRegistryFile { path: PathBuf, what: String },
@@ -266,7 +271,10 @@ impl Error {
     pub(crate) fn is_of_registry(&self) -> bool {
         matches!(
             self,
-            Self::RegistryUnreachable { .. } | Self::RegistryRefused { .. } | Self::Registry { .. }
+            Self::RegistryUnreachable { .. }
+                | Self::RegistryRefused { .. }
+                | Self::Registry { .. }
+                | Self::NoDeletion { .. }
         )
     }
 

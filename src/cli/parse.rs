@@ -1,6 +1,7 @@
 //! Values of several commands, read from arguments: snapshots, paths inside a snapshot, and sides of a comparison.
 
 use crate::model::names::SnapshotRef;
+use crate::model::repository::Repository;
 use crate::model::source::Source;
 use crate::model::tree::path::EntryPath;
 use clap::builder::TypedValueParser;
@@ -21,6 +22,13 @@ impl EntryPathArg {
 /// Reads the name of a snapshot. Fails for a text that is neither a number nor `SERIES[@STAGE][~N]`.
 pub(crate) fn parse_snapshot(text: &str) -> Result<SnapshotRef, String> {
     SnapshotRef::parse(text).map_err(|_| "expected a number or SERIES[@STAGE][~N]".to_owned())
+}
+
+/// Reads `docker://HOST/REPO`. Fails for anything else.
+pub(crate) fn parse_repository(text: &str) -> Result<Repository, String> {
+    let name = text.strip_prefix("docker://");
+    let name = name.ok_or_else(|| "expected docker://HOST/REPO".to_owned())?;
+    Repository::parse(name).map_err(|e| e.in_one_line())
 }
 
 /// Paths are bytes, which clap's own parsers for text do not take.

@@ -9,6 +9,7 @@ pub mod origin;
 pub mod packages;
 pub mod plan;
 pub mod policy;
+pub mod registry_keep;
 pub mod registry_tags;
 pub mod repository;
 pub mod source;

@@ -9,6 +9,7 @@ use crate::error::Result;
 use crate::model::digest::{DiffId, Digest, LayerKey, PolicyKey};
 use crate::model::frame_table::FrameTable;
 use crate::model::origin::{Origin, SERIES, STAGE};
+use crate::model::repository::is_tag;
 use oci_spec::image::{Descriptor, ImageManifest, ImageManifestBuilder, MediaType};
 use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
@@ -29,6 +30,7 @@ const DIFF_ID: &str = "org.rootstrata.layer.diff_id";
 const TAR_BYTES: &str = "org.rootstrata.layer.tar.bytes";
 const FRAMES: &str = "org.rootstrata.layer.frames";
 const IMAGE: &str = "org.rootstrata.image";
+const TAG: &str = "org.rootstrata.tag";
 const PUSHED: &str = "org.rootstrata.pushed";
 const LAYERS: &str = "org.rootstrata.layers";
 
@@ -58,6 +60,8 @@ pub struct LayerRecord {
 /// What a registry knows of an image beyond its manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImageRecord {
+    /// The manifest of the image; absent in a record that names none. By it, no two images have one record.
+    pub image: Option<Digest>,
     /// Where the image comes from.
     pub origin: Origin,
     /// The packages, compressed, with the media type; absent where they are unknown.
@@ -73,6 +77,8 @@ pub struct PushRecord {
     pub series: String,
     /// The stage.
     pub stage: String,
+    /// The tag that moves, or was asked for; absent where the record names no tag.
+    pub tag: Option<String>,
     /// When, in seconds since 1970.
     pub pushed_s: i64,
     /// The keys of the layers.
@@ -128,7 +134,9 @@ impl ImageRecord {
             Some((blob, media_type)) => (blob, media_type.as_str()),
             None => (&empty, EMPTY_TYPE),
         };
-        record(IMAGE_TYPE, &[layer], self.origin.annotations())
+        let mut annotations = self.origin.annotations();
+        annotations.extend(self.image.map(|image| (IMAGE, image.to_string())));
+        record(IMAGE_TYPE, &[layer], annotations)
     }
 
     /// Reads a record; `None` where the bytes are no record of an image.
@@ -136,6 +144,7 @@ impl ImageRecord {
         let Read { layers, said } = Read::of(bytes, IMAGE_TYPE)?;
         let [layer] = layers.try_into().ok()?;
         Some(Self {
+            image: said.get(IMAGE).and_then(|image| Digest::parse(image)),
             origin: Origin::of(&said)?,
             packages: Some(layer).filter(|(_, media_type)| media_type != EMPTY_TYPE),
         })
@@ -146,13 +155,14 @@ impl PushRecord {
     /// Returns the bytes of the record. Fails if the image-spec refuses the record of a push.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
         let layers = self.layers.iter().map(LayerKey::to_string);
-        let annotations = vec![
+        let mut annotations = vec![
             (IMAGE, self.image.to_string()),
             (SERIES, self.series.clone()),
             (STAGE, self.stage.clone()),
             (PUSHED, self.pushed_s.to_string()),
             (LAYERS, layers.collect::<Vec<_>>().join(",")),
         ];
+        annotations.extend(self.tag.clone().map(|tag| (TAG, tag)));
         record(PUSH_TYPE, &[(&Blob::of(EMPTY), EMPTY_TYPE)], annotations)
     }
 
@@ -164,6 +174,7 @@ impl PushRecord {
             image: Digest::parse(said.get(IMAGE)?)?,
             series: said.get(SERIES)?.clone(),
             stage: said.get(STAGE)?.clone(),
+            tag: said.get(TAG).filter(|tag| is_tag(tag)).cloned(),
             pushed_s: said.get(PUSHED)?.parse().ok()?,
             layers: layers.collect::<Option<_>>()?,
         })
@@ -262,7 +273,11 @@ mod tests {
         };
         for packages in [None, Some((blob(b"p"), "application/vnd.p".to_owned()))] {
             let origin = origin.clone();
-            let image = ImageRecord { origin, packages };
+            let image = ImageRecord {
+                image: Some(Digest([8; 32])),
+                origin,
+                packages,
+            };
             let bytes = image.to_bytes().unwrap();
             assert_eq!(ImageRecord::of_bytes(&bytes), Some(image));
         }
@@ -270,6 +285,7 @@ mod tests {
             image: Digest([9; 32]),
             series: "s".to_owned(),
             stage: "t".to_owned(),
+            tag: Some("s.t".to_owned()),
             pushed_s: 5,
             layers: vec![LayerKey([1; 32]), LayerKey([2; 32])],
         };

@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 /// A part of the work that takes time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Phase {
-    /// Listing the root.
+    /// Listing the root, or a repository of a registry.
     Scan,
     /// Reading files that no stamp vouches for; counted in bytes.
     Hash,
     /// Reading the packages.
     Packages,
-    /// Finding the layers that give the tree.
+    /// Finding the layers that give the tree, or what a repository does not need.
     Plan,
     /// Writing layers; counted in bytes of content.
     Pack,
@@ -32,7 +32,7 @@ pub enum Phase {
     Fetch,
     /// Sending layers to a registry; counted in bytes of blobs.
     Push,
-    /// Removing files from the store.
+    /// Removing files from the store, or manifests from a registry.
     Remove,
 }
 

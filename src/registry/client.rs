@@ -177,7 +177,7 @@ impl Client {
     }
 
     /// Deletes a manifest with all of its tags. Tells whether there was one; after a cut connection, an earlier try may have
-    /// deleted it. Fails where the registry does not delete.
+    /// deleted it. Fails with [`Error::NoDeletion`] where the registry deletes nothing.
     pub fn delete_manifest(&self, digest: &Digest) -> Result<bool> {
         let action = format!("delete the manifest {digest}");
         let query = Query::new("DELETE");
@@ -186,6 +186,9 @@ impl Client {
             match reply.status {
                 200 | 202 | 204 => Ok(true),
                 404 => Ok(false),
+                405 => Err(Fault::Other(Error::NoDeletion {
+                    registry: self.repository().host().to_owned(),
+                })),
                 _ => Err(reply.unexpected()),
             }
         })

@@ -37,6 +37,7 @@ mod random;
 mod readme;
 mod reflink;
 mod registry;
+mod registry_prune;
 mod restore;
 mod restore_hostile;
 mod scripts;

@@ -1,13 +1,16 @@
 //! The arguments of the commands that keep a store, as clap reads them.
 
-use crate::cli::parse::parse_snapshot;
+use crate::cli::context::Context;
+use crate::cli::parse::{parse_repository, parse_snapshot};
 use crate::layer::codec::Compression;
 use crate::model::keep::{Rules, parse_duration};
 use crate::model::names::SnapshotRef;
+use crate::model::repository::Repository;
 use crate::ops::keep::prune;
 use crate::ops::keep::squash;
 use crate::ops::keep::verify;
 use crate::ops::record::Options;
+use crate::ops::remote::prune as prune_registry;
 use clap::Args;
 use std::num::NonZeroUsize;
 
@@ -47,7 +50,15 @@ by itself; ages count from its newest snapshot, which always stays. Days are
 those of UTC. Without a rule, all snapshots stay, and only what killed runs left
 is removed.
 
+With --registry, the same for the images of a repository, which needs no store.
+Times are those of pushes. Records and layers that no image needs go as well;
+what a push within the grace names, and what others have pushed, stays. Blobs
+are freed when the registry collects its garbage.
+
 DURATION is such as 12h, 14d, 2w, 6m or 1y6m.";
+
+/// A push that takes longer than a day is none that goes on.
+const GRACE_S: i64 = 86_400;
 
 #[derive(Debug, Args)]
 pub(crate) struct PruneArgs {
@@ -63,6 +74,15 @@ pub(crate) struct PruneArgs {
     /// Leave the snapshots of all other series alone
     #[arg(long, value_name = "NAME")]
     series: Option<String>,
+    /// Prune the repository docker://HOST/REPO, and not the store
+    #[arg(long, value_name = "REPO", value_parser = parse_repository, conflicts_with = "no_wait")]
+    registry: Option<Repository>,
+    /// Keep images with a tag that matches GLOB
+    #[arg(long, value_name = "GLOB", requires = "registry")]
+    keep_tag: Vec<String>,
+    /// Leave alone what pushes of this time before now name, or 0 [default: 1d]
+    #[arg(long, value_name = "DURATION", value_parser = parse_grace, requires = "registry")]
+    grace: Option<i64>,
     /// Show what would be removed, and remove nothing
     #[arg(short = 'n', long)]
     dry_run: bool,
@@ -76,20 +96,44 @@ fn parse_count(text: &str) -> Result<NonZeroUsize, String> {
         .map_err(|_| "expected a number from 1 up".to_owned())
 }
 
+fn parse_grace(text: &str) -> Result<i64, String> {
+    match text {
+        "0" | "0s" | "0h" | "0d" => Ok(0),
+        _ => parse_duration(text),
+    }
+}
+
 impl PruneArgs {
-    pub(crate) fn request(&self) -> prune::Request {
-        let rules = Rules {
+    fn rules(&self) -> Rules {
+        Rules {
             last: self.keep_last,
             daily: self.keep_daily,
             within_s: self.keep_within,
-        };
+        }
+    }
+
+    /// Returns the prune of a repository, if one is asked for.
+    pub(crate) fn of_registry(&self, context: &Context) -> Option<prune_registry::Request> {
+        Some(prune_registry::Request {
+            repository: self.registry.clone()?,
+            rules: self.rules(),
+            keep_tags: self.keep_tag.clone(),
+            series: self.series.clone(),
+            grace_s: self.grace.unwrap_or(GRACE_S),
+            dry_run: self.dry_run,
+            access: context.access.clone(),
+            jobs: context.jobs,
+        })
+    }
+
+    pub(crate) fn request(&self) -> prune::Request {
         let patience = if self.no_wait {
             prune::Patience::None
         } else {
             prune::Patience::Usual
         };
         prune::Request {
-            rules,
+            rules: self.rules(),
             series: self.series.clone(),
             dry_run: self.dry_run,
             patience,

@@ -6,6 +6,7 @@ mod text;
 
 use crate::cli::context::{Answer, Context};
 use crate::cli::keep::args::{PruneArgs, SquashArgs, VerifyArgs};
+use crate::cli::remote;
 use crate::error::Result;
 use crate::ops::keep::verify as verifying;
 use crate::ops::keep::{prune as pruning, squash as squashing, usage as using};
@@ -24,8 +25,12 @@ pub(crate) fn verify(context: &Context, args: &VerifyArgs) -> Result<Answer> {
     })
 }
 
-/// Removes snapshots by rule. Fails if the store stays in use, or a row that decides is damaged.
+/// Removes snapshots, or images of a registry, by rule. Fails if the store stays in use, or a row that decides is damaged; and
+/// if the registry does not answer or does not delete.
 pub(crate) fn prune(context: &Context, args: &PruneArgs) -> Result<Answer> {
+    if let Some(request) = args.of_registry(context) {
+        return remote::prune(context, &request);
+    }
     let progress = context.progress();
     let pruned = pruning::prune(&context.store, &args.request(), &progress)?;
     context.print_times(&pruned.seconds);

@@ -1,6 +1,6 @@
 //! How a root is recorded, as clap reads the options.
 
-use crate::cli::parse::parse_snapshot;
+use crate::cli::parse::{parse_repository, parse_snapshot};
 use crate::layer::codec::Compression;
 use crate::model::names::SnapshotRef;
 use crate::model::plan::{LayerRule, MOST_LAYERS, OpenLimits};
@@ -190,12 +190,6 @@ fn epoch_of_environment() -> Option<Option<i64>> {
 }
 
 /// Reads a repository without a tag.
-fn parse_repository(text: &str) -> Result<Repository, String> {
-    let name = text.strip_prefix("docker://");
-    let name = name.ok_or_else(|| "expected docker://HOST/REPO".to_owned())?;
-    Repository::parse(name).map_err(|e| e.in_one_line())
-}
-
 fn parse_rule(text: &str) -> Result<LayerRule, String> {
     let rule = LayerRule::parse(text);
     rule.ok_or_else(|| "expected stages, packages or packages:N, with N from 1 to 90".to_owned())

@@ -157,7 +157,12 @@ impl Pushing<'_> {
         if !is_recorded {
             put_empty(client)?;
         }
-        self.put_push(image)?;
+        let (series, stage) = (&image.origin.series, &image.origin.stage);
+        let moving = match &self.request.target.reference {
+            Some(Reference::Tag(tag)) => tag.clone(),
+            _ => moving_tag(series, stage),
+        };
+        let run = self.put_push(image, &moving)?;
         let was_there = is_recorded && self.put_image(image, &fixed)?;
         if !was_there {
             let trust = if is_recorded {
@@ -170,13 +175,14 @@ impl Pushing<'_> {
         } else {
             self.layers.skip(&image.layers);
         }
-        let (series, stage) = (&image.origin.series, &image.origin.stage);
-        let moving = match &self.request.target.reference {
-            Some(Reference::Tag(tag)) => tag.clone(),
-            _ => moving_tag(series, stage),
-        };
         self.put_tag(image, &moving)?;
-        self.put_again(image, &fixed)?;
+        self.put_tags_again(image, [&fixed, &moving])?;
+        // The record of the image stands for those of layers, but for those of an image that is new.
+        let is_over = !was_there && client.manifest_digest(&run)?.is_none();
+        if is_over {
+            self.put_push(image, &moving)?;
+        }
+        self.put_records_again(image, &record, is_over)?;
         Ok(Pushed {
             snapshot_id: image.snapshot.id,
             series: series.clone(),
@@ -219,11 +225,37 @@ impl Pushing<'_> {
     }
 
     /// Puts the image once more, if somebody has removed it since.
-    fn put_again(&self, image: &PushedImage, tag: &str) -> Result<()> {
-        let reference = Reference::Tag(tag.to_owned());
-        let found = self.layers.client.manifest_digest(&reference)?;
-        if found != Some(image.digest()) {
-            self.put_tag(image, tag)?;
+    fn put_tags_again(&self, image: &PushedImage, [fixed, moving]: [&str; 2]) -> Result<()> {
+        let client = self.layers.client;
+        if client.manifest_digest(&Reference::Tag(fixed.to_owned()))? == Some(image.digest()) {
+            return Ok(());
+        }
+        if !self.put_image(image, fixed)? {
+            self.put_whole(image, fixed, Trust::Nothing)?;
+        }
+        if client
+            .manifest_digest(&Reference::Tag(moving.to_owned()))?
+            .is_none()
+        {
+            self.put_tag(image, moving)?;
+        }
+        Ok(())
+    }
+
+    /// Puts the records of the layers and of the image once more, if somebody has removed them since: the latter is gone, or the
+    /// record of the push `is_over`.
+    fn put_records_again(
+        &self,
+        image: &PushedImage,
+        record: &Reference,
+        is_over: bool,
+    ) -> Result<()> {
+        let is_gone = self.layers.client.manifest_digest(record)?.is_none();
+        if is_gone || is_over {
+            self.layers(image, Trust::Records)?;
+        }
+        if is_gone {
+            self.put_record(image, record)?;
         }
         Ok(())
     }
@@ -243,25 +275,25 @@ impl Pushing<'_> {
         lacks(self.layers.client, &tag, &missing)
     }
 
-    fn put_push(&self, image: &PushedImage) -> Result<()> {
+    /// Puts the record of the push, and returns its tag.
+    fn put_push(&self, image: &PushedImage, tag: &str) -> Result<Reference> {
         let client = self.layers.client;
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let push = PushRecord {
             image: image.digest(),
             series: image.origin.series.clone(),
             stage: image.origin.stage.clone(),
+            tag: Some(tag.to_owned()),
             pushed_s: now.unwrap_or_default().as_secs().cast_signed(),
             layers: image.layers.iter().map(|layer| layer.key).collect(),
         };
         let tag = Reference::Tag(run_tag(push.pushed_s, &push.image));
         let bytes = push.to_bytes()?;
-        match client.put_manifest(&tag, MANIFEST_TYPE, &bytes)? {
-            Put::Done => Ok(()),
-            Put::Unknown(_) => {
-                put_empty(client)?;
-                put(client, &tag, &bytes)
-            }
+        if let Put::Unknown(_) = client.put_manifest(&tag, MANIFEST_TYPE, &bytes)? {
+            put_empty(client)?;
+            put(client, &tag, &bytes)?;
         }
+        Ok(tag)
     }
 
     fn put_record(&self, image: &PushedImage, tag: &Reference) -> Result<()> {
@@ -272,7 +304,11 @@ impl Pushing<'_> {
         }
         let packages = packages.map(|bytes| (Blob::of(&bytes), PACKAGES_TYPE.to_owned()));
         let origin = image.origin.clone();
-        let record = ImageRecord { origin, packages };
+        let record = ImageRecord {
+            image: Some(image.digest()),
+            origin,
+            packages,
+        };
         put(client, tag, &record.to_bytes()?)
     }
 

@@ -9,7 +9,7 @@ mod state;
 
 pub use debian::DebianRegistry;
 pub use http::{Answer, Request};
-pub use state::{Auth, sha256};
+pub use state::{Auth, Repo, sha256};
 
 use state::State;
 use std::io::{BufReader, Read, Write};
@@ -95,7 +95,15 @@ pub struct Logged {
     pub status: u16,
 }
 
+/// What is done before a request is answered.
+struct Before {
+    /// How many requests pass before.
+    after: usize,
+    act: Arc<dyn Fn() + Send + Sync>,
+}
+
 struct Shared {
+    before: Mutex<Option<Before>>,
     state: Mutex<State>,
     faults: Mutex<Vec<Fault>>,
     log: Mutex<Vec<Logged>>,
@@ -120,6 +128,7 @@ impl FaultyRegistry {
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             state: Mutex::new(State::new(address.to_string(), auth)),
+            before: Mutex::default(),
             faults: Mutex::default(),
             log: Mutex::default(),
             is_over: AtomicBool::new(false),
@@ -176,6 +185,20 @@ impl FaultyRegistry {
         self.when_after(Request::is_of_repository, nth, 1, what)
     }
 
+    /// Does something before request `nth` from now is answered, counted as by [`Self::nth`]. The requests that this makes are
+    /// answered meanwhile.
+    pub fn before(&self, nth: usize, act: impl Fn() + Send + Sync + 'static) {
+        *self.shared.before.lock().unwrap() = Some(Before {
+            after: nth,
+            act: Arc::new(act),
+        });
+    }
+
+    /// Whether what was to be done before a request is still to come; forgets it.
+    pub fn forget_before(&self) -> bool {
+        self.shared.before.lock().unwrap().take().is_some()
+    }
+
     /// Behaves well again.
     pub fn mend(&self) {
         self.shared.faults.lock().unwrap().clear();
@@ -223,6 +246,9 @@ fn serve(stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
     stream.set_read_timeout(Some(Duration::from_secs(120)))?;
     let mut reader = BufReader::new(stream.try_clone()?);
     while let Some(mut request) = Request::read_head(&mut reader)? {
+        if let Some(act) = act_before(shared, &request) {
+            act();
+        }
         let fault = fault_for(shared, &request);
         let index = log(shared, &request);
         if let Some(What::CutUpload(most)) = fault {
@@ -248,6 +274,21 @@ fn serve(stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
     // What Go's servers say to a TLS client.
     let _ = (&stream).write_all(b"HTTP/1.0 400 Bad Request\r\n\r\nno HTTP\n");
     Ok(())
+}
+
+fn act_before(shared: &Shared, request: &Request) -> Option<Arc<dyn Fn() + Send + Sync>> {
+    let mut before = shared.before.lock().unwrap();
+    if let Some(Before { after: 0, .. }) = before.as_ref()
+        && request.is_of_repository()
+    {
+        return before.take().map(|before| before.act);
+    }
+    if let Some(before) = before.as_mut()
+        && request.is_of_repository()
+    {
+        before.after -= 1;
+    }
+    None
 }
 
 fn fault_for(shared: &Shared, request: &Request) -> Option<What> {

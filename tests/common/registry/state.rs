@@ -22,7 +22,7 @@ pub enum Auth {
     },
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Repo {
     pub blobs: HashMap<String, Vec<u8>>,
     /// Media type and content by digest.
@@ -97,10 +97,10 @@ impl State {
                 lacking.push(format!("{tag} {digest}"));
                 continue;
             };
-            let manifest: Value = serde_json::from_slice(bytes).unwrap();
-            let layers = manifest["layers"].as_array().unwrap().iter();
+            let manifest: Value = serde_json::from_slice(bytes).unwrap_or_default();
+            let layers = manifest["layers"].as_array().into_iter().flatten();
             let named = layers.chain([&manifest["config"]]);
-            let named = named.map(|descriptor| descriptor["digest"].as_str().unwrap());
+            let named = named.filter_map(|descriptor| descriptor["digest"].as_str());
             let gone = named.filter(|digest| !repo.blobs.contains_key(*digest));
             lacking.extend(gone.map(|digest| format!("{tag} {digest}")));
         }

@@ -5,6 +5,7 @@ mod farm;
 mod faults;
 mod files;
 mod images;
+mod prune;
 mod well;
 
 use crate::common::registry::{FaultyRegistry, sha256};

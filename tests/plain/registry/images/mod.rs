@@ -28,16 +28,16 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 
 /// The repository of these tests.
-const FARM: &str = "farm/roots";
+pub(super) const FARM: &str = "farm/roots";
 
 /// Options of both snapshots.
-const OPTIONS: &str = "--profile mock --layers packages:9 --series fedora";
+pub(super) const OPTIONS: &str = "--profile mock --layers packages:9 --series fedora";
 
 /// The tags that move.
 const MOVING: [&str; 2] = ["fedora.bootstrap", "fedora.deps-installed"];
 
 /// A store with two stages of a root, the later with one more package.
-fn recorded() -> Bench {
+pub(super) fn recorded() -> Bench {
     let bench = Bench::new();
     let root = bench.make("root");
     sh(
@@ -59,11 +59,11 @@ fn recorded() -> Bench {
 }
 
 /// The name of the repository, or of an image of it, as `docker://HOST/REPO...`.
-fn at(registry: &FaultyRegistry, rest: &str) -> String {
+pub(super) fn at(registry: &FaultyRegistry, rest: &str) -> String {
     format!("docker://{}/{FARM}{rest}", registry.host())
 }
 
-fn push_request(registry: &FaultyRegistry, access: &Access) -> push::Request {
+pub(super) fn push_request(registry: &FaultyRegistry, access: &Access) -> push::Request {
     push::Request {
         snapshots: Vec::new(),
         target: ImageName {
@@ -88,7 +88,11 @@ fn push_later(store: &Path, registry: &FaultyRegistry) -> Result<push::Outcome, 
 }
 
 /// Pulls an image, one request after the other.
-fn pull(store: &Path, registry: &FaultyRegistry, rest: &str) -> Result<import::Outcome, Error> {
+pub(super) fn pull(
+    store: &Path,
+    registry: &FaultyRegistry,
+    rest: &str,
+) -> Result<import::Outcome, Error> {
     let text = at(registry, rest);
     let request = import::Request {
         source: Source::parse(text.as_ref()).unwrap(),
@@ -144,30 +148,30 @@ fn blobs_read(registry: &FaultyRegistry) -> Vec<String> {
 }
 
 /// Wants each tag to lead to a whole image or record.
-fn assert_whole(registry: &FaultyRegistry, label: &str) {
+pub(super) fn assert_whole(registry: &FaultyRegistry, label: &str) {
     let lacking = registry.state().lacking(FARM);
     assert!(lacking.is_empty(), "{label}: {lacking:?}");
 }
 
 /// Wants a store to be sound, if there is one, and returns how many snapshots the store has.
-fn sound(store: &Path) -> usize {
+pub(super) fn sound(store: &Path) -> usize {
     match store.join("rootstrata.sqlite").exists() {
         true => check(store).len(),
         false => 0,
     }
 }
 
-fn snapshot(number: i64) -> SnapshotRef {
+pub(super) fn snapshot(number: i64) -> SnapshotRef {
     SnapshotRef::Id(number)
 }
 
 /// Wants an error to be one line that names the registry or a digest, without anything for a terminal.
-fn assert_clear(text: &str, registry: &FaultyRegistry, label: &str) {
+pub(super) fn assert_clear(text: &str, registry: &FaultyRegistry, label: &str) {
     let names_it = text.contains(&registry.host()) || text.contains("sha256:");
     let is_clear = names_it && text.len() < 1_500 && !text.contains(char::is_control);
     assert!(is_clear, "{label}: {text}");
 }
 
-fn is_of_repository(request: &Asked) -> bool {
+pub(super) fn is_of_repository(request: &Asked) -> bool {
     request.is_of_repository()
 }
