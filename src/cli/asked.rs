@@ -31,7 +31,7 @@ pub(crate) fn parse_subject(text: &str) -> std::result::Result<Subject, String> 
     }
 }
 
-/// A snapshot to ask about, and the store with it.
+/// A snapshot to ask about, and the store of the snapshot.
 pub(crate) struct Asked<'c> {
     context: &'c Context,
     pub store: PathBuf,
@@ -42,7 +42,7 @@ pub(crate) struct Asked<'c> {
 }
 
 impl<'c> Asked<'c> {
-    /// Finds the store; an image gets one of its own. Fails if the registry does not give the image.
+    /// Finds the store; an image gets a store apart. Fails if the registry does not give the image.
     pub(crate) fn open(
         context: &'c Context,
         subject: &Subject,
@@ -70,7 +70,7 @@ impl<'c> Asked<'c> {
         }
     }
 
-    /// Runs `work` with the store; where it turns out to need layers that only a registry has, they are fetched, and it is run again. Fails as `work` does, and if the registry
+    /// Runs `work` with the store; where it turns out to need layers that only a registry has, fetches the layers, and runs `work` again. Fails as `work` does, and if the registry
     /// does not give the layers.
     pub(crate) fn with_layers<T>(
         &self,
@@ -86,7 +86,7 @@ impl<'c> Asked<'c> {
         }
     }
 
-    /// Fetches all layers that only a registry has. Fails if the registry does not give them.
+    /// Fetches all layers that only a registry has. Fails if the registry does not give the layers.
     pub(crate) fn fetch(&self, progress: &Progress) -> Result<()> {
         let registry = (&self.context.access, self.context.jobs);
         fetch_layers(
@@ -125,7 +125,7 @@ fn temporary() -> PathBuf {
     named.map_or_else(|| "/var/tmp".into(), PathBuf::from)
 }
 
-/// Takes away what a snapshot has from its store alone.
+/// Takes away what a snapshot has from the store alone.
 fn forget_numbers(json: &mut Value) {
     match json {
         Value::Object(object) => {

@@ -7,7 +7,7 @@ use crate::model::frame_table::FrameTable;
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 
-/// A blob in zstd, some frames of which are in a file at their offsets.
+/// A blob in zstd, some frames of which are in a file at the frames' offsets.
 #[derive(Clone, Debug)]
 pub(crate) struct PartialBlob {
     pub(crate) blob: BlobSource,
@@ -32,7 +32,7 @@ impl PartialBlobs {
         self.0.contains_key(digest)
     }
 
-    /// Returns the blob and its frames, if all frames with the contents at `places` are here.
+    /// Returns the blob and the frames, if all frames with the contents at `places` are here.
     pub(crate) fn find(&self, digest: &Digest, places: &[Place]) -> Option<(BlobSource, Frames)> {
         let PartialBlob {
             blob,

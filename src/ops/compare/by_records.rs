@@ -1,6 +1,6 @@
-//! The images of registries among the sides of a comparison: known by their records, without a layer, where the records say all.
+//! The images of registries among the sides of a comparison: known by records, without a layer, where the records say all.
 //!
-//! The images are asked for side by side, and a layer that both have is asked for once. An image that its records do not tell of
+//! The images are asked for side by side, and a layer that both have is asked for once. An image that no records tell of
 //! is read layer by layer, like that of an archive.
 
 use crate::error::{Error, Result};
@@ -30,7 +30,7 @@ pub(super) struct ImageSide {
     pub image: FoundImage,
     /// A sentence on other items of an index.
     pub passed_over: Option<String>,
-    /// What records say of the image, or why nothing; `None` for an image that has none by its kind.
+    /// What records say of the image, or why nothing; `None` for an image without records by kind.
     pub records: Option<Said<ByRecords>>,
 }
 
@@ -38,14 +38,14 @@ pub(super) struct ImageSide {
 pub(super) struct ByRecords {
     /// The items of the layers, the lowest first.
     layers: Vec<Arc<Vec<LayerItem>>>,
-    /// The packages of rpm; `None` where the record does not know them.
+    /// The packages of rpm; `None` where the record does not know the packages.
     pub packages: Option<Vec<Installed>>,
 }
 
 /// What tells one layer from another: items, and the tar with the items.
 type LayerId = (LayerKey, DiffId);
 
-/// Opens images of registries, with what records say of them; `jobs` requests at once. Fails if there is no such image, and if a
+/// Opens images of registries, with what records say of each; `jobs` requests at once. Fails if there is no such image, and if a
 /// registry cannot be reached, or refuses to answer.
 pub(super) fn open_sides(
     names: &[&ImageName],
@@ -187,7 +187,7 @@ fn id_of(layer: &FoundLayer) -> Option<LayerId> {
     Some((layer.key?, layer.diff_id))
 }
 
-/// The files that no record has, and that are read out of the layers with them.
+/// The files that no record has, and that are read out of the layers.
 #[derive(Clone, Copy)]
 pub(super) struct WantedFiles {
     /// Whether passwd and group are wanted.
@@ -197,7 +197,7 @@ pub(super) struct WantedFiles {
 }
 
 impl ByRecords {
-    /// Returns the entries and the totals of each layer, as the layers would give them, and keeps the files that are wanted. Leaves
+    /// Returns the entries and the totals of each layer, as the layers would give both, and keeps the files that are wanted. Leaves
     /// out packages that no file of the image tells of. Fails if such a file cannot be read.
     pub(super) fn read(
         &mut self,

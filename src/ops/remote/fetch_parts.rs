@@ -1,5 +1,5 @@
 //! Fetches the parts of layers that hold wanted contents, of layers that only a registry has. A part is never a blob of the
-//! store, and its contents count by their hashes alone.
+//! store, and the contents count by the hashes alone.
 
 use crate::blob::BlobSource;
 use crate::error::{Error, Result};
@@ -22,10 +22,10 @@ use std::num::NonZeroUsize;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-/// The most bytes that one request asks for: they are in memory at once.
+/// The most bytes of one request, all in memory at once.
 const MOST_BYTES: u64 = 16 << 20;
 
-/// Fetches what a snapshot has at the paths that `chooses`, from the registries that alone have it: the frames with the contents,
+/// Fetches what a snapshot has at the paths that `chooses`, from the registries that alone have the layers: the frames with the contents,
 /// or the whole layer where the frames are unknown or half of them are wanted. Fails if a registry does not answer, or gives another
 /// layer.
 pub(crate) fn fetch_parts(
@@ -123,7 +123,7 @@ fn wanted_of(
     Ok(wanted)
 }
 
-/// Returns the frames to fetch of a layer by its record; `None` where the whole layer is to be fetched.
+/// Returns the frames to fetch of a layer by the record; `None` where the whole layer is to be fetched.
 fn frames_to_fetch(
     client: &Client,
     wanted: &WantedLayer,
@@ -150,7 +150,7 @@ struct Fetching<'f> {
 }
 
 impl Fetching<'_> {
-    /// Fetches frames of a blob to their offsets in a file without a name, which takes no more room than the frames.
+    /// Fetches frames of a blob to the offsets in a file without a name, which takes no more room than the frames.
     fn part(
         &self,
         layer: &Missing,

@@ -1,4 +1,4 @@
-//! Records an image of a registry by its records: rows now, blobs when they are wanted.
+//! Records an image of a registry by the registry's records: rows now, blobs when wanted.
 
 use crate::error::{Error, Result};
 use crate::layer::read::{Unpacked, read_exactly};
@@ -26,8 +26,8 @@ use crate::threads;
 use std::num::NonZeroUsize;
 use std::path::Path;
 
-/// Records the image that the request names, without its layers. Fails with [`crate::error::Error::BadImage`] if the registry
-/// has no records of it, or records that it does not fit, and if the registry does not answer.
+/// Records the image that the request names, without the layers. Fails with [`crate::error::Error::BadImage`] if the registry
+/// has no records of the image, or records that do not fit, and if the registry does not answer.
 pub fn pull_lazily(
     store_path: &Path,
     name: &ImageName,
@@ -39,7 +39,7 @@ pub fn pull_lazily(
     taken.map_err(|why| bad_image(&image.opened, why))
 }
 
-/// Records an image without its layers, or tells why its records do not say what it holds. Fails as [`pull_lazily`] does otherwise.
+/// Records an image without the layers, or tells why the records do not say what the image holds. Fails as [`pull_lazily`] does otherwise.
 pub(super) fn record_lazily(
     store_path: &Path,
     name: &ImageName,
@@ -82,7 +82,7 @@ pub(super) fn record_lazily(
     }))
 }
 
-/// Identifies the image. Fails if it cannot be read, or is of no known series.
+/// Identifies the image. Fails if the image cannot be read, or is of no known series.
 fn find(image: &RegistryImage, request: &Request, monitor: &dyn Monitor) -> Result<Found> {
     let opened = &image.opened;
     let finder = Finder {
@@ -118,7 +118,7 @@ fn known_layers(store: &Store, found: &Found) -> Result<Vec<Option<TakenLayer>>>
     known.collect()
 }
 
-/// Reads the records of the layers that `known` does not have, each at its place, `jobs` at once. Fails if the registry does not
+/// Reads the records of the layers that `known` does not have, each at the layer's place, `jobs` at once. Fails if the registry does not
 /// answer.
 fn read_layers(
     image: &RegistryImage,
@@ -145,7 +145,7 @@ fn read_layers(
     Ok(Ok(known.into_iter().flatten().collect()))
 }
 
-/// Takes a layer by its items, if the key is under a policy of the image.
+/// Takes a layer by the items, if the key is under a policy of the image.
 fn taken(read: RecordedLayer, policy: &Policy) -> Said<TakenLayer> {
     let key = read.key;
     let policies = [policy, &Policy::mock(), &Policy::plain()];
@@ -193,7 +193,7 @@ fn content_of(
     })
 }
 
-/// Reads a blob that is here and that only a record calls this layer. Fails with [`Error::BadImage`] if it is another.
+/// Reads a blob that is here and that only a record calls this layer. Fails with [`Error::BadImage`] if the blob is another.
 fn prove(store: &Store, opened: &Opened, layer: &FoundLayer, taken: &TakenLayer) -> Result<()> {
     let Blob { digest, size_bytes } = layer.blob;
     let source = store.open_blob(&digest, size_bytes)?;

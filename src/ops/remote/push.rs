@@ -1,7 +1,7 @@
-//! Pushes images into a repository, each after its layers, and records of all.
+//! Pushes images into a repository, each after the layers, and records of all.
 //!
 //! In the order blob, record of the layer, image, moving tag, so that a push that dies leaves no tag of an image that lacks
-//! something. The record of the push comes first: by it, whoever removes from the repository knows what is under way.
+//! something. The record of the push comes first: so whoever removes from the repository knows what is under way.
 
 use crate::error::{Error, Result};
 use crate::layer::side_blob::{PACKAGES_TYPE, compress};
@@ -63,11 +63,11 @@ pub struct Outcome {
     pub repository: String,
     /// The images, in the order of the request.
     pub images: Vec<Pushed>,
-    /// The number of layers that were sent, and their bytes.
+    /// The number of layers that were sent, and the bytes.
     pub pushed: (u64, u64),
-    /// The number of layers that the registry took from another of its repositories, and their bytes.
+    /// The number of layers that the registry took from another repository, and the bytes.
     pub mounted: (u64, u64),
-    /// The number of layers that were there, and their bytes.
+    /// The number of layers that were there, and the bytes.
     pub reused: (u64, u64),
     /// What went over the wire, of records as well.
     pub traffic: Traffic,
@@ -77,7 +77,7 @@ pub struct Outcome {
 
 /// Pushes images of the store at `store_path`. Fails with [`Error::UnknownSnapshot`] without such a snapshot, with
 /// [`Error::Damaged`] if a blob is missing or damaged, with [`Error::RegistryUnreachable`] if the registry does not answer for
-/// all tries, and with [`Error::RegistryRefused`] if it wants other credentials.
+/// all tries, and with [`Error::RegistryRefused`] if the registry wants other credentials.
 pub fn push(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Result<Outcome> {
     check(request)?;
     let before = request.access.counters.traffic();
@@ -111,7 +111,7 @@ pub fn push(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Resu
     })
 }
 
-/// Loads the images; layers that records alone have named are fetched, and so proven, before anybody is told of them.
+/// Loads the images; layers that records alone have named are fetched, and so proven, before anybody is told.
 fn loaded(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Result<Vec<PushedImage>> {
     match load(store_path, &request.snapshots) {
         Err(Error::OnlyRemote { .. }) => {
@@ -194,7 +194,7 @@ impl Pushing<'_> {
         })
     }
 
-    /// Pushes the layers, the configuration and the image. A registry that lacks what its records promise has collected its garbage:
+    /// Pushes the layers, the configuration and the image. A registry that lacks what records promise has collected garbage:
     /// then no record counts.
     fn put_whole(&self, image: &PushedImage, tag: &str, trust: Trust) -> Result<()> {
         self.layers(image, trust)?;
@@ -214,7 +214,7 @@ impl Pushing<'_> {
         pushed.map(drop)
     }
 
-    /// Puts the image under a tag; tells whether the repository has all blobs of it.
+    /// Puts the image under a tag; tells whether the repository has all blobs of the image.
     fn put_image(&self, image: &PushedImage, tag: &str) -> Result<bool> {
         let tag = Reference::Tag(tag.to_owned());
         let put = self
@@ -224,7 +224,7 @@ impl Pushing<'_> {
         Ok(matches!(put, Put::Done))
     }
 
-    /// Puts the image once more, if somebody has removed it since.
+    /// Puts the image once more, if somebody has removed the image since.
     fn put_tags_again(&self, image: &PushedImage, [fixed, moving]: [&str; 2]) -> Result<()> {
         let client = self.layers.client;
         if client.manifest_digest(&Reference::Tag(fixed.to_owned()))? == Some(image.digest()) {
@@ -242,7 +242,7 @@ impl Pushing<'_> {
         Ok(())
     }
 
-    /// Puts the records of the layers and of the image once more, if somebody has removed them since: the latter is gone, or the
+    /// Puts the records of the layers and of the image once more, if somebody has removed any since: the latter is gone, or the
     /// record of the push `is_over`.
     fn put_records_again(
         &self,
@@ -275,7 +275,7 @@ impl Pushing<'_> {
         lacks(self.layers.client, &tag, &missing)
     }
 
-    /// Puts the record of the push, and returns its tag.
+    /// Puts the record of the push, and returns the tag.
     fn put_push(&self, image: &PushedImage, tag: &str) -> Result<Reference> {
         let client = self.layers.client;
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
@@ -312,7 +312,7 @@ impl Pushing<'_> {
         put(client, tag, &record.to_bytes()?)
     }
 
-    /// Returns the packages, compressed; `None` where they are unknown.
+    /// Returns the packages, compressed; `None` where unknown.
     fn packages_of(&self, image: &PushedImage) -> Result<Option<Vec<u8>>> {
         let Some(set) = image.snapshot.package_set_id else {
             return Ok(None);

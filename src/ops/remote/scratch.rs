@@ -1,4 +1,4 @@
-//! An image of a registry in a store of its own, for as long as somebody asks about it.
+//! An image of a registry in a store apart, for as long as somebody asks about the image.
 
 use crate::error::{Error, Result};
 use crate::model::names::{SnapshotRef, series_from};
@@ -24,7 +24,7 @@ pub(crate) struct Scratch {
 }
 
 impl Scratch {
-    /// Records an image in a store beneath `parent`: by its records, or with all layers where there are none, after a note. Fails if the registry does not give it,
+    /// Records an image in a store beneath `parent`: by records, or with all layers where there are no records, after a note. Fails if the registry does not give the image,
     /// or gives what no store takes.
     pub(crate) fn pull(
         name: &ImageName,

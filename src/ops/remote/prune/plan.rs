@@ -46,7 +46,7 @@ impl Need {
         self.layers.extend(&run.push.layers);
     }
 
-    /// Adds images by their manifests, and what these name: layers, and manifests if they are indexes. Returns those that are not
+    /// Adds images by the manifests, and what these name: layers, and manifests of an index. Returns those that are not
     /// there. Fails if the registry does not answer, and where indexes have no end.
     pub(super) fn add_images(
         &mut self,
@@ -84,7 +84,7 @@ impl Need {
     }
 }
 
-/// What a manifest names; nothing where it is malformed.
+/// What a manifest names; nothing where malformed.
 #[derive(Default)]
 struct Named {
     layers: Vec<LayerKey>,
@@ -244,7 +244,7 @@ fn untagged(asked: &Asked, survey: &Survey) -> Result<Vec<Digest>> {
     Ok(spoken)
 }
 
-/// Returns the tags of the newest push of each image that stays into each stage: they carry the times.
+/// Returns the tags of the newest push of each image that stays into each stage: the carriers of the times.
 fn newest_runs<'s>(survey: &'s Survey, need: &Need) -> HashSet<&'s str> {
     let mut newest: HashMap<(Digest, &str, &str), &Run> = HashMap::new();
     for run in &survey.runs {

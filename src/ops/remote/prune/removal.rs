@@ -1,7 +1,7 @@
 //! Removes what a plan names, while others may push.
 //!
-//! The deletion of a digest takes all of its tags, and no registry compares before it deletes. So the repository is looked at
-//! before and after each few deletions. A push puts its record first: one that was there before the look is seen by it, and what
+//! The deletion of a digest takes all tags of the digest, and no registry compares before it deletes. So the repository is looked at
+//! before and after each few deletions. A push puts a record first: the look sees each push that began before, and what
 //! the push names is left; one that came between is seen by the next look, and what was deleted is put back; a later one finds
 //! nothing that is about to go. Images go first, and records of layers after those of images, so that a record that stands for
 //! others is gone before these are.
@@ -24,7 +24,7 @@ use std::sync::{Mutex, PoisonError};
 /// Deletions between two looks: so many at most are undone by nobody where a prune is killed.
 const BATCH: usize = 64;
 
-/// What a manifest is of, and with what it has to stay.
+/// What a manifest is of, and with what the manifest has to stay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Subject {
     Image(Digest),
@@ -39,7 +39,7 @@ enum Subject {
 struct Candidate {
     subject: Subject,
     tags: Vec<String>,
-    /// Of the manifest, where it is known before the manifest is read.
+    /// Of the manifest, where known before the manifest is read.
     digest: Option<Digest>,
 }
 
@@ -79,7 +79,7 @@ pub(super) struct Removal<'r> {
     known: HashSet<String>,
     listed: HashSet<String>,
     known_manifests: HashSet<Digest>,
-    /// Tags of images that may lead elsewhere than they did: at first all, then those that were not there before.
+    /// Tags of images that may lead elsewhere than before: at first all, then those that were not there before.
     open_tags: HashSet<String>,
     /// What has come to be needed since the plan was made.
     since: Need,
@@ -174,7 +174,7 @@ impl<'r> Removal<'r> {
         Ok(())
     }
 
-    /// Spares images whose tags are others than they were, and what indexes name that were not there before.
+    /// Spares images with other tags than before, and what indexes name that were not there before.
     fn spare_moved(&mut self, images: &[Image]) -> Result<()> {
         let own = images.iter().flat_map(|image| &image.tags);
         self.open_tags.extend(own.cloned());
@@ -201,7 +201,7 @@ impl<'r> Removal<'r> {
     fn remove(&mut self, batch: &[Candidate]) -> Result<()> {
         let done = threads::map(self.asked.jobs, batch, |candidate| self.delete(candidate));
         let taken = std::mem::take(locked(&mut self.taken));
-        // Somebody else has deleted them, or they could not be found: their records are left to the next prune.
+        // Somebody else has deleted the images, or nobody could find the images: the records are left to the next prune.
         self.since.images.extend(locked(&mut self.unread).drain(..));
         let looked = if taken.is_empty() {
             Ok(())
@@ -215,7 +215,7 @@ impl<'r> Removal<'r> {
         done.and(put)
     }
 
-    /// Returns an image whose tags are all listed as before, whatever the registry said of its deletion.
+    /// Returns an image whose tags are all listed as before, whatever the registry said of the deletion.
     fn left(&self, candidate: &Candidate) -> Option<Digest> {
         let Subject::Image(image) = candidate.subject else {
             return None;
@@ -237,7 +237,7 @@ impl<'r> Removal<'r> {
         Ok(())
     }
 
-    /// Reads a manifest as it is now, and keeps it in case that it is to be put back; returns its digest, or nothing if it is gone
+    /// Reads a manifest as of now, and keeps the manifest to be put back; returns the digest, or nothing if the manifest is gone
     /// or odd.
     fn take(&self, candidate: &Candidate) -> Result<Option<Digest>> {
         let reference = match (candidate.subject, candidate.digest) {
@@ -348,7 +348,7 @@ fn records(plan: &Plan) -> Vec<Candidate> {
     images.chain(layers).chain(runs).collect()
 }
 
-/// Tells whether a record says what its tag does.
+/// Tells whether a record says what the tag does.
 fn is_own(candidate: &Candidate, manifest: &Manifest) -> bool {
     match candidate.subject {
         Subject::Image(_) | Subject::Run(_) => true,
