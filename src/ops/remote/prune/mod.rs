@@ -1,8 +1,8 @@
 //! Removes images and records from a repository of a registry, by rule.
 //!
-//! Needs no store. What kept images need stays: their manifests, their records, the records of their layers, and the newest
-//! record of a push, which has the time. So does all that a push within the grace names, whether the image is there yet or not.
-//! What others have pushed stays, and so does what their indexes name. Blobs are the registry's to collect.
+//! Needs no store. Of a kept image stay the manifest, the record, the records of the layers, and the newest record of a push, with
+//! the time. Image and layers of a push within the grace stay, whether the image is there yet or not. Images and indexes of
+//! others stay, with the manifests in the indexes. Blobs are for the registry to collect.
 
 mod plan;
 mod removal;
@@ -50,23 +50,23 @@ pub struct Outcome {
     pub kept: Vec<(Image, Vec<Reason>)>,
     /// The images that are gone.
     pub removed: Vec<Image>,
-    /// The number of manifests that others have tagged, which stay.
+    /// The number of manifests of others, all kept.
     pub others: u64,
-    /// The number of removed records of images, of layers and of pushes; for a dry run, of those that would go.
+    /// The number of removed records of images, of layers and of pushes; for a dry run, the number to be removed.
     pub records: [u64; 3],
     /// The number of records that stay.
     pub kept_records: u64,
-    /// The number of tags of records under which there is none, which stay.
+    /// The number of tags of records without a record, all kept.
     pub odd: u64,
-    /// What went over the wire.
+    /// The traffic with the registry.
     pub traffic: Traffic,
     /// The time of each phase.
     pub seconds: Vec<(Phase, Duration)>,
 }
 
 /// Prunes a repository. Fails with [`Error::BadGlob`](crate::error::Error::BadGlob) for a glob that does not parse, with
-/// [`Error::NoDeletion`](crate::error::Error::NoDeletion) if the registry deletes nothing, and if the registry does not answer. What is to
-/// stay is whole all the same, and the next prune goes on.
+/// [`Error::NoDeletion`](crate::error::Error::NoDeletion) if the registry deletes nothing, and if the registry does not answer. Kept
+/// images are whole all the same, and the next prune goes on.
 pub fn prune(request: &Request, monitor: &dyn Monitor) -> Result<Outcome> {
     let rules = Rules::new(
         request.rules,
@@ -116,7 +116,7 @@ impl Outcome {
         tags.sum::<usize>() as u64
     }
 
-    /// Returns what a plan leads to, if nothing comes between.
+    /// Returns the outcome of a plan if nothing comes between.
     fn of(request: &Request, survey: &Survey, plan: &Plan) -> Self {
         let going = [
             plan.image_records.len(),

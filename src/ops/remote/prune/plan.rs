@@ -1,11 +1,11 @@
-//! What is to be removed from a repository, and what has to stay for what stays.
+//! Plans the removal of images and records from a repository, and finds the manifests and layers to leave for the others.
 
 use crate::error::{Error, Result};
 use crate::model::digest::{Digest, LayerKey};
 use crate::model::registry_keep::{Image, Push, Reason, Rules};
 use crate::model::repository::Reference;
 use crate::oci::image::LAYER_KEY;
-use crate::ops::remote::prune::survey::{Asked, Run, Survey};
+use crate::ops::remote::prune::survey::{Asked, Run, Survey, TRIES};
 use crate::threads;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -13,14 +13,14 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 /// The most manifests that indexes of others may name.
 const MOST_IN_INDEXES: usize = 100_000;
 
-/// What is to be removed, and what stays.
+/// The manifests to remove, and the images to keep.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
     /// The images that stay, with the reasons.
     pub kept: Vec<(Image, Vec<Reason>)>,
     /// The images that go.
     pub going: Vec<Image>,
-    /// The number of images that others have pushed, which stay.
+    /// The number of images of others, all kept.
     pub others: u64,
     /// The images whose records go.
     pub image_records: Vec<Digest>,
@@ -30,7 +30,7 @@ pub(super) struct Plan {
     pub runs: Vec<(Digest, String, Digest)>,
 }
 
-/// What has to stay.
+/// The images and layers to leave.
 #[derive(Debug, Default)]
 pub(super) struct Need {
     /// Manifests of images.
@@ -40,14 +40,44 @@ pub(super) struct Need {
 }
 
 impl Need {
-    /// Adds what a push names.
+    /// Adds the image and the layers of a push.
     pub(super) fn add_push(&mut self, run: &Run) {
         self.images.insert(run.push.image);
         self.layers.extend(&run.push.layers);
     }
 
-    /// Adds images by the manifests, and what these name: layers, and manifests of an index. Returns those that are not
-    /// there. Fails if the registry does not answer, and where indexes have no end.
+    /// Adds images as [`Need::add_images`] does, and again where a tag leads to an image without a manifest. Fails if the manifest is
+    /// missing still.
+    fn add_tagged(
+        &mut self,
+        asked: &Asked,
+        survey: &Survey,
+        images: impl Iterator<Item = Digest>,
+    ) -> Result<()> {
+        let mut next: Vec<Digest> = images.collect();
+        for _ in 0..TRIES {
+            let missing = self.add_images(asked, next)?;
+            let tags = missing.iter().filter_map(|digest| survey.tags.get(digest));
+            let tags = tags.flatten().map(String::as_str);
+            let tagged = asked.by_digest(&tags.collect::<Vec<_>>())?.into_keys();
+            next = tagged.filter(|digest| missing.contains(digest)).collect();
+            if next.is_empty() {
+                return Ok(());
+            }
+            for digest in &next {
+                self.images.remove(digest);
+            }
+        }
+        let digests: Vec<String> = next.iter().take(1).map(Digest::to_string).collect();
+        Err(Error::Registry {
+            registry: asked.client.repository().host().to_owned(),
+            action: format!("give the manifest {}", digests.concat()),
+            what: "a tag leads to it, and it is not there".to_owned(),
+        })
+    }
+
+    /// Adds images, with the layers of their manifests and the manifests of indexes. Returns the digests without a manifest. Fails if
+    /// the registry does not answer, and where indexes have no end.
     pub(super) fn add_images(
         &mut self,
         asked: &Asked,
@@ -84,7 +114,7 @@ impl Need {
     }
 }
 
-/// What a manifest names; nothing where malformed.
+/// The layers and manifests that a manifest names; nothing where the manifest is malformed.
 #[derive(Default)]
 struct Named {
     layers: Vec<LayerKey>,
@@ -115,7 +145,8 @@ fn list<'j>(json: &'j Value, name: &str) -> &'j [Value] {
 }
 
 impl Plan {
-    /// Plans by rules. `now_s` is in seconds since 1970. Fails if the registry does not answer, and where a tag leads to a manifest that is not there.
+    /// Plans by rules. `now_s` is in seconds since 1970. Fails if the registry does not answer, and where a tag leads to a missing
+    /// manifest.
     pub(super) fn of(asked: &Asked, survey: &Survey, rules: &Rules, now_s: i64) -> Result<Self> {
         let images = images(survey);
         let reasons = rules.kept(&images, now_s);
@@ -126,8 +157,7 @@ impl Plan {
         let mut need = Need::default();
         let staying = survey.tags.keys();
         let staying = staying.filter(|digest| !going.contains(digest)).copied();
-        let missing = need.add_images(asked, staying.chain(untagged(asked, survey)?))?;
-        check_missing(asked, survey, &missing)?;
+        need.add_tagged(asked, survey, staying.chain(untagged(asked, survey)?))?;
         let mut plan = Self {
             others: others as u64,
             ..Self::default()
@@ -153,7 +183,7 @@ impl Plan {
                 need.add_push(run);
                 continue;
             }
-            // As well as by the manifest, which an index may have named in vain.
+            // Beside the manifest, which may be missing.
             if need.images.contains(&run.push.image) {
                 need.layers.extend(&run.push.layers);
             }
@@ -171,22 +201,7 @@ impl Plan {
     }
 }
 
-/// Fails if a tag still leads to a manifest that was not there.
-fn check_missing(asked: &Asked, survey: &Survey, missing: &HashSet<Digest>) -> Result<()> {
-    let tags = missing.iter().filter_map(|digest| survey.tags.get(digest));
-    let tags = tags.flatten().map(String::as_str);
-    let now = asked.by_digest(&tags.collect::<Vec<_>>())?;
-    match now.keys().find(|digest| missing.contains(digest)) {
-        None => Ok(()),
-        Some(digest) => Err(Error::Registry {
-            registry: asked.client.repository().host().to_owned(),
-            action: format!("give the manifest {digest}"),
-            what: "a tag leads to it, and it is not there".to_owned(),
-        }),
-    }
-}
-
-/// Returns the images that rootstrata has pushed: those with a record of the image and of a push. The newest of each stage come first.
+/// Returns the images with a record of the image and of a push, the newest of each stage first.
 fn images(survey: &Survey) -> Vec<Image> {
     let mut pushes: HashMap<Digest, BTreeMap<(&str, &str), i64>> = HashMap::new();
     for Run { push, .. } in &survey.runs {
@@ -223,7 +238,7 @@ fn images(survey: &Survey) -> Vec<Image> {
     images
 }
 
-/// Returns the images that records speak of, that have no tag, and are there all the same. Fails if the registry does not answer.
+/// Returns the images of records without a tag of the image, as far as the manifest is there. Fails if the registry does not answer.
 fn untagged(asked: &Asked, survey: &Survey) -> Result<Vec<Digest>> {
     let of_runs = survey.runs.iter().map(|run| run.push.image);
     let spoken: HashSet<Digest> = survey
@@ -244,7 +259,7 @@ fn untagged(asked: &Asked, survey: &Survey) -> Result<Vec<Digest>> {
     Ok(spoken)
 }
 
-/// Returns the tags of the newest push of each image that stays into each stage: the carriers of the times.
+/// Returns the tags of the newest push of each kept image into each stage: the records with the times.
 fn newest_runs<'s>(survey: &'s Survey, need: &Need) -> HashSet<&'s str> {
     let mut newest: HashMap<(Digest, &str, &str), &Run> = HashMap::new();
     for run in &survey.runs {

@@ -1,10 +1,9 @@
 //! Removes what a plan names, while others may push.
 //!
-//! The deletion of a digest takes all tags of the digest, and no registry compares before it deletes. So the repository is looked at
-//! before and after each few deletions. A push puts a record first: the look sees each push that began before, and what
-//! the push names is left; one that came between is seen by the next look, and what was deleted is put back; a later one finds
-//! nothing that is about to go. Images go first, and records of layers after those of images, so that a record that stands for
-//! others is gone before these are.
+//! The deletion of a digest takes all of its tags, and no registry compares before it deletes. So the repository is looked at
+//! before and after each few deletions. A push puts the record of the push first. Of a push before the look, image and layers are
+//! left; of a push between two looks, the second look puts back the deleted manifests; a push after both finds nothing about to
+//! go. Images go first, and records of layers after records of images: the record of an image stands for the records of layers.
 
 use crate::error::{Error, Result};
 use crate::model::digest::{Digest, LayerKey};
@@ -21,49 +20,49 @@ use crate::threads;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 
-/// Deletions between two looks: so many at most are undone by nobody where a prune is killed.
+/// Deletions between two looks, and so the most that nobody undoes where a prune is killed.
 const BATCH: usize = 64;
 
-/// What a manifest is of, and with what the manifest has to stay.
+/// The subject of a manifest: where the subject is needed, so is the manifest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Subject {
     Image(Digest),
     ImageRecord(Digest),
     LayerRecord(LayerKey),
-    /// The record of a push of this image.
+    /// The record of a push, with the image.
     Run(Digest),
 }
 
-/// A manifest that is to go.
+/// A manifest to delete.
 #[derive(Clone, Debug)]
 struct Candidate {
     subject: Subject,
     tags: Vec<String>,
-    /// Of the manifest, where known before the manifest is read.
+    /// Of the manifest, where the digest is known before reading.
     digest: Option<Digest>,
 }
 
 impl Candidate {
-    /// Tells whether both are of one kind.
+    /// Tells whether both are of the same kind.
     fn is_like(&self, other: &Self) -> bool {
         std::mem::discriminant(&self.subject) == std::mem::discriminant(&other.subject)
     }
 }
 
-/// A manifest that was about to be deleted, or was.
+/// A manifest that was deleted, or about to be.
 struct Taken {
     candidate: Candidate,
     manifest: Manifest,
 }
 
-/// What was removed, in numbers of manifests.
+/// The numbers of removed manifests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Removed {
     pub images: u64,
     pub image_records: u64,
     pub layer_records: u64,
     pub runs: u64,
-    /// Tags of records under which there is none.
+    /// Tags of records without a record.
     pub odd: u64,
 }
 
@@ -71,23 +70,23 @@ pub(super) struct Removed {
 pub(super) struct Removal<'r> {
     asked: Asked<'r>,
     monitor: &'r dyn Monitor,
-    /// Whether the repository has something that stays, and so a list of tags.
+    /// Whether the repository keeps something, and so a list of tags.
     has_more: bool,
-    /// The tags that were listed for the plan.
+    /// The tags of the list for the plan.
     first: HashSet<String>,
-    /// All tags that were ever listed, and those of the last look.
+    /// All tags of any list, and the tags of the last look.
     known: HashSet<String>,
     listed: HashSet<String>,
     known_manifests: HashSet<Digest>,
-    /// Tags of images that may lead elsewhere than before: at first all, then those that were not there before.
+    /// Tags of images that may lead elsewhere by now: at first all, then the new tags.
     open_tags: HashSet<String>,
-    /// What has come to be needed since the plan was made.
+    /// The images and layers that have come to be needed since the plan.
     since: Need,
-    /// The tags that pushes since then have asked for.
+    /// The tags for which pushes since the plan have asked.
     asked_tags: HashMap<Digest, Vec<String>>,
     removed: Mutex<Removed>,
     taken: Mutex<Vec<Taken>>,
-    /// Images that were not there to be read.
+    /// Images without a manifest to read.
     unread: Mutex<Vec<Digest>>,
 }
 
@@ -116,7 +115,7 @@ impl<'r> Removal<'r> {
         }
     }
 
-    /// Removes what the plan names, and returns what was removed and which images have come to be needed. Fails if the registry
+    /// Removes by the plan, and returns the numbers and the images that have come to be needed. Fails if the registry
     /// does not answer or does not delete; the next prune goes on.
     pub(super) fn run(mut self, plan: &Plan) -> Result<(Removed, HashSet<Digest>)> {
         for batch in plan.going.chunks(BATCH) {
@@ -143,7 +142,7 @@ impl<'r> Removal<'r> {
         Ok((removed, self.since.images))
     }
 
-    /// Reads what has come since the last look.
+    /// Lists the tags, and reads the records of pushes that are new since the last look.
     fn look(&mut self) -> Result<()> {
         let listed = self.asked.client.tags()?;
         if listed.is_empty() && self.has_more {
@@ -174,7 +173,7 @@ impl<'r> Removal<'r> {
         Ok(())
     }
 
-    /// Spares images with other tags than before, and what indexes name that were not there before.
+    /// Spares images with other tags than before, and images of new indexes.
     fn spare_moved(&mut self, images: &[Image]) -> Result<()> {
         let own = images.iter().flat_map(|image| &image.tags);
         self.open_tags.extend(own.cloned());
@@ -191,17 +190,17 @@ impl<'r> Removal<'r> {
         let new = new.filter(|digest| !self.known_manifests.contains(digest));
         let spared: Vec<Digest> = moved.chain(new).collect();
         self.known_manifests.extend(&spared);
-        // Those that were there have been looked at.
+        // The tags of the plan are looked at once.
         let before = std::mem::take(&mut self.open_tags).into_iter();
         self.open_tags = before.filter(|tag| !self.first.contains(tag)).collect();
         self.since.add_images(&self.asked, spared).map(drop)
     }
 
-    /// Deletes manifests, then looks again and puts back what has come to be needed.
+    /// Deletes manifests, then looks again and puts back manifests that have come to be needed.
     fn remove(&mut self, batch: &[Candidate]) -> Result<()> {
         let done = threads::map(self.asked.jobs, batch, |candidate| self.delete(candidate));
         let taken = std::mem::take(locked(&mut self.taken));
-        // Somebody else has deleted the images, or nobody could find the images: the records are left to the next prune.
+        // Deleted by somebody else, or not found: the records are left to the next prune.
         self.since.images.extend(locked(&mut self.unread).drain(..));
         let looked = if taken.is_empty() {
             Ok(())
@@ -215,7 +214,7 @@ impl<'r> Removal<'r> {
         done.and(put)
     }
 
-    /// Returns an image whose tags are all listed as before, whatever the registry said of the deletion.
+    /// Returns an image with all tags listed as before, where the registry has not done as told.
     fn left(&self, candidate: &Candidate) -> Option<Digest> {
         let Subject::Image(image) = candidate.subject else {
             return None;
@@ -237,11 +236,10 @@ impl<'r> Removal<'r> {
         Ok(())
     }
 
-    /// Reads a manifest as of now, and keeps the manifest to be put back; returns the digest, or nothing if the manifest is gone
-    /// or odd.
+    /// Reads a manifest, and keeps the bytes to put back. Returns the digest, or nothing if the manifest is gone or odd.
     fn take(&self, candidate: &Candidate) -> Result<Option<Digest>> {
         let reference = match (candidate.subject, candidate.digest) {
-            // An old push is not made anew.
+            // The record of an old push is never put back.
             (Subject::Run(_), digest) => return Ok(digest),
             (_, Some(digest)) => Reference::Digest(digest),
             (_, None) => Reference::Tag(candidate.tags.concat()),
@@ -254,7 +252,7 @@ impl<'r> Removal<'r> {
             return Ok(None);
         };
         let digest = manifest.digest;
-        // What is under a tag of others as well is theirs.
+        // A manifest with a tag of others is theirs.
         let is_theirs = candidate.digest.is_none() && self.known_manifests.contains(&digest);
         if is_theirs || !is_own(candidate, &manifest) {
             self.count(|removed| removed.odd += 1);
@@ -328,7 +326,7 @@ fn locked<T>(mutex: &mut Mutex<T>) -> &mut T {
     mutex.get_mut().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Returns the records that go: of images, then of layers, then of pushes.
+/// Returns the records to delete: of images, then of layers, then of pushes.
 fn records(plan: &Plan) -> Vec<Candidate> {
     let images = plan.image_records.iter().map(|image| Candidate {
         subject: Subject::ImageRecord(*image),
@@ -348,7 +346,7 @@ fn records(plan: &Plan) -> Vec<Candidate> {
     images.chain(layers).chain(runs).collect()
 }
 
-/// Tells whether a record says what the tag does.
+/// Tells whether record and tag agree.
 fn is_own(candidate: &Candidate, manifest: &Manifest) -> bool {
     match candidate.subject {
         Subject::Image(_) | Subject::Run(_) => true,

@@ -1,7 +1,7 @@
-//! What stands in a repository: tags of images, and the records that its tags lead to.
+//! The contents of a repository: tags of images, and the records under other tags.
 //!
-//! A record counts if it says what its tag does, so that its digest is under no other tag of a record. Whatever else has the tag
-//! of a record is odd, and left alone.
+//! A record counts if tag and record agree, so that the digest is under no other tag of a record. A tag of a record with any
+//! other manifest is odd, and left alone.
 
 use crate::error::{Error, Result};
 use crate::model::digest::{Digest, LayerKey};
@@ -14,6 +14,9 @@ use crate::threads;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::num::NonZeroUsize;
 
+/// How often a manifest is looked for that is said to be there.
+pub(super) const TRIES: usize = 3;
+
 /// A repository, asked by several threads at once.
 #[derive(Clone, Copy)]
 pub(super) struct Asked<'c> {
@@ -22,49 +25,61 @@ pub(super) struct Asked<'c> {
 }
 
 impl Asked<'_> {
-    /// Returns the manifests that tags lead to, with the tags of each; a tag that is gone is left out. Fails if the registry
-    /// does not answer, and if it goes on to list a tag that leads nowhere.
+    /// Returns the manifests under tags, with the tags of each; a tag without a manifest is left out. Fails if the registry does not
+    /// answer, and if the registry goes on to list a tag that leads nowhere.
     pub(super) fn by_digest(&self, tags: &[&str]) -> Result<BTreeMap<Digest, Vec<String>>> {
-        let digests = threads::map(self.jobs, tags, |tag| {
-            self.client.manifest_digest(&tagged(tag))
-        })?;
-        self.check_gone(tags, &digests)?;
+        let found = self.find(tags, |tag| self.client.manifest_digest(&tagged(tag)))?;
         let mut by_digest: BTreeMap<Digest, Vec<String>> = BTreeMap::new();
-        for (tag, digest) in tags.iter().zip(digests) {
-            if let Some(digest) = digest {
-                by_digest.entry(digest).or_default().push((*tag).to_owned());
-            }
+        for (tag, digest) in found {
+            by_digest.entry(digest).or_default().push(tag.to_owned());
         }
         Ok(by_digest)
     }
 
-    /// Reads the records of pushes under tags; `None` for what is odd, and nothing for what is gone. Fails as [`Asked::by_digest`].
+    /// Reads the records of pushes under tags: `None` for an odd record, nothing for a tag without a manifest. Fails as
+    /// [`Asked::by_digest`].
     pub(super) fn runs(&self, tags: &[&str]) -> Result<Vec<Option<Run>>> {
-        let runs = threads::map(self.jobs, tags, |tag| {
-            let found = self.client.manifest(&tagged(tag))?;
-            Ok::<_, Error>(found.map(|found| Run::of(tag, &found)))
-        })?;
-        self.check_gone(tags, &runs)?;
-        Ok(runs.into_iter().flatten().collect())
+        let found = self.find(tags, |tag| self.client.manifest(&tagged(tag)))?;
+        let found = found.into_iter();
+        Ok(found.map(|(tag, found)| Run::of(tag, &found)).collect())
     }
 
-    /// Fails if a tag that leads nowhere is listed all the same: whose that tag is, nobody can tell.
-    fn check_gone<T>(&self, tags: &[&str], found: &[Option<T>]) -> Result<()> {
-        let gone = tags.iter().zip(found);
-        let gone = gone.filter(|(_, found)| found.is_none());
-        let gone: HashSet<&str> = gone.map(|(tag, _)| *tag).collect();
-        if gone.is_empty() {
-            return Ok(());
+    /// Asks for each tag. A tag that leads nowhere and is listed all the same is asked for again: another prune may have deleted the
+    /// manifest, and a push put it. Fails if the tag still leads nowhere then, since nobody can tell whose the tag is.
+    fn find<'t, T: Send>(
+        &self,
+        tags: &[&'t str],
+        ask: impl Fn(&str) -> Result<Option<T>> + Sync,
+    ) -> Result<Vec<(&'t str, T)>> {
+        let mut all = Vec::new();
+        let mut left = tags.to_vec();
+        for _ in 0..TRIES {
+            let answers = threads::map(self.jobs, &left, |tag| ask(tag))?;
+            let mut gone = HashSet::new();
+            for (tag, found) in left.drain(..).zip(answers) {
+                match found {
+                    Some(found) => all.push((tag, found)),
+                    None => {
+                        gone.insert(tag);
+                    }
+                }
+            }
+            if !gone.is_empty() {
+                let listed: HashSet<String> = self.client.tags()?.into_iter().collect();
+                left.extend(gone.into_iter().filter(|tag| listed.contains(*tag)));
+            }
+            if left.is_empty() {
+                return Ok(all);
+            }
         }
-        let listed = self.client.tags()?;
-        match listed.iter().find(|tag| gone.contains(tag.as_str())) {
-            None => Ok(()),
-            Some(tag) => Err(Error::Registry {
-                registry: self.client.repository().host().to_owned(),
-                action: format!("give the manifest {tag}"),
-                what: "it lists the tag and has nothing under it".to_owned(),
-            }),
-        }
+        Err(Error::Registry {
+            registry: self.client.repository().host().to_owned(),
+            action: format!(
+                "give the manifest {}",
+                left.first().copied().unwrap_or_default()
+            ),
+            what: "the tag is listed and leads nowhere".to_owned(),
+        })
     }
 }
 
@@ -91,7 +106,7 @@ impl Run {
     }
 }
 
-/// What stands in a repository.
+/// The contents of a repository.
 #[derive(Debug, Default)]
 pub(super) struct Survey {
     /// All tags.
@@ -104,12 +119,12 @@ pub(super) struct Survey {
     pub image_records: BTreeSet<Digest>,
     /// The keys of the layers whose records have a tag, each with the tag.
     pub layer_records: Vec<(LayerKey, String)>,
-    /// The number of tags of records under which there is none.
+    /// The number of tags of records without a record.
     pub odd: u64,
 }
 
 impl Survey {
-    /// Reads a repository. Fails if the registry does not answer, and if its list of tags does not end.
+    /// Reads a repository. Fails if the registry does not answer, and if the list of tags does not end.
     pub(super) fn read(asked: &Asked) -> Result<Self> {
         let listed = asked.client.tags()?;
         let tags = asked.by_digest(&image_tags(&listed))?;
@@ -134,13 +149,13 @@ fn tagged(tag: &str) -> Reference {
     Reference::Tag(tag.to_owned())
 }
 
-/// Tells whether a tag begins as those of records do, and is none of them.
+/// Tells whether a tag begins as tags of records do, and is of no record.
 fn is_odd(tag: &str) -> bool {
     let is_known = is_run(tag) || layer_of(tag).is_some() || image_of(tag).is_some();
     is_record(tag) && !is_known
 }
 
-/// Returns the tags that are of no record.
+/// Returns the tags of images.
 pub(super) fn image_tags(listed: &[String]) -> Vec<&str> {
     let tags = listed.iter().map(String::as_str);
     tags.filter(|tag| !is_record(tag)).collect()

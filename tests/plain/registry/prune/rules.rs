@@ -146,14 +146,16 @@ fn what_others_have_pushed_stays_with_what_their_indexes_name() {
 }
 
 #[test]
-fn an_index_that_a_registry_does_not_find_for_once_is_an_error() {
+fn an_index_that_a_registry_does_not_find_is_asked_for_again_and_then_an_error() {
     let farm = Farm::new();
     let index = json!({"manifests": [{"digest": farm.digest(2)}]}).to_string();
     let index = put(&farm.registry, "multi", index.into_bytes());
     let is_read = move |r: &Asked| r.method == "GET" && r.path.ends_with(&index);
-    farm.registry.when(is_read, 1, What::Gone);
+    farm.registry.when(is_read.clone(), usize::MAX, What::Gone);
     let text = told(&farm.prune().unwrap_err());
     assert!(text.contains("a tag leads to it"), "{text}");
+    farm.registry.mend();
+    farm.registry.when(is_read, 1, What::Gone);
     farm.prune().unwrap();
     farm.assert_complete(2, "in an index");
 }
