@@ -1,6 +1,6 @@
 //! A registry that lies: each lie is refused in one line, and nothing of it counts.
 
-use super::{FARM, MOVING, assert_clear, pull, push_all, recorded, sound};
+use super::{FARM, MOVING, pull, push_all, recorded, refused_by, sound};
 use crate::common::Bench;
 use crate::common::registry::{FaultyRegistry, sha256};
 use crate::registry::{TYPE, told};
@@ -67,24 +67,8 @@ pub(super) fn change_record(registry: &FaultyRegistry, digest: &str, name: &str,
     put(registry, &tag, TYPE, &record);
 }
 
-/// Pulls into a store with a snapshot, wants one clear line and the snapshot alone there; returns the line.
 fn refused(registry: &FaultyRegistry, rest: &str) -> String {
-    let bench = Bench::new();
-    let root = bench.make("root");
-    std::fs::write(root.join("file"), "x").unwrap();
-    bench.snapshot(&root, "--profile plain");
-    let before = bench.json(["log"]);
-    let error = pull(&bench.store(), registry, rest).unwrap_err();
-    let text = told(&error);
-    assert_clear(&text, registry, rest);
-    assert_eq!(bench.json(["log"]), before, "{text}");
-    assert_eq!(sound(&bench.store()), 1);
-    let left = std::fs::read_dir(bench.store().join("tmp"))
-        .unwrap()
-        .count();
-    assert_eq!(left, 0, "{text}");
-    bench.prints(0, ["verify", "--deep"]);
-    text
+    refused_by(pull, registry, rest)
 }
 
 #[test]

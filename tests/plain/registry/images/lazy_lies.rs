@@ -3,30 +3,18 @@
 use super::compared::{bomb, change_layer, layer_record, layer_tags};
 use super::hostile::{change_record, filled, manifest, put, put_with_config};
 use super::{
-    FARM, MOVING, OPTIONS, assert_clear, at, layers_of, pull_lazy, push_all, recorded, sound,
+    FARM, MOVING, OPTIONS, at, layers_of, pull_lazy, push_all, recorded, refused_by, sound,
 };
 use crate::common::registry::FaultyRegistry;
 use crate::common::{Bench, one_error, text};
-use crate::registry::{TYPE, told};
+use crate::registry::TYPE;
 use rootstrata::layer::side_blob::compress;
 use rootstrata::model::digest::Digest;
 use rootstrata::oci::record::LayerRecord;
 use serde_json::Value;
 
-/// Pulls into a store with a snapshot, wants one clear line and the snapshot alone there; returns the line.
 fn refused(registry: &FaultyRegistry, rest: &str) -> String {
-    let bench = Bench::new();
-    let root = bench.make("root");
-    std::fs::write(root.join("file"), "x").unwrap();
-    bench.snapshot(&root, "--profile plain");
-    let before = bench.json(["log"]);
-    let error = pull_lazy(&bench.store(), registry, rest).unwrap_err();
-    let text = told(&error);
-    assert_clear(&text, registry, rest);
-    assert_eq!(bench.json(["log"]), before, "{text}");
-    assert_eq!(sound(&bench.store()), 1);
-    bench.prints(0, ["verify", "--deep"]);
-    text
+    refused_by(pull_lazy, registry, rest)
 }
 
 #[test]

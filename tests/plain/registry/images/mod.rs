@@ -9,7 +9,7 @@ mod hostile;
 mod lazy;
 mod lazy_lies;
 
-use super::{access, repository};
+use super::{access, repository, told};
 use crate::common::Bench;
 use crate::common::registry::{FaultyRegistry, Request as Asked};
 use crate::common::rpmdb::{RpmFile, files, install};
@@ -174,4 +174,28 @@ pub(super) fn assert_clear(text: &str, registry: &FaultyRegistry, label: &str) {
 
 pub(super) fn is_of_repository(request: &Asked) -> bool {
     request.is_of_repository()
+}
+
+/// Pulls with `pull` into a store with a snapshot, wants one clear line and the snapshot alone there; returns the line.
+fn refused_by(
+    pull: fn(&Path, &FaultyRegistry, &str) -> Result<import::Outcome, Error>,
+    registry: &FaultyRegistry,
+    rest: &str,
+) -> String {
+    let bench = Bench::new();
+    let root = bench.make("root");
+    std::fs::write(root.join("file"), "x").unwrap();
+    bench.snapshot(&root, "--profile plain");
+    let before = bench.json(["log"]);
+    let error = pull(&bench.store(), registry, rest).unwrap_err();
+    let text = told(&error);
+    assert_clear(&text, registry, rest);
+    assert_eq!(bench.json(["log"]), before, "{text}");
+    assert_eq!(sound(&bench.store()), 1);
+    let left = std::fs::read_dir(bench.store().join("tmp"))
+        .unwrap()
+        .count();
+    assert_eq!(left, 0, "{text}");
+    bench.prints(0, ["verify", "--deep"]);
+    text
 }
