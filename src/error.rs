@@ -245,16 +245,20 @@ fn member_prefix(member: &Path) -> String {
 }
 
 impl Error {
-    /// Returns a function for `map_err` that names the action and the path.
+    /// Returns a function for `map_err` that names the action and the path. An error of ours that a stream has handed on, as of a
+    /// registry, stays what it is.
     pub(crate) fn io<E: Into<io::Error>>(
         action: &'static str,
         path: impl Into<PathBuf>,
     ) -> impl FnOnce(E) -> Self {
         let path = path.into();
-        move |source| Self::Io {
-            action,
-            path,
-            source: without_path(source.into()),
+        move |source| match source.into().downcast::<Self>() {
+            Ok(error) => error,
+            Err(source) => Self::Io {
+                action,
+                path,
+                source: without_path(source),
+            },
         }
     }
 

@@ -1,5 +1,6 @@
 //! Compressions of layers, their names and media types (image-spec, layer.md, "`+gzip` Media Types").
 
+use super::unframed::unframed;
 use crate::error::{Error, Result};
 use flate2::read::{GzEncoder, MultiGzDecoder};
 use std::fmt;
@@ -120,9 +121,7 @@ impl Codec {
         Ok(match self {
             Self::None => Box::new(input),
             Self::Gzip => Box::new(MultiGzDecoder::new(input)),
-            Self::Zstd => {
-                Box::new(zstd::Decoder::new(input).map_err(Error::io("decompress", path))?)
-            }
+            Self::Zstd => Box::new(unframed(input).map_err(Error::io("decompress", path))?),
         })
     }
 }

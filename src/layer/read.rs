@@ -6,9 +6,10 @@
 pub(crate) use super::files::{Held, read_by_hash, read_files};
 pub use super::gather::LayerItems;
 use super::gather::{Gathering, is_whiteout};
-pub(crate) use super::unpack::Unpacked;
+use super::packed::{TarStream, Whole};
 pub use super::unpack::{Blob, check};
-use super::unpack::{Pipe, Whole, shown, unreadable, with_members_of};
+pub(crate) use super::unpack::{Threads, Unpacked};
+use super::unpack::{shown, unreadable, with_members_of};
 use crate::error::{Error, Result};
 use crate::model::digest::ContentHash;
 use crate::model::policy::normalise::shown_path;
@@ -24,19 +25,23 @@ pub(crate) type Keep<'k> = dyn FnMut(&EntryPath, u64) -> Result<Option<Box<dyn W
 
 /// Reads a whole layer. Fails if the blob has another digest, or a member that no layer may have.
 pub fn read(blob: Blob, keep: &mut Keep) -> Result<LayerItems> {
-    read_as(blob, None, keep).map(|(items, _)| items)
+    read_as(blob, (None, Threads::Several), keep).map(|(items, _)| items)
 }
 
 /// Reads a whole layer, and returns also the length of the tar. Fails as [`read`] does, and if the tar is not as `expected`.
 pub(crate) fn read_exactly(
     blob: Blob,
-    expected: Unpacked,
+    (expected, threads): (Unpacked, Threads),
     keep: &mut Keep,
 ) -> Result<(LayerItems, u64)> {
-    read_as(blob, Some(expected), keep)
+    read_as(blob, (Some(expected), threads), keep)
 }
 
-fn read_as(blob: Blob, expected: Option<Unpacked>, keep: &mut Keep) -> Result<(LayerItems, u64)> {
+fn read_as(
+    blob: Blob,
+    expected: (Option<Unpacked>, Threads),
+    keep: &mut Keep,
+) -> Result<(LayerItems, u64)> {
     let path = blob.path.to_owned();
     with_members_of(blob, expected, |reader| {
         let mut gathering = Gathering::new();
@@ -74,7 +79,7 @@ impl Whole for LayerItems {
 }
 
 fn hash_content(
-    reader: &mut Reader<Pipe>,
+    reader: &mut Reader<TarStream>,
     buffer: &mut [u8],
     mut out: Option<&mut (dyn Write + '_)>,
 ) -> std::result::Result<ContentHash, TarError> {

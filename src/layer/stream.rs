@@ -7,6 +7,7 @@
 //! The queues are bounded and buffers are used again, so memory depends on the number of threads alone. The bytes never
 //! depend on the threads: a block is compressed without regard to other blocks.
 
+use super::buffers::{Block, Buffer, Pool};
 use super::codec::Compression;
 use super::{gzip, zstandard};
 use crate::error::{Error, Result};
@@ -38,48 +39,7 @@ pub struct Compressed {
     pub size_bytes: u64,
 }
 
-/// Free buffers: the first touch of fresh memory costs as much as filling a buffer.
-#[derive(Default)]
-struct Pool(Mutex<Vec<Vec<u8>>>);
-
-/// A buffer that returns to the pool when dropped.
-struct Buffer<'p> {
-    bytes: Vec<u8>,
-    pool: &'p Pool,
-}
-
-impl Pool {
-    fn take(&self) -> Buffer<'_> {
-        let free = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        Buffer {
-            bytes: free.unwrap_or_default(),
-            pool: self,
-        }
-    }
-
-    /// Returns a buffer of this length with arbitrary content.
-    fn take_filled(&self, length: usize) -> Buffer<'_> {
-        let mut buffer = self.take();
-        buffer.bytes.resize(length, 0);
-        buffer
-    }
-}
-
-impl Drop for Buffer<'_> {
-    fn drop(&mut self) {
-        let bytes = std::mem::take(&mut self.bytes);
-        self.pool
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(bytes);
-    }
-}
-
-/// A block of the tar stream: full, except the last.
-type Block<'p> = Arc<Buffer<'p>>;
-
-/// A block for the next free worker, with the channel for the result.
+/// A block of the tar stream, full except the last, for the next free worker, with the channel for the result.
 struct Job<'p> {
     block: Block<'p>,
     done: Promise<'p>,

@@ -175,21 +175,6 @@ impl Opened {
         }
     }
 
-    /// Keeps blobs of a registry that were fetched, and have their digests.
-    pub(crate) fn keep_fetched(&mut self, fetched: impl Iterator<Item = (Digest, File)>) {
-        if let Place::Registry(image) = &mut self.place {
-            image.fetched.extend(fetched);
-        }
-    }
-
-    /// Returns the file of a blob that was fetched.
-    pub(crate) fn fetched(&self, blob: &Blob) -> Option<&File> {
-        match &self.place {
-            Place::Registry(image) => image.fetched.get(&blob.digest),
-            Place::Directory | Place::Archive(..) => None,
-        }
-    }
-
     /// Returns the path of the layout or the archive.
     pub fn path(&self) -> &Path {
         &self.path
@@ -208,10 +193,12 @@ impl Opened {
         self.parse("index.json", &self.read_small("index.json", None)?)
     }
 
-    /// Tells whether a blob exists.
+    /// Tells whether a blob exists. A registry is not asked: it says so when the blob is opened.
     pub fn has(&self, blob: &Blob) -> bool {
-        self.open_member(&blob_name(&blob.digest), Some(blob))
-            .is_ok()
+        matches!(self.place, Place::Registry(_))
+            || self
+                .open_member(&blob_name(&blob.digest), Some(blob))
+                .is_ok()
     }
 
     /// Returns the bytes of a manifest or a configuration. Fails with [`Error::Damaged`] if the digest is another.

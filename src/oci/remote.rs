@@ -5,9 +5,7 @@ use crate::error::{Error, Result};
 use crate::model::digest::Digest;
 use std::collections::HashMap;
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read};
-use std::os::unix::fs::FileExt;
+use std::io::Read;
 use std::path::Path;
 use std::sync::Mutex;
 
@@ -21,8 +19,6 @@ pub trait RemoteBlobs: Send + Sync {
 pub(super) struct RemoteImage {
     /// index.json and manifests, by their names in a layout.
     made: HashMap<String, Vec<u8>>,
-    /// Blobs that were fetched, and found to have their digests.
-    pub fetched: HashMap<Digest, File>,
     blobs: Box<dyn RemoteBlobs>,
     /// Manifests and configurations that were read, and have their digests.
     small: Mutex<HashMap<Digest, Vec<u8>>>,
@@ -40,7 +36,6 @@ impl RemoteImage {
         let name = blob_name(&Blob::of(&manifest).digest);
         Self {
             made: HashMap::from([("index.json".to_owned(), index), (name, manifest)]),
-            fetched: HashMap::new(),
             blobs,
             small: Mutex::default(),
         }
@@ -71,24 +66,6 @@ impl RemoteImage {
         let Some(blob) = blob else {
             return Err(Error::damaged(path, format!("{name} is missing")));
         };
-        if let Some(file) = self.fetched.get(&blob.digest) {
-            let reader = Positioned { file, at: 0 };
-            return Ok((Box::new(reader), blob.size_bytes));
-        }
         Ok((self.blobs.open(blob)?, blob.size_bytes))
-    }
-}
-
-/// Reads a file without its position, so that it is read side by side.
-struct Positioned<'f> {
-    file: &'f File,
-    at: u64,
-}
-
-impl Read for Positioned<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.file.read_at(buffer, self.at)?;
-        self.at += count as u64;
-        Ok(count)
     }
 }

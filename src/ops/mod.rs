@@ -3,6 +3,7 @@
 
 mod aside;
 pub mod compare;
+mod copied_layer;
 pub(crate) mod keep;
 mod layers;
 pub mod monitor;

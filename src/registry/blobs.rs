@@ -116,7 +116,7 @@ impl Client {
         }
     }
 
-    /// Begins to read a blob of `size_bytes` bytes. Fails where it is not there.
+    /// Begins to read a blob of `size_bytes` bytes; whoever reads compares the digest. Fails where it is not there.
     pub fn open_blob(&self, digest: &Digest, size_bytes: u64) -> Result<BlobStream> {
         BlobStream::open(Arc::clone(&self.wire), *digest, size_bytes)
     }

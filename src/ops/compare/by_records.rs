@@ -204,7 +204,7 @@ impl ByRecords {
         opened: &Opened,
         image: &FoundImage,
         wanted: WantedFiles,
-        kept: &mut PackageFiles,
+        kept: &PackageFiles,
     ) -> Result<(Vec<Entry>, Vec<LayerTotals>)> {
         let items: Vec<&[LayerItem]> = self.layers.iter().map(|items| items.as_slice()).collect();
         let (entries, totals) = lay_items(&items, opened.path())?;

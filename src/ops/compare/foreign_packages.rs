@@ -28,9 +28,9 @@ pub(super) fn foreign_packages(
     if !entries.iter().any(is_of_packages) {
         return Ok(None);
     }
-    let mut kept = PackageFiles::create()?;
+    let kept = PackageFiles::create()?;
     for layer in layers {
-        keep_of(store, layer, &mut kept)?;
+        keep_of(store, layer, &kept)?;
     }
     let packages = phases.run(Phase::Packages, None, || {
         let files = kept.of_tree(entries, store.path());
@@ -47,7 +47,7 @@ fn is_of_packages(entry: &Entry) -> bool {
     }
 }
 
-fn keep_of(store: &Store, layer: &LayerUse, kept: &mut PackageFiles) -> Result<()> {
+fn keep_of(store: &Store, layer: &LayerUse, kept: &PackageFiles) -> Result<()> {
     let source = store.open_layer(layer)?;
     let items = store.items(layer.layer.id)?;
     kept.keep_of_layer(&items, is_telling, || Ok((&source).into()))

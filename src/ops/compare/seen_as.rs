@@ -185,12 +185,12 @@ impl ImageViewing<'_> {
         image: FoundImage,
         records: Option<ByRecords>,
     ) -> Result<Side> {
-        let mut kept = PackageFiles::create()?;
+        let kept = PackageFiles::create()?;
         let ImageContent {
             entries,
             totals,
             packages,
-        } = self.read(&opened, &image, records, &mut kept)?;
+        } = self.read(&opened, &image, records, &kept)?;
         let tree = if self.seen_as.recorded.is_some() {
             let installed = installed(packages.as_ref());
             self.seen_as
@@ -217,7 +217,7 @@ impl ImageViewing<'_> {
         opened: &Opened,
         image: &FoundImage,
         records: Option<ByRecords>,
-        kept: &mut PackageFiles,
+        kept: &PackageFiles,
     ) -> Result<ImageContent> {
         let phases = self.phases;
         let mut recorded = None;

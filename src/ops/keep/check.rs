@@ -2,7 +2,7 @@
 
 use crate::blob::BlobSource;
 use crate::error::{Error, Result, show};
-use crate::layer::read::{LayerItems, Unpacked, read_exactly};
+use crate::layer::read::{LayerItems, Threads, Unpacked, read_exactly};
 use crate::model::digest::{Digest, PolicyKey};
 use crate::model::names::SnapshotRef;
 use crate::model::plan::difference::delta;
@@ -293,7 +293,9 @@ impl<'a> Check<'a> {
             diff_id: joined.diff_id,
             most_bytes: joined.tar_bytes,
         };
-        read_exactly(source.into(), expected, &mut |_, _| Ok(None))?;
+        read_exactly(source.into(), (expected, Threads::Several), &mut |_, _| {
+            Ok(None)
+        })?;
         self.found.blobs_read += 1;
         self.found.bytes_read += joined.blob.size_bytes;
         Ok(())
@@ -317,7 +319,7 @@ impl<'a> Check<'a> {
             most_bytes: layer.tar_bytes,
         };
         let input = (&source).into();
-        let (items, _) = read_exactly(input, expected, &mut |_, _| Ok(None))?;
+        let (items, _) = read_exactly(input, (expected, Threads::Several), &mut |_, _| Ok(None))?;
         self.found.blobs_read += 1;
         self.found.bytes_read += blob.size_bytes;
         monitor.advance(blob.size_bytes);

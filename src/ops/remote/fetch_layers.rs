@@ -2,22 +2,21 @@
 //! computed when it was recorded, before it is a blob of the store.
 
 use crate::error::{Error, Result};
-use crate::layer::read::{Blob, LayerItems, Unpacked, read_exactly};
+use crate::layer::read::{LayerItems, Threads, Unpacked};
 use crate::model::digest::PolicyKey;
 use crate::model::names::SnapshotRef;
 use crate::model::plan::items_form::key_of;
 use crate::model::policy::Policy;
 use crate::model::repository::Repository;
 use crate::model::tree::overlay::LayerItem;
+use crate::ops::copied_layer::{CopiedLayer, Original, threads_for};
 use crate::ops::monitor::{Monitor, Phase, Phases};
-use crate::ops::remote::fetch::copy_to_file;
 use crate::ops::store_index::update_index;
 use crate::registry::{Access, Client, Right};
 use crate::store::{Layer, LayerUse, Presence, Store};
 use crate::threads;
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
-use std::io::Seek;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
@@ -96,13 +95,16 @@ pub(super) fn keep_whole(
     monitor: &dyn Monitor,
 ) -> Result<Fetched> {
     let sizes = missing.iter().map(|one| one.used.blob.size_bytes);
-    let bytes = sizes.sum();
+    let bytes = sizes.fold(0, u64::saturating_add);
     let layers = missing.len() as u64;
     if layers == 0 {
         return Ok(Fetched::default());
     }
     let directory = store_path.join("tmp");
-    let fetch = |one: &Missing| fetch(clients.of(one), one, &directory, monitor);
+    let fetch = |one: &Missing| {
+        let threads = threads_for(one.used.blob.size_bytes, bytes);
+        fetch(clients.of(one), (one, threads), &directory, monitor)
+    };
     let phases = Phases::new(monitor);
     let files = phases.run(Phase::Fetch, Some(bytes), || {
         threads::map(jobs, missing, fetch)
@@ -159,29 +161,27 @@ pub(super) fn missing_of(store_path: &Path, wanted: &Wanted) -> Result<Vec<Missi
 
 fn fetch(
     client: &Client,
-    missing: &Missing,
+    (missing, threads): (&Missing, Threads),
     directory: &Path,
     monitor: &dyn Monitor,
 ) -> Result<File> {
     let LayerUse { layer, blob, .. } = &missing.used;
     let path = PathBuf::from(format!("docker://{}@{}", client.repository(), blob.digest));
-    let mut input = client.open_blob(&blob.digest, blob.size_bytes)?;
-    let mut file = copy_to_file(&mut input, &path, directory, monitor)?;
-    file.rewind().map_err(Error::io("read", directory))?;
-    let written = Blob {
-        input: Box::new(&file),
+    let original = Original {
+        input: Box::new(client.open_blob(&blob.digest, blob.size_bytes)?),
         path: &path,
         digest: blob.digest,
+        expected: Unpacked {
+            diff_id: layer.diff_id,
+            most_bytes: layer.tar_bytes,
+        },
+        threads,
     };
-    let expected = Unpacked {
-        diff_id: layer.diff_id,
-        most_bytes: layer.tar_bytes,
-    };
-    let (items, _) = read_exactly(written, expected, &mut |_, _| Ok(None))?;
+    let copied = CopiedLayer::read(original, directory, &mut |_, _| Ok(None), monitor)?;
     if let Some(policy) = &missing.policy {
-        check_key(&items, &missing.used.layer, policy, &path)?;
+        check_key(&copied.items, &missing.used.layer, policy, &path)?;
     }
-    Ok(file)
+    Ok(copied.file)
 }
 
 /// Fails with [`Error::Damaged`] unless the items of a tar give the key of the layer, which a record alone may have named.

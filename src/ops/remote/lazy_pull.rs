@@ -1,7 +1,7 @@
 //! Records an image of a registry by the registry's records: rows now, blobs when wanted.
 
 use crate::error::{Error, Result};
-use crate::layer::read::{Unpacked, read_exactly};
+use crate::layer::read::{Threads, Unpacked, read_exactly};
 use crate::model::digest::PolicyKey;
 use crate::model::packages::owners::Installed;
 use crate::model::packages::version::Manager;
@@ -9,7 +9,8 @@ use crate::model::plan::items_form::key_of;
 use crate::model::policy::Policy;
 use crate::model::repository::ImageName;
 use crate::model::source::ImageRef;
-use crate::model::tree::overlay::{LayerItem, Overlay};
+use crate::model::tree::content_bytes;
+use crate::model::tree::overlay::LayerItem;
 use crate::oci::Blob;
 use crate::oci::read::{FoundLayer, Opened};
 use crate::ops::monitor::{Monitor, Phase, Phases};
@@ -18,9 +19,9 @@ use crate::ops::remote::image_source::{RegistryImage, open_registry};
 use crate::ops::root_view::packages::RootPackages;
 use crate::ops::store_index::update_index;
 use crate::ops::transfer::found_image::{Finder, Found, bad_image};
-use crate::ops::transfer::import::{Outcome, Request, check_names, known_image, listed};
-use crate::ops::transfer::record_image::{Content, Imported, Purpose, record};
-use crate::ops::transfer::taken_layer::{TakenLayer, native};
+use crate::ops::transfer::import::{Outcome, Request, check_names, listed};
+use crate::ops::transfer::record_image::{Content, Imported, Purpose, known_image, record};
+use crate::ops::transfer::taken_layer::{TakenLayer, TakenLayers, native};
 use crate::store::{RemoteBlob, Store};
 use crate::threads;
 use std::num::NonZeroUsize;
@@ -165,10 +166,6 @@ fn content_of(
     layers: Vec<TakenLayer>,
     packages: Option<Vec<Installed>>,
 ) -> Result<Content> {
-    let mut overlay = Overlay::new();
-    for layer in &layers {
-        overlay.apply(layer.laid().into_iter());
-    }
     let remotes = found.image.layers.iter().map(|layer| RemoteBlob {
         digest: layer.blob.digest,
         repository: name.repository.to_string(),
@@ -182,8 +179,10 @@ fn content_of(
             prove(store, opened, layer, taken)?;
         }
     }
+    let (layers, entries) = TakenLayers::from(layers).into_parts();
     Ok(Content {
-        entries: overlay.into_tree().into_entries(),
+        entries: entries.len() as u64,
+        content_bytes: content_bytes(&entries),
         layers,
         packages: packages.map(|all| RootPackages {
             manager: Manager::Rpm,
@@ -202,7 +201,11 @@ fn prove(store: &Store, opened: &Opened, layer: &FoundLayer, taken: &TakenLayer)
         most_bytes: taken.tar_bytes,
     };
     let policy = PolicyKey(*blake3::hash(taken.under.as_bytes()).as_bytes());
-    let key = match read_exactly((&source).into(), expected, &mut |_, _| Ok(None)) {
+    let key = match read_exactly(
+        (&source).into(),
+        (expected, Threads::Several),
+        &mut |_, _| Ok(None),
+    ) {
         Ok((items, _)) => {
             let items = items.items.iter().filter_map(LayerItem::as_item);
             Some(key_of(&policy, items))

@@ -1,7 +1,6 @@
 //! Images in registries. Nothing that is on the wire holds the store: rows are read and blobs opened before, and what arrives is
 //! recorded after.
 
-pub(crate) mod fetch;
 pub(crate) mod fetch_layers;
 pub(crate) mod fetch_parts;
 pub(crate) mod image_records;

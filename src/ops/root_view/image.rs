@@ -32,7 +32,7 @@ pub(crate) fn read_image(
     opened: &Opened,
     image: &FoundImage,
     store: Option<&Store>,
-    package_files: &mut PackageFiles,
+    package_files: &PackageFiles,
     advance: &dyn Fn(u64),
 ) -> Result<(Vec<Entry>, Vec<LayerTotals>)> {
     let mut overlay = Overlay::new();
@@ -77,7 +77,7 @@ pub(crate) fn keep_files(
     layer: &FoundLayer,
     items: &[LayerItem],
     wants: impl Fn(&EntryPath, u64) -> bool,
-    kept: &mut PackageFiles,
+    kept: &PackageFiles,
 ) -> Result<()> {
     kept.keep_of_layer(items, wants, || blob(opened, layer))
 }
@@ -103,11 +103,11 @@ fn entries_of(overlay: Overlay, path: &Path) -> Result<Vec<Entry>> {
 fn read_items(
     opened: &Opened,
     layer: &FoundLayer,
-    package_files: &mut PackageFiles,
+    package_files: &PackageFiles,
 ) -> Result<LayerItems> {
-    let mut keep = |path: &EntryPath, size| package_files.keep(path, size);
-    let items = read(blob(opened, layer)?, &mut keep)?;
-    package_files.keep_linked(&items.items, is_telling, || blob(opened, layer))?;
+    let mut files = package_files.layer();
+    let items = read(blob(opened, layer)?, &mut |at, size| files.keep(at, size))?;
+    files.keep_linked(&items.items, is_telling, || blob(opened, layer))?;
     Ok(items)
 }
 

@@ -16,6 +16,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use tempfile::TempDir;
 
 /// All databases of an image together: each layer may have another.
@@ -23,17 +24,36 @@ const LARGEST_DATABASES_BYTES: u64 = 6 << 30;
 /// The most files that are kept: a Debian of 5,000 packages has 10,000.
 const MOST_FILES: usize = 100_000;
 
-/// Files that were kept.
+/// Files that were kept; layers may be read side by side.
 #[derive(Debug)]
 pub(crate) struct PackageFiles {
     directory: TempDir,
-    /// The copies of each path, of the lowest layer first.
+    kept: Mutex<Kept>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    /// The copies of each path.
     copies: HashMap<EntryPath, Vec<PathBuf>>,
     databases_bytes_left: u64,
     texts_bytes_left: u64,
     count: usize,
-    /// The kept paths of the layer being read.
-    of_layer: HashSet<EntryPath>,
+}
+
+impl Kept {
+    /// Returns the number of a new copy; `None` for a file that is not wanted.
+    fn next(&mut self, at: &EntryPath, size_bytes: u64) -> Option<usize> {
+        let left = match TellingFile::of(at, size_bytes)? {
+            TellingFile::Database => &mut self.databases_bytes_left,
+            TellingFile::Text | TellingFile::User => &mut self.texts_bytes_left,
+        };
+        if size_bytes > *left || self.count == MOST_FILES {
+            return None;
+        }
+        *left -= size_bytes;
+        self.count += 1;
+        Some(self.count - 1)
+    }
 }
 
 impl PackageFiles {
@@ -41,41 +61,27 @@ impl PackageFiles {
     pub(crate) fn create() -> Result<Self> {
         Ok(Self {
             directory: temporary_directory()?,
-            copies: HashMap::new(),
-            databases_bytes_left: LARGEST_DATABASES_BYTES,
-            texts_bytes_left: LARGEST_TEXTS_BYTES,
-            count: 0,
-            of_layer: HashSet::new(),
+            kept: Mutex::new(Kept {
+                copies: HashMap::new(),
+                databases_bytes_left: LARGEST_DATABASES_BYTES,
+                texts_bytes_left: LARGEST_TEXTS_BYTES,
+                count: 0,
+            }),
         })
     }
 
-    /// Returns the output for the content of a file; `None` for a file that is not wanted. Fails if the copy cannot be made.
-    pub(crate) fn keep(
-        &mut self,
-        at: &EntryPath,
-        size_bytes: u64,
-    ) -> Result<Option<Box<dyn Write>>> {
-        let left = match TellingFile::of(at, size_bytes) {
-            None => return Ok(None),
-            Some(TellingFile::Database) => &mut self.databases_bytes_left,
-            Some(TellingFile::Text | TellingFile::User) => &mut self.texts_bytes_left,
-        };
-        if size_bytes > *left || self.count == MOST_FILES {
-            return Ok(None);
+    /// Begins a layer.
+    pub(crate) fn layer(&self) -> FilesOfLayer<'_> {
+        FilesOfLayer {
+            kept: self,
+            names: HashSet::new(),
         }
-        *left -= size_bytes;
-        let place = self.directory.path().join(self.count.to_string());
-        self.count += 1;
-        let file = File::create(&place).map_err(Error::io("write", &place))?;
-        self.copies.entry(at.clone()).or_default().push(place);
-        self.of_layer.insert(at.clone());
-        Ok(Some(Box::new(file)))
     }
 
     /// Keeps the files of a layer with these items that `wants` chooses, by path and length. `open` opens the blob of the layer.
     /// Fails if the blob cannot be read, or is no layer.
     pub(crate) fn keep_of_layer<'b>(
-        &mut self,
+        &self,
         items: &[LayerItem],
         wants: impl Fn(&EntryPath, u64) -> bool,
         open: impl Fn() -> Result<Blob<'b>>,
@@ -92,29 +98,101 @@ impl PackageFiles {
         }
         let blob = open()?;
         let shown = blob.path;
+        let mut layer = self.layer();
         read_files(blob, &wants, |at, size_bytes, content| {
-            if let Some(mut out) = self.keep(at, size_bytes)? {
-                io::copy(content, &mut out).map_err(Error::io("read", shown))?;
-            }
+            layer.copy(at, size_bytes, content, shown)?;
             left.remove(at);
             Ok(!left.is_empty())
         })?;
-        self.keep_linked(items, wants, open)
+        layer.keep_linked(items, wants, open)
     }
 
-    /// Keeps the files that a layer, which was read and has these items, holds under other names, as hardlinks. `open` opens
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the copy of `at` that has this content.
+    fn find(&self, at: &EntryPath, content: ContentHash) -> Result<Option<PathBuf>> {
+        let copies = self.kept().copies.get(at).cloned();
+        for place in copies.into_iter().flatten().rev() {
+            let mut hasher = blake3::Hasher::new();
+            let mut file = File::open(&place).map_err(Error::io("read", &place))?;
+            io::copy(&mut file, &mut hasher).map_err(Error::io("read", &place))?;
+            if *hasher.finalize().as_bytes() == content.0 {
+                return Ok(Some(place));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Returns the files of the tree with these entries, which is called `shown`.
+    pub(crate) fn of_tree<'a>(&'a self, entries: &'a [Entry], shown: &'a Path) -> FilesOfTree<'a> {
+        FilesOfTree {
+            kept: self,
+            entries,
+            shown,
+            rules: None,
+        }
+    }
+
+    /// Returns the directory of the copies, in which others may be made.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+}
+
+/// The kept files of a layer that is read.
+pub(crate) struct FilesOfLayer<'a> {
+    kept: &'a PackageFiles,
+    names: HashSet<EntryPath>,
+}
+
+impl FilesOfLayer<'_> {
+    /// Returns the output for the content of a file; `None` for a file that is not wanted. Fails if the copy cannot be made.
+    pub(crate) fn keep(
+        &mut self,
+        at: &EntryPath,
+        size_bytes: u64,
+    ) -> Result<Option<Box<dyn Write>>> {
+        let Some(number) = self.kept.kept().next(at, size_bytes) else {
+            return Ok(None);
+        };
+        let place = self.kept.directory.path().join(number.to_string());
+        let file = File::create(&place).map_err(Error::io("write", &place))?;
+        let mut kept = self.kept.kept();
+        kept.copies.entry(at.clone()).or_default().push(place);
+        self.names.insert(at.clone());
+        Ok(Some(Box::new(file)))
+    }
+
+    /// Keeps a file if it is wanted. Fails if the content, of the blob `shown`, cannot be read, or the copy cannot be made.
+    pub(crate) fn copy(
+        &mut self,
+        at: &EntryPath,
+        size_bytes: u64,
+        content: &mut dyn Read,
+        shown: &Path,
+    ) -> Result<()> {
+        match self.keep(at, size_bytes)? {
+            Some(mut out) => io::copy(content, &mut out)
+                .map(drop)
+                .map_err(Error::io("read", shown)),
+            None => Ok(()),
+        }
+    }
+
+    /// Keeps the files that the layer, which was read and has these items, holds under other names, as hardlinks. `open` opens
     /// the blob of the layer. Fails if the blob cannot be read.
     pub(crate) fn keep_linked<'b>(
-        &mut self,
+        mut self,
         items: &[LayerItem],
         wants: impl Fn(&EntryPath, u64) -> bool,
         open: impl FnOnce() -> Result<Blob<'b>>,
     ) -> Result<()> {
-        let of_layer = std::mem::take(&mut self.of_layer);
         let mut linked: Vec<Linked> = items
             .iter()
             .filter_map(|item| Linked::of(item.entry()?))
-            .filter(|file| wants(file.at, file.size_bytes) && !of_layer.contains(file.at))
+            .filter(|file| wants(file.at, file.size_bytes) && !self.names.contains(file.at))
             .collect();
         if linked.is_empty() {
             return Ok(());
@@ -138,40 +216,13 @@ impl PackageFiles {
     }
 
     fn keep_held(&mut self, at: &EntryPath, held: &mut Held) -> Result<()> {
+        let directory = self.kept.directory();
         match self.keep(at, held.size_bytes)? {
             Some(mut out) => io::copy(held.read()?, &mut out)
                 .map(drop)
-                .map_err(Error::io("write in", self.directory.path())),
+                .map_err(Error::io("write in", directory)),
             None => Ok(()),
         }
-    }
-
-    /// Returns the copy of `at` that has this content.
-    fn find(&self, at: &EntryPath, content: ContentHash) -> Result<Option<&Path>> {
-        for place in self.copies.get(at).into_iter().flatten().rev() {
-            let mut hasher = blake3::Hasher::new();
-            let mut file = File::open(place).map_err(Error::io("read", place))?;
-            io::copy(&mut file, &mut hasher).map_err(Error::io("read", place))?;
-            if *hasher.finalize().as_bytes() == content.0 {
-                return Ok(Some(place));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Returns the files of the tree with these entries, which is called `shown`.
-    pub(crate) fn of_tree<'a>(&'a self, entries: &'a [Entry], shown: &'a Path) -> FilesOfTree<'a> {
-        FilesOfTree {
-            kept: self,
-            entries,
-            shown,
-            rules: None,
-        }
-    }
-
-    /// Returns the directory of the copies, in which others may be made.
-    pub(crate) fn directory(&self) -> &Path {
-        self.directory.path()
     }
 }
 
@@ -280,7 +331,7 @@ impl RootFiles for FilesOfTree<'_> {
             return Ok(None);
         };
         let mut bytes = Vec::new();
-        let file = File::open(place).map_err(Error::io("read", place))?;
+        let file = File::open(&place).map_err(Error::io("read", &place))?;
         let read = file.take(most_bytes).read_to_end(&mut bytes);
         read.map_err(Error::io("read", place))?;
         Ok(Some(bytes))
@@ -294,7 +345,7 @@ impl RootFiles for FilesOfTree<'_> {
             return Ok(false);
         };
         // The copy is private either way; a second name costs nothing.
-        std::fs::hard_link(place, target)
+        std::fs::hard_link(&place, target)
             .or_else(|_| std::fs::copy(place, target).map(drop))
             .map_err(Error::io("write", target))?;
         Ok(true)

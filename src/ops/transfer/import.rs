@@ -4,17 +4,17 @@
 use crate::error::{Error, Result};
 use crate::model::names::{check_name, check_series};
 use crate::model::source::{ImageRef, Source};
+use crate::model::tree::content_bytes;
 use crate::oci::choose::Listing;
 use crate::oci::read::{ListedImage, Opened};
 use crate::ops::monitor::{Monitor, Phase, Phases};
-use crate::ops::remote::fetch::fetch_missing;
-use crate::ops::root_view::package_files::PackageFiles;
 use crate::ops::root_view::packages::read_packages;
 use crate::ops::store_index::update_index;
 use crate::ops::transfer::found_image::{Finder, Found, bad_image};
+use crate::ops::transfer::new_layers::{NewLayers, missing_layers};
 use crate::ops::transfer::opened::open_images;
 pub use crate::ops::transfer::record_image::Imported;
-use crate::ops::transfer::record_image::{Content, Purpose, Taken, record};
+use crate::ops::transfer::record_image::{Content, Purpose, Taken, known_image, record};
 use crate::ops::transfer::take_layers::LayerTaker;
 use crate::registry::Access;
 use crate::store::Store;
@@ -55,13 +55,13 @@ pub struct Outcome {
 /// known series.
 pub fn import(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Result<Outcome> {
     check_names(request)?;
-    let (mut opened, reference) = open_images(&request.source, &request.access)?;
+    let (opened, reference) = open_images(&request.source, &request.access)?;
     let phases = Phases::new(monitor);
-    if matches!(request.source, Source::Registry(_)) {
-        fetch_missing(store_path, &mut opened, request.jobs, &phases)?;
-    }
-    let (purpose, mut store) = open_store(store_path, &opened)?;
-    let listed = listed(&opened, reference, purpose, request, monitor)?;
+    let purpose = if is_same_directory(opened.path(), store_path) {
+        Purpose::Rebuild
+    } else {
+        Purpose::Import
+    };
     let finder = Finder {
         opened: &opened,
         series: request.series.as_deref(),
@@ -69,21 +69,24 @@ pub fn import(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Re
         takes_all: matches!(reference, ImageRef::Only),
         monitor,
     };
-    let mut import = Import::new(&mut store, &opened, purpose, &phases);
-    import.take_all(&finder, listed)?;
+    let listed = listed(&opened, reference, purpose, request, monitor)?;
+    let mut import = Import::new(&opened, purpose, request.jobs, &phases);
+    let found = import.find_all(&finder, listed)?;
+    if let (Source::Registry(_), [found]) = (&request.source, &found[..]) {
+        let registry = (&request.access, request.jobs);
+        import.fetched = NewLayers::fetch(store_path, (&opened, found), registry, &phases)?;
+    }
+    let mut store = match purpose {
+        Purpose::Rebuild => Store::open_to_rebuild(store_path)?,
+        Purpose::Import => Store::open_or_create(store_path)?,
+    };
+    for found in found {
+        import.take(&mut store, &found)?;
+    }
     let mut outcome = import.outcome();
     phases.run(Phase::Record, None, || update_index(&store))?;
     outcome.seconds = phases.spent();
     Ok(outcome)
-}
-
-/// Opens the store, to rebuild the database if the images are the store's own.
-fn open_store(store_path: &Path, opened: &Opened) -> Result<(Purpose, Store)> {
-    if is_same_directory(opened.path(), store_path) {
-        Ok((Purpose::Rebuild, Store::open_to_rebuild(store_path)?))
-    } else {
-        Ok((Purpose::Import, Store::open_or_create(store_path)?))
-    }
 }
 
 /// Fails with [`Error::BadName`] if the series or the stage that was asked for is malformed.
@@ -132,9 +135,11 @@ pub(crate) fn listed(
 }
 
 struct Import<'a> {
-    store: &'a mut Store,
     opened: &'a Opened,
     purpose: Purpose,
+    jobs: NonZeroUsize,
+    /// The layers of an image of a registry.
+    fetched: Option<NewLayers>,
     phases: &'a Phases<'a>,
     bytes_written: u64,
     taken: Vec<Taken>,
@@ -144,15 +149,16 @@ struct Import<'a> {
 
 impl<'a> Import<'a> {
     fn new(
-        store: &'a mut Store,
         opened: &'a Opened,
         purpose: Purpose,
+        jobs: NonZeroUsize,
         phases: &'a Phases<'a>,
     ) -> Self {
         Self {
-            store,
             opened,
             purpose,
+            jobs,
+            fetched: None,
             phases,
             bytes_written: 0,
             taken: Vec::new(),
@@ -169,13 +175,6 @@ impl<'a> Import<'a> {
             bytes_written: self.bytes_written,
             seconds: Vec::new(),
         }
-    }
-
-    fn take_all(&mut self, finder: &Finder, listed: Vec<ListedImage>) -> Result<()> {
-        for found in self.find_all(finder, listed)? {
-            self.take(&found)?;
-        }
-        Ok(())
     }
 
     /// Identifies the images, and sorts them by the order of their recording; a later stage of a run has more layers.
@@ -195,8 +194,8 @@ impl<'a> Import<'a> {
     }
 
     /// Takes an image, or notes the damage.
-    fn take(&mut self, found: &Found) -> Result<()> {
-        match self.try_take(found) {
+    fn take(&mut self, store: &mut Store, found: &Found) -> Result<()> {
+        match self.try_take(store, found) {
             Err(error) if self.goes_on_after(&error) => {
                 let what = format!("{}: {}", found.shown(), error.in_one_line());
                 self.failed.push(what);
@@ -213,13 +212,13 @@ impl<'a> Import<'a> {
         self.purpose == Purpose::Rebuild && error.is_damage()
     }
 
-    fn try_take(&mut self, found: &Found) -> Result<Imported> {
-        if let Some(known) = known_image(self.store, found)? {
+    fn try_take(&mut self, store: &mut Store, found: &Found) -> Result<Imported> {
+        if let Some(known) = known_image(store, found)? {
             return Ok(known);
         }
-        let content = self.take_content(found)?;
+        let content = self.take_content(store, found)?;
         record(
-            self.store,
+            store,
             self.opened,
             self.purpose,
             found,
@@ -229,47 +228,38 @@ impl<'a> Import<'a> {
     }
 
     /// Takes the layers of an image into the store, and reads the packages.
-    fn take_content(&mut self, found: &Found) -> Result<Content> {
-        let mut kept = PackageFiles::create()?;
-        let monitor = self.phases.monitor;
+    fn take_content(&mut self, store: &Store, found: &Found) -> Result<Content> {
+        let (opened, monitor) = (self.opened, self.phases.monitor);
         let mut taker = LayerTaker {
-            store: self.store,
-            opened: self.opened,
+            store,
+            opened,
             monitor,
             bytes_written: 0,
         };
-        let total = Some(found.image.blobs_bytes());
-        let taken = self
-            .phases
-            .run(Phase::Read, total, || taker.take(found, &mut kept));
+        let fetched = self.fetched.take();
+        let total = fetched.is_none().then(|| found.image.blobs_bytes());
+        let jobs = self.jobs;
+        let (files, taken) = self.phases.run(Phase::Read, total, || -> Result<_> {
+            let mut new = match fetched {
+                Some(fetched) => fetched,
+                None => {
+                    let missing = missing_layers(store, opened, &found.image)?;
+                    NewLayers::read(opened, missing, (&store.tmp(), jobs), monitor)?
+                }
+            };
+            let taken = taker.take(found, &mut new)?;
+            Ok((new.files, taken))
+        })?;
         self.bytes_written += taker.bytes_written;
-        let (layers, entries) = taken?;
-        let files = kept.of_tree(&entries, self.opened.path());
-        let packages = read_packages(&files, kept.directory(), monitor)?;
+        let (layers, entries) = taken;
+        let telling = files.of_tree(&entries, opened.path());
+        let packages = read_packages(&telling, files.directory(), monitor)?;
         Ok(Content {
             packages,
             layers,
-            entries,
+            entries: entries.len() as u64,
+            content_bytes: content_bytes(&entries),
             remotes: Vec::new(),
         })
     }
-}
-
-/// Returns the snapshot with the same image as the same stage. Fails if the rows of snapshots cannot be read.
-pub(crate) fn known_image(store: &Store, found: &Found) -> Result<Option<Imported>> {
-    let (series, stage) = (&found.origin.series, &found.origin.stage);
-    let mut snapshots = store.snapshots(None)?.into_iter();
-    let known = snapshots.find(|one| {
-        (&one.series, &one.stage) == (series, stage)
-            && one.manifest.digest == found.image.manifest.digest
-    });
-    known
-        .map(|known| {
-            Ok(Imported {
-                layers: store.layers(known.id)?,
-                snapshot: known,
-                was_there: true,
-            })
-        })
-        .transpose()
 }

@@ -6,8 +6,6 @@ use crate::model::origin::{Origin, Planned, Recorded};
 use crate::model::packages::version::Manager;
 use crate::model::plan::layer::{LayerContent, Role};
 use crate::model::plan::{LayerPurpose, Planning};
-use crate::model::tree::content_bytes;
-use crate::model::tree::entry::Entry;
 use crate::oci::read::{FoundLayer, Opened};
 use crate::ops::root_view::packages::RootPackages;
 use crate::ops::transfer::found_image::Found;
@@ -45,7 +43,10 @@ pub(crate) struct Taken {
 /// The content of an image.
 pub(crate) struct Content {
     pub layers: Vec<TakenLayer>,
-    pub entries: Vec<Entry>,
+    /// The number of entries of the tree.
+    pub entries: u64,
+    /// The lengths of the files, a hardlinked inode once.
+    pub content_bytes: u64,
     pub packages: Option<RootPackages>,
     /// Blobs that a registry has.
     pub remotes: Vec<RemoteBlob>,
@@ -58,6 +59,25 @@ pub(crate) enum Purpose {
     Rebuild,
     /// To add images of another place, whose index may claim anything.
     Import,
+}
+
+/// Returns the snapshot with the same image as the same stage. Fails if the rows of snapshots cannot be read.
+pub(crate) fn known_image(store: &Store, found: &Found) -> Result<Option<Imported>> {
+    let (series, stage) = (&found.origin.series, &found.origin.stage);
+    let mut snapshots = store.snapshots(None)?.into_iter();
+    let known = snapshots.find(|one| {
+        (&one.series, &one.stage) == (series, stage)
+            && one.manifest.digest == found.image.manifest.digest
+    });
+    known
+        .map(|known| {
+            Ok(Imported {
+                layers: store.layers(known.id)?,
+                snapshot: known,
+                was_there: true,
+            })
+        })
+        .transpose()
 }
 
 /// Records an image; `before` are the images taken so far. Fails if a blob or a row cannot be written.
@@ -107,8 +127,8 @@ pub(crate) fn record(
         packages: packages_of(packages.as_ref()),
         manifest,
         config,
-        entries: content.entries.len() as u64,
-        content_bytes: content_bytes(&content.entries),
+        entries: content.entries,
+        content_bytes: content.content_bytes,
         sockets: 0,
         layers: &layers,
         remotes: &content.remotes,

@@ -9,7 +9,6 @@ use crate::store::handle::Store;
 use crate::store::locks::{self, Hold, InUse, Patience};
 use crate::store::records::rows::BlobRef;
 use rustix::fs::{AtFlags, CWD};
-use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 use std::fs::File;
 use std::io::{self, Write};
@@ -123,10 +122,9 @@ impl Store {
         file.sync_all().map_err(failed())?;
         let held = format!("/proc/self/fd/{}", file.as_raw_fd());
         let linked = rustix::fs::linkat(CWD, held, CWD, &path, AtFlags::SYMLINK_FOLLOW);
-        match linked {
-            // A blob that is no more what it was may have the name.
-            Err(Errno::EXIST) => self.keep_copy(file, &path)?,
-            linked => linked.map_err(Error::io("write", &path))?,
+        if linked.is_err() {
+            // A blob that is no more what it was may have the name, or the filesystem gives no name to a file without one.
+            self.keep_copy(file, &path)?;
         }
         sync_directory(path.parent().unwrap_or(Path::new("/")))?;
         self.note_written(digest, &path);
@@ -245,7 +243,8 @@ impl Store {
         self.directory.empty("tmp")
     }
 
-    fn tmp(&self) -> PathBuf {
+    /// Returns the directory of unfinished files.
+    pub(crate) fn tmp(&self) -> PathBuf {
         self.path.join("tmp")
     }
 }

@@ -1,12 +1,15 @@
 //! Each fault at each request of a push and of a pull: done in the end, or one clear error; never a tag of an image that is
 //! not whole, and never a store that is not sound.
 
+use super::hostile::filled;
 use super::{
-    FARM, MOVING, assert_clear, assert_whole, is_of_repository, pull, push_later, recorded, sound,
+    FARM, MOVING, assert_clear, assert_whole, is_of_repository, layers_of, pull, push_later,
+    recorded, sound,
 };
 use crate::common::Bench;
 use crate::common::registry::{FaultyRegistry, What};
 use crate::registry::told;
+use rootstrata::error::Error;
 
 pub(super) const PASSING: [What; 9] = [
     What::Status(429, Some("1")),
@@ -121,5 +124,27 @@ fn each_fault_of_a_pull_ends_in_the_image_or_one_clear_error() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn a_layer_that_is_cut_again_and_again_is_a_registry_that_cannot_be_reached() {
+    let (registry, _) = filled();
+    for layer in layers_of(&registry, MOVING[1]) {
+        let path = format!("/blobs/{layer}");
+        registry.when(
+            move |request| request.path.ends_with(&path),
+            usize::MAX,
+            What::CutBody(9),
+        );
+        let bench = Bench::new();
+        let store = bench.store();
+        let error = pull(&store, &registry, &format!(":{}", MOVING[1])).unwrap_err();
+        assert!(
+            matches!(error, Error::RegistryUnreachable { .. }),
+            "{error:?}"
+        );
+        assert_clear(&told(&error), &registry, &layer);
+        registry.mend();
     }
 }

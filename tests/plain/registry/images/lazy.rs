@@ -56,6 +56,29 @@ fn a_lazy_pull_asks_for_records_alone_and_the_next_one_for_those_of_new_layers()
 }
 
 #[test]
+fn a_pull_of_what_was_pulled_lazily_fetches_the_layers() {
+    let (bench, registry, digest) = pulled();
+    let image = at(&registry, &format!(":{}", MOVING[1]));
+    let wanted: HashSet<String> = layers_of(&registry, MOVING[1]).into_iter().collect();
+    assert_eq!(bench.json(["pull", &image])["images"][0]["was_there"], true);
+    let read: HashSet<String> = blobs_read(&registry).into_iter().collect();
+    assert!(wanted.is_subset(&read), "{read:?}");
+    assert_eq!(
+        bench.json(["show", "fedora@deps-installed"])["remote_layers"],
+        0
+    );
+    assert!(index(&bench).contains(&digest));
+    registry.clear_log();
+    bench.json(["pull", &image]);
+    assert!(
+        blobs_read(&registry)
+            .iter()
+            .all(|blob| !wanted.contains(blob))
+    );
+    assert_eq!(sound(&bench.store()), 1);
+}
+
+#[test]
 fn layers_of_a_lazy_pull_are_counted_apart_and_the_store_is_sound_without_them() {
     let (bench, registry, digest) = pulled();
     let layers = layers_of(&registry, MOVING[1]).len();
