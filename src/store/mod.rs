@@ -22,6 +22,7 @@ mod migrations;
 mod needed;
 mod open;
 mod records;
+mod release;
 mod reserve;
 mod stamps;
 

@@ -1,5 +1,5 @@
 //! `prune --registry` with Debian's docker-registry: what is kept is pulled after the registry has collected its garbage, and the disk
-//! has more room.
+//! has more room; and `prune --local-blobs`.
 
 use crate::common::registry::DebianRegistry;
 use crate::common::{Bench, one_error, sh, succeeds};
@@ -94,6 +94,32 @@ fn prune_and_collect(kind: &[&str]) {
 #[test]
 fn what_is_kept_is_pulled_after_a_collection_and_the_disk_has_more_room() {
     prune_and_collect(&[]);
+}
+
+#[test]
+fn what_a_registry_alone_has_is_there_after_a_collection_and_the_store_has_more_room() {
+    let bench = Bench::new();
+    let directory = bench.path("registry");
+    let registry = DebianRegistry::start(&directory, &[]);
+    pushed(&registry, &bench);
+    let target = format!("docker://{}/{NAME}", registry.host());
+    let archive = bench.path("out.oci");
+    let export = |number: &str| {
+        let _ = std::fs::remove_file(&archive);
+        bench.json(["export", number, "-o", archive.to_str().unwrap()]);
+        std::fs::read(&archive).unwrap()
+    };
+    let exported = ["1", "2", "3"].map(export);
+    let before = used(&bench.store());
+    let done = bench.json(["prune", "--local-blobs", &target]);
+    assert!(done["blob_bytes"].as_u64().unwrap() > 6_000_000, "{done}");
+    let after = used(&bench.store());
+    assert!(after + 5_900_000 < before, "{before} {after}");
+    assert_eq!(bench.json(["verify", "--deep"])["sound"], true);
+    let collect = "docker-registry garbage-collect registry.yml > collected 2>&1";
+    sh(&directory, collect);
+    assert!(["1", "2", "3"].map(export) == exported);
+    assert_eq!(bench.json(["verify", "--deep"])["remote_layers"], 0);
 }
 
 #[test]

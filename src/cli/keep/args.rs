@@ -10,6 +10,7 @@ use crate::ops::keep::prune;
 use crate::ops::keep::squash;
 use crate::ops::keep::verify;
 use crate::ops::record::Options;
+use crate::ops::remote::local_blobs;
 use crate::ops::remote::prune as prune_registry;
 use clap::Args;
 use std::num::NonZeroUsize;
@@ -55,6 +56,12 @@ Times are those of pushes. Records and layers that no image needs go as well;
 what a push within the grace names, and what others have pushed, stays. Blobs
 are freed when the registry collects its garbage.
 
+With --local-blobs, no snapshot is removed, but the files of layers that a
+repository has as well, and that only snapshots without a rule have; without a
+rule, the newest snapshot of each stage of each series keeps its files. Export,
+restore, squash and cat fetch a layer again. A layer stays that no record and no
+tagged image of the repository names.
+
 DURATION is such as 12h, 14d, 2w, 6m or 1y6m.";
 
 /// A push that takes longer than a day is none that goes on.
@@ -77,6 +84,9 @@ pub(crate) struct PruneArgs {
     /// Prune the repository docker://HOST/REPO, and not the store
     #[arg(long, value_name = "REPO", value_parser = parse_repository, conflicts_with = "no_wait")]
     registry: Option<Repository>,
+    /// Remove files of layers that docker://HOST/REPO has, and no snapshot
+    #[arg(long, value_name = "REPO", value_parser = parse_repository, conflicts_with = "registry")]
+    local_blobs: Option<Repository>,
     /// Keep images with a tag that matches GLOB
     #[arg(long, value_name = "GLOB", requires = "registry")]
     keep_tag: Vec<String>,
@@ -121,6 +131,19 @@ impl PruneArgs {
             series: self.series.clone(),
             grace_s: self.grace.unwrap_or(GRACE_S),
             dry_run: self.dry_run,
+            access: context.access.clone(),
+            jobs: context.jobs,
+        })
+    }
+
+    /// Returns the release of blobs to a repository, if one is asked for.
+    pub(crate) fn of_local_blobs(&self, context: &Context) -> Option<local_blobs::Request> {
+        Some(local_blobs::Request {
+            repository: self.local_blobs.clone()?,
+            rules: self.rules(),
+            series: self.series.clone(),
+            dry_run: self.dry_run,
+            no_wait: self.no_wait,
             access: context.access.clone(),
             jobs: context.jobs,
         })

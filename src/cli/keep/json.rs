@@ -1,12 +1,16 @@
 //! The state of a store, and the work of a keeper, as JSON.
 
 use crate::cli::json::{VERSION, head, layer, seconds, short};
+use crate::cli::remote::json::traffic;
+use crate::model::keep::Reason;
 use crate::model::plan::Limits;
 use crate::ops::keep::package_usage::PackageUsage;
 use crate::ops::keep::prune;
 use crate::ops::keep::squash;
 use crate::ops::keep::usage::{LayerUsage, SeriesUsage, StageUsage, Usage};
 use crate::ops::keep::verify::{self, Finding};
+use crate::ops::remote::local_blobs;
+use crate::store::Snapshot;
 use serde_json::{Value, json};
 
 pub(crate) fn verify(outcome: &verify::Outcome) -> Value {
@@ -38,21 +42,38 @@ fn findings(all: &[Finding]) -> Vec<Value> {
     all.iter().map(value).collect()
 }
 
-pub(crate) fn prune(outcome: &prune::Outcome, is_dry_run: bool) -> Value {
-    let kept = outcome.kept.iter().map(|(snapshot, reasons)| {
+/// Returns snapshots with the rules that keep them.
+fn kept(all: &[(Snapshot, Vec<Reason>)]) -> Vec<Value> {
+    let kept = all.iter().map(|(snapshot, reasons)| {
         let mut value = short(snapshot);
-        value["reasons"] = json!(
-            reasons
-                .iter()
-                .map(|reason| reason.name())
-                .collect::<Vec<_>>()
-        );
+        value["reasons"] = reasons.iter().map(|reason| reason.name()).collect();
         value
     });
+    kept.collect()
+}
+
+pub(crate) fn release(outcome: &local_blobs::Outcome, is_dry_run: bool) -> Value {
     json!({
         "version": VERSION,
         "dry_run": is_dry_run,
-        "kept": kept.collect::<Vec<_>>(),
+        "repository": outcome.repository,
+        "kept": kept(&outcome.kept),
+        "blobs": outcome.released.0,
+        "blob_bytes": outcome.released.1,
+        "lacking_blobs": outcome.lacking.0,
+        "lacking_bytes": outcome.lacking.1,
+        "unnamed_blobs": outcome.unnamed.0,
+        "unnamed_bytes": outcome.unnamed.1,
+        "traffic": traffic(&outcome.traffic),
+        "seconds": seconds(&outcome.seconds),
+    })
+}
+
+pub(crate) fn prune(outcome: &prune::Outcome, is_dry_run: bool) -> Value {
+    json!({
+        "version": VERSION,
+        "dry_run": is_dry_run,
+        "kept": kept(&outcome.kept),
         "removed": outcome.removed.iter().map(short).collect::<Vec<_>>(),
         "blobs": outcome.blobs,
         "blob_bytes": outcome.blob_bytes,

@@ -11,6 +11,7 @@ use crate::error::Result;
 use crate::ops::keep::verify as verifying;
 use crate::ops::keep::{prune as pruning, squash as squashing, usage as using};
 use crate::ops::remote::fetch_layers::Wanted;
+use crate::ops::remote::local_blobs;
 
 /// Verifies a store; damage is a negative answer. Fails without a store, without the requested snapshot or series, and if a
 /// file of the store cannot be opened or repaired.
@@ -25,11 +26,14 @@ pub(crate) fn verify(context: &Context, args: &VerifyArgs) -> Result<Answer> {
     })
 }
 
-/// Removes snapshots, or images of a registry, by rule. Fails if the store stays in use, or a row that decides is damaged; and
+/// Removes by rule snapshots, images of a registry, or files of layers that a registry has. Fails if the store stays in use, or a row that decides is damaged; and
 /// if the registry does not answer or does not delete.
 pub(crate) fn prune(context: &Context, args: &PruneArgs) -> Result<Answer> {
     if let Some(request) = args.of_registry(context) {
         return remote::prune(context, &request);
+    }
+    if let Some(request) = args.of_local_blobs(context) {
+        return release(context, &request);
     }
     let progress = context.progress();
     let pruned = pruning::prune(&context.store, &args.request(), &progress)?;
@@ -37,6 +41,14 @@ pub(crate) fn prune(context: &Context, args: &PruneArgs) -> Result<Answer> {
     let is_dry_run = args.is_dry_run();
     let text = || text::prune(&pruned, is_dry_run, context.verbose);
     let text = context.show(|| json::prune(&pruned, is_dry_run), text);
+    Ok(text.into())
+}
+
+fn release(context: &Context, request: &local_blobs::Request) -> Result<Answer> {
+    let released = local_blobs::release(&context.store, request, &context.progress())?;
+    context.print_times(&released.seconds);
+    let text = || text::release(&released, request.dry_run, context.verbose);
+    let text = context.show(|| json::release(&released, request.dry_run), text);
     Ok(text.into())
 }
 

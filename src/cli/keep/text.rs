@@ -1,6 +1,6 @@
 //! The state of a store, and the work of a keeper, as text for people.
 
-use crate::cli::text::{counted, cut, percent, push_layers, push_remote, size, table};
+use crate::cli::text::{counted, cut, percent, push_layers, push_remote, size, table, traffic};
 use crate::model::keep::Reason;
 use crate::model::plan::layer::Role;
 use crate::model::plan::{LayerRule, Limits, MOST_LAYERS};
@@ -10,6 +10,7 @@ use crate::ops::keep::prune;
 use crate::ops::keep::squash;
 use crate::ops::keep::usage::{LayerUsage, SeriesUsage, StageUsage, Usage};
 use crate::ops::keep::verify::{self, Finding};
+use crate::ops::remote::local_blobs;
 use crate::printable::printable;
 use crate::store::Snapshot;
 use std::fmt::Write as _;
@@ -82,12 +83,7 @@ pub(crate) fn prune(outcome: &prune::Outcome, is_dry_run: bool, lists_kept: bool
         .any(|(_, reasons)| !reasons.contains(&Reason::Unasked));
     let mut rows = Vec::new();
     if lists_kept || is_dry_run && has_rules {
-        for (snapshot, reasons) in &outcome.kept {
-            let names = reasons.iter().map(|reason| reason.name());
-            let names: Vec<&str> = names.collect();
-            let why = names.join(", ");
-            rows.push(snapshot_row("keep", snapshot, why));
-        }
+        rows = kept_rows(&outcome.kept);
     }
     for snapshot in &outcome.removed {
         rows.push(snapshot_row(verb, snapshot, String::new()));
@@ -100,6 +96,48 @@ pub(crate) fn prune(outcome: &prune::Outcome, is_dry_run: bool, lists_kept: bool
         );
     }
     text
+}
+
+/// Shows how many blobs are in the repository alone now; `lists_kept` adds the snapshots whose blobs stay, as a dry run does.
+pub(crate) fn release(
+    outcome: &local_blobs::Outcome,
+    is_dry_run: bool,
+    lists_kept: bool,
+) -> String {
+    let verb = if is_dry_run {
+        "would remove"
+    } else {
+        "removed"
+    };
+    let blobs = |(count, bytes)| format!("{} ({})", counted(count, "blob", "blobs"), size(bytes));
+    let repository = &outcome.repository;
+    let mut text = String::new();
+    if lists_kept || is_dry_run {
+        text.push_str(&table(&kept_rows(&outcome.kept)));
+    }
+    let released = blobs(outcome.released);
+    let _ = writeln!(text, "{verb} {released} that {repository} has");
+    for (staying, why) in [
+        (outcome.lacking, "not there; rootstrata push sends them"),
+        (
+            outcome.unnamed,
+            "there, without a record or an image that keeps them",
+        ),
+    ] {
+        if staying.0 > 0 {
+            let _ = writeln!(text, "{} stay: {why}", blobs(staying));
+        }
+    }
+    let _ = writeln!(text, "{}", traffic(&outcome.traffic));
+    text
+}
+
+fn kept_rows(kept: &[(Snapshot, Vec<Reason>)]) -> Vec<[String; 5]> {
+    let row = |(snapshot, reasons): &(Snapshot, Vec<Reason>)| {
+        let names: Vec<&str> = reasons.iter().map(|reason| reason.name()).collect();
+        snapshot_row("keep", snapshot, names.join(", "))
+    };
+    kept.iter().map(row).collect()
 }
 
 fn snapshot_row(what: &str, snapshot: &Snapshot, why: String) -> [String; 5] {

@@ -60,7 +60,7 @@ pub(crate) fn prune(
 ) -> Result<Outcome> {
     let mut store = open(store_path, request)?;
     let phases = Phases::new(monitor);
-    let (staying, removed) = chosen(&store, request)?;
+    let (staying, removed) = chosen(&store, &request.rules, request.series.as_deref())?;
     let going = Going::find(&store, &removed)?;
     let (before, _) = store.database_bytes()?;
     if !request.dry_run {
@@ -86,8 +86,14 @@ fn open(store_path: &Path, request: &Request) -> Result<Store> {
     } else {
         Store::open_alone(store_path, request.patience)?
     };
+    check_index(&store)?;
+    Ok(store)
+}
+
+/// Fails with [`Error::Damaged`] if index.json is not as recorded.
+pub(crate) fn check_index(store: &Store) -> Result<()> {
     match store.index_finding()? {
-        None => Ok(store),
+        None => Ok(()),
         Some(what) => {
             let what = format!("{what}; rootstrata verify --repair makes it anew");
             Err(Error::damaged(store.path().join("index.json"), what))
@@ -95,15 +101,16 @@ fn open(store_path: &Path, request: &Request) -> Result<Store> {
     }
 }
 
-/// Snapshots that stay, with their rules, and snapshots that go.
+/// Snapshots that stay, with their rules, and snapshots that go; the newest first.
 type Chosen = (Vec<(Snapshot, Vec<Reason>)>, Vec<Snapshot>);
 
-fn chosen(store: &Store, request: &Request) -> Result<Chosen> {
-    let snapshots = store.snapshots(request.series.as_deref())?;
+/// Divides the snapshots of a series, or of all, by rules. Fails without such a series, and if a row is not as recorded.
+pub(crate) fn chosen(store: &Store, rules: &Rules, series: Option<&str>) -> Result<Chosen> {
+    let snapshots = store.snapshots(series)?;
     let dated: Vec<Dated> = snapshots.iter().map(dated).collect();
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let now_s = now.unwrap_or_default().as_secs() as i64;
-    let reasons = kept(&request.rules, &dated, now_s);
+    let reasons = kept(rules, &dated, now_s);
     let (mut staying, mut removed) = (Vec::new(), Vec::new());
     for (snapshot, reasons) in snapshots.into_iter().zip(reasons) {
         if reasons.is_empty() {

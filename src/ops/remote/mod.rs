@@ -8,6 +8,7 @@ pub(crate) mod image_source;
 pub mod known_layers;
 mod layer_push;
 pub mod lazy_pull;
+pub mod local_blobs;
 pub mod prune;
 pub mod push;
 mod pushed_image;

@@ -63,6 +63,12 @@ impl Store {
     /// Returns the manifests that index.json names: those of [`listed`] whose blobs are all here, and not in a registry alone.
     /// Fails if the rows cannot be read, or a blob cannot be asked for.
     pub(in crate::store) fn listed(&self) -> Result<Vec<Listed>> {
+        self.listed_without(&HashSet::new())
+    }
+
+    /// As [`Store::listed`], once the blobs in `going` are in a registry alone. Fails if the rows cannot be read, or a blob cannot be
+    /// asked for.
+    pub(in crate::store) fn listed_without(&self, going: &HashSet<Digest>) -> Result<Vec<Listed>> {
         let mut listed = listed(&self.connection).map_err(|e| self.failed(e))?;
         let query = "SELECT DISTINCT manifest_digest, blob.digest, blob.size_bytes FROM remote_blob
              JOIN blob USING (digest) JOIN snapshot_layer ON blob_digest = blob.digest
@@ -73,8 +79,8 @@ impl Store {
         })?;
         let mut incomplete = HashSet::new();
         for (manifest, (digest, size_bytes)) in remote {
-            let presence = self.presence_by_length(&digest, size_bytes)?;
-            if !presence.is_here() {
+            let is_going = going.contains(&digest);
+            if is_going || !self.presence_by_length(&digest, size_bytes)?.is_here() {
                 incomplete.insert(manifest);
             }
         }

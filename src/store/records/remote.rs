@@ -63,6 +63,14 @@ impl Store {
     }
 }
 
+/// Puts a repository in the place of all that were known to have a blob. Fails if the rows cannot be written.
+pub(crate) fn replace(connection: &Connection, new: &RemoteBlob) -> rusqlite::Result<()> {
+    let others = "DELETE FROM remote_blob WHERE digest = ? AND repository <> ?";
+    let mut delete = connection.prepare_cached(others)?;
+    delete.execute(params![new.digest.0, new.repository])?;
+    insert(connection, new)
+}
+
 /// Inserts what is known of a blob; what is proven stays so. Fails if the row cannot be read or written.
 pub(crate) fn insert(connection: &Connection, new: &RemoteBlob) -> rusqlite::Result<()> {
     let query = format!("{SELECT} WHERE digest = ? AND repository = ?");

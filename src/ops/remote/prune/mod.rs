@@ -6,7 +6,7 @@
 
 mod plan;
 mod removal;
-mod survey;
+pub(super) mod survey;
 
 use crate::error::Result;
 use crate::model::keep;

@@ -19,7 +19,7 @@ pub(super) const TRIES: usize = 3;
 
 /// A repository, asked by several threads at once.
 #[derive(Clone, Copy)]
-pub(super) struct Asked<'c> {
+pub(in crate::ops::remote) struct Asked<'c> {
     pub client: &'c Client,
     pub jobs: NonZeroUsize,
 }
@@ -27,7 +27,10 @@ pub(super) struct Asked<'c> {
 impl Asked<'_> {
     /// Returns the manifests under tags, with the tags of each; a tag without a manifest is left out. Fails if the registry does not
     /// answer, and if the registry goes on to list a tag that leads nowhere.
-    pub(super) fn by_digest(&self, tags: &[&str]) -> Result<BTreeMap<Digest, Vec<String>>> {
+    pub(in crate::ops::remote) fn by_digest(
+        &self,
+        tags: &[&str],
+    ) -> Result<BTreeMap<Digest, Vec<String>>> {
         let found = self.find(tags, |tag| self.client.manifest_digest(&tagged(tag)))?;
         let mut by_digest: BTreeMap<Digest, Vec<String>> = BTreeMap::new();
         for (tag, digest) in found {
@@ -156,7 +159,7 @@ fn is_odd(tag: &str) -> bool {
 }
 
 /// Returns the tags of images.
-pub(super) fn image_tags(listed: &[String]) -> Vec<&str> {
+pub(in crate::ops::remote) fn image_tags(listed: &[String]) -> Vec<&str> {
     let tags = listed.iter().map(String::as_str);
     tags.filter(|tag| !is_record(tag)).collect()
 }

@@ -105,7 +105,7 @@ pub(super) fn pull(
 }
 
 /// Pulls an image by its records, one request after the other.
-fn pull_lazy(
+pub(super) fn pull_lazy(
     store: &Path,
     registry: &FaultyRegistry,
     rest: &str,

@@ -1,6 +1,7 @@
 //! `prune --registry`, against a registry of the tests' own.
 
 mod faults;
+mod local_blobs;
 mod races;
 mod rules;
 
