@@ -1,7 +1,8 @@
 //! The tags that rootstrata gives to what it keeps in a registry. Pure.
 //!
 //! A tag has up to 128 letters, digits, `_`, `.` and `-` (distribution-spec, "Pulling manifests"). Names of series and stages may
-//! hold `+` beside them, which becomes `--`; names that are too long are cut, and end in a hash of the whole.
+//! hold `+` beside them, which becomes `--`; names that are too long are cut, and end in a hash of the whole, and so do names that others
+//! would share a tag with.
 
 use crate::model::digest::{Digest, LayerKey};
 use crate::model::time::rfc3339;
@@ -31,13 +32,13 @@ pub fn run_tag(pushed_s: i64, manifest: &Digest) -> String {
 
 /// Returns the tag that moves to the newest image of a stage.
 pub fn moving_tag(series: &str, stage: &str) -> String {
-    cut(&format!("{series}.{stage}"), LONGEST_TAG)
+    name_of(series, stage, LONGEST_TAG)
 }
 
 /// Returns the tag of one image of a stage, which stays with the image.
 pub fn fixed_tag(series: &str, stage: &str, manifest: &Digest) -> String {
     let hash = &manifest.hex()[..HASH_DIGITS];
-    let name = cut(&format!("{series}.{stage}"), LONGEST_TAG - HASH_DIGITS - 1);
+    let name = name_of(series, stage, LONGEST_TAG - HASH_DIGITS - 1);
     format!("{name}-{hash}")
 }
 
@@ -64,13 +65,15 @@ pub fn image_of(tag: &str) -> Option<Digest> {
     Digest::parse(&format!("sha256:{}", tag.strip_prefix(IMAGE)?))
 }
 
-/// Returns a name in the letters of tags, cut where it is longer.
-fn cut(name: &str, longest: usize) -> String {
+/// Returns the name of a stage in the letters of tags, cut where it is longer. No two stages have one name.
+fn name_of(series: &str, stage: &str, longest: usize) -> String {
+    let name = format!("{series}.{stage}");
     let tag = name.replace('+', "--");
-    if tag.len() <= longest && !is_record(&tag) {
+    let reads_back = !stage.contains('.') && !["--", "+-", "-+"].iter().any(|at| name.contains(at));
+    if reads_back && tag.len() <= longest && !is_record(&tag) {
         return tag;
     }
-    let hash = blake3::hash(name.as_bytes()).to_hex();
+    let hash = blake3::hash(format!("{series}@{stage}").as_bytes()).to_hex();
     let end = tag.len().min(longest - HASH_DIGITS - 1);
     // A name that looks like the tag of a record must not be one.
     let start = if is_record(&tag) { "_" } else { "" };
@@ -108,6 +111,16 @@ mod tests {
             assert!(tag.len() <= LONGEST_TAG, "{tag}");
         }
         assert_ne!(moving_tag(&long, "s"), moving_tag(&other, "s"));
+        for [(series, stage), (other, others)] in [
+            [("a.b", "c"), ("a", "b.c")],
+            [("a+b", "c"), ("a--b", "c")],
+            [("a-+b", "c"), ("a+-b", "c")],
+        ] {
+            assert_ne!(moving_tag(series, stage), moving_tag(other, others));
+            let fixed = |series, stage| fixed_tag(series, stage, &DIGEST);
+            assert_ne!(fixed(series, stage), fixed(other, others));
+        }
+        assert_eq!(moving_tag("a.b", "c"), "a.b.c");
         assert!(!is_record(&moving_tag("layer-x", "s")));
         assert!(!is_record(&fixed_tag("run-1", "s", &DIGEST)));
     }
