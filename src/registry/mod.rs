@@ -13,6 +13,7 @@ mod credentials;
 mod fault;
 mod helper;
 mod link;
+mod pace;
 mod policy;
 mod reply;
 mod retry;

@@ -2,6 +2,7 @@
 
 use crate::printable::printable;
 use crate::registry::fault::Fault;
+use crate::registry::pace::Pace;
 use crate::registry::retry;
 use crate::registry::url::Url;
 use serde_json::Value;
@@ -10,7 +11,7 @@ use std::io::Read;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 /// Bytes of a server's text that are looked at.
 const MOST_TEXT: u64 = 4 << 10;
@@ -25,14 +26,15 @@ pub(super) struct Reply {
     headers: ureq::http::HeaderMap,
     body: ureq::Body,
     received: Arc<AtomicU64>,
+    pace: Pace,
 }
 
 impl Reply {
-    /// Takes an answer; bytes of its body are counted in `received`.
+    /// Takes an answer; bytes of its body are counted in `received`, and come at the pace.
     pub(super) fn new(
         answer: ureq::http::Response<ureq::Body>,
         url: Url,
-        received: Arc<AtomicU64>,
+        (received, pace): (Arc<AtomicU64>, Pace),
     ) -> Self {
         let (parts, body) = answer.into_parts();
         Self {
@@ -41,6 +43,7 @@ impl Reply {
             headers: parts.headers,
             body,
             received,
+            pace,
         }
     }
 
@@ -72,6 +75,7 @@ impl Reply {
         Counted {
             body: self.body.into_reader(),
             received: self.received,
+            pace: self.pace,
         }
     }
 
@@ -194,12 +198,15 @@ pub(super) fn plain(e: &io::Error) -> String {
 pub(super) struct Counted {
     body: ureq::BodyReader<'static>,
     received: Arc<AtomicU64>,
+    pace: Pace,
 }
 
 impl Read for Counted {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let asked = Instant::now();
         let read = self.body.read(out)?;
         self.received.fetch_add(read as u64, Ordering::Relaxed);
+        self.pace.count(asked.elapsed(), read)?;
         Ok(read)
     }
 }

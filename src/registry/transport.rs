@@ -10,6 +10,7 @@ use crate::model::digest::Digest;
 use crate::registry::access::Access;
 use crate::registry::certificates::Certificates;
 use crate::registry::fault::Fault;
+use crate::registry::pace::Pace;
 use crate::registry::reply::Reply;
 use crate::registry::reply::plain;
 use crate::registry::source::Fed;
@@ -28,6 +29,8 @@ use ureq::tls::RootCerts;
 use ureq::tls::TlsConfig;
 
 const TIMEOUT: Duration = Duration::from_secs(60);
+/// A server that gives or takes next to nothing gets so many times the timeout.
+const SLOWEST_TRANSFERS: u32 = 2;
 /// A server that sends its headers letter by letter gets so many times the timeout.
 const SLOWEST_HEADERS: u32 = 5;
 const MOST_REDIRECTS: usize = 5;
@@ -89,6 +92,8 @@ pub(super) struct Transport {
     /// Without a proxy.
     local: Agent,
     pub(super) counters: Counters,
+    /// How long a transfer may take over next to nothing.
+    slowest: Duration,
 }
 
 impl Transport {
@@ -102,6 +107,7 @@ impl Transport {
             foreign: agent(access, &certificates, false, false),
             local: agent(access, &certificates, false, true),
             counters: access.counters.clone(),
+            slowest: timeout_of(access) * SLOWEST_TRANSFERS,
         })
     }
 
@@ -171,7 +177,8 @@ impl Transport {
             }
         };
         let received = Arc::clone(&self.counters.received);
-        Ok(Reply::new(answer?, url.clone(), received))
+        let pace = Pace::new(self.slowest);
+        Ok(Reply::new(answer?, url.clone(), (received, pace)))
     }
 
     fn send_blob(
@@ -188,7 +195,8 @@ impl Transport {
             })
         };
         let opened = source.open().map_err(unreadable)?;
-        let mut fed = Fed::new(opened, size_bytes, &self.counters.sent);
+        let pace = Pace::new(self.slowest);
+        let mut fed = Fed::new(opened, size_bytes, (&self.counters.sent, pace));
         let request = request.header("content-length", size_bytes);
         let answer = run(agent, request, SendBody::from_reader(&mut fed));
         match fed.error {
@@ -222,6 +230,10 @@ pub(super) fn check_step(from: &Url, to: &Url) -> Result<(), Fault> {
     Ok(())
 }
 
+fn timeout_of(access: &Access) -> Duration {
+    access.timeout.unwrap_or(TIMEOUT)
+}
+
 fn agent(access: &Access, certificates: &Certificates, is_own: bool, is_local: bool) -> Agent {
     let roots = RootCerts::new_with_certs(&certificates.roots);
     let client = certificates.client.clone().filter(|_| is_own);
@@ -230,7 +242,7 @@ fn agent(access: &Access, certificates: &Certificates, is_own: bool, is_local: b
         .client_cert(client)
         .disable_verification(access.tls_verify == Some(false))
         .build();
-    let timeout = access.timeout.unwrap_or(TIMEOUT);
+    let timeout = timeout_of(access);
     let mut config = Agent::config_builder()
         .tls_config(tls)
         .http_status_as_error(false)

@@ -29,6 +29,8 @@ pub enum What {
     Stall,
     /// Sends so many bytes of the answer's body, and no more.
     StallAfter(usize),
+    /// Sends the answer's body, a byte a hundredth of a second.
+    Trickle,
     /// Sends so many bytes of the answer, headers included, and closes the connection.
     CutAfter(usize),
     /// Sends so many bytes of the answer's body and closes the connection.
@@ -390,6 +392,13 @@ fn send(
         Some(What::StallAfter(most)) => {
             stream.write_all(&bytes[..bytes.len().min(head + most)])?;
             stall(reader);
+        }
+        Some(What::Trickle) => {
+            stream.write_all(&bytes[..head])?;
+            for byte in &bytes[head..] {
+                std::thread::sleep(Duration::from_millis(10));
+                stream.write_all(std::slice::from_ref(byte))?;
+            }
         }
         Some(What::CutAfter(most)) => stream.write_all(&bytes[..bytes.len().min(most)])?,
         Some(What::CutBody(most)) => stream.write_all(&bytes[..bytes.len().min(head + most)])?,

@@ -187,6 +187,7 @@ fn each_passing_fault_at_each_request_is_got_over() {
         What::Status(408, None),
         What::Stall,
         What::StallAfter(10),
+        What::Trickle,
         What::CutAfter(0),
         What::CutAfter(30),
         What::CutBody(0),
