@@ -90,12 +90,16 @@ impl Read for Positioned<'_> {
 
 /// Returns how many threads unpack a layer among others: several where the layer is more than the share of a processor.
 pub(crate) fn threads_for(size_bytes: u64, all_bytes: u64) -> Threads {
-    let processors = thread::available_parallelism().map_or(1, NonZeroUsize::get) as u64;
-    if size_bytes.saturating_mul(2 * processors) > all_bytes {
+    if size_bytes.saturating_mul(2 * processors() as u64) > all_bytes {
         Threads::Several
     } else {
         Threads::One
     }
+}
+
+/// Returns the number of processors.
+pub(crate) fn processors() -> usize {
+    thread::available_parallelism().map_or(1, NonZeroUsize::get)
 }
 
 /// Copies the bytes that are read.

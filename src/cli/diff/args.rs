@@ -19,7 +19,8 @@ A and B are snapshots, or dir:PATH for a directory as it is now, or
 oci-archive:PATH[:REF], oci:PATH[:REF], docker-archive:PATH[:REF] or
 docker://HOST/REPO[:TAG|@DIGEST] for an image. REF is its name, or @N for the Nth that is listed, from 0.
 
-Exit status: 0 no difference, 1 a difference, 2 trouble.";
+Exit status: 0 no difference, 1 a difference, 2 trouble, 75 a registry cannot be
+reached.";
 
 #[derive(Debug, Args)]
 pub(crate) struct DiffArgs {

@@ -62,7 +62,10 @@ rule, the newest snapshot of each stage of each series keeps its files. Export,
 restore, squash and cat fetch a layer again. A layer stays that no record and no
 tagged image of the repository names.
 
-DURATION is such as 12h, 14d, 2w, 6m or 1y6m.";
+DURATION is such as 12h, 14d, 2w, 6m or 1y6m.
+
+Exit status: 0 done, 2 trouble, 75 the store is in use, or the registry cannot
+be reached.";
 
 /// A push that takes longer than a day is none that goes on.
 const GRACE_S: i64 = 86_400;
@@ -88,10 +91,21 @@ pub(crate) struct PruneArgs {
     #[arg(long, value_name = "REPO", value_parser = parse_repository, conflicts_with = "registry")]
     local_blobs: Option<Repository>,
     /// Keep images with a tag that matches GLOB
-    #[arg(long, value_name = "GLOB", requires = "registry")]
+    #[arg(
+        long,
+        value_name = "GLOB",
+        requires = "registry",
+        conflicts_with = "local_blobs"
+    )]
     keep_tag: Vec<String>,
     /// Leave alone what pushes of this time before now name, or 0 [default: 1d]
-    #[arg(long, value_name = "DURATION", value_parser = parse_grace, requires = "registry")]
+    #[arg(
+        long,
+        value_name = "DURATION",
+        value_parser = parse_grace,
+        requires = "registry",
+        conflicts_with = "local_blobs"
+    )]
     grace: Option<i64>,
     /// Show what would be removed, and remove nothing
     #[arg(short = 'n', long)]

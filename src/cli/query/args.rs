@@ -15,7 +15,8 @@ pub(crate) const FIND_HELP: &str = "\
 No SHA-256 is recorded of a file, but packages name those of theirs. What no
 package has is found with --read-layers alone, which takes a while.
 
-Exit status: 0 something was found, 1 nothing, 2 trouble.";
+Exit status: 0 something was found, 1 nothing, 2 trouble, 75 a registry cannot
+be reached.";
 
 #[derive(Debug, Args)]
 pub(crate) struct FindArgs {

@@ -60,7 +60,14 @@ pub(crate) fn push(
             monitor.note(&format!("{text}; the snapshot is recorded, and not pushed"));
             Ok(None)
         }
-        pushed => pushed.map(Some),
+        Err(error) => {
+            let push = "rootstrata push sends it";
+            monitor.note(&format!(
+                "snapshot {id} is recorded, and not pushed: {push}"
+            ));
+            Err(error)
+        }
+        Ok(pushed) => Ok(Some(pushed)),
     }
 }
 

@@ -97,7 +97,8 @@ REF is the name of an image, or @N for the Nth that is listed, from 0; without
 REF, all are taken. An archive may be compressed with gzip, zstd or xz. A thin archive needs the layers that it lacks in the store. From
 the store's own layout, what a lost database had is recorded again.
 
-Exit status: 0 done, 1 some images of the store are damaged, 2 trouble.";
+Exit status: 0 done, 1 some images of the store are damaged, 2 trouble, 75 the
+registry cannot be reached.";
 
 #[derive(Debug, Args)]
 pub(crate) struct ImportArgs {

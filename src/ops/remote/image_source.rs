@@ -35,7 +35,10 @@ pub(crate) fn open_registry(name: &ImageName, access: &Access) -> Result<Registr
     let path = PathBuf::from(format!("docker://{name}"));
     let found = client.manifest(reference)?.ok_or_else(|| Error::BadImage {
         path: path.clone(),
-        what: format!("the registry has no {reference} there"),
+        what: match &name.reference {
+            Some(reference) => format!("the registry has no {reference} there"),
+            None => format!("no tag is named, and the registry has no {LATEST} there"),
+        },
     })?;
     let client = Arc::new(client);
     let (index, manifests, record) = if found.media_type == MANIFEST_TYPE {

@@ -8,7 +8,7 @@ use crate::layer::side_blob::{PACKAGES_TYPE, compress};
 use crate::model::digest::Digest;
 use crate::model::names::SnapshotRef;
 use crate::model::packages::installed_form::write_installed;
-use crate::model::registry_tags::{fixed_tag, image_tag, moving_tag, run_tag};
+use crate::model::registry_tags::{fixed_tag, image_tag, is_record, moving_tag, run_tag};
 use crate::model::repository::{ImageName, Reference};
 use crate::oci::Blob;
 use crate::oci::record::{ImageRecord, MANIFEST_TYPE, PushRecord};
@@ -82,6 +82,9 @@ pub fn push(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Resu
     check(request)?;
     let before = request.access.counters.traffic();
     let images = loaded(store_path, request, monitor)?;
+    if images.len() > 1 && request.target.reference.is_some() {
+        return Err(unfit(request, SEVERAL));
+    }
     let client = Client::open(&request.target.repository, &request.access, Right::Push)?;
     let phases = Phases::new(monitor);
     let pushing = Pushing {
@@ -127,19 +130,26 @@ fn loaded(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Result
     }
 }
 
-/// Refuses a digest, and a tag for several images.
+const SEVERAL: &str = "several snapshots have no tag in common: give none";
+
+/// Refuses a digest, a tag for several images, and a tag of a record.
 fn check(request: &Request) -> Result<()> {
     let what = match &request.target.reference {
         Some(Reference::Digest(_)) => "a digest is no place to push to: give a tag, or none",
-        Some(Reference::Tag(_)) if request.snapshots.len() > 1 => {
-            "several snapshots have no tag in common: give none"
+        Some(Reference::Tag(_)) if request.snapshots.len() > 1 => SEVERAL,
+        Some(Reference::Tag(tag)) if is_record(tag) => {
+            "tags that begin so are of records: give another"
         }
         _ => return Ok(()),
     };
-    Err(Error::UnfitTarget {
+    Err(unfit(request, what))
+}
+
+fn unfit(request: &Request, what: &'static str) -> Error {
+    Error::UnfitTarget {
         target: request.target.to_string(),
         what,
-    })
+    }
 }
 
 struct Pushing<'p> {

@@ -3,15 +3,17 @@
 
 use crate::error::{Error, Result};
 use crate::model::names::{check_name, check_series};
+use crate::model::policy::Policy;
 use crate::model::source::{ImageRef, Source};
 use crate::model::tree::content_bytes;
 use crate::oci::choose::Listing;
 use crate::oci::read::{ListedImage, Opened};
 use crate::ops::monitor::{Monitor, Phase, Phases};
+use crate::ops::remote::fetch_layers::check_key;
 use crate::ops::root_view::packages::read_packages;
 use crate::ops::store_index::update_index;
 use crate::ops::transfer::found_image::{Finder, Found, bad_image};
-use crate::ops::transfer::new_layers::{NewLayers, missing_layers};
+use crate::ops::transfer::new_layers::{NewLayers, bytes_of};
 use crate::ops::transfer::opened::open_images;
 pub use crate::ops::transfer::record_image::Imported;
 use crate::ops::transfer::record_image::{Content, Purpose, Taken, known_image, record};
@@ -21,6 +23,9 @@ use crate::store::Store;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::time::Duration;
+
+/// How often layers are looked for that somebody removes while others are fetched.
+const MOST_FETCHES: u32 = 4;
 
 /// The images to import, and their names.
 #[derive(Clone, Debug)]
@@ -72,13 +77,10 @@ pub fn import(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Re
     let listed = listed(&opened, reference, purpose, request, monitor)?;
     let mut import = Import::new(&opened, purpose, request.jobs, &phases);
     let found = import.find_all(&finder, listed)?;
-    if let (Source::Registry(_), [found]) = (&request.source, &found[..]) {
-        let registry = (&request.access, request.jobs);
-        import.fetched = NewLayers::fetch(store_path, (&opened, found), registry, &phases)?;
-    }
-    let mut store = match purpose {
-        Purpose::Rebuild => Store::open_to_rebuild(store_path)?,
-        Purpose::Import => Store::open_or_create(store_path)?,
+    let mut store = match (purpose, &request.source, &found[..]) {
+        (Purpose::Rebuild, ..) => Store::open_to_rebuild(store_path)?,
+        (Purpose::Import, Source::Registry(_), [found]) => import.fetch(store_path, found)?,
+        (Purpose::Import, ..) => Store::open_or_create(store_path)?,
     };
     for found in found {
         import.take(&mut store, &found)?;
@@ -212,8 +214,33 @@ impl<'a> Import<'a> {
         self.purpose == Purpose::Rebuild && error.is_damage()
     }
 
+    /// Reads what the store lacks of the image of a registry, while the store is closed; what somebody has removed meanwhile as
+    /// well. Returns the store.
+    fn fetch(&mut self, store_path: &Path, found: &Found) -> Result<Store> {
+        let mut tries = MOST_FETCHES;
+        loop {
+            let store = Store::open_or_create(store_path)?;
+            let new = match self.fetched.take() {
+                Some(new) => self.fetched.insert(new),
+                None => self.fetched.insert(NewLayers::create(store.tmp())?),
+            };
+            let missing = new.missing(&store, self.opened, &found.image)?;
+            tries -= 1;
+            if missing.is_empty() || tries == 0 {
+                return Ok(store);
+            }
+            drop(store);
+            let (opened, monitor, jobs) = (self.opened, self.phases.monitor, self.jobs);
+            let total = Some(bytes_of(&missing));
+            self.phases.run(Phase::Fetch, total, || {
+                new.read(opened, missing, jobs, monitor)
+            })?;
+        }
+    }
+
     fn try_take(&mut self, store: &mut Store, found: &Found) -> Result<Imported> {
         if let Some(known) = known_image(store, found)? {
+            self.fill(store, &known, found)?;
             return Ok(known);
         }
         let content = self.take_content(store, found)?;
@@ -225,6 +252,30 @@ impl<'a> Import<'a> {
             content,
             &self.taken,
         )
+    }
+
+    /// Keeps the layers of a recorded image that the store lacks and the source has: those that only a registry has, and lost ones.
+    fn fill(&mut self, store: &Store, known: &Imported, found: &Found) -> Result<()> {
+        let (opened, monitor) = (self.opened, self.phases.monitor);
+        let mut new = match self.fetched.take() {
+            Some(fetched) => fetched,
+            None => NewLayers::create(store.tmp())?,
+        };
+        let missing = new.missing(store, opened, &found.image)?;
+        new.read(opened, missing, self.jobs, monitor)?;
+        for (used, layer) in known.layers.iter().zip(&found.image.layers) {
+            let Some(copied) = new.take(layer) else {
+                continue;
+            };
+            let policy = store.policy_of_layer(used.layer.id)?;
+            if Policy::from_canonical(&store.policy(&policy)?).is_some() {
+                let path = opened.path_of(&layer.blob);
+                check_key(&copied.items, &used.layer, &policy, &path)?;
+            }
+            store.keep_fetched(&copied.file, &layer.blob.digest)?;
+            self.bytes_written += layer.blob.size_bytes;
+        }
+        Ok(())
     }
 
     /// Takes the layers of an image into the store, and reads the packages.
@@ -243,8 +294,10 @@ impl<'a> Import<'a> {
             let mut new = match fetched {
                 Some(fetched) => fetched,
                 None => {
-                    let missing = missing_layers(store, opened, &found.image)?;
-                    NewLayers::read(opened, missing, (&store.tmp(), jobs), monitor)?
+                    let mut new = NewLayers::create(store.tmp())?;
+                    let missing = new.missing(store, opened, &found.image)?;
+                    new.read(opened, missing, jobs, monitor)?;
+                    new
                 }
             };
             let taken = taker.take(found, &mut new)?;

@@ -4,23 +4,18 @@
 use crate::error::Result;
 use crate::layer::read::{Blob, Threads, Unpacked};
 use crate::model::digest::Digest;
-use crate::model::names::SnapshotRef;
 use crate::oci;
 use crate::oci::read::{FoundImage, FoundLayer, Opened};
-use crate::ops::copied_layer::{CopiedLayer, Original, threads_for};
-use crate::ops::monitor::{Monitor, Phase, Phases};
-use crate::ops::remote::fetch_layers::{Wanted, fetch_layers};
+use crate::ops::copied_layer::{CopiedLayer, Original, processors, threads_for};
+use crate::ops::monitor::Monitor;
 use crate::ops::root_view::package_files::PackageFiles;
 use crate::ops::root_view::places::is_telling;
-use crate::ops::transfer::found_image::{Found, bad_image};
-use crate::ops::transfer::record_image::known_image;
-use crate::registry::Access;
 use crate::store::Store;
 use crate::threads;
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A larger tar is no layer of a root.
 const LARGEST_TAR_BYTES: u64 = 64 << 30;
@@ -33,60 +28,74 @@ pub(crate) fn unpacked(layer: &FoundLayer) -> Unpacked {
     }
 }
 
+/// More threads unpack no faster, and each may take a window of 128 MiB.
+const LEAST_THREADS: usize = 4;
+
 /// The layers that a store lacked, and the files of all layers that tell of packages and users.
 pub(crate) struct NewLayers {
+    /// Where blobs are kept.
+    directory: PathBuf,
     layers: HashMap<Digest, CopiedLayer>,
     /// The files; those of other layers may be added.
     pub files: PackageFiles,
 }
 
 impl NewLayers {
-    /// Reads the missing layers of an image, and copies their blobs to files without names in `directory`. Fails if a layer is
-    /// damaged, unpacks to another tar than its diff_id names, or holds an item that no layer may hold.
-    pub(crate) fn read(
-        opened: &Opened,
-        mut missing: Vec<FoundLayer>,
-        (directory, jobs): (&Path, NonZeroUsize),
-        monitor: &dyn Monitor,
-    ) -> Result<Self> {
-        // The largest first, so that no thread is left with one in the end.
-        missing.sort_by_key(|layer| Reverse(layer.blob.size_bytes));
-        let files = PackageFiles::create()?;
-        let all_bytes = bytes_of(&missing);
-        let layers = threads::map(jobs, &missing, |layer| {
-            let threads = threads_for(layer.blob.size_bytes, all_bytes);
-            read_layer((opened, layer, threads), &files, directory, monitor)
-        })?;
-        let digests = missing.iter().map(|layer| layer.blob.digest);
+    /// Starts without a layer; blobs will be kept in `directory`. Fails if no temporary directory can be made.
+    pub(crate) fn create(directory: PathBuf) -> Result<Self> {
         Ok(Self {
-            layers: digests.zip(layers).collect(),
-            files,
+            files: PackageFiles::create()?,
+            layers: HashMap::new(),
+            directory,
         })
     }
 
-    /// Reads what the store at `store_path` lacks of the image of a registry, while the store is closed; `None` where its
-    /// layers are kept already. Fails as [`NewLayers::read`] does.
-    pub(crate) fn fetch(
-        store_path: &Path,
-        (opened, found): (&Opened, &Found),
-        (access, jobs): (&Access, NonZeroUsize),
-        phases: &Phases,
-    ) -> Result<Option<Self>> {
-        let store = Store::open_or_create(store_path)?;
-        if let Some(known) = known_image(&store, found)? {
-            drop(store);
-            let wanted = Wanted::one(&SnapshotRef::Id(known.snapshot.id));
-            fetch_layers(store_path, &wanted, (access, jobs), phases.monitor)?;
-            return Ok(None);
+    /// Returns the layers of an image whose blobs neither the store has nor were read, each once. Those that the source lacks as
+    /// well are left out. Fails if a blob of the store cannot be asked for.
+    pub(crate) fn missing(
+        &self,
+        store: &Store,
+        opened: &Opened,
+        image: &FoundImage,
+    ) -> Result<Vec<FoundLayer>> {
+        let mut seen = HashSet::new();
+        let mut missing = Vec::new();
+        for layer in &image.layers {
+            let oci::Blob { digest, size_bytes } = layer.blob;
+            let is_had = !seen.insert(digest) || self.layers.contains_key(&digest);
+            if !is_had && !store.has_blob(&digest, size_bytes)? && opened.has(&layer.blob) {
+                missing.push(layer.clone());
+            }
         }
-        let missing = missing_layers(&store, opened, &found.image)?;
-        drop(store);
-        let total = bytes_of(&missing);
-        let directory = store_path.join("tmp");
-        let fetched = phases.run(Phase::Fetch, Some(total), || {
-            Self::read(opened, missing, (&directory, jobs), phases.monitor)
+        Ok(missing)
+    }
+
+    /// Reads the missing layers of an image, and copies their blobs to files without names. Fails if a layer is damaged, unpacks to
+    /// another tar than its diff_id names, or holds an item that no layer may hold.
+    pub(crate) fn read(
+        &mut self,
+        opened: &Opened,
+        mut missing: Vec<FoundLayer>,
+        jobs: NonZeroUsize,
+        monitor: &dyn Monitor,
+    ) -> Result<()> {
+        // The largest first, so that no thread is left with one in the end.
+        missing.sort_by_key(|layer| Reverse(layer.blob.size_bytes));
+        let all_bytes = bytes_of(&missing);
+        let most = processors().max(LEAST_THREADS).min(jobs.get());
+        let most = NonZeroUsize::new(most).unwrap_or(NonZeroUsize::MIN);
+        let layers = threads::map(most, &missing, |layer| {
+            let threads = threads_for(layer.blob.size_bytes, all_bytes);
+            read_layer(
+                (opened, layer, threads),
+                &self.files,
+                &self.directory,
+                monitor,
+            )
         })?;
-        Ok(Some(fetched))
+        let digests = missing.iter().map(|layer| layer.blob.digest);
+        self.layers.extend(digests.zip(layers));
+        Ok(())
     }
 
     /// Takes out a layer that was read.
@@ -95,31 +104,8 @@ impl NewLayers {
     }
 }
 
-/// Returns the layers whose blobs the store lacks, each once. Fails with [`BadImage`](crate::error::Error::BadImage) if the source lacks one as well.
-pub(crate) fn missing_layers(
-    store: &Store,
-    opened: &Opened,
-    image: &FoundImage,
-) -> Result<Vec<FoundLayer>> {
-    let mut seen = HashSet::new();
-    let mut missing = Vec::new();
-    for layer in &image.layers {
-        let oci::Blob { digest, size_bytes } = layer.blob;
-        if !seen.insert(digest) || store.has_blob(&digest, size_bytes)? {
-            continue;
-        }
-        if !opened.has(&layer.blob) {
-            let what = format!(
-                "layer {digest} is neither in it nor in the store: import the archive first that it follows"
-            );
-            return Err(bad_image(opened, what));
-        }
-        missing.push(layer.clone());
-    }
-    Ok(missing)
-}
-
-fn bytes_of(layers: &[FoundLayer]) -> u64 {
+/// Returns the lengths of the blobs of layers together.
+pub(crate) fn bytes_of(layers: &[FoundLayer]) -> u64 {
     let sizes = layers.iter().map(|layer| layer.blob.size_bytes);
     sizes.fold(0, u64::saturating_add)
 }

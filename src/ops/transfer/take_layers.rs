@@ -21,7 +21,7 @@ use crate::ops::transfer::new_layers::{NewLayers, unpacked};
 use crate::ops::transfer::taken_layer::{
     TakenLayer, TakenLayers, as_native, foreign, is_native, native,
 };
-use crate::store::Store;
+use crate::store::{Presence, Store};
 use std::path::Path;
 
 /// Takes the layers of a source's images.
@@ -117,6 +117,7 @@ impl LayerTaker<'_> {
     }
 
     fn read(&self, layer: &FoundLayer, files: &PackageFiles) -> Result<(LayerItems, u64)> {
+        self.check_presence(layer)?;
         let path = self.opened.path_of(&layer.blob);
         let mut files = files.layer();
         let mut keep = |at: &_, size| files.keep(at, size);
@@ -154,6 +155,22 @@ impl LayerTaker<'_> {
     fn is_of_another_tar(&self, key: &LayerKey, layer: &FoundLayer) -> Result<bool> {
         let known = self.store.layer_by_key(key)?;
         Ok(known.is_some_and(|known| known.diff_id != layer.diff_id))
+    }
+
+    /// Fails where neither the source nor the store has a blob.
+    fn check_presence(&self, layer: &FoundLayer) -> Result<()> {
+        let oci::Blob { digest, size_bytes } = layer.blob;
+        let what = match self.store.presence(&digest, size_bytes)? {
+            Presence::Missing => format!(
+                "layer {digest} is neither in it nor in the store: import the archive first that it follows"
+            ),
+            Presence::Remote(remote) => format!(
+                "layer {digest} is not in it, and in docker://{} alone: rootstrata export of the snapshot with it fetches it",
+                remote.repository
+            ),
+            Presence::Here(_) | Presence::Damaged(_) => return Ok(()),
+        };
+        Err(bad_image(self.opened, what))
     }
 
     /// Opens the blob of a layer in the store; errors name `path`.

@@ -8,7 +8,7 @@ mod plan;
 mod removal;
 pub(super) mod survey;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::keep;
 use crate::model::registry_keep::{Image, Reason, Rules};
 use crate::model::repository::Repository;
@@ -88,6 +88,12 @@ pub fn prune(request: &Request, monitor: &dyn Monitor) -> Result<Outcome> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let now_s = now.unwrap_or_default().as_secs().cast_signed();
     let survey = phases.run(Phase::Scan, None, || Survey::read(&asked))?;
+    if survey.listed.is_empty() {
+        return Err(Error::UnfitTarget {
+            target: request.repository.to_string(),
+            what: "the registry has no such repository, or nothing in it",
+        });
+    }
     let plan = phases.run(Phase::Plan, None, || {
         Plan::of(&asked, &survey, &rules, now_s)
     })?;

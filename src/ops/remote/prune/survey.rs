@@ -139,7 +139,7 @@ impl Survey {
             .filter_map(|tag| layer_of(tag).map(|key| (key, tag.clone())));
         Ok(Self {
             tags,
-            odd: (odd + listed.iter().filter(|tag| is_odd(tag)).count()) as u64,
+            odd: odd as u64,
             runs: runs.into_iter().flatten().collect(),
             image_records: listed.iter().filter_map(|tag| image_of(tag)).collect(),
             layer_records: layer_records.collect(),
@@ -158,8 +158,8 @@ fn is_odd(tag: &str) -> bool {
     is_record(tag) && !is_known
 }
 
-/// Returns the tags of images.
+/// Returns the tags of images: those that are in no form of a record's.
 pub(in crate::ops::remote) fn image_tags(listed: &[String]) -> Vec<&str> {
     let tags = listed.iter().map(String::as_str);
-    tags.filter(|tag| !is_record(tag)).collect()
+    tags.filter(|tag| !is_record(tag) || is_odd(tag)).collect()
 }

@@ -2,7 +2,7 @@
 
 use super::{FARM, MOVING, OPTIONS, assert_whole, at, recorded};
 use crate::common::registry::{FaultyRegistry, What};
-use crate::common::{Bench, one_error, sh};
+use crate::common::{Bench, one_error, rootstrata, sh};
 use serde_json::Value;
 
 /// The kinds of tags, with the number of tags of each kind.
@@ -191,4 +191,36 @@ fn a_push_whose_moving_tag_is_not_taken_fails_and_says_which() {
     registry.mend();
     bench.json(["push", "1", &at(&registry, "")]);
     assert_whole(&registry, "pushed again");
+}
+
+#[test]
+fn a_tag_for_several_images_and_one_of_records_are_refused() {
+    let (bench, registry) = (recorded(), FaultyRegistry::start());
+    for arguments in [
+        vec!["push".to_owned(), at(&registry, ":release-1")],
+        vec!["push".to_owned(), "1".to_owned(), at(&registry, ":layer-1")],
+        vec!["push".to_owned(), "1".to_owned(), at(&registry, ":run-1")],
+    ] {
+        let line = bench.fails(2, &arguments);
+        assert!(line.contains("give"), "{line}");
+    }
+    assert!(registry.requests().is_empty());
+    for rest in [["--keep-tag", "x"], ["--grace", "0"]] {
+        let mut arguments = vec!["prune".to_owned(), "--local-blobs".to_owned()];
+        arguments.push(at(&registry, ""));
+        arguments.extend(rest.map(str::to_owned));
+        let output = rootstrata().args(&arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+    }
+    let line = bench.fails(
+        2,
+        [
+            "prune",
+            "--registry",
+            &at(&registry, "s"),
+            "--keep-last",
+            "1",
+        ],
+    );
+    assert!(line.contains("no such repository"), "{line}");
 }

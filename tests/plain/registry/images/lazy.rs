@@ -2,7 +2,8 @@
 
 use super::hostile::filled;
 use super::{
-    FARM, MOVING, assert_clear, at, blobs_read, is_of_repository, layers_of, pull_lazy, sound,
+    FARM, MOVING, assert_clear, at, blobs_read, is_of_repository, layers_of, pull_lazy, push_later,
+    recorded, sound,
 };
 use crate::common::Bench;
 use crate::common::registry::FaultyRegistry;
@@ -76,6 +77,28 @@ fn a_pull_of_what_was_pulled_lazily_fetches_the_layers() {
             .all(|blob| !wanted.contains(blob))
     );
     assert_eq!(sound(&bench.store()), 1);
+}
+
+#[test]
+fn an_archive_of_what_was_pulled_lazily_brings_the_layers() {
+    let (source, registry) = (recorded(), FaultyRegistry::start());
+    push_later(&source.store(), &registry).unwrap();
+    let archive = source.path("whole.tar");
+    source.json(["export", "2", "-o", archive.to_str().unwrap()]);
+    let bench = Bench::new();
+    bench.json(["pull", "--lazy", &at(&registry, &format!(":{}", MOVING[1]))]);
+    registry.clear_log();
+    let image = format!("oci-archive:{}", archive.display());
+    assert_eq!(
+        bench.json(["import", &image])["images"][0]["was_there"],
+        true
+    );
+    assert!(registry.requests().is_empty());
+    assert_eq!(
+        bench.json(["show", "fedora@deps-installed"])["remote_layers"],
+        0
+    );
+    assert_eq!(bench.json(["verify", "--deep"])["sound"], true);
 }
 
 #[test]
