@@ -9,7 +9,7 @@ use crate::model::plan::items_form::key_of;
 use crate::model::policy::Policy;
 use crate::model::repository::Repository;
 use crate::model::tree::overlay::LayerItem;
-use crate::ops::copied_layer::{CopiedLayer, Original, threads_for};
+use crate::ops::copied_layer::{CopiedLayer, Original, at_once, threads_for};
 use crate::ops::monitor::{Monitor, Phase, Phases};
 use crate::ops::store_index::update_index;
 use crate::registry::{Access, Client, Right};
@@ -107,7 +107,7 @@ pub(super) fn keep_whole(
     };
     let phases = Phases::new(monitor);
     let files = phases.run(Phase::Fetch, Some(bytes), || {
-        threads::map(jobs, missing, fetch)
+        threads::map(at_once(jobs), missing, fetch)
     })?;
     let store = Store::open(store_path)?;
     for (one, file) in missing.iter().zip(&files) {

@@ -6,7 +6,7 @@ use crate::layer::read::{Blob, Threads, Unpacked};
 use crate::model::digest::Digest;
 use crate::oci;
 use crate::oci::read::{FoundImage, FoundLayer, Opened};
-use crate::ops::copied_layer::{CopiedLayer, Original, processors, threads_for};
+use crate::ops::copied_layer::{CopiedLayer, Original, at_once, threads_for};
 use crate::ops::monitor::Monitor;
 use crate::ops::root_view::package_files::PackageFiles;
 use crate::ops::root_view::places::is_telling;
@@ -27,9 +27,6 @@ pub(crate) fn unpacked(layer: &FoundLayer) -> Unpacked {
         most_bytes: LARGEST_TAR_BYTES,
     }
 }
-
-/// More threads unpack no faster, and each may take a window of 128 MiB.
-const LEAST_THREADS: usize = 4;
 
 /// The layers that a store lacked, and the files of all layers that tell of packages and users.
 pub(crate) struct NewLayers {
@@ -82,9 +79,7 @@ impl NewLayers {
         // The largest first, so that no thread is left with one in the end.
         missing.sort_by_key(|layer| Reverse(layer.blob.size_bytes));
         let all_bytes = bytes_of(&missing);
-        let most = processors().max(LEAST_THREADS).min(jobs.get());
-        let most = NonZeroUsize::new(most).unwrap_or(NonZeroUsize::MIN);
-        let layers = threads::map(most, &missing, |layer| {
+        let layers = threads::map(at_once(jobs), &missing, |layer| {
             let threads = threads_for(layer.blob.size_bytes, all_bytes);
             read_layer(
                 (opened, layer, threads),
