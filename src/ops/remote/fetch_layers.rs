@@ -185,12 +185,7 @@ fn fetch(
 }
 
 /// Fails with [`Error::Damaged`] unless the items of a tar give the key of the layer, which a record alone may have named.
-pub(crate) fn check_key(
-    items: &LayerItems,
-    layer: &Layer,
-    policy: &PolicyKey,
-    path: &Path,
-) -> Result<()> {
+fn check_key(items: &LayerItems, layer: &Layer, policy: &PolicyKey, path: &Path) -> Result<()> {
     let items = items.items.iter().filter_map(LayerItem::as_item);
     if key_of(policy, items) == layer.key {
         return Ok(());

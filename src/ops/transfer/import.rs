@@ -3,13 +3,11 @@
 
 use crate::error::{Error, Result};
 use crate::model::names::{check_name, check_series};
-use crate::model::policy::Policy;
 use crate::model::source::{ImageRef, Source};
 use crate::model::tree::content_bytes;
 use crate::oci::choose::Listing;
 use crate::oci::read::{ListedImage, Opened};
 use crate::ops::monitor::{Monitor, Phase, Phases};
-use crate::ops::remote::fetch_layers::check_key;
 use crate::ops::root_view::packages::read_packages;
 use crate::ops::store_index::update_index;
 use crate::ops::transfer::found_image::{Finder, Found, bad_image};
@@ -240,7 +238,7 @@ impl<'a> Import<'a> {
 
     fn try_take(&mut self, store: &mut Store, found: &Found) -> Result<Imported> {
         if let Some(known) = known_image(store, found)? {
-            self.fill(store, &known, found)?;
+            self.fill(store, found)?;
             return Ok(known);
         }
         let content = self.take_content(store, found)?;
@@ -255,51 +253,42 @@ impl<'a> Import<'a> {
     }
 
     /// Keeps the layers of a recorded image that the store lacks and the source has: those that only a registry has, and lost ones.
-    fn fill(&mut self, store: &Store, known: &Imported, found: &Found) -> Result<()> {
-        let (opened, monitor) = (self.opened, self.phases.monitor);
-        let mut new = match self.fetched.take() {
-            Some(fetched) => fetched,
-            None => NewLayers::create(store.tmp())?,
-        };
-        let missing = new.missing(store, opened, &found.image)?;
-        new.read(opened, missing, self.jobs, monitor)?;
-        for (used, layer) in known.layers.iter().zip(&found.image.layers) {
-            let Some(copied) = new.take(layer) else {
-                continue;
-            };
-            let policy = store.policy_of_layer(used.layer.id)?;
-            if Policy::from_canonical(&store.policy(&policy)?).is_some() {
-                let path = opened.path_of(&layer.blob);
-                check_key(&copied.items, &used.layer, &policy, &path)?;
+    fn fill(&mut self, store: &Store, found: &Found) -> Result<()> {
+        let phases = self.phases;
+        let mut new = phases.run(Phase::Read, None, || self.new_layers(store, found))?;
+        for layer in &found.image.layers {
+            let path = self.opened.path_of(&layer.blob);
+            if new.keep(store, layer, &path)?.is_some() {
+                self.bytes_written += layer.blob.size_bytes;
             }
-            store.keep_fetched(&copied.file, &layer.blob.digest)?;
-            self.bytes_written += layer.blob.size_bytes;
         }
         Ok(())
     }
 
+    /// Returns the layers that the store lacks: those that were fetched, or else read now.
+    fn new_layers(&mut self, store: &Store, found: &Found) -> Result<NewLayers> {
+        if let Some(fetched) = self.fetched.take() {
+            return Ok(fetched);
+        }
+        let mut new = NewLayers::create(store.tmp())?;
+        let missing = new.missing(store, self.opened, &found.image)?;
+        new.read(self.opened, missing, self.jobs, self.phases.monitor)?;
+        Ok(new)
+    }
+
     /// Takes the layers of an image into the store, and reads the packages.
     fn take_content(&mut self, store: &Store, found: &Found) -> Result<Content> {
-        let (opened, monitor) = (self.opened, self.phases.monitor);
+        let (opened, monitor, phases) = (self.opened, self.phases.monitor, self.phases);
         let mut taker = LayerTaker {
             store,
             opened,
             monitor,
             bytes_written: 0,
         };
-        let fetched = self.fetched.take();
-        let total = fetched.is_none().then(|| found.image.blobs_bytes());
-        let jobs = self.jobs;
-        let (files, taken) = self.phases.run(Phase::Read, total, || -> Result<_> {
-            let mut new = match fetched {
-                Some(fetched) => fetched,
-                None => {
-                    let mut new = NewLayers::create(store.tmp())?;
-                    let missing = new.missing(store, opened, &found.image)?;
-                    new.read(opened, missing, jobs, monitor)?;
-                    new
-                }
-            };
+        let is_fetched = self.fetched.is_some();
+        let total = (!is_fetched).then(|| found.image.blobs_bytes());
+        let (files, taken) = phases.run(Phase::Read, total, || -> Result<_> {
+            let mut new = self.new_layers(store, found)?;
             let taken = taker.take(found, &mut new)?;
             Ok((new.files, taken))
         })?;

@@ -1,16 +1,19 @@
 //! Reads the layers of an image that a store lacks, several at once, before any of them is taken: nobody waits for the store
 //! meanwhile.
 
-use crate::error::Result;
-use crate::layer::read::{Blob, Threads, Unpacked};
+use crate::error::{Error, Result};
+use crate::layer::read::{Blob, LayerItems, Threads, Unpacked};
 use crate::model::digest::Digest;
+use crate::model::plan::items_form::key_of;
+use crate::model::policy::Policy;
+use crate::model::tree::overlay::LayerItem;
 use crate::oci;
 use crate::oci::read::{FoundImage, FoundLayer, Opened};
 use crate::ops::copied_layer::{CopiedLayer, Original, at_once, threads_for};
 use crate::ops::monitor::Monitor;
 use crate::ops::root_view::package_files::PackageFiles;
 use crate::ops::root_view::places::is_telling;
-use crate::store::Store;
+use crate::store::{Layer, Store};
 use crate::threads;
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
@@ -93,10 +96,35 @@ impl NewLayers {
         Ok(())
     }
 
-    /// Takes out a layer that was read.
-    pub(crate) fn take(&mut self, layer: &FoundLayer) -> Option<CopiedLayer> {
-        self.layers.remove(&layer.blob.digest)
+    /// Takes out a layer if it was read, and keeps the blob in the store. Fails in the name of `path` if a record has called
+    /// the blob another layer, which the store knows by the record alone, and if the store cannot be written to.
+    pub(crate) fn keep(
+        &mut self,
+        store: &Store,
+        layer: &FoundLayer,
+        path: &Path,
+    ) -> Result<Option<CopiedLayer>> {
+        let digest = &layer.blob.digest;
+        let Some(copied) = self.layers.remove(digest) else {
+            return Ok(None);
+        };
+        for known in store.layers_of_blob(digest)? {
+            if known.diff_id != layer.diff_id || !gives_key(store, &known, &copied.items)? {
+                let what = format!("layer {digest} is not {}, as a record has said", known.key);
+                return Err(Error::damaged(path, what));
+            }
+        }
+        store.keep_fetched(&copied.file, digest)?;
+        Ok(Some(copied))
     }
+}
+
+/// Tells whether items are those of a recorded layer; of a foreign layer, the key does not follow from them.
+fn gives_key(store: &Store, known: &Layer, items: &LayerItems) -> Result<bool> {
+    let policy = store.policy_of_layer(known.id)?;
+    let is_ours = Policy::from_canonical(&store.policy(&policy)?).is_some();
+    let items = items.items.iter().filter_map(LayerItem::as_item);
+    Ok(!is_ours || key_of(&policy, items) == known.key)
 }
 
 /// Returns the lengths of the blobs of layers together.

@@ -90,16 +90,15 @@ impl LayerTaker<'_> {
         below: &mut TakenLayers,
         new: &mut NewLayers,
     ) -> Result<TakenLayer> {
-        let (items, tar_bytes) = match new.take(layer) {
+        // An error names the image, not the store.
+        let path = self.opened.path_of(&layer.blob);
+        let (items, tar_bytes) = match new.keep(self.store, layer, &path)? {
             Some(copied) => {
-                self.store.keep_fetched(&copied.file, &layer.blob.digest)?;
                 self.bytes_written += layer.blob.size_bytes;
                 (copied.items, copied.tar_bytes)
             }
             None => self.read(layer, &new.files)?,
         };
-        // An error names the image, not the store.
-        let path = self.opened.path_of(&layer.blob);
         if let Some((name, _)) = items.links_below.first() {
             // The content is not in the layer with the name, where everybody looks for the content.
             return Err(Error::BadLayer {

@@ -52,8 +52,8 @@ impl Store {
         Ok((key, new.diff_id) == (known.key, known.diff_id))
     }
 
-    /// Returns the layers with a blob.
-    fn layers_of_blob(&self, digest: &Digest) -> Result<Vec<Layer>> {
+    /// Returns the layers with a blob. Fails if the rows cannot be read.
+    pub(crate) fn layers_of_blob(&self, digest: &Digest) -> Result<Vec<Layer>> {
         let query = "SELECT layer.id, key, diff_id, tar_bytes, content_bytes, entries, whiteouts
              FROM blob JOIN layer ON layer.id = layer_id WHERE digest = ?";
         self.all(query, [digest.0], |row| layer(row, 0))

@@ -205,6 +205,11 @@ fn a_tag_for_several_images_and_one_of_records_are_refused() {
         assert!(line.contains("give"), "{line}");
     }
     assert!(registry.requests().is_empty());
+}
+
+#[test]
+fn a_prune_says_what_it_has_no_use_for() {
+    let (bench, registry) = (recorded(), FaultyRegistry::start());
     for rest in [["--keep-tag", "x"], ["--grace", "0"]] {
         let mut arguments = vec!["prune".to_owned(), "--local-blobs".to_owned()];
         arguments.push(at(&registry, ""));

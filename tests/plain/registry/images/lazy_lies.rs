@@ -171,6 +171,9 @@ fn a_blob_that_is_another_layer_is_refused_when_it_is_fetched_and_nothing_of_it_
         assert_eq!(verified["sound"], true, "{wanted}");
         let index = std::fs::read_to_string(bench.store().join("index.json")).unwrap();
         assert!(!index.contains("sha256:"), "{index}");
+        // A file would count as what the lie says.
+        let hex = blob.trim_start_matches("sha256:");
+        assert!(!bench.store().join("blobs/sha256").join(hex).exists());
         std::fs::create_dir(bench.path("root")).unwrap();
         bench.snapshot(
             &bench.path("root"),
@@ -203,6 +206,9 @@ fn a_blob_of_the_store_is_not_taken_for_another_layer_that_a_record_calls_so() {
         assert_eq!(bench.ids(), [1]);
         let index = std::fs::read_to_string(bench.store().join("index.json")).unwrap();
         assert!(!index.contains("sha256:"), "{index}");
+        // A file would count as what the lie says.
+        let hex = blob.trim_start_matches("sha256:");
+        assert!(!bench.store().join("blobs/sha256").join(hex).exists());
     }
 }
 
