@@ -391,7 +391,7 @@ impl Kept {
     fn given(&self) -> rootstrata::error::Result<(String, String, Vec<u8>)> {
         let (newest, path) = (SnapshotRef::Id(2), self.directory.with_file_name("out.tar"));
         // The number of a parent goes when the parent goes, so nothing vouches for it.
-        let mut log = inspect::log(&self.directory, None)?;
+        let mut log = inspect::log(&self.directory, None, true)?;
         log.iter_mut().for_each(|one| one.snapshot.parent_id = None);
         let log = format!("{log:?}");
         let ls = format!(

@@ -22,6 +22,7 @@ requires_api_version = "1.1"
 run_in_bootstrap = True
 
 STAGES = ("bootstrap", "deps-installed")
+EPOCH = "SOURCE_DATE_EPOCH"
 LOCKED = 75  # EX_TEMPFAIL in sysexits.h
 INJECTED_BY_MOCK = ("basedir", "cache_topdir", "cachedir", "root", "resultdir")
 
@@ -58,6 +59,16 @@ def _count(value):
     return number
 
 
+def _seconds(value):
+    try:
+        number = int(value)
+    except (TypeError, ValueError):
+        number = -1
+    if number < 0 or isinstance(value, bool):
+        raise ValueError("a number of seconds since 1970")
+    return number
+
+
 def _stages(value):
     names = value.replace(",", " ").split() if isinstance(value, str) else value
     if not isinstance(names, (list, tuple)) or any(name not in STAGES for name in names):
@@ -71,6 +82,9 @@ OPTIONS = {  # name: (reader, default)
     "series": (_text, None),
     "compression": (_text, None),
     "layers": (_text, None),
+    "state": (_text, None),
+    "fresh": (_flag, False),
+    "source_date_epoch": (_seconds, None),
     "max_layers": (_count, None),
     "from": (_text, None),
     "to": (_text, None),
@@ -132,7 +146,11 @@ class Recorder:
         self.run_uuid = buildroot.config.get("mock_run_uuid") or str(uuid.uuid4())
         self.run_number = 0
         self.was_initialized = True
+        self.epoch_before = None
         plugins.add_hook("mount_root", self.look_at_root)
+        if options.source_date_epoch is not None:
+            plugins.add_hook("preyum", self.set_epoch)
+            plugins.add_hook("postyum", self.reset_epoch)
         plugins.add_hook("preinit", self.restore_bootstrap)
         plugins.add_hook("postinit", self.begin_run)
         plugins.add_hook("postdeps", self.export_deps)
@@ -147,6 +165,25 @@ class Recorder:
         root cache, it is still set when the second package finds the first one's dependencies.
         """
         self.was_initialized = self.buildroot.chroot_is_initialized()
+
+    @traceLog()
+    def set_epoch(self):
+        """
+        Gives the package manager the time that it is to take for now: rpm notes it as the time of installation.
+
+        Only while the package manager runs: rpmbuild would take the variable for the time of the build.
+        """
+        environment = self.buildroot.config["environment"]
+        self.epoch_before = environment.get(EPOCH)
+        environment[EPOCH] = str(self.options.source_date_epoch)
+
+    @traceLog()
+    def reset_epoch(self):
+        """Puts the variable back to what it was."""
+        environment = self.buildroot.config["environment"]
+        environment.pop(EPOCH, None)
+        if self.epoch_before is not None:
+            environment[EPOCH] = self.epoch_before
 
     @traceLog()
     def restore_bootstrap(self):
@@ -282,6 +319,10 @@ class Recorder:
             argv += ["--compression", self.options.compression]
         if self.options.layers:
             argv += ["--layers", self.options.layers]
+        if self.options.state:
+            argv += ["--state", self.options.state]
+        if self.options.fresh:
+            argv.append("--fresh")
         for option in ("from", "to"):
             repository = getattr(self.options, option)
             if repository:

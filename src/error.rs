@@ -162,6 +162,9 @@ pub enum Error {
 
     #[error("the rpm database {} cannot be read: {reason}", show(path))]
     RpmDatabase { path: PathBuf, reason: String },
+    /// A normalised state was asked for.
+    #[error("the state of {} cannot be normalised: {reason}", show(path))]
+    NotNormalizable { path: PathBuf, reason: &'static str },
     #[error("{} exists and is not an OCI image layout", show(.0))]
     NotALayout(PathBuf),
     #[error("the image cannot be described: {0}")]

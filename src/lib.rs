@@ -3,6 +3,7 @@
 pub mod apk;
 pub mod blob;
 pub mod cli;
+mod dnf;
 pub mod dpkg;
 pub mod error;
 pub mod fs;
@@ -15,6 +16,8 @@ pub mod output;
 pub mod printable;
 pub mod registry;
 pub mod rpm;
+mod shadow;
+mod sqlite;
 pub mod store;
 pub mod tarball;
 mod threads;

@@ -178,7 +178,9 @@ class Buildroot:
     def __init__(self, mock, is_bootstrap=False):
         self.mock = mock
         self.config = {"mock_run_uuid": mock.uuid, "chroothome": "/builddir", "opstimeout": mock.opstimeout,
-                       "clean": mock.clean, "config_paths": mock.config_paths}
+                       "clean": mock.clean, "config_paths": mock.config_paths,
+                       "environment": dict(mock.environment)}
+        self.epochs = []  # SOURCE_DATE_EPOCH as the package manager and the compiler have seen it
         self.is_bootstrap = is_bootstrap
         self.shared_root_name = mock.root + ("-bootstrap" if is_bootstrap else "")
         self.root_name = self.shared_root_name + ("-" + mock.uniqueext if mock.uniqueext else "")
@@ -229,7 +231,11 @@ class Buildroot:
             trees.write_base(self.make_chroot_path())
             self.installs += 1
 
+    def see_epoch(self):
+        self.epochs.append(self.config["environment"].get("SOURCE_DATE_EPOCH"))
+
     def install_base(self):
+        self.see_epoch()
         trees.write_base(self.make_chroot_path())
 
     def mark_initialized(self):
@@ -239,10 +245,12 @@ class Buildroot:
         self.uid_manager.becomeUser(USER_UID, USER_GID)
 
     def install_dependencies(self):
+        self.see_epoch()
         with self.uid_manager.elevated_privileges():
             trees.write_dependencies(self.make_chroot_path(), self.mock.package)
 
     def compile(self):
+        self.see_epoch()
         self.state.result = "success"
 
     def fail(self):
@@ -316,7 +324,7 @@ class Mock:
     """One Mock process with the plugin enabled."""
 
     def __init__(self, directory, options=None, root="fedora-rawhide-x86_64", uniqueext="", with_bootstrap=False,
-                 buildroot_image=False, bootstrap_image=False, opstimeout=0, clean=True, config_paths=()):
+                 buildroot_image=False, bootstrap_image=False, opstimeout=0, clean=True, config_paths=(), environment=()):
         self.directory = directory
         self.options = options or {}
         self.root = root
@@ -326,6 +334,7 @@ class Mock:
         self.opstimeout = opstimeout
         self.clean = clean
         self.config_paths = config_paths
+        self.environment = environment
         self.uuid = str(uuid.uuid4())
         self.package = "hello"
         self.uid_manager = UidManager()

@@ -35,13 +35,13 @@ class Arguments(cases.ScriptCase):
 
     def test_options_become_arguments(self):
         options = {"store": "/s", "series": "rawhide", "compression": "zstd:19", "all_stages": "yes",
-                   "layers": "packages:40", "max_layers": "30", "keep_last": "3", "keep_daily": 2, "keep_within": "36h"}
+                   "layers": "packages:40", "state": "normalized", "fresh": "yes", "max_layers": "30", "keep_last": "3", "keep_daily": 2, "keep_within": "36h"}
         mock = self.mock(REPORTS, options)
         mock.run("first")
         root = mock.buildroot.make_chroot_path()
         common = ["--series", "rawhide", "--stage"]
         run = ["--run", mock.uuid + ".1", "--profile", "mock", "--compression", "zstd:19", "--layers",
-               "packages:40"]
+               "packages:40", "--state", "normalized", "--fresh"]
         self.assertEqual(self.calls(), [
             ["--store", "/s", "-q", "snapshot", root] + common + ["bootstrap"] + run + ["--json"],
             ["--store", "/s", "-q", "export", "--root", root, "-o", self.result + "/buildroot-oci.tar"]
@@ -54,6 +54,19 @@ class Arguments(cases.ScriptCase):
         for more, end in (({}, ["--registry-optional", "--json"]), ({"registry_optional": "no"}, ["--json"])):
             self.mock(REPORTS, {"stages": "bootstrap", "prune": "no", **registries, **more}).run("init")
             self.assertEqual(self.calls()[-1][-len(asked + end):], asked + end)
+
+    def test_the_package_manager_alone_gets_the_epoch_that_is_asked_for(self):
+        mock = self.mock(REPORTS, {"source_date_epoch": "1700000000"})
+        mock.run("first")
+        self.assertEqual(mock.buildroot.epochs, ["1700000000", "1700000000", None])
+
+    def test_an_epoch_that_mock_was_configured_with_is_put_back(self):
+        mock = self.mock(REPORTS, {"source_date_epoch": 1}, environment={"SOURCE_DATE_EPOCH": "2"})
+        mock.run("first")
+        self.assertEqual(mock.buildroot.epochs, ["1", "1", "2"])
+        mock = self.mock(REPORTS, environment={"SOURCE_DATE_EPOCH": "2"})
+        mock.run("first")
+        self.assertEqual(mock.buildroot.epochs, ["2", "2", "2"])
 
     def test_a_store_that_is_not_to_be_pruned_is_left_alone(self):
         self.mock(REPORTS, {"prune": "no"}).run("first")

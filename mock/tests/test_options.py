@@ -23,7 +23,8 @@ class Options(unittest.TestCase):
 
     def test_without_options_both_stages_go_to_a_store_under_the_cache_and_trouble_does_not_end_a_build(self):
         self.assertEqual(vars(read()), {
-            "binary": "rootstrata", "store": "/var/cache/mock/rootstrata", "series": None, "compression": None, "layers": None, "max_layers": None,
+            "binary": "rootstrata", "store": "/var/cache/mock/rootstrata", "series": None, "compression": None, "layers": None,
+            "state": None, "fresh": False, "source_date_epoch": None, "max_layers": None,
             "from": None, "to": None, "registry_optional": True,
             "stages": ("bootstrap", "deps-installed"), "all_stages": False, "on_failure": False,
             "bootstrap_chroot": False, "required": False, "restore_bootstrap": False, "prune": True, "keep_last": 20,
@@ -52,8 +53,8 @@ class Options(unittest.TestCase):
         self.assertEqual(
             self.refused("stoer=/x"),
             "rootstrata: unknown option stoer; the options are all_stages, binary, bootstrap_chroot, compression, "
-            "from, keep_daily, keep_last, keep_within, layers, max_layers, on_failure, prune, registry_optional, required, restore_bootstrap, "
-            "series, stages, store, to")
+            "fresh, from, keep_daily, keep_last, keep_within, layers, max_layers, on_failure, prune, registry_optional, required, "
+            "restore_bootstrap, series, source_date_epoch, stages, state, store, to")
 
     def test_an_unusable_value_is_named_with_what_was_expected(self):
         self.assertEqual(self.refused("required=maybe"),
@@ -65,6 +66,9 @@ class Options(unittest.TestCase):
 
         for value in "0", "-1", "many", "True":
             self.assertIn("expected a number from 1 up", self.refused("keep_last=" + value))
+        for value in "-1", "now", "True":
+            self.assertIn("expected a number of seconds since 1970", self.refused("source_date_epoch=" + value))
+        self.assertEqual(read("source_date_epoch=0").source_date_epoch, 0)
         self.assertEqual((read("keep_last=3").keep_last, read(keep_daily="5").keep_daily), (3, 5))
 
     def test_a_name_that_reads_as_a_number_is_refused_rather_than_changed(self):

@@ -54,6 +54,11 @@ hash_type!(
     ""
 );
 hash_type!(
+    /// The BLAKE3 hash of a tree's entries and policy, however the tree is cut into layers.
+    TreeDigest,
+    ""
+);
+hash_type!(
     /// The SHA-256 of a layer's uncompressed tar (image-spec, config.md, "Layer DiffID").
     DiffId,
     "sha256:"

@@ -4,9 +4,11 @@
 //! at most an error.
 
 mod header;
+mod normal;
 mod sqlite;
 
 pub use header::Header;
+pub use normal::normalised;
 pub use sqlite::read;
 
 /// Directories of the database, the newer first, relative to the root.

@@ -1,18 +1,12 @@
 //! rpm's SQLite backend: the table `Packages (hnum, blob)`.
-//!
-//! Opened with SQLite's defences up (sqlite.org/security.html, "Untrusted SQLite Database Files"): no views, triggers
-//! or functions from the schema run, and no value is longer than a limit.
 
 use super::header::Header;
 use super::{SQLITE, SQLITE_WAL};
 use crate::error::{Error, Result};
-use rusqlite::config::DbConfig;
-use rusqlite::limits::Limit;
-use rusqlite::{Connection, OpenFlags};
+use crate::sqlite::{computes_columns, open_hostile};
 use std::path::Path;
 
-const LONGEST_HEADER_BYTES: i32 = 64 << 20;
-const MOST_PACKAGES: usize = 1 << 16;
+pub(super) const MOST_PACKAGES: usize = 1 << 16;
 
 /// Gives `each` the packages of the database in `directory`, a private copy with the write-ahead log. `shown` is the path in
 /// errors. Fails if SQLite cannot read the database, or a row is no header.
@@ -33,34 +27,14 @@ pub fn read(directory: &Path, shown: &Path, mut each: impl FnMut(Header)) -> Res
     }
 }
 
-/// Opens a database of strangers with SQLite's defences up.
-fn open(database: &Path) -> rusqlite::Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(database, flags)?;
-    for (setting, value) in [
-        (DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true),
-        (DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false),
-        (DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false),
-        (DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false),
-    ] {
-        connection.set_db_config(setting, value)?;
-    }
-    connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, LONGEST_HEADER_BYTES)?;
-    connection.pragma_update(None, "cell_size_check", true)?;
-    connection.pragma_update(None, "temp_store", "memory")?;
-    Ok(connection)
-}
-
 /// Returns `false` if a row is no header, or the table is not as rpm makes tables.
 fn query(
     database: &Path,
     size_bytes: u64,
     each: &mut impl FnMut(Header),
 ) -> rusqlite::Result<bool> {
-    let connection = open(database)?;
-    // A generated column would be computed while reading, as large as the author likes.
-    let generated = "SELECT count(*) FROM pragma_table_xinfo('Packages') WHERE hidden <> 0";
-    if connection.query_row(generated, [], |row| row.get::<_, i64>(0))? > 0 {
+    let connection = open_hostile(database)?;
+    if computes_columns(&connection, "Packages")? {
         return Ok(false);
     }
     let mut bytes_left = size_bytes;
@@ -85,6 +59,7 @@ fn query(
 mod tests {
     use super::super::header::tests::blob;
     use super::*;
+    use rusqlite::Connection;
 
     fn database(sql: &str) -> tempfile::TempDir {
         let directory = tempfile::tempdir().unwrap();

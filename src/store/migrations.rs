@@ -22,6 +22,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0009_know_package_layers.sql"),
     include_str!("../../migrations/0010_keep_joined_layers.sql"),
     include_str!("../../migrations/0011_know_remote_blobs.sql"),
+    include_str!("../../migrations/0012_keep_tree_digests.sql"),
 ];
 
 /// The hash of each format's schema, from format 0 on, so that an open need not run the migrations to know what they make.
@@ -38,6 +39,7 @@ const SCHEMAS: [&str; MIGRATIONS.len() + 1] = [
     "2b8e85ff75bab3ee17457b376539fea532dee124ee10542d347dd80aee2ed627",
     "b600db0a061d2fc105ce0c99be4bdfbc31844df99b3190618f0d30a5250fd0ef",
     "75fcaebdb8f5f9f08a328144230f402512d3ca5ff67364fa98c788b752f85171",
+    "53be5be30086d23a02f7385519e6087ba885ce0eb15b67e29f81c68aafd45b33",
 ];
 
 /// "rstr", in the database's header (SQLite's `application_id`).

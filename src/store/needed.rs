@@ -14,6 +14,7 @@ use crate::store::handle::{Store, failed_of};
 use crate::store::records::joined::{self, JoinedLayer};
 use crate::store::records::rows::BlobRef;
 use crate::store::records::rows::Snapshot;
+use crate::store::records::trees::SWEEP_TREES;
 use rusqlite::{Connection, TransactionBehavior, params};
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -215,6 +216,7 @@ fn delete_rows(
     connection.execute_batch(SWEEP)?;
     joined::sweep(connection)?;
     connection.execute_batch(SWEEP_REMOTE)?;
+    connection.execute_batch(SWEEP_TREES)?;
     connection.execute_batch(SWEEP_STAMPS)?;
     for root in roots {
         let path = root.as_os_str().as_bytes();

@@ -13,9 +13,9 @@ const HOUSE: &[&[&str]] = &[
     &["cli"],
     &["ops"],
     &[
-        "fs", "layer", "store", "oci", "rpm", "dpkg", "apk", "registry",
+        "fs", "layer", "store", "oci", "rpm", "dnf", "shadow", "dpkg", "apk", "registry",
     ],
-    &["tarball", "output", "blob"],
+    &["tarball", "output", "blob", "sqlite"],
     &["model"],
     &["lock"],
     &["error"],
@@ -25,7 +25,10 @@ const HOUSE: &[&[&str]] = &[
 
 /// Words of code, and the places under src/ that alone may say them.
 const RESERVED: &[(&[&str], &[&str])] = &[
-    (&["rusqlite::"], &["store/", "rpm/", "error.rs"]),
+    (
+        &["rusqlite::"],
+        &["store/", "rpm/", "dnf/", "sqlite.rs", "error.rs"],
+    ),
     (&["tar::"], &["tarball.rs"]),
     (&["flate2::", "zstd::", "lzma_rust2::"], &["layer/"]),
     (&["indicatif::"], &["cli/progress.rs"]),
@@ -33,6 +36,7 @@ const RESERVED: &[(&[&str], &[&str])] = &[
     (&["oci_spec::"], &["oci/"]),
     (&["globset::"], &["model/policy/globs.rs"]),
     (&["similar::"], &["model/text.rs"]),
+    (&["toml::"], &["dnf/sorted.rs"]),
     (&["SystemTime", "Instant"], &["ops/", "registry/"]),
     (&["ureq::", "rustls::"], &["registry/"]),
     (&["clock_gettime"], &["fs/root.rs"]),

@@ -8,6 +8,7 @@ use clap::Args;
 pub(crate) const FIND_USAGE: &str = "\
 rootstrata find [OPTIONS] --path <GLOB>
        rootstrata find [OPTIONS] --package <NAME>
+       rootstrata find [OPTIONS] --tree <DIGEST>
        rootstrata find [OPTIONS] --blake3 <HASH>
        rootstrata find [OPTIONS] --sha256 <HASH> [--read-layers]";
 
@@ -23,7 +24,7 @@ pub(crate) struct FindArgs {
     #[command(flatten)]
     what: WhatArgs,
     /// With --sha256: read all layers, instead of asking the packages
-    #[arg(long, conflicts_with_all = ["blake3", "path", "package"])]
+    #[arg(long, conflicts_with_all = ["blake3", "path", "package", "tree"])]
     read_layers: bool,
     /// Search an image of a registry, docker://HOST/REPO[:TAG], and not the
     /// snapshots
@@ -50,6 +51,9 @@ struct WhatArgs {
     /// Paths that match GLOB
     #[arg(long, value_name = "GLOB")]
     path: Option<String>,
+    /// Snapshots whose tree has this digest, or one that begins so
+    #[arg(long, value_name = "DIGEST", value_parser = parse_tree)]
+    tree: Option<String>,
     /// Packages of this name, or that match this glob
     #[arg(long, value_name = "NAME")]
     package: Option<String>,
@@ -69,6 +73,8 @@ impl FindArgs {
             Query::Sha256 { digest, within }
         } else if let Some(glob) = &what.path {
             Query::Path(glob.clone())
+        } else if let Some(digits) = &what.tree {
+            Query::Tree(digits.clone())
         } else {
             let name = what.package.clone();
             Query::Package(name.unwrap_or_default())
@@ -93,5 +99,22 @@ fn parse_sha256(text: &str) -> Result<[u8; 32], String> {
         .map(|hash| hash.0)
         .ok_or_else(|| HASH_FORM.to_owned())
 }
+
+/// Reads the beginning of a digest.
+fn parse_tree(text: &str) -> Result<String, String> {
+    let digits = text.to_ascii_lowercase();
+    let is_digits = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_long_enough = (FEWEST_DIGITS..=64).contains(&digits.len());
+    if is_digits && is_long_enough {
+        Ok(digits)
+    } else {
+        Err(format!(
+            "expected {FEWEST_DIGITS} to 64 hexadecimal digits, as show has them"
+        ))
+    }
+}
+
+/// So many digits of a digest tell trees apart.
+const FEWEST_DIGITS: usize = 8;
 
 const HASH_FORM: &str = "expected 64 hexadecimal digits";

@@ -132,6 +132,7 @@ fn rule_text(rule: &Rule, role: Role, limits: Limits) -> String {
             return format!("a base, squashed from the layers of {}", other_text(of));
         }
         Rule::First => "there was none before".to_owned(),
+        Rule::Fresh => "nothing before was to count (--fresh)".to_owned(),
         Rule::OtherPolicy(other) => {
             format!("what there was has another policy: {}", other_text(other))
         }

@@ -19,7 +19,12 @@ use std::collections::HashMap;
 pub(crate) fn log(logged: &[Logged]) -> Value {
     let snapshots: Vec<Value> = logged
         .iter()
-        .map(|one| Value::Object(head(&one.snapshot, &one.layers)))
+        .map(|one| {
+            let mut object = head(&one.snapshot, &one.layers);
+            let digest = one.tree_digest.map(|digest| digest.to_string());
+            object.insert("tree_digest".to_owned(), json!(digest));
+            Value::Object(object)
+        })
         .collect();
     json!({ "version": VERSION, "snapshots": snapshots })
 }
@@ -34,6 +39,8 @@ pub(crate) fn show(shown: &Shown) -> Value {
     object.insert("packages".to_owned(), json!(packages));
     object.insert("remote_layers".to_owned(), json!(shown.remote.0));
     object.insert("remote_bytes".to_owned(), json!(shown.remote.1));
+    let digest = shown.tree_digest.to_string();
+    object.insert("tree_digest".to_owned(), json!(digest));
     let policy = serde_json::from_str(&shown.policy);
     let policy: Value = policy.unwrap_or(Value::Null);
     object.insert("policy".to_owned(), policy);
@@ -148,6 +155,7 @@ fn explained_layer(of: &ExplainedLayer) -> Value {
 fn rule(rule: &Rule) -> Value {
     match rule {
         Rule::First => json!({ "rule": "first" }),
+        Rule::Fresh => json!({ "rule": "fresh" }),
         Rule::OtherPolicy(of) => json!({ "rule": "other-policy", "snapshot": other(of) }),
         Rule::OtherLayers(of) => json!({ "rule": "other-rule", "snapshot": other(of) }),
         Rule::LargeUpdate {
@@ -220,6 +228,13 @@ pub(crate) fn find(found: &Found) -> Value {
             for (snapshot, there) in packages {
                 let mut value = short(snapshot);
                 value["package"] = package(there);
+                all.push(value);
+            }
+        }
+        Found::Trees(trees) => {
+            for (snapshot, digest) in trees {
+                let mut value = short(snapshot);
+                value["tree_digest"] = json!(digest.to_string());
                 all.push(value);
             }
         }

@@ -83,7 +83,7 @@ pub(crate) fn cat(context: &Context, subject: &Subject, path: &EntryPathArg) -> 
 
 /// Lists snapshots. Fails if the store has no series of that name.
 pub(crate) fn log(context: &Context, series: Option<&str>) -> Result<Answer> {
-    let logged = inspect::log(&context.store, series)?;
+    let logged = inspect::log(&context.store, series, context.verbose)?;
     let text = context.show(
         || json::log(&logged),
         || text::log(&logged, context.verbose),

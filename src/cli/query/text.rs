@@ -19,7 +19,10 @@ use std::path::Path;
 pub(crate) fn log(logged: &[Logged], lists_layers: bool) -> String {
     let mut rows =
         vec![["ID", "SNAPSHOT", "RUN", "TIME", "ENTRIES", "SIZE", "LAYERS"].map(str::to_owned)];
-    for Logged { snapshot, layers } in logged {
+    for Logged {
+        snapshot, layers, ..
+    } in logged
+    {
         let reused = layers.iter().filter(|layer| layer.reused).count();
         rows.push([
             snapshot.id.to_string(),
@@ -36,11 +39,14 @@ pub(crate) fn log(logged: &[Logged], lists_layers: bool) -> String {
         return lines;
     }
     let mut text = String::new();
-    let layers = logged.iter().map(|logged| logged.layers.as_slice());
-    let layers = std::iter::once::<&[LayerUse]>(&[]).chain(layers);
-    for (line, layers) in lines.lines().zip(layers) {
+    let logged = std::iter::once(None).chain(logged.iter().map(Some));
+    for (line, logged) in lines.lines().zip(logged) {
         let _ = writeln!(text, "{line}");
-        push_layers_briefly(&mut text, layers);
+        let Some(logged) = logged else { continue };
+        if let Some(digest) = &logged.tree_digest {
+            let _ = writeln!(text, "  tree {digest}");
+        }
+        push_layers_briefly(&mut text, &logged.layers);
     }
     text
 }
@@ -117,6 +123,7 @@ fn push_entries(text: &mut String, entries: u64, content_bytes: u64) {
 
 fn push_identity(text: &mut String, shown: &Shown) {
     let manifest = shown.snapshot.manifest.digest.to_string();
+    push_field(text, "tree", &shown.tree_digest.to_string());
     push_field(text, "manifest", &manifest);
     push_field(text, "policy", &shown.policy);
 }
@@ -257,6 +264,10 @@ pub(crate) fn find(found: &Found, in_image: bool) -> String {
                 let name = |package: &Package| printable(package.to_string().as_bytes());
                 packages.map(|(_, package)| name(package)).collect()
             }
+            Found::Trees(trees) => {
+                let trees = trees.iter();
+                trees.map(|(_, digest)| digest.to_string()).collect()
+            }
         };
         return lines.join("\n") + "\n";
     }
@@ -273,6 +284,12 @@ pub(crate) fn find(found: &Found, in_image: bool) -> String {
             for (snapshot, package) in packages {
                 let name = printable(package.to_string().as_bytes());
                 rows.push(found_row(snapshot, name));
+            }
+        }
+        Found::Trees(trees) => {
+            rows.push(found_head("TREE"));
+            for (snapshot, digest) in trees {
+                rows.push(found_row(snapshot, digest.to_string()));
             }
         }
     }

@@ -4,6 +4,7 @@ use crate::cli::parse::{parse_repository, parse_snapshot};
 use crate::layer::codec::Compression;
 use crate::model::names::SnapshotRef;
 use crate::model::plan::{LayerRule, MOST_LAYERS, OpenLimits};
+use crate::model::policy::state::StateRule;
 use crate::model::policy::{MtimeRule, Profile};
 use crate::model::repository::Repository;
 use crate::ops::record::Options;
@@ -30,6 +31,9 @@ pub(crate) struct RecordArgs {
     /// Plan the layers over this snapshot [default: the stage before]
     #[arg(long, value_name = "SNAPSHOT", value_parser = parse_snapshot)]
     parent: Option<SnapshotRef>,
+    /// Plan the layers as an empty store would: equal trees give equal images
+    #[arg(long, conflicts_with = "parent")]
+    fresh: bool,
     /// Build that the snapshot is of [default: a new one for bootstrap, else
     /// the newest of the series if that lacks the stage]
     #[arg(long, value_name = "ID")]
@@ -57,6 +61,15 @@ pub(crate) struct RecordArgs {
     /// [default: $SOURCE_DATE_EPOCH, else 315619200]
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
     epoch: Option<i64>,
+    /// Record volatile files as they are (recorded), or as they follow from the
+    /// packages alone (normalized) [default: recorded]
+    #[arg(
+        long,
+        value_name = "recorded|normalized",
+        value_enum,
+        hide_possible_values = true
+    )]
+    state: Option<StateRule>,
     /// Cut the tree into layers by stages or by packages[:N], with a layer of
     /// its own for each of the N largest packages [default: as the stage or
     /// series was before; at first packages where the mock profile finds an rpm
@@ -162,12 +175,14 @@ impl RecordArgs {
             series: self.series.clone(),
             stage: self.stage.clone(),
             parent: self.parent.clone(),
+            fresh: self.fresh,
             run: self.run.clone(),
             profile: self.profile,
             exclude: self.exclude.clone(),
             volatile: self.volatile.clone(),
             mtime: self.mtime,
             epoch_s: self.epoch.or_else(|| epoch_of_environment().flatten()),
+            state: self.state.unwrap_or_default(),
             rule: self.layers,
             limits: self.limits(),
             from,
@@ -208,6 +223,16 @@ impl ValueEnum for Profile {
 impl ValueEnum for MtimeRule {
     fn value_variants<'a>() -> &'a [Self] {
         &[Self::Package, Self::Fixed, Self::Keep]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.name()))
+    }
+}
+
+impl ValueEnum for StateRule {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Recorded, Self::Normalized]
     }
 
     fn to_possible_value(&self) -> Option<PossibleValue> {

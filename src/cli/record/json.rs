@@ -13,6 +13,8 @@ pub(crate) fn snapshot(outcome: &record::Outcome) -> Value {
     object.insert("packages".to_owned(), json!(outcome.packages));
     object.insert("remote_layers".to_owned(), json!(outcome.remote.0));
     object.insert("remote_bytes".to_owned(), json!(outcome.remote.1));
+    let digest = outcome.tree_digest.map(|digest| digest.to_string());
+    object.insert("tree_digest".to_owned(), json!(digest));
     object.insert("seconds".to_owned(), seconds(&outcome.seconds));
     Value::Object(object)
 }
@@ -29,6 +31,8 @@ pub(crate) fn described(shown: &Shown) -> Value {
     );
     object.insert("remote_layers".to_owned(), json!(shown.remote.0));
     object.insert("remote_bytes".to_owned(), json!(shown.remote.1));
+    let digest = shown.tree_digest.to_string();
+    object.insert("tree_digest".to_owned(), json!(digest));
     object.insert("seconds".to_owned(), json!({}));
     Value::Object(object)
 }

@@ -4,9 +4,10 @@
 //! Every field has a fixed length or comes after its length, so no two lists of items have equal bytes. Invariant: bytes that
 //! are read are those that are written for the items, so the key is that of the bytes.
 
-use crate::model::digest::{ContentHash, LayerKey, PolicyKey};
+use crate::model::digest::{ContentHash, LayerKey, PolicyKey, TreeDigest};
 use crate::model::limits::{LARGEST_ENTRIES_BYTES, LONGEST_FILE_BYTES, LONGEST_PATH_BYTES};
 use crate::model::plan::item::Item;
+use crate::model::tree::Tree;
 use crate::model::tree::entry::{Device, Entry, Group, Kind, Xattr, Xattrs};
 use crate::model::tree::overlay::LayerItem;
 use crate::model::tree::path::EntryPath;
@@ -27,6 +28,16 @@ pub(crate) fn key_of<'a>(policy: &PolicyKey, items: impl Iterator<Item = Item<'a
 /// Returns the key of the layer whose items have these bytes.
 pub fn key_of_bytes(policy: &PolicyKey, bytes: &[u8]) -> LayerKey {
     LayerKey(*hasher_of(policy).update(bytes).finalize().as_bytes())
+}
+
+/// Returns the digest of a tree that was recorded under a policy.
+pub(crate) fn tree_digest(policy: &PolicyKey, tree: &Tree) -> TreeDigest {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(b"rootstrata tree 1\n").update(&policy.0);
+    write_items(tree.entries().iter().map(Item::Entry), |bytes| {
+        hasher.update(bytes);
+    });
+    TreeDigest(*hasher.finalize().as_bytes())
 }
 
 fn hasher_of(policy: &PolicyKey) -> blake3::Hasher {

@@ -25,7 +25,7 @@ pub(crate) use limits::MOST_LAYERS;
 pub use limits::{Limits, OpenLimits};
 pub use packages::{PackageEntry, PriorPackage};
 pub(crate) use packages::{PackagePlanner, label_stem, set_apart, set_modes_apart};
-pub(crate) use planned::FilledLayer;
+pub(crate) use planned::{FilledLayer, policy_of_layer};
 pub use planned::{LayerPurpose, Plan};
 pub use planner::Planning;
 pub(crate) use planner::{Given, NeedsWhole, Planner};

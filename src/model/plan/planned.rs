@@ -35,6 +35,14 @@ pub struct LayerPurpose {
     pub reason: Option<Reason>,
 }
 
+/// Returns the policy in the key of a layer of a snapshot under `policy`.
+pub(crate) fn policy_of_layer(policy: &Policy, role: Role) -> Policy {
+    match role {
+        Role::State => policy.clone(),
+        Role::Base | Role::Update | Role::Delta | Role::Package => policy.of_stable_layers(),
+    }
+}
+
 /// Where a layer of a plan comes from.
 #[derive(Debug)]
 pub(crate) enum LayerOrigin {
@@ -76,14 +84,14 @@ impl Plan {
 }
 
 impl FilledLayer<'_> {
-    /// Returns the layer's key.
+    /// Returns the layer's key in a snapshot under `policy`.
     pub(crate) fn key(&self, policy: &Policy) -> LayerKey {
         match (&self.planned.origin, &self.content) {
             (LayerOrigin::Reused(key), _) => *key,
             (_, content) => content
                 .as_ref()
                 .expect("a layer that is not reused has a content")
-                .key(policy),
+                .key(&policy_of_layer(policy, self.planned.purpose.role)),
         }
     }
 }

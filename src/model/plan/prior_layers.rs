@@ -25,6 +25,8 @@ pub enum Absence {
     OtherPolicy(i64),
     /// The snapshot of this number has them cut by another rule.
     OtherRule(i64),
+    /// They are not to be looked for.
+    Fresh,
     /// A blob is lost.
     LostBlob,
 }

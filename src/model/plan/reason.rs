@@ -27,6 +27,8 @@ pub enum Reason {
     OtherPolicy(i64),
     /// A base: the snapshot of this number, which could be built upon, is cut into layers by another rule.
     OtherRule(i64),
+    /// A base: the snapshot was planned as if there were no other.
+    Fresh,
     /// A blob of a layer below is lost.
     LostBlob,
     /// A single update would have had too large a share of the last base or delta.
@@ -65,6 +67,7 @@ impl Reason {
             Self::First => "first",
             Self::OtherPolicy(_) => "other-policy",
             Self::OtherRule(_) => "other-rule",
+            Self::Fresh => "fresh",
             Self::LostBlob => "lost-blob",
             Self::LargeUpdate { .. } => "large-update",
             Self::DeadBase { .. } => "dead-base",
@@ -96,6 +99,7 @@ impl Reason {
             "first" => Self::First,
             "other-policy" => Self::OtherPolicy(id()?),
             "other-rule" => Self::OtherRule(id()?),
+            "fresh" => Self::Fresh,
             "lost-blob" => Self::LostBlob,
             "large-update" => Self::LargeUpdate {
                 update_bytes: number(0)?,
@@ -176,6 +180,7 @@ mod tests {
             Reason::First,
             Reason::OtherPolicy(3),
             Reason::OtherRule(4),
+            Reason::Fresh,
             Reason::LostBlob,
             Reason::LargeUpdate {
                 update_bytes: 5,

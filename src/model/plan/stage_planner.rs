@@ -158,13 +158,14 @@ impl Absence {
             Self::None => Reason::First,
             Self::OtherPolicy(id) => Reason::OtherPolicy(id),
             Self::OtherRule(id) => Reason::OtherRule(id),
+            Self::Fresh => Reason::Fresh,
             Self::LostBlob => Reason::LostBlob,
         }
     }
 
     fn of_delta(self) -> Reason {
         match self {
-            Self::None | Self::OtherPolicy(_) | Self::OtherRule(_) => Reason::Differs,
+            Self::None | Self::OtherPolicy(_) | Self::OtherRule(_) | Self::Fresh => Reason::Differs,
             Self::LostBlob => Reason::LostBlob,
         }
     }

@@ -8,11 +8,13 @@ pub mod globs;
 pub mod normalise;
 pub mod package_mtimes;
 pub mod stable_volatile;
+pub mod state;
 
 use crate::error::Result;
 use crate::model::digest::PolicyKey;
 use crate::model::names::BUILT;
 use crate::model::policy::globs::Globs;
+use crate::model::policy::state::{Derivations, StateRule};
 use crate::model::tree::path::EntryPath;
 use std::collections::HashSet;
 
@@ -101,6 +103,8 @@ pub struct Policy {
     pub mtime: MtimeRule,
     /// The epoch in seconds, where one was asked for.
     pub epoch_s: Option<i64>,
+    /// What is recorded of volatile files.
+    pub state: StateRule,
 }
 
 impl Profile {
@@ -142,6 +146,25 @@ impl Policy {
             volatile: Vec::new(),
             mtime,
             epoch_s: None,
+            state: StateRule::Recorded,
+        }
+    }
+
+    /// Returns the policy in the keys of all layers but the state: what is recorded of volatile files makes no difference to
+    /// them.
+    pub(crate) fn of_stable_layers(&self) -> Self {
+        self.with_state(StateRule::Recorded)
+    }
+
+    /// Returns the keys of the policies under which all layers but the state have the same keys.
+    pub(crate) fn keys_alike(&self) -> [PolicyKey; 2] {
+        [StateRule::Recorded, StateRule::Normalized].map(|state| self.with_state(state).key())
+    }
+
+    fn with_state(&self, state: StateRule) -> Self {
+        Self {
+            state,
+            ..self.clone()
         }
     }
 
@@ -158,15 +181,18 @@ impl Policy {
             globs.dedup();
             globs
         };
-        serde_json::json!({
+        let mut form = serde_json::json!({
             "version": VERSION,
             "profile": self.profile.name(),
             "exclude": sorted(&self.exclude),
             "volatile": sorted(&self.volatile),
             "mtime": self.mtime.name(),
             "epoch": self.epoch_s,
-        })
-        .to_string()
+        });
+        if let Some(state) = self.state.canonical() {
+            form["state"] = state.into();
+        }
+        form.to_string()
     }
 
     /// Reads the canonical form back; `None` where it is of a version that this one does not know.
@@ -190,6 +216,7 @@ impl Policy {
                 .into_iter()
                 .find(|rule| is("mtime", rule.name()))?,
             epoch_s: value["epoch"].as_i64(),
+            state: StateRule::from_canonical(value["state"].as_str())?,
         };
         (policy.canonical() == text).then_some(policy)
     }
@@ -217,6 +244,10 @@ impl Policy {
             excluded: all(excluded, &self.exclude)?,
             volatile: all(volatile, &self.volatile)?,
             leaves_build: stage != BUILT,
+            derivations: match self.state {
+                StateRule::Recorded => None,
+                StateRule::Normalized => Some(Derivations::new()?),
+            },
         })
     }
 }
@@ -228,6 +259,7 @@ pub struct Rules {
     excluded: Globs,
     volatile: Globs,
     leaves_build: bool,
+    derivations: Option<Derivations>,
 }
 
 impl Rules {
@@ -244,6 +276,11 @@ impl Rules {
     /// Tells whether the directory is kept, but empty and with fixed metadata.
     pub fn keeps_empty(&self, path: &EntryPath) -> bool {
         self.kept_empty.contains(path)
+    }
+
+    /// Returns what becomes of volatile paths; `None` where they are recorded as found.
+    pub(crate) fn derivations(&self) -> Option<&Derivations> {
+        self.derivations.as_ref()
     }
 
     /// Tells whether a path is volatile: it, or what it is beneath.
@@ -381,6 +418,24 @@ mod tests {
             .replace("\"version\":1", "\"version\":2");
         assert_eq!(Policy::from_canonical(&newer), None);
         assert_eq!(Policy::from_canonical("{"), None);
+    }
+
+    #[test]
+    fn a_normalised_state_is_in_the_canonical_form_and_a_recorded_one_is_not() {
+        let normalized = Policy::mock().with_state(StateRule::Normalized);
+        assert!(!Policy::mock().canonical().contains("state"));
+        assert!(normalized.canonical().contains(r#""state":"normalized-1""#));
+        let read = Policy::from_canonical(&normalized.canonical());
+        assert_eq!(read, Some(normalized.clone()));
+        assert_eq!(normalized.of_stable_layers(), Policy::mock());
+        assert_eq!(
+            normalized.keys_alike(),
+            [Policy::mock().key(), normalized.key()]
+        );
+        let newer = normalized
+            .canonical()
+            .replace("normalized-1", "normalized-2");
+        assert_eq!(Policy::from_canonical(&newer), None);
     }
 
     #[test]

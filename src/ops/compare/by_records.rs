@@ -16,7 +16,9 @@ use crate::ops::remote::image_records::{RecordReader, Said, read_packages};
 use crate::ops::remote::image_source::{RegistryImage, open_registry};
 use crate::ops::root_view::image::{LayerTotals, keep_files, lay_items};
 use crate::ops::root_view::package_files::PackageFiles;
-use crate::ops::root_view::places::{database_files, tells_of_packages, user_files};
+use crate::ops::root_view::places::{
+    database_files, tells_of_packages, tells_of_state, user_files,
+};
 use crate::registry::{Access, Client};
 use crate::store::Store;
 use crate::threads;
@@ -192,6 +194,8 @@ fn id_of(layer: &FoundLayer) -> Option<LayerId> {
 pub(super) struct WantedFiles {
     /// Whether passwd and group are wanted.
     pub users: bool,
+    /// Whether the files that a normalised state is made of are wanted.
+    pub state: bool,
     /// Whether the files of package managers are wanted.
     pub packages: bool,
 }
@@ -237,6 +241,7 @@ impl WantedFiles {
             return true;
         }
         self.packages && tells_of_packages(at, size_bytes)
+            || self.state && tells_of_state(at, size_bytes)
     }
 }
 

@@ -22,6 +22,7 @@ pub(super) fn read_contents(
     largest_bytes: u64,
 ) -> Result<HashMap<usize, FileDigest>> {
     let mut search = Search::new(wanted, largest_bytes);
+    search.in_derived(&side.derived)?;
     match (&side.access, store) {
         (Access::Root(root), _) => search.in_root(root)?,
         (Access::Store(layers), Some(store)) => search.in_store(store, layers)?,

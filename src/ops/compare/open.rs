@@ -14,6 +14,7 @@ use crate::ops::compare::foreign_packages::foreign_packages;
 use crate::ops::compare::seen_as::{FoundDirectory, ImageViewing, SeenAs, Viewing};
 use crate::ops::compare::side::{RootPackages, Side};
 use crate::ops::monitor::{Phase, Phases};
+use crate::ops::root_view::derived::Derived;
 use crate::ops::root_view::recorded::{tree_of, trees_of};
 use crate::ops::transfer::opened::open_images;
 use crate::registry::Access;
@@ -177,18 +178,20 @@ impl Opening<'_> {
         };
         let root = Root::open(path)?;
         let seen_as = SeenAs::beside(Some(&snapshot))?;
-        let (tree, packages) = self.directory_beside(&mut snapshot, &root, &seen_as)?;
+        let (tree, packages, derived) = self.directory_beside(&mut snapshot, &root, &seen_as)?;
+        let packages = (packages, derived);
         let other = Side::of_directory(source, root, tree, packages, seen_as.recorded);
         Ok((snapshot, other))
     }
 
-    /// Reads a directory, and gives the snapshot beside its tree. Returns the tree and the packages of the directory.
+    /// Reads a directory, and gives the snapshot beside its tree. Returns the tree, the packages and the derived files of the
+    /// directory.
     fn directory_beside(
         &mut self,
         snapshot: &mut Side,
         root: &Root,
         seen_as: &SeenAs,
-    ) -> Result<(Tree, Option<RootPackages>)> {
+    ) -> Result<(Tree, Option<RootPackages>, Derived)> {
         let viewing = self.viewing(root, seen_as)?;
         match viewing.find(|id| self.recorded(id, snapshot))? {
             FoundDirectory::Viewed(view) => {
@@ -199,13 +202,14 @@ impl Opening<'_> {
                 let (layers, packages) = self.known(&same)?;
                 let tree;
                 (snapshot.tree, tree) = self.trees(&snapshot.layer_ids(), &layers)?;
-                Ok((tree, packages))
+                Ok((tree, packages, Derived::default()))
             }
         }
     }
 
     /// Returns the snapshot with this number if a directory with the snapshot's tree can be compared with `counterpart` like
-    /// the snapshot itself: under the same policy and stage, and with packages of rpm, since there may be others.
+    /// the snapshot itself: under the same policy and stage, with packages of rpm, since there may be others, and with all contents
+    /// as in the directory.
     fn recorded(&self, id: i64, counterpart: &Side) -> Result<Option<Snapshot>> {
         let Some(snapshot) = self.store()?.snapshot(id)? else {
             return Ok(None);
@@ -215,7 +219,8 @@ impl Opening<'_> {
         };
         let is_alike = other.policy_key == snapshot.policy_key
             && other.stage == snapshot.stage
-            && snapshot.package_set_id.is_some();
+            && snapshot.package_set_id.is_some()
+            && !counterpart.is_normalized();
         Ok(is_alike.then_some(snapshot))
     }
 
@@ -301,9 +306,15 @@ impl Opening<'_> {
         let root = Root::open(path)?;
         let view = self.viewing(&root, &seen_as)?.view_all()?;
         let other = counterpart.map(|side| &side.tree);
-        let (tree, packages) = view.beside(other);
+        let (tree, packages, derived) = view.beside(other);
         let policy = seen_as.recorded;
-        Ok(Side::of_directory(source, root, tree, packages, policy))
+        Ok(Side::of_directory(
+            source,
+            root,
+            tree,
+            (packages, derived),
+            policy,
+        ))
     }
 
     fn viewing<'v>(&'v self, root: &'v Root, seen_as: &'v SeenAs) -> Result<Viewing<'v>> {

@@ -9,6 +9,7 @@ use crate::model::tree::overlay::LayerItem;
 use crate::model::tree::path::EntryPath;
 use crate::oci::read::{FoundImage, FoundLayer, Opened};
 use crate::ops::compare::wanted::{FileDigest, Wanted};
+use crate::ops::root_view::derived::Derived;
 use crate::store::{LayerUse, Store};
 use sha2::{Digest as _, Sha256};
 use std::cell::RefCell;
@@ -78,6 +79,24 @@ impl Search {
                 break;
             }
             self.in_blob_by_hash(blob_of_image(opened, layer)?)?;
+        }
+        Ok(())
+    }
+
+    /// Reads the derived files of a side. Fails if a file cannot be read.
+    pub(super) fn in_derived(&mut self, derived: &Derived) -> Result<()> {
+        for at in 0..self.wanted.len() {
+            let Wanted {
+                size_bytes,
+                content,
+                ..
+            } = self.wanted[at];
+            let Some(name) = self.wanted[at].names.first().cloned() else {
+                continue;
+            };
+            if let Some(mut file) = derived.open(&name, content) {
+                self.take(&name, size_bytes, &mut file)?;
+            }
         }
         Ok(())
     }

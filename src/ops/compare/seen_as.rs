@@ -1,6 +1,6 @@
 //! Sides that are no snapshots, normalised as the other side was recorded.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::fs::root::Root;
 use crate::model::packages::owners::Installed;
 use crate::model::packages::version::Manager;
@@ -8,17 +8,19 @@ use crate::model::policy::normalise::StableVolatile;
 use crate::model::policy::{Policy, Profile, Rules};
 use crate::model::source::Source;
 use crate::model::tree::Tree;
-use crate::model::tree::entry::Entry;
+use crate::model::tree::entry::{Entry, FileContent};
 use crate::oci::read::{FoundImage, Opened};
 use crate::ops::compare::by_records::{ByRecords, WantedFiles};
 use crate::ops::compare::side::{Access, RootPackages, Side, SideLayer};
 use crate::ops::monitor::{Phase, Phases};
 use crate::ops::root_view::attempts::until_unchanged;
 use crate::ops::root_view::build_user::BuildUser;
+use crate::ops::root_view::derived::{Derived, derive};
+use crate::ops::root_view::facts::RootFiles;
 use crate::ops::root_view::image::{LayerTotals, read_image};
 use crate::ops::root_view::live_root::LiveRoot;
 use crate::ops::root_view::members::Members;
-use crate::ops::root_view::normalise_as::{Manner, normalise_all_read, united};
+use crate::ops::root_view::normalise_as::{Manner, all_read, normalise_as, united};
 use crate::ops::root_view::package_files::{PackageFiles, temporary_directory};
 use crate::ops::root_view::packages::read_packages;
 use crate::ops::root_view::stamped_scan::{StampedScan, scan_with_stamps};
@@ -70,15 +72,16 @@ impl SeenAs {
 pub(super) struct DirectoryView {
     sides: StableVolatile,
     packages: Option<RootPackages>,
+    derived: Derived,
 }
 
 impl DirectoryView {
-    /// Returns the tree and the packages. A path on which something is mounted counts as `other` has it.
-    pub(super) fn beside(mut self, other: Option<&Tree>) -> (Tree, Option<RootPackages>) {
+    /// Returns the tree, the packages, and the contents of derived files. A path on which something is mounted counts as `other` has it.
+    pub(super) fn beside(mut self, other: Option<&Tree>) -> (Tree, Option<RootPackages>, Derived) {
         if let Some(other) = other {
             self.sides.keep_below_mounts(other);
         }
-        (united(self.sides), self.packages)
+        (united(self.sides), self.packages, self.derived)
     }
 }
 
@@ -162,8 +165,15 @@ impl Viewing<'_> {
         let user = BuildUser::find(&live, seen_as.policy.profile)?;
         let home = user.as_ref().and_then(|user| user.home.as_ref());
         let installed = installed(packages.as_ref());
-        let sides = normalise_all_read(seen_as.manner(), &live, installed, home)?;
-        Ok(DirectoryView { sides, packages })
+        let manner = seen_as.manner();
+        let sides = normalise_as(manner, &live, installed, home)?;
+        let (sides, derived) =
+            seen_as.derive(sides, &live, packages.as_ref(), scratch.path(), phases)?;
+        Ok(DirectoryView {
+            sides: all_read(sides, &live)?,
+            packages,
+            derived,
+        })
     }
 }
 
@@ -191,12 +201,15 @@ impl ImageViewing<'_> {
             totals,
             packages,
         } = self.read(&opened, &image, records, &kept)?;
-        let tree = if self.seen_as.recorded.is_some() {
-            let installed = installed(packages.as_ref());
-            self.seen_as
-                .tree(entries, installed, &kept, opened.path())?
+        let (tree, derived) = if self.seen_as.recorded.is_some() {
+            self.seen_as.tree(
+                entries,
+                packages.as_ref(),
+                &kept,
+                (opened.path(), self.phases),
+            )?
         } else {
-            Tree::new(entries)
+            (Tree::new(entries), Derived::default())
         };
         let layers = image.layers.iter().zip(&totals);
         let layers = layers.map(|(layer, totals)| SideLayer::of_image(layer, totals));
@@ -208,6 +221,7 @@ impl ImageViewing<'_> {
             packages,
             policy: self.seen_as.recorded,
             access: Access::Image(Box::new(opened), Box::new(image)),
+            derived,
         })
     }
 
@@ -271,25 +285,53 @@ impl SeenAs {
     fn wanted_files(&self) -> WantedFiles {
         WantedFiles {
             users: self.recorded.is_some() && self.policy.profile == Profile::Mock,
+            state: self.rules.derivations().is_some(),
             packages: false,
         }
     }
 
-    /// Returns the tree of an image with these entries and packages, normalised. `shown` names the image in errors.
+    /// Returns the tree of an image with these entries and packages, normalised, and the contents of derived files. `shown` names the
+    /// image in errors.
     fn tree(
         &self,
         entries: Vec<Entry>,
-        installed: &[Installed],
+        packages: Option<&RootPackages>,
         kept: &PackageFiles,
-        shown: &Path,
-    ) -> Result<Tree> {
+        (shown, phases): (&Path, &Phases),
+    ) -> Result<(Tree, Derived)> {
         let files = kept.of_tree(&entries, shown);
         let files = files.as_scanned(&self.rules);
         let user = BuildUser::find(&files, self.policy.profile)?;
         let home = user.as_ref().and_then(|user| user.home.as_ref());
-        let members = Members::new(entries, &self.rules, shown);
-        let manner = self.manner();
-        let sides = normalise_all_read(manner, &members, installed, home)?;
-        Ok(united(sides))
+        let members = Members::new(entries.clone(), &self.rules, shown);
+        let sides = normalise_as(self.manner(), &members, installed(packages), home)?;
+        let (sides, derived) = self.derive(sides, &files, packages, kept.directory(), phases)?;
+        Ok((united(all_read(sides, &members)?), derived))
+    }
+
+    /// Normalises the state, as far as the policy wants that and the packages of rpm are known. A database that cannot be
+    /// normalised counts as found, with a note.
+    fn derive(
+        &self,
+        sides: StableVolatile<FileContent>,
+        files: &impl RootFiles,
+        packages: Option<&RootPackages>,
+        scratch: &Path,
+        phases: &Phases,
+    ) -> Result<(StableVolatile<FileContent>, Derived)> {
+        let known = packages.filter(|packages| packages.manager == Manager::Rpm);
+        let Some(known) = known.filter(|_| self.rules.derivations().is_some()) else {
+            return Ok((sides, Derived::default()));
+        };
+        match derive(&sides, self.manner(), files, Some(&known.all), scratch) {
+            Ok((volatile, derived)) => Ok((StableVolatile { volatile, ..sides }, derived)),
+            Err(error @ (Error::NotNormalizable { .. } | Error::RpmDatabase { .. })) => {
+                phases
+                    .monitor
+                    .note(&format!("{error}; its state is compared as found"));
+                Ok((sides, Derived::default()))
+            }
+            Err(error) => Err(error),
+        }
     }
 }

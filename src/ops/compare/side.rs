@@ -6,10 +6,12 @@ use crate::model::digest::{DiffId, Digest, LayerKey};
 use crate::model::packages::owners::{Installed, Times};
 use crate::model::packages::version::Manager;
 use crate::model::plan::layer::Role;
+use crate::model::policy::state::StateRule;
 use crate::model::policy::{MtimeRule, Policy};
 use crate::model::source::Source;
 use crate::model::tree::Tree;
 use crate::oci::read::{FoundImage, FoundLayer, Opened};
+use crate::ops::root_view::derived::Derived;
 use crate::ops::root_view::image::LayerTotals;
 pub use crate::ops::root_view::packages::RootPackages;
 use crate::store::FileLists;
@@ -33,6 +35,8 @@ pub struct Side {
     /// The policy that has normalised the entries; `None` for entries as found.
     pub policy: Option<Policy>,
     pub(crate) access: Access,
+    /// The contents of files that are not as the access has them.
+    pub(crate) derived: Derived,
 }
 
 /// The place of the contents of a side's files.
@@ -131,15 +135,16 @@ impl Side {
             policy: Policy::from_canonical(&policy),
             snapshot: Some(snapshot),
             access: Access::Store(layers),
+            derived: Derived::default(),
         })
     }
 
-    /// Returns a directory with the entries of `tree`.
+    /// Returns a directory with the entries of `tree`, whose contents are in the directory unless they are derived.
     pub(crate) fn of_directory(
         source: &Source,
         root: Root,
         tree: Tree,
-        packages: Option<RootPackages>,
+        (packages, derived): (Option<RootPackages>, Derived),
         policy: Option<Policy>,
     ) -> Self {
         Self {
@@ -150,6 +155,7 @@ impl Side {
             packages,
             policy,
             access: Access::Root(root),
+            derived,
         }
     }
 
@@ -164,6 +170,12 @@ impl Side {
     pub(crate) fn has_owners(&self) -> bool {
         let mut packages = self.installed().iter();
         packages.any(|installed| installed.files.is_some())
+    }
+
+    /// Tells whether the state of the side is not as found.
+    pub(crate) fn is_normalized(&self) -> bool {
+        let policy = self.policy.as_ref();
+        policy.is_some_and(|policy| policy.state == StateRule::Normalized)
     }
 
     pub(crate) fn installed(&self) -> &[Installed] {

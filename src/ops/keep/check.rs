@@ -3,10 +3,11 @@
 use crate::blob::BlobSource;
 use crate::error::{Error, Result, show};
 use crate::layer::read::{LayerItems, Threads, Unpacked, read_exactly};
-use crate::model::digest::{Digest, PolicyKey};
+use crate::model::digest::{Digest, PolicyKey, TreeDigest};
 use crate::model::names::SnapshotRef;
 use crate::model::plan::difference::delta;
 use crate::model::plan::items_form::key_of;
+use crate::model::plan::items_form::tree_digest;
 use crate::model::tree::overlay::{LayerItem, Overlay};
 use crate::oci::read::{FoundLayer, Opened};
 use crate::ops::keep::finding::{Finding, Subject};
@@ -202,8 +203,8 @@ impl<'a> Check<'a> {
 
     /// Compares the trees of snapshots, except those of the damaged snapshots in `wrong`, with the recorded totals.
     fn trees(&mut self, snapshots: &[Snapshot], wrong: &[i64]) -> Result<()> {
-        // Snapshots with the same layers have the same tree.
-        let mut known: HashMap<Vec<i64>, Totals> = HashMap::new();
+        // Snapshots with the same layers and policy have the same tree.
+        let mut known: HashMap<(Vec<i64>, PolicyKey), Totals> = HashMap::new();
         for snapshot in snapshots {
             if wrong.contains(&snapshot.id) {
                 continue;
@@ -212,14 +213,16 @@ impl<'a> Check<'a> {
                 continue;
             };
             let ids: Vec<i64> = layers.iter().map(|layer| layer.layer.id).collect();
-            let found = match known.get(&ids) {
+            let key = (ids, snapshot.policy_key);
+            let found = match known.get(&key) {
                 Some(found) => *found,
                 None => {
-                    let found = Totals::of_tree(self.store, &ids)?;
-                    *known.entry(ids).or_insert(found)
+                    let found = Totals::of_tree(self.store, &key)?;
+                    *known.entry(key).or_insert(found)
                 }
             };
             self.compare_totals(snapshot, found);
+            self.compare_digest(snapshot, &found.digest)?;
         }
         Ok(())
     }
@@ -228,6 +231,7 @@ impl<'a> Check<'a> {
         let Totals {
             entries,
             content_bytes,
+            ..
         } = found;
         if entries == snapshot.entries && content_bytes == snapshot.content_bytes {
             return;
@@ -237,6 +241,19 @@ impl<'a> Check<'a> {
             snapshot.id, snapshot.entries, snapshot.content_bytes
         );
         self.add(Subject::Database, &[snapshot.id], what);
+    }
+
+    fn compare_digest(&mut self, snapshot: &Snapshot, found: &TreeDigest) -> Result<()> {
+        let known = self.store.known_tree_digest(snapshot)?;
+        if known.is_some_and(|known| known != *found) {
+            let what = format!(
+                "the tree of snapshot {} has the digest {found}, and not the remembered one",
+                snapshot.id
+            );
+            let subject = Subject::TreeDigest(Box::new(snapshot.clone()));
+            self.add(subject, &[snapshot.id], what);
+        }
+        Ok(())
     }
 
     fn packages(&mut self, snapshots: &[Snapshot]) -> Result<()> {
@@ -364,17 +381,19 @@ fn add_used(used: &mut AllUsed, snapshot_id: i64, layers: Vec<LayerUse>) {
     }
 }
 
-/// The totals of a tree, as the row of a snapshot has them.
+/// The totals of a tree, as the row of a snapshot has them, and the digest.
 #[derive(Clone, Copy)]
 struct Totals {
     entries: u64,
     content_bytes: u64,
+    digest: TreeDigest,
 }
 
 impl Totals {
-    fn of_tree(store: &Store, layer_ids: &[i64]) -> Result<Self> {
+    fn of_tree(store: &Store, (layer_ids, policy): &(Vec<i64>, PolicyKey)) -> Result<Self> {
         let tree = tree_of(store, layer_ids)?;
         Ok(Self {
+            digest: tree_digest(policy, &tree),
             entries: tree.entries().len() as u64,
             content_bytes: tree.content_bytes(),
         })

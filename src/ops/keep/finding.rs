@@ -19,6 +19,8 @@ pub(crate) enum Subject {
     Blob(Box<LayerUse>),
     /// The blob of a joined layer, which no snapshot needs.
     Joined(Box<JoinedLayer>),
+    /// The remembered digest of a snapshot's tree.
+    TreeDigest(Box<Snapshot>),
 }
 
 impl Subject {
@@ -31,6 +33,7 @@ impl Subject {
             Self::Image(_) => "image",
             Self::Blob(_) => "blob",
             Self::Joined(_) => "joined",
+            Self::TreeDigest(_) => "tree",
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::oci::image::{ImageLayer, Settings, config, manifest};
 use crate::ops::keep::finding::{Finding, Subject};
 use crate::ops::monitor::Monitor;
 use crate::ops::root_view::image_settings::image_settings;
+use crate::ops::root_view::recorded::computed_tree_digest;
 use crate::ops::store_index::update_index;
 use crate::store::Blob;
 use crate::store::BlobRef;
@@ -58,6 +59,11 @@ fn repair_subject(store: &Store, subject: &Subject) -> Result<()> {
         Subject::Blob(layer) => repair_blob(store, layer),
         // The next export that needs the layer makes the layer again.
         Subject::Joined(joined) => store.forget_joined(joined),
+        Subject::TreeDigest(snapshot) => {
+            let digest = computed_tree_digest(store, snapshot)?;
+            store.keep_tree_digest(snapshot, &digest);
+            Ok(())
+        }
     }
 }
 

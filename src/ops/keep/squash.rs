@@ -81,7 +81,7 @@ pub(crate) fn squash(
     let tree = phases.run(Phase::Compare, None, || tree_of(&store, &ids))?;
     let policy = policy_of(&store, &of)?;
     let content = LayerContent::whole(&tree);
-    let key = content.key(&policy);
+    let key = content.key(&policy.of_stable_layers());
     let base = match known_base(&store, &key)? {
         Some(known) => known,
         None => new_base(&store, &layers, &tree, request, &phases)?,

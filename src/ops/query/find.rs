@@ -5,7 +5,7 @@
 
 use crate::error::{Error, Result};
 use crate::layer::read::read_files;
-use crate::model::digest::ContentHash;
+use crate::model::digest::{ContentHash, TreeDigest};
 use crate::model::packages::file_list::DigestAlgorithm;
 use crate::model::packages::owners::{Installed, Owners, Times, deviations};
 use crate::model::packages::package::Package;
@@ -14,6 +14,7 @@ use crate::model::tree::entry::{Entry, Kind};
 use crate::model::tree::overlay::LayerItem;
 use crate::model::tree::path::EntryPath;
 use crate::ops::query::records::layer_ids;
+use crate::ops::root_view::recorded::tree_digest_of;
 use crate::store::FileLists;
 use crate::store::LayerUse;
 use crate::store::Snapshot;
@@ -37,6 +38,8 @@ pub(crate) enum Query {
     },
     /// Paths that match a glob.
     Path(String),
+    /// Trees whose digest begins with these hexadecimal digits.
+    Tree(String),
     /// Packages of a name, perhaps a glob, or of a whole `NAME-VERSION-RELEASE.ARCH`.
     Package(String),
 }
@@ -57,6 +60,8 @@ pub(crate) enum Found {
     Entries(Vec<(Snapshot, Entry)>),
     /// Packages of snapshots, in the same order.
     Packages(Vec<(Snapshot, Package)>),
+    /// Trees of snapshots, in the same order.
+    Trees(Vec<(Snapshot, TreeDigest)>),
 }
 
 impl Found {
@@ -65,6 +70,7 @@ impl Found {
         match self {
             Self::Entries(entries) => entries.is_empty(),
             Self::Packages(packages) => packages.is_empty(),
+            Self::Trees(trees) => trees.is_empty(),
         }
     }
 }
@@ -87,6 +93,7 @@ pub(crate) fn find(store_path: &Path, query: &Query) -> Result<Found> {
             of_contents(&store, snapshots, &contents)
         }
         Query::Path(glob) => of_paths(&store, snapshots, glob),
+        Query::Tree(digits) => of_trees(&store, snapshots, digits),
         Query::Package(name) => packages(&store, snapshots, name),
     }
 }
@@ -95,6 +102,17 @@ fn of_paths(store: &Store, snapshots: Vec<Snapshot>, glob: &str) -> Result<Found
     let globs = Globs::new([glob].into_iter())?;
     let places = store.places_where(|path, _| globs.matches(path))?;
     visible(store, snapshots, &places, |_| true)
+}
+
+fn of_trees(store: &Store, snapshots: Vec<Snapshot>, digits: &str) -> Result<Found> {
+    let mut found = Vec::new();
+    for snapshot in snapshots {
+        let digest = tree_digest_of(store, &snapshot)?;
+        if digest.hex().starts_with(digits) {
+            found.push((snapshot, digest));
+        }
+    }
+    Ok(Found::Trees(found))
 }
 
 fn of_contents(

@@ -1,12 +1,13 @@
 //! Reads records.
 
 use crate::error::{Error, Result};
+use crate::model::digest::TreeDigest;
 use crate::model::names::{SnapshotRef, image_name};
 use crate::model::packages::package::Package;
 use crate::model::tree::entry::Entry;
 use crate::model::tree::path::EntryPath;
 use crate::ops::query::records::layer_ids;
-use crate::ops::root_view::recorded::tree_of;
+use crate::ops::root_view::recorded::{tree_digest_of, tree_of};
 use crate::store::LayerUse;
 use crate::store::Snapshot;
 use crate::store::Store;
@@ -19,17 +20,24 @@ pub struct Logged {
     pub snapshot: Snapshot,
     /// The layers, the lowest first.
     pub layers: Vec<LayerUse>,
+    /// The digest of the tree, if it is known.
+    pub tree_digest: Option<TreeDigest>,
 }
 
-/// Returns the snapshots of a store, or of a series, the newest first. Fails with [`Error::UnknownSeries`] without
-/// such a series, and if a row is not as recorded.
-pub fn log(store_path: &Path, series: Option<&str>) -> Result<Vec<Logged>> {
+/// Returns the snapshots of a store, or of a series, the newest first; `with_digests` computes the digests of all trees. Fails with
+/// [`Error::UnknownSeries`] without such a series, and if a row is not as recorded.
+pub fn log(store_path: &Path, series: Option<&str>, with_digests: bool) -> Result<Vec<Logged>> {
     let store = Store::open(store_path)?;
     let snapshots = store.snapshots(series)?.into_iter();
     snapshots
         .map(|snapshot| {
             Ok(Logged {
                 layers: store.layers(snapshot.id)?,
+                tree_digest: if with_digests {
+                    Some(tree_digest_of(&store, &snapshot)?)
+                } else {
+                    store.known_tree_digest(&snapshot)?
+                },
                 snapshot,
             })
         })
@@ -45,6 +53,8 @@ pub struct Shown {
     pub layers: Vec<LayerUse>,
     /// The packages, sorted; `None` for unknown packages.
     pub packages: Option<Vec<Package>>,
+    /// The digest of the tree.
+    pub tree_digest: TreeDigest,
     /// The number of layers that only a registry has, and the bytes of their blobs.
     pub remote: (u64, u64),
     /// The policy's canonical form.
@@ -70,6 +80,7 @@ pub fn show(store_path: &Path, reference: &SnapshotRef) -> Result<Shown> {
     let layers = store.layers(snapshot.id)?;
     Ok(Shown {
         remote: store.remote_of(layers.iter())?,
+        tree_digest: tree_digest_of(&store, &snapshot)?,
         layers,
         packages: snapshot
             .package_set_id

@@ -34,6 +34,8 @@ pub enum Rule {
     ManyLayers,
     /// The base holds the whole tree of this snapshot.
     Squashed(Other),
+    /// The snapshot was planned as if there were no other.
+    Fresh,
     /// A blob of the layers below was lost.
     LostBlob,
 }
@@ -77,6 +79,7 @@ pub(super) fn recorded_rule(store: &Store, reason: &Reason) -> Result<Option<Rul
         Reason::First => Rule::First,
         Reason::OtherPolicy(id) => Rule::OtherPolicy(Other::find(store, *id)?),
         Reason::OtherRule(id) => Rule::OtherLayers(Other::find(store, *id)?),
+        Reason::Fresh => Rule::Fresh,
         Reason::LostBlob => Rule::LostBlob,
         Reason::LargeUpdate {
             update_bytes,

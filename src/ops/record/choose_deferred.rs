@@ -24,7 +24,7 @@ pub(super) fn choose_deferred(
         return Ok((Vec::new(), prior));
     }
     // A known layer of a package costs a hash, and a new one much more.
-    if session.cuts_by_packages() && session.store.has_package_layers(&session.manner.policy)? {
+    if session.cuts_by_packages() && session.store.has_package_layers(&session.manner.policies)? {
         return Ok((Vec::new(), prior));
     }
     let expected = Expected {

@@ -15,6 +15,7 @@ use crate::ops::monitor::Phase;
 use crate::ops::record::session::Session;
 use crate::ops::record::subset::ChangedSubset;
 use crate::ops::root_view::build_user::BuildUser;
+use crate::ops::root_view::derived::Derived;
 use crate::ops::root_view::observation::{Observation, free_aside};
 use crate::store::{LayerUse, StampState};
 
@@ -25,6 +26,8 @@ pub(super) struct Content {
     /// The layers below, with all items or with the subset.
     pub prior: PriorLayers,
     pub sides: StableVolatile<FileContent>,
+    /// The contents of files that are not as in the root.
+    pub derived: Derived,
     /// Sorted; `None` where unknown.
     pub packages: Option<Vec<Installed>>,
     pub user: Option<BuildUser>,
@@ -152,7 +155,7 @@ fn packs_hidden(
 
 /// Tells whether the store has a layer with this content, which no plan need know.
 fn is_here(session: &Session, content: &LayerContent<FileContent>) -> Result<bool> {
-    let Some(key) = content.known_key(&session.policy) else {
+    let Some(key) = content.known_key(&session.policy.of_stable_layers()) else {
         return Ok(false);
     };
     match session.store.layer_by_key(&key)? {

@@ -19,6 +19,7 @@ use crate::ops::monitor::{Phase, Reads};
 use crate::ops::packing::PackedBlob;
 use crate::ops::record::files::FilesOfRoot;
 use crate::ops::record::session::Session;
+use crate::ops::root_view::derived::Derived;
 use crate::ops::root_view::facts::in_root;
 use crate::ops::root_view::observation::Observation;
 use crate::store::StampState;
@@ -44,7 +45,7 @@ pub(super) fn hash_pending(
     session: &mut Session,
     plan: &Plan,
     sides: StableVolatile<FileContent>,
-    observation: &Observation,
+    (observation, derived): (&Observation, &Derived),
     stamps: StampState,
 ) -> Result<Hashed> {
     let deferred = Deferred::of(observation);
@@ -57,7 +58,7 @@ pub(super) fn hash_pending(
         });
     }
     let ahead = deferred
-        .pack(session, &plan.filled(&sides))
+        .pack(session, derived, &plan.filled(&sides))
         .map_err(|error| in_root(error, session.root.path()))?;
     deferred.read_rest(session)?;
     deferred.stamp_and_resolve(session, sides, ahead, stamps)
@@ -95,6 +96,7 @@ impl<'o> Deferred<'o> {
     fn pack(
         &self,
         session: &Session,
+        derived: &Derived,
         planned: &[FilledLayer<FileContent>],
     ) -> Result<Vec<Option<PackedBlob>>> {
         let pending = planned
@@ -108,7 +110,7 @@ impl<'o> Deferred<'o> {
             .sum();
         let files = DeferredFiles {
             deferred: self,
-            files: FilesOfRoot::of(session),
+            files: FilesOfRoot::of(session, derived),
             root: &session.root,
             profile: session.policy.profile,
         };

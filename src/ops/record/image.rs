@@ -73,6 +73,7 @@ impl Image {
     /// a file of the root is not as it was hashed, a blob of a known layer is missing, or a blob cannot be written.
     pub(super) fn of_plan<'p>(
         session: &Session,
+        files: &FilesOfRoot,
         planned: &'p [FilledLayer<'p>],
         mut ahead: Vec<Option<PackedBlob>>,
         settings: &Settings,
@@ -86,9 +87,9 @@ impl Image {
         let steps: Vec<Step> = steps.collect::<Result<_>>()?;
         let unpacked = steps.iter().filter_map(Step::unpacked);
         let total = unpacked.map(LayerContent::content_bytes).sum();
-        let (layers, remotes) = session
-            .phases
-            .run(Phase::Pack, Some(total), || finish_all(session, steps))?;
+        let (layers, remotes) = session.phases.run(Phase::Pack, Some(total), || {
+            finish_all(session, files, steps)
+        })?;
         let image = in_image(&layers);
         let config = store.keep_bytes(&oci::image::config(settings, &image)?)?;
         let manifest = keep_manifest(store, &config, &layers)?;
@@ -187,10 +188,22 @@ impl<'p> Step<'p> {
         self.planned.content().filter(|_| !is_packed)
     }
 
-    fn finish(self, session: &Session) -> Result<PackedLayer> {
+    fn finish(self, session: &Session, files: &FilesOfRoot) -> Result<PackedLayer> {
         match self.known {
-            Some(layer) => known_layer(session, self.planned, self.purpose, layer, self.ahead),
-            None => new_layer(session, self.planned, self.purpose, self.key, self.ahead),
+            Some(layer) => known_layer(
+                (session, files),
+                self.planned,
+                self.purpose,
+                layer,
+                self.ahead,
+            ),
+            None => new_layer(
+                (session, files),
+                self.planned,
+                self.purpose,
+                self.key,
+                self.ahead,
+            ),
         }
     }
 }
@@ -198,9 +211,10 @@ impl<'p> Step<'p> {
 /// Makes the layers of steps, and returns also the blobs that a registry has.
 fn finish_all(
     session: &Session,
+    files: &FilesOfRoot,
     mut steps: Vec<Step>,
 ) -> Result<(Vec<PackedLayer>, Vec<RemoteBlob>)> {
-    let found = find_remote(session, &steps)?;
+    let found = find_remote(session, files, &steps)?;
     let mut unpacked: Vec<Option<&LayerContent>> = steps.iter().map(Step::unpacked).collect();
     for (content, _) in unpacked
         .iter_mut()
@@ -209,8 +223,7 @@ fn finish_all(
     {
         *content = None;
     }
-    let files = FilesOfRoot::of(session);
-    let packed = session.packer().pack_all(&unpacked, &files)?;
+    let packed = session.packer().pack_all(&unpacked, files)?;
     for (step, packed) in steps.iter_mut().zip(packed) {
         step.ahead = step.ahead.take().or(packed);
     }
@@ -222,7 +235,7 @@ fn finish_all(
                 remotes.push(found.remote());
                 PackedLayer::found(step, found, &session.store)?
             }
-            None => step.finish(session)?,
+            None => step.finish(session, files)?,
         };
         layers.push(layer);
     }
@@ -230,7 +243,11 @@ fn finish_all(
 }
 
 /// Finds the layers that would be packed in the registry, each proven by the files of the root.
-fn find_remote(session: &Session, steps: &[Step]) -> Result<Vec<Option<FoundLayer>>> {
+fn find_remote(
+    session: &Session,
+    files: &FilesOfRoot,
+    steps: &[Step],
+) -> Result<Vec<Option<FoundLayer>>> {
     let Some(registry) = &session.registry else {
         return Ok(steps.iter().map(|_| None).collect());
     };
@@ -244,8 +261,7 @@ fn find_remote(session: &Session, steps: &[Step]) -> Result<Vec<Option<FoundLaye
     });
     let wanted: Vec<_> = wanted.collect::<Result<_>>()?;
     let packer = session.packer();
-    let files = FilesOfRoot::of(session);
-    registry.find(&wanted, &packer, &files, session.phases.monitor)
+    registry.find(&wanted, &packer, files, session.phases.monitor)
 }
 
 fn another_diff_id(store: &Store, key: &LayerKey) -> Error {
@@ -255,7 +271,7 @@ fn another_diff_id(store: &Store, key: &LayerKey) -> Error {
 
 /// Takes a recorded layer of a plan; a lost blob is packed again where its content is in the plan.
 fn known_layer(
-    session: &Session,
+    (session, files): (&Session, &FilesOfRoot),
     planned: &FilledLayer,
     purpose: LayerPurpose,
     layer: Layer,
@@ -264,7 +280,7 @@ fn known_layer(
     let packer = session.packer();
     let blob = match (packer.blob_of(&layer), planned.content()) {
         (Err(Error::Damaged { .. }), Some(content)) => {
-            packer.keep_again(packed(session, content, ahead)?, &layer)?
+            packer.keep_again(packed((session, files), content, ahead)?, &layer)?
         }
         (blob, _) => blob?,
     };
@@ -272,7 +288,7 @@ fn known_layer(
 }
 
 fn new_layer(
-    session: &Session,
+    (session, files): (&Session, &FilesOfRoot),
     planned: &FilledLayer,
     purpose: LayerPurpose,
     key: LayerKey,
@@ -282,7 +298,7 @@ fn new_layer(
         let problem = format!("layer {key} is gone");
         return Err(Error::damaged(session.store.path(), problem));
     };
-    let packed = packed(session, content, ahead)?;
+    let packed = packed((session, files), content, ahead)?;
     Ok(PackedLayer {
         purpose,
         key,
@@ -294,13 +310,13 @@ fn new_layer(
 }
 
 fn packed(
-    session: &Session,
+    (session, files): (&Session, &FilesOfRoot),
     content: &LayerContent,
     ahead: Option<PackedBlob>,
 ) -> Result<PackedBlob> {
     match ahead {
         Some(packed) => Ok(packed),
-        None => session.packer().pack(content, &FilesOfRoot::of(session)),
+        None => session.packer().pack(content, files),
     }
 }
 

@@ -2,13 +2,14 @@
 
 use crate::error::{Error, Result};
 use crate::model::digest::{LayerKey, PolicyKey};
-use crate::model::names::{BOOTSTRAP, SnapshotRef};
+use crate::model::names::BOOTSTRAP;
 use crate::model::plan::deferrable::Expected;
 use crate::model::plan::layer::Role;
 use crate::model::plan::{Absence, LayerPurpose, LayerRule, PriorLayers, PriorPackage, Reason};
 use crate::model::stamp::Stat;
 use crate::model::tree::path::EntryPath;
 use crate::ops::layers::{Stack, have_same_keys, known_of};
+use crate::ops::record::options::Options;
 use crate::ops::record::slot::StageSlot;
 use crate::store::{LayerUse, Snapshot, Store};
 use std::collections::HashMap;
@@ -32,8 +33,8 @@ pub(super) struct Lineage {
 
 /// What the layers below must share with a new snapshot.
 pub(super) struct Manner {
-    /// The policy of the recording.
-    pub policy: PolicyKey,
+    /// The keys of the policies whose layers, but the state, have the keys of those of the recording.
+    pub policies: [PolicyKey; 2],
     /// How the tree is cut into layers.
     pub rule: LayerRule,
 }
@@ -60,23 +61,26 @@ pub(super) fn rule_of(snapshot: &Snapshot) -> LayerRule {
 }
 
 impl Lineage {
-    /// Finds the stage before in the same run, else the newest first stage of the series, unless there is a `parent`; and the
-    /// stage's own layers of the last time. Layers under another policy are of no use: the same files are other
+    /// Finds the stage before in the same run, else the newest first stage of the series, unless there is a parent in `options`; and the
+    /// stage's own layers of the last time. A fresh plan has neither. Layers under another policy are of no use: the same files are other
     /// entries there.
     ///
-    /// Fails with [`Error::UnfitParent`] if `parent` has another policy, and if `parent` is missing or the store cannot be
+    /// Fails with [`Error::UnfitParent`] if the parent has another policy, and if the parent is missing or the store cannot be
     /// read.
     pub(super) fn find(
         store: &Store,
         slot: &StageSlot,
-        parent: Option<&SnapshotRef>,
+        options: &Options,
         manner: &Manner,
     ) -> Result<Self> {
-        let policy = &manner.policy;
+        if options.fresh {
+            return Ok(Self::without(Absence::Fresh));
+        }
+        let parent = options.parent.as_ref();
         let mut lineage = match parent {
             Some(reference) => {
                 let parent = store.find(reference)?;
-                if parent.policy_key != *policy {
+                if !manner.policies.contains(&parent.policy_key) {
                     let reason = "it was recorded under another policy";
                     return Err(Error::UnfitParent {
                         parent: parent.id,
@@ -95,8 +99,12 @@ impl Lineage {
             None => Self::over_stage_before(store, slot, manner)?,
         };
         let is_first = lineage.inherited.is_empty();
-        let last =
-            store.latest_planned(&slot.series, &slot.stage, policy, manner.rule, is_first)?;
+        let last = store.latest_planned(
+            (&slot.series, &slot.stage),
+            &manner.policies,
+            manner.rule,
+            is_first,
+        )?;
         if let Some(last) = last {
             let stack = Stack::of(store.layers(last.id)?);
             let packages = lineage.packages_of(&stack);
@@ -114,7 +122,7 @@ impl Lineage {
                 lineage.own.push(layer);
             }
         } else if is_first && lineage.absence == Absence::None {
-            lineage.absence = unlike_last(store, slot, policy)?;
+            lineage.absence = unlike_last(store, slot, manner)?;
         }
         Ok(lineage)
     }
@@ -135,7 +143,7 @@ impl Lineage {
         let Some(parent) = before else {
             return Ok(Self::default());
         };
-        if parent.policy_key != manner.policy {
+        if !manner.policies.contains(&parent.policy_key) {
             return Ok(Self::without(Absence::OtherPolicy(parent.id)));
         }
         if !manner.cuts_like(&parent) {
@@ -317,11 +325,11 @@ fn layers_of_parent(store: &Store, snapshot: &Snapshot) -> Result<Vec<LayerUse>>
 }
 
 /// Why no snapshot of a first stage can be continued: the newest has another policy, or another rule.
-fn unlike_last(store: &Store, slot: &StageSlot, policy: &PolicyKey) -> Result<Absence> {
+fn unlike_last(store: &Store, slot: &StageSlot, manner: &Manner) -> Result<Absence> {
     let last = store.latest_based(&slot.series, &slot.stage)?;
     Ok(match last {
         None => Absence::None,
-        Some(last) if last.policy_key == *policy => Absence::OtherRule(last.id),
+        Some(last) if manner.policies.contains(&last.policy_key) => Absence::OtherRule(last.id),
         Some(last) => Absence::OtherPolicy(last.id),
     })
 }

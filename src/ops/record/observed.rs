@@ -12,6 +12,7 @@ use crate::ops::record::prior_layers::PriorReading;
 use crate::ops::record::session::Session;
 use crate::ops::record::subset::ChangedSubset;
 use crate::ops::root_view::build_user::BuildUser;
+use crate::ops::root_view::derived::{Derived, derive};
 use crate::ops::root_view::live_root::LiveRoot;
 use crate::ops::root_view::normalise_as::{Manner, normalise_as};
 use crate::ops::root_view::observation::Observation;
@@ -84,6 +85,7 @@ impl Observed {
             subset,
             prior,
             sides: view.sides,
+            derived: view.derived,
             packages: view.packages,
             user: view.user,
             stamps,
@@ -97,6 +99,7 @@ struct View {
     packages: Option<Vec<Installed>>,
     user: Option<BuildUser>,
     sides: StableVolatile<FileContent>,
+    derived: Derived,
 }
 
 fn stamp_and_view(
@@ -157,10 +160,14 @@ impl Viewer<'_> {
             let installed = packages.as_deref().unwrap_or_default();
             normalise_as(*manner, live, installed, home)
         })?;
+        let (volatile, derived) = phases.run(Phase::Packages, None, || {
+            derive(&sides, *manner, live, packages.as_deref(), scratch)
+        })?;
         Ok(View {
             packages,
             user,
-            sides,
+            sides: StableVolatile { volatile, ..sides },
+            derived,
         })
     }
 }

@@ -1,8 +1,10 @@
 //! The request and the outcome of a recording.
 
 use crate::layer::codec::Compression;
+use crate::model::digest::TreeDigest;
 use crate::model::names::SnapshotRef;
 use crate::model::plan::{LayerRule, OpenLimits};
+use crate::model::policy::state::StateRule;
 use crate::model::policy::{MtimeRule, Profile};
 use crate::ops::monitor::Phase;
 use crate::ops::remote::known_layers::LayersFrom;
@@ -19,6 +21,8 @@ pub struct Options {
     pub stage: Option<String>,
     /// The snapshot to plan over; by default the stage before.
     pub parent: Option<SnapshotRef>,
+    /// Whether to plan as if the store had no snapshot. Layers that the plan gives are reused all the same.
+    pub fresh: bool,
     /// The build; by default the newest of the series without the stage, else a new build.
     pub run: Option<String>,
     /// The profile; by default `mock` where the root has an rpm database.
@@ -31,6 +35,8 @@ pub struct Options {
     pub mtime: Option<MtimeRule>,
     /// The epoch in seconds since 1970.
     pub epoch_s: Option<i64>,
+    /// What is recorded of volatile files.
+    pub state: StateRule,
     /// How the tree is cut into layers; by default as the series was before, else by packages where the root has them.
     pub rule: Option<LayerRule>,
     /// When a base is made anew.
@@ -49,12 +55,14 @@ impl Default for Options {
             series: None,
             stage: None,
             parent: None,
+            fresh: false,
             run: None,
             profile: None,
             exclude: Vec::new(),
             volatile: Vec::new(),
             mtime: None,
             epoch_s: None,
+            state: StateRule::Recorded,
             rule: None,
             limits: OpenLimits::default(),
             from: None,
@@ -73,6 +81,8 @@ pub struct Outcome {
     pub layers: Vec<LayerUse>,
     /// The number of packages; `None` where unknown.
     pub packages: Option<u64>,
+    /// The digest of the tree; `None` where the state is as found and nobody has asked for the digest yet.
+    pub tree_digest: Option<TreeDigest>,
     /// How often a file of the root was read, also by failed attempts: for a hash, for packing, or for both at once. Empty files
     /// are not.
     pub files_read: u64,

@@ -6,6 +6,7 @@ use crate::model::plan::{NeedsWhole, Plan};
 use crate::model::policy::normalise::StableVolatile;
 use crate::ops::record::content::Content;
 use crate::ops::record::deferred::{Hashed, hash_pending};
+use crate::ops::record::files::FilesOfRoot;
 use crate::ops::record::image::Image;
 use crate::ops::record::recorded::{Recorded, Recording};
 use crate::ops::record::session::Session;
@@ -52,6 +53,7 @@ impl PlannedContent {
             subset,
             prior: _,
             sides,
+            derived,
             packages,
             user,
             stamps,
@@ -61,11 +63,12 @@ impl PlannedContent {
             sides,
             ahead,
             mut stamps,
-        } = hash_pending(session, &plan, sides, &observation, stamps)?;
+        } = hash_pending(session, &plan, sides, (&observation, &derived), stamps)?;
         let installed = packages.as_deref().unwrap_or_default();
         let known = installed.iter().map(|one| &one.package);
         let settings = image_settings(user.as_ref(), known, &session.policy);
-        let image = Image::of_plan(session, &plan.filled(&sides), ahead, &settings)
+        let files = FilesOfRoot::of(session, &derived);
+        let image = Image::of_plan(session, &files, &plan.filled(&sides), ahead, &settings)
             .map_err(|error| in_root(error, session.root.path()))?;
         let is_known_whole = observation.is_known_whole();
         stamps.dead_bytes = plan.dead_bytes().filter(|_| is_known_whole);

@@ -3,11 +3,13 @@
 use crate::error::Result;
 use crate::model::names::SnapshotRef;
 use crate::model::plan::Planning;
+use crate::model::policy::state::StateRule;
 use crate::ops::monitor::Phase;
 use crate::ops::record::image::Image;
 use crate::ops::record::options::Outcome;
 use crate::ops::record::session::Session;
 use crate::ops::record::totals::Totals;
+use crate::ops::root_view::recorded::tree_digest_of;
 use crate::ops::store_index::update_index;
 use crate::store::{NewSnapshot, PackagesOf, SnapshotLayer, StampState};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -72,13 +74,17 @@ impl Session<'_> {
 }
 
 impl Recorded {
-    /// Reads the snapshot back. Fails with [`crate::error::Error::UnknownSnapshot`] if the snapshot was removed meanwhile.
+    /// Reads the snapshot back, with the digest of a normalised tree. Fails with [`crate::error::Error::UnknownSnapshot`] if the snapshot was removed meanwhile.
     pub(super) fn outcome(self, session: Session) -> Result<Outcome> {
         let store = &session.store;
         let snapshot = store.find(&SnapshotRef::Id(self.id))?;
         let packages = match snapshot.package_set_id {
             Some(set) => Some(store.packages_len(set)?),
             None => None,
+        };
+        let tree_digest = match session.policy.state {
+            StateRule::Normalized => Some(tree_digest_of(store, &snapshot)?),
+            StateRule::Recorded => store.known_tree_digest(&snapshot)?,
         };
         let (files_read, bytes_read) = session.phases.reads.total();
         let layers = store.layers(self.id)?;
@@ -87,6 +93,7 @@ impl Recorded {
             layers,
             packages,
             snapshot,
+            tree_digest,
             files_read,
             bytes_read,
             paths_planned: self.paths_planned,

@@ -25,8 +25,8 @@ impl ChosenRule {
         }
     }
 
-    /// Chooses the rule: that of `options`, else of the parent asked for, else of the snapshots before, else packages under the
-    /// profile `mock`. Fails with [`Error::UnfitRule`] if package layers were asked for and directories keep their times: each
+    /// Chooses the rule: that of `options`, else, unless the plan is to be fresh, of the parent asked for or of the snapshots before,
+    /// else packages under the profile `mock`. Fails with [`Error::UnfitRule`] if package layers were asked for and directories keep their times: each
     /// new file in a directory would renew the layers of all packages there. Fails also if the parent is missing, or the row of
     /// a snapshot is damaged.
     pub(super) fn choose(
@@ -43,6 +43,7 @@ impl ChosenRule {
             None => {}
         }
         let before = match &options.parent {
+            _ if options.fresh => None,
             Some(parent) => Some(store.find(parent)?),
             None => store.latest_cut(&slot.series, &slot.stage, slot.run.as_deref())?,
         };

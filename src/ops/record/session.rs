@@ -1,6 +1,6 @@
 //! The common ground of all states of a recording: store, root, policy, and the place of the new snapshot among the others.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::fs::root::Root;
 use crate::model::packages::owners::Installed;
 use crate::model::plan::Limits;
@@ -9,6 +9,7 @@ use crate::model::plan::{
     Given, LayerRule, NeedsWhole, PackagePlanner, Plan, Planner, SMALLEST_PACKAGE_BYTES,
     StagePlanner,
 };
+use crate::model::policy::state::StateRule;
 use crate::model::policy::{MtimeRule, Policy, Profile, Rules};
 use crate::model::tree::entry::Content;
 use crate::ops::monitor::{Monitor, Phases};
@@ -66,6 +67,12 @@ impl<'m> Session<'m> {
         let root = Root::open(root)?;
         let series = series_of(&root, options)?;
         let policy = policy_of(&root, options);
+        if policy.profile == Profile::Plain && policy.state == StateRule::Normalized {
+            return Err(Error::NotNormalizable {
+                path: root.path().to_owned(),
+                reason: "the profile plain has none (--profile mock, with an rpm database, has)",
+            });
+        }
         refuse_store_inside(store_path, &root, &policy)?;
         let store = Store::open_or_create(store_path)?;
         for finding in store.findings() {
@@ -79,12 +86,12 @@ impl<'m> Session<'m> {
         let slot = StageSlot::find(&store, &series, options)?;
         let chosen = ChosenRule::choose(&store, &slot, options, &policy)?;
         let manner = Manner {
-            policy: policy.key(),
+            policies: policy.keys_alike(),
             rule: chosen.rule,
         };
         Ok(Self {
             rules: policy.rules(&slot.stage)?,
-            lineage: Lineage::find(&store, &slot, options.parent.as_ref(), &manner)?,
+            lineage: Lineage::find(&store, &slot, options, &manner)?,
             manner,
             chosen,
             slot,
@@ -134,17 +141,16 @@ impl<'m> Session<'m> {
         self.rules = policy.rules(&self.slot.stage)?;
         self.chosen = ChosenRule::choose(store, &self.slot, options, policy)?;
         manner.rule = self.chosen.rule;
-        let parent = options.parent.as_ref();
-        self.lineage = Lineage::find(store, &self.slot, parent, manner)?;
+        self.lineage = Lineage::find(store, &self.slot, options, manner)?;
         Ok(())
     }
 
-    /// Returns the last snapshot of the stage, if recorded under the same policy. Fails if the row of the stage's newest snapshot
+    /// Returns the last snapshot of the stage, if recorded under a policy that gives the same layers but the state. Fails if the row of the stage's newest snapshot
     /// is damaged.
     pub(super) fn last_of_stage(&self) -> Result<Option<Snapshot>> {
         let StageSlot { series, stage, .. } = &self.slot;
         let last = self.store.latest_of_stage(series, stage)?;
-        Ok(last.filter(|last| last.policy_key == self.policy.key()))
+        Ok(last.filter(|last| self.manner.policies.contains(&last.policy_key)))
     }
 
     /// Returns the snapshot with number `id`, if recorded for the stage under the same policy and cut into layers by the same
@@ -154,7 +160,7 @@ impl<'m> Session<'m> {
         let Some(snapshot) = snapshot else {
             return Ok(None);
         };
-        if !self.slot.holds(&snapshot, &self.manner.policy) || !self.manner.cuts_as(&snapshot) {
+        if !self.slot.holds(&snapshot, &self.policy.key()) || !self.manner.cuts_as(&snapshot) {
             return Ok(None);
         }
         // Package layers that were imported may be anything and lie anywhere, and may be of an image without a rule, which counts
@@ -173,7 +179,9 @@ impl<'m> Session<'m> {
 
     /// Tells whether packages decide about entries or layers.
     pub(super) fn asks_packages(&self) -> bool {
-        self.policy.mtime == MtimeRule::Package || self.cuts_by_packages()
+        self.policy.mtime == MtimeRule::Package
+            || self.policy.state == StateRule::Normalized
+            || self.cuts_by_packages()
     }
 
     /// Returns when a base or a delta is made anew.
@@ -233,6 +241,7 @@ fn policy_of(root: &Root, options: &Options) -> Policy {
         volatile: options.volatile.clone(),
         mtime: options.mtime.unwrap_or(defaults.mtime),
         epoch_s: options.epoch_s,
+        state: options.state,
         ..defaults
     }
 }

@@ -19,7 +19,7 @@ use crate::model::tree::path::EntryPath;
 use crate::ops::record::known_tree::{KnownTree, Loaded};
 use crate::ops::record::session::Session;
 use crate::ops::record::totals::Totals;
-use crate::ops::root_view::places::{database_files, user_files};
+use crate::ops::root_view::places::{database_files, dnf_history_files, user_files};
 use crate::ops::root_view::stamped_scan::StampedScan;
 use std::collections::HashSet;
 
@@ -125,6 +125,7 @@ fn volatile_before<'s>(
     before: &Tree,
     state: &'s [LayerItem],
 ) -> Option<Vec<&'s Entry>> {
+    let derivations = session.rules.derivations();
     let mut volatile = Vec::new();
     for (path, found) in differing.iter().zip(found) {
         let stable = before.position(path).map(|at| &before.entries()[at]);
@@ -134,6 +135,9 @@ fn volatile_before<'s>(
             volatile.extend(was_volatile);
         }
         let was = stable.or(was_volatile);
+        if was.is_none() && derivations.is_some_and(|of| of.may_leave_out(path)) {
+            continue;
+        }
         let is_stamped = found.map_or_else(|| scan.is_gone(path), |at| scan.is_stamped(at));
         let has_changed = found.is_none_or(|at| !scan.is_vouched(at));
         // Files of packages are found through symlinks.
@@ -154,7 +158,9 @@ fn matters_elsewhere(scan: &StampedScan, session: &Session) -> bool {
     let configuration = user_files()
         .into_iter()
         .filter(|_| policy.profile == Profile::Mock);
-    let sources: Vec<EntryPath> = databases.chain(configuration).collect();
+    let is_derived = session.rules.derivations().is_some();
+    let history = dnf_history_files().filter(|_| is_derived);
+    let sources: Vec<EntryPath> = databases.chain(configuration).chain(history).collect();
     let is_source = |key: &[u8]| sources.iter().any(|source| source.key() == key);
     let matters = |at: &usize| {
         let found = &scan.found()[*at];
@@ -201,7 +207,9 @@ fn places(
 ) -> Vec<usize> {
     let found = scan.found();
     places.extend(found.positions(state.iter().map(LayerItem::path)).flatten());
-    let sources = database_files().chain(user_files());
+    let sources = database_files()
+        .chain(user_files())
+        .chain(dnf_history_files());
     places.extend(sources.filter_map(|path| found.position(&path)));
     if session.asks_packages() {
         let links = found

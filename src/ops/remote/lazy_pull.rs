@@ -149,7 +149,8 @@ fn read_layers(
 /// Takes a layer by the items, if the key is under a policy of the image.
 fn taken(read: RecordedLayer, policy: &Policy) -> Said<TakenLayer> {
     let key = read.key;
-    let policies = [policy, &Policy::mock(), &Policy::plain()];
+    let stable = policy.of_stable_layers();
+    let policies = [policy, &stable, &Policy::mock(), &Policy::plain()];
     let mut policies = policies.into_iter();
     let policy = policies.find(|policy| policy.key() == read.policy);
     let policy = policy.ok_or_else(|| format!("layer {key} of it is of an unknown policy"))?;

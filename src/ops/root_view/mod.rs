@@ -5,6 +5,7 @@
 
 pub(crate) mod attempts;
 pub(crate) mod build_user;
+pub(crate) mod derived;
 pub(crate) mod facts;
 pub(crate) mod image;
 pub(crate) mod image_settings;

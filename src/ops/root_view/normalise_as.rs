@@ -8,7 +8,7 @@ use crate::model::policy::{MtimeRule, Policy, Rules};
 use crate::model::tree::Tree;
 use crate::model::tree::entry::FileContent;
 use crate::model::tree::overlay::{LayerItem, Overlay};
-use crate::ops::root_view::facts::{RootFacts, in_root};
+use crate::ops::root_view::facts::{NamedRoot, RootFacts, in_root};
 
 /// A policy, and the rules of the policy for a stage.
 #[derive(Clone, Copy)]
@@ -47,10 +47,16 @@ pub(crate) fn normalise_all_read(
     packages: &[Installed],
     home: Option<&Home>,
 ) -> Result<StableVolatile> {
-    let sides = normalise_as(manner, facts, packages, home)?;
-    sides
-        .into_known()
-        .map_err(|path| Error::Changed(facts.shown(&path)))
+    all_read(normalise_as(manner, facts, packages, home)?, facts)
+}
+
+/// Returns the entries of a root whose files were all read. Fails with [`Error::Changed`] if the content of a file is unknown.
+pub(crate) fn all_read(
+    sides: StableVolatile<FileContent>,
+    root: &impl NamedRoot,
+) -> Result<StableVolatile> {
+    let known = sides.into_known();
+    known.map_err(|path| Error::Changed(root.shown(&path)))
 }
 
 /// Gathers the files with the time that a package gives.

@@ -45,7 +45,9 @@ impl Kept {
     fn next(&mut self, at: &EntryPath, size_bytes: u64) -> Option<usize> {
         let left = match TellingFile::of(at, size_bytes)? {
             TellingFile::Database => &mut self.databases_bytes_left,
-            TellingFile::Text | TellingFile::User => &mut self.texts_bytes_left,
+            TellingFile::Text | TellingFile::User | TellingFile::State => {
+                &mut self.texts_bytes_left
+            }
         };
         if size_bytes > *left || self.count == MOST_FILES {
             return None;

@@ -17,6 +17,7 @@ use crate::rpm;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
+use tempfile::TempDir;
 
 /// More than the file lists of any root's packages: 61,000 files have 6 MB.
 const LARGEST_LISTS_BYTES: usize = 256 << 20;
@@ -126,12 +127,14 @@ fn read_sqlite(
     }
 }
 
-/// SQLite opens files by path and makes others beside them, so it gets a private copy, with the log beside the database.
-fn read_copy(
+/// Makes a private copy of the database in SQLite in the directory `place`, with the log beside the database; `None` without a
+/// database. SQLite opens files by path and makes others beside them. Fails if the database cannot be copied to `scratch`, and
+/// with [`Error::RpmDatabase`] if the database is larger than any.
+pub(super) fn copy_database(
     files: &impl RootFiles,
     place: &EntryPath,
     scratch: &Path,
-) -> Result<Option<Vec<Installed>>> {
+) -> Result<Option<TempDir>> {
     let [database, log] = database_files_in(place);
     if files.size_bytes(&database).is_none() {
         return Ok(None);
@@ -143,6 +146,18 @@ fn read_copy(
         return Ok(None);
     }
     files.copy(&log, &copy.path().join(rpm::SQLITE_WAL))?;
+    Ok(Some(copy))
+}
+
+fn read_copy(
+    files: &impl RootFiles,
+    place: &EntryPath,
+    scratch: &Path,
+) -> Result<Option<Vec<Installed>>> {
+    let Some(copy) = copy_database(files, place, scratch)? else {
+        return Ok(None);
+    };
+    let [database, _] = database_files_in(place);
     let (mut all, mut lists_bytes) = (Vec::new(), 0);
     rpm::read(copy.path(), &files.shown(&database), |header| {
         lists_bytes += header.files.bytes().len();

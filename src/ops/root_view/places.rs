@@ -1,6 +1,7 @@
 //! Where a root has the files that tell of its packages and of the build user, and how large each may be.
 
 use crate::apk;
+use crate::dnf;
 use crate::dpkg;
 use crate::model::tree::path::EntryPath;
 use crate::rpm;
@@ -18,6 +19,13 @@ pub(super) const LARGEST_CONFIGURATION_BYTES: u64 = 4 << 20;
 const PASSWD: &str = "etc/passwd";
 /// group(5).
 const GROUP: &str = "etc/group";
+
+/// shadow(5).
+const SHADOW: &str = "etc/shadow";
+/// Where dnf5 keeps why packages are installed.
+const DNF5_STATE: &str = "usr/lib/sysimage/libdnf5";
+/// Where dnf 4 keeps its history.
+const DNF_STATE: &str = "var/lib/dnf";
 
 /// Returns the place of a file that a constant names.
 pub(super) fn path(text: &str) -> EntryPath {
@@ -39,6 +47,14 @@ pub(crate) fn database_files() -> impl Iterator<Item = EntryPath> {
     rpm_places().flat_map(|place| database_files_in(&place))
 }
 
+/// Returns the history of dnf 4, and its log.
+pub(crate) fn dnf_history_files() -> impl Iterator<Item = EntryPath> {
+    let place = path(DNF_STATE);
+    [dnf::HISTORY, dnf::HISTORY_WAL]
+        .into_iter()
+        .map(move |name| place.join(name.as_bytes()))
+}
+
 /// Returns passwd and group.
 pub(crate) fn user_files() -> [EntryPath; 2] {
     [path(PASSWD), path(GROUP)]
@@ -58,6 +74,8 @@ pub(super) enum TellingFile {
     Text,
     /// passwd or group.
     User,
+    /// Another file that a normalised state is made of.
+    State,
 }
 
 impl TellingFile {
@@ -69,6 +87,8 @@ impl TellingFile {
             (Self::Text, LARGEST_TEXT_BYTES)
         } else if user_files().contains(at) {
             (Self::User, LARGEST_CONFIGURATION_BYTES)
+        } else if is_state(at) {
+            (Self::State, LARGEST_TEXT_BYTES)
         } else {
             return None;
         };
@@ -83,7 +103,18 @@ pub(crate) fn is_telling(at: &EntryPath, size_bytes: u64) -> bool {
 
 /// Tells whether a file of this length tells of packages.
 pub(crate) fn tells_of_packages(at: &EntryPath, size_bytes: u64) -> bool {
-    TellingFile::of(at, size_bytes).is_some_and(|kind| kind != TellingFile::User)
+    matches!(
+        TellingFile::of(at, size_bytes),
+        Some(TellingFile::Database | TellingFile::Text)
+    )
+}
+
+/// Tells whether a normalised state is made of a file of this length.
+pub(crate) fn tells_of_state(at: &EntryPath, size_bytes: u64) -> bool {
+    matches!(
+        TellingFile::of(at, size_bytes),
+        Some(TellingFile::Database | TellingFile::State)
+    )
 }
 
 fn is_database(at: &EntryPath) -> bool {
@@ -92,6 +123,12 @@ fn is_database(at: &EntryPath) -> bool {
         && at
             .parent()
             .is_some_and(|parent| rpm_places().any(|place| place == parent))
+}
+
+fn is_state(at: &EntryPath) -> bool {
+    *at == path(SHADOW)
+        || dnf_history_files().any(|file| file == *at)
+        || at.parent() == Some(path(DNF5_STATE)) && at.name().ends_with(b".toml")
 }
 
 fn is_text(at: &EntryPath) -> bool {

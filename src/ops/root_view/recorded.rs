@@ -1,6 +1,8 @@
 //! The trees and policies of recorded snapshots, out of the database alone.
 
 use crate::error::{Error, Result};
+use crate::model::digest::TreeDigest;
+use crate::model::plan::items_form::tree_digest;
 use crate::model::policy::Policy;
 use crate::model::tree::Tree;
 use crate::model::tree::overlay::Overlay;
@@ -20,6 +22,24 @@ pub(crate) fn policy_of(store: &Store, snapshot: &Snapshot) -> Result<Policy> {
 /// Returns the tree that these layers give, the lowest first. Fails if the rows of a layer do not give the layer's key.
 pub(crate) fn tree_of(store: &Store, layer_ids: &[i64]) -> Result<Tree> {
     tree_over(store, layer_ids, Overlay::new())
+}
+
+/// Returns the digest of a snapshot's tree, computed unless the store has it, and kept there. Fails if a layer
+/// of the snapshot is damaged in the database.
+pub(crate) fn tree_digest_of(store: &Store, snapshot: &Snapshot) -> Result<TreeDigest> {
+    if let Some(known) = store.known_tree_digest(snapshot)? {
+        return Ok(known);
+    }
+    let computed = computed_tree_digest(store, snapshot)?;
+    store.keep_tree_digest(snapshot, &computed);
+    Ok(computed)
+}
+
+/// Computes the digest of a snapshot's tree. Fails if the database has other layers than were recorded.
+pub(crate) fn computed_tree_digest(store: &Store, snapshot: &Snapshot) -> Result<TreeDigest> {
+    let layers = store.layers(snapshot.id)?;
+    let ids: Vec<i64> = layers.iter().map(|layer| layer.layer.id).collect();
+    Ok(tree_digest(&snapshot.policy_key, &tree_of(store, &ids)?))
 }
 
 /// Returns the trees of two lists of layers. The layers that both lists begin with are read once, the rest side by side.

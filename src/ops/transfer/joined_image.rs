@@ -7,7 +7,7 @@ use crate::layer::codec::{Codec, Compression};
 use crate::model::digest::{DiffId, Digest, LayerKey};
 use crate::model::plan::difference::delta;
 use crate::model::plan::layer::{LayerContent, Role};
-use crate::model::plan::{Joinable, join_layers, joined_role};
+use crate::model::plan::{Joinable, join_layers, joined_role, policy_of_layer};
 use crate::model::policy::Policy;
 use crate::model::tree::Tree;
 use crate::model::tree::overlay::{LayerItem, Overlay};
@@ -134,8 +134,7 @@ impl Joiner<'_> {
         }
         let joined = self.joined(groups, at)?;
         let roles = groups[at].iter().map(|place| self.layers[*place].role);
-        let roles: Vec<Role> = roles.collect();
-        let role = joined_role(&roles);
+        let role = joined_role(&roles.collect::<Vec<Role>>());
         Ok(image_layer(role, joined.key, joined.diff_id, &joined.blob))
     }
 
@@ -182,7 +181,9 @@ impl Joiner<'_> {
         content: &LayerContent,
     ) -> Result<JoinedLayer> {
         let codec = Codec::of_media_type(&parts[0].blob.media_type).unwrap_or(Codec::Zstd);
-        let key = content.key(&self.policy);
+        let roles = parts.iter().map(|used| used.role);
+        let role = joined_role(&roles.collect::<Vec<Role>>());
+        let key = content.key(&policy_of_layer(&self.policy, role));
         let known = self.store.joined_by_key(&key, codec.media_type())?;
         if let Some(known) = self.sound(known)? {
             return Ok(JoinedLayer {

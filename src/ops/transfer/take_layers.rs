@@ -143,7 +143,12 @@ impl LayerTaker<'_> {
         if self.is_of_another_tar(&key, layer)? {
             return Ok(None);
         }
-        let policies = [found.policy.clone(), Policy::mock(), Policy::plain()];
+        let policies = [
+            found.policy.clone(),
+            found.policy.of_stable_layers(),
+            Policy::mock(),
+            Policy::plain(),
+        ];
         let policy = policies
             .into_iter()
             .find(|policy| is_native(&items.items, policy, key));

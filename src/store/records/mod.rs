@@ -11,5 +11,6 @@ pub(crate) mod rows;
 pub(crate) mod seal;
 mod shared_blobs;
 pub(crate) mod snapshots;
+pub(crate) mod trees;
 pub(crate) mod values;
 pub(crate) mod write;

@@ -94,13 +94,13 @@ impl Store {
     /// or a delta of its own. Fails if a row is not as recorded.
     pub(crate) fn latest_planned(
         &self,
-        series: &str,
-        stage: &str,
-        policy: &PolicyKey,
+        (series, stage): (&str, &str),
+        policies: &[PolicyKey; 2],
         rule: LayerRule,
         is_first: bool,
     ) -> Result<Option<Snapshot>> {
-        let clause = "+name = ?1 AND stage = ?2 AND policy_key = ?3 AND (inherited_layers = 0) = ?4
+        let clause =
+            "+name = ?1 AND stage = ?2 AND policy_key IN (?3, ?7) AND (inherited_layers = 0) = ?4
              AND coalesce(planner LIKE 'packages:%', 0) = ?6 AND EXISTS (
                  SELECT 1 FROM snapshot_layer WHERE snapshot_id = snapshot.id AND role = ?5
                  AND coalesce(inherited = 0, position = inherited_layers))
@@ -112,10 +112,11 @@ impl Store {
             params![
                 series,
                 stage,
-                policy.0,
+                policies[0].0,
                 is_first,
                 role.name(),
-                is_by_packages
+                is_by_packages,
+                policies[1].0
             ],
         )
     }
@@ -138,12 +139,13 @@ impl Store {
         self.snapshot_where(clause, params![series, stage, run, plain.0, SQUASH])
     }
 
-    /// Tells whether a snapshot under the policy has a package layer. Fails as SQLite does.
-    pub(crate) fn has_package_layers(&self, policy: &PolicyKey) -> Result<bool> {
+    /// Tells whether a snapshot under one of the policies has a package layer. Fails as SQLite does.
+    pub(crate) fn has_package_layers(&self, policies: &[PolicyKey; 2]) -> Result<bool> {
         let query =
             "SELECT EXISTS (SELECT 1 FROM snapshot_layer JOIN snapshot ON snapshot.id = snapshot_id
-             WHERE policy_key = ? AND role = ?)";
-        let found = self.one(query, params![policy.0, Role::Package.name()], |row| {
+             WHERE policy_key IN (?, ?) AND role = ?)";
+        let [one, other] = policies.map(|policy| policy.0);
+        let found = self.one(query, params![one, other, Role::Package.name()], |row| {
             row.get(0)
         })?;
         Ok(found.unwrap_or(false))

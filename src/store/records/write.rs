@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::model::digest::{DiffId, LayerKey};
 use crate::model::packages::owners::Installed;
 use crate::model::plan::layer::LayerContent;
-use crate::model::plan::{LayerPurpose, Planning, Reason};
+use crate::model::plan::{LayerPurpose, Planning, Reason, policy_of_layer};
 use crate::model::policy::Policy;
 use crate::store::handle::{Store, failed_of};
 use crate::store::records::entries;
@@ -148,7 +148,7 @@ fn insert_all(transaction: &Transaction, new: &NewSnapshot) -> rusqlite::Result<
     let package_set_id = package_set_of(transaction, new.packages)?;
     let id = insert_snapshot(transaction, new, &policy_key, package_set_id)?;
     for (position, layer) in new.layers.iter().enumerate() {
-        insert_layer(transaction, (id, position), layer, new, &policy_key)?;
+        insert_layer(transaction, (id, position), layer, new)?;
     }
     for blob in new.remotes {
         remote::insert(transaction, blob)?;
@@ -234,11 +234,11 @@ fn insert_layer(
     (snapshot_id, position): (i64, usize),
     layer: &SnapshotLayer,
     of: &NewSnapshot,
-    policy_key: &[u8; 32],
 ) -> rusqlite::Result<()> {
     let known = diff_id_of(transaction, &layer.key)?.is_some();
     if let Some(new) = layer.new.as_ref().filter(|_| !known) {
-        insert_content(transaction, &layer.key, new, policy_key)?;
+        let policy = policy_of_layer(of.policy, layer.purpose.role).canonical();
+        insert_content(transaction, &layer.key, new, &policy)?;
     }
     let layer_id = id_of(transaction, &layer.key)?;
     keep_form(transaction, layer_id, &layer.blob)?;
@@ -277,27 +277,22 @@ fn keep_form(connection: &Connection, layer_id: i64, blob: &Blob) -> rusqlite::R
         .map(drop)
 }
 
-/// Inserts a new layer with entries and whiteouts; `policy_key` is the snapshot's.
+/// Inserts a new layer with entries and whiteouts; `policy` is the canonical form of the policy in the keys of such layers of the
+/// snapshot.
 fn insert_content(
     transaction: &Transaction,
     key: &LayerKey,
     new: &NewLayer,
-    policy_key: &[u8; 32],
+    policy: &str,
 ) -> rusqlite::Result<()> {
-    let foreign_key = new
-        .under
-        .map(|canonical| blake3::hash(canonical.as_bytes()));
-    let policy_key = foreign_key
-        .as_ref()
-        .map_or(policy_key, blake3::Hash::as_bytes);
-    if let Some(canonical) = new.under {
-        keep_policy(transaction, policy_key, canonical)?;
-    }
+    let policy = new.under.unwrap_or(policy);
+    let policy_key = blake3::hash(policy.as_bytes());
+    keep_policy(transaction, policy_key.as_bytes(), policy)?;
     transaction
         .prepare_cached("INSERT INTO layer VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)")?
         .execute(params![
             key.0,
-            policy_key,
+            policy_key.as_bytes(),
             new.diff_id.0,
             new.tar_bytes,
             new.content.content_bytes(),

@@ -1,0 +1,275 @@
+//! The normalised state of a root: files recorded in the place of those that are there.
+
+use crate::dnf;
+use crate::error::{Error, Result};
+use crate::model::digest::ContentHash;
+use crate::model::packages::owners::{Installed, Owners};
+use crate::model::policy::normalise::StableVolatile;
+use crate::model::policy::state::{Derivation, Derivations};
+use crate::model::tree::Tree;
+use crate::model::tree::entry::{Entry, FileContent, Kind};
+use crate::model::tree::path::EntryPath;
+use crate::ops::root_view::facts::RootFiles;
+use crate::ops::root_view::normalise_as::Manner;
+use crate::ops::root_view::packages::copy_database;
+use crate::ops::root_view::places::{LARGEST_TEXT_BYTES, dnf_history_files};
+use crate::rpm;
+use crate::shadow;
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, BufWriter, Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+/// The contents of derived files, each in a file without a name.
+#[derive(Debug, Default)]
+pub(crate) struct Derived {
+    files: HashMap<EntryPath, DerivedFile>,
+}
+
+#[derive(Debug)]
+struct DerivedFile {
+    content: ContentHash,
+    file: File,
+}
+
+impl Derived {
+    /// Opens the derived file at `path` that has this content; `None` for a file that is as in the root.
+    pub(crate) fn open(&self, path: &EntryPath, content: ContentHash) -> Option<DerivedReader<'_>> {
+        let derived = self.files.get(path)?;
+        (derived.content == content).then_some(DerivedReader {
+            file: &derived.file,
+            at: 0,
+        })
+    }
+}
+
+/// Reads a derived file from the beginning, beside others who read the same.
+#[derive(Debug)]
+pub(crate) struct DerivedReader<'a> {
+    file: &'a File,
+    at: u64,
+}
+
+impl Read for DerivedReader<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read_at(buffer, self.at)?;
+        self.at += count as u64;
+        Ok(count)
+    }
+}
+
+/// Returns the volatile side that the policy wants: as found, or normalised, with the contents of derived files. `scratch` takes copies. Fails with
+/// [`Error::NotNormalizable`] if the packages are unknown, with [`Error::RpmDatabase`] if the database cannot be made anew, if a file
+/// cannot be read, and with [`Error::Changed`] if a file of a live root has changed since observed.
+pub(crate) fn derive(
+    sides: &StableVolatile<FileContent>,
+    manner: Manner,
+    files: &impl RootFiles,
+    packages: Option<&[Installed]>,
+    scratch: &Path,
+) -> Result<(Tree<FileContent>, Derived)> {
+    let Some(derivations) = manner.rules.derivations() else {
+        return Ok((sides.volatile.clone(), Derived::default()));
+    };
+    let Some(packages) = packages else {
+        return Err(Error::NotNormalizable {
+            path: files.name().to_owned(),
+            reason: "no packages are known that it would follow from",
+        });
+    };
+    let owned = owned_logs(sides, derivations, packages);
+    let mut deriver = Deriver {
+        files,
+        derivations,
+        owned,
+        packages,
+        epoch_s: manner.policy.epoch_s(),
+        scratch,
+        derived: Derived::default(),
+    };
+    let mut volatile = Vec::new();
+    for entry in sides.volatile.entries() {
+        volatile.extend(deriver.entry(entry.clone())?);
+    }
+    Ok((Tree::new(volatile), deriver.derived))
+}
+
+/// Which logs packages have installed, and the directories above them.
+struct OwnedLogs {
+    kept: HashSet<EntryPath>,
+}
+
+fn owned_logs(
+    sides: &StableVolatile<FileContent>,
+    derivations: &Derivations,
+    packages: &[Installed],
+) -> OwnedLogs {
+    let logs = sides.volatile.entries().iter().map(|entry| &entry.path);
+    let logs: Vec<&EntryPath> = logs
+        .filter(|path| derivations.of(path) == Derivation::Log)
+        .collect();
+    let links = sides.stable.entries().iter();
+    let owners = Owners::new(packages, links.chain(sides.volatile.entries())).of(&logs);
+    let mut kept = HashSet::new();
+    for (path, owners) in logs.into_iter().zip(owners) {
+        if owners.iter().any(|owner| !owner.file.is_ghost()) {
+            kept.extend(path.ancestors());
+            kept.insert(path.clone());
+        }
+    }
+    OwnedLogs { kept }
+}
+
+/// Derives entry by entry.
+struct Deriver<'a, F> {
+    files: &'a F,
+    derivations: &'a Derivations,
+    owned: OwnedLogs,
+    packages: &'a [Installed],
+    /// The time of derived files.
+    epoch_s: i64,
+    scratch: &'a Path,
+    derived: Derived,
+}
+
+impl<F: RootFiles> Deriver<'_, F> {
+    /// Returns what the state has of an entry of the volatile side.
+    fn entry(&mut self, entry: Entry<FileContent>) -> Result<Option<Entry<FileContent>>> {
+        let derivation = self.derivations.of(&entry.path);
+        let is_file = matches!(entry.kind, Kind::File { .. });
+        match derivation {
+            Derivation::Found => return Ok(Some(entry)),
+            Derivation::LeftOut => return Ok(None),
+            Derivation::Log if !self.owned.kept.contains(&entry.path) => return Ok(None),
+            _ if !is_file => return Ok(Some(entry)),
+            _ => {}
+        }
+        let mut out = Output::new(self.scratch)?;
+        if !self.write(derivation, &entry.path, &mut out)? {
+            return Ok(Some(entry));
+        }
+        let (file, size_bytes, content) = out.finish(self.scratch)?;
+        let path = entry.path.clone();
+        self.derived
+            .files
+            .insert(path, DerivedFile { content, file });
+        Ok(Some(Entry {
+            kind: Kind::File {
+                size_bytes,
+                content: FileContent::Known(content),
+            },
+            mtime_s: self.epoch_s,
+            group: None,
+            ..entry
+        }))
+    }
+
+    /// Writes what the state has of a file, and tells whether that is known.
+    fn write(&self, derivation: Derivation, path: &EntryPath, out: &mut Output) -> Result<bool> {
+        match derivation {
+            Derivation::Empty | Derivation::Log => Ok(true),
+            Derivation::RpmDatabase => self.write_database(path, out),
+            Derivation::LockedDays => {
+                self.write_text(path, out, |text| Some(shadow::without_locked_days(text)))
+            }
+            Derivation::SortedToml => {
+                self.write_text(path, out, |text| dnf::sorted(text).map(String::into_bytes))
+            }
+            Derivation::OtherRpmDatabase => Err(Error::NotNormalizable {
+                path: self.files.shown(path),
+                reason: "it is an rpm database of ndb or Berkeley DB",
+            }),
+            Derivation::DnfHistory => self.write_history(path, out),
+            Derivation::Found | Derivation::LeftOut => Ok(false),
+        }
+    }
+
+    fn write_database(&self, path: &EntryPath, out: &mut Output) -> Result<bool> {
+        let place = path.parent().unwrap_or_default();
+        let Some(copy) = copy_database(self.files, &place, self.scratch)? else {
+            return Ok(false);
+        };
+        let epoch_s = self.epoch_s.clamp(0, i64::from(u32::MAX)) as u32;
+        rpm::normalised(copy.path(), &self.files.shown(path), epoch_s, out)?;
+        Ok(true)
+    }
+
+    fn write_history(&self, path: &EntryPath, out: &mut Output) -> Result<bool> {
+        let copy = tempfile::tempdir_in(self.scratch);
+        let copy = copy.map_err(Error::io("write in", self.scratch))?;
+        for file in dnf_history_files() {
+            let name = OsStr::from_bytes(file.name());
+            if self
+                .files
+                .size_bytes(&file)
+                .is_some_and(|size_bytes| size_bytes > LARGEST_TEXT_BYTES)
+            {
+                return Ok(false);
+            }
+            self.files.copy(&file, &copy.path().join(name))?;
+        }
+        let packages = self.packages.iter().map(|one| &one.package);
+        let shown = self.files.shown(path);
+        dnf::history::normalised(copy.path(), packages, self.epoch_s, (out, &shown))
+    }
+
+    fn write_text(
+        &self,
+        path: &EntryPath,
+        out: &mut Output,
+        change: impl Fn(&[u8]) -> Option<Vec<u8>>,
+    ) -> Result<bool> {
+        let text = self.files.bytes(path, LARGEST_TEXT_BYTES)?;
+        let Some(changed) = text.and_then(|text| change(&text)) else {
+            return Ok(false);
+        };
+        out.write_all(&changed)
+            .map_err(Error::io("write in", self.scratch))?;
+        Ok(true)
+    }
+}
+
+/// A derived file while it is written.
+struct Output {
+    file: BufWriter<File>,
+    hasher: blake3::Hasher,
+    size_bytes: u64,
+}
+
+impl Output {
+    fn new(scratch: &Path) -> Result<Self> {
+        let file = tempfile::tempfile_in(scratch).map_err(Error::io("write in", scratch))?;
+        Ok(Self {
+            file: BufWriter::new(file),
+            hasher: blake3::Hasher::new(),
+            size_bytes: 0,
+        })
+    }
+
+    /// Returns the file, the length and the hash of the content.
+    fn finish(self, scratch: &Path) -> Result<(File, u64, ContentHash)> {
+        let file = self.file.into_inner();
+        let file = file.map_err(|error| error.into_error());
+        Ok((
+            file.map_err(Error::io("write in", scratch))?,
+            self.size_bytes,
+            ContentHash(*self.hasher.finalize().as_bytes()),
+        ))
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.file.write(bytes)?;
+        self.hasher.update(&bytes[..count]);
+        self.size_bytes += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
