@@ -1,6 +1,6 @@
 //! The hashes of the model, each a type of its own so that none is taken for another.
 //!
-//! All are 32 bytes. The BLAKE3 ones are printed as plain hexadecimal, the SHA-256 ones in the OCI form
+//! All are 32 bytes. The BLAKE3 ones but that of a tree are printed as plain hexadecimal, the others in the OCI form
 //! `sha256:HEX` (image-spec, descriptor.md, "Digests").
 
 use std::fmt;
@@ -56,7 +56,7 @@ hash_type!(
 hash_type!(
     /// The BLAKE3 hash of a tree's entries and policy, however the tree is cut into layers.
     TreeDigest,
-    ""
+    "blake3:"
 );
 hash_type!(
     /// The SHA-256 of a layer's uncompressed tar (image-spec, config.md, "Layer DiffID").

@@ -102,11 +102,12 @@ fn parse_sha256(text: &str) -> Result<[u8; 32], String> {
 
 /// Reads the beginning of a digest.
 fn parse_tree(text: &str) -> Result<String, String> {
-    let digits = text.to_ascii_lowercase();
+    let text = text.to_ascii_lowercase();
+    let digits = text.strip_prefix("blake3:").unwrap_or(&text);
     let is_digits = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
     let is_long_enough = (FEWEST_DIGITS..=64).contains(&digits.len());
     if is_digits && is_long_enough {
-        Ok(digits)
+        Ok(digits.to_owned())
     } else {
         Err(format!(
             "expected {FEWEST_DIGITS} to 64 hexadecimal digits, as show has them"
