@@ -63,6 +63,7 @@ pub(crate) struct Target {
 pub(crate) const ALL: &[Target] = &[
     fast("rpm_header", rpm_header),
     slow("rpm_database", rpm_database),
+    slow("rpm_normal", rpm_normal),
     fast("rpm_paths", rpm_paths),
     fast("file_list", file_list),
     fast("reference", reference),
@@ -142,46 +143,104 @@ thread_local! {
     };
 }
 
-/// The file of rpm's SQLite backend: as it is, or as changes of a sound one.
-fn rpm_database(data: &[u8]) {
-    thread_local! {
-        static SOUND: Vec<u8> = SCRATCH.with(|scratch| {
-            let path = scratch.path().join("sound.sqlite");
-            let database = rusqlite::Connection::open(&path).expect("a database");
-            database.execute_batch("CREATE TABLE Packages (hnum INTEGER PRIMARY KEY, blob BLOB NOT NULL)").expect("SQL");
-            for name in ["one", "two"] {
-                // Tag, type, offset and count of name, version and release; then what is at the offset.
-                let field = |tag: u32| [tag, 6, 0, 1].iter().flat_map(|n| n.to_be_bytes()).collect::<Vec<u8>>();
-                let text = [name.as_bytes(), b"\0"].concat();
-                let head = [3, text.len() as u32].iter().flat_map(|n| n.to_be_bytes()).collect();
-                let header = [head, field(1000), field(1001), field(1002), text].concat();
-                database.execute("INSERT INTO Packages (blob) VALUES (?)", [header]).expect("SQL");
-            }
-            drop(database);
-            std::fs::read(path).expect("a file")
-        });
-    }
+/// A database of two packages as rpm makes it, with an index.
+fn sound_database() -> Vec<u8> {
     SCRATCH.with(|scratch| {
-        for name in [
-            "rpmdb.sqlite-wal",
-            "rpmdb.sqlite-shm",
-            "rpmdb.sqlite-journal",
-        ] {
-            let _ = std::fs::remove_file(scratch.path().join(name));
+        let path = scratch.path().join("sound.sqlite");
+        let database = rusqlite::Connection::open(&path).expect("a database");
+        let tables = "CREATE TABLE 'Packages' (hnum INTEGER PRIMARY KEY AUTOINCREMENT,blob BLOB NOT NULL);
+            CREATE TABLE 'Name' (key 'TEXT' NOT NULL, hnum INTEGER NOT NULL, idx INTEGER NOT NULL, FOREIGN KEY (hnum) REFERENCES 'Packages'(hnum));
+            CREATE INDEX 'Name_key_idx' ON 'Name'(key ASC);";
+        database.execute_batch(tables).expect("SQL");
+        for name in ["two", "one"] {
+            // Tag, type, offset and count of name, version, release and time of installation; then what is at the offset.
+            let field = |tag: u32, kind: u32, at: u32| {
+                let numbers = [tag, kind, at, 1];
+                numbers.iter().flat_map(|n| n.to_be_bytes()).collect::<Vec<u8>>()
+            };
+            let text = [name.as_bytes(), b"\0"].concat();
+            let data = [[1, 2, 3, 4].as_slice(), &text].concat();
+            let head = [4, data.len() as u32].iter().flat_map(|n| n.to_be_bytes()).collect();
+            let fields = [field(1000, 6, 4), field(1001, 6, 4), field(1002, 6, 4), field(1008, 4, 0)].concat();
+            let header: Vec<u8> = [head, fields, data].concat();
+            database.execute("INSERT INTO Packages (blob) VALUES (?)", [header]).expect("SQL");
+            let number = database.last_insert_rowid();
+            database.execute("INSERT INTO Name VALUES (?, ?, 0)", (name, number)).expect("SQL");
         }
-        let bytes = match data.split_first() {
-            Some((0, changes)) => SOUND.with(|sound| changed(sound, changes)),
-            _ => data.to_vec(),
-        };
-        std::fs::write(scratch.path().join(rpm::SQLITE), bytes).expect("room for a file");
-        let mut packages = 0;
-        let read = rpm::read(scratch.path(), Path::new("/rpmdb.sqlite"), |_| {
-            packages += 1
-        });
-        assert!(packages <= 1 << 16);
-        assert!(
-            read.is_ok() || read.is_err_and(|error| error.to_string().contains("/rpmdb.sqlite"))
-        );
+        drop(database);
+        std::fs::read(path).expect("a file")
+    })
+}
+
+/// Writes the file of rpm's SQLite backend to the scratch directory: `data` as it is, or as changes of a sound one.
+fn write_database(scratch: &Path, data: &[u8]) {
+    thread_local! {
+        static SOUND: Vec<u8> = sound_database();
+    }
+    remove_beside(scratch);
+    let bytes = match data.split_first() {
+        Some((0, changes)) => SOUND.with(|sound| changed(sound, changes)),
+        _ => data.to_vec(),
+    };
+    std::fs::write(scratch.join(rpm::SQLITE), bytes).expect("room for a file");
+}
+
+/// Removes what SQLite leaves beside a database.
+fn remove_beside(scratch: &Path) {
+    for name in [
+        "rpmdb.sqlite-wal",
+        "rpmdb.sqlite-shm",
+        "rpmdb.sqlite-journal",
+    ] {
+        let _ = std::fs::remove_file(scratch.join(name));
+    }
+}
+
+/// The packages of the database in the scratch directory; `None` for a database that is refused.
+fn packages_of(scratch: &Path) -> Option<Vec<String>> {
+    let mut packages = Vec::new();
+    let read = rpm::read(scratch, Path::new("/rpmdb.sqlite"), |header| {
+        packages.push(header.package.to_string());
+    });
+    assert!(packages.len() <= 1 << 16);
+    packages.sort_unstable();
+    match read {
+        Ok(()) => Some(packages),
+        Err(error) => {
+            assert!(error.to_string().contains("/rpmdb.sqlite"));
+            None
+        }
+    }
+}
+
+/// The file of rpm's SQLite backend.
+fn rpm_database(data: &[u8]) {
+    SCRATCH.with(|scratch| {
+        write_database(scratch.path(), data);
+        packages_of(scratch.path());
+    });
+}
+
+/// The same, made anew: it has the same packages, or is refused, and made anew once more it stays as it is.
+fn rpm_normal(data: &[u8]) {
+    let normalised = |scratch: &Path| {
+        let mut out = Vec::new();
+        let made = rpm::normalised(scratch, Path::new("/rpmdb.sqlite"), 9, &mut out);
+        made.map(|()| out)
+    };
+    SCRATCH.with(|scratch| {
+        let scratch = scratch.path();
+        write_database(scratch, data);
+        match normalised(scratch) {
+            Ok(bytes) => {
+                let before = packages_of(scratch);
+                remove_beside(scratch);
+                std::fs::write(scratch.join(rpm::SQLITE), &bytes).expect("room for a file");
+                assert_eq!(packages_of(scratch), before);
+                assert!(normalised(scratch).expect("a sound database") == bytes);
+            }
+            Err(error) => assert!(error.to_string().contains("/rpmdb.sqlite")),
+        }
     });
 }
 

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 /// Files of packages, alike in all roots.
 const PACKAGED: &str = "mkdir -p usr/bin etc var/log/a var/lib/systemd usr/lib/sysimage/libdnf5 var/cache/ldconfig
     yes a | head -c 300000 > usr/bin/a; echo b > usr/bin/b; touch -d @700 usr/bin/a usr/bin/b; : > var/log/a/log
-    echo conf > etc/a.conf; touch -d @700 etc/a.conf var/log/a/log";
+    echo conf > etc/a.conf; touch -d @700 etc/a.conf var/log/a/log var/log/a";
 
 /// What installations of one set have differently.
 const FIRST: &str = "echo 1 > var/log/a/log; echo x > var/log/dnf.log; echo h > etc/hosts; echo 11 > etc/machine-id
@@ -112,6 +112,45 @@ fn two_installations_of_one_set_have_one_tree_and_one_image() {
         of(&first, "manifest_digest"),
         of(&second, "manifest_digest")
     );
+}
+
+#[test]
+fn whoever_runs_mock_makes_no_difference_to_the_tree() {
+    let account = |uid: u32, gid: u32| {
+        format!(
+            "mkdir -p builddir; echo '%x 1' > builddir/.rpmmacros; echo root:x:0:0::/root:/bin/sh > etc/passwd
+             echo mockbuild:x:{uid}:{gid}::/builddir:/bin/sh >> etc/passwd; cp etc/passwd etc/passwd-
+             echo mock:x:{gid}: > etc/group; head -c 20000000 /dev/zero > builddir/large"
+        )
+    };
+    let digests = [(1000, 135), (1001, 995)].map(|(uid, gid)| {
+        let case = Case::new(FIRST);
+        let first = case.record(&account(uid, gid), NORMALIZED);
+        assert!(case.cat("/etc/passwd").contains("mockbuild:x:1000:135:"));
+        assert_eq!(case.cat("/etc/group"), "mock:x:135:\n");
+        let listed = case.bench.json(["ls", "s", "/builddir/.rpmmacros"]);
+        assert_eq!(
+            (&listed["entries"][0]["uid"], &listed["entries"][0]["gid"]),
+            (&1000.into(), &135.into())
+        );
+        case.record("for i in $(seq 60); do echo $i > usr/$i; done", NORMALIZED);
+        let few = case.record("echo more > builddir/more; rm usr/7", NORMALIZED);
+        case.bench.prints(0, ["-q", "verify", "--deep"]);
+        let directory = format!("dir:{}", case.root.display());
+        assert_eq!(case.bench.compared(["s", &directory])["different"], false);
+        [first, few].map(|snapshot| of(&snapshot, "tree_digest").to_owned())
+    });
+    assert_eq!(digests[0], digests[1]);
+    // The number of somebody else is not given away.
+    let case = Case::new(FIRST);
+    case.record(
+        &format!(
+            "{}; echo a:x:1000:1::/:/x >> etc/passwd",
+            account(1001, 995)
+        ),
+        NORMALIZED,
+    );
+    assert!(case.cat("/etc/passwd").contains("mockbuild:x:1001:995:"));
 }
 
 #[test]

@@ -140,3 +140,23 @@ fn what_is_no_history_of_the_version_is_left() {
     std::fs::write(directory.path().join(HISTORY), [7; 5000]).unwrap();
     assert!(normal(directory.path(), &[]).is_none());
 }
+
+#[test]
+fn no_change_of_a_byte_makes_it_panic() {
+    let sound = std::fs::read(history(IN_TURN).path().join(HISTORY)).unwrap();
+    let packages = [package("a"), package("b")];
+    let directory = tempfile::tempdir().unwrap();
+    let mut state = 1_u32;
+    for _ in 0..400 {
+        let mut bytes = sound.clone();
+        for _ in 0..3 {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let at = state as usize % bytes.len();
+            bytes[at] ^= (state >> 24) as u8 | 1;
+        }
+        std::fs::write(directory.path().join(HISTORY), bytes).unwrap();
+        let mut out = Vec::new();
+        let shown = Path::new("/r/history.sqlite");
+        normalised(directory.path(), packages.iter(), 7, (&mut out, shown)).unwrap();
+    }
+}

@@ -2,7 +2,7 @@
 
 use crate::model::digest::ContentHash;
 use crate::model::tree::Tree;
-use crate::model::tree::entry::{Entry, FileContent, Group, Xattrs};
+use crate::model::tree::entry::{Entry, FileContent, Group, Kind, Xattrs};
 use crate::model::tree::path::EntryPath;
 
 /// The two sides of a root.
@@ -10,7 +10,7 @@ use crate::model::tree::path::EntryPath;
 pub(crate) struct StableVolatile<C = ContentHash> {
     /// What two installs of the same packages have alike.
     pub stable: Tree<C>,
-    /// What the policy counts as volatile.
+    /// What the policy counts as volatile, and what lies over stable paths.
     pub volatile: Tree<C>,
     /// Stable paths on which something is mounted, in path order; they stand in `stable` as empty.
     pub mounts: Vec<EntryPath>,
@@ -28,7 +28,7 @@ pub(crate) struct Resolved<'f> {
 }
 
 impl StableVolatile<FileContent> {
-    /// Gives the pending files what was read, `resolved` in path order. Fails with the path of a file that is pending still.
+    /// Gives the pending files what was read, `resolved` in path order; one of both sides is one file. Fails with the path of a file that is pending still.
     pub(crate) fn resolve<'f>(
         self,
         resolved: impl Iterator<Item = Resolved<'f>>,
@@ -43,9 +43,18 @@ impl StableVolatile<FileContent> {
             }
             entry.into_known()
         })?;
+        let volatile = self.volatile.try_map(|mut entry| {
+            let same = stable.position(&entry.path).map(|at| &stable.entries()[at]);
+            if let Some(same) = same.filter(|_| entry.is_pending())
+                && let Kind::File { content, .. } = same.kind
+            {
+                entry.resolve(content, same.xattrs.clone());
+            }
+            entry.into_known()
+        })?;
         Ok(StableVolatile {
             stable,
-            volatile: self.volatile.try_map(Entry::into_known)?,
+            volatile,
             mounts: self.mounts,
         })
     }

@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::fs::root::Root;
 use crate::model::packages::owners::Installed;
 use crate::model::packages::version::Manager;
-use crate::model::policy::normalise::StableVolatile;
+use crate::model::policy::normalise::{Home, StableVolatile};
 use crate::model::policy::{Policy, Profile, Rules};
 use crate::model::source::Source;
 use crate::model::tree::Tree;
@@ -167,8 +167,13 @@ impl Viewing<'_> {
         let installed = installed(packages.as_ref());
         let manner = seen_as.manner();
         let sides = normalise_as(manner, &live, installed, home)?;
-        let (sides, derived) =
-            seen_as.derive(sides, &live, packages.as_ref(), scratch.path(), phases)?;
+        let (sides, derived) = seen_as.derive(
+            sides,
+            &live,
+            (packages.as_ref(), home),
+            scratch.path(),
+            phases,
+        )?;
         Ok(DirectoryView {
             sides: all_read(sides, &live)?,
             packages,
@@ -305,7 +310,8 @@ impl SeenAs {
         let home = user.as_ref().and_then(|user| user.home.as_ref());
         let members = Members::new(entries.clone(), &self.rules, shown);
         let sides = normalise_as(self.manner(), &members, installed(packages), home)?;
-        let (sides, derived) = self.derive(sides, &files, packages, kept.directory(), phases)?;
+        let (sides, derived) =
+            self.derive(sides, &files, (packages, home), kept.directory(), phases)?;
         Ok((united(all_read(sides, &members)?), derived))
     }
 
@@ -315,7 +321,7 @@ impl SeenAs {
         &self,
         sides: StableVolatile<FileContent>,
         files: &impl RootFiles,
-        packages: Option<&RootPackages>,
+        (packages, home): (Option<&RootPackages>, Option<&Home>),
         scratch: &Path,
         phases: &Phases,
     ) -> Result<(StableVolatile<FileContent>, Derived)> {
@@ -323,7 +329,13 @@ impl SeenAs {
         let Some(known) = known.filter(|_| self.rules.derivations().is_some()) else {
             return Ok((sides, Derived::default()));
         };
-        match derive(&sides, self.manner(), files, Some(&known.all), scratch) {
+        match derive(
+            &sides,
+            self.manner(),
+            files,
+            (Some(&known.all), home),
+            scratch,
+        ) {
             Ok((volatile, derived)) => Ok((StableVolatile { volatile, ..sides }, derived)),
             Err(error @ (Error::NotNormalizable { .. } | Error::RpmDatabase { .. })) => {
                 phases

@@ -161,7 +161,8 @@ impl Viewer<'_> {
             normalise_as(*manner, live, installed, home)
         })?;
         let (volatile, derived) = phases.run(Phase::Packages, None, || {
-            derive(&sides, *manner, live, packages.as_deref(), scratch)
+            let home = user.as_ref().and_then(|user| user.home.as_ref());
+            derive(&sides, *manner, live, (packages.as_deref(), home), scratch)
         })?;
         Ok(View {
             packages,

@@ -83,7 +83,12 @@ impl ChangedSubset {
         }
         let before = below.tree();
         let volatile = volatile_before(scan, session, &differing, &found, &before, &state)?;
-        let rest = all.without(Totals::of(before.entries().iter(), volatile.into_iter()))?;
+        let is_stable = |entry: &&Entry| {
+            let among = volatile.binary_search_by(|other| other.path.cmp(&entry.path));
+            among.is_err()
+        };
+        let stable = before.entries().iter().filter(is_stable);
+        let rest = all.without(Totals::of(stable, volatile.iter().copied()))?;
         if !below.leave_out_beside_packages(dead_bytes, &before) {
             return None;
         }
@@ -131,9 +136,7 @@ fn volatile_before<'s>(
         let stable = before.position(path).map(|at| &before.entries()[at]);
         let at_state = state.binary_search_by(|item| item.path().cmp(path));
         let was_volatile = at_state.ok().and_then(|at| state[at].entry());
-        if stable.is_none() {
-            volatile.extend(was_volatile);
-        }
+        volatile.extend(was_volatile);
         let was = stable.or(was_volatile);
         if was.is_none() && derivations.is_some_and(|of| of.may_leave_out(path)) {
             continue;

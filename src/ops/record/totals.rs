@@ -15,17 +15,17 @@ pub(super) struct Totals {
 }
 
 impl Totals {
-    /// Counts the entries of both sides of a root that `is_counted` tells; a directory of both sides once.
+    /// Counts the entries of both sides of a root that `is_counted` tells; a path of both sides once, as the volatile side has it.
     pub(super) fn of_sides(
         sides: &StableVolatile,
         is_counted: impl Fn(&EntryPath) -> bool,
     ) -> Self {
-        let is_in_stable = |entry: &&Entry| sides.stable.position(&entry.path).is_some();
+        let is_in_volatile = |entry: &&Entry| sides.volatile.position(&entry.path).is_some();
         let [stable, volatile] = [&sides.stable, &sides.volatile].map(|side| {
             let entries = side.entries().iter();
             entries.filter(|entry| is_counted(&entry.path))
         });
-        Self::of(stable, volatile.filter(|entry| !is_in_stable(entry)))
+        Self::of(stable.filter(|entry| !is_in_volatile(entry)), volatile)
     }
 
     /// Counts the entries of both sides of a tree, which have no path in common.

@@ -4,7 +4,7 @@ use crate::dnf;
 use crate::error::{Error, Result};
 use crate::model::digest::ContentHash;
 use crate::model::packages::owners::{Installed, Owners};
-use crate::model::policy::normalise::StableVolatile;
+use crate::model::policy::normalise::{Home, StableVolatile};
 use crate::model::policy::state::{Derivation, Derivations};
 use crate::model::tree::Tree;
 use crate::model::tree::entry::{Entry, FileContent, Kind};
@@ -12,7 +12,10 @@ use crate::model::tree::path::EntryPath;
 use crate::ops::root_view::facts::RootFiles;
 use crate::ops::root_view::normalise_as::Manner;
 use crate::ops::root_view::packages::copy_database;
-use crate::ops::root_view::places::{LARGEST_TEXT_BYTES, dnf_history_files};
+use crate::ops::root_view::places::{
+    LARGEST_CONFIGURATION_BYTES, LARGEST_TEXT_BYTES, account_files, dnf_history_files,
+};
+use crate::ops::root_view::user_numbers::{Accounts, are_others, owner};
 use crate::rpm;
 use crate::shadow;
 use std::collections::{HashMap, HashSet};
@@ -68,7 +71,7 @@ pub(crate) fn derive(
     sides: &StableVolatile<FileContent>,
     manner: Manner,
     files: &impl RootFiles,
-    packages: Option<&[Installed]>,
+    (packages, home): (Option<&[Installed]>, Option<&Home>),
     scratch: &Path,
 ) -> Result<(Tree<FileContent>, Derived)> {
     let Some(derivations) = manner.rules.derivations() else {
@@ -93,6 +96,9 @@ pub(crate) fn derive(
     let mut volatile = Vec::new();
     for entry in sides.volatile.entries() {
         volatile.extend(deriver.entry(entry.clone())?);
+    }
+    if let Some(home) = home.filter(|home| are_others(home)) {
+        volatile.extend(deriver.renumbered(&sides.stable, home)?);
     }
     Ok((Tree::new(volatile), deriver.derived))
 }
@@ -151,12 +157,61 @@ impl<F: RootFiles> Deriver<'_, F> {
         if !self.write(derivation, &entry.path, &mut out)? {
             return Ok(Some(entry));
         }
+        self.derived_entry(entry, out).map(Some)
+    }
+
+    /// Returns the entries of the stable side that have numbers of the build user, with the fixed ones: passwd, group and the
+    /// home. None if another account has a fixed number.
+    fn renumbered(
+        &mut self,
+        stable: &Tree<FileContent>,
+        home: &Home,
+    ) -> Result<Vec<Entry<FileContent>>> {
+        let mut renumbered = Vec::new();
+        for accounts in [Accounts::Users, Accounts::Groups] {
+            for path in account_files(accounts) {
+                let text = self.files.bytes(&path, LARGEST_CONFIGURATION_BYTES)?;
+                let (Some(text), Some(place)) = (text, stable.position(&path)) else {
+                    continue;
+                };
+                if !accounts.is_free(&text) {
+                    return Ok(Vec::new());
+                }
+                let changed = accounts.renumbered(&text, home);
+                if changed != text {
+                    let mut out = Output::new(self.scratch)?;
+                    out.write_all(&changed)
+                        .map_err(Error::io("write in", self.scratch))?;
+                    let entry = stable.entries()[place].clone();
+                    renumbered.push(self.derived_entry(entry, out)?);
+                }
+            }
+        }
+        for entry in stable.entries() {
+            if entry.path == home.path || entry.path.is_beneath(&home.path) {
+                let (uid, gid) = owner(home, (entry.uid, entry.gid));
+                renumbered.push(Entry {
+                    uid,
+                    gid,
+                    ..entry.clone()
+                });
+            }
+        }
+        Ok(renumbered)
+    }
+
+    /// Returns the entry of a derived file.
+    fn derived_entry(
+        &mut self,
+        entry: Entry<FileContent>,
+        out: Output,
+    ) -> Result<Entry<FileContent>> {
         let (file, size_bytes, content) = out.finish(self.scratch)?;
         let path = entry.path.clone();
         self.derived
             .files
             .insert(path, DerivedFile { content, file });
-        Ok(Some(Entry {
+        Ok(Entry {
             kind: Kind::File {
                 size_bytes,
                 content: FileContent::Known(content),
@@ -164,7 +219,7 @@ impl<F: RootFiles> Deriver<'_, F> {
             mtime_s: self.epoch_s,
             group: None,
             ..entry
-        }))
+        })
     }
 
     /// Writes what the state has of a file, and tells whether that is known.

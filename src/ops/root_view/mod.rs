@@ -18,3 +18,4 @@ pub(crate) mod packages;
 pub(crate) mod places;
 pub(crate) mod recorded;
 pub(crate) mod stamped_scan;
+mod user_numbers;

@@ -4,6 +4,7 @@ use crate::apk;
 use crate::dnf;
 use crate::dpkg;
 use crate::model::tree::path::EntryPath;
+use crate::ops::root_view::user_numbers::Accounts;
 use crate::rpm;
 
 /// A larger file is no rpm database.
@@ -53,6 +54,14 @@ pub(crate) fn dnf_history_files() -> impl Iterator<Item = EntryPath> {
     [dnf::HISTORY, dnf::HISTORY_WAL]
         .into_iter()
         .map(move |name| place.join(name.as_bytes()))
+}
+
+/// Returns the files with the numbers of users, or of groups: as they are, and as they were before the last change.
+pub(super) fn account_files(of: Accounts) -> [EntryPath; 2] {
+    match of {
+        Accounts::Users => [PASSWD, "etc/passwd-"].map(path),
+        Accounts::Groups => [GROUP, "etc/group-"].map(path),
+    }
 }
 
 /// Returns passwd and group.
@@ -126,7 +135,12 @@ fn is_database(at: &EntryPath) -> bool {
 }
 
 fn is_state(at: &EntryPath) -> bool {
+    let accounts = [Accounts::Users, Accounts::Groups];
     *at == path(SHADOW)
+        || accounts
+            .into_iter()
+            .flat_map(account_files)
+            .any(|file| file == *at)
         || dnf_history_files().any(|file| file == *at)
         || at.parent() == Some(path(DNF5_STATE)) && at.name().ends_with(b".toml")
 }

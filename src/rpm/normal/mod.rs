@@ -34,3 +34,6 @@ pub fn normalised(
     out.write_all(&database)
         .map_err(Error::io("write a copy of", shown))
 }
+
+#[cfg(test)]
+mod tests;
