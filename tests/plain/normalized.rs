@@ -195,6 +195,10 @@ fn all_layers_but_the_state_are_shared_with_a_state_as_found() {
         assert_eq!(one == other, one.0 != "state", "{one:?} {other:?}");
     }
     assert!(read < 8, "{normalized}");
+    let told = case.bench.compared(["1", "2"])["notes"].to_string();
+    assert!(told.contains("2 alone has a normalised state"), "{told}");
+    let same = case.bench.compared(["1", "1"]);
+    assert_eq!(same["notes"], serde_json::json!([]));
     let policy = |snapshot: &str| case.bench.json(["show", snapshot])["policy"]["state"].clone();
     assert_eq!(policy("1"), Value::Null);
     assert_eq!(policy("2"), "normalized-1");

@@ -275,6 +275,16 @@ fn notes(sides: &[Side; 2]) -> Vec<String> {
             "whose files differ is unknown: {names} was recorded before that was kept"
         ));
     }
+    let [one, other] = sides;
+    let are_known = one.policy.is_some() && other.policy.is_some();
+    if are_known
+        && one.is_normalized() != other.is_normalized()
+        && let Some(names) = names(sides, Side::is_normalized)
+    {
+        notes.push(format!(
+            "volatile files differ in how they were recorded: {names} alone has a normalised state"
+        ));
+    }
     notes
 }
 

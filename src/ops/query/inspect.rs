@@ -20,7 +20,7 @@ pub struct Logged {
     pub snapshot: Snapshot,
     /// The layers, the lowest first.
     pub layers: Vec<LayerUse>,
-    /// The digest of the tree, if it is known.
+    /// The digest of the tree, if it was asked for.
     pub tree_digest: Option<TreeDigest>,
 }
 
@@ -33,11 +33,9 @@ pub fn log(store_path: &Path, series: Option<&str>, with_digests: bool) -> Resul
         .map(|snapshot| {
             Ok(Logged {
                 layers: store.layers(snapshot.id)?,
-                tree_digest: if with_digests {
-                    Some(tree_digest_of(&store, &snapshot)?)
-                } else {
-                    store.known_tree_digest(&snapshot)?
-                },
+                tree_digest: with_digests
+                    .then(|| tree_digest_of(&store, &snapshot))
+                    .transpose()?,
                 snapshot,
             })
         })

@@ -6,7 +6,7 @@ use crate::model::stamp::Stat;
 use crate::model::tree::path::EntryPath;
 use crate::ops::record::prior_layers::PriorReading;
 use crate::ops::record::session::Session;
-use crate::ops::root_view::places::{database_files, user_files};
+use crate::ops::root_view::places::deciding_files;
 use crate::ops::root_view::stamped_scan::StampedScan;
 
 /// Fewer bytes are sooner read twice than found to be needed.
@@ -97,7 +97,5 @@ fn has_another_tree(
 
 /// Tells whether the file's content counts before a layer is planned.
 fn is_read_early(path: &EntryPath) -> bool {
-    database_files()
-        .chain(user_files())
-        .any(|early| early == *path)
+    deciding_files().any(|early| early == *path)
 }

@@ -81,7 +81,7 @@ pub struct Outcome {
     pub layers: Vec<LayerUse>,
     /// The number of packages; `None` where unknown.
     pub packages: Option<u64>,
-    /// The digest of the tree; `None` where the state is as found and nobody has asked for the digest yet.
+    /// The digest of the tree; `None` where the state is as found: to compute the digest takes a look at all entries.
     pub tree_digest: Option<TreeDigest>,
     /// How often a file of the root was read, also by failed attempts: for a hash, for packing, or for both at once. Empty files
     /// are not.

@@ -84,7 +84,7 @@ impl Recorded {
         };
         let tree_digest = match session.policy.state {
             StateRule::Normalized => Some(tree_digest_of(store, &snapshot)?),
-            StateRule::Recorded => store.known_tree_digest(&snapshot)?,
+            StateRule::Recorded => None,
         };
         let (files_read, bytes_read) = session.phases.reads.total();
         let layers = store.layers(self.id)?;

@@ -64,6 +64,12 @@ pub(super) fn account_files(of: Accounts) -> [EntryPath; 2] {
     }
 }
 
+/// Returns the files whose content decides about other entries, or about their own.
+pub(crate) fn deciding_files() -> impl Iterator<Item = EntryPath> {
+    let accounts = [Accounts::Users, Accounts::Groups];
+    database_files().chain(accounts.into_iter().flat_map(account_files))
+}
+
 /// Returns passwd and group.
 pub(crate) fn user_files() -> [EntryPath; 2] {
     [path(PASSWD), path(GROUP)]
