@@ -13,7 +13,7 @@ pub(crate) fn without_locked_days(text: &[u8]) -> Vec<u8> {
 }
 
 fn without_locked_day(line: &[u8]) -> Vec<u8> {
-    let mut fields: Vec<&[u8]> = line.split(|byte| *byte == b':').collect();
+    let mut fields: Vec<&[u8]> = line.splitn(FIELDS + 1, |byte| *byte == b':').collect();
     let is_locked = |password: &&[u8]| password.starts_with(b"!") || password.starts_with(b"*");
     if fields.len() == FIELDS && fields.get(PASSWORD).is_some_and(is_locked) {
         fields[LAST_CHANGE] = b"";

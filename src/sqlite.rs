@@ -9,6 +9,12 @@ use std::path::Path;
 /// A longer value is none of any package manager's.
 const LONGEST_VALUE_BYTES: i32 = 64 << 20;
 
+/// Steps of SQLite's machine for all that is asked of one database: many times what the largest takes. Pages that lead in a circle
+/// would keep SQLite busy for ever.
+const MOST_STEPS: u64 = 1 << 30;
+/// How many steps pass between two looks.
+const STEPS_AT_ONCE: u64 = 100_000;
+
 /// Fields of the header (sqlite.org/fileformat2.html, section 1.3) that count writes, or tell the version of SQLite: each of 4 bytes,
 /// with the value that a new database has.
 const FIXED_FIELDS: [(usize, u32); 4] = [
@@ -19,10 +25,16 @@ const FIXED_FIELDS: [(usize, u32); 4] = [
 ];
 
 /// Opens a private copy of a stranger's database (sqlite.org/security.html, "Untrusted SQLite Database Files"): no views, triggers or
-/// functions from the schema run, and no value is longer than a limit. Fails if SQLite cannot open the file.
+/// functions from the schema run, no question goes on for ever, and no value is longer than a limit. Fails if SQLite cannot open the file.
 pub(crate) fn open_hostile(database: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(database, flags)?;
+    let mut connection = Connection::open_with_flags(database, flags)?;
+    let mut left = MOST_STEPS / STEPS_AT_ONCE;
+    let is_over = move || {
+        left = left.saturating_sub(1);
+        left == 0
+    };
+    connection.progress_handler(STEPS_AT_ONCE as i32, Some(is_over))?;
     for (setting, value) in [
         (DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true),
         (DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false),

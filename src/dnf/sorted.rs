@@ -1,7 +1,8 @@
 //! The files in which dnf5 keeps why packages and groups are installed (`/usr/lib/sysimage/libdnf5/*.toml`; dnf5's
 //! libdnf5/system/state.cpp).
 //!
-//! dnf5 writes the tables of a file in the order of a hash map, and sets of names as arrays. Sorted, the text follows from what dnf5
+//! The cookie of the rpm database in `system.toml` follows from the numbers of its rows, which a normalised database has not; empty, dnf5
+//! makes another. dnf5 writes the tables of a file in the order of a hash map, and sets of names as arrays. Sorted, the text follows from what dnf5
 //! reads out of the file.
 
 use toml::{Table, Value};
@@ -9,8 +10,15 @@ use toml::{Table, Value};
 /// Returns the text with tables and arrays of strings sorted; `None` for a text that is no TOML.
 pub(crate) fn sorted(text: &[u8]) -> Option<String> {
     let mut table: Table = std::str::from_utf8(text).ok()?.parse().ok()?;
+    if let Some(cookie) = cookie_of(&mut table) {
+        *cookie = Value::String(String::new());
+    }
     table.iter_mut().for_each(|(_, value)| sort(value));
     toml::to_string(&table).ok()
+}
+
+fn cookie_of(table: &mut Table) -> Option<&mut Value> {
+    table.get_mut("system")?.get_mut("rpmdb_cookie")
 }
 
 /// Sorts arrays of strings, at any depth; the tables of the crate are sorted.
@@ -47,6 +55,15 @@ mod tests {
         let read = |text: &str| text.parse::<Table>().unwrap();
         assert_eq!(read(&again), read(PACKAGES));
         assert_eq!(sorted(again.as_bytes()), Some(again));
+    }
+
+    #[test]
+    fn the_cookie_of_the_database_is_empty() {
+        let of = |cookie: &str| {
+            let text = format!("version = \"1.0\"\n[system]\nrpmdb_cookie = \"{cookie}\"\n");
+            sorted(text.as_bytes()).unwrap()
+        };
+        assert_eq!(of("abc"), of(""));
     }
 
     #[test]

@@ -153,6 +153,94 @@ fn whoever_runs_mock_makes_no_difference_to_the_tree() {
     assert!(case.cat("/etc/passwd").contains("mockbuild:x:1001:995:"));
 }
 
+/// The build user of somebody with other numbers than the first user of a machine.
+const USER: &str =
+    "mkdir -p builddir; echo root:x:0:0::/root:/bin/sh > etc/passwd; echo mock:x:995: > etc/group
+    echo mockbuild:x:1001:995::/builddir:/bin/sh >> etc/passwd";
+
+#[test]
+fn links_in_the_home_and_in_the_state_stay_apart() {
+    let case = Case::new(FIRST);
+    let script = format!(
+        "{USER}; echo AAA > builddir/h1; ln builddir/h1 builddir/h2
+         mkdir -p var/lib/dnf; echo BBBBB > var/lib/dnf/x1; ln var/lib/dnf/x1 var/lib/dnf/x2"
+    );
+    case.record(&script, NORMALIZED);
+    case.bench.prints(0, ["-q", "verify", "--deep"]);
+    assert_eq!(case.cat("/var/lib/dnf/x2"), "BBBBB\n");
+    assert_eq!(case.cat("/builddir/h2"), "AAA\n");
+}
+
+#[test]
+fn numbers_change_together_or_not_at_all() {
+    let owner = |case: &Case| {
+        let listed = case.bench.json(["ls", "s", "/builddir"]);
+        listed["entries"][0]["uid"].as_i64().unwrap()
+    };
+    let without_group = format!("{USER}; : > etc/group");
+    for (script, options) in [
+        (USER, "--volatile /etc/passwd"),
+        (USER, "--volatile /builddir"),
+        (without_group.as_str(), ""),
+    ] {
+        let case = Case::new(FIRST);
+        case.record(script, &format!("{NORMALIZED} {options}"));
+        assert!(
+            case.cat("/etc/passwd").contains("mockbuild:x:1001:995:"),
+            "{options}"
+        );
+        assert_eq!(owner(&case), 1001, "{options}");
+    }
+    // What was before decides too, also where few paths are planned.
+    let case = Case::new(FIRST);
+    let script = format!(
+        "{USER}; echo joe:x:1000:1::/:/x > etc/passwd-; for i in $(seq 60); do echo $i > usr/$i; done"
+    );
+    case.record(&script, NORMALIZED);
+    let few = case.record("echo more > usr/7", NORMALIZED);
+    assert_eq!(owner(&case), 1001);
+    let whole = case.record(":", &format!("{NORMALIZED} --series other"));
+    assert_eq!(of(&few, "tree_digest"), of(&whole, "tree_digest"));
+}
+
+#[test]
+fn what_is_beneath_a_path_that_is_left_out_is_left_out() {
+    let case = Case::new(FIRST);
+    let script = "rm etc/.updated; mkdir etc/.updated usr/lib/sysimage/rpm/rpmdb.sqlite-x
+        echo x > etc/.updated/x; echo y > usr/lib/sysimage/rpm/rpmdb.sqlite-x/y";
+    case.record(script, NORMALIZED);
+    let state = state_of(&case);
+    assert!(
+        !state
+            .iter()
+            .any(|path| path.contains(".updated") || path.contains("sqlite-x"))
+    );
+    let to = case.bench.path("restored");
+    case.bench
+        .prints(0, ["-q", "restore", "s", to.to_str().unwrap()]);
+}
+
+#[test]
+fn a_restored_database_has_no_log_of_another() {
+    let case = Case::new(FIRST);
+    case.record(":", NORMALIZED);
+    let directory = case.root.join("usr/lib/sysimage/rpm");
+    for end in ["-wal", "-shm", "-journal"] {
+        std::fs::write(directory.join(format!("rpmdb.sqlite{end}")), "old").unwrap();
+    }
+    std::fs::write(directory.join("rpmdb.sqlite"), "other").unwrap();
+    std::fs::write(directory.join("mine"), "stays").unwrap();
+    let root = case.root.to_str().unwrap();
+    let one = "/usr/lib/sysimage/rpm/rpmdb.sqlite";
+    case.bench.prints(0, ["-q", "restore", "s", root, one]);
+    let mut names: Vec<_> = std::fs::read_dir(&directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["mine", "rpmdb.sqlite"]);
+}
+
 #[test]
 fn a_normalised_state_has_what_follows_from_the_packages() {
     let case = Case::new(FIRST);

@@ -130,8 +130,17 @@ impl Derivations {
         Ok(Self(compiled.collect::<Result<_>>()?))
     }
 
-    /// Returns what becomes of a volatile path.
+    /// Returns what becomes of a volatile path; what is beneath a path that is left out is left out too.
     pub(crate) fn of(&self, path: &EntryPath) -> Derivation {
+        let named = self.named(path);
+        let is_left_out = |above| self.named(&above) == Derivation::LeftOut;
+        if named == Derivation::Found && path.ancestors().any(is_left_out) {
+            return Derivation::LeftOut;
+        }
+        named
+    }
+
+    fn named(&self, path: &EntryPath) -> Derivation {
         let found = self.0.iter().find(|(_, globs)| globs.matches(path));
         found.map_or(Derivation::Found, |(derivation, _)| *derivation)
     }
@@ -164,6 +173,7 @@ mod tests {
         assert_eq!(of("var/lib/rpm/rpmdb.sqlite"), Derivation::RpmDatabase);
         assert_eq!(of("var/lib/rpm/rpmdb.sqlite-shm"), Derivation::LeftOut);
         assert_eq!(of("var/lib/dnf/history.sqlite"), Derivation::DnfHistory);
+        assert_eq!(of("var/lib/rpm/rpmdb.sqlite-x/y/z"), Derivation::LeftOut);
         assert_eq!(of("var/log/a/b"), Derivation::Log);
         assert_eq!(of("var/log"), Derivation::Found);
         assert_eq!(of("etc/ld.so.cache"), Derivation::Found);

@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::fs::root::Root;
 use crate::model::packages::owners::Installed;
 use crate::model::packages::version::Manager;
-use crate::model::policy::normalise::{Home, StableVolatile};
+use crate::model::policy::normalise::StableVolatile;
 use crate::model::policy::{Policy, Profile, Rules};
 use crate::model::source::Source;
 use crate::model::tree::Tree;
@@ -170,7 +170,7 @@ impl Viewing<'_> {
         let (sides, derived) = seen_as.derive(
             sides,
             &live,
-            (packages.as_ref(), home),
+            (packages.as_ref(), user.as_ref()),
             scratch.path(),
             phases,
         )?;
@@ -310,8 +310,13 @@ impl SeenAs {
         let home = user.as_ref().and_then(|user| user.home.as_ref());
         let members = Members::new(entries.clone(), &self.rules, shown);
         let sides = normalise_as(self.manner(), &members, installed(packages), home)?;
-        let (sides, derived) =
-            self.derive(sides, &files, (packages, home), kept.directory(), phases)?;
+        let (sides, derived) = self.derive(
+            sides,
+            &files,
+            (packages, user.as_ref()),
+            kept.directory(),
+            phases,
+        )?;
         Ok((united(all_read(sides, &members)?), derived))
     }
 
@@ -321,7 +326,7 @@ impl SeenAs {
         &self,
         sides: StableVolatile<FileContent>,
         files: &impl RootFiles,
-        (packages, home): (Option<&RootPackages>, Option<&Home>),
+        (packages, user): (Option<&RootPackages>, Option<&BuildUser>),
         scratch: &Path,
         phases: &Phases,
     ) -> Result<(StableVolatile<FileContent>, Derived)> {
@@ -333,7 +338,7 @@ impl SeenAs {
             &sides,
             self.manner(),
             files,
-            (Some(&known.all), home),
+            (Some(&known.all), user),
             scratch,
         ) {
             Ok((volatile, derived)) => Ok((StableVolatile { volatile, ..sides }, derived)),

@@ -161,8 +161,13 @@ impl Viewer<'_> {
             normalise_as(*manner, live, installed, home)
         })?;
         let (volatile, derived) = phases.run(Phase::Packages, None, || {
-            let home = user.as_ref().and_then(|user| user.home.as_ref());
-            derive(&sides, *manner, live, (packages.as_deref(), home), scratch)
+            derive(
+                &sides,
+                *manner,
+                live,
+                (packages.as_deref(), user.as_ref()),
+                scratch,
+            )
         })?;
         Ok(View {
             packages,

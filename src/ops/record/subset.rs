@@ -19,7 +19,9 @@ use crate::model::tree::path::EntryPath;
 use crate::ops::record::known_tree::{KnownTree, Loaded};
 use crate::ops::record::session::Session;
 use crate::ops::record::totals::Totals;
-use crate::ops::root_view::places::{database_files, dnf_history_files, user_files};
+use crate::ops::root_view::places::{
+    database_files, deciding_files, dnf_history_files, user_files,
+};
 use crate::ops::root_view::stamped_scan::StampedScan;
 use std::collections::HashSet;
 
@@ -163,7 +165,9 @@ fn matters_elsewhere(scan: &StampedScan, session: &Session) -> bool {
         .filter(|_| policy.profile == Profile::Mock);
     let is_derived = session.rules.derivations().is_some();
     let history = dnf_history_files().filter(|_| is_derived);
-    let sources: Vec<EntryPath> = databases.chain(configuration).chain(history).collect();
+    let deciding = deciding_files().filter(|_| is_derived);
+    let sources = databases.chain(configuration).chain(history);
+    let sources: Vec<EntryPath> = sources.chain(deciding).collect();
     let is_source = |key: &[u8]| sources.iter().any(|source| source.key() == key);
     let matters = |at: &usize| {
         let found = &scan.found()[*at];
@@ -210,9 +214,7 @@ fn places(
 ) -> Vec<usize> {
     let found = scan.found();
     places.extend(found.positions(state.iter().map(LayerItem::path)).flatten());
-    let sources = database_files()
-        .chain(user_files())
-        .chain(dnf_history_files());
+    let sources = deciding_files().chain(dnf_history_files());
     places.extend(sources.filter_map(|path| found.position(&path)));
     if session.asks_packages() {
         let links = found

@@ -261,8 +261,9 @@ impl<'t> Planning<'t> {
         }
     }
 
-    /// Decides which paths are removed: replaced directories, and extra paths if asked for.
+    /// Decides which paths are removed: replaced directories, the logs of databases that are made, and extra paths if asked for.
     fn remove(&mut self, extra: Extra) -> Result<(), Obstacle> {
+        let logs = self.logs_of_made();
         let mut gone = std::mem::take(&mut self.replaced);
         let mut extras = std::mem::take(&mut self.extras);
         if let Some(mount) = first_beneath(&gone, self.present.mounts) {
@@ -276,11 +277,33 @@ impl<'t> Planning<'t> {
             extras = held;
             gone.extend(removable);
         }
+        extras.retain(|path| !logs.contains(path));
+        gone.extend(logs);
         self.plan.extra = extras.len() as u64;
         gone.sort();
         gone.dedup_by(|path, above| path == above || path.is_beneath(above));
         self.plan.removed = gone;
         Ok(())
+    }
+
+    /// Returns the files beside made SQLite databases that SQLite would take for their logs, chosen or not.
+    fn logs_of_made(&self) -> Vec<EntryPath> {
+        let made = self.plan.acts.iter().zip(self.tree.entries());
+        let made = made
+            .filter(|(act, entry)| **act == Act::Make && entry.path.name().ends_with(b".sqlite"));
+        let logs = made.flat_map(|(_, entry)| {
+            let above = entry.path.parent().unwrap_or_default();
+            let name = entry.path.name();
+            ["-wal", "-shm", "-journal"].map(|end| above.join(&[name, end.as_bytes()].concat()))
+        });
+        let is_extra = |path: &EntryPath| {
+            let present = self.present.tree.position(path);
+            let is_directory = |at: usize| {
+                self.present.tree.entries()[at].is_directory() || self.present.masks(path)
+            };
+            present.is_some_and(|at| !is_directory(at)) && self.tree.position(path).is_none()
+        };
+        logs.filter(is_extra).collect()
     }
 
     /// Makes all chosen names of an inode if one of the names is made.

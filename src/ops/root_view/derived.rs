@@ -7,13 +7,15 @@ use crate::model::packages::owners::{Installed, Owners};
 use crate::model::policy::normalise::{Home, StableVolatile};
 use crate::model::policy::state::{Derivation, Derivations};
 use crate::model::tree::Tree;
-use crate::model::tree::entry::{Entry, FileContent, Kind};
+use crate::model::tree::entry::{Entry, FileContent, Group, Kind};
 use crate::model::tree::path::EntryPath;
+use crate::ops::root_view::build_user::BuildUser;
 use crate::ops::root_view::facts::RootFiles;
 use crate::ops::root_view::normalise_as::Manner;
 use crate::ops::root_view::packages::copy_database;
 use crate::ops::root_view::places::{
-    LARGEST_CONFIGURATION_BYTES, LARGEST_TEXT_BYTES, account_files, dnf_history_files,
+    LARGEST_CONFIGURATION_BYTES, LARGEST_TEXT_BYTES, account_files, database_files_in,
+    dnf_history_files,
 };
 use crate::ops::root_view::user_numbers::{Accounts, are_others, owner};
 use crate::rpm;
@@ -25,6 +27,9 @@ use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+
+/// A database is made anew in memory, which takes three times as much.
+const LARGEST_DATABASE_BYTES: u64 = 256 << 20;
 
 /// The contents of derived files, each in a file without a name.
 #[derive(Debug, Default)]
@@ -71,7 +76,7 @@ pub(crate) fn derive(
     sides: &StableVolatile<FileContent>,
     manner: Manner,
     files: &impl RootFiles,
-    (packages, home): (Option<&[Installed]>, Option<&Home>),
+    (packages, user): (Option<&[Installed]>, Option<&BuildUser>),
     scratch: &Path,
 ) -> Result<(Tree<FileContent>, Derived)> {
     let Some(derivations) = manner.rules.derivations() else {
@@ -97,10 +102,38 @@ pub(crate) fn derive(
     for entry in sides.volatile.entries() {
         volatile.extend(deriver.entry(entry.clone())?);
     }
-    if let Some(home) = home.filter(|home| are_others(home)) {
-        volatile.extend(deriver.renumbered(&sides.stable, home)?);
+    let home = user
+        .filter(|user| user.has_group)
+        .and_then(|user| user.home.as_ref());
+    if let Some(home) = home.filter(|home| are_others(home) && is_seen_whole(sides, home)) {
+        let next_group = volatile.iter().filter_map(|entry| entry.group);
+        let next_group = next_group
+            .map(|Group(number)| number + 1)
+            .max()
+            .unwrap_or(0);
+        let renumbered = deriver.renumbered(&sides.stable, home)?.into_iter();
+        volatile.extend(renumbered.map(|entry| Entry {
+            group: entry.group.map(|Group(number)| Group(number + next_group)),
+            ..entry
+        }));
     }
     Ok((Tree::new(volatile), deriver.derived))
+}
+
+/// Tells whether accounts and home are on the stable side, and nothing is mounted in the home: only then do all numbers change
+/// together.
+fn is_seen_whole(sides: &StableVolatile<FileContent>, home: &Home) -> bool {
+    let is_of_home = |path: &EntryPath| *path == home.path || path.is_beneath(&home.path);
+    let is_of_user = |path: &EntryPath| {
+        let accounts = [Accounts::Users, Accounts::Groups];
+        is_of_home(path)
+            || accounts
+                .into_iter()
+                .flat_map(account_files)
+                .any(|file| file == *path)
+    };
+    let mut volatile = sides.volatile.entries().iter();
+    !volatile.any(|entry| is_of_user(&entry.path)) && !sides.mounts.iter().any(is_of_user)
 }
 
 /// Which logs packages have installed, and the directories above them.
@@ -188,7 +221,8 @@ impl<F: RootFiles> Deriver<'_, F> {
             }
         }
         for entry in stable.entries() {
-            if entry.path == home.path || entry.path.is_beneath(&home.path) {
+            let is_of_home = entry.path == home.path || entry.path.is_beneath(&home.path);
+            if is_of_home && !self.derived.files.contains_key(&entry.path) {
                 let (uid, gid) = owner(home, (entry.uid, entry.gid));
                 renumbered.push(Entry {
                     uid,
@@ -244,6 +278,13 @@ impl<F: RootFiles> Deriver<'_, F> {
 
     fn write_database(&self, path: &EntryPath, out: &mut Output) -> Result<bool> {
         let place = path.parent().unwrap_or_default();
+        let sizes = database_files_in(&place).map(|file| self.files.size_bytes(&file));
+        if sizes.into_iter().flatten().sum::<u64>() > LARGEST_DATABASE_BYTES {
+            return Err(Error::NotNormalizable {
+                path: self.files.shown(path),
+                reason: "its database is larger than any that is made anew in memory",
+            });
+        }
         let Some(copy) = copy_database(self.files, &place, self.scratch)? else {
             return Ok(false);
         };
@@ -277,7 +318,7 @@ impl<F: RootFiles> Deriver<'_, F> {
         out: &mut Output,
         change: impl Fn(&[u8]) -> Option<Vec<u8>>,
     ) -> Result<bool> {
-        let text = self.files.bytes(path, LARGEST_TEXT_BYTES)?;
+        let text = self.files.bytes(path, LARGEST_CONFIGURATION_BYTES)?;
         let Some(changed) = text.and_then(|text| change(&text)) else {
             return Ok(false);
         };

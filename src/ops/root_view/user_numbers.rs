@@ -12,6 +12,9 @@ const GID: u32 = 135;
 const NUMBER: usize = 2;
 const GROUP: usize = 3;
 
+/// The rest of a line is one field.
+const MOST_FIELDS: usize = 7;
+
 /// Accounts: passwd(5) and group(5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Accounts {
@@ -66,7 +69,7 @@ impl Accounts {
 }
 
 fn fields(line: &[u8]) -> Vec<&[u8]> {
-    line.split(|byte| *byte == b':').collect()
+    line.splitn(MOST_FIELDS, |byte| *byte == b':').collect()
 }
 
 /// Tells whether the build user has other numbers.

@@ -1,7 +1,7 @@
 //! What an rpm database says, in the order of a normalised one.
 
 use super::fault::{Fault, fault};
-use super::header::{InstallTid, with_epoch};
+use super::header::{ByteOrder, InstallTid, with_epoch};
 use super::schema::{INSTALL_TID, Index, NAME, Schema};
 use crate::rpm::header::Header;
 use crate::rpm::sqlite::MOST_PACKAGES;
@@ -108,17 +108,26 @@ impl Content {
         }
     }
 
-    /// Gives all rows of the index of transactions the epoch, in the form that the rows have.
+    /// Gives all rows of the index of transactions the epoch, in the byte order that the rows have.
     fn set_tids(&mut self, packages: &[Package], epoch_s: u32) -> std::result::Result<(), Fault> {
         let Some(at) = self.place_of(INSTALL_TID) else {
             return Ok(());
         };
-        for (key, number, _) in &mut self.rows[at] {
-            let tid = &packages[*number as usize - 1].tid;
-            let Some(bytes) = tid.renewed(key_bytes(key), epoch_s) else {
-                return fault("its index of transactions is not that of its packages");
+        let rows = &self.rows[at];
+        let are_all = |order: &ByteOrder| {
+            let is_key = |(key, number, _): &Row| {
+                let tid = &packages[*number as usize - 1].tid;
+                tid.is_key(key_bytes(key), *order)
             };
-            *key = Key::Blob(bytes);
+            rows.iter().all(is_key)
+        };
+        // Where both are possible, as with numbers that read alike in both, machines of today decide.
+        let mut orders = [ByteOrder::Little, ByteOrder::Big].into_iter();
+        let Some(order) = orders.find(are_all) else {
+            return fault("its index of transactions is not that of its packages");
+        };
+        for (key, ..) in &mut self.rows[at] {
+            *key = Key::Blob(order.bytes(epoch_s).to_vec());
         }
         Ok(())
     }

@@ -17,17 +17,29 @@ const REGION_TRAILER_BYTES: usize = 16;
 pub(super) struct InstallTid(Option<[u8; 4]>);
 
 impl InstallTid {
-    /// Returns the key in the index of transactions for another number, where `key` is that for this one. rpm writes the number as the
-    /// machine has it; `None` for any other key.
-    pub(super) fn renewed(&self, key: &[u8], number: u32) -> Option<Vec<u8>> {
-        let mut own = self.0?;
-        let mut new = number.to_be_bytes();
-        if key == own {
-            return Some(new.to_vec());
+    /// Tells whether `key` is the key in the index of transactions for this number, in this byte order.
+    pub(super) fn is_key(&self, key: &[u8], order: ByteOrder) -> bool {
+        self.0
+            .is_some_and(|own| key == order.bytes(u32::from_be_bytes(own)))
+    }
+}
+
+/// The byte order of the keys in the index of transactions: that of the machine on which rpm has run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ByteOrder {
+    /// The lowest byte first.
+    Little,
+    /// The highest byte first.
+    Big,
+}
+
+impl ByteOrder {
+    /// Returns a number in this order.
+    pub(super) fn bytes(self, number: u32) -> [u8; 4] {
+        match self {
+            Self::Little => number.to_le_bytes(),
+            Self::Big => number.to_be_bytes(),
         }
-        own.reverse();
-        new.reverse();
-        (key == own).then(|| new.to_vec())
     }
 }
 
@@ -99,16 +111,16 @@ mod tests {
         };
         let (changed, tid) = with_epoch(&of(&[1, 2, 3, 4], &[5, 6, 7, 8]), 9).unwrap();
         assert_eq!(changed, of(&[0, 0, 0, 9], &[0, 0, 0, 9]));
-        assert_eq!(tid.renewed(&[8, 7, 6, 5], 9), Some(vec![9, 0, 0, 0]));
-        assert_eq!(tid.renewed(&[5, 6, 7, 8], 9), Some(vec![0, 0, 0, 9]));
-        assert_eq!(tid.renewed(&[5, 6, 7], 9), None);
+        assert!(tid.is_key(&[8, 7, 6, 5], ByteOrder::Little));
+        assert!(tid.is_key(&[5, 6, 7, 8], ByteOrder::Big));
+        assert!(!tid.is_key(&[5, 6, 7], ByteOrder::Big));
     }
 
     #[test]
     fn a_header_without_them_stays_and_has_no_key() {
         let (same, tid) = with_epoch(&header(&[]), 9).unwrap();
         assert_eq!(same, header(&[]));
-        assert_eq!(tid.renewed(&[0; 4], 9), None);
+        assert!(!tid.is_key(&[0; 4], ByteOrder::Little));
     }
 
     #[test]
