@@ -133,7 +133,7 @@ fn the_filesystem_and_a_log_of_the_database_make_no_difference() {
     let connection = rusqlite::Connection::open(&database).unwrap();
     connection
         .execute_batch(
-            "PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 0;
+            "PRAGMA foreign_keys = OFF; PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 0;
              UPDATE Packages SET hnum = hnum + 10000; UPDATE Name SET hnum = hnum + 10000;
              UPDATE Packages SET hnum = hnum - 10000; UPDATE Name SET hnum = hnum - 10000;",
         )
