@@ -304,7 +304,8 @@ fn a_part_of_the_root_is_planned_as_all_of_it() {
     let (parts, count) = (parts.get(), count.get());
     println!("{parts} of {count} snapshots of a part");
     // A few cases, or the one of a seed, need not have any.
-    assert!(count < 100 || parts * 10 > count, "{parts} of {count}");
+    // Usually an eighth are; by chance, hardly ever less than a twelfth.
+    assert!(count < 100 || parts * 20 > count, "{parts} of {count}");
 }
 
 #[test]
