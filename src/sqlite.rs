@@ -11,7 +11,7 @@ const LONGEST_VALUE_BYTES: i32 = 64 << 20;
 
 /// Steps of SQLite's machine for all that is asked of one database: many times what the largest takes. Pages that lead in a circle
 /// would keep SQLite busy for ever.
-const MOST_STEPS: u64 = 1 << 30;
+const MOST_STEPS: u64 = 1 << 27;
 /// How many steps pass between two looks.
 const STEPS_AT_ONCE: u64 = 100_000;
 
@@ -80,6 +80,18 @@ pub(crate) fn made(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_question_without_end_ends() {
+        let directory = tempfile::tempdir().unwrap();
+        let connection = Connection::open(directory.path().join("x")).unwrap();
+        connection.execute_batch("CREATE TABLE t (a)").unwrap();
+        let connection = open_hostile(&directory.path().join("x")).unwrap();
+        let endless = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n";
+        let error = connection.query_row(endless, [], |row| row.get::<_, i64>(0));
+        let code = error.unwrap_err().sqlite_error_code();
+        assert_eq!(code, Some(rusqlite::ErrorCode::OperationInterrupted));
+    }
 
     /// Another digest means that SQLite lays out pages in another way: then the version of normalised states
     /// (`model/policy/state.rs`) counts up.

@@ -6,7 +6,8 @@
 use crate::model::packages::file_list::{DigestAlgorithm, FileList, NOT_INSTALLED, OwnedFile};
 use crate::model::packages::package::Package;
 
-const ENTRY_BYTES: usize = 16;
+/// The length of an entry of the index.
+pub(super) const ENTRY_BYTES: usize = 16;
 /// The most names of a package; a blob with more is no header.
 const MOST_NAMES: usize = 1 << 20;
 /// The longest name, version or architecture; longer text is cut.
@@ -239,7 +240,8 @@ impl<'a> Fields<'a> {
     }
 }
 
-fn be32(bytes: &[u8], at: usize) -> Option<u32> {
+/// Reads a number of the header.
+pub(super) fn be32(bytes: &[u8], at: usize) -> Option<u32> {
     bytes
         .get(at..)?
         .first_chunk()

@@ -4,7 +4,9 @@ use crate::error::Result;
 use crate::model::packages::owners::{Installed, Times};
 use crate::model::plan::difference::Scope;
 use crate::model::plan::layer::{LayerContent, Role};
-use crate::model::plan::{FilledLayer, Given, NeedsWhole, Plan, PriorLayers, set_apart};
+use crate::model::plan::{
+    FilledLayer, Given, NeedsWhole, Plan, PriorLayers, policy_of_layer, set_apart,
+};
 use crate::model::policy::normalise::StableVolatile;
 use crate::model::policy::{MtimeRule, Policy};
 use crate::model::tree::Tree;
@@ -142,11 +144,15 @@ fn packs_hidden(
             .iter()
             .any(|mount| path == mount || path.is_beneath(mount))
     };
-    for content in planned.iter().filter_map(FilledLayer::content) {
+    for layer in planned {
+        let Some(content) = layer.content() else {
+            continue;
+        };
         let has_hidden = content
             .entries()
             .any(|entry| entry.size_bytes() > 0 && is_hidden(&entry.path));
-        if has_hidden && !is_here(session, content)? {
+        let role = layer.planned.purpose.role;
+        if has_hidden && !is_here(session, content, role)? {
             return Ok(true);
         }
     }
@@ -154,8 +160,8 @@ fn packs_hidden(
 }
 
 /// Tells whether the store has a layer with this content, which no plan need know.
-fn is_here(session: &Session, content: &LayerContent<FileContent>) -> Result<bool> {
-    let Some(key) = content.known_key(&session.policy.of_stable_layers()) else {
+fn is_here(session: &Session, content: &LayerContent<FileContent>, role: Role) -> Result<bool> {
+    let Some(key) = content.known_key(&policy_of_layer(&session.policy, role)) else {
         return Ok(false);
     };
     match session.store.layer_by_key(&key)? {

@@ -1,7 +1,7 @@
 //! A package's header with the time and the transaction of the installation set: tags that rpm adds when a package is installed,
 //! outside the region that signatures and digests cover (rpm's docs/manual/format.md, "Immutable regions").
 
-use crate::rpm::header::Header;
+use crate::rpm::header::{ENTRY_BYTES, Header, be32};
 
 /// RPMTAG_INSTALLTIME and RPMTAG_INSTALLTID, each one INT32.
 const INSTALL_TIME: u32 = 1008;
@@ -10,17 +10,15 @@ const INSTALL_TID: u32 = 1128;
 const IMMUTABLE: u32 = 63;
 
 const INT32: u32 = 4;
-const ENTRY_BYTES: usize = 16;
 const REGION_TRAILER_BYTES: usize = 16;
 
 /// The number of the transaction that has installed a package; `None` in a header without one.
-pub(super) struct InstallTid(Option<[u8; 4]>);
+pub(super) struct InstallTid(Option<u32>);
 
 impl InstallTid {
     /// Tells whether `key` is the key in the index of transactions for this number, in this byte order.
     pub(super) fn is_key(&self, key: &[u8], order: ByteOrder) -> bool {
-        self.0
-            .is_some_and(|own| key == order.bytes(u32::from_be_bytes(own)))
+        self.0.is_some_and(|own| key == order.bytes(own))
     }
 }
 
@@ -67,7 +65,7 @@ pub(super) fn with_epoch(blob: &[u8], epoch_s: u32) -> Option<(Vec<u8>, InstallT
         }
         let value = changed.get_mut(data_at + offset..data_at + offset + 4)?;
         if tag == INSTALL_TID {
-            tid = InstallTid(be32(&blob[data_at + offset..], 0).map(u32::to_be_bytes));
+            tid = InstallTid(be32(blob, data_at + offset));
         }
         value.copy_from_slice(&epoch_s.to_be_bytes());
     }
@@ -82,11 +80,6 @@ fn region_end(index: &[u8]) -> Option<usize> {
         return Some(0);
     }
     (be32(index, 8)? as usize).checked_add(REGION_TRAILER_BYTES)
-}
-
-fn be32(bytes: &[u8], at: usize) -> Option<u32> {
-    let four = bytes.get(at..)?.first_chunk()?;
-    Some(u32::from_be_bytes(*four))
 }
 
 #[cfg(test)]
