@@ -331,16 +331,11 @@ impl SeenAs {
         phases: &Phases,
     ) -> Result<(StableVolatile<FileContent>, Derived)> {
         let known = packages.filter(|packages| packages.manager == Manager::Rpm);
-        let Some(known) = known.filter(|_| self.rules.derivations().is_some()) else {
+        let (Some(known), Some(derivations)) = (known, self.rules.derivations()) else {
             return Ok((sides, Derived::default()));
         };
-        match derive(
-            &sides,
-            self.manner(),
-            files,
-            (Some(&known.all), user),
-            scratch,
-        ) {
+        let rules = (derivations, self.policy.epoch_s());
+        match derive(&sides, rules, files, (&known.all, user), scratch) {
             Ok((volatile, derived)) => Ok((StableVolatile { volatile, ..sides }, derived)),
             Err(error @ (Error::NotNormalizable { .. } | Error::RpmDatabase { .. })) => {
                 phases

@@ -1,6 +1,6 @@
 //! A root with all the facts for a plan of layers: paths, and the contents of all files except the deferred.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::packages::owners::Installed;
 use crate::model::plan::set_modes_apart;
 use crate::model::policy::normalise::StableVolatile;
@@ -160,19 +160,24 @@ impl Viewer<'_> {
             let installed = packages.as_deref().unwrap_or_default();
             normalise_as(*manner, live, installed, home)
         })?;
-        let (volatile, derived) = phases.run(Phase::Packages, None, || {
-            derive(
-                &sides,
-                *manner,
-                live,
-                (packages.as_deref(), user.as_ref()),
-                scratch,
-            )
-        })?;
+        let (sides, derived) = match manner.rules.derivations() {
+            None => (sides, Derived::default()),
+            Some(derivations) => {
+                let packages = packages.as_deref().ok_or_else(|| Error::NotNormalizable {
+                    path: root.path().to_owned(),
+                    reason: "no packages are known that it would follow from",
+                })?;
+                let rules = (derivations, manner.policy.epoch_s());
+                let (volatile, derived) = phases.run(Phase::Packages, None, || {
+                    derive(&sides, rules, live, (packages, user.as_ref()), scratch)
+                })?;
+                (StableVolatile { volatile, ..sides }, derived)
+            }
+        };
         Ok(View {
             packages,
             user,
-            sides: StableVolatile { volatile, ..sides },
+            sides,
             derived,
         })
     }

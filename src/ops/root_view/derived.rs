@@ -11,7 +11,6 @@ use crate::model::tree::entry::{Entry, FileContent, Group, Kind};
 use crate::model::tree::path::EntryPath;
 use crate::ops::root_view::build_user::BuildUser;
 use crate::ops::root_view::facts::RootFiles;
-use crate::ops::root_view::normalise_as::Manner;
 use crate::ops::root_view::packages::copy_database;
 use crate::ops::root_view::places::{
     LARGEST_CONFIGURATION_BYTES, LARGEST_TEXT_BYTES, account_files, database_files_in,
@@ -69,32 +68,23 @@ impl Read for DerivedReader<'_> {
     }
 }
 
-/// Returns the volatile side that the policy wants: as found, or normalised, with the contents of derived files. `scratch` takes copies. Fails with
-/// [`Error::NotNormalizable`] if the packages are unknown, with [`Error::RpmDatabase`] if the database cannot be made anew, if a file
-/// cannot be read, and with [`Error::Changed`] if a file of a live root has changed since observed.
+/// Returns the normalised volatile side of a root with these packages, and the contents of derived files, whose time is `epoch_s`.
+/// `scratch` takes copies. Fails with [`Error::NotNormalizable`] or [`Error::RpmDatabase`] if the rpm database cannot be made anew,
+/// if a file cannot be read, and with [`Error::Changed`] if a file of a live root has changed since observed.
 pub(crate) fn derive(
     sides: &StableVolatile<FileContent>,
-    manner: Manner,
+    (derivations, epoch_s): (&Derivations, i64),
     files: &impl RootFiles,
-    (packages, user): (Option<&[Installed]>, Option<&BuildUser>),
+    (packages, user): (&[Installed], Option<&BuildUser>),
     scratch: &Path,
 ) -> Result<(Tree<FileContent>, Derived)> {
-    let Some(derivations) = manner.rules.derivations() else {
-        return Ok((sides.volatile.clone(), Derived::default()));
-    };
-    let Some(packages) = packages else {
-        return Err(Error::NotNormalizable {
-            path: files.name().to_owned(),
-            reason: "no packages are known that it would follow from",
-        });
-    };
     let owned = owned_logs(sides, derivations, packages);
     let mut deriver = Deriver {
         files,
         derivations,
         owned,
         packages,
-        epoch_s: manner.policy.epoch_s(),
+        epoch_s,
         scratch,
         derived: Derived::default(),
     };
