@@ -220,7 +220,7 @@ fn what_is_beneath_a_path_that_is_left_out_is_left_out() {
             .iter()
             .any(|path| path.contains(".updated") || path.contains("sqlite-x"))
     );
-    let to = case.bench.path("restored");
+    let to = case.bench.make("restored");
     case.bench.prints(0, restoring(to.to_str().unwrap()));
 }
 
@@ -423,7 +423,7 @@ fn an_image_is_compared_as_its_root_would_be_recorded() {
 fn a_restored_root_has_the_derived_files_and_recording_it_reads_nothing() {
     let case = Case::new(FIRST);
     let recorded = case.record(":", NORMALIZED);
-    let target = case.bench.path("restored");
+    let target = case.bench.make("restored");
     let to = target.to_str().unwrap();
     case.bench.prints(0, restoring(to));
     assert_eq!(
