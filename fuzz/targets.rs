@@ -34,7 +34,7 @@ use rootstrata::ops::query::inspect;
 use rootstrata::ops::record::{Options, snapshot};
 use rootstrata::ops::transfer::export::{Format, Request, export};
 use rootstrata::printable::printable;
-use rootstrata::rpm::{self, Header};
+use rootstrata::rpm::{self, Backend, Header};
 use rootstrata::tarball::read::Reader;
 use rootstrata::{apk, dpkg};
 use sha2::{Digest as _, Sha256};
@@ -64,6 +64,9 @@ pub(crate) const ALL: &[Target] = &[
     fast("rpm_header", rpm_header),
     slow("rpm_database", rpm_database),
     slow("rpm_normal", rpm_normal),
+    slow("rpm_ndb", rpm_ndb),
+    slow("rpm_berkeley_db", rpm_berkeley_db),
+    fast("rpm_macros", rpm_macros),
     fast("rpm_paths", rpm_paths),
     fast("file_list", file_list),
     fast("reference", reference),
@@ -199,9 +202,14 @@ fn remove_beside(scratch: &Path) {
 /// The packages of the database in the scratch directory; `None` for a database that is refused.
 fn packages_of(scratch: &Path) -> Option<Vec<String>> {
     let mut packages = Vec::new();
-    let read = rpm::read(scratch, Path::new("/rpmdb.sqlite"), |header| {
-        packages.push(header.package.to_string());
-    });
+    let read = rpm::read(
+        Backend::Sqlite,
+        scratch,
+        Path::new("/rpmdb.sqlite"),
+        |header| {
+            packages.push(header.package.to_string());
+        },
+    );
     assert!(packages.len() <= 1 << 16);
     packages.sort_unstable();
     match read {
@@ -242,6 +250,69 @@ fn rpm_normal(data: &[u8]) {
             Err(error) => assert!(error.to_string().contains("/rpmdb.sqlite")),
         }
     });
+}
+
+/// The file of rpm's ndb backend. The sums of its packages are set right, or few changes would reach a header.
+fn rpm_ndb(data: &[u8]) {
+    let mut bytes = data.to_vec();
+    set_sums(&mut bytes);
+    rpm_file(Backend::Ndb, &bytes);
+}
+
+/// The file of rpm's Berkeley DB backend.
+fn rpm_berkeley_db(data: &[u8]) {
+    rpm_file(Backend::BerkeleyDb, data);
+}
+
+/// Puts the sum of each package of ndb behind the package, where the slot leads to a place in the file.
+fn set_sums(bytes: &mut [u8]) {
+    let number = |bytes: &[u8], at: usize| {
+        let four = bytes[at..].first_chunk().copied();
+        u32::from_le_bytes(four.unwrap_or_default()) as usize
+    };
+    for slot in (32..bytes.len().saturating_sub(16).min(4096)).step_by(16) {
+        let (at, length) = (number(bytes, slot + 8) * 16, number(bytes, slot + 12) * 16);
+        let Some(body_bytes) = length.checked_sub(12) else {
+            continue;
+        };
+        let Some(body) = bytes
+            .get(at..)
+            .and_then(|bytes| bytes.get(..body_bytes + 4))
+        else {
+            continue;
+        };
+        let (mut low, mut high) = (1_u32, 0_u32);
+        for byte in &body[..body_bytes] {
+            low = (low + u32::from(*byte)) % 65_521;
+            high = (high + low) % 65_521;
+        }
+        let sum = high << 16 | low;
+        bytes[at + body_bytes..at + body_bytes + 4].copy_from_slice(&sum.to_le_bytes());
+    }
+}
+
+fn rpm_file(backend: Backend, bytes: &[u8]) {
+    SCRATCH.with(|scratch| {
+        let scratch = scratch.path();
+        std::fs::write(scratch.join(backend.file_name()), bytes).expect("room for a file");
+        let (mut packages, mut lists_bytes) = (0, 0);
+        let read = rpm::read(backend, scratch, Path::new("/Packages"), |header| {
+            packages += 1;
+            lists_bytes += header.files.bytes().len();
+        });
+        // Nothing is read twice, so no packages are larger than their file.
+        assert!(packages * 8 <= bytes.len() && lists_bytes <= 40 * bytes.len() + 64 * packages);
+        if let Err(error) = read {
+            assert!(error.to_string().contains("/Packages"));
+        }
+    });
+}
+
+fn rpm_macros(data: &[u8]) {
+    let configured = rpm::configured([data]);
+    if let Some(directory) = configured.directory {
+        assert!(directory.starts_with('/') && directory.len() <= 4096);
+    }
 }
 
 /// Bytes with changes: each is a place in 3 bytes and what is combined with the byte there.

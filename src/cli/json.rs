@@ -72,6 +72,7 @@ pub(crate) fn layer(layer: &LayerUse) -> Value {
 
 pub(crate) fn package(package: &Package) -> Value {
     json!({
+        "nevra": package.to_string(),
         "name": package.name,
         "epoch": package.epoch,
         "version": package.version,

@@ -3,7 +3,7 @@
 //!
 //! Every number is checked against the length of the blob, and the number of names against a limit.
 
-use crate::model::packages::file_list::{DigestAlgorithm, FileList, NOT_INSTALLED, OwnedFile};
+use crate::model::packages::file_list::{DigestAlgorithm, FileList, OwnedFile, flags_of};
 use crate::model::packages::package::Package;
 
 /// The length of an entry of the index.
@@ -12,6 +12,9 @@ pub(super) const ENTRY_BYTES: usize = 16;
 const MOST_NAMES: usize = 1 << 20;
 /// The longest name, version or architecture; longer text is cut.
 const LONGEST_TEXT: usize = 512;
+
+/// The source package in the headers of keys.
+const NO_SOURCE_RPM: &str = "(none)";
 
 mod tag {
     pub(super) const NAME: u32 = 1000;
@@ -28,6 +31,7 @@ mod tag {
     pub(super) const FILE_TARGETS: u32 = 1036;
     pub(super) const FILE_FLAGS: u32 = 1037;
     pub(super) const SOURCE_RPM: u32 = 1044;
+    pub(super) const FILE_VERIFY_FLAGS: u32 = 1045;
     pub(super) const DIR_INDEXES: u32 = 1116;
     pub(super) const BASE_NAMES: u32 = 1117;
     pub(super) const DIR_NAMES: u32 = 1118;
@@ -69,7 +73,9 @@ impl Header {
             version: text(tag::VERSION)?,
             release: text(tag::RELEASE)?,
             arch: text(tag::ARCH).unwrap_or_default(),
-            source_rpm: text(tag::SOURCE_RPM).unwrap_or_default(),
+            source_rpm: text(tag::SOURCE_RPM)
+                .filter(|name| name != NO_SOURCE_RPM)
+                .unwrap_or_default(),
             build_time_s: number(tag::BUILD_TIME).map_or(0, i64::from),
         };
         Some(Self {
@@ -116,6 +122,8 @@ impl<'a> Fields<'a> {
         let mut flags = self.numbers(tag::FILE_FLAGS).into_iter().flatten();
         let states = self.values(tag::FILE_STATES, kind::CHAR);
         let mut states = states.into_iter().flatten();
+        let verified = self.numbers(tag::FILE_VERIFY_FLAGS);
+        let mut verified = verified.into_iter().flatten();
         let mut digests = self.strings(tag::FILE_DIGESTS).into_iter().flatten();
         let mut targets = self.strings(tag::FILE_TARGETS).into_iter().flatten();
         let places = names.zip(indexes).zip(mtimes);
@@ -123,9 +131,10 @@ impl<'a> Fields<'a> {
             directory: index as usize,
             name,
             mode: modes.next().unwrap_or_default() as u16,
-            flags: with_state(
+            flags: flags_of(
                 flags.next().unwrap_or_default(),
-                states.next().unwrap_or_default(),
+                is_installed(states.next().unwrap_or_default()),
+                verified.next().unwrap_or(u32::MAX),
             ),
             mtime_s,
             size_bytes: sizes.next().unwrap_or_default(),
@@ -144,15 +153,10 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Returns the flags of a file in a state (`RPMFILE_STATE_…`): 0 is the usual one, 1 to 4 are replaced, not installed, on a
-/// shared filesystem, and of the wrong colour.
-fn with_state(flags: u32, state: u64) -> u32 {
-    let flags = flags & !NOT_INSTALLED;
-    if matches!(state, 1..=4) {
-        flags | NOT_INSTALLED
-    } else {
-        flags
-    }
+/// Tells whether a file in a state (`RPMFILE_STATE_…`) is there as its package brings it: 0 is the usual one, 1 to 4 are replaced, not
+/// installed, on a shared filesystem, and of the wrong colour.
+fn is_installed(state: u64) -> bool {
+    !matches!(state, 1..=4)
 }
 
 /// Decodes hexadecimal digits; empty for other characters or too many digits.

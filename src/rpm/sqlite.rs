@@ -1,65 +1,44 @@
 //! rpm's SQLite backend: the table `Packages (hnum, blob)`.
 
+use super::backend::{SQLITE, SQLITE_WAL};
+use super::fault::{Fault, fault};
 use super::header::Header;
-use super::{SQLITE, SQLITE_WAL};
-use crate::error::{Error, Result};
+use super::headers::Headers;
 use crate::sqlite::{computes_columns, open_hostile};
 use std::path::Path;
 
-pub(super) const MOST_PACKAGES: usize = 1 << 16;
-
-/// Gives `each` the packages of the database in `directory`, a private copy with the write-ahead log. `shown` is the path in
-/// errors. Fails if SQLite cannot read the database, or a row is no header.
-pub fn read(directory: &Path, shown: &Path, mut each: impl FnMut(Header)) -> Result<()> {
-    let bad = |reason: String| Error::RpmDatabase {
-        path: shown.to_owned(),
-        reason,
-    };
+/// Gives `each` the packages of the database in `directory`, a private copy with the write-ahead log. Fails if SQLite cannot read the
+/// database, the table is not as rpm makes tables, or a row is no header.
+pub(super) fn read(
+    directory: &Path,
+    each: &mut dyn FnMut(Header),
+) -> std::result::Result<(), Fault> {
     let size =
         |name: &str| std::fs::metadata(directory.join(name)).map_or(0, |metadata| metadata.len());
-    let size_bytes = size(SQLITE) + size(SQLITE_WAL);
-    let are_sound =
-        query(&directory.join(SQLITE), size_bytes, &mut each).map_err(|e| bad(e.to_string()))?;
-    if are_sound {
-        Ok(())
-    } else {
-        Err(bad("a package's header is malformed".to_owned()))
-    }
-}
-
-/// Returns `false` if a row is no header, or the table is not as rpm makes tables.
-fn query(
-    database: &Path,
-    size_bytes: u64,
-    each: &mut impl FnMut(Header),
-) -> rusqlite::Result<bool> {
-    let connection = open_hostile(database)?;
+    let mut headers = Headers::of(size(SQLITE) + size(SQLITE_WAL), each);
+    let connection = open_hostile(&directory.join(SQLITE))?;
     if computes_columns(&connection, "Packages")? {
-        return Ok(false);
+        return fault("its table of packages is not as rpm makes tables");
     }
-    let mut bytes_left = size_bytes;
-    let mut packages = connection.prepare("SELECT blob FROM Packages LIMIT ?")?;
-    let mut rows = packages.query([MOST_PACKAGES])?;
+    let mut packages = connection.prepare("SELECT blob FROM Packages")?;
+    let mut rows = packages.query([])?;
     while let Some(row) = rows.next()? {
-        let blob = row.get_ref(0)?.as_blob()?;
-        // All rows together are no larger than the file, unless they share its pages.
-        let Some(left) = bytes_left.checked_sub(blob.len() as u64) else {
-            return Ok(false);
-        };
-        bytes_left = left;
-        match Header::parse(blob) {
-            Some(header) => each(header),
-            None => return Ok(false),
+        match row.get_ref(0)?.as_blob() {
+            Ok(blob) => headers.add(blob)?,
+            Err(_) => return fault("a package's header is malformed"),
         }
     }
-    Ok(true)
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::header::tests::blob;
-    use super::*;
+    use super::super::{Backend, Header, read as read_any};
+    use super::SQLITE;
+    use crate::error::Result;
     use rusqlite::Connection;
+    use std::path::Path;
 
     fn database(sql: &str) -> tempfile::TempDir {
         let directory = tempfile::tempdir().unwrap();
@@ -68,6 +47,10 @@ mod tests {
             .execute_batch(sql)
             .unwrap();
         directory
+    }
+
+    fn read(directory: &Path, shown: &Path, each: impl FnMut(Header)) -> Result<()> {
+        read_any(Backend::Sqlite, directory, shown, each)
     }
 
     const TABLE: &str = "CREATE TABLE Packages (hnum INTEGER PRIMARY KEY, blob BLOB NOT NULL)";

@@ -9,6 +9,7 @@ pub mod image;
 pub mod layers;
 pub mod page;
 pub mod registry;
+pub mod rpm_backends;
 pub mod rpmdb;
 pub mod store;
 pub mod tree;

@@ -32,6 +32,7 @@ mod recorded_layers;
 mod registry;
 mod restore;
 mod restore_hostile;
+mod rpm_databases;
 mod shape;
 mod sources;
 mod store;

@@ -689,3 +689,21 @@ fn the_readme_names_every_environment_variable_and_exit_code() {
     }
     assert_none(wrong);
 }
+
+/// `scripts/fuzz` builds with `--locked`, and nothing else builds the fuzz targets.
+#[test]
+fn the_lock_file_of_the_fuzz_targets_knows_every_dependency() {
+    let manifest = Text::read("Cargo.toml").text;
+    let (_, dependencies) = manifest.split_once("\n[dependencies]\n").unwrap();
+    let (dependencies, _) = dependencies.split_once("\n\n").unwrap();
+    let lock = Text::read("fuzz/Cargo.lock").text;
+    let mut packages = lock.split("[[package]]");
+    let own = packages
+        .find(|package| package.contains("\nname = \"rootstrata\"\n"))
+        .unwrap();
+    let missing = dependencies.lines().filter(|line| {
+        let name = line.split(' ').next().unwrap_or_default();
+        !own.contains(&format!("\n \"{name}\",\n")) && !own.contains(&format!("\n \"{name} "))
+    });
+    assert_none(missing.map(str::to_owned).collect());
+}

@@ -41,6 +41,7 @@ mod registry;
 mod registry_prune;
 mod restore;
 mod restore_hostile;
+mod rpm_databases;
 mod scripts;
 mod sources;
 mod store;

@@ -3,7 +3,7 @@
 //! Pure. A package accounts for a path that came or went with the package, and that is as the package's header says. A path of
 //! an unchanged package, or a path that is not as its package has it, is reported by itself.
 
-use crate::model::packages::file_list::DigestAlgorithm;
+use crate::model::packages::file_list::{DigestAlgorithm, Verified};
 use crate::model::packages::owners::{Installed, Owner, Owners, Times, deviations};
 use crate::model::packages::upgrade::{Fate, PackageChange};
 use crate::model::tree::Tree;
@@ -46,7 +46,9 @@ impl Ownership {
     fn of(owner: &Owner, entry: Option<&Entry>, times: Times) -> Self {
         let file = &owner.file;
         let sha256 = match owner.algorithm {
-            DigestAlgorithm::SHA256 => file.digest.try_into().ok(),
+            DigestAlgorithm::SHA256 if file.is_verified(Verified::Digest) => {
+                file.digest.try_into().ok()
+            }
             _ => None,
         };
         Self {

@@ -19,6 +19,42 @@ const GHOST: u32 = 1 << 6;
 /// that the list of a package in the usual state has the bytes that the header gives.
 pub(crate) const NOT_INSTALLED: u32 = 1 << 31;
 
+/// In the same way, the aspects that `rpm -V` is not to compare (tag 1045, `%verify(not …)`), as rpm's bits shifted left; 0 in lists
+/// of old records.
+const UNVERIFIED_SHIFT: u32 = 20;
+/// rpm's bits (`rpmVerifyAttrs`): digest, length, link target, user, group, time, mode, device and capabilities.
+const VERIFY_BITS: u32 = 0x1ff;
+/// The bits of flags that a header cannot have.
+const OWN_FLAGS: u32 = NOT_INSTALLED | VERIFY_BITS << UNVERIFIED_SHIFT;
+
+/// An aspect of a file that `rpm -V` compares, as rpm's bit.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Verified {
+    /// The digest of the content.
+    Digest = 1,
+    /// The length.
+    Size = 1 << 1,
+    /// The target of a symlink.
+    Target = 1 << 2,
+    /// The modification time.
+    Mtime = 1 << 5,
+    /// Type and permissions.
+    Mode = 1 << 6,
+}
+
+/// Returns the flags of a file for a list: the header's, with the state of the file and the aspects that are not compared. `verified`
+/// has rpm's bits; a ghost is not compared at all.
+pub(crate) fn flags_of(flags: u32, is_installed: bool, verified: u32) -> u32 {
+    let flags = flags & !OWN_FLAGS;
+    let unverified = if flags & GHOST == 0 {
+        !verified & VERIFY_BITS
+    } else {
+        0
+    };
+    let state = if is_installed { 0 } else { NOT_INSTALLED };
+    flags | state | unverified << UNVERIFIED_SHIFT
+}
+
 /// How the digests of a list are made (rpm tag 5011; RFC 9580, "Hash Algorithms").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct DigestAlgorithm(pub u8);
@@ -77,6 +113,11 @@ impl OwnedFile<'_> {
     /// Tells whether rpm has put the file there, and no other package's in its place.
     pub(crate) fn is_installed(&self) -> bool {
         self.flags & NOT_INSTALLED == 0
+    }
+
+    /// Tells whether `rpm -V` compares an aspect.
+    pub(crate) fn is_verified(&self, aspect: Verified) -> bool {
+        self.flags >> UNVERIFIED_SHIFT & aspect as u32 == 0
     }
 
     /// Tells whether it is a directory.

@@ -3,7 +3,7 @@
 //! Pure. No byte of a file is needed: type, mode, length, link target and time of the entry are compared with the package's
 //! header. Equal length and time do not prove equal content; another length proves another content.
 
-use crate::model::packages::file_list::{DigestAlgorithm, FileList, OwnedFile};
+use crate::model::packages::file_list::{DigestAlgorithm, FileList, OwnedFile, Verified};
 use crate::model::packages::package::Package;
 use crate::model::policy::package_mtimes::{Links, MOST_STEPS_IN_ALL, resolve};
 use crate::model::tree::compare::Aspects;
@@ -153,9 +153,25 @@ pub enum Times {
     Lost,
 }
 
-/// Returns the aspects in which `entry` is not as the package has it. [`Aspects::MTIME`] alone says that the file was written or
-/// only touched.
+/// Returns the aspects in which `entry` is not as the package has it, but for those that `rpm -V` is told not to compare
+/// (`%verify`). [`Aspects::MTIME`] alone says that the file was written or only touched.
 pub fn deviations<C>(entry: &Entry<C>, file: &OwnedFile, times: Times) -> Aspects {
+    let unverified = [
+        (Verified::Size, Aspects::CONTENT),
+        (Verified::Target, Aspects::TARGET),
+        (Verified::Mode, Aspects::MODE),
+        (Verified::Mtime, Aspects::MTIME),
+    ];
+    let unverified = unverified
+        .into_iter()
+        .filter(|(aspect, _)| !file.is_verified(*aspect));
+    unverified.fold(differences(entry, file, times), |found, (_, aspect)| {
+        found.without(aspect)
+    })
+}
+
+/// Returns all aspects in which `entry` is not as the package has it.
+pub(crate) fn differences<C>(entry: &Entry<C>, file: &OwnedFile, times: Times) -> Aspects {
     const TYPE_BITS: u16 = 0o170_000;
     if file.mode == 0 || file.is_ghost() {
         return Aspects::NONE; // the package tells nothing of the path
@@ -195,6 +211,7 @@ fn type_bits<C>(kind: &Kind<C>) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::packages::file_list::{CONFIG, flags_of};
     use crate::model::testing::{directory, file, path, symlink};
 
     fn owned(name: &'static [u8]) -> OwnedFile<'static> {
@@ -264,6 +281,24 @@ mod tests {
         let packages = [installed("filesystem", b"/", &[owned(b"")])];
         let owners = Owners::new(&packages, std::iter::empty::<&Entry>());
         assert_eq!(owners.of(&[&EntryPath::root()])[0].len(), 1);
+    }
+
+    #[test]
+    fn what_rpm_is_not_to_verify_is_no_deviation_but_a_difference() {
+        let entry = file("x", 5);
+        let not_size_and_time = flags_of(CONFIG, true, !(1 << 1 | 1 << 5));
+        let other = OwnedFile {
+            size_bytes: 6,
+            mtime_s: 8,
+            mode: 0o100_755,
+            flags: not_size_and_time,
+            ..owned(b"x")
+        };
+        let found = deviations(&entry, &other, Times::Kept);
+        assert_eq!(found.names().collect::<Vec<_>>(), ["mode"]);
+        assert_eq!(differences(&entry, &other, Times::Kept).names().count(), 3);
+        assert!(other.is_config() && other.is_installed());
+        assert!(!other.is_verified(Verified::Size) && other.is_verified(Verified::Digest));
     }
 
     #[test]

@@ -82,7 +82,7 @@ pub enum Profile {
 /// Whose modification times are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MtimeRule {
-    /// Files that the rpm database vouches for keep theirs, everything else gets the epoch.
+    /// Files that the rpm database vouches for keep theirs, everything else gets the epoch. Without packages, as [`MtimeRule::Fixed`].
     Package,
     /// Everything gets the epoch but `*.py`, whose times their `.pyc` files hold.
     Fixed,

@@ -202,10 +202,12 @@ fn mtime_of(path: &EntryPath, stat: &Stat, context: &Context) -> i64 {
     let own = stat.mtime.seconds;
     let keeps = match context.policy.mtime {
         MtimeRule::Keep => return context.policy.epoch_s.map_or(own, |epoch| own.min(epoch)),
-        MtimeRule::Package => {
+        MtimeRule::Package if context.vouched.are_known() => {
             stat.kind != StatKind::Directory && context.vouched.vouches_for(path, own)
         }
-        MtimeRule::Fixed => stat.kind == StatKind::File && path.name().ends_with(b".py"),
+        MtimeRule::Package | MtimeRule::Fixed => {
+            stat.kind == StatKind::File && path.name().ends_with(b".py")
+        }
     };
     if keeps { own } else { context.policy.epoch_s() }
 }

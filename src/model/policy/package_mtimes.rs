@@ -28,6 +28,7 @@ pub type Links = HashMap<EntryPath, Box<[u8]>>;
 #[derive(Debug, Default)]
 pub struct PackageMtimes {
     times: Vec<(EntryPath, i64)>,
+    is_known: bool,
 }
 
 /// Gathers what packages vouch for, package by package.
@@ -79,11 +80,19 @@ impl<'a> Gathering<'a> {
     pub fn finish(mut self) -> PackageMtimes {
         self.times.sort_unstable();
         self.times.dedup();
-        PackageMtimes { times: self.times }
+        PackageMtimes {
+            times: self.times,
+            is_known: true,
+        }
     }
 }
 
 impl PackageMtimes {
+    /// Tells whether there are packages at all.
+    pub(crate) fn are_known(&self) -> bool {
+        self.is_known
+    }
+
     /// Tells whether a package gives `path` this time.
     pub(crate) fn vouches_for(&self, path: &EntryPath, mtime_s: i64) -> bool {
         self.times

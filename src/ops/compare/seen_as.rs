@@ -281,8 +281,10 @@ struct ImageContent {
     packages: Option<RootPackages>,
 }
 
+/// Returns the packages known to a snapshot: those of rpm.
 fn installed(packages: Option<&RootPackages>) -> &[Installed] {
-    packages.map_or(&[], |packages| packages.all.as_slice())
+    let known = packages.filter(|packages| packages.manager == Manager::Rpm);
+    known.map_or(&[], |packages| packages.all.as_slice())
 }
 
 impl SeenAs {

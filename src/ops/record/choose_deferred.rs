@@ -8,6 +8,7 @@ use crate::ops::record::prior_layers::PriorReading;
 use crate::ops::record::session::Session;
 use crate::ops::root_view::places::deciding_files;
 use crate::ops::root_view::stamped_scan::StampedScan;
+use std::collections::HashSet;
 
 /// Fewer bytes are sooner read twice than found to be needed.
 const WORTHWHILE_BYTES: u64 = 16 << 20;
@@ -37,10 +38,12 @@ pub(super) fn choose_deferred(
     if !is_read && session.lineage.is_read_sooner_than(candidates.len()) {
         prior = PriorReading::Read(prior.finish(session)?);
     }
+    // The content counts before a layer is planned.
+    let read_early: HashSet<EntryPath> = deciding_files().collect();
     let mut sure = Vec::new();
     for at in candidates {
         let file = scan.at(at);
-        if differs_below(session, &prior, file, &expected)? && !is_read_early(file.0) {
+        if differs_below(session, &prior, file, &expected)? && !read_early.contains(file.0) {
             sure.push(at);
         }
     }
@@ -93,9 +96,4 @@ fn has_another_tree(
         }
     }
     Ok(false)
-}
-
-/// Tells whether the file's content counts before a layer is planned.
-fn is_read_early(path: &EntryPath) -> bool {
-    deciding_files().any(|early| early == *path)
 }

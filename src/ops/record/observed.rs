@@ -152,7 +152,7 @@ impl Viewer<'_> {
         let LiveRoot { root, observed } = *live;
         phases.run(Phase::Scan, None, || observed.check(root, *threads))?;
         let packages = phases.run(Phase::Packages, None, || {
-            read_rpm_packages(live, scratch, phases.monitor)
+            read_rpm_packages(live, scratch, manner.policy.mtime, phases.monitor)
         })?;
         let user = BuildUser::find(live, manner.policy.profile)?;
         let sides = phases.run(Phase::Plan, None, || {

@@ -20,7 +20,7 @@ use crate::ops::record::known_tree::{KnownTree, Loaded};
 use crate::ops::record::session::Session;
 use crate::ops::record::totals::Totals;
 use crate::ops::root_view::places::{
-    database_files, deciding_files, dnf_history_files, user_files,
+    deciding_files, dnf_history_files, package_sources, user_files,
 };
 use crate::ops::root_view::stamped_scan::StampedScan;
 use std::collections::HashSet;
@@ -159,14 +159,14 @@ fn volatile_before<'s>(
 fn matters_elsewhere(scan: &StampedScan, session: &Session) -> bool {
     let policy = &session.policy;
     let by_packages = session.asks_packages();
-    let databases = database_files().filter(|_| by_packages);
+    let of_packages = package_sources().filter(|_| by_packages);
     let configuration = user_files()
         .into_iter()
         .filter(|_| policy.profile == Profile::Mock);
     let is_derived = session.rules.derivations().is_some();
     let history = dnf_history_files().filter(|_| is_derived);
     let deciding = deciding_files().filter(|_| is_derived);
-    let sources = databases.chain(configuration).chain(history);
+    let sources = of_packages.chain(configuration).chain(history);
     let sources: Vec<EntryPath> = sources.chain(deciding).collect();
     let is_source = |key: &[u8]| sources.iter().any(|source| source.key() == key);
     let matters = |at: &usize| {

@@ -11,13 +11,12 @@ use crate::model::tree::entry::{Entry, FileContent, Group, Kind};
 use crate::model::tree::path::EntryPath;
 use crate::ops::root_view::build_user::BuildUser;
 use crate::ops::root_view::facts::RootFiles;
-use crate::ops::root_view::packages::copy_database;
 use crate::ops::root_view::places::{
-    LARGEST_CONFIGURATION_BYTES, LARGEST_TEXT_BYTES, account_files, database_files_in,
-    dnf_history_files,
+    LARGEST_CONFIGURATION_BYTES, LARGEST_TEXT_BYTES, account_files, dnf_history_files,
 };
+use crate::ops::root_view::rpm_database::{RpmDatabase, copy_database, rpm_databases};
 use crate::ops::root_view::user_numbers::{Accounts, are_others, owner};
-use crate::rpm;
+use crate::rpm::{self, Backend};
 use crate::shadow;
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
@@ -78,6 +77,7 @@ pub(crate) fn derive(
     (packages, user): (&[Installed], Option<&BuildUser>),
     scratch: &Path,
 ) -> Result<(Tree<FileContent>, Derived)> {
+    refuse_other_database(sides, derivations, files)?;
     let owned = owned_logs(sides, derivations, packages);
     let mut deriver = Deriver {
         files,
@@ -108,6 +108,29 @@ pub(crate) fn derive(
         }));
     }
     Ok((Tree::new(volatile), deriver.derived))
+}
+
+/// Refuses an rpm database that no rule normalises: recorded as found, it would make each root another.
+fn refuse_other_database(
+    sides: &StableVolatile<FileContent>,
+    derivations: &Derivations,
+    files: &impl RootFiles,
+) -> Result<()> {
+    let is_other = |at: &EntryPath| {
+        let is_derived =
+            sides.volatile.position(at).is_some() && derivations.of(at) != Derivation::Found;
+        files.size_bytes(at).is_some() && !is_derived
+    };
+    match rpm_databases()
+        .map(|database| database.path())
+        .find(is_other)
+    {
+        Some(path) => Err(Error::NotNormalizable {
+            path: files.shown(&path),
+            reason: "it is an rpm database in a place where none is made anew",
+        }),
+        None => Ok(()),
+    }
 }
 
 /// Tells whether accounts and home are on the stable side, and nothing is mounted in the home: only then do all numbers change
@@ -267,15 +290,17 @@ impl<F: RootFiles> Deriver<'_, F> {
     }
 
     fn write_database(&self, path: &EntryPath, out: &mut Output) -> Result<bool> {
-        let place = path.parent().unwrap_or_default();
-        let sizes = database_files_in(&place).map(|file| self.files.size_bytes(&file));
-        if sizes.into_iter().flatten().sum::<u64>() > LARGEST_DATABASE_BYTES {
+        let database = RpmDatabase {
+            place: path.parent().unwrap_or_default(),
+            backend: Backend::Sqlite,
+        };
+        if database.size_bytes(self.files) > LARGEST_DATABASE_BYTES {
             return Err(Error::NotNormalizable {
                 path: self.files.shown(path),
                 reason: "its database is larger than any that is made anew in memory",
             });
         }
-        let Some(copy) = copy_database(self.files, &place, self.scratch)? else {
+        let Some(copy) = copy_database(self.files, &database, self.scratch)? else {
             return Ok(false);
         };
         let epoch_s = self.epoch_s.clamp(0, i64::from(u32::MAX)) as u32;

@@ -17,5 +17,6 @@ pub(crate) mod package_files;
 pub(crate) mod packages;
 pub(crate) mod places;
 pub(crate) mod recorded;
+mod rpm_database;
 pub(crate) mod stamped_scan;
 mod user_numbers;

@@ -27,8 +27,8 @@ pub(crate) fn normalise_as(
 ) -> Result<StableVolatile<FileContent>> {
     let Manner { policy, rules } = manner;
     let vouched = match policy.mtime {
-        MtimeRule::Package => package_mtimes(facts, packages),
-        MtimeRule::Keep | MtimeRule::Fixed => PackageMtimes::default(),
+        MtimeRule::Package if !packages.is_empty() => package_mtimes(facts, packages),
+        _ => PackageMtimes::default(),
     };
     let context = Context {
         policy,

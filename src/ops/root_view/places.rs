@@ -5,7 +5,7 @@ use crate::dnf;
 use crate::dpkg;
 use crate::model::tree::path::EntryPath;
 use crate::ops::root_view::user_numbers::Accounts;
-use crate::rpm;
+use crate::rpm::{self, Backend};
 
 /// A larger file is no rpm database.
 pub(super) const LARGEST_DATABASE_BYTES: u64 = 2 << 30;
@@ -38,14 +38,25 @@ pub(super) fn rpm_places() -> impl Iterator<Item = EntryPath> {
     rpm::PLACES.iter().copied().map(path)
 }
 
-/// Returns the rpm database in a directory, and its log.
-pub(super) fn database_files_in(place: &EntryPath) -> [EntryPath; 2] {
-    [rpm::SQLITE, rpm::SQLITE_WAL].map(|name| place.join(name.as_bytes()))
+/// Returns the names of all files of databases.
+fn database_names() -> impl Iterator<Item = &'static str> {
+    let backends = Backend::ALL.into_iter();
+    backends.flat_map(|backend| backend.file_names()).copied()
 }
 
 /// Returns where the files of an rpm database may be.
 pub(crate) fn database_files() -> impl Iterator<Item = EntryPath> {
-    rpm_places().flat_map(|place| database_files_in(&place))
+    rpm_places().flat_map(|place| database_names().map(move |name| place.join(name.as_bytes())))
+}
+
+/// Returns the macro files with the place of the rpm database.
+pub(super) fn macro_files() -> impl Iterator<Item = EntryPath> {
+    rpm::MACRO_FILES.into_iter().map(path)
+}
+
+/// Returns the files that tell of the packages of rpm.
+pub(crate) fn package_sources() -> impl Iterator<Item = EntryPath> {
+    database_files().chain(macro_files())
 }
 
 /// Returns the history of dnf 4, and its log.
@@ -67,7 +78,7 @@ pub(super) fn account_files(of: Accounts) -> [EntryPath; 2] {
 /// Returns the files whose content decides about other entries, or about their own.
 pub(crate) fn deciding_files() -> impl Iterator<Item = EntryPath> {
     let accounts = [Accounts::Users, Accounts::Groups];
-    database_files().chain(accounts.into_iter().flat_map(account_files))
+    package_sources().chain(accounts.into_iter().flat_map(account_files))
 }
 
 /// Returns passwd and group.
@@ -85,7 +96,7 @@ pub(super) fn is_dpkg_info(name: &[u8]) -> bool {
 pub(super) enum TellingFile {
     /// An rpm database or its log.
     Database,
-    /// A file of dpkg's or apk's.
+    /// A file of dpkg's or apk's, or of rpm's macros.
     Text,
     /// passwd or group.
     User,
@@ -133,8 +144,7 @@ pub(crate) fn tells_of_state(at: &EntryPath, size_bytes: u64) -> bool {
 }
 
 fn is_database(at: &EntryPath) -> bool {
-    let names = [rpm::SQLITE, rpm::SQLITE_WAL];
-    names.iter().any(|name| at.name() == name.as_bytes())
+    database_names().any(|name| at.name() == name.as_bytes())
         && at
             .parent()
             .is_some_and(|parent| rpm_places().any(|place| place == parent))
@@ -157,4 +167,5 @@ fn is_text(at: &EntryPath) -> bool {
     known.any(|known| *at == path(known))
         || parent == path(dpkg::STATUS_PARTS)
         || parent == path(dpkg::INFO) && is_dpkg_info(at.name())
+        || macro_files().any(|file| file == *at)
 }

@@ -1,11 +1,11 @@
 //! What an rpm database says, in the order of a normalised one.
 
-use super::fault::{Fault, fault};
 use super::header::{ByteOrder, InstallTid, with_epoch};
 use super::schema::{INSTALL_TID, Index, NAME, Schema};
+use crate::rpm::backend::{SQLITE, SQLITE_WAL};
+use crate::rpm::fault::{Fault, fault};
 use crate::rpm::header::Header;
-use crate::rpm::sqlite::MOST_PACKAGES;
-use crate::rpm::{SQLITE, SQLITE_WAL};
+use crate::rpm::headers::MOST_PACKAGES;
 use crate::sqlite::open_hostile;
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;

@@ -5,7 +5,6 @@
 //! are taken, and any other object is refused. docs/format.md says what a normalised database is.
 
 mod content;
-mod fault;
 mod header;
 mod schema;
 mod write;

@@ -1,6 +1,6 @@
 //! The schema of an rpm database, as far as rpm makes it (rpm's lib/backend/sqlite.cc).
 
-use super::fault::{Fault, fault};
+use crate::rpm::fault::{Fault, fault};
 use rusqlite::Connection;
 
 /// The index by which rpm finds packages.
@@ -44,9 +44,10 @@ impl Schema {
                 continue;
             }
             let form = packed(&object.statement);
-            if object.name == PACKAGES && is_packages(&form) {
+            let is_own = makes(&object.statement, "createtable", &object.name);
+            if is_own && object.name == PACKAGES && is_packages(&form) {
                 packages = Some(object.statement.clone());
-            } else if is_name(&object.name) && is_index_table(&form, &object.name) {
+            } else if is_own && is_name(&object.name) && is_index_table(&form, &object.name) {
                 indexes.push(Index {
                     name: object.name.clone(),
                     statement: object.statement.clone(),
@@ -112,11 +113,23 @@ fn is_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(is_word)
 }
 
+/// Returns the characters of a statement without spaces and quotes.
+fn squeezed(statement: &str) -> impl Iterator<Item = char> {
+    let characters = statement.chars();
+    characters.filter(|c| !c.is_ascii_whitespace() && !matches!(c, '\'' | '"'))
+}
+
 /// Returns a statement in lower case, without spaces and quotes.
 fn packed(statement: &str) -> String {
-    let bytes = statement.chars();
-    let kept = bytes.filter(|c| !c.is_ascii_whitespace() && !matches!(c, '\'' | '"'));
-    kept.map(|c| c.to_ascii_lowercase()).collect()
+    squeezed(statement)
+        .map(|c| c.to_ascii_lowercase())
+        .collect()
+}
+
+/// Tells whether a statement, after `verb`, spells the name of the object as the schema does: SQLite finds objects in any case.
+fn makes(statement: &str, verb: &str, name: &str) -> bool {
+    let named = squeezed(statement).skip(verb.len()).take(name.len());
+    named.eq(name.chars())
 }
 
 /// Tells whether a packed statement makes the table of headers. The numbers go up by themselves in any rpm; without that, the table is
@@ -144,6 +157,7 @@ fn is_index(object: &Object, table: &str) -> bool {
     let lower = table.to_ascii_lowercase();
     ["key", "hnum"].iter().any(|column| {
         object.name == format!("{table}_{column}_idx")
+            && makes(&object.statement, "createindex", &object.name)
             && form == format!("createindex{lower}_{column}_idxon{lower}({column}asc)")
     })
 }
@@ -175,6 +189,17 @@ mod tests {
             .map(|index| index.name.as_str())
             .collect();
         assert_eq!((names, schema.indexes[0].indexes.len()), (vec![NAME], 1));
+    }
+
+    #[test]
+    fn a_name_that_its_statement_spells_otherwise_is_refused() {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(TABLE).unwrap();
+        assert!(Schema::read(&connection).is_ok());
+        let planted = "PRAGMA writable_schema = ON;
+                       UPDATE sqlite_schema SET sql = replace(sql, 'Packages', 'PackAges');";
+        connection.execute_batch(planted).unwrap();
+        assert!(Schema::read(&connection).is_err());
     }
 
     #[test]

@@ -130,7 +130,7 @@ fn the_log_of_a_writer_counts() {
         database
             .directory
             .path()
-            .join(crate::rpm::SQLITE_WAL)
+            .join(crate::rpm::backend::SQLITE_WAL)
             .exists()
     );
     assert!(database.normalised().unwrap() == expected);
@@ -163,7 +163,13 @@ fn ten_thousand_rows_of_one_name_are_as_many_packages() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join(SQLITE), bytes).unwrap();
     let mut count = 0;
-    crate::rpm::read(directory.path(), Path::new("x"), |_| count += 1).unwrap();
+    crate::rpm::read(
+        crate::rpm::Backend::Sqlite,
+        directory.path(),
+        Path::new("x"),
+        |_| count += 1,
+    )
+    .unwrap();
     assert_eq!(count, 10_000);
 }
 

@@ -1,6 +1,6 @@
 //! Which paths of a tree are as their package has them. Pure.
 
-use crate::model::packages::owners::{Installed, Owner, Owners, Times, deviations};
+use crate::model::packages::owners::{Installed, Owner, Owners, Times, differences};
 use crate::model::tree::Tree;
 use crate::model::tree::entry::{Entry, Group};
 use std::collections::HashMap;
@@ -52,7 +52,7 @@ pub(super) fn package_paths<C>(
 fn is_as_brought<C>(entry: &Entry<C>, owner: &Owner, times: Times) -> bool {
     let file = &owner.file;
     let is_brought = file.mode != 0 && !file.is_config() && !file.is_ghost();
-    is_brought && deviations(entry, file, times).is_empty()
+    is_brought && differences(entry, file, times).is_empty()
 }
 
 /// Returns how many names each hardlink group has.

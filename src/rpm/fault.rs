@@ -1,10 +1,14 @@
-//! Why an rpm database is not normalised.
+//! Why an rpm database is not read, or not made anew.
 
-/// Why a database is not normalised.
+use std::io;
+
+/// Why a database is refused.
 pub(super) enum Fault {
     /// SQLite cannot read the database.
     Sqlite(rusqlite::Error),
-    /// The database has what rpm does not make.
+    /// A private copy cannot be read.
+    Io(io::Error),
+    /// The content is not as rpm makes databases.
     Content(String),
 }
 
@@ -13,6 +17,7 @@ impl Fault {
     pub(super) fn reason(self) -> String {
         match self {
             Self::Sqlite(error) => error.to_string(),
+            Self::Io(error) => error.to_string(),
             Self::Content(reason) => reason,
         }
     }
@@ -24,7 +29,13 @@ impl From<rusqlite::Error> for Fault {
     }
 }
 
-/// Fails for a reason that is no error of SQLite's.
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// Fails for a reason found in the content.
 pub(super) fn fault<T>(reason: impl Into<String>) -> std::result::Result<T, Fault> {
     Err(Fault::Content(reason.into()))
 }
