@@ -48,6 +48,7 @@ fn package(lines: &[(u8, &[u8])]) -> Option<Installed> {
     Some(Installed {
         package,
         files: Some(Arc::new(files(lines))),
+        details: None,
     })
 }
 

@@ -67,7 +67,11 @@ fn installed(fields: &Fields, info: &HashMap<Vec<u8>, Vec<u8>>) -> Option<Instal
         .map(Vec::as_slice)
         .unwrap_or_default();
     let files = file("list").map(|list| Arc::new(files(list, file("md5sums"), conffiles)));
-    Some(Installed { package, files })
+    Some(Installed {
+        package,
+        files,
+        details: None,
+    })
 }
 
 /// Returns the package of a paragraph; `None` without a name or a version.

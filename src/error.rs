@@ -64,13 +64,23 @@ pub enum Error {
     #[error("bad snapshot {text:?}: expected a number or SERIES[@STAGE][~N]")]
     BadReference { text: String },
     #[error(
-        "bad source {text:?}: expected a snapshot, dir:PATH, oci:PATH[:REF], oci-archive:PATH[:REF], docker-archive:PATH[:REF] or docker://HOST/REPO[:TAG]"
+        "bad source {text:?}: expected a snapshot, dir:PATH, oci:PATH[:REF], oci-archive:PATH[:REF], docker-archive:PATH[:REF], packages:FILE or docker://HOST/REPO[:TAG]"
     )]
     BadSource { text: String },
     #[error("no snapshot {reference} in {}", show(store))]
     UnknownSnapshot { reference: String, store: PathBuf },
     #[error("no series {series} in {}", show(store))]
     UnknownSeries { series: String, store: PathBuf },
+    /// A list of packages cannot be read as one.
+    #[error("{}{} is no list of packages: {reason}", show(path), line.map_or(String::new(), |line| format!(", line {line},")))]
+    BadPackageList {
+        path: PathBuf,
+        line: Option<usize>,
+        reason: String,
+    },
+    /// Files of a list were asked for.
+    #[error("a list of packages has no files to compare: give no path beside it")]
+    NoFilesInList,
     #[error("the packages of {of} are unknown")]
     UnknownPackages { of: String },
     #[error("{path} is not in snapshot {snapshot}")]

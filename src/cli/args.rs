@@ -5,7 +5,7 @@ use crate::cli::diff::args::{DIFF_HELP, DiffArgs};
 use crate::cli::keep::args::{PRUNE_HELP, PruneArgs, SquashArgs, VERIFY_HELP, VerifyArgs};
 use crate::cli::paint::When;
 use crate::cli::parse::{EntryPathArg, EntryPathParser, parse_snapshot};
-use crate::cli::query::args::{FIND_HELP, FIND_USAGE, FindArgs};
+use crate::cli::query::args::{FIND_HELP, FIND_USAGE, FindArgs, SbomFormat};
 use crate::cli::record::args::SnapshotArgs;
 use crate::cli::registry_access::RegistryArgs;
 use crate::cli::remote::args::{PUSH_HELP, PUSH_USAGE, PushArgs};
@@ -77,6 +77,19 @@ pub(crate) enum Command {
         /// Snapshot to show, or docker://HOST/REPO[:TAG]
         #[arg(value_parser = parse_subject)]
         snapshot: Subject,
+        /// Show the packages alone, with source, build time, size, signature key
+        /// and checksum of each
+        #[arg(long)]
+        packages: bool,
+    },
+    /// Write a snapshot's packages as a bill of materials to stdout
+    Sbom {
+        /// Snapshot to list, or docker://HOST/REPO[:TAG]
+        #[arg(value_parser = parse_subject)]
+        snapshot: Subject,
+        /// Form of the document
+        #[arg(long, value_enum, default_value_t = SbomFormat::Spdx, value_name = "FORMAT")]
+        format: SbomFormat,
     },
     /// Show what differs between two snapshots, directories or images
     #[command(after_help = DIFF_HELP)]

@@ -1,4 +1,4 @@
-//! The sources of trees: a snapshot, a directory, or an image in the notation of containers-transports(5).
+//! The sources of trees: a snapshot, a directory, or an image in the notation of containers-transports(5); and lists of packages.
 //!
 //! Pure. A name of a snapshot holds no colon, so the prefixes are unmistakable.
 
@@ -26,6 +26,8 @@ pub enum Source {
     DockerArchive(PathBuf, ImageRef),
     /// `docker://HOST/NAME[:TAG|@DIGEST]`: an image in a registry.
     Registry(ImageName),
+    /// `packages:FILE`: a list of packages; `-` for stdin.
+    Packages(PathBuf),
 }
 
 /// The image of an archive or a layout.
@@ -58,6 +60,9 @@ impl Source {
 fn parse_bytes(bytes: &[u8]) -> Option<Source> {
     if let Some(rest) = bytes.strip_prefix(b"dir:") {
         return Some(Source::Directory(parse_path(rest)?));
+    }
+    if let Some(rest) = bytes.strip_prefix(b"packages:") {
+        return Some(Source::Packages(parse_path(rest)?));
     }
     if let Some(rest) = bytes.strip_prefix(b"oci-archive:") {
         let (path, image) = parse_image(rest)?;
@@ -107,6 +112,7 @@ impl fmt::Display for Source {
             Self::Layout(path, image) => write!(f, "oci:{}{image}", shown(path)),
             Self::DockerArchive(path, image) => write!(f, "docker-archive:{}{image}", shown(path)),
             Self::Registry(name) => write!(f, "docker://{name}"),
+            Self::Packages(path) => write!(f, "packages:{}", shown(path)),
         }
     }
 }
@@ -138,6 +144,8 @@ mod tests {
             "oci:d:@1",
             "docker-archive:x.tar:docker.io/library/a:b",
             "docker://localhost:5000/a/b:c",
+            "packages:result/installed_pkgs.log",
+            "packages:-",
         ] {
             assert_eq!(Source::parse(OsStr::new(text)).unwrap().to_string(), text);
         }
@@ -156,6 +164,7 @@ mod tests {
         for text in [
             "",
             "dir:",
+            "packages:",
             "oci:",
             "oci-archive::x",
             "docker-archive:",

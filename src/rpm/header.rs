@@ -3,8 +3,12 @@
 //!
 //! Every number is checked against the length of the blob, and the number of names against a limit.
 
+use super::signature::issuer;
+use crate::model::packages::details::Details;
 use crate::model::packages::file_list::{DigestAlgorithm, FileList, OwnedFile, flags_of};
 use crate::model::packages::package::Package;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 
 /// The length of an entry of the index.
 pub(super) const ENTRY_BYTES: usize = 16;
@@ -20,8 +24,19 @@ mod tag {
     pub(super) const NAME: u32 = 1000;
     pub(super) const VERSION: u32 = 1001;
     pub(super) const RELEASE: u32 = 1002;
+    pub(super) const SIGNATURE_PGP: u32 = 259;
+    pub(super) const SIGNATURE_MD5: u32 = 261;
+    pub(super) const SIGNATURE_GPG: u32 = 262;
+    pub(super) const DSA_HEADER: u32 = 267;
+    pub(super) const RSA_HEADER: u32 = 268;
+    pub(super) const SHA1_HEADER: u32 = 269;
+    pub(super) const SHA256_HEADER: u32 = 273;
+    pub(super) const OPENPGP: u32 = 278;
     pub(super) const EPOCH: u32 = 1003;
     pub(super) const BUILD_TIME: u32 = 1006;
+    pub(super) const SIZE: u32 = 1009;
+    pub(super) const VENDOR: u32 = 1011;
+    pub(super) const LICENSE: u32 = 1014;
     pub(super) const ARCH: u32 = 1022;
     pub(super) const FILE_SIZES: u32 = 1028;
     pub(super) const FILE_STATES: u32 = 1029;
@@ -36,6 +51,7 @@ mod tag {
     pub(super) const BASE_NAMES: u32 = 1117;
     pub(super) const DIR_NAMES: u32 = 1118;
     pub(super) const LONG_FILE_SIZES: u32 = 5008;
+    pub(super) const LONG_SIZE: u32 = 5009;
     pub(super) const FILE_DIGEST_ALGORITHM: u32 = 5011;
 }
 
@@ -45,9 +61,14 @@ mod kind {
     pub(super) const INT32: u32 = 4;
     pub(super) const INT64: u32 = 5;
     pub(super) const STRING: u32 = 6;
+    pub(super) const BIN: u32 = 7;
     pub(super) const STRING_ARRAY: u32 = 8;
     pub(super) const I18N_STRING: u32 = 9;
 }
+
+const MD5_BYTES: usize = 16;
+/// More signatures than any package has.
+const MOST_SIGNATURES: usize = 16;
 
 /// The longest digest of a file, SHA-512's.
 const LONGEST_DIGEST: usize = 64;
@@ -59,6 +80,8 @@ pub struct Header {
     pub package: Package,
     /// The files; directories are absolute and end in a slash.
     pub files: FileList,
+    /// The details.
+    pub details: Details,
 }
 
 impl Header {
@@ -81,11 +104,57 @@ impl Header {
         Some(Self {
             package,
             files: fields.files(),
+            details: fields.details(),
         })
     }
 }
 
 impl Fields<'_> {
+    /// Returns the details; missing values are empty.
+    fn details(&self) -> Details {
+        let text = |tag| self.strings(tag).and_then(|mut all| all.next()).map(text);
+        let long = self.values(tag::LONG_SIZE, kind::INT64);
+        let short = self.values(tag::SIZE, kind::INT32);
+        let mut sizes = long
+            .into_iter()
+            .flatten()
+            .chain(short.into_iter().flatten());
+        let checksum = |tag, name: &str| {
+            let digits = text(tag).filter(|digits| is_hexadecimal(digits))?;
+            Some(format!("{name}:{digits}"))
+        };
+        let header_checksum = checksum(tag::SHA256_HEADER, "sha256");
+        Details {
+            size_bytes: sizes.next().unwrap_or_default().min(i64::MAX as u64),
+            license: text(tag::LICENSE).unwrap_or_default(),
+            vendor: text(tag::VENDOR).unwrap_or_default(),
+            signature_key: self.signature_key().map(|id| hex(&id)).unwrap_or_default(),
+            header_checksum: header_checksum
+                .or_else(|| checksum(tag::SHA1_HEADER, "sha1"))
+                .unwrap_or_default(),
+            md5: self
+                .bytes(tag::SIGNATURE_MD5)
+                .filter(|md5| md5.len() == MD5_BYTES)
+                .map(hex)
+                .unwrap_or_default(),
+        }
+    }
+
+    /// Returns the key ID of the first signature that names its key: of the header, and of header and payload.
+    fn signature_key(&self) -> Option<[u8; 8]> {
+        let binary = [
+            tag::RSA_HEADER,
+            tag::DSA_HEADER,
+            tag::SIGNATURE_PGP,
+            tag::SIGNATURE_GPG,
+        ];
+        let mut binary = binary.into_iter().filter_map(|tag| self.bytes(tag));
+        binary.find_map(issuer).or_else(|| {
+            let mut texts = self.strings(tag::OPENPGP)?.take(MOST_SIGNATURES);
+            texts.find_map(|text| issuer(&BASE64.decode(text).ok()?))
+        })
+    }
+
     /// Returns the files; missing values, as digests in old packages, are empty or 0.
     fn files(&self) -> FileList {
         let algorithm = self.digest_algorithm();
@@ -159,6 +228,14 @@ fn is_installed(state: u64) -> bool {
     !matches!(state, 1..=4)
 }
 
+fn is_hexadecimal(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// Decodes hexadecimal digits; empty for other characters or too many digits.
 fn unhex<'b>(digits: &[u8], bytes: &'b mut [u8; LONGEST_DIGEST]) -> &'b [u8] {
     let value = |digit: u8| (digit as char).to_digit(16).map(|value| value as u8);
@@ -218,6 +295,12 @@ impl<'a> Fields<'a> {
         // The last part of a split has no final NUL, and so is no string.
         let ends = data.iter().rposition(|b| *b == 0)?;
         is_text.then(|| data[..ends].split(|b| *b == 0).take(count))
+    }
+
+    /// Returns the bytes of a field of bytes.
+    fn bytes(&self, tag: u32) -> Option<&'a [u8]> {
+        let (kind, count, data) = self.find(tag)?;
+        data.get(..count).filter(|_| kind == kind::BIN)
     }
 
     fn numbers(&self, tag: u32) -> Option<impl Iterator<Item = u32> + use<'a>> {

@@ -12,6 +12,7 @@ mod headers;
 mod macros;
 mod ndb;
 mod normal;
+mod signature;
 mod sqlite;
 
 pub(crate) use backend::PLACES;

@@ -23,6 +23,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0010_keep_joined_layers.sql"),
     include_str!("../../migrations/0011_know_remote_blobs.sql"),
     include_str!("../../migrations/0012_keep_tree_digests.sql"),
+    include_str!("../../migrations/0013_keep_package_details.sql"),
 ];
 
 /// The hash of each format's schema, from format 0 on, so that an open need not run the migrations to know what they make.
@@ -40,6 +41,7 @@ const SCHEMAS: [&str; MIGRATIONS.len() + 1] = [
     "b600db0a061d2fc105ce0c99be4bdfbc31844df99b3190618f0d30a5250fd0ef",
     "75fcaebdb8f5f9f08a328144230f402512d3ca5ff67364fa98c788b752f85171",
     "53be5be30086d23a02f7385519e6087ba885ce0eb15b67e29f81c68aafd45b33",
+    "eee94806bad96d26b6c49f87423d26e07f8bd8ed2af35cd37174204a56064e69",
 ];
 
 /// "rstr", in the database's header (SQLite's `application_id`).

@@ -29,6 +29,7 @@ const SWEEP: &str = "
     DELETE FROM package_set WHERE id NOT IN (SELECT package_set_id FROM snapshot WHERE package_set_id IS NOT NULL);
     DELETE FROM package WHERE id NOT IN (SELECT package_id FROM package_set_member);
     DELETE FROM file_list WHERE id NOT IN (SELECT file_list_id FROM package_set_files);
+    DELETE FROM package_detail WHERE id NOT IN (SELECT package_detail_id FROM package_set_files WHERE package_detail_id IS NOT NULL);
     DELETE FROM policy WHERE key NOT IN (SELECT policy_key FROM snapshot UNION SELECT policy_key FROM layer);
     DELETE FROM series WHERE id NOT IN (SELECT series_id FROM snapshot);";
 

@@ -24,6 +24,7 @@ mod limits;
 mod normalized;
 mod outputs;
 mod package_layers;
+mod package_lists;
 mod package_names;
 mod package_output;
 mod parsers;

@@ -42,6 +42,7 @@ mod registry_prune;
 mod restore;
 mod restore_hostile;
 mod rpm_databases;
+mod sbom;
 mod scripts;
 mod sources;
 mod store;

@@ -3,7 +3,7 @@
 //!
 //! The shell is in a mount namespace of its own, where /var/lib is an empty directory, so that paths are those that a
 //! user types. The chroot under /var/lib/mock is one of ROOTSTRATA_CHROOTS: the one of the stage that a command names,
-//! made anew with each `bootstrap`. Numbers and digests may differ, since another machine has other packages; a line
+//! made anew with each `bootstrap`; installed_pkgs.log is that of the first build. Numbers and digests may differ, since another machine has other packages; a line
 //! `...` stands for any lines. The registry at localhost:5000 is Debian's. What needs Mock, another registry or a terminal is
 //! in `sh` blocks and listed below.
 
@@ -116,6 +116,7 @@ chroot_is() {{ ! mountpoint -q {CHROOT} || umount {CHROOT}; mount --bind "$C/$1"
 mount --bind "$W/lib" /var/lib && mkdir -p {CHROOT} && cd "$W/here" || exit 99
 chroot_is boot-day0 && rootstrata -q snapshot {CHROOT} --stage bootstrap || exit 98
 chroot_is deps-day0 && rootstrata -q export --root {CHROOT} --stage deps-installed --format oci-dir -o buildroot || exit 97
+rpm -qa --dbpath "$C/deps-day0/var/lib/rpm" --qf '%{{nevra}} %{{buildtime}} %{{size}} installed\n' > installed_pkgs.log || exit 96
 last=0
 "#,
         work = work.display(),

@@ -98,6 +98,67 @@ fn packages(bench: &Bench, snapshot: &str) -> BTreeSet<String> {
     .collect()
 }
 
+/// What is shown of each package: key, size, checksums, licence, vendor and build time; `-` for nothing.
+fn details(bench: &Bench, snapshot: &str) -> BTreeSet<Vec<String>> {
+    let shown = bench.json(["show", snapshot]);
+    let fields = [
+        "nevra",
+        "signature_key",
+        "size_bytes",
+        "md5",
+        "header_checksum",
+        "license",
+        "vendor",
+        "build_time",
+    ];
+    let text = |value: &Value| match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => text.clone(),
+        value => value.to_string(),
+    };
+    let all = shown["packages"].as_array().unwrap().iter();
+    all.map(|package| fields.iter().map(|field| text(&package[field])).collect())
+        .collect()
+}
+
+/// The same of a line of rpm's. A signature ends in its key.
+fn details_of_rpm(line: &str) -> Vec<String> {
+    let fields = line
+        .split('|')
+        .map(|field| if field == "(none)" { "" } else { field });
+    let fields: Vec<&str> = fields.collect();
+    let [
+        nevra,
+        signature,
+        size,
+        md5,
+        sha256,
+        sha1,
+        license,
+        vendor,
+        built,
+    ] = fields[..]
+    else {
+        panic!("{line}");
+    };
+    let checksum = match (sha256, sha1) {
+        ("", "") => String::new(),
+        ("", sha1) => format!("sha1:{sha1}"),
+        (sha256, _) => format!("sha256:{sha256}"),
+    };
+    let key = signature.rsplit(' ').next().unwrap();
+    let fields = [nevra, key, size, md5, &checksum, license, vendor, built];
+    fields
+        .map(|field| {
+            if field.is_empty() {
+                "-".to_owned()
+            } else {
+                field.to_owned()
+            }
+        })
+        .into()
+}
+
 #[test]
 fn rpm_lists_the_packages_and_owners_that_we_do_and_finds_a_restored_root_as_it_was() {
     let bench = Bench::new();
@@ -124,6 +185,19 @@ fn rpm_lists_the_packages_and_owners_that_we_do_and_finds_a_restored_root_as_it_
         ]);
         let listed: BTreeSet<String> = listed.lines().map(str::to_owned).collect();
         assert_eq!(packages(&bench, name), listed);
+
+        let query = "%{NEVRA}|%|RSAHEADER?{%{RSAHEADER:pgpsig}}:{}||%{SIZE}|%{PKGID}|%{SHA256HEADER}|%{SHA1HEADER}|%{LICENSE}|%{VENDOR}|%{BUILDTIME}\n";
+        let listed = rpm(&[
+            "--dbpath",
+            directory.to_str().unwrap(),
+            "-qa",
+            "--qf",
+            query,
+        ]);
+        assert_eq!(
+            details(&bench, name),
+            listed.lines().map(details_of_rpm).collect::<BTreeSet<_>>()
+        );
 
         // A path of every third package.
         let owned = rpm(&[

@@ -17,7 +17,10 @@ use std::path::PathBuf;
 pub(crate) const DIFF_HELP: &str = "\
 A and B are snapshots, or dir:PATH for a directory as it is now, or
 oci-archive:PATH[:REF], oci:PATH[:REF], docker-archive:PATH[:REF] or
-docker://HOST/REPO[:TAG|@DIGEST] for an image. REF is its name, or @N for the Nth that is listed, from 0.
+docker://HOST/REPO[:TAG|@DIGEST] for an image. REF is its name, or @N for the
+Nth that is listed, from 0. packages:FILE is a list of packages: Mock's and
+Koji's installed_pkgs.log, Mock's buildroot_lock.json, or what rpm -qa prints;
+- is stdin. Beside it, packages alone are compared.
 
 Exit status: 0 no difference, 1 a difference, 2 trouble, 75 a registry cannot be
 reached.";

@@ -3,7 +3,8 @@
 use crate::cli::asked::{Subject, parse_subject};
 use crate::model::digest::ContentHash;
 use crate::ops::query::find::{Query, Within};
-use clap::Args;
+use crate::ops::query::sbom::Format;
+use clap::{Args, ValueEnum};
 
 pub(crate) const FIND_USAGE: &str = "\
 rootstrata find [OPTIONS] --path <GLOB>
@@ -18,6 +19,24 @@ package has is found with --read-layers alone, which takes a while.
 
 Exit status: 0 something was found, 1 nothing, 2 trouble, 75 a registry cannot
 be reached.";
+
+/// The form of a bill of materials.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum SbomFormat {
+    /// SPDX 2.3, JSON
+    Spdx,
+    /// CycloneDX 1.5, JSON
+    Cyclonedx,
+}
+
+impl From<SbomFormat> for Format {
+    fn from(format: SbomFormat) -> Self {
+        match format {
+            SbomFormat::Spdx => Self::Spdx,
+            SbomFormat::Cyclonedx => Self::CycloneDx,
+        }
+    }
+}
 
 #[derive(Debug, Args)]
 pub(crate) struct FindArgs {

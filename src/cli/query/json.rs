@@ -2,6 +2,8 @@
 
 use crate::cli::diff::json::{files, packages};
 use crate::cli::json::{VERSION, absolute, entry, head, insert_bytes, layer, package, short};
+use crate::model::packages::details::Details;
+use crate::model::packages::owners::Installed;
 use crate::model::plan;
 use crate::model::plan::{Limits, Planning};
 use crate::model::tree::entry::Entry;
@@ -33,7 +35,7 @@ pub(crate) fn show(shown: &Shown) -> Value {
     let mut object = head(&shown.snapshot, &shown.layers);
     object.insert("version".to_owned(), json!(VERSION));
     let packages = shown.packages.as_ref().map(|packages| {
-        let packages = packages.iter().map(package);
+        let packages = packages.iter().map(described_package);
         packages.collect::<Vec<_>>()
     });
     object.insert("packages".to_owned(), json!(packages));
@@ -45,6 +47,23 @@ pub(crate) fn show(shown: &Shown) -> Value {
     let policy: Value = policy.unwrap_or(Value::Null);
     object.insert("policy".to_owned(), policy);
     Value::Object(object)
+}
+
+/// Returns a package with the details, each null where unknown.
+fn described_package(installed: &Installed) -> Value {
+    let mut value = package(&installed.package);
+    let details = installed.details.as_deref();
+    let text = |of: fn(&Details) -> &String| {
+        let text = details.map(of).filter(|text| !text.is_empty());
+        json!(text)
+    };
+    value["size_bytes"] = json!(details.map(|details| details.size_bytes));
+    value["license"] = text(|details| &details.license);
+    value["vendor"] = text(|details| &details.vendor);
+    value["signature_key"] = text(|details| &details.signature_key);
+    value["header_checksum"] = text(|details| &details.header_checksum);
+    value["md5"] = text(|details| &details.md5);
+    value
 }
 
 pub(crate) fn ls(id: i64, entries: &[Entry]) -> Value {

@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::layer::partial::PartialBlobs;
 use crate::model::names::SnapshotRef;
 use crate::model::tree::path::EntryPath;
+use crate::ops::query::sbom::{self as material, Format};
 use crate::ops::query::which as asking;
 use crate::ops::query::{cat as reading, explain as explaining, find as finding, inspect};
 
@@ -91,13 +92,40 @@ pub(crate) fn log(context: &Context, series: Option<&str>) -> Result<Answer> {
     Ok(text.into())
 }
 
-/// Shows a snapshot. Fails if the store has none of that name or number.
-pub(crate) fn show(context: &Context, subject: &Subject) -> Result<Answer> {
+/// Writes the packages of a snapshot as a bill of materials to stdout. Fails if the packages are unknown.
+pub(crate) fn sbom(context: &Context, subject: &Subject, format: Format) -> Result<Answer> {
+    let progress = context.progress();
+    let asked = Asked::open(context, subject, &progress)?;
+    let make = |parts: &PartialBlobs| material::sbom(&asked.store, &asked.snapshot, parts, format);
+    let document = match make(&PartialBlobs::default()) {
+        Err(Error::OnlyRemote { .. }) => {
+            let parts = asked.fetch_parts(&material::is_needed, &progress)?;
+            make(&parts)?
+        }
+        made => made?,
+    };
+    Ok(context.paged(format!("{document:#}\n")))
+}
+
+/// Shows a snapshot, or the packages alone. Fails if the store has none of that name or number, and if packages that were asked for
+/// are unknown.
+pub(crate) fn show(context: &Context, subject: &Subject, packages: bool) -> Result<Answer> {
     let asked = Asked::open(context, subject, &context.progress())?;
     let shown = inspect::show(&asked.store, &asked.snapshot)?;
-    let text = || text::show(&shown, &asked.store, asked.image.as_deref());
-    let text = context.show(|| asked.named(json::show(&shown)), text);
-    Ok(text.into())
+    let Some(packages) = packages.then_some(&shown.packages) else {
+        let text = || text::show(&shown, &asked.store, asked.image.as_deref());
+        let text = context.show(|| asked.named(json::show(&shown)), text);
+        return Ok(text.into());
+    };
+    let Some(packages) = packages else {
+        let of = asked.snapshot.to_string();
+        return Err(Error::UnknownPackages { of });
+    };
+    let text = context.show(
+        || asked.named(json::show(&shown)),
+        || text::packages(packages),
+    );
+    Ok(context.paged(text))
 }
 
 /// Lists the entries of a snapshot at and beneath a path. Fails if nothing is recorded there.

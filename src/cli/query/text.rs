@@ -3,6 +3,7 @@
 use crate::cli::text::{
     about, mode, package_of, push_layers, push_layers_briefly, push_remote, size, table,
 };
+use crate::model::packages::owners::Installed;
 use crate::model::packages::package::Package;
 use crate::model::time::rfc3339;
 use crate::model::tree::compare::Aspects;
@@ -65,14 +66,47 @@ pub(crate) fn show(shown: &Shown, store: &Path, image: Option<&str>) -> String {
         None => text.push_str("packages are unknown\n"),
         Some(packages) => {
             let _ = writeln!(text, "{} packages", packages.len());
-            for package in packages {
-                let name = package.to_string();
+            for one in packages {
+                let name = one.package.to_string();
                 let name = printable(name.as_bytes());
                 let _ = writeln!(text, "  {name}");
             }
         }
     }
     text
+}
+
+/// Returns a line for each package: NEVRA, source package, build time, size, signature key and checksum of the header, with `-` for what
+/// is unknown.
+pub(crate) fn packages(packages: &[Installed]) -> String {
+    let titles = ["PACKAGE", "SOURCE", "BUILT", "SIZE", "SIGNED BY", "HEADER"];
+    let mut rows = vec![titles.map(str::to_owned)];
+    let shown = |text: &str| match text {
+        "" => "-".to_owned(),
+        text => printable(text.as_bytes()),
+    };
+    for Installed {
+        package, details, ..
+    } in packages
+    {
+        let known = details.as_deref().cloned().unwrap_or_default();
+        rows.push([
+            shown(&package.to_string()),
+            shown(&package.source_rpm),
+            shown(&match package.build_time_s {
+                0 => String::new(),
+                built => rfc3339(built),
+            }),
+            shown(
+                &details
+                    .as_ref()
+                    .map_or(String::new(), |known| known.size_bytes.to_string()),
+            ),
+            shown(&known.signature_key),
+            shown(&known.header_checksum),
+        ]);
+    }
+    table(&rows)
 }
 
 /// Returns the fields of a snapshot, each on a line.

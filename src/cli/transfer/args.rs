@@ -120,7 +120,7 @@ fn image_source(source: Source) -> Result<Source, String> {
         Source::Layout(..) => Ok(source),
         Source::DockerArchive(..) => Ok(source),
         Source::Registry(_) => Ok(source),
-        Source::Snapshot(_) | Source::Directory(_) => Err(
+        Source::Snapshot(_) | Source::Directory(_) | Source::Packages(_) => Err(
             "expected oci-archive:PATH[:REF], oci:PATH[:REF], docker-archive:PATH[:REF] or docker://HOST/REPO[:TAG]"
                 .to_owned(),
         ),

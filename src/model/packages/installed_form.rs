@@ -15,7 +15,7 @@ use std::sync::Arc;
 pub fn write_installed(installed: &[Installed]) -> Vec<u8> {
     let mut bytes = Vec::new();
     bytes.extend_from_slice(&(installed.len() as u32).to_le_bytes());
-    for Installed { package, files } in installed {
+    for Installed { package, files, .. } in installed {
         let Package {
             name,
             epoch,
@@ -74,7 +74,11 @@ pub fn read_installed(bytes: &[u8]) -> Option<Vec<Installed>> {
             [1] => Some(Arc::new(FileList::from_bytes(reading.bytes()?.to_vec())?)),
             _ => return None,
         };
-        installed.push(Installed { package, files });
+        installed.push(Installed {
+            package,
+            files,
+            details: None,
+        });
     }
     installed.sort_by(|a, b| a.package.cmp(&b.package));
     reading.0.is_empty().then_some(installed)
@@ -117,10 +121,12 @@ mod tests {
             Installed {
                 package: package("a", None),
                 files: Some(Arc::new(list)),
+                details: None,
             },
             Installed {
                 package: package("b", Some(0)),
                 files: None,
+                details: None,
             },
         ];
         let bytes = write_installed(&installed);

@@ -3,6 +3,7 @@
 //! Pure. No byte of a file is needed: type, mode, length, link target and time of the entry are compared with the package's
 //! header. Equal length and time do not prove equal content; another length proves another content.
 
+use crate::model::packages::details::Details;
 use crate::model::packages::file_list::{DigestAlgorithm, FileList, OwnedFile, Verified};
 use crate::model::packages::package::Package;
 use crate::model::policy::package_mtimes::{Links, MOST_STEPS_IN_ALL, resolve};
@@ -12,13 +13,15 @@ use crate::model::tree::path::EntryPath;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// A package and its files.
+/// A package, with its files and details.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Installed {
     /// The package.
     pub package: Package,
     /// The files; `None` if not recorded.
     pub files: Option<Arc<FileList>>,
+    /// The details; `None` if not recorded.
+    pub details: Option<Arc<Details>>,
 }
 
 /// A package that owns a path.
@@ -244,6 +247,7 @@ mod tests {
         Installed {
             package,
             files: Some(Arc::new(list.finish())),
+            details: None,
         }
     }
 

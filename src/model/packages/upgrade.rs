@@ -58,7 +58,7 @@ pub struct PackageChange {
 }
 
 /// rpm's name for the keys that were given to rpm: the version of a key is no version.
-const KEYS: &str = "gpg-pubkey";
+pub(crate) const KEYS: &str = "gpg-pubkey";
 
 /// Returns the packages that differ, in order of fate, name and architecture. Both sides are sorted.
 pub(crate) fn compare_packages(
@@ -210,6 +210,7 @@ mod tests {
         Installed {
             package,
             files: None,
+            details: None,
         }
     }
 

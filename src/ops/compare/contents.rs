@@ -26,7 +26,7 @@ pub(super) fn read_contents(
     match (&side.access, store) {
         (Access::Root(root), _) => search.in_root(root)?,
         (Access::Store(layers), Some(store)) => search.in_store(store, layers)?,
-        (Access::Store(_), None) => {}
+        (Access::Store(_), None) | (Access::Nowhere, _) => {}
         (Access::Image(opened, image), _) => search.in_image(opened, image)?,
     }
     match search.missing() {
@@ -41,7 +41,7 @@ fn lost(access: &Access, store: Option<&Store>, path: &EntryPath) -> Error {
     match access {
         Access::Root(root) => Error::Changed(root.full_path(path)),
         Access::Image(opened, _) => Error::damaged(opened.path(), what()),
-        Access::Store(_) => {
+        Access::Store(_) | Access::Nowhere => {
             let place = store.map(Store::path).unwrap_or(Path::new(""));
             Error::damaged(place, what())
         }

@@ -15,6 +15,7 @@ pub use crate::ops::compare::content::FileContents;
 use crate::ops::compare::content::{compare_files, verify};
 pub use crate::ops::compare::findings::{Compared, FileDifference, PackageDifference};
 use crate::ops::compare::findings::{count, keep_concerned, path_of};
+use crate::ops::compare::listed::compare_told;
 use crate::ops::compare::open::open_sides;
 use crate::ops::compare::side::Side;
 use crate::ops::monitor::{Monitor, Phase, Phases};
@@ -111,7 +112,7 @@ impl Difference {
     }
 }
 
-/// Compares two sides. Fails if a pathspec is malformed or chooses nothing on either side, if a side cannot be opened or
+/// Compares two sides; beside a list, packages alone. Fails if a pathspec is malformed or chooses nothing on either side, if a side cannot be opened or
 /// read, if packages alone are compared and those of a side are unknown, and if a content to be compared is not as recorded.
 pub fn diff(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Result<Difference> {
     let chosen = if request.contents.is_empty() {
@@ -121,8 +122,13 @@ pub fn diff(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Resu
     };
     let pathspec = Pathspec::new(chosen)?;
     let phases = Phases::new(monitor);
-    let with_trees = request.files == Files::Compared;
     let sources = [&request.a, &request.b];
+    let is_list = |source: &&Source| matches!(source, Source::Packages(_));
+    let has_list = sources.iter().any(is_list);
+    if has_list && !chosen.is_empty() {
+        return Err(Error::NoFilesInList);
+    }
+    let with_trees = request.files == Files::Compared && !has_list;
     let mut sides = open_sides(
         store_path,
         sources,
@@ -213,6 +219,7 @@ fn differences(sides: &[Side; 2], pathspec: &Pathspec, mtimes: Mtimes) -> Result
     let trees = [&a.tree, &b.tree];
     let changes = changes(trees, pathspec, mtimes);
     let package_changes = match (&a.packages, &b.packages) {
+        (Some(_), Some(new)) if a.is_list() || b.is_list() => Some(compare_told(new.manager, a, b)),
         (Some(old), Some(new)) => {
             let changes = compare_packages(new.manager, &old.all, &new.all);
             Some(changes)
@@ -270,6 +277,8 @@ fn notes(sides: &[Side; 2]) -> Vec<String> {
         notes.push(format!(
             "files alone are compared: the packages of {names} are unknown"
         ));
+    } else if sides.iter().any(Side::is_list) {
+        notes.extend(notes_of_lists(sides));
     } else if let Some(names) = names(sides, has_packages_without_owners) {
         notes.push(format!(
             "whose files differ is unknown: {names} was recorded before that was kept"
@@ -286,6 +295,18 @@ fn notes(sides: &[Side; 2]) -> Vec<String> {
         ));
     }
     notes
+}
+
+/// Says what is not compared, since a list does not tell it.
+fn notes_of_lists(sides: &[Side; 2]) -> Vec<String> {
+    let missing = [
+        ("epochs", names(sides, |side| !side.told().epochs)),
+        ("keys of rpm", names(sides, |side| !side.told().keys)),
+    ];
+    let missing = missing
+        .into_iter()
+        .filter_map(|(what, names)| Some(format!("{what} are not compared: {} has none", names?)));
+    missing.collect()
 }
 
 fn has_packages_without_owners(side: &Side) -> bool {

@@ -1,7 +1,7 @@
-//! The packages of a snapshot whose root has no rpm database: the layers hold the files of another package manager.
+//! The packages of a snapshot without recorded packages: the layers hold the files of another package manager, or an rpm database that was not
+//! read when the snapshot was recorded.
 
 use crate::error::Result;
-use crate::model::packages::version::Manager;
 use crate::model::tree::entry::{Entry, Kind};
 use crate::ops::compare::side::{Access, RootPackages, Side};
 use crate::ops::monitor::{Phase, Phases};
@@ -32,12 +32,10 @@ pub(super) fn foreign_packages(
     for layer in layers {
         keep_of(store, layer, &kept)?;
     }
-    let packages = phases.run(Phase::Packages, None, || {
+    phases.run(Phase::Packages, None, || {
         let files = kept.of_tree(entries, store.path());
         read_packages(&files, kept.directory(), phases.monitor)
-    })?;
-    // An rpm database that is here could not be read when the snapshot was recorded.
-    Ok(packages.filter(|packages| packages.manager != Manager::Rpm))
+    })
 }
 
 fn is_of_packages(entry: &Entry) -> bool {

@@ -6,6 +6,7 @@ mod contents;
 pub mod diff;
 pub mod findings;
 mod foreign_packages;
+mod listed;
 mod open;
 mod search;
 mod seen_as;

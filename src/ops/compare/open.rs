@@ -11,6 +11,7 @@ use crate::model::source::Source;
 use crate::model::tree::Tree;
 use crate::ops::compare::by_records::{self, ImageSide};
 use crate::ops::compare::foreign_packages::foreign_packages;
+use crate::ops::compare::listed::read_list;
 use crate::ops::compare::seen_as::{FoundDirectory, ImageViewing, SeenAs, Viewing};
 use crate::ops::compare::side::{RootPackages, Side};
 use crate::ops::monitor::{Phase, Phases};
@@ -172,7 +173,9 @@ impl Opening<'_> {
     /// Opens a source beside a snapshot, which has no tree yet, and gives the snapshot the tree.
     fn beside(&mut self, mut snapshot: Side, source: &Source) -> Result<(Side, Side)> {
         let Source::Directory(path) = source else {
-            snapshot.tree = self.tree(&snapshot)?;
+            if !matches!(source, Source::Packages(_)) || snapshot.packages.is_none() {
+                snapshot.tree = self.tree(&snapshot)?;
+            }
             let other = self.other(source, Some(&snapshot))?;
             return Ok((snapshot, other));
         };
@@ -278,8 +281,11 @@ impl Opening<'_> {
         })
     }
 
-    /// Opens a directory or an image beside a side with a tree.
+    /// Opens a directory, an image or a list beside a side with a tree.
     fn other(&mut self, source: &Source, counterpart: Option<&Side>) -> Result<Side> {
+        if let Source::Packages(path) = source {
+            return Ok(Side::of_list(source, read_list(path)?));
+        }
         let seen_as = SeenAs::beside(counterpart)?;
         let Source::Directory(path) = source else {
             let found = self.image(source)?;

@@ -227,6 +227,7 @@ impl ImageViewing<'_> {
             policy: self.seen_as.recorded,
             access: Access::Image(Box::new(opened), Box::new(image)),
             derived,
+            told: None,
         })
     }
 

@@ -3,6 +3,7 @@
 use crate::error::Result;
 use crate::fs::root::Root;
 use crate::model::digest::{DiffId, Digest, LayerKey};
+use crate::model::packages::listing::{Listing, Told};
 use crate::model::packages::owners::{Installed, Times};
 use crate::model::packages::version::Manager;
 use crate::model::plan::layer::Role;
@@ -37,6 +38,8 @@ pub struct Side {
     pub(crate) access: Access,
     /// The contents of files that are not as the access has them.
     pub(crate) derived: Derived,
+    /// What a list tells of packages; `None` for a side that is no list.
+    pub(crate) told: Option<Told>,
 }
 
 /// The place of the contents of a side's files.
@@ -48,6 +51,8 @@ pub(crate) enum Access {
     Image(Box<Opened>, Box<FoundImage>),
     /// On the disk.
     Root(Root),
+    /// Nowhere: the side is a list of packages.
+    Nowhere,
 }
 
 /// A layer of a side.
@@ -136,6 +141,7 @@ impl Side {
             snapshot: Some(snapshot),
             access: Access::Store(layers),
             derived: Derived::default(),
+            told: None,
         })
     }
 
@@ -156,7 +162,36 @@ impl Side {
             policy,
             access: Access::Root(root),
             derived,
+            told: None,
         }
+    }
+
+    /// Returns a list of packages.
+    pub(crate) fn of_list(source: &Source, listing: Listing) -> Self {
+        Self {
+            source: source.clone(),
+            snapshot: None,
+            layers: Vec::new(),
+            tree: Tree::default(),
+            packages: Some(RootPackages {
+                manager: Manager::Rpm,
+                all: listing.packages,
+            }),
+            policy: None,
+            access: Access::Nowhere,
+            derived: Derived::default(),
+            told: Some(listing.told),
+        }
+    }
+
+    /// Tells whether the side is a list of packages.
+    pub(crate) fn is_list(&self) -> bool {
+        self.told.is_some()
+    }
+
+    /// Returns what is known of each package.
+    pub(crate) fn told(&self) -> Told {
+        self.told.unwrap_or(Told::ALL)
     }
 
     pub(crate) fn layer_ids(&self) -> Vec<i64> {

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::model::digest::TreeDigest;
 use crate::model::names::{SnapshotRef, image_name};
-use crate::model::packages::package::Package;
+use crate::model::packages::owners::Installed;
 use crate::model::tree::entry::Entry;
 use crate::model::tree::path::EntryPath;
 use crate::ops::query::records::layer_ids;
@@ -49,8 +49,8 @@ pub struct Shown {
     pub snapshot: Snapshot,
     /// The layers, the lowest first.
     pub layers: Vec<LayerUse>,
-    /// The packages, sorted; `None` for unknown packages.
-    pub packages: Option<Vec<Package>>,
+    /// The packages, sorted, without their files; `None` for unknown packages.
+    pub packages: Option<Vec<Installed>>,
     /// The digest of the tree.
     pub tree_digest: TreeDigest,
     /// The number of layers that only a registry has, and the bytes of their blobs.
@@ -82,7 +82,7 @@ pub fn show(store_path: &Path, reference: &SnapshotRef) -> Result<Shown> {
         layers,
         packages: snapshot
             .package_set_id
-            .map(|set| store.packages(set))
+            .map(|set| store.described_packages(set))
             .transpose()?,
         policy: store.policy(&snapshot.policy_key)?,
         image_name,

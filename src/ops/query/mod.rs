@@ -11,4 +11,5 @@ mod predecessor;
 mod recorded_path;
 mod records;
 pub(crate) mod rule;
+pub(crate) mod sbom;
 pub(crate) mod which;

@@ -172,6 +172,7 @@ fn read_database(
         all.push(Installed {
             package: header.package,
             files,
+            details: Some(Arc::new(header.details)),
         });
     })?;
     all.sort_by(|a, b| a.package.cmp(&b.package));

@@ -22,7 +22,7 @@ pub(crate) fn open_images<'s>(
             (Opened::docker_archive(open(path)?, path)?, reference)
         }
         Source::Layout(path, reference) => (Opened::layout(path)?, reference),
-        Source::Snapshot(_) | Source::Directory(_) => {
+        Source::Snapshot(_) | Source::Directory(_) | Source::Packages(_) => {
             return Err(Error::BadSource {
                 text: source.to_string(),
             });

@@ -136,10 +136,12 @@ fn packages_finding(
     let query = "SELECT key FROM package_set WHERE id = ?";
     let recorded = connection.query_row(query, [package_set_id], |row| hash(row, 0))?;
     let mut query = connection.prepare_cached(
-        "SELECT name, epoch, version, release, arch, source_rpm, build_time_s, key, list
+        "SELECT name, epoch, version, release, arch, source_rpm, build_time_s, file_list.key, list,
+                package_detail_id IS NOT NULL, size_bytes, license, vendor, signature_key, header_checksum, md5, detail.key
          FROM package_set_member AS member JOIN package ON package.id = package_id
          LEFT JOIN package_set_files AS files USING (package_set_id, package_id)
-         LEFT JOIN file_list ON file_list.id = file_list_id WHERE member.package_set_id = ?",
+         LEFT JOIN file_list ON file_list.id = file_list_id
+         LEFT JOIN package_detail AS detail ON detail.id = package_detail_id WHERE member.package_set_id = ?",
     )?;
     let mut rows = query.query([package_set_id])?;
     let mut all = Vec::new();
@@ -150,11 +152,18 @@ fn packages_finding(
             let what = "the files of a package are not those that were recorded";
             return Ok(Some(what));
         }
-        all.push((packages::package(row)?, key));
+        let detail_key: Option<[u8; 32]> = row.get(16)?;
+        let details = packages::details(row, 9)?;
+        if details.map(|details| details.key()) != detail_key {
+            let what = "the details of a package are not those that were recorded";
+            return Ok(Some(what));
+        }
+        all.push((packages::package(row)?, key, detail_key));
     }
     all.sort();
-    let (packages, keys): (Vec<_>, Vec<_>) = all.into_iter().unzip();
-    let keys: Vec<[u8; 32]> = keys.into_iter().flatten().collect();
-    let is_recorded = packages::key(packages.iter(), &keys) == recorded;
+    let list_keys: Vec<[u8; 32]> = all.iter().filter_map(|(_, key, _)| *key).collect();
+    let detail_keys: Vec<[u8; 32]> = all.iter().filter_map(|(.., key)| *key).collect();
+    let packages = all.iter().map(|(package, ..)| package);
+    let is_recorded = packages::key(packages, [&list_keys, &detail_keys]) == recorded;
     Ok((!is_recorded).then_some("they are not those that were recorded"))
 }

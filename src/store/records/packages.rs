@@ -1,6 +1,7 @@
 //! Sets of installed packages, as rows.
 
 use crate::error::Result;
+use crate::model::packages::details::Details;
 use crate::model::packages::file_list::FileList;
 use crate::model::packages::owners::Installed;
 use crate::model::packages::package::Package;
@@ -30,6 +31,19 @@ impl Store {
         Ok(packages)
     }
 
+    /// Returns the packages of a set, sorted by name, with the details of each and without files. Fails as [`Store::packages`] does.
+    pub(crate) fn described_packages(&self, package_set_id: i64) -> Result<Vec<Installed>> {
+        let members = members(&self.connection, package_set_id).map_err(|e| self.failed(e))?;
+        let described = members.into_iter().map(|(package, _, details)| Installed {
+            package,
+            files: None,
+            details: details.map(Arc::new),
+        });
+        let mut described: Vec<Installed> = described.collect();
+        described.sort_by(|a, b| a.package.cmp(&b.package));
+        Ok(described)
+    }
+
     /// Returns the packages of a set, sorted by name, with the recorded files of each. `lists` remembers file lists
     /// between calls. Fails if a list is not as recorded.
     pub(crate) fn installed(
@@ -44,9 +58,13 @@ impl Store {
             .map_err(|e| self.failed(e))?;
         let mut installed = Vec::new();
         let members = members(&self.connection, package_set_id).map_err(|e| self.failed(e))?;
-        for (package, list_id) in members {
+        for (package, list_id, details) in members {
             let files = list_id.map(|id| self.file_list(id, lists)).transpose()?;
-            installed.push(Installed { package, files });
+            installed.push(Installed {
+                package,
+                files,
+                details: details.map(Arc::new),
+            });
         }
         reading.finish().map_err(|e| self.failed(e))?;
         installed.sort_by(|a, b| a.package.cmp(&b.package));
@@ -77,20 +95,39 @@ impl Store {
     }
 }
 
-/// Returns the packages of a set, each with the number of its list of files.
-fn members(
-    connection: &Connection,
-    package_set_id: i64,
-) -> rusqlite::Result<Vec<(Package, Option<i64>)>> {
+/// A package of a set, the number of the list of files, and the details.
+type Member = (Package, Option<i64>, Option<Details>);
+
+/// Returns the packages of a set.
+fn members(connection: &Connection, package_set_id: i64) -> rusqlite::Result<Vec<Member>> {
     let mut query = connection.prepare_cached(
-        "SELECT name, epoch, version, release, arch, source_rpm, build_time_s, file_list_id
-         FROM package_set_member AS member JOIN package ON id = package_id
+        "SELECT name, epoch, version, release, arch, source_rpm, build_time_s, file_list_id,
+                package_detail_id IS NOT NULL, size_bytes, license, vendor, signature_key, header_checksum, md5
+         FROM package_set_member AS member JOIN package ON package.id = package_id
          LEFT JOIN package_set_files AS files USING (package_set_id, package_id)
+         LEFT JOIN package_detail AS detail ON detail.id = package_detail_id
          WHERE member.package_set_id = ?",
     )?;
     query
-        .query_map([package_set_id], |row| Ok((package(row)?, row.get(7)?)))?
+        .query_map([package_set_id], |row| {
+            Ok((package(row)?, row.get(7)?, details(row, 8)?))
+        })?
         .collect()
+}
+
+/// Reads details from a column that tells whether there are any, and those that follow. Fails if a column has another type.
+pub(super) fn details(row: &Row, at: usize) -> rusqlite::Result<Option<Details>> {
+    if !row.get(at)? {
+        return Ok(None);
+    }
+    Ok(Some(Details {
+        size_bytes: row.get(at + 1)?,
+        license: row.get(at + 2)?,
+        vendor: row.get(at + 3)?,
+        signature_key: row.get(at + 4)?,
+        header_checksum: row.get(at + 5)?,
+        md5: row.get(at + 6)?,
+    }))
 }
 
 /// Returns the key and the bytes of a list of files.
@@ -100,12 +137,19 @@ fn list_of(connection: &Connection, id: i64) -> rusqlite::Result<([u8; 32], Vec<
 }
 
 /// Returns the set of these sorted packages, and makes the set if new. The lists of files belong to the set if every
-/// package has a list. Fails if the database cannot be written to; then a part of the set may be in the transaction.
+/// package has a list, and so do the details beside lists. Fails if the database cannot be written to; then a part of the set may be in the transaction.
 pub(crate) fn keep_set(connection: &Connection, installed: &[Installed]) -> rusqlite::Result<i64> {
     let lists: Option<Vec<&FileList>> = installed.iter().map(|one| one.files.as_deref()).collect();
     let lists = lists.unwrap_or_default();
     let list_keys: Vec<[u8; 32]> = lists.iter().map(|list| list.key()).collect();
-    let key = key(installed.iter().map(|one| &one.package), &list_keys);
+    let details: Option<Vec<&Details>> =
+        installed.iter().map(|one| one.details.as_deref()).collect();
+    let details = details.filter(|_| !lists.is_empty()).unwrap_or_default();
+    let detail_keys: Vec<[u8; 32]> = details.iter().map(|one| one.key()).collect();
+    let key = key(
+        installed.iter().map(|one| &one.package),
+        [&list_keys, &detail_keys],
+    );
     let known = id_by_key(connection, "SELECT id FROM package_set WHERE key = ?", &key)?;
     if let Some(id) = known {
         return Ok(id);
@@ -114,13 +158,17 @@ pub(crate) fn keep_set(connection: &Connection, installed: &[Installed]) -> rusq
         .prepare_cached("INSERT INTO package_set (key) VALUES (?)")?
         .execute([key])?;
     let set_id = connection.last_insert_rowid();
-    let mut own = connection.prepare_cached("INSERT INTO package_set_files VALUES (?, ?, ?)")?;
+    let mut own = connection.prepare_cached("INSERT INTO package_set_files VALUES (?, ?, ?, ?)")?;
     let mut members = NewMembers::of(connection, set_id)?;
     for (at, package) in installed.iter().map(|one| &one.package).enumerate() {
         let package_id = members.add(package)?;
         if let (Some(package_id), Some(list)) = (package_id, lists.get(at)) {
             let list_id = keep_list(connection, &list_keys[at], list)?;
-            own.execute([set_id, package_id, list_id])?;
+            let own_details = details.get(at).zip(detail_keys.get(at));
+            let detail_id = own_details
+                .map(|(details, key)| keep_details(connection, key, details))
+                .transpose()?;
+            own.execute(params![set_id, package_id, list_id, detail_id])?;
         }
     }
     Ok(set_id)
@@ -196,6 +244,33 @@ fn keep_list(connection: &Connection, key: &[u8; 32], list: &FileList) -> rusqli
     Ok(connection.last_insert_rowid())
 }
 
+/// Returns the details with a key, and makes the row if new. Fails as SQLite does.
+fn keep_details(
+    connection: &Connection,
+    key: &[u8; 32],
+    details: &Details,
+) -> rusqlite::Result<i64> {
+    let query = "SELECT id FROM package_detail WHERE key = ?";
+    let known = id_by_key(connection, query, key)?;
+    if let Some(id) = known {
+        return Ok(id);
+    }
+    let [license, vendor, signature_key, header_checksum, md5] = details.texts();
+    let values = params![
+        key,
+        details.size_bytes,
+        license,
+        vendor,
+        signature_key,
+        header_checksum,
+        md5
+    ];
+    connection
+        .prepare_cached("INSERT INTO package_detail VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)")?
+        .execute(values)?;
+    Ok(connection.last_insert_rowid())
+}
+
 /// Returns the number that `query` has for a key.
 fn id_by_key(
     connection: &Connection,
@@ -206,11 +281,11 @@ fn id_by_key(
     query.query_row([key], |row| row.get(0)).optional()
 }
 
-/// Hashes packages and the keys of their lists: every field has a fixed length or follows its length. Before format 3,
-/// packages had no lists.
+/// Hashes packages, and the keys of their lists and of their details: every field has a fixed length or follows its length.
+/// Before format 3, packages had no lists, and before format 13 no details.
 pub(crate) fn key<'p>(
     packages: impl Iterator<Item = &'p Package>,
-    list_keys: &[[u8; 32]],
+    keys: [&[[u8; 32]]; 2],
 ) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new();
     for p in packages {
@@ -223,7 +298,7 @@ pub(crate) fn key<'p>(
             .update(&p.epoch.map_or(-1, i64::from).to_le_bytes())
             .update(&p.build_time_s.to_le_bytes());
     }
-    for key in list_keys {
+    for key in keys.into_iter().flatten() {
         hasher.update(key);
     }
     *hasher.finalize().as_bytes()

@@ -1,0 +1,42 @@
+//! What a bill of materials is made of.
+
+use super::os_release::OsRelease;
+use crate::model::digest::Digest;
+use crate::model::packages::owners::Installed;
+
+/// The material of a document.
+pub(super) struct Material<'m> {
+    /// `SERIES@STAGE`.
+    pub name: String,
+    pub manifest: Digest,
+    pub created_s: i64,
+    pub os: OsRelease,
+    pub packages: &'m [Installed],
+}
+
+impl Material<'_> {
+    /// Returns a UUID that follows from the image and the form (RFC 9562, version 8).
+    pub(super) fn uuid(&self, format: &str) -> String {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(format.as_bytes());
+        hasher.update(self.name.as_bytes());
+        hasher.update(&self.manifest.0);
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+        bytes[6] = bytes[6] & 0x0f | 0x80;
+        bytes[8] = bytes[8] & 0x3f | 0x80;
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let parts = [
+            &hex[..8],
+            &hex[8..12],
+            &hex[12..16],
+            &hex[16..20],
+            &hex[20..],
+        ];
+        parts.join("-")
+    }
+}
+
+/// What has made the document.
+pub(super) const TOOL: &str = "rootstrata";
+pub(super) const TOOL_VERSION: &str = env!("CARGO_PKG_VERSION");
