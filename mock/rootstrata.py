@@ -21,7 +21,7 @@ from mockbuild.util import clean_env
 requires_api_version = "1.1"
 run_in_bootstrap = True
 
-STAGES = ("bootstrap", "deps-installed")
+STAGES = ("bootstrap", "deps-installed", "built")
 EPOCH = "SOURCE_DATE_EPOCH"
 LOCKED = 75  # EX_TEMPFAIL in sysexits.h
 INJECTED_BY_MOCK = ("basedir", "cache_topdir", "cachedir", "root", "resultdir")
@@ -89,7 +89,7 @@ OPTIONS = {  # name: (reader, default)
     "from": (_text, None),
     "to": (_text, None),
     "registry_optional": (_flag, True),
-    "stages": (_stages, STAGES),
+    "stages": (_stages, STAGES[:2]),
     "all_stages": (_flag, False),
     "on_failure": (_flag, False),
     "bootstrap_chroot": (_flag, False),
@@ -147,6 +147,7 @@ class Recorder:
         self.run_number = 0
         self.was_initialized = True
         self.epoch_before = None
+        self.has_deps = False
         plugins.add_hook("mount_root", self.look_at_root)
         if options.source_date_epoch is not None:
             plugins.add_hook("preyum", self.set_epoch)
@@ -154,7 +155,7 @@ class Recorder:
         plugins.add_hook("preinit", self.restore_bootstrap)
         plugins.add_hook("postinit", self.begin_run)
         plugins.add_hook("postdeps", self.export_deps)
-        plugins.add_hook("postbuild", self.export_failure)
+        plugins.add_hook("postbuild", self.export_built)
 
     @traceLog()
     def look_at_root(self):
@@ -231,6 +232,7 @@ class Recorder:
     def begin_run(self):
         """Begins a run, a new one for each build of one Mock process, and records a clean base."""
         self.run_number += 1
+        self.has_deps = False
         if "bootstrap" not in self.options.stages:
             return
         if self.is_clean_base():
@@ -250,21 +252,30 @@ class Recorder:
     @traceLog()
     def export_deps(self):
         """Records the chroot with the build dependencies in it, and exports it."""
+        self.has_deps = True
         if "deps-installed" in self.options.stages:
             self.record("deps-installed", "producing buildroot as OCI image", self.options.required,
                         "buildroot-oci.tar")
 
     @traceLog()
-    def export_failure(self):
+    def export_built(self):
         """
-        Records and exports the chroot of a failed build, if asked to; an interrupted build has not failed.
+        Records and exports the chroot as the build left it, if asked to; an interrupted build has not ended.
 
         Mock calls postbuild while the build's exception passes by.  `state.result` would not do: it stays
         "success" for a package that fails after one that did not.  The build's own error must reach the user,
-        so no trouble is raised here.
+        so no trouble is raised beside it.
+
+        Mock calls postbuild also after a source package was made, and where the dependencies alone were asked for.
         """
         cause = sys.exc_info()[0]
-        if self.options.on_failure and cause is not None and issubclass(cause, Exception):
+        is_wanted = "built" in self.options.stages
+        if cause is None:
+            is_build = self.has_deps and not self.buildroot.config.get("calculatedeps")
+            if is_wanted and is_build:
+                self.record("built", "producing finished buildroot as OCI image", self.options.required,
+                            "buildroot-built-oci.tar")
+        elif (is_wanted or self.options.on_failure) and issubclass(cause, Exception):
             self.record("built", "producing failed buildroot as OCI image", False, "buildroot-built-oci.tar")
 
     def record(self, stage, state, required, archive_name=None):

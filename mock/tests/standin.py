@@ -343,6 +343,7 @@ class Mock:
 
     def run(self, kind):
         """Plays the run; the error that ends it, if any, is raised.  The states balance in any case."""
+        self.buildroot.config["calculatedeps"] = True if kind == "calculate-build-dependencies" else None
         try:
             for phase in RUNS[kind]:
                 self.play(phase)

@@ -59,10 +59,10 @@ class Options(unittest.TestCase):
     def test_an_unusable_value_is_named_with_what_was_expected(self):
         self.assertEqual(self.refused("required=maybe"),
                          "rootstrata: option required is 'maybe', expected True or False")
-        self.assertEqual(self.refused("stages=built"),
-                         "rootstrata: option stages is 'built', expected a list out of bootstrap, deps-installed")
+        self.assertEqual(self.refused("stages=prep"),
+                         "rootstrata: option stages is 'prep', expected a list out of bootstrap, deps-installed, built")
         self.assertEqual(self.refused("stages=1"),
-                         "rootstrata: option stages is 1, expected a list out of bootstrap, deps-installed")
+                         "rootstrata: option stages is 1, expected a list out of bootstrap, deps-installed, built")
 
         for value in "0", "-1", "many", "True":
             self.assertIn("expected a number from 1 up", self.refused("keep_last=" + value))

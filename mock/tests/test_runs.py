@@ -175,6 +175,26 @@ class Runs(cases.CommandCase):
         self.assertEqual(self.stages(), [BOOTSTRAP, DEPS])
         self.assertEqual(os.listdir(self.result), ["buildroot-oci.tar"])
 
+    def test_a_good_build_is_exported_as_it_ended_if_its_stage_is_asked_for(self):
+        self.mock({"stages": "bootstrap,deps-installed,built"}).run("first")
+        self.assertEqual(self.stages(), [BOOTSTRAP, DEPS, BUILT])
+        self.assertEqual(len({snapshot["run"] for snapshot in self.snapshots()}), 1)
+        self.assertEqual(sorted(os.listdir(self.result)), ["buildroot-built-oci.tar", "buildroot-oci.tar"])
+
+    def test_a_failed_build_is_exported_too_where_the_stage_is_asked_for(self):
+        with self.assertRaises(standin.BuildError):
+            self.mock({"stages": ["built"]}).run("failing")
+        self.assertEqual(self.stages(), [BUILT])
+        with self.assertRaises(KeyboardInterrupt):
+            self.mock({"stages": ["built"]}).run("interrupted")
+        self.assertEqual(self.stages(), [BUILT])
+
+    def test_what_has_built_nothing_is_not_recorded_as_built(self):
+        self.mock({"stages": ["built"]}).run("calculate-build-dependencies")
+        self.assertEqual(self.stages(), [])
+        self.mock({"stages": ["built"]}).run("spec and sources")
+        self.assertEqual([stage for _, stage in self.stages()], ["built"])
+
     def test_a_failed_build_is_exported_as_it_ended_if_asked_for(self):
         with self.assertRaises(standin.BuildError):
             self.mock({"on_failure": True}).run("failing")

@@ -21,6 +21,7 @@ mod keep;
 mod layer_members;
 mod life;
 mod limits;
+mod mock_configs;
 mod normalized;
 mod outputs;
 mod package_layers;
