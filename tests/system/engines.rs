@@ -75,11 +75,11 @@ fn export(bench: &Bench, snapshot: &str, file: &str, more: &[&str]) -> Value {
 #[test]
 fn umoci_unpacks_the_recorded_tree() {
     let bench = Bench::new();
-    for (snapshot, root) in two_days(&bench, &format!("--compression gzip {FEW_PACKAGES}")) {
-        let unpacked = bench.unpacked(&id(&snapshot));
-        assert_same_tree(&unpacked, &recorded(&bench, &snapshot, &root));
-        assert_same_tree(&restored(&bench, &snapshot), &unpacked);
-    }
+    // The last has layers of both stages and days; umoci syncs each file.
+    let [.., (snapshot, root)] = two_days(&bench, &format!("--compression gzip {FEW_PACKAGES}"));
+    let unpacked = bench.unpacked(&id(&snapshot));
+    assert_same_tree(&unpacked, &recorded(&bench, &snapshot, &root));
+    assert_same_tree(&restored(&bench, &snapshot), &unpacked);
 }
 
 #[test]
