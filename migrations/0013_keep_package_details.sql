@@ -12,3 +12,9 @@ CREATE TABLE package_detail (
 
 -- NULL in sets that were recorded before, and where a package of the set has no details.
 ALTER TABLE package_set_files ADD COLUMN package_detail_id INTEGER REFERENCES package_detail (id);
+
+-- Packages, and the times that follow from them, are now read of more roots and in more detail: what a root was recorded as
+-- is no more what the same files are recorded as now. Roots are read again once.
+DELETE FROM stamp;
+DELETE FROM newer_stamp;
+DELETE FROM root;

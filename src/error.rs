@@ -78,6 +78,11 @@ pub enum Error {
         line: Option<usize>,
         reason: String,
     },
+    /// A list was to be compared with packages of dpkg or apk.
+    #[error("the packages of {of} are not of rpm, as those of a list are")]
+    NotOfRpm { of: String },
+    #[error("stdin holds one list of packages, and is named twice")]
+    TwoLists,
     /// Files of a list were asked for.
     #[error("a list of packages has no files to compare: give no path beside it")]
     NoFilesInList,

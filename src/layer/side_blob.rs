@@ -7,7 +7,7 @@ use std::io::{self, Read, Write};
 /// The media type of the items of a layer.
 pub(crate) const ITEMS_TYPE: &str = "application/vnd.rootstrata.items.v1+zstd";
 /// The media type of the packages of an image.
-pub(crate) const PACKAGES_TYPE: &str = "application/vnd.rootstrata.packages.v1+zstd";
+pub(crate) const PACKAGES_TYPE: &str = "application/vnd.rootstrata.packages.v2+zstd";
 
 /// No blob has more bytes.
 pub const LARGEST_BLOB_BYTES: u64 = 256 << 20;

@@ -5,7 +5,7 @@
 
 use super::database_file::DatabaseFile;
 use super::fault::{Fault, fault};
-use super::headers::Headers;
+use super::headers::{Headers, LONGEST_HEADER_BYTES};
 
 const HASH_MAGIC: u32 = 0x0006_1561;
 const BTREE_MAGIC: u32 = 0x0005_3162;
@@ -32,9 +32,6 @@ mod item_type {
     pub(super) const KEY_DATA: u8 = 1;
     pub(super) const OFF_PAGE: u8 = 3;
 }
-
-/// No header of a package is longer.
-const LONGEST_HEADER_BYTES: u32 = 64 << 20;
 
 /// The order of bytes in the numbers of a database.
 #[derive(Clone, Copy)]
@@ -95,6 +92,11 @@ pub(super) fn read(
         let mut next = pages.meta.page_of(bucket)?;
         while next != 0 {
             let page = pages.take(next)?;
+            // Of a new hash, only the page of the last bucket is written: the others are holes.
+            if page.iter().all(|byte| *byte == 0) {
+                break;
+            }
+            pages.check_number(&page, next)?;
             pages.read_items(&page, headers)?;
             next = pages.meta.order.u32(&page, 16);
         }
@@ -162,7 +164,7 @@ struct Pages<'d> {
 }
 
 impl Pages<'_> {
-    /// Reads a page. Fails for a page past the end, a page read before, and a page with another number.
+    /// Reads a page. Fails for a page past the end, and a page read before.
     fn take(&mut self, number: u32) -> std::result::Result<Vec<u8>, Fault> {
         let (word, bit) = (number as usize / 64, 1 << (number % 64));
         if number == 0 || number > self.meta.last_page {
@@ -174,11 +176,16 @@ impl Pages<'_> {
         self.seen[word] |= bit;
         let page_bytes = self.meta.page_bytes as usize;
         let at = u64::from(number) * page_bytes as u64;
-        let page = self.database.bytes(at, page_bytes)?;
-        if self.meta.order.u32(&page, 8) != number {
-            return fault(format!("page {number} is malformed"));
+        self.database.bytes(at, page_bytes)
+    }
+
+    /// Fails for a page with another number.
+    fn check_number(&self, page: &[u8], number: u32) -> std::result::Result<(), Fault> {
+        if self.meta.order.u32(page, 8) == number {
+            Ok(())
+        } else {
+            fault(format!("page {number} is malformed"))
         }
-        Ok(page)
     }
 
     /// Reads the packages of a page of the hash: items are keys and values in turn, from the end of the page on.
@@ -239,12 +246,13 @@ impl Pages<'_> {
 
     /// Reads a chain of overflow pages.
     fn read_chain(&mut self, first_page: u32, length: u32) -> std::result::Result<Vec<u8>, Fault> {
-        if length > LONGEST_HEADER_BYTES {
+        if length as usize > LONGEST_HEADER_BYTES {
             return fault(format!("a package has a header of {length} bytes"));
         }
         let (mut next, mut bytes) = (first_page, Vec::new());
         while bytes.len() < length as usize {
             let page = self.take(next)?;
+            self.check_number(&page, next)?;
             let own = usize::from(self.meta.order.u16(&page, 22));
             let own = page.get(PAGE_HEAD_BYTES..PAGE_HEAD_BYTES + own);
             let own = own.filter(|own| page[25] == page_type::OVERFLOW && !own.is_empty());

@@ -66,6 +66,8 @@ mod kind {
     pub(super) const I18N_STRING: u32 = 9;
 }
 
+/// The longest licence or vendor; longer text counts as none.
+const LONGEST_DETAIL: usize = 64 << 10;
 const MD5_BYTES: usize = 16;
 /// More signatures than any package has.
 const MOST_SIGNATURES: usize = 16;
@@ -91,9 +93,9 @@ impl Header {
         let text = |tag| fields.strings(tag).and_then(|mut all| all.next()).map(text);
         let number = |tag| fields.numbers(tag).and_then(|mut all| all.next());
         let package = Package {
-            name: text(tag::NAME)?,
+            name: text(tag::NAME).filter(|name| !name.is_empty())?,
             epoch: number(tag::EPOCH),
-            version: text(tag::VERSION)?,
+            version: text(tag::VERSION).filter(|version| !version.is_empty())?,
             release: text(tag::RELEASE)?,
             arch: text(tag::ARCH).unwrap_or_default(),
             source_rpm: text(tag::SOURCE_RPM)
@@ -112,25 +114,34 @@ impl Header {
 impl Fields<'_> {
     /// Returns the details; missing values are empty.
     fn details(&self) -> Details {
-        let text = |tag| self.strings(tag).and_then(|mut all| all.next()).map(text);
+        // Shortened, a licence would be another.
+        let text = |tag| {
+            let whole = self.strings(tag)?.next()?;
+            if whole.len() > LONGEST_DETAIL {
+                return None;
+            }
+            Some(String::from_utf8_lossy(whole).into_owned())
+        };
         let long = self.values(tag::LONG_SIZE, kind::INT64);
         let short = self.values(tag::SIZE, kind::INT32);
         let mut sizes = long
             .into_iter()
             .flatten()
             .chain(short.into_iter().flatten());
-        let checksum = |tag, name: &str| {
-            let digits = text(tag).filter(|digits| is_hexadecimal(digits))?;
-            Some(format!("{name}:{digits}"))
+        let checksum = |tag, name: &str, digits: usize| {
+            let is_whole = |text: &String| text.len() == digits && is_hexadecimal(text);
+            text(tag)
+                .filter(is_whole)
+                .map(|text| format!("{name}:{text}"))
         };
-        let header_checksum = checksum(tag::SHA256_HEADER, "sha256");
+        let header_checksum = checksum(tag::SHA256_HEADER, "sha256", 64);
         Details {
             size_bytes: sizes.next().unwrap_or_default().min(i64::MAX as u64),
             license: text(tag::LICENSE).unwrap_or_default(),
             vendor: text(tag::VENDOR).unwrap_or_default(),
             signature_key: self.signature_key().map(|id| hex(&id)).unwrap_or_default(),
             header_checksum: header_checksum
-                .or_else(|| checksum(tag::SHA1_HEADER, "sha1"))
+                .or_else(|| checksum(tag::SHA1_HEADER, "sha1", 40))
                 .unwrap_or_default(),
             md5: self
                 .bytes(tag::SIGNATURE_MD5)

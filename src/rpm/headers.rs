@@ -6,6 +6,9 @@ use super::header::Header;
 /// More packages than any root has.
 pub(super) const MOST_PACKAGES: usize = 1 << 16;
 
+/// No header of a package is longer.
+pub(super) const LONGEST_HEADER_BYTES: usize = 64 << 20;
+
 /// Takes blobs, and gives the headers on, within bounds.
 pub(super) struct Headers<'e> {
     each: &'e mut dyn FnMut(Header),

@@ -10,7 +10,7 @@
 
 use super::database_file::DatabaseFile;
 use super::fault::{Fault, fault};
-use super::headers::Headers;
+use super::headers::{Headers, LONGEST_HEADER_BYTES, MOST_PACKAGES};
 
 const MAGIC: &[u8; 4] = b"RpmP";
 const SLOT_MAGIC: &[u8; 4] = b"Slot";
@@ -83,13 +83,17 @@ fn slots(database: &DatabaseFile) -> std::result::Result<Vec<Slot>, Fault> {
                 return fault("one of its slots is malformed");
             }
             let [package, first_block, blocks] = [4, 8, 12].map(|at| number(slot, at));
-            if first_block != 0 {
-                slots.push(Slot {
-                    package,
-                    first_block,
-                    blocks,
-                });
+            if first_block == 0 {
+                continue;
             }
+            if slots.len() == MOST_PACKAGES {
+                return fault("it has more packages than any");
+            }
+            slots.push(Slot {
+                package,
+                first_block,
+                blocks,
+            });
         }
     }
     let first_block = pages.saturating_mul((PAGE_BYTES / BLOCK_BYTES) as u32);
@@ -103,6 +107,9 @@ fn slots(database: &DatabaseFile) -> std::result::Result<Vec<Slot>, Fault> {
 /// Returns the header of a package.
 fn blob(database: &DatabaseFile, slot: &Slot) -> std::result::Result<Vec<u8>, Fault> {
     let length = (slot.blocks as usize).saturating_mul(BLOCK_BYTES);
+    if length > LONGEST_HEADER_BYTES {
+        return fault(format!("its package {} has {length} bytes", slot.package));
+    }
     let at = u64::from(slot.first_block) * BLOCK_BYTES as u64;
     let mut bytes = database.bytes(at, length)?;
     let malformed = || Fault::Content(format!("its package {} is malformed", slot.package));

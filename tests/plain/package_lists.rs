@@ -162,7 +162,7 @@ fn a_file_that_is_no_list_is_one_line_with_its_path() {
     for (content, says) in [
         ("", "list is no list of packages: it names no package"),
         (
-            "bash-1-1.x\nwhat is this\n",
+            "bash-1-1.noarch\nwhat is this\n",
             "list, line 2, is no list of packages",
         ),
         ("{\"buildroot\": 1}", "it is no lock file of Mock's"),
@@ -172,6 +172,12 @@ fn a_file_that_is_no_list_is_one_line_with_its_path() {
     }
     std::fs::write(&list, LOG).unwrap();
     wants("has no files to compare", &["usr"]);
+    let output = recorded
+        .bench
+        .command(["diff", "packages:-", "packages:-"])
+        .output()
+        .unwrap();
+    assert!(text(&output.stderr).contains("is named twice"));
 }
 
 #[test]
@@ -281,6 +287,38 @@ fn a_bill_of_materials_follows_from_the_snapshot() {
     let purls: Vec<&Value> = purls.map(|one| &one["purl"]).collect();
     assert_eq!(purls, [bash, key, vim]);
     assert_eq!(cyclonedx["components"][0]["type"], "operating-system");
+}
+
+#[test]
+fn odd_headers_give_documents_of_whole_lines_and_whole_licences() {
+    let license = "MIT AND ".repeat(200) + "Zlib";
+    let odd = json!([{"name": "a", "version": "1", "release": "1", "arch": "noarch", "vendor": "Ven\ndor\u{7}", "license": license,
+                      "sha256": "", "sha1": "b2".repeat(20)}]);
+    let recorded = recorded(&odd);
+    let output = recorded.bench.command(["sbom", "s"]).output().unwrap();
+    let spdx: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(spdx["packages"][1]["supplier"], "Organization: Ven dor ");
+    assert_eq!(
+        spdx["hasExtractedLicensingInfos"][0]["extractedText"],
+        license
+    );
+    assert_eq!(
+        spdx["packages"][1]["comment"],
+        format!("header sha1:{}", "b2".repeat(20))
+    );
+    // Of other packages, the document is another.
+    let namespace = |bench: &Bench| -> Value {
+        let output = bench.command(["sbom", "s"]).output().unwrap();
+        let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+        document["documentNamespace"].clone()
+    };
+    let before = namespace(&recorded.bench);
+    let database = recorded.bench.store().join("rootstrata.sqlite");
+    let connection = rusqlite::Connection::open(database).unwrap();
+    connection
+        .execute_batch("UPDATE package_set_files SET package_detail_id = NULL")
+        .unwrap();
+    assert_ne!(namespace(&recorded.bench), before);
 }
 
 #[test]

@@ -107,6 +107,73 @@ fn empty_databases_have_no_packages() {
     }
 }
 
+/// As Berkeley DB leaves a new hash: of two buckets, the page of the first is a hole.
+#[test]
+fn a_bucket_that_was_never_written_is_empty() {
+    for order in [Order::Little, Order::Big] {
+        let mut new = berkeley_db(&[], 4096, order);
+        new[4096..3 * 4096].fill(0);
+        assert_eq!(read(Backend::BerkeleyDb, &new), Ok(vec![]));
+    }
+    let root = Root::new();
+    let mut new = berkeley_db(&[], 4096, Order::Little);
+    new[4096..2 * 4096].fill(0);
+    root.put("usr/lib/sysimage/rpm/Packages", &new);
+    let blobs = of_ndb(&real("sle15-Packages.db"));
+    root.put(
+        "var/lib/rpm/Packages",
+        &berkeley_db(&blobs[..4], 4096, Order::Little),
+    );
+    assert_eq!(root.packages().0, Some(4));
+}
+
+#[test]
+fn a_package_with_two_rows_is_one_package() {
+    let blobs = of_ndb(&real("sle15-Packages.db"));
+    let twice: Vec<Vec<u8>> = blobs[..3].iter().chain(&blobs[1..2]).cloned().collect();
+    let root = Root::new();
+    root.put_sqlite("var/lib/rpm", &twice);
+    assert_eq!(root.packages().0, Some(3));
+    let output = root.bench.command(["verify", "--deep"]).output().unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stdout)
+    );
+}
+
+#[test]
+fn another_managers_packages_count_beside_an_empty_database_of_rpm() {
+    let root = Root::new();
+    root.put_sqlite("var/lib/rpm", &[]);
+    let status =
+        "Package: hello\nStatus: install ok installed\nVersion: 1-2\nArchitecture: amd64\n";
+    root.put("var/lib/dpkg/status", status.as_bytes());
+    assert_eq!(root.packages().0, Some(0));
+    sh(&root.path, "cp -a . ../copy");
+    for directory in ["root", "copy"] {
+        let directory = format!("dir:{}", root.bench.path(directory).display());
+        let output = root
+            .bench
+            .command(["diff", "s", &directory])
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.code(), Some(0), "{directory}: {said}");
+    }
+    let list = root.bench.path("list");
+    std::fs::write(&list, "hello-1-2.x86_64\n").unwrap();
+    let list = format!("packages:{}", list.display());
+    for side in ["s".to_owned(), format!("dir:{}", root.path.display())] {
+        let output = root.bench.command(["diff", &side, &list]).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            output.status.code() == Some(2) && said.contains("are not of rpm"),
+            "{said}"
+        );
+    }
+}
+
 /// A database of ndb, and what is wrong with it after a change at a place.
 #[test]
 fn a_database_of_ndb_that_lies_is_refused() {

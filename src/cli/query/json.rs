@@ -49,6 +49,14 @@ pub(crate) fn show(shown: &Shown) -> Value {
     Value::Object(object)
 }
 
+/// Returns the packages alone.
+pub(crate) fn packages_of(snapshot: &Snapshot, packages: &[Installed]) -> Value {
+    let mut object = with_snapshot(snapshot);
+    let packages: Vec<Value> = packages.iter().map(described_package).collect();
+    object.insert("packages".to_owned(), json!(packages));
+    Value::Object(object)
+}
+
 /// Returns a package with the details, each null where unknown.
 fn described_package(installed: &Installed) -> Value {
     let mut value = package(&installed.package);

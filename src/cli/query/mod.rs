@@ -122,7 +122,7 @@ pub(crate) fn show(context: &Context, subject: &Subject, packages: bool) -> Resu
         return Err(Error::UnknownPackages { of });
     };
     let text = context.show(
-        || asked.named(json::show(&shown)),
+        || asked.named(json::packages_of(&shown.snapshot, packages)),
         || text::packages(packages),
     );
     Ok(context.paged(text))

@@ -3,15 +3,17 @@
 //! ```text
 //! packages u32; of each: name, version, release, arch, source package: bytes; epoch i64, -1 for none; build time i64;
 //!                        1 and the list of files as bytes, or 0
+//! in version 2, of each: 1 and the details, size u64, then licence, vendor, key, checksum and MD5: bytes; or 0
 //! bytes = length u32 and that many bytes; all numbers are little-endian
 //! ```
 
+use crate::model::packages::details::Details;
 use crate::model::packages::file_list::FileList;
 use crate::model::packages::owners::Installed;
 use crate::model::packages::package::Package;
 use std::sync::Arc;
 
-/// Returns the bytes of packages, in their order.
+/// Returns the bytes of packages, in their order, in version 2.
 pub fn write_installed(installed: &[Installed]) -> Vec<u8> {
     let mut bytes = Vec::new();
     bytes.extend_from_slice(&(installed.len() as u32).to_le_bytes());
@@ -39,6 +41,18 @@ pub fn write_installed(installed: &[Installed]) -> Vec<u8> {
             }
         }
     }
+    for Installed { details, .. } in installed {
+        match details {
+            None => bytes.push(0),
+            Some(details) => {
+                bytes.push(1);
+                bytes.extend_from_slice(&details.size_bytes.to_le_bytes());
+                for text in details.texts() {
+                    push(&mut bytes, text.as_bytes());
+                }
+            }
+        }
+    }
     bytes
 }
 
@@ -47,18 +61,14 @@ fn push(bytes: &mut Vec<u8>, text: &[u8]) {
     bytes.extend_from_slice(text);
 }
 
-/// Reads packages back, sorted by name; `None` where the bytes are none.
+/// Reads packages back, of either version, sorted by name, each once; `None` where the bytes are none.
 pub fn read_installed(bytes: &[u8]) -> Option<Vec<Installed>> {
     let mut reading = Reading(bytes);
     let count = u32::from_le_bytes(reading.array()?);
     let mut installed = Vec::new();
     for _ in 0..count {
-        let mut text = || {
-            let text = std::str::from_utf8(reading.bytes()?);
-            text.map(str::to_owned).ok()
-        };
-        let (name, version, release) = (text()?, text()?, text()?);
-        let (arch, source_rpm) = (text()?, text()?);
+        let (name, version, release) = (reading.text()?, reading.text()?, reading.text()?);
+        let (arch, source_rpm) = (reading.text()?, reading.text()?);
         let epoch = i64::from_le_bytes(reading.array()?);
         let package = Package {
             name,
@@ -80,7 +90,13 @@ pub fn read_installed(bytes: &[u8]) -> Option<Vec<Installed>> {
             details: None,
         });
     }
+    if !reading.0.is_empty() {
+        for one in &mut installed {
+            one.details = reading.details()?.map(Arc::new);
+        }
+    }
     installed.sort_by(|a, b| a.package.cmp(&b.package));
+    installed.dedup_by(|a, b| a.package == b.package);
     reading.0.is_empty().then_some(installed)
 }
 
@@ -91,6 +107,27 @@ impl<'b> Reading<'b> {
         let (array, rest) = self.0.split_first_chunk()?;
         self.0 = rest;
         Some(*array)
+    }
+
+    fn text(&mut self) -> Option<String> {
+        let text = std::str::from_utf8(self.bytes()?);
+        text.map(str::to_owned).ok()
+    }
+
+    /// Reads details, if there are any. Fails for what is no flag, and for a size that no row takes.
+    fn details(&mut self) -> Option<Option<Details>> {
+        match self.array()? {
+            [0] => Some(None),
+            [1] => Some(Some(Details {
+                size_bytes: i64::from_le_bytes(self.array()?).try_into().ok()?,
+                license: self.text()?,
+                vendor: self.text()?,
+                signature_key: self.text()?,
+                header_checksum: self.text()?,
+                md5: self.text()?,
+            })),
+            _ => None,
+        }
     }
 
     fn bytes(&mut self) -> Option<&'b [u8]> {
@@ -121,7 +158,11 @@ mod tests {
             Installed {
                 package: package("a", None),
                 files: Some(Arc::new(list)),
-                details: None,
+                details: Some(Arc::new(Details {
+                    size_bytes: 7,
+                    license: "MIT".to_owned(),
+                    ..Details::default()
+                })),
             },
             Installed {
                 package: package("b", Some(0)),
@@ -133,8 +174,14 @@ mod tests {
         let again = read_installed(&bytes).unwrap();
         assert_eq!(write_installed(&again), bytes);
         assert_eq!(again[1].package.epoch, Some(0));
-        for end in 0..bytes.len() {
-            assert!(read_installed(&bytes[..end]).is_none());
+        assert_eq!(again[0].details.as_ref().unwrap().license, "MIT");
+        // Without the details, the bytes are those of version 1.
+        let details_bytes = 1 + 8 + 5 * 4 + 3 + 1;
+        let first = bytes.len() - details_bytes;
+        for end in (0..bytes.len()).filter(|end| *end != first) {
+            assert!(read_installed(&bytes[..end]).is_none(), "{end}");
         }
+        let of_1 = read_installed(&bytes[..first]).unwrap();
+        assert!(of_1.iter().all(|one| one.details.is_none()));
     }
 }

@@ -4,6 +4,7 @@
 use crate::model::packages::details::Details;
 use crate::model::packages::owners::Installed;
 use crate::model::packages::package::Package;
+use crate::model::packages::upgrade::KEYS;
 use serde::Deserialize;
 use std::sync::Arc;
 
@@ -68,7 +69,8 @@ impl Listing {
     /// at the first line that names no package, and for a list of none.
     pub fn parse(text: &[u8]) -> Result<Self, BadListing> {
         let text = std::str::from_utf8(text).map_err(|_| bad(None, "it is not UTF-8"))?;
-        let mut listing = if text.trim_start().starts_with('{') {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let mut listing = if text.trim_start().starts_with(['{', '[']) {
             of_lock(text)?
         } else {
             of_lines(text)?
@@ -145,15 +147,19 @@ fn package_of(text: &str) -> Option<Package> {
     let text = text.strip_suffix(".(none)").unwrap_or(text);
     let (name, release) = text.rsplit_once('-')?;
     let (name, version) = name.rsplit_once('-')?;
-    let (release, arch) = release.rsplit_once('.').unwrap_or((release, ""));
+    let (release, arch) = match release.rsplit_once('.') {
+        Some((release, arch)) if is_arch(arch) => (release, arch),
+        _ if name == KEYS => (release, ""),
+        _ => return None,
+    };
     let (epoch, version) = match version.split_once(':') {
         Some((NONE, version)) => (None, version),
         Some((epoch, version)) => (Some(epoch.parse().ok()?), version),
         None => (None, version),
     };
     let is_word = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
-    let is_package =
-        [name, version, release].into_iter().all(is_word) && !name.contains(['/', '<', '>', '=']);
+    let is_package = [name, version, release].into_iter().all(is_word)
+        && !name.contains(['/', '<', '>', '=', ':']);
     is_package.then(|| Package {
         name: name.to_owned(),
         epoch,
@@ -163,6 +169,33 @@ fn package_of(text: &str) -> Option<Package> {
         source_rpm: String::new(),
         build_time_s: 0,
     })
+}
+
+/// Tells whether a word is an architecture of rpm's (rpmrc.in): a release ends otherwise, such as in `fc44`.
+fn is_arch(word: &str) -> bool {
+    const NAMES: [&str; 9] = [
+        "noarch", "src", "nosrc", "amd64", "ia32e", "athlon", "geode", "aarch64", "m68k",
+    ];
+    const FAMILIES: [&str; 17] = [
+        "x86_64",
+        "i386",
+        "i486",
+        "i586",
+        "i686",
+        "arm",
+        "ppc",
+        "s390",
+        "riscv",
+        "loongarch",
+        "mips",
+        "sparc",
+        "alpha",
+        "ia64",
+        "sh4",
+        "pentium",
+        "e2k",
+    ];
+    NAMES.contains(&word) || FAMILIES.iter().any(|family| word.starts_with(family))
 }
 
 /// Mock's `buildroot_lock.json`.
@@ -324,7 +357,10 @@ mod tests {
         for (text, line) in [
             ("", None),
             ("# nothing\n", None),
-            ("bash-5-1.x\n\nno package\n", Some(3)),
+            ("bash-5-1.noarch\n\nno package\n", Some(3)),
+            ("bash-5-1.fc44\n", Some(1)),
+            ("0:bash-5-1.noarch\n", Some(1)),
+            ("[]", None),
             ("bash", Some(1)),
             ("a-x:1-2.noarch", Some(1)),
             ("/usr/bin/a-1-2.x", Some(1)),
@@ -336,5 +372,9 @@ mod tests {
             assert_eq!(error.line, line, "{text}");
         }
         assert!(Listing::parse(b"\xff").is_err());
+        assert_eq!(
+            names("\u{feff}a-1-2.armv7hl\r\nb-1-2.ppc64le\r\n"),
+            ["a-1-2.armv7hl", "b-1-2.ppc64le"]
+        );
     }
 }

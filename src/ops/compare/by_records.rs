@@ -212,9 +212,10 @@ impl ByRecords {
     ) -> Result<(Vec<Entry>, Vec<LayerTotals>)> {
         let items: Vec<&[LayerItem]> = self.layers.iter().map(|items| items.as_slice()).collect();
         let (entries, totals) = lay_items(&items, opened.path())?;
-        if !database_files().any(|at| size_of(&entries, &at).is_some()) {
-            self.packages = None;
-        }
+        let has_database = database_files().any(|at| size_of(&entries, &at).is_some());
+        // Where rpm has no packages, another manager may have some.
+        self.packages
+            .take_if(|packages| packages.is_empty() || !has_database);
         let wanted = WantedFiles {
             packages: self.packages.is_none(),
             ..wanted

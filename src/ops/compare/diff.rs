@@ -5,6 +5,7 @@
 use crate::error::{Error, Result};
 use crate::model::packages::attribution::{SideView, account};
 use crate::model::packages::upgrade::compare_packages;
+use crate::model::packages::version::Manager;
 use crate::model::policy::Rules;
 use crate::model::policy::globs::Pathspec;
 use crate::model::source::Source;
@@ -128,6 +129,9 @@ pub fn diff(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Resu
     if has_list && !chosen.is_empty() {
         return Err(Error::NoFilesInList);
     }
+    if request.a == request.b && request.a == Source::Packages("-".into()) {
+        return Err(Error::TwoLists);
+    }
     let with_trees = request.files == Files::Compared && !has_list;
     let mut sides = open_sides(
         store_path,
@@ -161,8 +165,18 @@ pub fn diff(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Resu
     })
 }
 
-/// Refuses to compare packages alone if those of a side are unknown.
+/// Refuses to compare packages alone if those of a side are unknown, or, beside a list, not of rpm.
 fn refuse_unknown_packages(sides: &[Side; 2]) -> Result<()> {
+    let is_of_another = |side: &&Side| {
+        let packages = side.packages.as_ref();
+        packages.is_some_and(|packages| packages.manager != Manager::Rpm)
+    };
+    if sides.iter().any(Side::is_list)
+        && let Some(other) = sides.iter().find(is_of_another)
+    {
+        let of = other.source.to_string();
+        return Err(Error::NotOfRpm { of });
+    }
     match sides.iter().find(|side| side.packages.is_none()) {
         None => Ok(()),
         Some(side) => Err(Error::UnknownPackages {

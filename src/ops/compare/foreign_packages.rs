@@ -1,4 +1,4 @@
-//! The packages of a snapshot without recorded packages: the layers hold the files of another package manager, or an rpm database that was not
+//! The packages of a snapshot without recorded packages of rpm: the layers hold the files of another package manager, or an rpm database that was not
 //! read when the snapshot was recorded.
 
 use crate::error::Result;
@@ -18,7 +18,7 @@ pub(super) fn foreign_packages(
     side: &Side,
     phases: &Phases,
 ) -> Result<Option<RootPackages>> {
-    if side.packages.is_some() {
+    if !side.installed().is_empty() {
         return Ok(None);
     }
     let (Some(store), Access::Store(layers)) = (store, &side.access) else {

@@ -83,7 +83,7 @@ impl Opening<'_> {
         match snapshots {
             [Some(mut a), Some(mut b)] => {
                 // Packages that rpm does not know are found in the tree.
-                if with_trees || a.packages.is_none() || b.packages.is_none() {
+                if with_trees || a.installed().is_empty() || b.installed().is_empty() {
                     let (a_ids, b_ids) = (a.layer_ids(), b.layer_ids());
                     (a.tree, b.tree) = self.trees(&a_ids, &b_ids)?;
                 }
@@ -173,7 +173,7 @@ impl Opening<'_> {
     /// Opens a source beside a snapshot, which has no tree yet, and gives the snapshot the tree.
     fn beside(&mut self, mut snapshot: Side, source: &Source) -> Result<(Side, Side)> {
         let Source::Directory(path) = source else {
-            if !matches!(source, Source::Packages(_)) || snapshot.packages.is_none() {
+            if !matches!(source, Source::Packages(_)) || snapshot.installed().is_empty() {
                 snapshot.tree = self.tree(&snapshot)?;
             }
             let other = self.other(source, Some(&snapshot))?;
@@ -220,9 +220,12 @@ impl Opening<'_> {
         let Some(other) = &counterpart.snapshot else {
             return Ok(None);
         };
+        let Some(set) = snapshot.package_set_id else {
+            return Ok(None);
+        };
         let is_alike = other.policy_key == snapshot.policy_key
             && other.stage == snapshot.stage
-            && snapshot.package_set_id.is_some()
+            && self.store()?.packages_len(set)? != 0
             && !counterpart.is_normalized();
         Ok(is_alike.then_some(snapshot))
     }

@@ -176,6 +176,8 @@ fn read_database(
         });
     })?;
     all.sort_by(|a, b| a.package.cmp(&b.package));
+    // Of two rows of one package, as after a power cut, one is kept: a set has each package once.
+    all.dedup_by(|a, b| a.package == b.package);
     Ok(all)
 }
 

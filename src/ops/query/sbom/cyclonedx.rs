@@ -1,6 +1,6 @@
 //! CycloneDX 1.5 as JSON (cyclonedx.org/docs/1.5/json).
 
-use super::material::{Material, TOOL, TOOL_VERSION};
+use super::material::{Material, TOOL, TOOL_VERSION, line};
 use super::purl::purl;
 use crate::model::packages::owners::Installed;
 use crate::model::time::rfc3339;
@@ -27,10 +27,9 @@ pub(super) fn document(material: &Material) -> Value {
             components.push(component);
         }
     }
-    json!({
+    let mut document = json!({
         "bomFormat": "CycloneDX",
         "specVersion": "1.5",
-        "serialNumber": format!("urn:uuid:{}", material.uuid("cyclonedx")),
         "version": 1,
         "metadata": {
             "timestamp": rfc3339(material.created_s),
@@ -43,7 +42,10 @@ pub(super) fn document(material: &Material) -> Value {
             },
         },
         "components": components,
-    })
+    });
+    let uuid = material.uuid(&document);
+    document["serialNumber"] = json!(format!("urn:uuid:{uuid}"));
+    document
 }
 
 fn component(material: &Material, installed: &Installed) -> Value {
@@ -53,15 +55,15 @@ fn component(material: &Material, installed: &Installed) -> Value {
     let mut object = Map::from_iter([
         ("type".to_owned(), json!("library")),
         ("bom-ref".to_owned(), json!(purl)),
-        ("name".to_owned(), json!(package.name)),
-        ("version".to_owned(), json!(package.evr())),
+        ("name".to_owned(), json!(line(&package.name))),
+        ("version".to_owned(), json!(line(&package.evr()))),
         ("purl".to_owned(), json!(purl)),
     ]);
     if !details.vendor.is_empty() {
-        object.insert("publisher".to_owned(), json!(details.vendor));
+        object.insert("publisher".to_owned(), json!(line(&details.vendor)));
     }
     if !details.license.is_empty() {
-        let licenses = json!([{ "license": { "name": details.license } }]);
+        let licenses = json!([{ "license": { "name": line(&details.license) } }]);
         object.insert("licenses".to_owned(), licenses);
     }
     let built = (package.build_time_s > 0).then(|| rfc3339(package.build_time_s));
@@ -80,8 +82,8 @@ fn component(material: &Material, installed: &Installed) -> Value {
     let properties = properties
         .into_iter()
         .filter(|(_, value)| !value.is_empty());
-    let properties =
-        properties.map(|(name, value)| json!({ "name": format!("{TOOL}:{name}"), "value": value }));
+    let properties = properties
+        .map(|(name, value)| json!({ "name": format!("{TOOL}:{name}"), "value": line(&value) }));
     let properties: Vec<Value> = properties.collect();
     if !properties.is_empty() {
         object.insert("properties".to_owned(), json!(properties));

@@ -3,6 +3,7 @@
 use super::os_release::OsRelease;
 use crate::model::digest::Digest;
 use crate::model::packages::owners::Installed;
+use serde_json::Value;
 
 /// The material of a document.
 pub(super) struct Material<'m> {
@@ -15,12 +16,11 @@ pub(super) struct Material<'m> {
 }
 
 impl Material<'_> {
-    /// Returns a UUID that follows from the image and the form (RFC 9562, version 8).
-    pub(super) fn uuid(&self, format: &str) -> String {
+    /// Returns a UUID that follows from the image and the rest of the document (RFC 9562, version 8): another document has another.
+    pub(super) fn uuid(&self, document: &Value) -> String {
         let mut hasher = blake3::Hasher::new();
-        hasher.update(format.as_bytes());
-        hasher.update(self.name.as_bytes());
         hasher.update(&self.manifest.0);
+        hasher.update(document.to_string().as_bytes());
         let mut bytes = [0; 16];
         bytes.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
         bytes[6] = bytes[6] & 0x0f | 0x80;
@@ -35,6 +35,11 @@ impl Material<'_> {
         ];
         parts.join("-")
     }
+}
+
+/// Returns text of one line: a validator takes no other.
+pub(super) fn line(text: &str) -> String {
+    text.replace(char::is_control, " ")
 }
 
 /// What has made the document.

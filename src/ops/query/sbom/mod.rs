@@ -11,8 +11,10 @@ mod spdx;
 use crate::error::{Error, Result};
 use crate::layer::partial::PartialBlobs;
 use crate::model::names::SnapshotRef;
+use crate::model::tree::entry::Kind;
 use crate::model::tree::path::EntryPath;
 use crate::ops::query::cat::cat;
+use crate::ops::query::recorded_path::entry_of;
 use crate::store::{Snapshot, Store};
 use material::Material;
 use os_release::OsRelease;
@@ -31,7 +33,7 @@ pub(crate) enum Format {
 /// Where os-release(5) is looked for.
 const OS_RELEASE: [&str; 2] = ["usr/lib/os-release", "etc/os-release"];
 /// A longer os-release is none.
-const LONGEST_OS_RELEASE: usize = 64 << 10;
+const LONGEST_OS_RELEASE: u64 = 64 << 10;
 
 /// The paths that a bill of materials is made of, beside the packages.
 pub(crate) fn is_needed(path: &EntryPath) -> bool {
@@ -67,7 +69,7 @@ pub(crate) fn sbom(
         name: format!("{series}@{stage}"),
         manifest: manifest.digest,
         created_s: *created_s,
-        os: os_release_of(store_path, &SnapshotRef::Id(snapshot.id), parts)?,
+        os: os_release_of(&store, &snapshot, parts)?,
         packages: &packages,
     };
     Ok(match format {
@@ -77,18 +79,20 @@ pub(crate) fn sbom(
 }
 
 /// Reads os-release; a root without the file has no name.
-fn os_release_of(
-    store_path: &Path,
-    snapshot: &SnapshotRef,
-    parts: &PartialBlobs,
-) -> Result<OsRelease> {
+fn os_release_of(store: &Store, snapshot: &Snapshot, parts: &PartialBlobs) -> Result<OsRelease> {
     for place in OS_RELEASE {
         let path = EntryPath::from_slashed(place.as_bytes()).unwrap_or_default();
-        let mut text = Vec::new();
-        match cat(store_path, snapshot, &path, parts, &mut text) {
-            Ok(()) if text.len() <= LONGEST_OS_RELEASE => return Ok(OsRelease::parse(&text)),
-            Ok(()) | Err(Error::UnknownPath { .. } | Error::NoContent { .. }) => {}
+        let entry = match entry_of(store, snapshot, &path) {
+            Ok(found) => found.entry,
+            Err(Error::UnknownPath { .. }) => continue,
             Err(error) => return Err(error),
+        };
+        let is_file = matches!(entry.kind, Kind::File { .. });
+        if is_file && entry.size_bytes() <= LONGEST_OS_RELEASE {
+            let mut text = Vec::new();
+            let snapshot = SnapshotRef::Id(snapshot.id);
+            cat(store.path(), &snapshot, &path, parts, &mut text)?;
+            return Ok(OsRelease::parse(&text));
         }
     }
     Ok(OsRelease::default())

@@ -1,6 +1,6 @@
 //! SPDX 2.3 as JSON (spdx.github.io/spdx-spec/v2.3).
 
-use super::material::{Material, TOOL, TOOL_VERSION};
+use super::material::{Material, TOOL, TOOL_VERSION, line};
 use super::purl::purl;
 use crate::model::packages::owners::Installed;
 use crate::model::time::rfc3339;
@@ -28,12 +28,11 @@ pub(super) fn document(material: &Material) -> Value {
     let licenses = licenses
         .into_iter()
         .map(|(id, text)| json!({ "licenseId": id, "name": text, "extractedText": text }));
-    json!({
+    let mut document = json!({
         "spdxVersion": "SPDX-2.3",
         "dataLicense": "CC0-1.0",
         "SPDXID": DOCUMENT,
         "name": material.name,
-        "documentNamespace": format!("urn:uuid:{}", material.uuid("spdx")),
         "creationInfo": {
             "created": rfc3339(material.created_s),
             "creators": [format!("Tool: {TOOL}-{TOOL_VERSION}")],
@@ -41,7 +40,10 @@ pub(super) fn document(material: &Material) -> Value {
         "packages": packages,
         "hasExtractedLicensingInfos": licenses.collect::<Vec<Value>>(),
         "relationships": relationships,
-    })
+    });
+    let uuid = material.uuid(&document);
+    document["documentNamespace"] = json!(format!("urn:uuid:{uuid}"));
+    document
 }
 
 fn relationship(from: &str, kind: &str, to: &str) -> Value {
@@ -78,8 +80,8 @@ fn package(
     let package = &installed.package;
     let mut object = Map::from_iter([
         ("SPDXID".to_owned(), json!(id)),
-        ("name".to_owned(), json!(package.name)),
-        ("versionInfo".to_owned(), json!(package.evr())),
+        ("name".to_owned(), json!(line(&package.name))),
+        ("versionInfo".to_owned(), json!(line(&package.evr()))),
         ("downloadLocation".to_owned(), json!(UNKNOWN)),
         ("filesAnalyzed".to_owned(), json!(false)),
         ("licenseConcluded".to_owned(), json!(UNKNOWN)),
@@ -93,7 +95,7 @@ fn package(
     });
     object.insert("externalRefs".to_owned(), json!([reference]));
     if !package.source_rpm.is_empty() {
-        let text = format!("built from {}", package.source_rpm);
+        let text = format!("built from {}", line(&package.source_rpm));
         object.insert("sourceInfo".to_owned(), json!(text));
     }
     if package.build_time_s > 0 {
@@ -105,11 +107,11 @@ fn package(
         // Of the tags of rpms, not all are expressions of SPDX.
         let hash = blake3::hash(details.license.as_bytes()).to_hex();
         declared = format!("LicenseRef-{}", &hash[..20]);
-        licenses.insert(declared.clone(), details.license.clone());
+        licenses.insert(declared.clone(), line(&details.license));
     }
     object.insert("licenseDeclared".to_owned(), json!(declared));
     if !details.vendor.is_empty() {
-        let supplier = format!("Organization: {}", details.vendor);
+        let supplier = format!("Organization: {}", line(&details.vendor));
         object.insert("supplier".to_owned(), json!(supplier));
     }
     let comments = [
