@@ -116,7 +116,7 @@ chroot_is() {{ ! mountpoint -q {CHROOT} || umount {CHROOT}; mount --bind "$C/$1"
 mount --bind "$W/lib" /var/lib && mkdir -p {CHROOT} && cd "$W/here" || exit 99
 chroot_is boot-day0 && rootstrata -q snapshot {CHROOT} --stage bootstrap || exit 98
 chroot_is deps-day0 && rootstrata -q export --root {CHROOT} --stage deps-installed --format oci-dir -o buildroot || exit 97
-rpm -qa --dbpath "$C/deps-day0/var/lib/rpm" --qf '%{{nevra}} %{{buildtime}} %{{size}} installed\n' > installed_pkgs.log || exit 96
+cp -a "$C/deps-day0/var/lib/rpm" "$W/rpm" && rpm -qa --dbpath "$W/rpm" --qf '%{{nevra}} %{{buildtime}} %{{size}} installed\n' > installed_pkgs.log || exit 96
 last=0
 "#,
         work = work.display(),

@@ -89,13 +89,15 @@ pub(super) fn under_policy(tree: &Tree, policy: usize) -> Tree {
         |path: &[u8], node: &Node| policy == 5 && path == b"dev" && node.kind == Kind::Directory;
     let of = |path: &[u8], node: &Node| {
         let mut node = node.clone();
+        let is_module = matches!(node.kind, Kind::File(_)) && path.ends_with(b".py");
         match policy {
-            3 if !(matches!(node.kind, Kind::File(_)) && path.ends_with(b".py")) => {
-                node.mtime = EPOCH
-            }
+            3 if !is_module => node.mtime = EPOCH,
             4 => node.mtime = node.mtime.min(1_000_000_004),
             5 => {
-                node.mtime = EPOCH;
+                // No packages are known there, so that the rule is as under 3.
+                if !is_module {
+                    node.mtime = EPOCH;
+                }
                 node.xattrs
                     .retain(|name, _| !name.starts_with(b"user.Librepo."));
             }
