@@ -66,6 +66,8 @@ struct Meta {
     page_bytes: u32,
     last_page: u32,
     last_bucket: u32,
+    /// The number of keys with their values.
+    pairs: u32,
     /// For the buckets of each power of two, the pages that lie before.
     spares: [u32; SPARES],
 }
@@ -87,19 +89,26 @@ pub(super) fn read(
         database,
         seen: vec![0; (pages as usize).div_ceil(64)],
         meta,
+        pairs: 0,
     };
+    let mut has_hole = false;
     for bucket in 0..=pages.meta.last_bucket {
-        let mut next = pages.meta.page_of(bucket)?;
+        let first = pages.meta.page_of(bucket)?;
+        let mut next = first;
         while next != 0 {
             let page = pages.take(next)?;
             // Of a new hash, only the page of the last bucket is written: the others are holes.
-            if page.iter().all(|byte| *byte == 0) {
+            if next == first && page.iter().all(|byte| *byte == 0) {
+                has_hole = true;
                 break;
             }
             pages.check_number(&page, next)?;
             pages.read_items(&page, headers)?;
             next = pages.meta.order.u32(&page, 16);
         }
+    }
+    if has_hole && pages.pairs != pages.meta.pairs {
+        return fault("pages with packages are missing");
     }
     Ok(())
 }
@@ -140,6 +149,7 @@ impl Meta {
             page_bytes,
             last_page: order.u32(&page, 32),
             last_bucket: order.u32(&page, 72),
+            pairs: order.u32(&page, 88),
             spares,
         })
     }
@@ -161,6 +171,8 @@ struct Pages<'d> {
     meta: Meta,
     /// A bit for each page, set when the page is read.
     seen: Vec<u64>,
+    /// The number of keys so far.
+    pairs: u32,
 }
 
 impl Pages<'_> {
@@ -210,6 +222,7 @@ impl Pages<'_> {
             let item = item.filter(|item| !item.is_empty()).ok_or_else(malformed)?;
             end = offset;
             if number.is_multiple_of(2) {
+                self.pairs = self.pairs.saturating_add(1);
                 key = item;
             } else if let Some(bytes) = self.package(key, item).map_err(|()| malformed())? {
                 headers.add(&bytes.read(self)?)?;

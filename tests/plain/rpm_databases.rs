@@ -113,11 +113,19 @@ fn a_bucket_that_was_never_written_is_empty() {
     for order in [Order::Little, Order::Big] {
         let mut new = berkeley_db(&[], 4096, order);
         new[4096..3 * 4096].fill(0);
+        // Of the one pair that there was, the page is gone.
+        assert!(
+            read(Backend::BerkeleyDb, &new)
+                .unwrap_err()
+                .contains("missing")
+        );
+        new[88..92].fill(0);
         assert_eq!(read(Backend::BerkeleyDb, &new), Ok(vec![]));
     }
     let root = Root::new();
     let mut new = berkeley_db(&[], 4096, Order::Little);
     new[4096..2 * 4096].fill(0);
+    new[88..92].fill(0);
     root.put("usr/lib/sysimage/rpm/Packages", &new);
     let blobs = of_ndb(&real("sle15-Packages.db"));
     root.put(
