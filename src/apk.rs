@@ -5,10 +5,14 @@
 use crate::model::packages::file_list::{DigestAlgorithm, FileList, OwnedFile};
 use crate::model::packages::owners::Installed;
 use crate::model::packages::package::Package;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use std::sync::Arc;
 
 /// The database, relative to the root; the newer place first.
 pub(crate) const INSTALLED: &[&str] = &["usr/lib/apk/db/installed", "lib/apk/db/installed"];
+
+const SHA1_BYTES: usize = 20;
 
 /// Returns the packages, sorted.
 pub fn read(installed: &[u8]) -> Vec<Installed> {
@@ -96,25 +100,10 @@ fn files(lines: &[(u8, &[u8])]) -> FileList {
 
 /// Decodes a SHA-1 (RFC 4648, section 4); empty for other text.
 fn unbase64(text: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let (mut bits, mut count) = (0u32, 0);
-    for c in text.iter().take_while(|c| **c != b'=') {
-        let value = match c {
-            b'A'..=b'Z' => c - b'A',
-            b'a'..=b'z' => c - b'a' + 26,
-            b'0'..=b'9' => c - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return Vec::new(),
-        };
-        bits = (bits << 6 | u32::from(value)) & 0xffff;
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            bytes.push((bits >> count) as u8);
-        }
-    }
-    if bytes.len() == 20 { bytes } else { Vec::new() }
+    let bytes = BASE64.decode(text).ok();
+    bytes
+        .filter(|bytes| bytes.len() == SHA1_BYTES)
+        .unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The limits of trees and layers, the same for recording and for reading.
+//! The limits of trees, layers and packages, the same for recording and for reading.
 //!
 //! A recording refuses a path past a limit, so that no reader refuses a recorded layer. Readers need the limits too, since a layer
 //! may come from anybody. Pure.
@@ -35,3 +35,6 @@ pub(crate) const LEAST_UNPACKED_BYTES: u64 = 256 << 30;
 /// The length to which a layer may unpack beyond, as a multiple of the blob: deflate comes to 1,032 at most, zstd to thirty
 /// times as much.
 pub(crate) const LARGEST_RATIO: u64 = 1100;
+
+/// More packages than any root has.
+pub(crate) const MOST_PACKAGES: usize = 1 << 16;

@@ -24,12 +24,8 @@ impl Backend {
     pub const ALL: [Self; 3] = [Self::Sqlite, Self::Ndb, Self::BerkeleyDb];
 
     /// Returns the name of the file with the packages.
-    pub const fn file_name(self) -> &'static str {
-        match self {
-            Self::Sqlite => SQLITE,
-            Self::Ndb => "Packages.db",
-            Self::BerkeleyDb => "Packages",
-        }
+    pub fn file_name(self) -> &'static str {
+        self.file_names()[0]
     }
 
     /// Returns the names of all files of a database, the file with the packages first.

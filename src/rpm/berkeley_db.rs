@@ -3,6 +3,7 @@
 //! The layout is that of dbinc/db_page.h in Berkeley DB 4.2 to 5.3 (versions 8 to 10 of the hash). A database has the byte order of
 //! the machine where rpm ran; headers are big-endian in any. No page is read twice, so the whole is bounded by the file.
 
+use super::byte_order::ByteOrder;
 use super::database_file::DatabaseFile;
 use super::fault::{Fault, fault};
 use super::headers::{Headers, LONGEST_HEADER_BYTES};
@@ -31,33 +32,6 @@ mod page_type {
 mod item_type {
     pub(super) const KEY_DATA: u8 = 1;
     pub(super) const OFF_PAGE: u8 = 3;
-}
-
-/// The order of bytes in the numbers of a database.
-#[derive(Clone, Copy)]
-enum ByteOrder {
-    Little,
-    Big,
-}
-
-impl ByteOrder {
-    /// Reads a number of four bytes.
-    fn u32(self, bytes: &[u8], at: usize) -> u32 {
-        let four = bytes[at..].first_chunk().copied().unwrap_or_default();
-        match self {
-            Self::Little => u32::from_le_bytes(four),
-            Self::Big => u32::from_be_bytes(four),
-        }
-    }
-
-    /// Reads a number of two bytes.
-    fn u16(self, bytes: &[u8], at: usize) -> u16 {
-        let two = bytes[at..].first_chunk().copied().unwrap_or_default();
-        match self {
-            Self::Little => u16::from_le_bytes(two),
-            Self::Big => u16::from_be_bytes(two),
-        }
-    }
 }
 
 /// The fields of the first page.

@@ -2,9 +2,7 @@
 
 use super::fault::{Fault, fault};
 use super::header::Header;
-
-/// More packages than any root has.
-pub(super) const MOST_PACKAGES: usize = 1 << 16;
+use crate::model::limits::MOST_PACKAGES;
 
 /// No header of a package is longer.
 pub(super) const LONGEST_HEADER_BYTES: usize = 64 << 20;

@@ -5,6 +5,7 @@
 
 mod backend;
 mod berkeley_db;
+mod byte_order;
 mod database_file;
 mod fault;
 mod header;

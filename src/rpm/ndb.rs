@@ -10,7 +10,8 @@
 
 use super::database_file::DatabaseFile;
 use super::fault::{Fault, fault};
-use super::headers::{Headers, LONGEST_HEADER_BYTES, MOST_PACKAGES};
+use super::headers::{Headers, LONGEST_HEADER_BYTES};
+use crate::model::limits::MOST_PACKAGES;
 
 const MAGIC: &[u8; 4] = b"RpmP";
 const SLOT_MAGIC: &[u8; 4] = b"Slot";

@@ -1,6 +1,7 @@
 //! Lists of packages that other tools have printed: Mock's and Koji's `installed_pkgs.log`, Mock's `buildroot_lock.json`, and
 //! `rpm -qa`. Pure.
 
+use crate::model::limits::MOST_PACKAGES;
 use crate::model::packages::details::Details;
 use crate::model::packages::owners::Installed;
 use crate::model::packages::package::Package;
@@ -8,8 +9,6 @@ use crate::model::packages::upgrade::KEYS;
 use serde::Deserialize;
 use std::sync::Arc;
 
-/// More packages than any root has.
-const MOST_PACKAGES: usize = 1 << 16;
 /// rpm's text for a field that a package has not.
 const NONE: &str = "(none)";
 

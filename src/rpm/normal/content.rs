@@ -1,11 +1,12 @@
 //! What an rpm database says, in the order of a normalised one.
 
-use super::header::{ByteOrder, InstallTid, with_epoch};
+use super::header::{InstallTid, with_epoch};
 use super::schema::{INSTALL_TID, Index, NAME, Schema};
+use crate::model::limits::MOST_PACKAGES;
 use crate::rpm::backend::{SQLITE, SQLITE_WAL};
+use crate::rpm::byte_order::ByteOrder;
 use crate::rpm::fault::{Fault, fault};
 use crate::rpm::header::Header;
-use crate::rpm::headers::MOST_PACKAGES;
 use crate::sqlite::open_hostile;
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;

@@ -1,6 +1,7 @@
 //! A package's header with the time and the transaction of the installation set: tags that rpm adds when a package is installed,
 //! outside the region that signatures and digests cover (rpm's docs/manual/format.md, "Immutable regions").
 
+use crate::rpm::byte_order::ByteOrder;
 use crate::rpm::header::{ENTRY_BYTES, Header, be32};
 
 /// RPMTAG_INSTALLTIME and RPMTAG_INSTALLTID, each one INT32.
@@ -19,25 +20,6 @@ impl InstallTid {
     /// Tells whether `key` is the key in the index of transactions for this number, in this byte order.
     pub(super) fn is_key(&self, key: &[u8], order: ByteOrder) -> bool {
         self.0.is_some_and(|own| key == order.bytes(own))
-    }
-}
-
-/// The byte order of the keys in the index of transactions: that of the machine on which rpm has run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ByteOrder {
-    /// The lowest byte first.
-    Little,
-    /// The highest byte first.
-    Big,
-}
-
-impl ByteOrder {
-    /// Returns a number in this order.
-    pub(super) fn bytes(self, number: u32) -> [u8; 4] {
-        match self {
-            Self::Little => number.to_le_bytes(),
-            Self::Big => number.to_be_bytes(),
-        }
     }
 }
 
