@@ -30,7 +30,8 @@ use rootstrata::oci::index::{Image, merge};
 use rootstrata::oci::read::Opened;
 use rootstrata::oci::record::{ImageRecord, LayerRecord, PushRecord};
 use rootstrata::ops::monitor::Silent;
-use rootstrata::ops::query::inspect;
+use rootstrata::ops::query::filter::Filter;
+use rootstrata::ops::query::{inspect, log};
 use rootstrata::ops::record::{Options, snapshot};
 use rootstrata::ops::transfer::export::{Format, Request, export};
 use rootstrata::printable::printable;
@@ -521,7 +522,7 @@ impl Kept {
     fn given(&self) -> rootstrata::error::Result<(String, String, Vec<u8>)> {
         let (newest, path) = (SnapshotRef::Id(2), self.directory.with_file_name("out.tar"));
         // The number of a parent goes when the parent goes, so nothing vouches for it.
-        let mut log = inspect::log(&self.directory, None, true)?;
+        let mut log = log::log(&self.directory, &Filter::default(), true)?;
         log.iter_mut().for_each(|one| one.snapshot.parent_id = None);
         let log = format!("{log:?}");
         let ls = format!(

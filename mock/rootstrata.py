@@ -8,6 +8,7 @@ out or written again is decided by the command alone.  README.md describes the o
 
 import json
 import os
+import platform
 import shlex
 import subprocess
 import sys
@@ -76,6 +77,15 @@ def _stages(value):
     return tuple(names)
 
 
+def _labels(value):
+    pairs = value
+    if isinstance(value, str):
+        pairs = dict(part.partition("=")[::2] for part in value.split(","))
+    if not isinstance(pairs, dict) or not all(key and isinstance(key, str) for key in pairs):
+        raise ValueError("a dictionary of texts, or KEY=VALUE,KEY=VALUE")
+    return {key: str(text) for key, text in pairs.items()}
+
+
 OPTIONS = {  # name: (reader, default)
     "binary": (_text, "rootstrata"),
     "store": (_text, None),
@@ -89,6 +99,7 @@ OPTIONS = {  # name: (reader, default)
     "from": (_text, None),
     "to": (_text, None),
     "registry_optional": (_flag, True),
+    "labels": (_labels, {}),
     "stages": (_stages, STAGES[:2]),
     "all_stages": (_flag, False),
     "on_failure": (_flag, False),
@@ -325,6 +336,8 @@ class Recorder:
         root = self.buildroot.make_chroot_path()
         argv = ["export", "--root", root, "-o", archive] if archive else ["snapshot", root]
         argv += ["--series", self.series, "--stage", stage, "--run", "%s.%d" % (self.run_uuid, self.run_number)]
+        for key, value in sorted(self.labels(stage).items()):
+            argv += ["--label", "%s=%s" % (key, value)]
         argv += ["--profile", "mock"]
         if self.options.compression:
             argv += ["--compression", self.options.compression]
@@ -345,6 +358,26 @@ class Recorder:
         if archive and self.options.all_stages:
             argv.append("--all-stages")
         return self.command(*argv)
+
+    def labels(self, stage):
+        """Returns what log --label finds: the host, the package that is built, the result of its build, and the labels of the options."""
+        labels = {"host": platform.node()}
+        if stage != "bootstrap":
+            labels["package"] = self.package()
+        if stage == "built":
+            labels["result"] = "success" if sys.exc_info()[0] is None else "failed"
+        labels = {key: value for key, value in labels.items() if value}
+        labels.update(self.options.labels)
+        return labels
+
+    def package(self):
+        """Returns NAME-VERSION-RELEASE of the source package that Mock has put into the chroot, None without one, or with several."""
+        directory = self.buildroot.make_chroot_path(self.buildroot.builddir, "originals")
+        try:
+            names = [name for name in os.listdir(directory) if name.endswith(".src.rpm")]
+        except OSError:
+            return None
+        return names[0][:-len(".src.rpm")] if len(names) == 1 and names[0].isprintable() else None
 
     def command(self, *arguments):
         """Returns a command line on the store, with a report as JSON."""

@@ -61,7 +61,7 @@ pub enum Error {
     NoSeriesName(PathBuf),
     #[error("run {run} of {series} has all of the usual stages: give --stage")]
     NoStageName { series: String, run: String },
-    #[error("bad snapshot {text:?}: expected a number or SERIES[@STAGE][~N]")]
+    #[error("bad snapshot {text:?}: expected a number or SERIES[@STAGE][@{{DAY}}][~N]")]
     BadReference { text: String },
     #[error(
         "bad source {text:?}: expected a snapshot, dir:PATH, oci:PATH[:REF], oci-archive:PATH[:REF], docker-archive:PATH[:REF], packages:FILE or docker://HOST/REPO[:TAG]"
@@ -90,6 +90,16 @@ pub enum Error {
     UnknownPackages { of: String },
     #[error("{path} is not in snapshot {snapshot}")]
     UnknownPath { path: String, snapshot: i64 },
+    #[error(
+        "snapshot {snapshot} is the first of its stage, {stage}: name another side to compare it with"
+    )]
+    FirstOfStage { snapshot: i64, stage: String },
+    #[error("{side} is compared with nothing: name another side")]
+    OneSide { side: String },
+    #[error("snapshot {snapshot} is pinned: rootstrata unpin {snapshot} lets it go")]
+    Pinned { snapshot: i64 },
+    #[error("series {series} is in {} already", show(store))]
+    SeriesExists { series: String, store: PathBuf },
     #[error("{path} has no content: it is {what}")]
     NoContent { path: String, what: String },
     /// The output could not be written.
@@ -159,6 +169,16 @@ pub enum Error {
     /// A blob is wanted that a registry has, and not the store.
     #[error("blob {digest} is in docker://{repository} alone; export and restore fetch it")]
     OnlyRemote { digest: String, repository: String },
+
+    /// A snapshot is to be mounted, and layers of it are not here.
+    #[error(
+        "layers of snapshot {snapshot} are in docker://{repository} alone: pull the image first"
+    )]
+    NotPulled { snapshot: i64, repository: String },
+    #[error("{} is not empty", show(.0))]
+    NotEmpty(PathBuf),
+    #[error("cannot mount on {}: {reason}", show(path))]
+    NoMount { path: PathBuf, reason: String },
 
     /// A foreign layer has a member that no layer may have.
     #[error(

@@ -188,6 +188,7 @@ class Buildroot:
         self.cache_topdir = os.path.join(mock.directory, "cache")
         self.cachedir = os.path.join(self.cache_topdir, self.shared_root_name)
         self.resultdir = os.path.join(self.basedir, "result")
+        self.builddir = "/builddir/build"
         self.chroot_was_initialized = False
         self.installs = 0
         self.use_chroot_image = mock.bootstrap_image if is_bootstrap else mock.buildroot_image
@@ -198,7 +199,7 @@ class Buildroot:
         self.plugins.init_plugins(self)
 
     def make_chroot_path(self, *paths):
-        return os.path.join(self.basedir, "root", *paths)
+        return os.path.join(self.basedir, "root", *[path.lstrip("/") for path in paths])
 
     def chroot_is_initialized(self):
         return os.path.exists(self.make_chroot_path(".initialized"))

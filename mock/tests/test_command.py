@@ -4,6 +4,7 @@
 import json
 import logging
 import os
+import platform
 import unittest.mock
 
 import cases
@@ -14,6 +15,7 @@ REPORT = json.dumps({
     "bytes_read": 2500000, "packages": None, "seconds": {"scan": 0.25, "pack": 0.5},
     "layers": [{"role": "base", "reused": True, "size_bytes": 1},
                {"role": "state", "reused": False, "size_bytes": 60000}]})
+HOST = "host=" + platform.node()
 REPORTS = "echo '%s'\n" % REPORT
 
 
@@ -23,7 +25,7 @@ class Arguments(cases.ScriptCase):
         mock.run("first")
         root = mock.buildroot.make_chroot_path()
         common = ["--series", "fedora-rawhide-x86_64", "--stage"]
-        run = ["--run", mock.uuid + ".1", "--profile", "mock", "--json"]
+        run = ["--run", mock.uuid + ".1", "--label", HOST, "--profile", "mock", "--json"]
         self.assertEqual(self.calls(), [
             ["--store", self.store, "-q", "snapshot", root] + common + ["bootstrap"] + run,
             ["--store", self.store, "-q", "export", "--root", root, "-o", self.result + "/buildroot-oci.tar"]
@@ -35,18 +37,26 @@ class Arguments(cases.ScriptCase):
 
     def test_options_become_arguments(self):
         options = {"store": "/s", "series": "rawhide", "compression": "zstd:19", "all_stages": "yes",
-                   "layers": "packages:40", "state": "normalized", "fresh": "yes", "max_layers": "30", "keep_last": "3", "keep_daily": 2, "keep_within": "36h"}
+                   "layers": "packages:40", "state": "normalized", "fresh": "yes", "max_layers": "30", "keep_last": "3", "keep_daily": 2, "keep_within": "36h",
+                   "labels": {"task": 7}}
         mock = self.mock(REPORTS, options)
         mock.run("first")
         root = mock.buildroot.make_chroot_path()
         common = ["--series", "rawhide", "--stage"]
-        run = ["--run", mock.uuid + ".1", "--profile", "mock", "--compression", "zstd:19", "--layers",
+        run = ["--run", mock.uuid + ".1", "--label", HOST, "--label", "task=7", "--profile", "mock", "--compression", "zstd:19", "--layers",
                "packages:40", "--state", "normalized", "--fresh"]
         self.assertEqual(self.calls(), [
             ["--store", "/s", "-q", "snapshot", root] + common + ["bootstrap"] + run + ["--json"],
             ["--store", "/s", "-q", "export", "--root", root, "-o", self.result + "/buildroot-oci.tar"]
             + common + ["deps-installed"] + run + ["--max-layers", "30", "--all-stages", "--json"],
             self.prune("3", "2", "/s", "rawhide", ["--keep-within", "36h"])])
+
+    def test_the_package_and_the_result_of_its_build_are_labels(self):
+        put = 'if [ "$4" = snapshot ]; then mkdir -p "$5/builddir/build/originals"; : > "$5/builddir/build/originals/hello-1-1.src.rpm"; fi\n'
+        mock = self.mock(put + REPORTS, {"prune": "no", "labels": "host=,a=b"})
+        mock.run("first")
+        given = [[word for before, word in zip(call, call[1:]) if before == "--label"] for call in self.calls()]
+        self.assertEqual(given, [["a=b", "host="], ["a=b", "host=", "package=hello-1-1"]])
 
     def test_registries_become_arguments_and_their_trouble_is_none_of_the_build_unless_that_is_wanted(self):
         registries = {"from": "docker://r.example:5000/all", "to": "docker://r.example:5000/mine"}
@@ -90,7 +100,8 @@ class Arguments(cases.ScriptCase):
         self.assertEqual(self.calls(), [
             ["--store", self.store, "-q", "export", "--root", mock.buildroot.make_chroot_path(), "-o",
              self.result + "/buildroot-built-oci.tar", "--series", "fedora-rawhide-x86_64", "--stage", "built",
-             "--run", mock.uuid + ".1", "--profile", "mock", "--json"], self.prune("20", "14")])
+             "--run", mock.uuid + ".1", "--label", HOST, "--label", "result=failed", "--profile", "mock", "--json"],
+            self.prune("20", "14")])
 
     def test_the_command_runs_as_root_in_mocks_clean_environment(self):
         with unittest.mock.patch.dict(os.environ, {"ROOTSTRATA_STORE": "/wrong", "SOURCE_DATE_EPOCH": "1"}):

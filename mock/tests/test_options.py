@@ -23,7 +23,7 @@ class Options(unittest.TestCase):
 
     def test_without_options_both_stages_go_to_a_store_under_the_cache_and_trouble_does_not_end_a_build(self):
         self.assertEqual(vars(read()), {
-            "binary": "rootstrata", "store": "/var/cache/mock/rootstrata", "series": None, "compression": None, "layers": None,
+            "binary": "rootstrata", "store": "/var/cache/mock/rootstrata", "series": None, "compression": None, "labels": {}, "layers": None,
             "state": None, "fresh": False, "source_date_epoch": None, "max_layers": None,
             "from": None, "to": None, "registry_optional": True,
             "stages": ("bootstrap", "deps-installed"), "all_stages": False, "on_failure": False,
@@ -53,7 +53,7 @@ class Options(unittest.TestCase):
         self.assertEqual(
             self.refused("stoer=/x"),
             "rootstrata: unknown option stoer; the options are all_stages, binary, bootstrap_chroot, compression, "
-            "fresh, from, keep_daily, keep_last, keep_within, layers, max_layers, on_failure, prune, registry_optional, required, "
+            "fresh, from, keep_daily, keep_last, keep_within, labels, layers, max_layers, on_failure, prune, registry_optional, required, "
             "restore_bootstrap, series, source_date_epoch, stages, state, store, to")
 
     def test_an_unusable_value_is_named_with_what_was_expected(self):
@@ -70,6 +70,12 @@ class Options(unittest.TestCase):
             self.assertIn("expected a number of seconds since 1970", self.refused("source_date_epoch=" + value))
         self.assertEqual(read("source_date_epoch=0").source_date_epoch, 0)
         self.assertEqual((read("keep_last=3").keep_last, read(keep_daily="5").keep_daily), (3, 5))
+
+    def test_labels_are_a_dictionary_or_pairs(self):
+        self.assertEqual(read(labels={"task": 7}).labels, {"task": "7"})
+        self.assertEqual(read("labels=task=7,a=b=c").labels, {"task": "7", "a": "b=c"})
+        for value in "labels==7", "labels=1":
+            self.assertIn("expected a dictionary of texts", self.refused(value))
 
     def test_a_name_that_reads_as_a_number_is_refused_rather_than_changed(self):
         self.assertEqual(self.refused("series=1.10"), "rootstrata: option series is 1.1, expected a non-empty string")

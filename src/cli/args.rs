@@ -2,10 +2,15 @@
 
 use crate::cli::asked::{Subject, parse_subject};
 use crate::cli::diff::args::{DIFF_HELP, DiffArgs};
-use crate::cli::keep::args::{PRUNE_HELP, PruneArgs, SquashArgs, VERIFY_HELP, VerifyArgs};
+use crate::cli::keep::args::{
+    DU_HELP, PRUNE_HELP, PinArgs, PruneArgs, RENAME_HELP, RM_HELP, RM_USAGE, RenameArgs, RmArgs,
+    SquashArgs, VERIFY_HELP, VerifyArgs,
+};
+use crate::cli::mount::{MOUNT_HELP, MOUNT_USAGE, MountArgs};
 use crate::cli::paint::When;
 use crate::cli::parse::{EntryPathArg, EntryPathParser, parse_snapshot};
 use crate::cli::query::args::{FIND_HELP, FIND_USAGE, FindArgs, SbomFormat};
+use crate::cli::query::log_args::{LOG_HELP, LogArgs};
 use crate::cli::record::args::SnapshotArgs;
 use crate::cli::registry_access::RegistryArgs;
 use crate::cli::remote::args::{PUSH_HELP, PUSH_USAGE, PushArgs};
@@ -49,12 +54,14 @@ pub struct Cli {
     pub(crate) command: Command,
 }
 
-const AFTER_HELP: &str = "\
-SNAPSHOT is SERIES, SERIES@STAGE, either with ~N for the Nth before, or a
-number that `rootstrata log` shows.
-
-Exit status: 0 done, 1 a difference was found, or nothing, 2 trouble, 75 the
-store is locked, or the registry cannot be reached.";
+const AFTER_HELP: &str = concat!(
+    "SNAPSHOT is SERIES or SERIES@STAGE for the newest, with @{DAY} for the newest up\n",
+    "to the end of that day, such as @{yesterday} or @{2026-11-20}, with ~N for the\n",
+    "Nth of its stage before; or a number that `rootstrata log` shows.\n",
+    "\n",
+    "Exit status: 0 done, 1 a difference was found, or nothing, 2 trouble, 75 the\n",
+    "store is locked, or the registry cannot be reached.",
+);
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -63,15 +70,13 @@ pub(crate) enum Command {
         /// Root directory, such as /var/lib/mock/fedora-rawhide-x86_64/root
         root: PathBuf,
         #[command(flatten)]
-        record: SnapshotArgs,
+        record: Box<SnapshotArgs>,
     },
     /// Write a snapshot as an OCI image
-    Export(ExportArgs),
+    Export(Box<ExportArgs>),
     /// List snapshots, the newest first
-    Log {
-        /// Only those of SERIES
-        series: Option<String>,
-    },
+    #[command(after_help = LOG_HELP)]
+    Log(LogArgs),
     /// Show a snapshot's layers, packages and policy
     Show {
         /// Snapshot to show, or docker://HOST/REPO[:TAG]
@@ -124,6 +129,9 @@ pub(crate) enum Command {
     /// Make a directory hold what a snapshot does
     #[command(after_help = RESTORE_HELP)]
     Restore(RestoreArgs),
+    /// Show a snapshot, or all, as files that can only be read
+    #[command(after_help = MOUNT_HELP, override_usage = MOUNT_USAGE)]
+    Mount(MountArgs),
     /// List a snapshot's entries as recorded
     Ls {
         /// Snapshot to list, or docker://HOST/REPO[:TAG]
@@ -139,7 +147,18 @@ pub(crate) enum Command {
     /// Remove snapshots by rule, and what no snapshot needs
     #[command(after_help = PRUNE_HELP)]
     Prune(PruneArgs),
+    /// Remove snapshots, and what no other snapshot needs
+    #[command(after_help = RM_HELP, override_usage = RM_USAGE)]
+    Rm(RmArgs),
+    /// Keep snapshots from being removed by rm and prune
+    Pin(PinArgs),
+    /// Let rm and prune remove snapshots again
+    Unpin(PinArgs),
+    /// Give a series another name
+    #[command(after_help = RENAME_HELP)]
+    Rename(RenameArgs),
     /// Show what takes the space of the store
+    #[command(after_help = DU_HELP)]
     Du {
         /// Only the stages and layers of SERIES; -v lists the layers
         series: Option<String>,

@@ -79,6 +79,14 @@ impl Context {
         }
     }
 
+    /// Returns the answer to a search; to find nothing is a negative one.
+    pub(crate) fn found(&self, text: String, is_negative: bool) -> Answer {
+        Answer {
+            is_negative,
+            ..self.paged(text)
+        }
+    }
+
     /// Fetches the layers of snapshots that only a registry has. Fails if the registry does not give them.
     pub(crate) fn fetch(&self, wanted: &Wanted, progress: &Progress) -> Result<()> {
         let registry = (&self.access, self.jobs);

@@ -1,5 +1,6 @@
 //! JSON that several commands print: snapshots, layers, packages, entries.
 
+use crate::model::labels::Labels;
 use crate::model::names::image_name;
 use crate::model::packages::package::Package;
 use crate::model::plan::layer::Role;
@@ -37,6 +38,8 @@ pub(crate) fn head(snapshot: &Snapshot, layers: &[LayerUse]) -> Map<String, Valu
         "run": snapshot.run,
         "parent": snapshot.parent_id,
         "time": snapshot.created_s,
+        "labels": labels(&snapshot.labels),
+        "pinned": snapshot.is_pinned,
         "entries": snapshot.entries,
         "content_bytes": snapshot.content_bytes,
         "sockets": snapshot.sockets,
@@ -49,6 +52,12 @@ pub(crate) fn head(snapshot: &Snapshot, layers: &[LayerUse]) -> Map<String, Valu
         Value::Object(object) => object,
         _ => Map::new(),
     }
+}
+
+fn labels(labels: &Labels) -> Value {
+    let pairs = labels.iter();
+    let pairs = pairs.map(|(key, value)| (key.to_owned(), json!(value)));
+    Value::Object(pairs.collect())
 }
 
 pub(crate) fn layer(layer: &LayerUse) -> Value {

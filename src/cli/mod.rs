@@ -7,6 +7,7 @@ mod context;
 mod diff;
 mod json;
 mod keep;
+mod mount;
 mod own_output;
 mod pager;
 mod paint;
@@ -58,16 +59,21 @@ fn run_command(context: &Context, command: &Command) -> Result<Answer> {
         Command::Push(args) => remote::push(context, args),
         Command::Diff(args) => diff::run(context, args),
         Command::Restore(args) => restore::run(context, args),
+        Command::Mount(args) => mount::run(context, args),
         Command::Explain { snapshot } => query::explain(context, snapshot),
         Command::Which { snapshot, path } => query::which(context, snapshot, path),
         Command::Find(args) => query::find(context, args),
         Command::Cat { snapshot, path } => query::cat(context, snapshot, path),
-        Command::Log { series } => query::log(context, series.as_deref()),
+        Command::Log(args) => query::log(context, args),
         Command::Show { snapshot, packages } => query::show(context, snapshot, *packages),
         Command::Sbom { snapshot, format } => query::sbom(context, snapshot, (*format).into()),
         Command::Ls { snapshot, path } => query::ls(context, snapshot, path.as_ref()),
         Command::Verify(args) => keep::verify(context, args),
         Command::Prune(args) => keep::prune(context, args),
+        Command::Rm(args) => keep::rm(context, args),
+        Command::Pin(args) => keep::pin(context, args, true),
+        Command::Unpin(args) => keep::pin(context, args, false),
+        Command::Rename(args) => keep::rename(context, args),
         Command::Squash(args) => keep::squash(context, args),
         Command::Du { series } => keep::usage(context, series.as_deref()),
     }

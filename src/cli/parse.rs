@@ -19,12 +19,13 @@ impl EntryPathArg {
     }
 }
 
-/// Reads the name of a snapshot. Fails for a text that is neither a number nor `SERIES[@STAGE][~N]`.
+/// Reads the name of a snapshot. Fails for a text that is neither a number nor `SERIES[@STAGE][@{MOMENT}][~N]`.
 pub(crate) fn parse_snapshot(text: &str) -> Result<SnapshotRef, String> {
-    SnapshotRef::parse(text).map_err(|_| "expected a number or SERIES[@STAGE][~N]".to_owned())
+    SnapshotRef::parse(text)
+        .map_err(|_| "expected a number or SERIES[@STAGE][@{DAY}][~N]".to_owned())
 }
 
-/// Reads `docker://HOST/REPO`. Fails for anything else.
+/// Reads `docker://HOST/REPO`. Fails if the text has another form, or the repository is malformed.
 pub(crate) fn parse_repository(text: &str) -> Result<Repository, String> {
     let name = text.strip_prefix("docker://");
     let name = name.ok_or_else(|| "expected docker://HOST/REPO".to_owned())?;

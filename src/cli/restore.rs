@@ -19,12 +19,13 @@ use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-pub(crate) const HELP: &str = "\
-What is in DIR already is compared as a snapshot would be, and only what
-differs is touched. Nothing outside DIR or mounted in it is.
-
-Exit status: 0 DIR has what was asked for, 1 something could not be given its
-owner, mode or the like, 2 trouble, 75 a registry cannot be reached.";
+pub(crate) const HELP: &str = concat!(
+    "What is in DIR already is compared as a snapshot would be, and only what\n",
+    "differs is touched. Nothing outside DIR or mounted in it is.\n",
+    "\n",
+    "Exit status: 0 DIR has what was asked for, 1 something could not be given its\n",
+    "owner, mode or the like, 2 trouble, 75 a registry cannot be reached.",
+);
 
 #[derive(Debug, Args)]
 pub(crate) struct RestoreArgs {

@@ -102,7 +102,7 @@ fn push_packages(text: &mut String, layers: &[&LayerUse]) {
 }
 
 /// A line has so many columns.
-const COLUMNS: usize = 80;
+pub(crate) const COLUMNS: usize = 80;
 
 /// Names take so many lines.
 const MOST_NAME_LINES: usize = 3;

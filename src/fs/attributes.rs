@@ -39,7 +39,7 @@ pub enum Lack {
     Time,
 }
 
-/// An inode that was made or changed.
+/// An inode made or changed.
 #[derive(Debug)]
 pub(crate) struct Made {
     /// The stat data afterwards.
@@ -284,7 +284,7 @@ pub(super) fn strip(root: &Root, inode: &Inode, path: &EntryPath) -> Result<bool
     Ok(is_bare)
 }
 
-/// Asks about an inode that was written to. Fails with [`Error::Changed`] if it is a socket, and if statx(2) fails.
+/// Asks about an inode written to. Fails with [`Error::Changed`] if it is a socket, and if statx(2) fails.
 pub(super) fn stat_of(root: &Root, handle: &impl AsFd, path: &EntryPath) -> Result<Stat> {
     let placed = place_of(handle.as_fd()).map_err(Error::io("stat", root.full_path(path)))?;
     placed

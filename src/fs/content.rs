@@ -234,7 +234,7 @@ impl Unchanged<'_> {
 impl Read for Unchanged<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self.content.read(buffer) {
-            // A file that was written to meanwhile ends here: the caller sees the change with `check`.
+            // A file written to meanwhile ends here: the caller sees the change with `check`.
             Err(e) if is_other_length(&e) && self.check().is_err() => Ok(0),
             read => read,
         }

@@ -235,7 +235,7 @@ fn check_part<'f>(root: &Root, found: impl Iterator<Item = &'f Found>) -> Result
     Ok(())
 }
 
-/// Reads as many bytes as stat said, so that endless appending cannot hold the reader; `None` where the file has more or
+/// Reads as many bytes as stat said, so endless appending cannot hold the reader; `None` where the file has more or
 /// fewer.
 fn hash_content(
     root: &Root,

@@ -1,6 +1,6 @@
 //! Makes regular files and fills them.
 //!
-//! A file that is written in several parts gets a name after the last part, on filesystems that make files without a
+//! A file written in several parts gets a name after the last part, on filesystems that make files without a
 //! name (open(2), `O_TMPFILE`): an unfinished file never has a name, and leaves nothing behind.
 
 use super::attributes::{self, Inode, Lack, Made};
@@ -43,7 +43,7 @@ impl Writer<'_> {
         self.begun(File::from(file), entry, mode, true).map(Some)
     }
 
-    /// Makes a regular file that is named by [`Self::finish`], or by [`Self::create`] on a filesystem without `O_TMPFILE`.
+    /// Makes a regular file named by [`Self::finish`], or by [`Self::create`] on a filesystem without `O_TMPFILE`.
     /// Fails if openat(2) fails otherwise.
     pub(crate) fn create_unnamed(&mut self, entry: &Entry) -> Result<Option<NewFile>> {
         self.enter(&entry.path)?;

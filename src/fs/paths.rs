@@ -4,7 +4,7 @@ use crate::model::stamp::{Stat, StatKind, Time};
 use crate::model::tree::path::EntryPath;
 use std::ops::{Index, IndexMut, Range};
 
-/// A path that was found.
+/// A path found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Found {
     /// The path.

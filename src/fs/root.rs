@@ -214,7 +214,7 @@ impl Root {
         open_part(above.as_ref().unwrap_or(&self.handle).as_fd(), rest, flags)
     }
 
-    /// Makes the error of a call on a path that existed a moment ago: a path that was replaced meanwhile is told apart from
+    /// Makes the error of a call on a path that existed a moment ago: a path replaced meanwhile is told apart from
     /// a path that cannot be read.
     pub(super) fn failed(&self, action: &'static str, path: &EntryPath, errno: Errno) -> Error {
         let full = self.full_path(path);

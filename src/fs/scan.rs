@@ -161,7 +161,7 @@ impl<'a> Walker<'a> {
         }
     }
 
-    /// Lists a directory and returns the directories below that are entered.
+    /// Lists a directory and returns the directories below entered.
     fn list(&mut self, directory: &Directory) -> Result<Vec<Directory>> {
         for _ in 0..MOST_LISTINGS {
             let mut found = std::mem::take(&mut self.spare);

@@ -29,7 +29,7 @@ const BAD_NAMES: &[Errno] = &[
     Errno::MLINK,
 ];
 
-/// One thread's way into a root, with the directory that was entered last.
+/// One thread's way into a root, with the directory entered last.
 #[derive(Debug)]
 pub(crate) struct Writer<'r> {
     pub root: &'r Root,

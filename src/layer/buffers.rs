@@ -1,4 +1,4 @@
-//! Buffers that are used again.
+//! Buffers used again.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -1,6 +1,6 @@
 //! Packs a layer into a blob, and packs the content of a blob again under another compression.
 //!
-//! Each file is read once, straight into the block that is hashed and compressed. Its BLAKE3 is compared with the
+//! Each file is read once, straight into the block hashed and compressed. Its BLAKE3 is compared with the
 //! recorded hash, or becomes the hash if the file is pending. A file that has changed since hashing, or changes while
 //! packing, fails the layer; so no layer holds a mixture.
 

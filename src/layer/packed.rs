@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering::Relaxed;
 /// The bytes of a tar.
 pub(super) type TarStream<'s> = Box<dyn Read + 's>;
 
-/// A result that tells whether the whole archive was read, so that the digest can be checked.
+/// A result that tells whether the whole archive was read, so the digest can be checked.
 pub(super) trait Whole {
     fn is_whole(&self) -> bool;
 }

@@ -14,11 +14,14 @@ use crate::model::tree::overlay::LayerItem;
 use crate::model::tree::path::EntryPath;
 use crate::tarball::{BLOCK_BYTES, END, padding};
 use std::io::{self, BufReader, Read};
+use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
-use zstd::zstd_safe::DCtx;
+use zstd::zstd_safe::{DCtx, get_error_name};
 
 const FRAME_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 const BUFFER_BYTES: usize = 128 * 1024;
+/// No frame of any level is longer, with its content or without.
+const LARGEST_FRAME_BYTES: u64 = 32 << 20;
 /// A whole number of frames of any level.
 const PART_BYTES: u64 = 32 << 20;
 
@@ -230,8 +233,54 @@ impl Frames {
         Ok(())
     }
 
+    /// Returns the bytes of the layer that are in the frame with byte `at`. Fails if the frames before cannot be read, or end before
+    /// `at`.
+    pub(crate) fn extent_of(&self, at: u64) -> Result<Range<u64>> {
+        let around = self.around(at);
+        around
+            .map(|(frame, next)| frame.start..next.start)
+            .map_err(|e| Error::damaged(self.blob.path(), e.to_string()))
+    }
+
+    /// Tells whether the first frame is longer than any written here, so [`Frames::decompress`] refuses it.
+    pub(crate) fn begins_long(&self) -> bool {
+        self.around(0)
+            .is_ok_and(|(_, next)| next.start > LARGEST_FRAME_BYTES)
+    }
+
+    /// Decompresses the whole frame with byte `at` of the layer. Fails with [`Error::Damaged`] if the frame is longer than any that
+    /// is written here, or is malformed.
+    pub(crate) fn decompress(&self, at: u64, decompressor: &mut Decompressor) -> Result<Vec<u8>> {
+        let bytes = self.decompressed(at, decompressor);
+        bytes.map_err(|e| Error::damaged(self.blob.path(), e.to_string()))
+    }
+
+    fn decompressed(&self, at: u64, decompressor: &mut Decompressor) -> io::Result<Vec<u8>> {
+        let (frame, next) = self.around(at)?;
+        let lengths = [next.position - frame.position, next.start - frame.start];
+        if lengths.iter().any(|length| *length > LARGEST_FRAME_BYTES) {
+            return Err(io::Error::other("a frame is too long"));
+        }
+        let [packed_bytes, content_bytes] = lengths.map(|length| length as usize);
+        let mut packed = vec![0; packed_bytes];
+        self.blob.read_exact_at(&mut packed, frame.position)?;
+        let mut content = Vec::with_capacity(content_bytes);
+        let context = &mut decompressor.context;
+        let count = context.decompress(&mut content, &packed);
+        let count = count.map_err(|code| io::Error::other(get_error_name(code)))?;
+        if count != content_bytes {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(content)
+    }
+
     /// Returns the frame with byte `at` of the layer.
     fn holding(&self, at: u64) -> io::Result<Frame> {
+        self.around(at).map(|(frame, _)| frame)
+    }
+
+    /// Returns the frame with byte `at` of the layer, and the next.
+    fn around(&self, at: u64) -> io::Result<(Frame, Frame)> {
         let mut walk = self.walk.lock().unwrap_or_else(PoisonError::into_inner);
         while walk.next.start <= at {
             let frame = walk.next;
@@ -239,10 +288,9 @@ impl Frames {
             walk.frames.push(frame);
         }
         let behind = walk.frames.partition_point(|frame| frame.start <= at);
-        behind
-            .checked_sub(1)
-            .map(|place| walk.frames[place])
-            .ok_or_else(|| io::ErrorKind::InvalidData.into())
+        let place = behind.checked_sub(1).ok_or(io::ErrorKind::InvalidData)?;
+        let next = walk.frames.get(behind).unwrap_or(&walk.next);
+        Ok((walk.frames[place], *next))
     }
 
     /// Finds the end of a frame by the headers of the frame and the blocks (RFC 8878, "Zstandard Frames").

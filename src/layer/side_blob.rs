@@ -1,4 +1,4 @@
-//! Blobs that a registry keeps beside a layer or an image, so that nobody needs the layer: items and packages, compressed.
+//! Blobs that a registry keeps beside a layer or an image, so nobody needs the layer: items and packages, compressed.
 
 use crate::model::plan::item::Item;
 use crate::model::plan::items_form::write_items;

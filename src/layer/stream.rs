@@ -310,7 +310,7 @@ mod tests {
     use crate::layer::codec::Codec;
     use std::io::Read;
 
-    /// 5 MiB and a bit: text, noise and zeros, so that every kind of deflate block occurs.
+    /// 5 MiB and a bit: text, noise and zeros, so every kind of deflate block occurs.
     fn sample() -> Vec<u8> {
         let mut noise = blake3::Hasher::new().finalize_xof();
         let mut bytes = vec![0; (5 << 20) + 77];

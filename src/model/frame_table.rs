@@ -1,4 +1,4 @@
-//! The lengths of the frames that a blob consists of, so that a part of a layer is found without a look at the blob. Pure.
+//! The lengths of the frames that a blob consists of, so a part of a layer is found without a look at the blob. Pure.
 
 use std::fmt;
 use std::ops::Range;

@@ -1,11 +1,13 @@
 //! The rules that keep snapshots in a store.
 //!
 //! Pure. The rules of restic and borg: each rule names snapshots to keep, and a snapshot named by any rule stays. The rules
-//! apply to each stage of each series by itself, so that no stage pushes another out. Days are of UTC. Ages count from the
+//! apply to each stage of each series by itself, so no stage pushes another out. Days are of UTC. Ages count from the
 //! newest snapshot of the stage, not from today: a series that nobody builds any more keeps all snapshots, and the newest
 //! snapshot of a stage always stays. The newest snapshot was recorded last, even if the clock had gone back; a time that
 //! contradicts the order of recording does not count.
 
+use crate::model::labels::{LabelPattern, Labels};
+use crate::model::time::date;
 use crate::printable::printable;
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
@@ -13,14 +15,22 @@ use std::num::NonZeroUsize;
 const DAY_S: i64 = 86_400;
 
 /// The snapshots to keep; without a rule, all.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rules {
     /// So many of the newest snapshots.
     pub last: Option<NonZeroUsize>,
     /// The last snapshot of each of so many of the newest days with snapshots.
     pub daily: Option<NonZeroUsize>,
+    /// The same of weeks, which begin on Mondays.
+    pub weekly: Option<NonZeroUsize>,
+    /// The same of months.
+    pub monthly: Option<NonZeroUsize>,
+    /// The same of years.
+    pub yearly: Option<NonZeroUsize>,
     /// The snapshots up to this age, in seconds.
     pub within_s: Option<i64>,
+    /// The snapshots with a label of one of these.
+    pub labels: Vec<LabelPattern>,
 }
 
 impl Rules {
@@ -39,6 +49,10 @@ pub struct Dated<'a> {
     pub of: (&'a str, &'a str),
     /// The time of the recording, in seconds since 1970.
     pub created_s: i64,
+    /// What its user says of the snapshot.
+    pub labels: Option<&'a Labels>,
+    /// Whether the snapshot stays, whatever the rules.
+    pub is_pinned: bool,
 }
 
 /// A rule that keeps a snapshot.
@@ -47,7 +61,14 @@ pub struct Dated<'a> {
 pub enum Reason {
     Last,
     Daily,
+    Weekly,
+    Monthly,
+    Yearly,
     Within,
+    Label,
+    Pinned,
+    /// It is the newest of its stage.
+    Newest,
     /// There is no rule.
     Unasked,
 }
@@ -58,7 +79,13 @@ impl Reason {
         match self {
             Self::Last => "last",
             Self::Daily => "daily",
+            Self::Weekly => "weekly",
+            Self::Monthly => "monthly",
+            Self::Yearly => "yearly",
             Self::Within => "within",
+            Self::Label => "label",
+            Self::Pinned => "pinned",
+            Self::Newest => "newest",
             Self::Unasked => "no rule",
         }
     }
@@ -75,13 +102,29 @@ pub fn kept(rules: &Rules, snapshots: &[Dated], now_s: i64) -> Vec<Vec<Reason>> 
         stages.entry(snapshot.of).or_default().push(at);
     }
     let mut reasons = vec![Vec::new(); snapshots.len()];
+    let mut newest: Vec<usize> = Vec::new();
     for mut of_stage in stages.into_values() {
         // By number, since the clock may have gone back.
         of_stage.sort_by_key(|at| std::cmp::Reverse(snapshots[*at].id));
+        newest.extend(of_stage.first());
         let claimed: Vec<i64> = of_stage.iter().map(|at| snapshots[*at].created_s).collect();
         let times = times(&claimed, now_s);
         for (at, of_one) in of_stage.into_iter().zip(kept_of_stage(rules, &times)) {
             reasons[at] = of_one;
+        }
+    }
+    for (reasons, snapshot) in reasons.iter_mut().zip(snapshots) {
+        let has = |pattern| snapshot.labels.is_some_and(|labels| labels.has(pattern));
+        if rules.labels.iter().any(has) {
+            reasons.push(Reason::Label);
+        }
+        if snapshot.is_pinned {
+            reasons.push(Reason::Pinned);
+        }
+    }
+    for at in newest {
+        if reasons[at].is_empty() {
+            reasons[at].push(Reason::Newest);
         }
     }
     reasons
@@ -91,8 +134,16 @@ pub fn kept(rules: &Rules, snapshots: &[Dated], now_s: i64) -> Vec<Vec<Reason>> 
 fn kept_of_stage(rules: &Rules, times: &[i64]) -> Vec<Vec<Reason>> {
     let newest = times.first().copied().unwrap_or_default();
     let most_last = rules.last.map_or(0, NonZeroUsize::get);
-    let most_days = rules.daily.map_or(0, NonZeroUsize::get);
-    let mut days: Vec<i64> = Vec::new();
+    let mut periods = [
+        Periods::of(Reason::Daily, rules.daily, |day| day),
+        // Day 0 was a Thursday.
+        Periods::of(Reason::Weekly, rules.weekly, |day| (day + 3).div_euclid(7)),
+        Periods::of(Reason::Monthly, rules.monthly, |day| {
+            let (year, month, _) = date(day);
+            year * 12 + month
+        }),
+        Periods::of(Reason::Yearly, rules.yearly, |day| date(day).0),
+    ];
     let mut reasons = Vec::with_capacity(times.len());
     for (number, time) in times.iter().enumerate() {
         let mut of_one = Vec::new();
@@ -100,10 +151,8 @@ fn kept_of_stage(rules: &Rules, times: &[i64]) -> Vec<Vec<Reason>> {
             of_one.push(Reason::Last);
         }
         let day = time.div_euclid(DAY_S);
-        if days.len() < most_days && !days.contains(&day) {
-            days.push(day);
-            of_one.push(Reason::Daily);
-        }
+        let of_periods = periods.iter_mut().filter_map(|periods| periods.reason(day));
+        of_one.extend(of_periods);
         let age_s = newest.saturating_sub(*time);
         if rules.within_s.is_some_and(|within_s| age_s <= within_s) {
             of_one.push(Reason::Within);
@@ -111,6 +160,36 @@ fn kept_of_stage(rules: &Rules, times: &[i64]) -> Vec<Vec<Reason>> {
         reasons.push(of_one);
     }
     reasons
+}
+
+/// The newest periods of a kind that have a snapshot.
+struct Periods {
+    reason: Reason,
+    most: usize,
+    /// Returns the period of a day; days count from 1970-01-01.
+    period: fn(i64) -> i64,
+    seen: Vec<i64>,
+}
+
+impl Periods {
+    fn of(reason: Reason, most: Option<NonZeroUsize>, period: fn(i64) -> i64) -> Self {
+        Self {
+            reason,
+            most: most.map_or(0, NonZeroUsize::get),
+            period,
+            seen: Vec::new(),
+        }
+    }
+
+    /// Returns the reason to keep the next older snapshot, of this day.
+    fn reason(&mut self, day: i64) -> Option<Reason> {
+        let period = (self.period)(day);
+        let is_next = self.seen.len() < self.most && !self.seen.contains(&period);
+        is_next.then(|| {
+            self.seen.push(period);
+            self.reason
+        })
+    }
 }
 
 /// Returns the times that count in place of the claimed times, both of the newest snapshot first.
@@ -206,6 +285,7 @@ mod tests {
             last: NonZeroUsize::new(last),
             daily: NonZeroUsize::new(daily),
             within_s,
+            ..Rules::default()
         }
     }
 
@@ -215,6 +295,8 @@ mod tests {
             id: at as i64 + 1,
             of: ("s", "bootstrap"),
             created_s: hour * 3_600,
+            labels: None,
+            is_pinned: false,
         };
         let all: Vec<Dated> = hours.iter().enumerate().map(dated).collect();
         let kept = kept(&rules, &all, NOW_S);
@@ -236,11 +318,75 @@ mod tests {
     }
 
     #[test]
+    fn weeks_months_and_years_keep_their_last() {
+        let days: Vec<i64> = vec![0, 3, 4, 10, 30, 31, 58, 364, 365];
+        let hours: Vec<i64> = days.iter().map(|day| day * 24).collect();
+        let by = |set: fn(&mut Rules)| {
+            let mut rules = Rules::default();
+            set(&mut rules);
+            let staying = stay(rules, &hours);
+            staying.into_iter().map(|at| days[at]).collect::<Vec<i64>>()
+        };
+        // 1970-01-01 was a Thursday: days 0 to 3 are the first week; February begins on day 31, 1971 on day 365.
+        assert_eq!(
+            by(|rules| rules.weekly = NonZeroUsize::new(100)),
+            [3, 10, 31, 58, 365]
+        );
+        assert_eq!(
+            by(|rules| rules.monthly = NonZeroUsize::new(100)),
+            [30, 58, 364, 365]
+        );
+        assert_eq!(
+            by(|rules| rules.yearly = NonZeroUsize::new(100)),
+            [364, 365]
+        );
+        assert_eq!(by(|rules| rules.monthly = NonZeroUsize::new(2)), [364, 365]);
+    }
+
+    #[test]
+    fn pins_and_labels_keep_what_no_other_rule_does() {
+        let labels = Labels::new([("task".to_owned(), "7".to_owned())]).unwrap();
+        let of = |id, labelled, is_pinned| Dated {
+            id,
+            of: ("a", "b"),
+            created_s: 0,
+            labels: if labelled { Some(&labels) } else { None },
+            is_pinned,
+        };
+        let all = [
+            of(4, false, false),
+            of(3, true, false),
+            of(2, false, true),
+            of(1, false, false),
+        ];
+        let mut rules = rules(1, 0, None);
+        rules.labels = vec![LabelPattern::parse("task").unwrap()];
+        let reasons = kept(&rules, &all, 0);
+        assert_eq!(
+            reasons,
+            [
+                vec![Reason::Last],
+                vec![Reason::Label],
+                vec![Reason::Pinned],
+                vec![]
+            ]
+        );
+        rules.labels = vec![LabelPattern::parse("task=8").unwrap()];
+        assert_eq!(kept(&rules, &all, 0)[1], []);
+        rules.last = None;
+        let reasons = kept(&rules, &all, 0);
+        assert_eq!((&reasons[0], &reasons[1]), (&vec![Reason::Newest], &vec![]));
+        assert_eq!(kept(&Rules::default(), &all, 0)[3], [Reason::Unasked]);
+    }
+
+    #[test]
     fn the_newest_of_each_stage_stays_however_old_it_is() {
         let of = |stage, id, created_s| Dated {
             id,
             of: ("s", stage),
             created_s,
+            labels: None,
+            is_pinned: false,
         };
         let all = [
             of("built", 1, 0),
@@ -274,7 +420,7 @@ mod tests {
             stay(within(2), &[9_000, 9_024, 9_048, 9_072, -500_000]),
             [1, 2, 3, 4]
         );
-        // One of two is wrong: the one that was recorded later is believed.
+        // One of two is wrong: the one recorded later is believed.
         assert_eq!(stay(within(18), &[72, 24, 480]), [2]);
     }
 

@@ -1,6 +1,6 @@
 //! The limits of trees, layers and packages, the same for recording and for reading.
 //!
-//! A recording refuses a path past a limit, so that no reader refuses a recorded layer. Readers need the limits too, since a layer
+//! A recording refuses a path past a limit, so no reader refuses a recorded layer. Readers need the limits too, since a layer
 //! may come from anybody. Pure.
 
 /// The longest path and the longest target of a link, in bytes: four times the limit of a system call (`PATH_MAX`), for trees

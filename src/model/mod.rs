@@ -3,7 +3,9 @@
 pub mod digest;
 pub mod frame_table;
 pub mod keep;
+pub mod labels;
 pub mod limits;
+pub mod moment;
 pub mod names;
 pub mod origin;
 pub mod packages;

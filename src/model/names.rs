@@ -1,10 +1,11 @@
 //! Names that users give: series, stages, runs and references to snapshots.
 //!
 //! Pure. A series and a stage are one component of an image name in the OCI layout's annotation
-//! `org.opencontainers.image.ref.name` (image-spec, annotations.md), so that `SERIES:STAGE` is one too but
+//! `org.opencontainers.image.ref.name` (image-spec, annotations.md), so `SERIES:STAGE` is one too but
 //! for what [`image_name`] replaces.
 
 use crate::error::{Error, Result};
+use crate::model::moment::Moment;
 use std::fmt;
 
 /// The stage of an initialised chroot, the first of a run.
@@ -94,17 +95,19 @@ pub fn image_name(series: &str, stage: &str) -> String {
     format!("{}:{}", series.to_ascii_lowercase(), stage).replace('+', "--")
 }
 
-/// What a user calls a snapshot: an id, or `SERIES[@STAGE][~N]`.
+/// What a user calls a snapshot: an id, or `SERIES[@STAGE][@{MOMENT}][~N]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SnapshotRef {
     /// By number.
     Id(i64),
-    /// The newest of a series, or of one stage of it, or the Nth before that.
+    /// The newest of a series, or of one stage of it, up to a moment, or the Nth of its stage before that.
     Latest {
         /// The series.
         series: String,
         /// The stage, or any.
         stage: Option<String>,
+        /// The moment whose end no snapshot is newer than.
+        at: Option<Moment>,
         /// How many to go back; 0 for the newest.
         back: u32,
     },
@@ -128,6 +131,13 @@ impl SnapshotRef {
             Some((name, back)) => (name, back.parse().map_err(|_| unknown())?),
             None => (text, 0),
         };
+        let (name, at) = match name.split_once("@{") {
+            Some((name, moment)) => {
+                let moment = moment.strip_suffix('}').ok_or_else(unknown)?;
+                (name, Some(Moment::parse(moment).map_err(|_| unknown())?))
+            }
+            None => (name, None),
+        };
         let (series, stage) = match name.split_once('@') {
             Some((series, stage)) => (series, Some(stage)),
             None => (name, None),
@@ -140,6 +150,7 @@ impl SnapshotRef {
         Ok(Self::Latest {
             series: series.to_owned(),
             stage: stage.map(str::to_owned),
+            at,
             back,
         })
     }
@@ -152,12 +163,14 @@ impl fmt::Display for SnapshotRef {
             Self::Latest {
                 series,
                 stage,
+                at,
                 back,
             } => {
                 f.write_str(series)?;
                 stage
                     .as_ref()
                     .map_or(Ok(()), |stage| write!(f, "@{stage}"))?;
+                at.as_ref().map_or(Ok(()), |at| write!(f, "@{{{at}}}"))?;
                 if *back > 0 {
                     write!(f, "~{back}")
                 } else {
@@ -176,6 +189,7 @@ mod tests {
         SnapshotRef::Latest {
             series: series.to_owned(),
             stage: stage.map(str::to_owned),
+            at: None,
             back,
         }
     }
@@ -198,12 +212,39 @@ mod tests {
             assert_eq!(reference.to_string(), text);
         }
         assert_eq!(SnapshotRef::parse("f44~").unwrap(), latest("f44", None, 1));
+        for text in [
+            "f44@{yesterday}",
+            "f44@deps-installed@{2026-11-20}~2",
+            "f44@{3d}",
+        ] {
+            let reference = SnapshotRef::parse(text).unwrap();
+            assert_eq!(reference.to_string(), text);
+            let SnapshotRef::Latest { at, .. } = reference else {
+                panic!("{text} is a number");
+            };
+            assert!(at.is_some(), "{text}");
+        }
     }
 
     #[test]
     fn what_is_no_reference_is_refused() {
         for text in [
-            "", "0", "-3", "a@", "@b", "a@b@c", "a~x", "a b", "a/b", "a~~", "a\n",
+            "",
+            "0",
+            "-3",
+            "a@",
+            "@b",
+            "a@b@c",
+            "a~x",
+            "a b",
+            "a/b",
+            "a~~",
+            "a\n",
+            "a@{",
+            "a@{}",
+            "a@{2026}",
+            "a@{today}@b",
+            "@{today}",
         ] {
             assert!(SnapshotRef::parse(text).is_err(), "{text:?}");
         }

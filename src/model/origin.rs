@@ -1,7 +1,8 @@
-//! What an index says of an image beyond its name, so that the image can be recorded again as it was.
+//! What an index says of an image beyond its name, so the image can be recorded again as it was.
 //!
 //! Pure. Stands in annotations of the descriptor in index.json, not in the manifest: equal layers make equal images.
 
+use crate::model::labels::Labels;
 use crate::model::plan::{LayerRule, MOST_LAYERS, SQUASH};
 use std::collections::HashMap;
 
@@ -13,6 +14,10 @@ const POLICY: &str = "org.rootstrata.policy";
 const SNAPSHOT: &str = "org.rootstrata.snapshot";
 const RUN: &str = "org.rootstrata.run";
 const CREATED: &str = "org.rootstrata.created";
+/// The annotation of a pinned snapshot.
+pub(crate) const PINNED: &str = "org.rootstrata.pinned";
+/// An annotation with the label of this key at its end.
+const LABEL: &str = "org.rootstrata.label.";
 /// The annotation with the planner.
 pub(crate) const PLANNER: &str = "org.rootstrata.planner";
 /// The annotation with the packages of the layers.
@@ -35,6 +40,8 @@ pub struct Origin {
     pub policy: String,
     /// How its layers were listed; `None` where that was not recorded.
     pub planned: Option<Planned>,
+    /// What its user says of it.
+    pub labels: Labels,
     /// As what it was recorded; only in the index of a store, since an archive is a function of its images.
     pub recorded: Option<Recorded>,
 }
@@ -108,16 +115,19 @@ pub struct Recorded {
     pub run: String,
     /// When, in seconds since 1970.
     pub created_s: i64,
+    /// Whether it, or another snapshot of the image, is pinned.
+    pub is_pinned: bool,
 }
 
 impl Origin {
     /// Returns it as annotations.
-    pub fn annotations(&self) -> Vec<(&'static str, String)> {
+    pub fn annotations(&self) -> Vec<(String, String)> {
         let Self {
             series,
             stage,
             policy,
             planned,
+            labels,
             recorded,
         } = self;
         let mut all = vec![
@@ -126,14 +136,26 @@ impl Origin {
             (POLICY, policy.clone()),
         ];
         all.extend(planned.iter().flat_map(Planned::annotations));
-        if let Some(Recorded { id, run, created_s }) = recorded {
+        if let Some(Recorded {
+            id,
+            run,
+            created_s,
+            is_pinned,
+        }) = recorded
+        {
             all.extend([
                 (SNAPSHOT, id.to_string()),
                 (RUN, run.clone()),
                 (CREATED, created_s.to_string()),
             ]);
+            all.extend(is_pinned.then(|| (PINNED, "true".to_owned())));
         }
-        all
+        let all = all
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value));
+        let labels = labels.iter();
+        let labels = labels.map(|(key, value)| (format!("{LABEL}{key}"), value.to_owned()));
+        all.chain(labels).collect()
     }
 
     /// Reads it back; `None` where it is not there.
@@ -145,6 +167,7 @@ impl Origin {
                 id: number(SNAPSHOT)?,
                 run: get(RUN)?,
                 created_s: number(CREATED)?,
+                is_pinned: annotations.contains_key(PINNED),
             })
         };
         Some(Self {
@@ -152,9 +175,20 @@ impl Origin {
             stage: get(STAGE)?,
             policy: get(POLICY)?,
             planned: Planned::of(annotations),
+            labels: labels(annotations),
             recorded: recorded(),
         })
     }
+}
+
+/// Reads the labels that are ones; none of them, if there are too many.
+fn labels(annotations: &HashMap<String, String>) -> Labels {
+    let claimed = annotations.iter().filter_map(|(name, value)| {
+        let key = name.strip_prefix(LABEL)?.to_owned();
+        Labels::new([(key.clone(), value.clone())]).ok()?;
+        Some((key, value.clone()))
+    });
+    Labels::new(claimed).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -167,16 +201,13 @@ mod tests {
             stage: "built".into(),
             policy: "{}".into(),
             planned,
+            labels: Labels::new([("task".to_owned(), "7=8".to_owned())]).unwrap(),
             recorded,
         }
     }
 
     fn read_back(origin: &Origin) -> Option<Origin> {
-        let all = origin
-            .annotations()
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), value));
-        Origin::of(&all.collect())
+        Origin::of(&origin.annotations().into_iter().collect())
     }
 
     #[test]
@@ -185,6 +216,7 @@ mod tests {
             id: 7,
             run: "r7".to_owned(),
             created_s: -5,
+            is_pinned: true,
         };
         let planned = Planned::new("packages:60", [Some("a \"b\"\\".to_owned()), None]);
         let stages = Planned::new("stages", [None, None]);

@@ -156,6 +156,8 @@ fn dated<'a>(((_, time_s), id): (&(usize, i64), i64)) -> Dated<'a> {
         id,
         of: ("", ""),
         created_s: *time_s,
+        labels: None,
+        is_pinned: false,
     }
 }
 

@@ -104,7 +104,7 @@ pub(crate) enum MarkKind {
 
 impl Stamp {
     /// Makes the stamp of a path whose facts were read at or after `scan_start`; `None` where a later write could
-    /// leave its times as they are, so that no stamp may vouch for it.
+    /// leave its times as they are, so no stamp may vouch for it.
     pub(crate) fn new(stat: &Stat, scan_start: Time, facts: &Facts) -> Option<Self> {
         is_settled(stat, scan_start).then(|| Self {
             mark: Mark::of(stat),
@@ -152,7 +152,7 @@ pub struct Lasting {
 }
 
 /// What was written longer ago than this, the kernel has sent to the disk by itself (proc_sys_vm(5),
-/// `dirty_expire_centisecs`, is 30 seconds), so that a sync finds little to do.
+/// `dirty_expire_centisecs`, is 30 seconds), so a sync finds little to do.
 const WRITTEN_BACK_S: i64 = 60;
 
 impl Lasting {

@@ -7,7 +7,14 @@ pub(crate) fn rfc3339(seconds: i64) -> String {
     const LAST: i64 = 253_402_300_799; // 9999-12-31T23:59:59
     let seconds = seconds.clamp(FIRST, LAST);
     let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
-    // Days count from 0000-03-01 in eras of 400 years, so that a leap day ends its year.
+    let (year, month, day_of_month) = date(days);
+    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day_of_month:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+/// Returns year, month from 1 and day from 1 of a day, counted from 1970-01-01.
+pub(crate) fn date(days: i64) -> (i64, i64, i64) {
+    // Days count from 0000-03-01 in eras of 400 years, so a leap day ends its year.
     let days = days + 719_468;
     let (era, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
     let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
@@ -15,14 +22,48 @@ pub(crate) fn rfc3339(seconds: i64) -> String {
     let month = (5 * day_of_year + 2) / 153;
     let day_of_month = day_of_year - (153 * month + 2) / 5 + 1;
     let month = if month < 10 { month + 3 } else { month - 9 };
-    let year = year + era * 400 + i64::from(month <= 2);
-    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{day_of_month:02}T{hour:02}:{minute:02}:{second:02}Z")
+    (
+        year + era * 400 + i64::from(month <= 2),
+        month,
+        day_of_month,
+    )
+}
+
+/// Returns the day of a date, counted from 1970-01-01; `None` for a date that is none.
+pub(crate) fn day(year: i64, month: i64, day_of_month: i64) -> Option<i64> {
+    if !(0..=9999).contains(&year) || !(1..=12).contains(&month) {
+        return None;
+    }
+    // As in `date`, years begin in March.
+    let years = if month < 3 { year - 1 } else { year };
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day_of_month - 1;
+    let (era, year_of_era) = (years.div_euclid(400), years.rem_euclid(400));
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    let days = era * 146_097 + day_of_era - 719_468;
+    (date(days) == (year, month, day_of_month)).then_some(days)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::rfc3339;
+    use super::{date, day, rfc3339};
+
+    #[test]
+    fn dates_are_days_and_days_dates() {
+        for days in [-719_528, -1, 0, 59, 60, 11_016, 47_540, 2_932_896] {
+            let (year, month, of_month) = date(days);
+            assert_eq!(day(year, month, of_month), Some(days));
+        }
+        for (year, month, of_month) in [
+            (2026, 2, 29),
+            (2026, 0, 1),
+            (2026, 13, 1),
+            (2026, 4, 31),
+            (2026, 4, 0),
+            (10_000, 1, 1),
+        ] {
+            assert_eq!(day(year, month, of_month), None);
+        }
+    }
 
     #[test]
     fn known_times_are_said_right() {

@@ -1,6 +1,6 @@
 //! An image layout as a tar file, the `oci-archive` of containers-transports(5).
 //!
-//! Every blob begins at a multiple of 4096 bytes, by a padding PAX record before the header, so that filesystems can share
+//! Every blob begins at a multiple of 4096 bytes, by a padding PAX record before the header, so filesystems can share
 //! blocks with the store. The bytes are a function of the images alone.
 
 use super::{Blob, Blobs, blob_name};

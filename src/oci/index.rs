@@ -92,7 +92,7 @@ fn descriptor_of(image: &Image) -> oci_spec::Result<Descriptor> {
     let mut annotations = HashMap::new();
     annotations.extend(image.name.clone().map(|name| (REF_NAME.to_owned(), name)));
     let origin = image.origin.iter().flat_map(Origin::annotations);
-    annotations.extend(origin.map(|(name, value)| (name.to_owned(), value)));
+    annotations.extend(origin);
     if annotations.is_empty() {
         built.build()
     } else {

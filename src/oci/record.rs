@@ -1,7 +1,7 @@
 //! Records in a registry: small manifests under tags, each of which says what rootstrata knows of a layer, an image or a push.
 //!
 //! A record is an image manifest without an image (image-spec, manifest.md, "Guidelines for Artifact Usage"): annotations say
-//! all there is to say, so one request reads it. Its layers are the blobs that it speaks of, so that a registry keeps them.
+//! all there is to say, so one request reads it. Its layers are the blobs that it speaks of, so a registry keeps them.
 
 use super::image::{descriptor, unbuildable};
 use super::{Blob, to_sorted_json};
@@ -135,7 +135,10 @@ impl ImageRecord {
             None => (&empty, EMPTY_TYPE),
         };
         let mut annotations = self.origin.annotations();
-        annotations.extend(self.image.map(|image| (IMAGE, image.to_string())));
+        annotations.extend(
+            self.image
+                .map(|image| (IMAGE.to_owned(), image.to_string())),
+        );
         record(IMAGE_TYPE, &[layer], annotations)
     }
 
@@ -195,10 +198,10 @@ impl Blob {
 fn record(
     kind: &str,
     layers: &[(&Blob, &str)],
-    annotations: Vec<(&'static str, String)>,
+    annotations: impl IntoIterator<Item = (impl Into<String>, String)>,
 ) -> Result<Vec<u8>> {
     let annotations = annotations.into_iter();
-    let annotations = annotations.map(|(name, value)| (name.to_owned(), value));
+    let annotations = annotations.map(|(name, value)| (name.into(), value));
     let built = || -> oci_spec::Result<_> {
         let layers = layers
             .iter()
@@ -246,6 +249,7 @@ fn blob_of(descriptor: &Descriptor) -> Option<(Blob, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::labels::Labels;
 
     #[test]
     fn records_are_read_as_they_are_written() {
@@ -269,6 +273,7 @@ mod tests {
             stage: "t".to_owned(),
             policy: "{}".to_owned(),
             planned: None,
+            labels: Labels::default(),
             recorded: None,
         };
         for packages in [None, Some((blob(b"p"), "application/vnd.p".to_owned()))] {

@@ -46,7 +46,7 @@ impl RemoteImage {
         self.small.lock().ok()?.get(digest).cloned()
     }
 
-    /// Keeps the bytes of a manifest or a configuration, so that the registry is asked once.
+    /// Keeps the bytes of a manifest or a configuration, so the registry is asked once.
     pub(super) fn keep_small(&self, digest: Digest, bytes: &[u8]) {
         if let Ok(mut small) = self.small.lock() {
             small.insert(digest, bytes.to_owned());

@@ -96,7 +96,7 @@ fn content_of(entry: &Entry) -> Option<(ContentHash, u64)> {
 
 struct Putting<'a> {
     directory: &'a Path,
-    /// The wanted contents, and the files of the contents that were found.
+    /// The wanted contents, and the files of the contents found.
     files: HashMap<ContentHash, Option<PathBuf>>,
     count: usize,
 }

@@ -7,6 +7,7 @@ mod copied_layer;
 pub(crate) mod keep;
 mod layers;
 pub mod monitor;
+pub(crate) mod mount;
 mod packing;
 pub mod query;
 pub mod record;

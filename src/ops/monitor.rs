@@ -83,7 +83,7 @@ impl Monitor for Silent {
     fn note(&self, _: &str) {}
 }
 
-/// Files of a root that were read, counted at once, so that an attempt that fails counts too.
+/// Files of a root that were read, counted at once, so an attempt that fails counts too.
 pub(crate) struct Reads<'m> {
     monitor: &'m dyn Monitor,
     files: AtomicU64,

@@ -81,7 +81,7 @@ impl Packer<'_> {
                 packed[at] = Some(blob);
             }
         }
-        // The largest first, so that no thread is left with one in the end.
+        // The largest first, so no thread is left with one in the end.
         small.sort_by_key(|(at, content, _)| (Reverse(content.content_bytes()), *at));
         for (at, blob) in self.pack_small(small, contents) {
             packed[at] = Some(blob?);

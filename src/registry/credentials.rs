@@ -58,7 +58,7 @@ impl Credentials {
     /// be read, and a helper that gives no answer.
     pub(super) fn find(access: &Access, repository: &Repository) -> Result<Option<Self>> {
         if let Some(only) = &access.authfile {
-            // A file that is named must be there.
+            // A file named must be there.
             let text = read(only).map_err(Error::io("read", only))?;
             return in_file(only, &text, repository);
         }

@@ -1,6 +1,6 @@
 //! policy.json of containers-policy.json(5): whether images of a repository may be used unsigned.
 //!
-//! Signatures are never checked here, so that whatever wants some is a refusal.
+//! Signatures are never checked here, so whatever wants some is a refusal.
 
 use crate::error::Error;
 use crate::error::Result;

@@ -13,9 +13,9 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::time::{Instant, SystemTime};
 
-/// Bytes of a server's text that are looked at.
+/// Bytes of a server's text looked at.
 const MOST_TEXT: u64 = 4 << 10;
-/// Letters of a server's text that are shown.
+/// Letters of a server's text shown.
 const MOST_SHOWN: usize = 300;
 
 /// What a server has sent: status, headers, and a body that is yet to be read.

@@ -39,7 +39,7 @@ fn seconds_of(text: &str) -> Option<u64> {
     if !is_zone || !is_right || !(1970..=9999).contains(&year) {
         return None;
     }
-    // Years begin in March, so that a leap day ends its year.
+    // Years begin in March, so a leap day ends its year.
     let (year, month) = if month > 2 {
         (year, month - 3)
     } else {

@@ -1,4 +1,4 @@
-//! Text that is shown to nobody, and its form in base64.
+//! Text shown to nobody, and its form in base64.
 
 use std::fmt;
 

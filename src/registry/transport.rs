@@ -97,7 +97,7 @@ pub(super) struct Transport {
 }
 
 impl Transport {
-    /// Prepares connections to `authority`. Fails where a certificate that is given cannot be read.
+    /// Prepares connections to `authority`. Fails where a certificate given cannot be read.
     pub(super) fn open(authority: &str, access: &Access, host: &str) -> Result<Self> {
         let certificates = Certificates::load(access, host)?;
         let is_local = url::is_loopback(authority);

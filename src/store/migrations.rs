@@ -24,9 +24,10 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0011_know_remote_blobs.sql"),
     include_str!("../../migrations/0012_keep_tree_digests.sql"),
     include_str!("../../migrations/0013_keep_package_details.sql"),
+    include_str!("../../migrations/0014_keep_labels_and_pins.sql"),
 ];
 
-/// The hash of each format's schema, from format 0 on, so that an open need not run the migrations to know what they make.
+/// The hash of each format's schema, from format 0 on, so an open need not run the migrations to know what they make.
 const SCHEMAS: [&str; MIGRATIONS.len() + 1] = [
     "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262",
     "5d59771643bbcf101e226df9f04061c7db082c84d6c28798a2eeaa434112b0e2",
@@ -42,6 +43,7 @@ const SCHEMAS: [&str; MIGRATIONS.len() + 1] = [
     "75fcaebdb8f5f9f08a328144230f402512d3ca5ff67364fa98c788b752f85171",
     "53be5be30086d23a02f7385519e6087ba885ce0eb15b67e29f81c68aafd45b33",
     "eee94806bad96d26b6c49f87423d26e07f8bd8ed2af35cd37174204a56064e69",
+    "a9786fb55d123905d4d8985b0a5658447c6f105beb59985d7d7f43b6202a338f",
 ];
 
 /// "rstr", in the database's header (SQLite's `application_id`).

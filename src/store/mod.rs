@@ -8,7 +8,7 @@
 //!       reserve                                  see `files`
 //! ```
 //! No other module writes in the directory. Invariants: a blob is durable before a row names the blob; a snapshot is
-//! recorded in one transaction; index.json is derived from the database. So a run that is killed at any point leaves
+//! recorded in one transaction; index.json is derived from the database. So a run killed at any point leaves
 //! only files to which nothing refers.
 
 mod blobs;
@@ -36,6 +36,7 @@ pub use locks::InUse;
 pub(crate) use locks::Patience;
 pub(crate) use records::joined::JoinedLayer;
 pub(crate) use records::lookups::ItemsAlong;
+pub(crate) use records::matches::Matches;
 pub(crate) use records::packages::FileLists;
 pub use records::remote::RemoteBlob;
 pub use records::rows::{Blob, BlobRef, Layer, LayerUse, Snapshot};

@@ -49,7 +49,7 @@ const LARGEST_FREE_BYTES: i64 = 1 << 20;
 
 impl Store {
     /// Returns the blobs that stay for as long as the snapshots do: those that the snapshots need, and those of layers
-    /// joined from theirs. Fails if the rows of a snapshot are not those that were recorded.
+    /// joined from theirs. Fails if the rows of a snapshot are not those recorded.
     pub(crate) fn kept_for(&self, snapshots: &[Snapshot]) -> Result<HashMap<Digest, u64>> {
         let mut kept = self.needed_by(snapshots)?;
         let mut keys = HashSet::new();
@@ -65,7 +65,7 @@ impl Store {
     }
 
     /// Returns the blobs that snapshots need: manifests, configurations and layers. Fails if the rows of a snapshot
-    /// are not those that were recorded.
+    /// are not those recorded.
     pub(crate) fn needed_by(&self, snapshots: &[Snapshot]) -> Result<HashMap<Digest, u64>> {
         let mut needed = HashMap::new();
         for snapshot in snapshots {

@@ -112,6 +112,12 @@ impl Store {
         Ok(store)
     }
 
+    /// Opens a store to write to it, and makes none. Fails with [`Error::NoStore`] without a store, and as [`Store::open_or_create`] does.
+    pub(crate) fn open_to_change(path: &Path) -> Result<Self> {
+        drop(Self::open(path)?);
+        Self::open_or_create(path)
+    }
+
     /// `was_store` tells whether the directory was a store before the look for the database.
     fn connect(
         directory: Directory,

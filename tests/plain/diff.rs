@@ -1,5 +1,6 @@
 //! What `diff` says of two recorded snapshots: packages, files, contents, and how it is shown.
 
+use crate::common::rpmdb::{files, install};
 use crate::common::{Bench, file_differences, sh, text};
 use serde_json::json;
 use std::path::Path;
@@ -80,4 +81,153 @@ fn a_path_or_glob_on_neither_side_is_an_error() {
         bench.prints(1, ["diff", a, b, "/d/b"]);
         bench.prints(0, ["diff", a, b, "/d/a"]);
     }
+}
+
+/// Two snapshots of a root with packages: configuration, volatile and other files differ.
+fn two_runs() -> Bench {
+    let bench = Bench::new();
+    let root = bench.make("root");
+    sh(
+        &root,
+        "mkdir -p etc/dnf var/log usr/lib; echo 1 > etc/dnf/dnf.conf; echo 1 > var/log/a.log; echo 1 > usr/lib/free; echo t > usr/lib/time;
+         for n in 1 2 3; do echo 1 > usr/lib/part$n; done; touch -d @1000000000 usr/lib/time",
+    );
+    let names = ["part1", "part2", "part3"];
+    let paths = names.map(|name| format!("/usr/lib/{name}"));
+    let install_all = |version: &str| {
+        let named = names.map(|name| format!("{name}-{version}"));
+        let packages: Vec<_> = named
+            .iter()
+            .zip(&paths)
+            .map(|(name, path)| (name.as_str(), files(&[path.as_str()])))
+            .collect();
+        install(&root, &packages);
+    };
+    install_all("1");
+    bench.snapshot(&root, "--stage bootstrap --mtime keep");
+    sh(
+        &root,
+        "echo 22 > etc/dnf/dnf.conf; echo 22 > var/log/a.log; echo 22 > usr/lib/free; touch -d @1100000000 usr/lib/time; echo new > usr/lib/new;
+         for n in 1 2 3; do echo 22 > usr/lib/part$n; done",
+    );
+    install_all("2");
+    bench.snapshot(&root, "--stage bootstrap --mtime keep");
+    bench
+}
+
+#[test]
+fn a_comparison_begins_with_a_sum_and_the_causes() {
+    let bench = two_runs();
+    let shown = bench.prints(1, ["diff", "s"]);
+    assert_eq!(shown, bench.prints(1, ["diff", "1", "s"]));
+    let lines: Vec<&str> = shown.lines().collect();
+    assert!(lines[0].starts_with("3 packages, "), "{shown}");
+    assert!(
+        lines[0].contains(" files: +1 ~") && lines[0].contains(" in time alone"),
+        "{shown}"
+    );
+    let place = |text: &str| {
+        shown
+            .find(text)
+            .unwrap_or_else(|| panic!("{text}: {shown}"))
+    };
+    let order = ["/etc/dnf/dnf.conf", "/usr/lib/free", "/var/log/a.log"];
+    assert!(order.map(place).is_sorted(), "{shown}");
+    assert!(
+        shown.contains("1 file of the configuration of Mock or the package manager"),
+        "{shown}"
+    );
+    assert!(
+        shown.lines().all(|line| !line.contains("usr/lib/part")),
+        "{shown}"
+    );
+    let json = bench.compared(["s~1", "s"]);
+    let conf = json["files"].as_array().unwrap().iter();
+    let conf: Vec<&str> = conf
+        .filter(|file| file["configuration"] == true)
+        .map(|file| file["path"].as_str().unwrap())
+        .collect();
+    assert_eq!(conf, ["/etc/dnf/dnf.conf"]);
+}
+
+#[test]
+fn packages_of_a_source_package_are_a_line_unless_each_is_asked_for() {
+    let bench = Bench::new();
+    let root = bench.make("root");
+    let database = root.join("usr/lib/sysimage/rpm");
+    let binary = std::path::Path::new(crate::common::REPOSITORY).join("fixtures/rpmdb.py");
+    let long = "a-package-with-a-name-that-is-longer-than-any-column-would-have-room-for";
+    let record = |version: &str| {
+        let _ = std::fs::remove_dir_all(&database);
+        let package = |name: &str, source: &str| {
+            format!(
+                r#"{{"name": "{name}", "version": "{version}", "release": "1", "arch": "x86_64", "build_time": 5, "source_rpm": "{source}-{version}-1.src.rpm", "files": []}}"#
+            )
+        };
+        let all = ["glibc", "glibc-common", "glibc-langpack-en"].map(|name| package(name, "glibc"));
+        let all = [all.join(","), package(long, long)].join(",");
+        sh(&root, &format!("'{}' . <<< '[{all}]'", binary.display()));
+        bench.snapshot(&root, "--stage bootstrap");
+    };
+    record("2.42");
+    record("2.43.20261129.and.a.version.that.is.long");
+    let shown = bench.prints(1, ["diff", "s"]);
+    assert!(
+        shown.contains("4 packages upgraded") && shown.contains("  glibc (3 packages)"),
+        "{shown}"
+    );
+    assert!(
+        shown
+            .lines()
+            .filter(|line| line.starts_with("  "))
+            .all(|line| line.chars().count() <= 80),
+        "{shown}"
+    );
+    let each = bench.prints(1, ["diff", "s", "-v"]);
+    assert!(
+        each.contains("glibc-langpack-en.x86_64") && each.contains(long),
+        "{each}"
+    );
+}
+
+#[test]
+fn volatile_files_and_paths_are_left_out_where_that_is_asked_for() {
+    let bench = two_runs();
+    let paths = |arguments: &[&str]| -> Vec<String> {
+        let json = bench.compared(["s~1", "s"].iter().chain(arguments));
+        let files = json["files"].as_array().unwrap().iter();
+        files
+            .map(|file| file["path"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let all = paths(&["--ignore-mtime"]);
+    let quiet = paths(&["--ignore-mtime", "--ignore-volatile"]);
+    assert!(all.contains(&"/var/log/a.log".to_owned()));
+    assert!(!quiet.contains(&"/var/log/a.log".to_owned()), "{quiet:?}");
+    assert!(quiet.contains(&"/usr/lib/free".to_owned()), "{quiet:?}");
+    assert_eq!(
+        paths(&[
+            "--ignore-mtime",
+            "/usr/lib",
+            "/etc",
+            "!*.conf",
+            "!/usr/lib/part?",
+            "!/usr/lib/sysimage"
+        ]),
+        ["/usr/lib/free", "/usr/lib/new"]
+    );
+    let none = bench.compared(["s~1", "s", "!/"]);
+    assert_eq!(none["different"], false);
+}
+
+#[test]
+fn a_side_alone_is_compared_with_the_one_before_if_there_is_one() {
+    let bench = two_runs();
+    let said = bench.fails(2, ["diff", "1"]);
+    assert!(
+        said.starts_with("snapshot 1 is the first of its stage, bootstrap"),
+        "{said}"
+    );
+    let said = bench.fails(2, ["diff", "dir:."]);
+    assert!(said.starts_with("dir:. is compared with nothing"), "{said}");
 }

@@ -1,5 +1,6 @@
 //! What is known of recorded snapshots: `which`, `find`, `cat` and `explain`.
 
+use crate::common::rpmdb::{files, install};
 use crate::common::{Bench, layers, sh};
 use crate::shared::queries::explained;
 use serde_json::{Value, json};
@@ -198,4 +199,277 @@ fn recorded_reasons_are_those_that_are_derived() {
     assert!(rules >= 4 && names.len() >= 5, "{rules} {names:?}");
     let text = bench.prints(0, ["explain", "1"]);
     assert!(text.contains("reasons are derived, not recorded"), "{text}");
+}
+
+/// Five snapshots of `s` and one of `t`: `a` changes twice, `lib/x.so` comes, goes and comes again.
+fn a_few_days() -> Bench {
+    let bench = Bench::new();
+    let root = bench.make("root");
+    let changes = [
+        ("s", "bootstrap", "echo 1 > a; mkdir lib; echo x > lib/x.so"),
+        ("s", "bootstrap", "echo 2 > a"),
+        ("s", "built", "echo b > b"),
+        ("s", "bootstrap", "rm -r lib b; echo lib > lib"),
+        (
+            "s",
+            "bootstrap",
+            "rm lib; mkdir lib; echo x > lib/x.so; echo 3 > a",
+        ),
+        ("t", "bootstrap", ":"),
+    ];
+    for (series, stage, change) in changes {
+        sh(&root, change);
+        sh(&root, "find . -exec touch -h -d @1000000000 {} +");
+        bench.snapshot(
+            &root,
+            &format!("--profile plain --series {series} --stage {stage}"),
+        );
+    }
+    bench
+}
+
+#[test]
+fn a_search_shows_a_line_for_each_content_with_its_range() {
+    let bench = a_few_days();
+    let lines = |arguments: &[&str]| -> Vec<String> {
+        let shown = bench.prints(0, ["find"].iter().chain(arguments));
+        let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+        shown.lines().skip(1).map(words).collect()
+    };
+    let today = &rfc3339_today();
+    let content = |of: &str| blake3::hash(of.as_bytes()).to_hex()[..12].to_owned();
+    let line = |range: &str, count: usize, of: &str, path: &str| {
+        format!("{range} {count} {today} {today} {} {path}", content(of))
+    };
+    assert_eq!(
+        lines(&["--path", "/a"]),
+        [
+            line("5..6", 2, "3\n", "/a"),
+            line("2..4", 3, "2\n", "/a"),
+            line("1", 1, "1\n", "/a"),
+        ]
+    );
+    assert_eq!(
+        lines(&["--path", "*.so"]),
+        [line("1..6", 5, "x\n", "/lib/x.so")]
+    );
+    assert_eq!(lines(&["--path", "lib"])[1], line("4", 1, "lib\n", "/lib"));
+    let blake3 = blake3::hash(b"2\n").to_hex().to_string();
+    assert_eq!(
+        lines(&["--blake3", &blake3]),
+        [line("2..4", 3, "2\n", "/a")]
+    );
+    let of_s = ["--path", "*.so", "--series", "s*", "--stage", "bootstrap"];
+    assert_eq!(lines(&of_s), [line("1..5", 3, "x\n", "/lib/x.so")]);
+    assert_eq!(
+        lines(&["--path", "*.so", "-n", "2"]),
+        [line("5..6", 2, "x\n", "/lib/x.so")]
+    );
+    let each = bench.prints(0, ["find", "--path", "*.so", "-v"]);
+    assert_eq!(each.lines().count(), 6, "{each}");
+    let json = bench.json(["find", "--path", "*.so"]);
+    let ids = json["found"].as_array().unwrap().iter();
+    let ids: Vec<i64> = ids.map(|one| one["id"].as_i64().unwrap()).collect();
+    assert_eq!(ids, [6, 5, 3, 2, 1]);
+    assert!(
+        bench
+            .fails(2, ["find", "--path", "a", "--series", "u*"])
+            .starts_with("no series u*")
+    );
+}
+
+/// The day of UTC.
+fn rfc3339_today() -> String {
+    sh(std::path::Path::new("/"), "date -u +%F")
+        .trim()
+        .to_owned()
+}
+
+/// What `find` says of a path is what each tree has, whatever hides what.
+#[test]
+fn a_search_finds_what_the_trees_have() {
+    let bench = a_few_days();
+    for glob in ["a", "b", "lib", "*.so", "x*", "/lib/*", "**"] {
+        let found = bench
+            .command(["find", "--path", glob, "--json"])
+            .output()
+            .unwrap();
+        let found: Value = serde_json::from_slice(&found.stdout).unwrap();
+        let found: std::collections::BTreeSet<(i64, String)> = found["found"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| {
+                (
+                    one["id"].as_i64().unwrap(),
+                    one["entry"]["path"].as_str().unwrap().to_owned(),
+                )
+            })
+            .collect();
+        let mut expected = std::collections::BTreeSet::new();
+        for id in bench.ids() {
+            let tree = bench.json(["ls", &id.to_string()]);
+            for entry in tree["entries"].as_array().unwrap() {
+                let path = entry["path"].as_str().unwrap();
+                let name = path.rsplit('/').next().unwrap();
+                let is_wanted = match glob {
+                    "*.so" => name.ends_with(".so"),
+                    "x*" => name.starts_with('x'),
+                    "/lib/*" => path.starts_with("/lib/"),
+                    "**" => path != "/",
+                    glob => name == glob,
+                };
+                if is_wanted {
+                    expected.insert((id, path.to_owned()));
+                }
+            }
+        }
+        assert_eq!(found, expected, "{glob}");
+        assert!(!found.is_empty(), "{glob}");
+    }
+}
+
+#[test]
+fn the_log_fits_a_terminal_and_chooses() {
+    let bench = a_few_days();
+    let ids = |arguments: &[&str]| -> Vec<i64> {
+        let log = bench.json(["log"].iter().chain(arguments));
+        let all = log["snapshots"].as_array().unwrap().iter();
+        all.map(|one| one["id"].as_i64().unwrap()).collect()
+    };
+    assert_eq!(ids(&["s"]), [5, 4, 3, 2, 1]);
+    assert_eq!(ids(&["?"]), [6, 5, 4, 3, 2, 1]);
+    assert_eq!(ids(&["-n", "2"]), [6, 5]);
+    assert_eq!(ids(&["s", "--stage", "built"]), [3]);
+    assert_eq!(ids(&["--run", "r1"]), [1]);
+    assert_eq!(ids(&["--since", "today"]).len(), 6);
+    assert_eq!(ids(&["--since", "2999-01-01"]), [0; 0]);
+    let root = bench.path("root");
+    let series = "a-name-of-a-series-that-is-longer-than-a-line-has-room-for-and-more-than-that";
+    bench.snapshot(&root, &format!("--profile plain --series {series}"));
+    let shown = bench.prints(0, ["log"]);
+    assert_eq!(shown.lines().count(), 8);
+    assert!(
+        shown.lines().all(|line| line.chars().count() <= 80),
+        "{shown}"
+    );
+    for (arguments, says) in [
+        (&["log", "u"][..], "no series u in"),
+        (&["log", "u*"], "no series u* in"),
+        (&["log", "a["], "bad glob"),
+    ] {
+        let said = bench.fails(2, arguments);
+        assert!(said.starts_with(says), "{said}");
+    }
+}
+
+#[test]
+fn a_path_has_a_history() {
+    let bench = a_few_days();
+    let history = |arguments: &[&str]| -> Vec<(i64, bool, bool)> {
+        let log = bench.json(["log", "s"].iter().chain(arguments));
+        let all = log["history"].as_array().unwrap().iter();
+        all.map(|one| {
+            (
+                one["id"].as_i64().unwrap(),
+                !one["was"].is_null(),
+                !one["is"].is_null(),
+            )
+        })
+        .collect()
+    };
+    assert_eq!(
+        history(&["/lib/x.so"]),
+        [
+            (5, false, true),
+            (4, true, false),
+            (3, false, true),
+            (1, false, true)
+        ]
+    );
+    assert_eq!(
+        history(&["a", "--stage", "bootstrap"]),
+        [(5, true, true), (2, true, true), (1, false, true)]
+    );
+    assert_eq!(history(&["a", "-n", "1"]), [(5, true, true)]);
+    let shown = bench.prints(0, ["log", "s", "a"]);
+    assert!(
+        shown.contains("content: 2 B ") && shown.contains("added, 2 B"),
+        "{shown}"
+    );
+    assert_eq!(bench.prints(1, ["log", "s", "none"]), "");
+}
+
+#[test]
+fn a_package_has_a_history_and_the_log_counts_packages() {
+    let bench = Bench::new();
+    let root = bench.make("root");
+    for packages in [
+        &["up-1", "gone-1"][..],
+        &["up-2", "new-1"],
+        &["up-2", "new-1"],
+    ] {
+        sh(&root, "echo a > a");
+        let packages: Vec<_> = packages
+            .iter()
+            .map(|name| (*name, files(&["/a"])))
+            .collect();
+        install(&root, &packages);
+        bench.snapshot(&root, "--stage bootstrap");
+    }
+    let log = bench.json(["log"]);
+    let newest = &log["snapshots"][1];
+    assert_eq!(newest["packages"], 2);
+    assert_eq!(
+        newest["package_changes"],
+        json!({"added": 1, "removed": 1, "changed": 1})
+    );
+    assert_eq!(
+        log["snapshots"][0]["package_changes"],
+        json!({"added": 0, "removed": 0, "changed": 0})
+    );
+    assert_eq!(log["snapshots"][2]["package_changes"], Value::Null);
+    let shown = bench.prints(0, ["log"]);
+    assert!(
+        shown.contains("+1 -1 ~1") && shown.contains("none"),
+        "{shown}"
+    );
+    let history = bench.prints(0, ["log", "s", "--package", "up"]);
+    let lines: Vec<&str> = history.lines().collect();
+    assert_eq!(lines.len(), 3, "{history}");
+    assert!(
+        lines[1].starts_with("2 ") && lines[1].ends_with("up-1-1.x86_64 → up-2-1.x86_64"),
+        "{history}"
+    );
+    assert!(lines[2].ends_with("added up-1-1.x86_64"), "{history}");
+    for name in ["new.x86_64", "new-1", "new-1-1", "new-1-1.x86_64", "ne*"] {
+        let found = bench.prints(0, ["find", "--package", name]);
+        assert!(found.contains("2..3 "), "{found}");
+    }
+}
+
+#[test]
+fn names_of_snapshots_count_within_a_stage_and_up_to_a_day() {
+    let bench = a_few_days();
+    let id = |name: &str| bench.json(["show", name])["id"].as_i64().unwrap();
+    assert_eq!(
+        [
+            "s",
+            "s~1",
+            "s~2",
+            "s@built",
+            "s@{today}",
+            "s@bootstrap@{today}~1",
+            "s@built@{2999-12-31}"
+        ]
+        .map(id),
+        [5, 4, 2, 3, 5, 4, 3]
+    );
+    for name in ["s@{yesterday}", "s@{1d}", "s~9", "s@built~1"] {
+        let said = bench.fails(2, ["show", name]);
+        assert!(
+            said.starts_with(&format!("no snapshot {name} in")),
+            "{said}"
+        );
+    }
 }

@@ -34,6 +34,7 @@ const RESERVED: &[(&[&str], &[&str])] = &[
     (&["indicatif::"], &["cli/progress.rs"]),
     (&["clap::"], &["cli/"]),
     (&["oci_spec::"], &["oci/"]),
+    (&["fuser::", "nix::"], &["ops/mount/"]),
     (&["globset::"], &["model/policy/globs.rs"]),
     (&["similar::"], &["model/text.rs"]),
     (&["toml::"], &["dnf/sorted.rs"]),

@@ -26,6 +26,7 @@ mod keep;
 mod late;
 mod layer_members;
 mod limits;
+mod mount;
 mod normalized;
 mod others;
 mod outputs;

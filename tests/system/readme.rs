@@ -22,6 +22,7 @@ const NOT_RUN: &[&str] = &[
     "mock -r fedora-rawhide-x86_64 --enable-plugin rootstrata --rebuild hello-1-1.src.rpm",
     "mock -r fedora-rawhide-x86_64 --disable-plugin root_cache --buildroot-image buildroot-oci.tar --rebuild hello-1-1.src.rpm",
     "podman run --rm -ti -v ./hello-1-1.src.rpm:/hello.src.rpm:z oci-archive:buildroot-oci.tar rpmbuild --rebuild /hello.src.rpm",
+    "rootstrata mount fedora-rawhide-x86_64@deps-installed /mnt",
     "skopeo copy oci:/var/lib/rootstrata:fedora-rawhide-x86_64:deps-installed docker://registry.example.org/buildroot:latest",
     "scripts/quickstart",
     "scripts/test",
@@ -173,6 +174,9 @@ fn without_digest(word: &str, algorithm: &str) -> String {
 /// width of columns.
 fn normalised(line: &str) -> String {
     let words = line.split_whitespace().map(|word| {
+        if word.len() == 12 && word.chars().all(|c| c.is_ascii_hexdigit()) {
+            return "hash".to_owned();
+        }
         let mut text = String::new();
         let is_package = [".x86_64", ".aarch64", ".src.rpm"]
             .iter()
@@ -210,9 +214,10 @@ fn normalised(line: &str) -> String {
     all
 }
 
-/// Tells whether a line is of a package that was upgraded: each distribution names them in its own way.
+/// Tells whether a line is of a package that was upgraded, or sums up what was: each distribution names them in its own way.
 fn is_upgrade(line: &str) -> bool {
-    line.contains(" → ") && line.trim_end().ends_with(".src.rpm")
+    line.contains(" → ")
+        || line.contains(" in time alone")
         || line.trim_start().starts_with("upgraded from ")
 }
 

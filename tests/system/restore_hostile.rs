@@ -198,6 +198,8 @@ fn forge(bench: &Bench, digest: &str, entries: Vec<Entry>) {
         }),
     };
     let snapshot = NewSnapshot {
+        labels: &Default::default(),
+        is_pinned: false,
         remotes: &[],
         series: "s",
         stage: "s",

@@ -3,7 +3,7 @@
 use crate::cli::own_output;
 use crate::cli::parse::SourceParser;
 use crate::model::source::Source;
-use crate::ops::compare::diff::{Digests, Files, Mtimes, Request};
+use crate::ops::compare::diff::{Digests, Files, Mtimes, Request, VolatileFiles};
 use crate::ops::record::Options;
 use crate::printable::printable;
 use crate::registry::Access;
@@ -14,26 +14,28 @@ use std::num::NonZeroUsize;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-pub(crate) const DIFF_HELP: &str = "\
-A and B are snapshots, or dir:PATH for a directory as it is now, or
-oci-archive:PATH[:REF], oci:PATH[:REF], docker-archive:PATH[:REF] or
-docker://HOST/REPO[:TAG|@DIGEST] for an image. REF is its name, or @N for the
-Nth that is listed, from 0. packages:FILE is a list of packages: Mock's and
-Koji's installed_pkgs.log, Mock's buildroot_lock.json, or what rpm -qa prints;
-- is stdin. Beside it, packages alone are compared.
-
-Exit status: 0 no difference, 1 a difference, 2 trouble, 75 a registry cannot be
-reached.";
+pub(crate) const DIFF_HELP: &str = concat!(
+    "A and B are snapshots, or dir:PATH for a directory as it is now, or\n",
+    "oci-archive:PATH[:REF], oci:PATH[:REF], docker-archive:PATH[:REF] or\n",
+    "docker://HOST/REPO[:TAG|@DIGEST] for an image. REF is its name, or @N for the\n",
+    "Nth that is listed, from 0. packages:FILE is a list of packages: Mock's and\n",
+    "Koji's installed_pkgs.log, Mock's buildroot_lock.json, or what rpm -qa prints;\n",
+    "- is stdin. Beside it, packages alone are compared.\n",
+    "\n",
+    "Exit status: 0 no difference, 1 a difference, 2 trouble, 75 a registry cannot be\n",
+    "reached.",
+);
 
 #[derive(Debug, Args)]
 pub(crate) struct DiffArgs {
-    /// Old side
+    /// Old side; a snapshot alone is compared with the one before of its stage
     #[arg(value_parser = SourceParser)]
-    a: Source,
+    pub a: Source,
     /// New side
     #[arg(value_parser = SourceParser)]
-    b: Source,
-    /// Only these paths or globs, and what is beneath them
+    pub b: Option<Source>,
+    /// Only these paths or globs, and what is beneath them; with ! in front, all
+    /// but them
     #[arg(value_name = "PATHSPEC")]
     pathspec: Vec<OsString>,
     /// List packages alone
@@ -53,6 +55,9 @@ pub(crate) struct DiffArgs {
     /// Leave modification times out of the comparison
     #[arg(long)]
     ignore_mtime: bool,
+    /// Leave volatile files out, which no two installations have alike
+    #[arg(long)]
+    ignore_volatile: bool,
     /// Also write it to FILE as a page for a browser; - for stdout, instead of
     /// the text
     #[arg(long, value_name = "FILE")]
@@ -98,6 +103,9 @@ impl DiffArgs {
         if self.packages {
             scope.push("packages alone are compared".to_owned());
         }
+        if self.ignore_volatile {
+            scope.push("volatile files are left out of the comparison".to_owned());
+        }
         if self.ignore_mtime {
             scope.push("modification times are left out of the comparison".to_owned());
         }
@@ -108,12 +116,18 @@ impl DiffArgs {
         !self.content.is_empty()
     }
 
-    pub(crate) fn request(&self, access: Access, jobs: NonZeroUsize) -> Request {
+    /// Returns the request to compare two sides.
+    pub(crate) fn request(
+        &self,
+        [a, b]: [Source; 2],
+        access: Access,
+        jobs: NonZeroUsize,
+    ) -> Request {
         Request {
             access,
             jobs,
-            a: self.a.clone(),
-            b: self.b.clone(),
+            a,
+            b,
             pathspec: self.pathspec.clone(),
             files: if self.packages {
                 Files::LeftOut
@@ -124,6 +138,11 @@ impl DiffArgs {
                 Mtimes::Ignored
             } else {
                 Mtimes::Compared
+            },
+            volatile_files: if self.ignore_volatile {
+                VolatileFiles::Ignored
+            } else {
+                VolatileFiles::Compared
             },
             contents: self.content.clone(),
             digests: if self.verify {

@@ -125,6 +125,7 @@ fn text(difference: &Difference, scope: &[String]) -> String {
     let layout = Layout {
         lists_every_file: false,
         shows_contents: !difference.contents.is_empty(),
+        lists_every_package: false,
         paint,
     };
     let answer = text_diff::diff(difference, layout);

@@ -133,6 +133,7 @@ fn file_difference(compared: &Compared, file: &FileDifference) -> Value {
     object.insert("what".to_owned(), json!(what));
     object.insert("accounted".to_owned(), json!(is_accounted));
     object.insert("volatile".to_owned(), json!(file.is_volatile));
+    object.insert("configuration".to_owned(), json!(file.is_configuration));
     let [old, new] = [file.account.old, file.account.new];
     let old = old.map(|owner| ownership(compared, 0, &owner));
     let new = new.map(|owner| ownership(compared, 1, &owner));

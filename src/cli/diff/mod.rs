@@ -11,8 +11,9 @@ pub(crate) mod text;
 use crate::cli::context::{Answer, Context};
 use crate::cli::diff::args::DiffArgs;
 use crate::cli::stderr::say;
-use crate::error::Result;
-use crate::ops::compare::diff::{Difference, diff};
+use crate::error::{Error, Result};
+use crate::model::source::Source;
+use crate::ops::compare::diff::{Difference, diff, predecessor};
 
 /// Compares two sides. Fails if a side cannot be read, or the page not be written.
 pub(crate) fn run(context: &Context, args: &DiffArgs) -> Result<Answer> {
@@ -23,7 +24,7 @@ pub(crate) fn run(context: &Context, args: &DiffArgs) -> Result<Answer> {
     let progress = context.progress();
     let difference = diff(
         &context.store,
-        &args.request(context.access.clone(), context.jobs),
+        &args.request(sides(context, args)?, context.access.clone(), context.jobs),
         &progress,
     )?;
     context.print_times(&difference.seconds);
@@ -48,11 +49,26 @@ pub(crate) fn run(context: &Context, args: &DiffArgs) -> Result<Answer> {
     })
 }
 
+/// Returns the sides; of a snapshot alone, the one before and the snapshot. Fails without one before, and for another side alone.
+fn sides(context: &Context, args: &DiffArgs) -> Result<[Source; 2]> {
+    match (&args.a, &args.b) {
+        (a, Some(b)) => Ok([a.clone(), b.clone()]),
+        (Source::Snapshot(of), None) => {
+            let before = predecessor(&context.store, of)?;
+            Ok([Source::Snapshot(before), args.a.clone()])
+        }
+        (a, None) => Err(Error::OneSide {
+            side: a.to_string(),
+        }),
+    }
+}
+
 /// Returns the difference as JSON or as text.
 fn shown(context: &Context, args: &DiffArgs, difference: &Difference) -> Answer {
     let layout = text::Layout {
         lists_every_file: args.files,
         shows_contents: args.has_contents(),
+        lists_every_package: context.verbose,
         paint: context.paint(),
     };
     let text = context.show(|| json::diff(difference), || text::diff(difference, layout));

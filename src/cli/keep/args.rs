@@ -2,11 +2,13 @@
 
 use crate::cli::context::Context;
 use crate::cli::parse::{parse_repository, parse_snapshot};
+use crate::cli::query::args::parse_count;
 use crate::layer::codec::Compression;
 use crate::model::keep::{Rules, parse_duration};
+use crate::model::labels::LabelPattern;
 use crate::model::names::SnapshotRef;
 use crate::model::repository::Repository;
-use crate::ops::keep::prune;
+use crate::ops::keep::prune::{self, Selection};
 use crate::ops::keep::squash;
 use crate::ops::keep::verify;
 use crate::ops::record::Options;
@@ -15,12 +17,13 @@ use crate::ops::remote::prune as prune_registry;
 use clap::Args;
 use std::num::NonZeroUsize;
 
-pub(crate) const VERIFY_HELP: &str = "\
-A series means all of its snapshots. Without --deep, the rows of the database
-are compared with each other, with the images, and with the lengths of the
-blobs; with it, every blob is read.
-
-Exit status: 0 sound, or repaired, 1 something is wrong, 2 trouble.";
+pub(crate) const VERIFY_HELP: &str = concat!(
+    "A series means all of its snapshots. Without --deep, the rows of the database\n",
+    "are compared with each other, with the images, and with the lengths of the\n",
+    "blobs; with it, every blob is read.\n",
+    "\n",
+    "Exit status: 0 sound, or repaired, 1 something is wrong, 2 trouble.",
+);
 
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
@@ -45,27 +48,28 @@ impl VerifyArgs {
     }
 }
 
-pub(crate) const PRUNE_HELP: &str = "\
-A snapshot that any rule keeps stays. Rules count for each stage of each series
-by itself; ages count from its newest snapshot, which always stays. Days are
-those of UTC. Without a rule, all snapshots stay, and only what killed runs left
-is removed.
-
-With --registry, the same for the images of a repository, which needs no store.
-Times are those of pushes. Records and layers that no image needs go as well;
-what a push within the grace names, and what others have pushed, stays. Blobs
-are freed when the registry collects its garbage.
-
-With --local-blobs, no snapshot is removed, but the files of layers that a
-repository has as well, and that only snapshots without a rule have; without a
-rule, the newest snapshot of each stage of each series keeps its files. Export,
-restore, squash and cat fetch a layer again. A layer stays that no record and no
-tagged image of the repository names.
-
-DURATION is such as 12h, 14d, 2w, 6m or 1y6m.
-
-Exit status: 0 done, 2 trouble, 75 the store is in use, or the registry cannot
-be reached.";
+pub(crate) const PRUNE_HELP: &str = concat!(
+    "A snapshot that any rule keeps stays. Rules count for each stage of each series\n",
+    "by itself; ages count from its newest snapshot, which always stays, as pinned\n",
+    "ones do. Days, weeks from Monday on, months and years are those of UTC. Without\n",
+    "a rule, all snapshots stay, and only what killed runs left is removed.\n",
+    "\n",
+    "With --registry, the same for the images of a repository, which needs no store.\n",
+    "Times are those of pushes. Records and layers that no image needs go as well;\n",
+    "what a push within the grace names, and what others have pushed, stays. Blobs\n",
+    "are freed when the registry collects its garbage.\n",
+    "\n",
+    "With --local-blobs, no snapshot is removed, but the files of layers that a\n",
+    "repository has as well, and that only snapshots without a rule have; without a\n",
+    "rule, the newest snapshot of each stage of each series keeps its files. Export,\n",
+    "restore, squash and cat fetch a layer again. A layer stays that no record and no\n",
+    "tagged image of the repository names.\n",
+    "\n",
+    "DURATION is such as 12h, 14d, 2w, 6m or 1y6m.\n",
+    "\n",
+    "Exit status: 0 done, 2 trouble, 75 the store is in use, or the registry cannot\n",
+    "be reached.",
+);
 
 /// A push that takes longer than a day is none that goes on.
 const GRACE_S: i64 = 86_400;
@@ -78,9 +82,21 @@ pub(crate) struct PruneArgs {
     /// Keep the last snapshot of each of the newest N days that have one
     #[arg(long, value_name = "N", value_parser = parse_count)]
     keep_daily: Option<NonZeroUsize>,
+    /// Keep the last snapshot of each of the newest N weeks that have one
+    #[arg(long, value_name = "N", value_parser = parse_count)]
+    keep_weekly: Option<NonZeroUsize>,
+    /// Keep the last snapshot of each of the newest N months that have one
+    #[arg(long, value_name = "N", value_parser = parse_count)]
+    keep_monthly: Option<NonZeroUsize>,
+    /// Keep the last snapshot of each of the newest N years that have one
+    #[arg(long, value_name = "N", value_parser = parse_count)]
+    keep_yearly: Option<NonZeroUsize>,
     /// Keep the snapshots of this time before the newest
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     keep_within: Option<i64>,
+    /// Keep the snapshots with this label, KEY or KEY=VALUE
+    #[arg(long, value_name = "LABEL", value_parser = LabelPattern::parse, conflicts_with = "registry")]
+    keep_label: Vec<LabelPattern>,
     /// Leave the snapshots of all other series alone
     #[arg(long, value_name = "NAME")]
     series: Option<String>,
@@ -115,11 +131,6 @@ pub(crate) struct PruneArgs {
     no_wait: bool,
 }
 
-fn parse_count(text: &str) -> Result<NonZeroUsize, String> {
-    text.parse()
-        .map_err(|_| "expected a number from 1 up".to_owned())
-}
-
 fn parse_grace(text: &str) -> Result<i64, String> {
     match text {
         "0" | "0s" | "0h" | "0d" => Ok(0),
@@ -132,7 +143,11 @@ impl PruneArgs {
         Rules {
             last: self.keep_last,
             daily: self.keep_daily,
+            weekly: self.keep_weekly,
+            monthly: self.keep_monthly,
+            yearly: self.keep_yearly,
             within_s: self.keep_within,
+            labels: self.keep_label.clone(),
         }
     }
 
@@ -164,22 +179,105 @@ impl PruneArgs {
     }
 
     pub(crate) fn request(&self) -> prune::Request {
-        let patience = if self.no_wait {
-            prune::Patience::None
-        } else {
-            prune::Patience::Usual
-        };
         prune::Request {
-            rules: self.rules(),
-            series: self.series.clone(),
+            selection: Selection::ByRules(self.rules(), self.series.clone()),
             dry_run: self.dry_run,
-            patience,
+            patience: patience(self.no_wait),
         }
     }
 
     pub(crate) fn is_dry_run(&self) -> bool {
         self.dry_run
     }
+}
+
+pub(crate) const RM_HELP: &str = concat!(
+    "Blobs that no other snapshot needs go as well. A snapshot that others were\n",
+    "planned over may go: they have all that they need. A pinned snapshot is not\n",
+    "removed: with --series it stays, by name it is an error.\n",
+    "\n",
+    "Exit status: 0 done, 2 trouble, 75 the store is in use.",
+);
+
+pub(crate) const RM_USAGE: &str = concat!(
+    "rootstrata rm [OPTIONS] <SNAPSHOT>...\n",
+    "       rootstrata rm [OPTIONS] --series <NAME> [--stage <NAME>]",
+);
+
+#[derive(Debug, Args)]
+pub(crate) struct RmArgs {
+    /// Snapshots to remove
+    #[arg(value_parser = parse_snapshot, required_unless_present = "series", conflicts_with = "series")]
+    snapshots: Vec<SnapshotRef>,
+    /// Remove all snapshots of a series
+    #[arg(long, value_name = "NAME")]
+    series: Option<String>,
+    /// With --series: remove those of a stage alone
+    #[arg(
+        long,
+        value_name = "NAME",
+        requires = "series",
+        conflicts_with = "snapshots"
+    )]
+    stage: Option<String>,
+    /// Show what would be removed, and remove nothing
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+    /// Do not wait for others who use the store
+    #[arg(long)]
+    no_wait: bool,
+}
+
+impl RmArgs {
+    pub(crate) fn request(&self) -> prune::Request {
+        prune::Request {
+            selection: match &self.series {
+                Some(series) => Selection::OfSeries(series.clone(), self.stage.clone()),
+                None => Selection::Named(self.snapshots.clone()),
+            },
+            dry_run: self.dry_run,
+            patience: patience(self.no_wait),
+        }
+    }
+
+    pub(crate) fn is_dry_run(&self) -> bool {
+        self.dry_run
+    }
+}
+
+fn patience(no_wait: bool) -> prune::Patience {
+    if no_wait {
+        prune::Patience::None
+    } else {
+        prune::Patience::Usual
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PinArgs {
+    /// Snapshots to pin, or to take the pin from
+    #[arg(value_parser = parse_snapshot, required = true)]
+    pub snapshots: Vec<SnapshotRef>,
+}
+
+pub(crate) const DU_HELP: &str = concat!(
+    "SIZE counts each blob of the row once, SHARED those of them that other rows have\n",
+    "as well. FREES is what is gained if the snapshots of the row go.",
+);
+
+pub(crate) const RENAME_HELP: &str = concat!(
+    "Numbers, layers and digests stay. Tags and records that were pushed to a\n",
+    "registry keep the old name. A plugin or a timer that goes on to record under\n",
+    "the old name begins a new series of that name.",
+);
+
+#[derive(Debug, Args)]
+pub(crate) struct RenameArgs {
+    /// Series to rename
+    pub series: String,
+    /// Name that no series has
+    #[arg(value_name = "NEW")]
+    pub new: String,
 }
 
 #[derive(Debug, Args)]

@@ -96,6 +96,8 @@ pub(crate) fn usage(usage: &Usage) -> Value {
         "series": series.collect::<Vec<_>>(),
         "layers": layers.collect::<Vec<_>>(),
         "packages": packages.collect::<Vec<_>>(),
+        "snapshots": usage.total.0,
+        "size_bytes": usage.total.1,
         "blobs": usage.blobs.0,
         "blob_bytes": usage.blobs.1,
         "joined_blobs": usage.joined.0,
@@ -168,6 +170,19 @@ fn layer_usage(usage: &LayerUsage) -> Value {
     value["first_snapshot"] = json!(first);
     value["last_snapshot"] = json!(last);
     value
+}
+
+pub(crate) fn pin(snapshots: &[Snapshot]) -> Value {
+    let snapshots = snapshots.iter().map(|snapshot| {
+        let mut value = short(snapshot);
+        value["pinned"] = json!(snapshot.is_pinned);
+        value
+    });
+    json!({ "version": VERSION, "snapshots": snapshots.collect::<Vec<_>>() })
+}
+
+pub(crate) fn rename(series: &str, new: &str, count: usize) -> Value {
+    json!({ "version": VERSION, "series": new, "was": series, "snapshots": count })
 }
 
 pub(crate) fn squash(outcome: &squash::Outcome) -> Value {

@@ -1,13 +1,14 @@
-//! `verify`, `prune`, `squash` and `du`: the work of the keeper of a store.
+//! `verify`, `prune`, `rm`, `pin`, `rename`, `squash` and `du`: the work of the keeper of a store.
 
 pub(crate) mod args;
 mod json;
 mod text;
 
 use crate::cli::context::{Answer, Context};
-use crate::cli::keep::args::{PruneArgs, SquashArgs, VerifyArgs};
+use crate::cli::keep::args::{PinArgs, PruneArgs, RenameArgs, RmArgs, SquashArgs, VerifyArgs};
 use crate::cli::remote;
 use crate::error::Result;
+use crate::ops::keep::change;
 use crate::ops::keep::verify as verifying;
 use crate::ops::keep::{prune as pruning, squash as squashing, usage as using};
 use crate::ops::remote::fetch_layers::Wanted;
@@ -41,6 +42,35 @@ pub(crate) fn prune(context: &Context, args: &PruneArgs) -> Result<Answer> {
     let is_dry_run = args.is_dry_run();
     let text = || text::prune(&pruned, is_dry_run, context.verbose);
     let text = context.show(|| json::prune(&pruned, is_dry_run), text);
+    Ok(text.into())
+}
+
+/// Removes the snapshots that are meant. Fails without one of them, if the store stays in use, and if a row that decides is damaged.
+pub(crate) fn rm(context: &Context, args: &RmArgs) -> Result<Answer> {
+    let progress = context.progress();
+    let removed = pruning::prune(&context.store, &args.request(), &progress)?;
+    context.print_times(&removed.seconds);
+    let is_dry_run = args.is_dry_run();
+    let text = || text::removed(&removed, is_dry_run);
+    let text = context.show(|| json::prune(&removed, is_dry_run), text);
+    Ok(text.into())
+}
+
+/// Pins snapshots, or takes the pin from them. Fails without one of them.
+pub(crate) fn pin(context: &Context, args: &PinArgs, is_pinned: bool) -> Result<Answer> {
+    let pinned = change::pin(&context.store, &args.snapshots, is_pinned)?;
+    let text = context.show(|| json::pin(&pinned), || text::pin(&pinned));
+    Ok(text.into())
+}
+
+/// Gives a series another name. Fails without the series, and if the name is taken.
+pub(crate) fn rename(context: &Context, args: &RenameArgs) -> Result<Answer> {
+    let RenameArgs { series, new } = args;
+    let count = change::rename(&context.store, series, new)?;
+    let text = context.show(
+        || json::rename(series, new, count),
+        || text::rename(series, new, count),
+    );
     Ok(text.into())
 }
 

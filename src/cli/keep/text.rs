@@ -1,6 +1,8 @@
 //! The state of a store, and the work of a keeper, as text for people.
 
-use crate::cli::text::{counted, cut, percent, push_layers, push_remote, size, table, traffic};
+use crate::cli::text::{
+    about, counted, cut, percent, push_layers, push_remote, size, table, traffic,
+};
 use crate::model::keep::Reason;
 use crate::model::plan::layer::Role;
 use crate::model::plan::{LayerRule, Limits, MOST_LAYERS};
@@ -92,10 +94,56 @@ pub(crate) fn prune(outcome: &prune::Outcome, is_dry_run: bool, lists_kept: bool
     push_removed(&mut text, outcome, verb);
     if !has_rules && !outcome.kept.is_empty() {
         text.push_str(
-            "no rule was given, so all snapshots stay; see --keep-last, --keep-daily, --keep-within\n",
+            "no rule was given, so all snapshots stay; see --keep-last, --keep-daily and the like\n",
         );
     }
     text
+}
+
+/// Shows snapshots that were removed because they were meant, and the blobs that went with them.
+pub(crate) fn removed(outcome: &prune::Outcome, is_dry_run: bool) -> String {
+    let verb = if is_dry_run {
+        "would remove"
+    } else {
+        "removed"
+    };
+    let rows = outcome.removed.iter();
+    let rows: Vec<[String; 5]> = rows
+        .map(|snapshot| snapshot_row(verb, snapshot, String::new()))
+        .collect();
+    let mut text = table(&rows);
+    let _ = writeln!(
+        text,
+        "{verb} {}, {} ({})",
+        counted(outcome.removed.len() as u64, "snapshot", "snapshots"),
+        counted(outcome.blobs, "blob", "blobs"),
+        size(outcome.blob_bytes),
+    );
+    if !outcome.kept.is_empty() {
+        let pinned = outcome.kept.len() as u64;
+        let stay = if pinned == 1 { "stays" } else { "stay" };
+        let pinned = counted(pinned, "pinned snapshot", "pinned snapshots");
+        let _ = writeln!(text, "{pinned} {stay}");
+    }
+    text
+}
+
+pub(crate) fn pin(snapshots: &[Snapshot]) -> String {
+    let mut text = String::new();
+    for snapshot in snapshots {
+        let state = if snapshot.is_pinned {
+            "pinned"
+        } else {
+            "not pinned"
+        };
+        let _ = writeln!(text, "{} is {state}", about(snapshot));
+    }
+    text
+}
+
+pub(crate) fn rename(series: &str, new: &str, count: usize) -> String {
+    let count = counted(count as u64, "snapshot", "snapshots");
+    format!("{series} is {new} now: {count}\n")
 }
 
 /// Shows how many blobs are in the repository alone now; `lists_kept` adds the snapshots whose blobs stay, as a dry run does.
@@ -203,7 +251,7 @@ fn stage_rows(usage: &Usage) -> Vec<[String; 9]> {
         "STAGE",
         "SNAPSHOTS",
         "SIZE",
-        "UNIQUE",
+        "FREES",
         "SHARED",
         "LAYERS",
         "UPDATE",
@@ -218,6 +266,13 @@ fn stage_rows(usage: &Usage) -> Vec<[String; 9]> {
             let series = usage.series.iter().find(|one| one.series == stage.series);
             rows.extend(series.and_then(whole_series));
         }
+    }
+    if usage.series.len() > 1 {
+        let mut total: [String; 9] = Default::default();
+        total[0] = "(all series)".to_owned();
+        total[2] = usage.total.0.to_string();
+        total[3] = size(usage.total.1);
+        rows.push(total);
     }
     rows
 }

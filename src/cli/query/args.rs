@@ -2,23 +2,30 @@
 
 use crate::cli::asked::{Subject, parse_subject};
 use crate::model::digest::ContentHash;
+use crate::ops::query::filter::Filter;
 use crate::ops::query::find::{Query, Within};
 use crate::ops::query::sbom::Format;
 use clap::{Args, ValueEnum};
+use std::num::NonZeroUsize;
 
-pub(crate) const FIND_USAGE: &str = "\
-rootstrata find [OPTIONS] --path <GLOB>
-       rootstrata find [OPTIONS] --package <NAME>
-       rootstrata find [OPTIONS] --tree <DIGEST>
-       rootstrata find [OPTIONS] --blake3 <HASH>
-       rootstrata find [OPTIONS] --sha256 <HASH> [--read-layers]";
+pub(crate) const FIND_USAGE: &str = concat!(
+    "rootstrata find [OPTIONS] --path <GLOB>\n",
+    "       rootstrata find [OPTIONS] --package <NAME>\n",
+    "       rootstrata find [OPTIONS] --tree <DIGEST>\n",
+    "       rootstrata find [OPTIONS] --blake3 <HASH>\n",
+    "       rootstrata find [OPTIONS] --sha256 <HASH> [--read-layers]",
+);
 
-pub(crate) const FIND_HELP: &str = "\
-No SHA-256 is recorded of a file, but packages name those of theirs. What no
-package has is found with --read-layers alone, which takes a while.
-
-Exit status: 0 something was found, 1 nothing, 2 trouble, 75 a registry cannot
-be reached.";
+pub(crate) const FIND_HELP: &str = concat!(
+    "A line is a content of a path, with the range of snapshots that have it; -v\n",
+    "lists each snapshot.\n",
+    "\n",
+    "No SHA-256 is recorded of a file, but packages name those of theirs. What no\n",
+    "package has is found with --read-layers alone, which takes a while.\n",
+    "\n",
+    "Exit status: 0 something was found, 1 nothing, 2 trouble, 75 a registry cannot\n",
+    "be reached.",
+);
 
 /// The form of a bill of materials.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -45,10 +52,32 @@ pub(crate) struct FindArgs {
     /// With --sha256: read all layers, instead of asking the packages
     #[arg(long, conflicts_with_all = ["blake3", "path", "package", "tree"])]
     read_layers: bool,
+    #[command(flatten)]
+    filter: FilterArgs,
     /// Search an image of a registry, docker://HOST/REPO[:TAG], and not the
     /// snapshots
-    #[arg(long = "in", value_name = "IMAGE", value_parser = parse_image)]
+    #[arg(long = "in", value_name = "IMAGE", value_parser = parse_image, conflicts_with_all = ["series", "stage", "most"])]
     pub image: Option<Subject>,
+}
+
+/// Which snapshots are searched.
+#[derive(Debug, Args)]
+struct FilterArgs {
+    /// Search the snapshots of this series, or of those that match the glob
+    #[arg(long, value_name = "NAME|GLOB")]
+    series: Option<String>,
+    /// Search the snapshots of this stage
+    #[arg(long, value_name = "NAME")]
+    stage: Option<String>,
+    /// Search the newest N of these snapshots
+    #[arg(short = 'n', long = "max-count", value_name = "N", value_parser = parse_count)]
+    most: Option<NonZeroUsize>,
+}
+
+/// Reads a number from 1 up. Fails if the text is no such number.
+pub(crate) fn parse_count(text: &str) -> Result<NonZeroUsize, String> {
+    text.parse()
+        .map_err(|_| "expected a number from 1 up".to_owned())
 }
 
 fn parse_image(text: &str) -> Result<Subject, String> {
@@ -73,12 +102,27 @@ struct WhatArgs {
     /// Snapshots whose tree has this digest, or one that begins so
     #[arg(long, value_name = "DIGEST", value_parser = parse_tree)]
     tree: Option<String>,
-    /// Packages of this name, or that match this glob
+    /// Packages by name, NAME.ARCH, NAME-VERSION[-RELEASE[.ARCH]] or a glob
     #[arg(long, value_name = "NAME")]
     package: Option<String>,
 }
 
 impl FindArgs {
+    /// Returns the filter of the snapshots.
+    pub(crate) fn filter(&self) -> Filter {
+        let FilterArgs {
+            series,
+            stage,
+            most,
+        } = &self.filter;
+        Filter {
+            series: series.clone(),
+            stage: stage.clone(),
+            most: *most,
+            ..Filter::default()
+        }
+    }
+
     pub(crate) fn query(&self) -> Query {
         let within = if self.read_layers {
             Within::Layers

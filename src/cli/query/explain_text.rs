@@ -229,7 +229,7 @@ fn cause_text(cause: &Cause, detail: Detail, paint: Paint) -> String {
     if detail == Detail::Brief && compared.packages.len() > FEW {
         push_package_count(&mut text, compared);
     } else {
-        push_packages(&mut text, compared, paint);
+        push_packages(&mut text, compared, paint, detail == Detail::All);
     }
     let left = compared.files.iter().filter(|file| is_left(file)).count();
     if detail == Detail::All {

@@ -4,15 +4,19 @@ use crate::cli::diff::json::{files, packages};
 use crate::cli::json::{VERSION, absolute, entry, head, insert_bytes, layer, package, short};
 use crate::model::packages::details::Details;
 use crate::model::packages::owners::Installed;
+use crate::model::packages::package::Package;
 use crate::model::plan;
 use crate::model::plan::{Limits, Planning};
 use crate::model::tree::entry::Entry;
 use crate::ops::query::explain::{
     Against, Explained, ExplainedLayer, Novelty, PackageNovelty, Reason,
 };
-use crate::ops::query::find::Found;
-use crate::ops::query::inspect::{Logged, Shown};
+use crate::ops::query::find::{Found, Things};
+use crate::ops::query::history::{Turn, what_differs};
+use crate::ops::query::inspect::Shown;
+use crate::ops::query::log::Logged;
 use crate::ops::query::rule::{Other, Rule};
+use crate::ops::query::visible::Occurrence;
 use crate::ops::query::which::{Before, Which};
 use crate::store::Snapshot;
 use serde_json::{Map, Value, json};
@@ -25,10 +29,47 @@ pub(crate) fn log(logged: &[Logged]) -> Value {
             let mut object = head(&one.snapshot, &one.layers);
             let digest = one.tree_digest.map(|digest| digest.to_string());
             object.insert("tree_digest".to_owned(), json!(digest));
+            object.insert("packages".to_owned(), json!(one.packages));
+            let changes = one.package_changes.map(|changes| {
+                json!({
+                    "added": changes.added,
+                    "removed": changes.removed,
+                    "changed": changes.changed,
+                })
+            });
+            object.insert("package_changes".to_owned(), json!(changes));
+            object.insert("new_bytes".to_owned(), json!(one.new_bytes()));
             Value::Object(object)
         })
         .collect();
     json!({ "version": VERSION, "snapshots": snapshots })
+}
+
+/// Returns the changes of a path, each with the entries before and after, null where there was none.
+pub(crate) fn path_turns(turns: &[Turn<Option<Entry>>]) -> Value {
+    let turns = turns.iter().map(|turn| {
+        let [was, is] =
+            [&turn.was, &turn.is].map(|there| there.as_ref().map(|one| entry(one, None)));
+        let mut value = short(&turn.snapshot);
+        let differs = what_differs(turn).map(|what| what.names().collect::<Vec<_>>());
+        value["differs"] = json!(differs);
+        value["was"] = json!(was);
+        value["is"] = json!(is);
+        value
+    });
+    json!({ "version": VERSION, "history": turns.collect::<Vec<_>>() })
+}
+
+/// Returns the changes of packages, each with the packages before and after.
+pub(crate) fn package_turns(turns: &[Turn<Vec<Package>>]) -> Value {
+    let turns = turns.iter().map(|turn| {
+        let [was, is] = [&turn.was, &turn.is].map(|all| all.iter().map(package).collect::<Value>());
+        let mut value = short(&turn.snapshot);
+        value["was"] = was;
+        value["is"] = is;
+        value
+    });
+    json!({ "version": VERSION, "history": turns.collect::<Vec<_>>() })
 }
 
 pub(crate) fn show(shown: &Shown) -> Value {
@@ -241,30 +282,33 @@ pub(crate) fn which(which: &Which) -> Value {
     Value::Object(object)
 }
 
+/// Returns a value for each snapshot with each thing, the newest snapshot first.
 pub(crate) fn find(found: &Found) -> Value {
-    let mut all = Vec::new();
-    match found {
-        Found::Entries(entries) => {
-            for (snapshot, there) in entries {
-                let mut value = short(snapshot);
-                value["entry"] = entry(there, None);
-                all.push(value);
-            }
-        }
-        Found::Packages(packages) => {
-            for (snapshot, there) in packages {
-                let mut value = short(snapshot);
-                value["package"] = package(there);
-                all.push(value);
-            }
-        }
-        Found::Trees(trees) => {
-            for (snapshot, digest) in trees {
-                let mut value = short(snapshot);
-                value["tree_digest"] = json!(digest.to_string());
-                all.push(value);
-            }
-        }
-    }
+    let all = match &found.things {
+        Things::Entries(entries) => each(found, entries, "entry", |there| entry(there, None)),
+        Things::Packages(packages) => each(found, packages, "package", package),
+        Things::Trees(trees) => each(found, trees, "tree_digest", |digest| {
+            json!(digest.to_string())
+        }),
+    };
     json!({ "version": VERSION, "found": all })
+}
+
+fn each<T>(
+    found: &Found,
+    things: &[Occurrence<T>],
+    key: &str,
+    value_of: impl Fn(&T) -> Value,
+) -> Vec<Value> {
+    let mut pairs = Vec::new();
+    for (at, one) in things.iter().enumerate() {
+        pairs.extend(one.snapshots.iter().map(|place| (*place, at)));
+    }
+    pairs.sort_unstable();
+    let pairs = pairs.into_iter().map(|(place, at)| {
+        let mut value = short(&found.snapshots[place]);
+        value[key] = value_of(&things[at].thing);
+        value
+    });
+    pairs.collect()
 }

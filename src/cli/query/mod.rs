@@ -2,7 +2,10 @@
 
 pub(crate) mod args;
 mod explain_text;
+mod find_text;
 mod json;
+pub(crate) mod log_args;
+mod log_text;
 mod text;
 
 use crate::cli::asked::{Asked, Subject};
@@ -10,13 +13,17 @@ use crate::cli::context::{Answer, Context};
 use crate::cli::pager;
 use crate::cli::parse::EntryPathArg;
 use crate::cli::query::args::FindArgs;
+use crate::cli::query::log_args::LogArgs;
 use crate::error::{Error, Result};
 use crate::layer::partial::PartialBlobs;
 use crate::model::names::SnapshotRef;
 use crate::model::tree::path::EntryPath;
+use crate::ops::query::filter::Filter;
 use crate::ops::query::sbom::{self as material, Format};
 use crate::ops::query::which as asking;
-use crate::ops::query::{cat as reading, explain as explaining, find as finding, inspect};
+use crate::ops::query::{
+    cat as reading, explain as explaining, find as finding, history, inspect, log as logging,
+};
 
 /// Explains the layers of a snapshot. Fails if the store has no such snapshot.
 pub(crate) fn explain(context: &Context, snapshot: &SnapshotRef) -> Result<Answer> {
@@ -43,9 +50,14 @@ pub(crate) fn find(context: &Context, args: &FindArgs) -> Result<Answer> {
     let image = args.image.as_ref();
     let asked = image.map(|image| Asked::open(context, image, &progress));
     let (found, image) = match asked.transpose()? {
-        None => (finding::find(&context.store, &args.query())?, None),
+        None => {
+            let found = finding::find(&context.store, &args.query(), &args.filter());
+            (found?, None)
+        }
         Some(asked) => {
-            let found = asked.with_layers(&progress, |store| finding::find(store, &args.query()));
+            let all = Filter::default();
+            let found =
+                asked.with_layers(&progress, |store| finding::find(store, &args.query(), &all));
             (found?, Some(asked))
         }
     };
@@ -54,12 +66,13 @@ pub(crate) fn find(context: &Context, args: &FindArgs) -> Result<Answer> {
             Some(asked) => asked.named(json::find(&found)),
             None => json::find(&found),
         },
-        || text::find(&found, image.is_some()),
+        || match &image {
+            Some(_) => find_text::names(&found),
+            None if context.verbose => find_text::each(&found),
+            None => find_text::ranges(&found),
+        },
     );
-    Ok(Answer {
-        is_negative: found.is_empty(),
-        ..context.paged(text)
-    })
+    Ok(context.found(text, found.is_empty()))
 }
 
 /// Writes a file's content to stdout. Fails if the path is no file, or its layer is damaged.
@@ -82,14 +95,37 @@ pub(crate) fn cat(context: &Context, subject: &Subject, path: &EntryPathArg) -> 
     Ok(String::new().into())
 }
 
-/// Lists snapshots. Fails if the store has no series of that name.
-pub(crate) fn log(context: &Context, series: Option<&str>) -> Result<Answer> {
-    let logged = inspect::log(&context.store, series, context.verbose)?;
+/// Lists snapshots, or the changes of a path or a package in them; to find no change is a negative answer. Fails if the store has no series
+/// of that name.
+pub(crate) fn log(context: &Context, args: &LogArgs) -> Result<Answer> {
+    let filter = args.filter();
+    if let Some(path) = &args.path {
+        let mut turns = history::of_path(&context.store, &filter, &path.path())?;
+        turns.truncate(args.most_turns());
+        let text = context.show(|| json::path_turns(&turns), || log_text::path_turns(&turns));
+        return Ok(context.found(text, turns.is_empty()));
+    }
+    if let Some(name) = &args.package {
+        let mut turns = history::of_package(&context.store, &filter, name)?;
+        turns.truncate(args.most_turns());
+        let text = context.show(
+            || json::package_turns(&turns),
+            || log_text::package_turns(&turns),
+        );
+        return Ok(context.found(text, turns.is_empty()));
+    }
+    let logged = logging::log(&context.store, &filter, context.verbose)?;
     let text = context.show(
         || json::log(&logged),
-        || text::log(&logged, context.verbose),
+        || {
+            if context.verbose {
+                log_text::log_in_detail(&logged)
+            } else {
+                log_text::log(&logged)
+            }
+        },
     );
-    Ok(text.into())
+    Ok(context.paged(text))
 }
 
 /// Writes the packages of a snapshot as a bill of materials to stdout. Fails if the packages are unknown.

@@ -1,56 +1,16 @@
 //! Answers about recorded snapshots as text for people.
 
-use crate::cli::text::{
-    about, mode, package_of, push_layers, push_layers_briefly, push_remote, size, table,
-};
+use crate::cli::text::{about, mode, package_of, push_layers, push_remote, size, table};
 use crate::model::packages::owners::Installed;
-use crate::model::packages::package::Package;
 use crate::model::time::rfc3339;
 use crate::model::tree::compare::Aspects;
 use crate::model::tree::entry::{Entry, Kind};
-use crate::ops::query::find::Found;
-use crate::ops::query::inspect::{Logged, Shown};
+use crate::ops::query::inspect::Shown;
 use crate::ops::query::which::{Before, OwnedBy, Which};
 use crate::printable::printable;
 use crate::store::{LayerUse, Snapshot};
 use std::fmt::Write as _;
 use std::path::Path;
-
-/// Returns a line for each snapshot; `lists_layers` adds the layers below each line.
-pub(crate) fn log(logged: &[Logged], lists_layers: bool) -> String {
-    let mut rows =
-        vec![["ID", "SNAPSHOT", "RUN", "TIME", "ENTRIES", "SIZE", "LAYERS"].map(str::to_owned)];
-    for Logged {
-        snapshot, layers, ..
-    } in logged
-    {
-        let reused = layers.iter().filter(|layer| layer.reused).count();
-        rows.push([
-            snapshot.id.to_string(),
-            format!("{}@{}", snapshot.series, snapshot.stage),
-            snapshot.run.clone(),
-            rfc3339(snapshot.created_s),
-            snapshot.entries.to_string(),
-            size(snapshot.content_bytes),
-            format!("{} new, {reused} reused", layers.len() - reused),
-        ]);
-    }
-    let lines = table(&rows);
-    if !lists_layers {
-        return lines;
-    }
-    let mut text = String::new();
-    let logged = std::iter::once(None).chain(logged.iter().map(Some));
-    for (line, logged) in lines.lines().zip(logged) {
-        let _ = writeln!(text, "{line}");
-        let Some(logged) = logged else { continue };
-        if let Some(digest) = &logged.tree_digest {
-            let _ = writeln!(text, "  tree {digest}");
-        }
-        push_layers_briefly(&mut text, &logged.layers);
-    }
-    text
-}
 
 pub(crate) fn show(shown: &Shown, store: &Path, image: Option<&str>) -> String {
     let mut text = match image {
@@ -125,6 +85,13 @@ fn fields(shown: &Shown, store: &Path) -> String {
     push_field(&mut text, "time", &rfc3339(snapshot.created_s));
     if let Some(parent) = snapshot.parent_id {
         push_field(&mut text, "parent", &parent.to_string());
+    }
+    if snapshot.is_pinned {
+        push_field(&mut text, "pinned", "yes");
+    }
+    if !snapshot.labels.is_empty() {
+        let labels = snapshot.labels.to_string();
+        push_field(&mut text, "labels", &printable(labels.as_bytes()));
     }
     push_entries(&mut text, *entries, *content_bytes);
     if let Some(name) = &shown.image_name {
@@ -282,68 +249,7 @@ fn entry_text(entry: &Entry) -> String {
     text
 }
 
-/// Returns a line for each entry or package; without the snapshots `in_image`.
-pub(crate) fn find(found: &Found, in_image: bool) -> String {
-    if found.is_empty() {
-        return String::new();
-    }
-    if in_image {
-        let lines: Vec<String> = match found {
-            Found::Entries(entries) => {
-                let entries = entries.iter();
-                entries.map(|(_, entry)| path_and_target(entry)).collect()
-            }
-            Found::Packages(packages) => {
-                let packages = packages.iter();
-                let name = |package: &Package| printable(package.to_string().as_bytes());
-                packages.map(|(_, package)| name(package)).collect()
-            }
-            Found::Trees(trees) => {
-                let trees = trees.iter();
-                trees.map(|(_, digest)| digest.to_string()).collect()
-            }
-        };
-        return lines.join("\n") + "\n";
-    }
-    let mut rows = Vec::new();
-    match found {
-        Found::Entries(entries) => {
-            rows.push(found_head("PATH"));
-            for (snapshot, entry) in entries {
-                rows.push(found_row(snapshot, path_and_target(entry)));
-            }
-        }
-        Found::Packages(packages) => {
-            rows.push(found_head("PACKAGE"));
-            for (snapshot, package) in packages {
-                let name = printable(package.to_string().as_bytes());
-                rows.push(found_row(snapshot, name));
-            }
-        }
-        Found::Trees(trees) => {
-            rows.push(found_head("TREE"));
-            for (snapshot, digest) in trees {
-                rows.push(found_row(snapshot, digest.to_string()));
-            }
-        }
-    }
-    table(&rows)
-}
-
-fn found_head(last: &str) -> [String; 4] {
-    ["ID", "SNAPSHOT", "TIME", last].map(str::to_owned)
-}
-
-fn found_row(snapshot: &Snapshot, last: String) -> [String; 4] {
-    [
-        snapshot.id.to_string(),
-        format!("{}@{}", snapshot.series, snapshot.stage),
-        rfc3339(snapshot.created_s),
-        last,
-    ]
-}
-
-fn path_and_target(entry: &Entry) -> String {
+pub(super) fn path_and_target(entry: &Entry) -> String {
     match &entry.kind {
         Kind::Symlink(target) => format!("{} -> {}", entry.path, printable(target)),
         _ => entry.path.to_string(),

@@ -2,6 +2,7 @@
 
 use crate::cli::parse::{parse_repository, parse_snapshot};
 use crate::layer::codec::Compression;
+use crate::model::labels::{self, Labels, parse_label};
 use crate::model::names::SnapshotRef;
 use crate::model::plan::{LayerRule, MOST_LAYERS, OpenLimits};
 use crate::model::policy::state::StateRule;
@@ -38,6 +39,9 @@ pub(crate) struct RecordArgs {
     /// the newest of the series if that lacks the stage]
     #[arg(long, value_name = "ID")]
     run: Option<String>,
+    /// Say of the snapshot what log --label finds; may be given several times
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = parse_label)]
+    labels: Vec<(String, String)>,
     /// What to leave out and to normalise: mock or plain [default: mock where
     /// ROOT has an rpm database]
     #[arg(long, value_name = "PROFILE", value_enum, hide_possible_values = true)]
@@ -145,6 +149,10 @@ fn parse_layers(text: &str) -> Result<usize, String> {
 impl RecordArgs {
     /// Returns the fault of the environment for these options, if any.
     pub(crate) fn conflict(&self) -> Option<(ErrorKind, &'static str)> {
+        if self.labels.len() > labels::MOST {
+            let text = "a snapshot has at most 64 labels";
+            return Some((ErrorKind::TooManyValues, text));
+        }
         let is_unfit = self.epoch.is_none() && epoch_of_environment() == Some(None);
         let text = "SOURCE_DATE_EPOCH is not a number of seconds";
         is_unfit.then_some((ErrorKind::InvalidValue, text))
@@ -177,6 +185,7 @@ impl RecordArgs {
             parent: self.parent.clone(),
             fresh: self.fresh,
             run: self.run.clone(),
+            labels: Labels::new(self.labels.iter().cloned()).unwrap_or_default(),
             profile: self.profile,
             exclude: self.exclude.clone(),
             volatile: self.volatile.clone(),

@@ -8,13 +8,14 @@ use clap::Args;
 pub(crate) const PUSH_USAGE: &str =
     "rootstrata push [OPTIONS] [SNAPSHOT]... docker://HOST/REPO[:TAG]";
 
-pub(crate) const PUSH_HELP: &str = "\
-Sends each image with the layers that the repository lacks. Without SNAPSHOT,
-the newest of each stage of each series. An image gets the tag SERIES.STAGE,
-which moves, or TAG, and a tag that stays. Layers and images get records, by
-which other builders find them.
-
-Exit status: 0 done, 2 trouble, 75 the registry cannot be reached.";
+pub(crate) const PUSH_HELP: &str = concat!(
+    "Sends each image with the layers that the repository lacks. Without SNAPSHOT,\n",
+    "the newest of each stage of each series. An image gets the tag SERIES.STAGE,\n",
+    "which moves, or TAG, and a tag that stays. Layers and images get records, by\n",
+    "which other builders find them.\n",
+    "\n",
+    "Exit status: 0 done, 2 trouble, 75 the registry cannot be reached.",
+);
 
 #[derive(Debug, Args)]
 pub(crate) struct PushArgs {

@@ -1,6 +1,6 @@
 //! What is installed, as far as dnf 4 wants to know it later.
 
-/// The version of the schema that is known (table `config`).
+/// The version of the schema known (table `config`).
 pub(super) const VERSION: &str = "1.2";
 
 /// Why an item is installed: `TransactionItemReason` of libdnf.

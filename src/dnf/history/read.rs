@@ -1,4 +1,4 @@
-//! What a history says of the packages that are installed.
+//! What a history says of the packages installed.
 
 use super::installed::{Group, Installed, InstalledPackage, Member, Reason, VERSION};
 use crate::dnf::{HISTORY, HISTORY_WAL};

@@ -21,7 +21,7 @@ pub struct Told {
     pub build_times: bool,
     /// The source package.
     pub source_rpms: bool,
-    /// The keys that were given to rpm.
+    /// The keys given to rpm.
     pub keys: bool,
 }
 

@@ -57,7 +57,7 @@ pub struct PackageChange {
     pub new: Option<usize>,
 }
 
-/// rpm's name for the keys that were given to rpm: the version of a key is no version.
+/// rpm's name for the keys given to rpm: the version of a key is no version.
 pub(crate) const KEYS: &str = "gpg-pubkey";
 
 /// Returns the packages that differ, in order of fate, name and architecture. Both sides are sorted.

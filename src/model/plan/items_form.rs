@@ -2,7 +2,7 @@
 //! beside the blob. Pure.
 //!
 //! Every field has a fixed length or comes after its length, so no two lists of items have equal bytes. Invariant: bytes that
-//! are read are those that are written for the items, so the key is that of the bytes.
+//! are read are those written for the items, so the key is that of the bytes.
 
 use crate::model::digest::{ContentHash, LayerKey, PolicyKey, TreeDigest};
 use crate::model::limits::{LARGEST_ENTRIES_BYTES, LONGEST_FILE_BYTES, LONGEST_PATH_BYTES};
@@ -30,7 +30,7 @@ pub fn key_of_bytes(policy: &PolicyKey, bytes: &[u8]) -> LayerKey {
     LayerKey(*hasher_of(policy).update(bytes).finalize().as_bytes())
 }
 
-/// Returns the digest of a tree that was recorded under a policy.
+/// Returns the digest of a tree recorded under a policy.
 pub(crate) fn tree_digest(policy: &PolicyKey, tree: &Tree) -> TreeDigest {
     let mut hasher = blake3::Hasher::new();
     hasher.update(b"rootstrata tree 1\n").update(&policy.0);

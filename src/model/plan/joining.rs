@@ -1,4 +1,4 @@
-//! Which layers of an image become one, so that the image has no more than a number of layers. Pure.
+//! Which layers of an image become one, so the image has no more than a number of layers. Pure.
 //!
 //! The joined layers have as few bytes as can be. Only neighbours are joined, but package layers side by side may change places:
 //! none hides a path of another. The state is joined only where one layer is to be left, since every build has another state.

@@ -12,7 +12,7 @@ pub(crate) const SMALLEST_PACKAGE_BYTES: u64 = 200_000;
 /// Layers of an image that no package may take: remainders, their updates and the state.
 pub(crate) const RESERVED_LAYERS: usize = 10;
 
-/// The planner of a snapshot that was squashed, which no user asks for as a rule.
+/// The planner of a snapshot squashed, which no user asks for as a rule.
 pub(crate) const SQUASH: &str = "squash";
 
 /// How a tree is cut into layers.

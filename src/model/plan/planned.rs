@@ -27,7 +27,7 @@ pub(crate) struct PlannedLayer {
 pub struct LayerPurpose {
     /// What the layer is for.
     pub role: Role,
-    /// A name for readers; `None` for a layer that was recorded without.
+    /// A name for readers; `None` for a layer recorded without.
     pub label: Option<String>,
     /// Whether the layer is one of the stage before.
     pub is_inherited: bool,
@@ -97,7 +97,7 @@ impl FilledLayer<'_> {
 }
 
 impl<'t, C> FilledLayer<'t, C> {
-    /// Returns the content; `None` for a layer that is reused.
+    /// Returns the content; `None` for a layer reused.
     pub(crate) fn content(&self) -> Option<&LayerContent<'t, C>> {
         self.content.as_ref()
     }

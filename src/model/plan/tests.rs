@@ -425,7 +425,7 @@ proptest! {
         first in prop::collection::vec(any_tree(), 1..6), second in prop::collection::vec(any_tree(), 1..6)
     ) {
         let limits = Limits { update_percent: 10_000, dead_percent: 10_000, ..Limits::default() };
-        // Of lengths that matter, so that updates are laid over updates.
+        // Of lengths that matter, so updates are laid over updates.
         let large = |tree: &Tree| {
             let mut entries = tree.entries().to_vec();
             for entry in &mut entries {

@@ -5,7 +5,7 @@
 
 use crate::error::{Error, Result};
 use crate::model::tree::path::EntryPath;
-use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use globset::{GlobBuilder, GlobMatcher, GlobSet, GlobSetBuilder};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
@@ -50,18 +50,73 @@ impl Globs {
     }
 }
 
-/// Paths and globs that choose a part of a tree: what they name, and all that is beneath it.
+/// A glob over names that hold no slash; without `*`, `?`, `[` or `{` it is a name.
+#[derive(Clone, Debug)]
+pub(crate) struct NameGlob(GlobMatcher);
+
+impl NameGlob {
+    /// Compiles a glob. Fails where it does not parse.
+    pub(crate) fn new(glob: &str) -> Result<Self> {
+        let compiled = GlobBuilder::new(glob).backslash_escape(true).build();
+        let compiled = compiled.map_err(|e| Error::BadGlob {
+            glob: glob.to_owned(),
+            reason: e.kind().to_string(),
+        })?;
+        Ok(Self(compiled.compile_matcher()))
+    }
+
+    /// Tells whether the glob matches a whole name.
+    pub(crate) fn matches(&self, name: &str) -> bool {
+        self.0.is_match(name)
+    }
+}
+
+/// Paths and globs that choose a part of a tree: what they name, and all that is beneath it. One after `!` leaves that out.
 #[derive(Debug, Default)]
 pub(crate) struct Pathspec {
+    wanted: Chosen,
+    left_out: Chosen,
+}
+
+impl Pathspec {
+    /// Takes each as a path and as a glob; none of them choose everything. Fails where a glob does not parse.
+    pub(crate) fn new(specs: &[impl AsRef<OsStr>]) -> Result<Self> {
+        let bytes = specs.iter().map(|spec| spec.as_ref().as_bytes());
+        let (wanted, left_out): (Vec<&[u8]>, Vec<&[u8]>) =
+            bytes.partition(|spec| !spec.starts_with(b"!"));
+        let left_out: Vec<&[u8]> = left_out.iter().map(|spec| &spec[1..]).collect();
+        Ok(Self {
+            wanted: Chosen::new(&wanted)?,
+            left_out: Chosen::new(&left_out)?,
+        })
+    }
+
+    /// Tells whether a spec leaves something out.
+    pub(crate) fn leaves_out(spec: &OsStr) -> bool {
+        spec.as_bytes().starts_with(b"!")
+    }
+
+    /// Tells whether it chooses everything because nothing was asked for.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.wanted.is_empty() && self.left_out.is_empty()
+    }
+
+    /// Tells whether it chooses the path.
+    pub(crate) fn chooses(&self, path: &EntryPath) -> bool {
+        (self.wanted.is_empty() || self.wanted.has(path)) && !self.left_out.has(path)
+    }
+}
+
+/// Paths and globs, and all that is beneath them.
+#[derive(Debug, Default)]
+struct Chosen {
     paths: Vec<EntryPath>,
     globs: Option<Globs>,
 }
 
-impl Pathspec {
-    /// Takes each as a path and as a glob; none of them choose everything. Fails where a glob does not parse that is no
-    /// path either.
-    pub(crate) fn new(specs: &[impl AsRef<OsStr>]) -> Result<Self> {
-        let bytes = || specs.iter().map(|spec| spec.as_ref().as_bytes());
+impl Chosen {
+    fn new(specs: &[&[u8]]) -> Result<Self> {
+        let bytes = || specs.iter().copied();
         let paths: Vec<EntryPath> = bytes().filter_map(EntryPath::from_slashed).collect();
         let texts = bytes().filter_map(|spec| std::str::from_utf8(spec).ok());
         // The root itself is no glob, but chooses everything as a path.
@@ -76,18 +131,13 @@ impl Pathspec {
         Ok(Self { paths, globs })
     }
 
-    /// Tells whether it chooses everything because nothing was asked for.
-    pub(crate) fn is_empty(&self) -> bool {
+    fn is_empty(&self) -> bool {
         self.paths.is_empty() && self.globs.is_none()
     }
 
-    /// Tells whether it chooses the path.
-    pub(crate) fn chooses(&self, path: &EntryPath) -> bool {
-        self.is_empty()
-            || self
-                .paths
-                .iter()
-                .any(|at| path == at || path.is_beneath(at))
+    fn has(&self, path: &EntryPath) -> bool {
+        let mut paths = self.paths.iter();
+        paths.any(|at| path == at || path.is_beneath(at))
             || self.globs.as_ref().is_some_and(|globs| {
                 let mut at = Some(path.clone());
                 while let Some(here) = at {
@@ -137,6 +187,12 @@ mod tests {
             ["etc/passwd", "usr/lib/a.py"]
         );
         assert_eq!(chosen(&["/"], &paths), paths);
+        assert_eq!(chosen(&["!*.py", "!/etc"], &paths), ["", "usr/etc"]);
+        assert_eq!(
+            chosen(&["/usr", "!/usr/lib/d"], &paths),
+            ["usr/etc", "usr/lib/a.py"]
+        );
+        assert_eq!(chosen(&["!/"], &paths), [""; 0]);
         assert_eq!(chosen(&["/none"], &paths), [""; 0]);
     }
 

@@ -4,6 +4,7 @@
 //! layer made under another policy is never taken for one of this. What a policy means for one root (who
 //! `mockbuild` is there) is not part of it: that shows in the entries themselves.
 
+pub(crate) mod build_configuration;
 pub mod globs;
 pub mod normalise;
 pub mod package_mtimes;
@@ -46,7 +47,7 @@ const MOCK_HOLLOW: &[&str] = &[
 const MOCK_EXCLUDED: &[&str] = &["/builddir/build"];
 
 /// What two installs of the same packages have differently: the records of the package managers, logs, what Mock writes
-/// there from its configuration and the host's, and other files that are made on the machine.
+/// there from its configuration and the host's, and other files made on the machine.
 const MOCK_VOLATILE: &[&str] = &[
     "/var/lib/rpm/**",
     "/usr/lib/sysimage/rpm/**",

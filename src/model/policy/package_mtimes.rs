@@ -1,7 +1,7 @@
 //! Whose modification time a package accounts for.
 //!
 //! Pure. rpm records a path as its package spelt it, which may go through a symlink of the root (`/lib/x` where
-//! `/lib` is `usr/lib`); here it is resolved through the links that were recorded, never through a disk.
+//! `/lib` is `usr/lib`); here it is resolved through the links recorded, never through a disk.
 
 use crate::model::tree::path::EntryPath;
 use std::collections::{HashMap, VecDeque};

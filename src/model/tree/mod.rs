@@ -59,7 +59,7 @@ impl<C> Tree<C> {
         self,
         change: impl FnMut(Entry<C>) -> Result<Entry<D>, E>,
     ) -> Result<Tree<D>, E> {
-        // Both kinds of entries have one size, so that the vector keeps its memory.
+        // Both kinds of entries have one size, so the vector keeps its memory.
         let entries = self
             .entries
             .into_iter()

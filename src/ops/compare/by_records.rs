@@ -26,7 +26,7 @@ use std::collections::{HashMap, HashSet};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-/// An image that is compared.
+/// An image compared.
 pub(super) struct ImageSide {
     pub opened: Opened,
     pub image: FoundImage,
@@ -133,7 +133,7 @@ struct Wanted<'i> {
 #[derive(Default)]
 struct Layers {
     read: HashMap<LayerId, Said<Arc<Vec<LayerItem>>>>,
-    /// The layers that were asked for, each with the repository.
+    /// The layers asked for, each with the repository.
     asked: HashSet<(LayerId, String)>,
 }
 
@@ -201,7 +201,7 @@ pub(super) struct WantedFiles {
 }
 
 impl ByRecords {
-    /// Returns the entries and the totals of each layer, as the layers would give both, and keeps the files that are wanted. Leaves
+    /// Returns the entries and the totals of each layer, as the layers would give both, and keeps the files wanted. Leaves
     /// out packages that no file of the image tells of. Fails if such a file cannot be read.
     pub(super) fn read(
         &mut self,

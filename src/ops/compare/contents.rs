@@ -1,7 +1,7 @@
 //! The contents of a side's files, out of the blobs that hold the contents or from the disk.
 //!
 //! A content is looked for by the names that a layer may have the content under and by length, and is taken only with the
-//! recorded BLAKE3. A content that is found under none of the names is looked for by length alone.
+//! recorded BLAKE3. A content found under none of the names is looked for by length alone.
 
 use crate::error::{Error, Result};
 use crate::model::tree::path::EntryPath;

@@ -3,10 +3,12 @@
 //! Between two snapshots, the database alone is read.
 
 use crate::error::{Error, Result};
+use crate::model::names::SnapshotRef;
 use crate::model::packages::attribution::{SideView, account};
 use crate::model::packages::upgrade::compare_packages;
 use crate::model::packages::version::Manager;
 use crate::model::policy::Rules;
+use crate::model::policy::build_configuration::is_build_configuration;
 use crate::model::policy::globs::Pathspec;
 use crate::model::source::Source;
 use crate::model::tree::Tree;
@@ -22,6 +24,7 @@ use crate::ops::compare::side::Side;
 use crate::ops::monitor::{Monitor, Phase, Phases};
 use crate::printable::printable;
 use crate::registry::Access;
+use crate::store::Store;
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -40,6 +43,8 @@ pub struct Request {
     pub files: Files,
     /// Whether modification times count.
     pub mtimes: Mtimes,
+    /// Whether volatile files that no package accounts for count.
+    pub volatile_files: VolatileFiles,
     /// Paths and globs of the files to compare byte by byte, and nothing else; empty for no file.
     pub contents: Vec<OsString>,
     /// Whether files that no package accounts for are compared with their package's digest.
@@ -73,6 +78,14 @@ pub enum Files {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Mtimes {
+    Compared,
+    Ignored,
+}
+
+/// Whether a volatile file that differs is a difference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum VolatileFiles {
     Compared,
     Ignored,
 }
@@ -111,6 +124,22 @@ impl Difference {
             files: &self.files,
         }
     }
+}
+
+/// Returns the last snapshot before another of its series and stage. Fails with [`Error::UnknownSnapshot`] without the other, and with
+/// [`Error::FirstOfStage`] if there is none before.
+pub(crate) fn predecessor(store_path: &Path, of: &SnapshotRef) -> Result<SnapshotRef> {
+    let store = Store::open(store_path)?;
+    let snapshot = store.find(of)?;
+    let all = store.snapshots(Some(&snapshot.series))?; // the newest first
+    let before = all
+        .into_iter()
+        .find(|one| one.id < snapshot.id && one.stage == snapshot.stage);
+    let before = before.map(|before| SnapshotRef::Id(before.id));
+    before.ok_or(Error::FirstOfStage {
+        snapshot: snapshot.id,
+        stage: snapshot.stage,
+    })
 }
 
 /// Compares two sides; beside a list, packages alone. Fails if a pathspec is malformed or chooses nothing on either side, if a side cannot be opened or
@@ -152,7 +181,8 @@ pub fn diff(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Resu
         }
     }
     let (packages, mut files) = phases.run(Phase::Compare, None, || {
-        differences(&sides, &pathspec, request.mtimes)
+        let counted = (request.mtimes, request.volatile_files);
+        differences(&sides, &pathspec, counted)
     })?;
     let contents = read_files(store_path, request, &sides, &mut files, &phases)?;
     Ok(Difference {
@@ -207,6 +237,9 @@ fn read_files(
 /// Refuses a pathspec that chooses nothing on either side: for a misspelt path, no difference would say nothing.
 fn refuse_unknown(sides: &[Side; 2], specs: &[OsString]) -> Result<()> {
     for spec in specs {
+        if Pathspec::leaves_out(spec) {
+            continue;
+        }
         let pathspec = Pathspec::new(std::slice::from_ref(spec))?;
         let is_known = sides.iter().any(|side| has_chosen(side, &pathspec));
         if !is_known {
@@ -228,7 +261,11 @@ fn has_chosen(side: &Side, pathspec: &Pathspec) -> bool {
 
 type Differences = (Option<Vec<PackageDifference>>, Vec<FileDifference>);
 
-fn differences(sides: &[Side; 2], pathspec: &Pathspec, mtimes: Mtimes) -> Result<Differences> {
+fn differences(
+    sides: &[Side; 2],
+    pathspec: &Pathspec,
+    (mtimes, volatile_files): (Mtimes, VolatileFiles),
+) -> Result<Differences> {
     let [a, b] = sides;
     let trees = [&a.tree, &b.tree];
     let changes = changes(trees, pathspec, mtimes);
@@ -246,13 +283,18 @@ fn differences(sides: &[Side; 2], pathspec: &Pathspec, mtimes: Mtimes) -> Result
     let volatile = Volatile::of(sides)?;
     let mut files = Vec::with_capacity(changes.len());
     for (change, account) in changes.into_iter().zip(accounts) {
+        let path = path_of(trees, &change);
         files.push(FileDifference {
             change,
             account,
-            is_volatile: volatile.has(path_of(trees, &change)),
+            is_volatile: volatile.has(path),
+            is_configuration: is_build_configuration(path),
         });
     }
     let mut packages = package_changes.map(|changes| count(trees, &changes, &files));
+    if volatile_files == VolatileFiles::Ignored {
+        files.retain(|file| !file.is_volatile || file.account.package_change.is_some());
+    }
     if let Some(packages) = &mut packages
         && !pathspec.is_empty()
     {

@@ -42,6 +42,8 @@ pub struct FileDifference {
     pub account: Attribution,
     /// Whether the policy of a side counts the path as state, which differs between any two installations.
     pub is_volatile: bool,
+    /// Whether the file tells Mock or the package manager what to do.
+    pub is_configuration: bool,
 }
 
 /// Two sides and the differences between them; the old side comes first.

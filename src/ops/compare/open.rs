@@ -120,6 +120,7 @@ impl Opening<'_> {
         let Source::Snapshot(SnapshotRef::Latest {
             series,
             stage: None,
+            at: None,
             back: 0,
         }) = source
         else {

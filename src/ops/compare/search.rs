@@ -18,12 +18,12 @@ use std::io::{self, Read};
 
 const BUFFER_BYTES: usize = 128 * 1024;
 
-/// Wanted contents, and the contents that were found.
+/// Wanted contents, and the contents found.
 pub(super) struct Search {
     wanted: Vec<Wanted>,
     /// Positions in `wanted`, by the names that a layer may have a content under.
     by_name: HashMap<EntryPath, Vec<usize>>,
-    /// The contents that were found, by position in `wanted`.
+    /// The contents found, by position in `wanted`.
     found: HashMap<usize, FileDigest>,
     largest_bytes: u64,
 }
@@ -121,7 +121,7 @@ impl Search {
         missing.names.first()
     }
 
-    /// Returns the contents that were found, by the caller's keys.
+    /// Returns the contents found, by the caller's keys.
     pub(super) fn by_key(mut self) -> HashMap<usize, FileDigest> {
         let mut all = HashMap::new();
         for (at, wanted) in self.wanted.iter().enumerate() {

@@ -85,7 +85,7 @@ impl DirectoryView {
     }
 }
 
-/// A directory that was looked at.
+/// A directory looked at.
 pub(super) enum FoundDirectory {
     /// The directory has the tree of a recorded snapshot: every stamp vouches, and none is left over.
     Recorded(Box<Snapshot>),
@@ -289,7 +289,7 @@ fn installed(packages: Option<&RootPackages>) -> &[Installed] {
 }
 
 impl SeenAs {
-    /// Returns the files that are wanted of an image whose entries and packages are known.
+    /// Returns the files wanted of an image whose entries and packages are known.
     fn wanted_files(&self) -> WantedFiles {
         WantedFiles {
             users: self.recorded.is_some() && self.policy.profile == Profile::Mock,

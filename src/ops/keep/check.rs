@@ -354,6 +354,7 @@ fn chosen(store: &Store, of: Option<&SnapshotRef>) -> Result<Vec<Snapshot>> {
         Some(SnapshotRef::Latest {
             series,
             stage: None,
+            at: None,
             back: 0,
         }) => store.snapshots(Some(series)),
         Some(reference) => {

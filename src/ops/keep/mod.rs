@@ -1,5 +1,6 @@
 //! Keeping a store: room, soundness, and fewer layers.
 
+pub(crate) mod change;
 mod check;
 mod finding;
 pub(crate) mod package_usage;

@@ -1,4 +1,4 @@
-//! Removes snapshots by rule, then the blobs without a snapshot.
+//! Removes snapshots, by rule or by name, then the blobs without a snapshot.
 //!
 //! Works while nobody else has the store open, so no file goes that a run or an export is using. A store with damaged
 //! rows is left alone: a damaged row might be the need for a blob. Killed at any point, prune has lost nothing that
@@ -8,6 +8,8 @@
 use crate::error::{Error, Result};
 use crate::model::digest::Digest;
 use crate::model::keep::{Dated, Reason, Rules, kept};
+use crate::model::names::SnapshotRef;
+use crate::ops::keep::change::named;
 use crate::ops::monitor::{Monitor, Phase, Phases};
 use crate::ops::store_index::render_index;
 use crate::store::BlobRef;
@@ -19,13 +21,22 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// The rules of a prune.
-#[derive(Clone, Debug, Default)]
+/// The snapshots to remove.
+#[derive(Clone, Debug)]
+pub(crate) enum Selection {
+    /// Those that no rule keeps, of a series or of all; without rules, none.
+    ByRules(Rules, Option<String>),
+    /// Those of a series, or of one of its stages.
+    OfSeries(String, Option<String>),
+    /// These.
+    Named(Vec<SnapshotRef>),
+}
+
+/// What to remove, and how.
+#[derive(Clone, Debug)]
 pub(crate) struct Request {
-    /// The rules that keep snapshots; without rules, all stay.
-    pub rules: Rules,
-    /// The series to prune; other series are left alone.
-    pub series: Option<String>,
+    /// The snapshots to remove.
+    pub selection: Selection,
     /// Find out, and remove nothing.
     pub dry_run: bool,
     /// The patience with others who have the store open.
@@ -60,7 +71,7 @@ pub(crate) fn prune(
 ) -> Result<Outcome> {
     let mut store = open(store_path, request)?;
     let phases = Phases::new(monitor);
-    let (staying, removed) = chosen(&store, &request.rules, request.series.as_deref())?;
+    let (staying, removed) = request.selection.divide(&store)?;
     let going = Going::find(&store, &removed)?;
     let (before, _) = store.database_bytes()?;
     if !request.dry_run {
@@ -104,6 +115,45 @@ pub(crate) fn check_index(store: &Store) -> Result<()> {
 /// Snapshots that stay, with their rules, and snapshots that go; the newest first.
 type Chosen = (Vec<(Snapshot, Vec<Reason>)>, Vec<Snapshot>);
 
+impl Selection {
+    /// Divides snapshots into those that stay, as far as rules or pins were asked, and those that go. Fails without a series, a stage or
+    /// a snapshot named, for a named one pinned, and if a row is not as recorded.
+    fn divide(&self, store: &Store) -> Result<Chosen> {
+        match self {
+            Self::ByRules(rules, series) => chosen(store, rules, series.as_deref()),
+            Self::OfSeries(series, stage) => {
+                let all = of_stage(store, series, stage.as_deref())?.into_iter();
+                let (pinned, removed): (Vec<_>, _) = all.partition(|one| one.is_pinned);
+                let pinned = pinned.into_iter().map(|one| (one, vec![Reason::Pinned]));
+                Ok((pinned.collect(), removed))
+            }
+            Self::Named(names) => {
+                let removed = named(store, names)?;
+                match removed.iter().find(|one| one.is_pinned) {
+                    Some(one) => Err(Error::Pinned { snapshot: one.id }),
+                    None => Ok((Vec::new(), removed)),
+                }
+            }
+        }
+    }
+}
+
+/// Returns the snapshots of a series, or of one of its stages. Fails without any.
+fn of_stage(store: &Store, series: &str, stage: Option<&str>) -> Result<Vec<Snapshot>> {
+    let mut snapshots = store.snapshots(Some(series))?;
+    snapshots.retain(|snapshot| stage.is_none_or(|stage| snapshot.stage == stage));
+    if snapshots.is_empty() {
+        let reference = SnapshotRef::Latest {
+            series: series.to_owned(),
+            stage: stage.map(str::to_owned),
+            at: None,
+            back: 0,
+        };
+        store.find(&reference)?;
+    }
+    Ok(snapshots)
+}
+
 /// Divides the snapshots of a series, or of all, by rules. Fails without such a series, and if a row is not as recorded.
 pub(crate) fn chosen(store: &Store, rules: &Rules, series: Option<&str>) -> Result<Chosen> {
     let snapshots = store.snapshots(series)?;
@@ -127,6 +177,8 @@ fn dated(snapshot: &Snapshot) -> Dated<'_> {
         id: snapshot.id,
         of: (&snapshot.series, &snapshot.stage),
         created_s: snapshot.created_s,
+        labels: Some(&snapshot.labels),
+        is_pinned: snapshot.is_pinned,
     }
 }
 

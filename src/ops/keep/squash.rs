@@ -63,8 +63,7 @@ pub(crate) fn squash(
     request: &Request,
     monitor: &dyn Monitor,
 ) -> Result<Outcome> {
-    drop(Store::open(store_path)?); // squash makes no store
-    let mut store = Store::open_or_create(store_path)?;
+    let mut store = Store::open_to_change(store_path)?;
     let phases = Phases::new(monitor);
     let of = store.find(&request.snapshot)?;
     let layers = store.layers(of.id)?;
@@ -170,6 +169,8 @@ fn record(
             planner: SQUASH.to_owned(),
             limits: None,
         }),
+        labels: &of.labels,
+        is_pinned: false,
         packages: packages.map_or(PackagesOf::Unknown, PackagesOf::Set),
         manifest,
         config,

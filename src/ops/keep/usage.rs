@@ -20,6 +20,8 @@ pub(crate) struct Usage {
     pub stages: Vec<StageUsage>,
     /// Each series, in the order of names.
     pub series: Vec<SeriesUsage>,
+    /// The number of all these snapshots, and the bytes of their blobs, each counted once.
+    pub total: (u64, u64),
     /// Each layer, the largest first.
     pub layers: Vec<LayerUsage>,
     /// Each package with layers of its own, the largest first.
@@ -97,6 +99,10 @@ pub(crate) fn usage(store_path: &Path, series: Option<&str>) -> Result<Usage> {
     let uses = chosen.iter().map(|one| store.layers(one.id));
     let uses: Vec<Vec<LayerUse>> = uses.collect::<Result<_>>()?;
     Ok(Usage {
+        total: (
+            chosen.len() as u64,
+            store.needed_by(&chosen)?.values().sum(),
+        ),
         stages: stages(&store, &chosen, &users)?,
         series: of_series(&store, &chosen, &users)?,
         layers: layers(&store, &chosen)?,

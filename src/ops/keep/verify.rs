@@ -123,7 +123,7 @@ fn look(store: &Store, request: &Request, phases: &Phases) -> Result<Outcome> {
     Ok(Outcome::from(check.found))
 }
 
-/// Looks at layers that were joined for exports: at those of the whole store alone.
+/// Looks at layers joined for exports: at those of the whole store alone.
 fn look_at_joined(
     check: &mut Check,
     store: &Store,

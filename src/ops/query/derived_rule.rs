@@ -56,7 +56,7 @@ fn could_lie_below(earlier: &Snapshot, snapshot: &Snapshot) -> bool {
         && (earlier.run == snapshot.run || earlier.inherited_layers == 0)
 }
 
-/// The rule of a base that was planned over a stage before, or squashed from it.
+/// The rule of a base planned over a stage before, or squashed from it.
 fn over_parent(store: &Store, snapshot: &Snapshot, parent_id: i64) -> Result<Rule> {
     let parent = store.snapshot(parent_id)?;
     let same_stage = parent.filter(|of| (&of.run, &of.stage) == (&snapshot.run, &snapshot.stage));

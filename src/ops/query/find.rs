@@ -13,14 +13,17 @@ use crate::model::policy::globs::Globs;
 use crate::model::tree::entry::{Entry, Kind};
 use crate::model::tree::overlay::LayerItem;
 use crate::model::tree::path::EntryPath;
+use crate::ops::query::filter::Filter;
+use crate::ops::query::package_pattern::PackagePattern;
 use crate::ops::query::records::layer_ids;
+use crate::ops::query::visible::{Occurrence, visible};
 use crate::ops::root_view::recorded::tree_digest_of;
 use crate::store::FileLists;
 use crate::store::LayerUse;
 use crate::store::Snapshot;
 use crate::store::Store;
 use sha2::{Digest as _, Sha256};
-use std::collections::{BTreeSet, HashMap, HashSet, hash_map};
+use std::collections::{BTreeMap, HashMap, HashSet, hash_map};
 use std::io;
 use std::path::Path;
 
@@ -40,7 +43,7 @@ pub(crate) enum Query {
     Path(String),
     /// Trees whose digest begins with these hexadecimal digits.
     Tree(String),
-    /// Packages of a name, perhaps a glob, or of a whole `NAME-VERSION-RELEASE.ARCH`.
+    /// Packages, as dnf takes their names: see [`PackagePattern`].
     Package(String),
 }
 
@@ -55,110 +58,96 @@ pub(crate) enum Within {
 
 /// The results of a search.
 #[derive(Clone, Debug)]
-pub(crate) enum Found {
-    /// Entries of snapshots, in order of snapshots and paths, the newest first.
-    Entries(Vec<(Snapshot, Entry)>),
-    /// Packages of snapshots, in the same order.
-    Packages(Vec<(Snapshot, Package)>),
-    /// Trees of snapshots, in the same order.
-    Trees(Vec<(Snapshot, TreeDigest)>),
+pub(crate) struct Found {
+    /// The snapshots searched, the newest first.
+    pub snapshots: Vec<Snapshot>,
+    /// What was found in them.
+    pub things: Things,
+}
+
+/// What was found, of one kind.
+#[derive(Clone, Debug)]
+pub(crate) enum Things {
+    /// Entries, in path order, each state of a path by itself.
+    Entries(Vec<Occurrence<Entry>>),
+    /// Packages, in order.
+    Packages(Vec<Occurrence<Package>>),
+    /// Trees, the newest first.
+    Trees(Vec<Occurrence<TreeDigest>>),
 }
 
 impl Found {
     /// Tells whether nothing was found.
     pub(crate) fn is_empty(&self) -> bool {
-        match self {
-            Self::Entries(entries) => entries.is_empty(),
-            Self::Packages(packages) => packages.is_empty(),
-            Self::Trees(trees) => trees.is_empty(),
+        match &self.things {
+            Things::Entries(entries) => entries.is_empty(),
+            Things::Packages(packages) => packages.is_empty(),
+            Things::Trees(trees) => trees.is_empty(),
         }
     }
 }
 
-/// Searches all snapshots. Fails with [`Error::BadGlob`](crate::error::Error::BadGlob) for a bad glob, and if a row or
-/// a layer is damaged.
-pub(crate) fn find(store_path: &Path, query: &Query) -> Result<Found> {
+/// Searches the snapshots that the filter leaves. Fails with [`Error::BadGlob`](crate::error::Error::BadGlob) for a bad glob, with
+/// [`Error::UnknownSeries`](crate::error::Error::UnknownSeries) without a series asked for, and if a row or a layer is damaged.
+pub(crate) fn find(store_path: &Path, query: &Query, filter: &Filter) -> Result<Found> {
     let store = Store::open(store_path)?;
-    let snapshots = store.snapshots(None)?;
-    match query {
-        Query::Blake3(content) => {
-            let contents = HashSet::from([*content]);
-            of_contents(&store, snapshots, &contents)
-        }
+    let snapshots = filter.of(&store, &store.snapshots(None)?)?;
+    let things = match query {
+        Query::Blake3(content) => of_contents(&store, &snapshots, &HashSet::from([*content])),
         Query::Sha256 { digest, within } => {
             let contents = match within {
                 Within::Layers => read_layers(&store, &snapshots, digest)?,
                 Within::Packages => of_packages(&store, &snapshots, digest)?,
             };
-            of_contents(&store, snapshots, &contents)
+            of_contents(&store, &snapshots, &contents)
         }
-        Query::Path(glob) => of_paths(&store, snapshots, glob),
-        Query::Tree(digits) => of_trees(&store, snapshots, digits),
-        Query::Package(name) => packages(&store, snapshots, name),
-    }
+        Query::Path(glob) => of_paths(&store, &snapshots, glob),
+        Query::Tree(digits) => of_trees(&store, &snapshots, digits),
+        Query::Package(name) => packages(&store, &snapshots, name),
+    }?;
+    Ok(Found { snapshots, things })
 }
 
-fn of_paths(store: &Store, snapshots: Vec<Snapshot>, glob: &str) -> Result<Found> {
+fn of_paths(store: &Store, snapshots: &[Snapshot], glob: &str) -> Result<Things> {
     let globs = Globs::new([glob].into_iter())?;
-    let places = store.places_where(|path, _| globs.matches(path))?;
-    visible(store, snapshots, &places, |_| true)
+    let matches = store.matches(|path| globs.matches(path))?;
+    visible(store, snapshots, matches).map(Things::Entries)
 }
 
-fn of_trees(store: &Store, snapshots: Vec<Snapshot>, digits: &str) -> Result<Found> {
-    let mut found = Vec::new();
-    for snapshot in snapshots {
-        let digest = tree_digest_of(store, &snapshot)?;
-        if digest.hex().starts_with(digits) {
-            found.push((snapshot, digest));
+fn of_trees(store: &Store, snapshots: &[Snapshot], digits: &str) -> Result<Things> {
+    let mut found: Vec<Occurrence<TreeDigest>> = Vec::new();
+    for (number, snapshot) in snapshots.iter().enumerate() {
+        let digest = tree_digest_of(store, snapshot)?;
+        if !digest.hex().starts_with(digits) {
+            continue;
+        }
+        match found.iter_mut().find(|one| one.thing == digest) {
+            Some(one) => one.snapshots.push(number),
+            None => found.push(Occurrence {
+                thing: digest,
+                snapshots: vec![number],
+            }),
         }
     }
-    Ok(Found::Trees(found))
+    Ok(Things::Trees(found))
 }
 
 fn of_contents(
     store: &Store,
-    snapshots: Vec<Snapshot>,
+    snapshots: &[Snapshot],
     contents: &HashSet<ContentHash>,
-) -> Result<Found> {
-    let places = if contents.is_empty() {
-        HashMap::new()
-    } else {
-        store.places_where(|_, content| match content {
-            Some(content) => contents.contains(&content),
-            None => false,
-        })?
-    };
-    visible(store, snapshots, &places, |entry| match &entry.kind {
+) -> Result<Things> {
+    if contents.is_empty() {
+        return Ok(Things::Entries(Vec::new()));
+    }
+    let paths = store.paths_of_contents(contents)?;
+    let matches = store.matches(|path| paths.contains(path))?;
+    let mut found = visible(store, snapshots, matches)?;
+    found.retain(|one| match &one.thing.kind {
         Kind::File { content, .. } => contents.contains(content),
         _ => false,
-    })
-}
-
-/// Returns the wanted entries that snapshots show, of paths by layer.
-fn visible(
-    store: &Store,
-    snapshots: Vec<Snapshot>,
-    places: &HashMap<i64, Vec<EntryPath>>,
-    wanted: impl Fn(&Entry) -> bool,
-) -> Result<Found> {
-    let mut found = Vec::new();
-    for snapshot in snapshots {
-        let ids = layer_ids(store, &snapshot)?;
-        let paths: BTreeSet<&EntryPath> = ids
-            .iter()
-            .filter_map(|id| places.get(id))
-            .flatten()
-            .collect();
-        for path in paths {
-            let Some((_, entry)) = store.entry_at(&ids, path)? else {
-                continue;
-            };
-            if wanted(&entry) {
-                found.push((snapshot.clone(), entry));
-            }
-        }
-    }
-    Ok(Found::Entries(found))
+    });
+    Ok(Things::Entries(found))
 }
 
 /// Returns the contents of files with the digest in their packages' lists, if the files are otherwise as their
@@ -306,52 +295,23 @@ impl io::Write for Both {
     }
 }
 
-fn packages(store: &Store, snapshots: Vec<Snapshot>, name: &str) -> Result<Found> {
+fn packages(store: &Store, snapshots: &[Snapshot], name: &str) -> Result<Things> {
     let pattern = PackagePattern::new(name)?;
     let mut known: HashMap<i64, Vec<Package>> = HashMap::new();
-    let mut found = Vec::new();
-    for snapshot in snapshots {
+    let mut found: BTreeMap<Package, Vec<usize>> = BTreeMap::new();
+    for (number, snapshot) in snapshots.iter().enumerate() {
         let Some(set) = snapshot.package_set_id else {
             continue;
         };
         let packages = match known.entry(set) {
             hash_map::Entry::Occupied(known) => known.into_mut(),
-            hash_map::Entry::Vacant(unknown) => {
-                let mut packages = store.packages(set)?;
-                packages.retain(|package| pattern.matches(package));
-                unknown.insert(packages)
-            }
+            hash_map::Entry::Vacant(unknown) => unknown.insert(pattern.packages(store, set)?),
         };
         for package in packages.iter() {
-            found.push((snapshot.clone(), package.clone()));
+            found.entry(package.clone()).or_default().push(number);
         }
     }
-    Ok(Found::Packages(found))
-}
-
-/// The wanted packages: by name, by a glob for the name, or by a whole `NAME-VERSION-RELEASE.ARCH`.
-struct PackagePattern<'a> {
-    name: &'a str,
-    globs: Globs,
-}
-
-impl<'a> PackagePattern<'a> {
-    fn new(name: &'a str) -> Result<Self> {
-        let globs = Globs::new([name].into_iter())?;
-        Ok(Self { name, globs })
-    }
-
-    fn matches(&self, package: &Package) -> bool {
-        package.name == self.name
-            || package.to_string() == self.name
-            || self.matches_glob(&package.name)
-    }
-
-    /// Matches a name as a path of one component; packages' names hold no slash.
-    fn matches_glob(&self, name: &str) -> bool {
-        match EntryPath::from_slashed(name.as_bytes()) {
-            Some(path) => self.globs.matches(&path),
-            None => false,
-        }
-    }
+    let found = found.into_iter();
+    let found = found.map(|(thing, snapshots)| Occurrence { thing, snapshots });
+    Ok(Things::Packages(found.collect()))
 }

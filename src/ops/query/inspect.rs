@@ -1,4 +1,4 @@
-//! Reads records.
+//! A snapshot and its entries, as recorded.
 
 use crate::error::{Error, Result};
 use crate::model::digest::TreeDigest;
@@ -12,35 +12,6 @@ use crate::store::LayerUse;
 use crate::store::Snapshot;
 use crate::store::Store;
 use std::path::Path;
-
-/// A snapshot with its layers.
-#[derive(Clone, Debug)]
-pub struct Logged {
-    /// The snapshot.
-    pub snapshot: Snapshot,
-    /// The layers, the lowest first.
-    pub layers: Vec<LayerUse>,
-    /// The digest of the tree, if it was asked for.
-    pub tree_digest: Option<TreeDigest>,
-}
-
-/// Returns the snapshots of a store, or of a series, the newest first; `with_digests` computes the digests of all trees. Fails with
-/// [`Error::UnknownSeries`] without such a series, and if a row is not as recorded.
-pub fn log(store_path: &Path, series: Option<&str>, with_digests: bool) -> Result<Vec<Logged>> {
-    let store = Store::open(store_path)?;
-    let snapshots = store.snapshots(series)?.into_iter();
-    snapshots
-        .map(|snapshot| {
-            Ok(Logged {
-                layers: store.layers(snapshot.id)?,
-                tree_digest: with_digests
-                    .then(|| tree_digest_of(&store, &snapshot))
-                    .transpose()?,
-                snapshot,
-            })
-        })
-        .collect()
-}
 
 /// All records of a snapshot but the entries.
 #[derive(Clone, Debug)]
@@ -68,6 +39,7 @@ pub fn show(store_path: &Path, reference: &SnapshotRef) -> Result<Shown> {
     let newest = store.find(&SnapshotRef::Latest {
         series: snapshot.series.clone(),
         stage: Some(snapshot.stage.clone()),
+        at: None,
         back: 0,
     })?;
     let is_named = newest.manifest == snapshot.manifest;

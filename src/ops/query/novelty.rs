@@ -11,6 +11,7 @@ use crate::model::packages::owners::Installed;
 use crate::model::packages::upgrade::compare_packages;
 use crate::model::packages::version::Manager;
 use crate::model::plan::layer::Role;
+use crate::model::policy::build_configuration::is_build_configuration;
 use crate::model::tree::Tree;
 use crate::model::tree::compare::{Aspects, Change, compare};
 use crate::model::tree::overlay::LayerItem;
@@ -145,10 +146,12 @@ fn differences(
     let accounts = account(old, new, &changes, &package_changes);
     let mut files = Vec::with_capacity(changes.len());
     for (change, account) in changes.into_iter().zip(accounts) {
+        let path = path_of([old.tree, new.tree], &change);
         files.push(FileDifference {
             change,
             account,
             is_volatile,
+            is_configuration: is_build_configuration(path),
         });
     }
     let mut packages = count([old.tree, new.tree], &package_changes, &files);

@@ -23,7 +23,7 @@ pub enum Against {
     Before(Snapshot),
 }
 
-/// A layer that was written for a snapshot.
+/// A layer written for a snapshot.
 pub(super) struct NewLayer<'a> {
     pub store: &'a Store,
     pub snapshot: &'a Snapshot,

@@ -21,7 +21,7 @@ pub(super) struct Image {
     pub layers: Vec<PackedLayer>,
     pub manifest: BlobRef,
     pub config: BlobRef,
-    /// The blobs of the layers that were found in a registry.
+    /// The blobs of the layers found in a registry.
     pub remotes: Vec<RemoteBlob>,
 }
 
@@ -69,7 +69,7 @@ impl Image {
         })
     }
 
-    /// Makes the layers of a plan and their image. `ahead` has the layers that are packed already, each at its place. Fails if
+    /// Makes the layers of a plan and their image. `ahead` has the layers packed already, each at its place. Fails if
     /// a file of the root is not as it was hashed, a blob of a known layer is missing, or a blob cannot be written.
     pub(super) fn of_plan<'p>(
         session: &Session,

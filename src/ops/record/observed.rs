@@ -60,7 +60,7 @@ impl Observed {
         })
     }
 
-    /// Turns facts into entries under the policy. Facts are stamped at once, so that an attempt failing later has not read in
+    /// Turns facts into entries under the policy. Facts are stamped at once, so an attempt failing later has not read in
     /// vain. Fails if a directory has changed since the scan, a path cannot be recorded, or the store cannot
     /// be read or written.
     pub(super) fn into_content(self, session: &mut Session) -> Result<Content> {

@@ -2,6 +2,7 @@
 
 use crate::layer::codec::Compression;
 use crate::model::digest::TreeDigest;
+use crate::model::labels::Labels;
 use crate::model::names::SnapshotRef;
 use crate::model::plan::{LayerRule, OpenLimits};
 use crate::model::policy::state::StateRule;
@@ -25,6 +26,8 @@ pub struct Options {
     pub fresh: bool,
     /// The build; by default the newest of the series without the stage, else a new build.
     pub run: Option<String>,
+    /// What the user says of the snapshot.
+    pub labels: Labels,
     /// The profile; by default `mock` where the root has an rpm database.
     pub profile: Option<Profile>,
     /// More globs of paths to leave out.
@@ -41,7 +44,7 @@ pub struct Options {
     pub rule: Option<LayerRule>,
     /// When a base is made anew.
     pub limits: OpenLimits,
-    /// The registry that may have layers, so that they need not be packed.
+    /// The registry that may have layers, so they need not be packed.
     pub from: Option<LayersFrom>,
     /// How new layers are compressed.
     pub compression: Compression,
@@ -57,6 +60,7 @@ impl Default for Options {
             parent: None,
             fresh: false,
             run: None,
+            labels: Labels::default(),
             profile: None,
             exclude: Vec::new(),
             volatile: Vec::new(),

@@ -40,7 +40,7 @@ impl PriorReading {
 }
 
 /// A thread reading the layers. SQLite's connections belong to a single thread each, so the thread opens another. A failed
-/// attempt joins the thread too, so that no open store stays behind.
+/// attempt joins the thread too, so no open store stays behind.
 pub(super) struct Loading(Option<JoinHandle<Result<PriorLayers>>>);
 
 impl Loading {

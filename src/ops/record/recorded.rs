@@ -50,6 +50,8 @@ impl Session<'_> {
                 planner: self.manner.rule.to_string(),
                 limits: Some(self.limits()),
             }),
+            labels: &self.options.labels,
+            is_pinned: false,
             packages: recording.packages,
             manifest: image.manifest,
             config: image.config,

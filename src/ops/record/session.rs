@@ -163,7 +163,7 @@ impl<'m> Session<'m> {
         if !self.slot.holds(&snapshot, &self.policy.key()) || !self.manner.cuts_as(&snapshot) {
             return Ok(None);
         }
-        // Package layers that were imported may be anything and lie anywhere, and may be of an image without a rule, which counts
+        // Package layers imported may be anything and lie anywhere, and may be of an image without a rule, which counts
         // as cut by stages.
         let layers = self.store.layers(snapshot.id)?;
         let is_claimed = |layer: &LayerUse| layer.role == Role::Package && layer.reason.is_none();
@@ -195,7 +195,7 @@ impl<'m> Session<'m> {
         self.manner.rule.is_by_packages()
     }
 
-    /// Lists the layers of a tree by the rule that was asked for. Fails with [`NeedsWhole`] as a planner does.
+    /// Lists the layers of a tree by the rule asked for. Fails with [`NeedsWhole`] as a planner does.
     pub(super) fn plan<C: Content>(
         &self,
         given: &Given<C>,

@@ -1,4 +1,4 @@
-//! What records say of an image, so that the image is known without the layers.
+//! What records say of an image, so the image is known without the layers.
 //!
 //! A record is a claim. The items of a layer must give the key that the manifest names, and record and configuration must name
 //! one diff_id; whether the blob holds these items, only who reads the blob knows.

@@ -42,7 +42,7 @@ impl Counts {
         sum[1].fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Returns the number and the bytes of the layers that were pushed, of those that the registry took from another repository,
+    /// Returns the number and the bytes of the layers pushed, of those that the registry took from another repository,
     /// and of those that were there.
     pub(super) fn totals(&self) -> [(u64, u64); 3] {
         [&self.pushed, &self.mounted, &self.reused].map(|sum| {

@@ -1,12 +1,14 @@
 //! Pushes images into a repository, each after the layers, and records of all.
 //!
-//! In the order blob, record of the layer, image, moving tag, so that a push that dies leaves no tag of an image that lacks
+//! In the order blob, record of the layer, image, moving tag, so a push that dies leaves no tag of an image that lacks
 //! something. The record of the push comes first: so whoever removes from the repository knows what is under way.
 
 use crate::error::{Error, Result};
 use crate::layer::side_blob::{PACKAGES_TYPE, compress};
 use crate::model::digest::Digest;
+use crate::model::labels::Labels;
 use crate::model::names::SnapshotRef;
+use crate::model::origin::Origin;
 use crate::model::packages::installed_form::write_installed;
 use crate::model::registry_tags::{fixed_tag, image_tag, is_record, moving_tag, run_tag};
 use crate::model::repository::{ImageName, Reference};
@@ -37,7 +39,7 @@ pub struct Request {
     pub jobs: NonZeroUsize,
 }
 
-/// An image that was pushed.
+/// An image pushed.
 #[derive(Clone, Debug)]
 pub struct Pushed {
     /// The number of the snapshot.
@@ -63,7 +65,7 @@ pub struct Outcome {
     pub repository: String,
     /// The images, in the order of the request.
     pub images: Vec<Pushed>,
-    /// The number of layers that were sent, and the bytes.
+    /// The number of layers sent, and the bytes.
     pub pushed: (u64, u64),
     /// The number of layers that the registry took from another repository, and the bytes.
     pub mounted: (u64, u64),
@@ -313,7 +315,11 @@ impl Pushing<'_> {
             put_bytes(client, packages)?;
         }
         let packages = packages.map(|bytes| (Blob::of(&bytes), PACKAGES_TYPE.to_owned()));
-        let origin = image.origin.clone();
+        // Labels are of a run, and a registry has equal images of several runs once.
+        let origin = Origin {
+            labels: Labels::default(),
+            ..image.origin.clone()
+        };
         let record = ImageRecord {
             image: Some(image.digest()),
             origin,

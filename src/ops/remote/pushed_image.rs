@@ -1,4 +1,4 @@
-//! An image of the store as a push needs it: read from the rows at once, with open blobs, so that the store may change meanwhile.
+//! An image of the store as a push needs it: read from the rows at once, with open blobs, so the store may change meanwhile.
 
 use crate::blob::BlobSource;
 use crate::error::Result;
@@ -14,7 +14,7 @@ use crate::store::{Blob, LayerUse, Presence, Snapshot, Store};
 use std::collections::HashSet;
 use std::path::Path;
 
-/// An image that is pushed.
+/// An image pushed.
 pub(super) struct PushedImage {
     pub snapshot: Snapshot,
     pub origin: Origin,
@@ -45,7 +45,7 @@ pub(super) struct PushedLayer {
     pub blob: oci::Blob,
     pub media_type: String,
     pub bytes: LayerBytes,
-    /// Whether the layer is one of rootstrata's, and not one of others that was imported.
+    /// Whether the layer is one of rootstrata's, and not one of others imported.
     pub is_ours: bool,
 }
 

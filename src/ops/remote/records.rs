@@ -18,7 +18,7 @@ pub(super) fn tag_of(key: &LayerKey, media_type: &str) -> Reference {
     Reference::Tag(layer_tag(key, form))
 }
 
-/// Returns the record of a layer; `None` without one, or for one that is malformed or of another layer, which whoever has the
+/// Returns the record of a layer; `None` without one, or for one malformed or of another layer, which whoever has the
 /// layer may put again. Fails if the registry does not answer.
 pub(super) fn layer_record(
     client: &Client,

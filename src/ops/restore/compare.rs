@@ -62,7 +62,7 @@ pub(super) fn compare_present(job: &Job, observed: &Observation) -> Result<Plan>
     })
 }
 
-/// Returns the paths that are wanted, in order.
+/// Returns the paths wanted, in order.
 fn paths(seen: &[Seen], is_wanted: impl Fn(&Seen) -> bool) -> Vec<EntryPath> {
     seen.iter()
         .filter(|seen| is_wanted(seen))

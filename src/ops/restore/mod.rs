@@ -2,7 +2,7 @@
 //!
 //! Entries of the directory are compared as a snapshot would see the entries, with the help of stamps, and only differing
 //! entries are touched. Each content comes from the topmost layer with the entry; content that an upper layer replaces is never
-//! written. Written entries are stamped, so that the next snapshot of the directory reads nothing.
+//! written. Written entries are stamped, so the next snapshot of the directory reads nothing.
 
 mod compare;
 mod make_file;
@@ -172,7 +172,7 @@ struct Source<'a> {
 }
 
 impl Source<'_> {
-    /// Loads the snapshot. Fails if a row is damaged or missing, or the snapshot lacks a path that was asked for.
+    /// Loads the snapshot. Fails if a row is damaged or missing, or the snapshot lacks a path asked for.
     fn load(&self, store: &Store) -> Result<Recorded> {
         let recorded = load(store, self.snapshot.clone(), self.policy.clone())?;
         refuse_unknown(&recorded, self.request)?;

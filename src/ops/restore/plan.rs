@@ -261,7 +261,7 @@ impl<'t> Planning<'t> {
         }
     }
 
-    /// Decides which paths are removed: replaced directories, the logs of databases that are made, and extra paths if asked for.
+    /// Decides which paths are removed: replaced directories, the logs of databases made, and extra paths if asked for.
     fn remove(&mut self, extra: Extra) -> Result<(), Obstacle> {
         let logs = self.logs_of_made();
         let mut gone = std::mem::take(&mut self.replaced);
@@ -325,7 +325,7 @@ impl<'t> Planning<'t> {
         }
     }
 
-    /// Makes the missing directories above entries that are made.
+    /// Makes the missing directories above entries made.
     fn complete_parents(&mut self) -> Result<(), Obstacle> {
         for at in 0..self.plan.acts.len() {
             let mut above = self.parents[at].filter(|_| self.plan.acts[at] == Act::Make);

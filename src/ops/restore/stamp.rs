@@ -1,4 +1,4 @@
-//! Stamps of a restored directory, so that the next snapshot reads nothing.
+//! Stamps of a restored directory, so the next snapshot reads nothing.
 
 use crate::error::Result;
 use crate::fs::attributes::Lack;
@@ -15,7 +15,7 @@ use crate::ops::root_view::observation::Observation;
 use crate::store::{StampState, Store};
 use std::collections::HashSet;
 
-/// The longest wait for the filesystem's clock, so that the last written entry can be stamped too.
+/// The longest wait for the filesystem's clock, so the last written entry can be stamped too.
 const LONGEST_TICK_NS: i64 = 20_000_000;
 
 /// A directory before and after a restore.
@@ -40,7 +40,7 @@ impl<'a> Written<'a> {
         lacks.map(|(at, _)| *at).collect()
     }
 
-    /// Returns the observed paths that were removed, in path order.
+    /// Returns the observed paths removed, in path order.
     fn gone(&self) -> Vec<&'a EntryPath> {
         let Some(observed) = self.observed else {
             return Vec::new();
@@ -60,7 +60,7 @@ impl<'a> Written<'a> {
     }
 }
 
-/// Stamps the entries that were written, and forgets the removed paths. Fails if the store or the filesystem's clock cannot be
+/// Stamps the entries written, and forgets the removed paths. Fails if the store or the filesystem's clock cannot be
 /// read, or the stamps not be written.
 pub(super) fn stamp(
     store: &mut Store,
@@ -138,7 +138,7 @@ fn facts_of(entry: &Entry) -> Facts {
     facts
 }
 
-/// Waits a short time until the filesystem's clock has passed `last`, so that any later write shows.
+/// Waits a short time until the filesystem's clock has passed `last`, so any later write shows.
 fn passed(root: &Root, last: Option<Time>) -> Result<Time> {
     let ns = |time: Time| {
         time.seconds

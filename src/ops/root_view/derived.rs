@@ -269,7 +269,7 @@ impl<F: RootFiles> Deriver<'_, F> {
         })
     }
 
-    /// Writes what the state has of a file, and tells whether that is known.
+    /// Writes the content of a file in the state, and tells whether the state has the file.
     fn write(&self, derivation: Derivation, path: &EntryPath, out: &mut Output) -> Result<bool> {
         match derivation {
             Derivation::Empty | Derivation::Log => Ok(true),

@@ -110,7 +110,7 @@ impl Member {
         }
     }
 
-    /// Takes a directory that is kept empty, with the fixed metadata of a scan.
+    /// Takes a directory kept empty, with the fixed metadata of a scan.
     fn of_kept_empty(entry: Entry, place: usize) -> Self {
         let Self { path, stat, .. } = Self::of(entry, place, 1);
         let stat = Stat {

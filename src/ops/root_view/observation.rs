@@ -101,7 +101,7 @@ impl Observation {
         self.scan_start
     }
 
-    /// Reads the stat data of every directory once more: a file that was moved between directories during the scan may have been
+    /// Reads the stat data of every directory once more: a file moved between directories during the scan may have been
     /// seen in none. Fails with [`crate::error::Error::Changed`] if a directory has changed, and if a directory cannot be opened.
     pub(crate) fn check(&self, root: &Root, threads: NonZeroUsize) -> Result<()> {
         check_directories(root, &self.found, threads)

@@ -1,6 +1,6 @@
 //! The files of layers that tell of packages and users, kept as the layers are read.
 //!
-//! Kept under a private temporary directory, so that a layer is read once and no large file is held in memory. No file is
+//! Kept under a private temporary directory, so a layer is read once and no large file is held in memory. No file is
 //! believed because of its name: a file is given out only with the hash that the tree's entry has.
 
 use crate::error::{Error, Result};
@@ -21,10 +21,10 @@ use tempfile::TempDir;
 
 /// All databases of an image together: each layer may have another.
 const LARGEST_DATABASES_BYTES: u64 = 6 << 30;
-/// The most files that are kept: a Debian of 5,000 packages has 10,000.
+/// The most files kept: a Debian of 5,000 packages has 10,000.
 const MOST_FILES: usize = 100_000;
 
-/// Files that were kept; layers may be read side by side.
+/// Files kept; layers may be read side by side.
 #[derive(Debug)]
 pub(crate) struct PackageFiles {
     directory: TempDir,

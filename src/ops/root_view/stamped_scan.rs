@@ -108,7 +108,7 @@ impl StampedScan {
         state.snapshot_id.filter(|_| is_same).map(|id| (id, *state))
     }
 
-    /// Tells whether the root's filesystem is to be synced, so that the stamps hold after a power cut too.
+    /// Tells whether the root's filesystem is to be synced, so the stamps hold after a power cut too.
     pub(crate) fn wants_sync(&self) -> bool {
         let Joined {
             state, youngest, ..

@@ -186,13 +186,13 @@ fn write_archive(
     }
 }
 
-/// Makes a file durable that an export has written before, and cleans up after exports that were killed.
+/// Makes a file durable that an export has written before, and cleans up after exports killed.
 fn sync_again(target: &Path) -> Result<()> {
     output::remove_dead(target);
     output::sync_directory(output::beside(target))
 }
 
-/// Opens the target that is written from first to last.
+/// Opens the target written from first to last.
 fn open_stream(request: &Request) -> Result<Stream> {
     let path = &request.path;
     let file = match &request.stream {

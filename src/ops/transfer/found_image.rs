@@ -53,13 +53,17 @@ impl Finder<'_> {
         let is_ours = image.layers.iter().any(|layer| layer.key.is_some());
         let (series, stage) = self.names(&listed)?;
         let planned = self.planned(listed.origin.as_ref(), &image, is_ours);
-        let recorded = listed.origin.and_then(|origin| origin.recorded);
+        let (labels, recorded) = listed
+            .origin
+            .map(|origin| (origin.labels, origin.recorded))
+            .unwrap_or_default();
         let recorded = recorded.filter(|recorded| check_name("run", &recorded.run).is_ok());
         let origin = Origin {
             series,
             stage,
             policy: policy.canonical(),
             planned,
+            labels,
             recorded,
         };
         Ok(Some(Found {

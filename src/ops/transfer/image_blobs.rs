@@ -128,6 +128,7 @@ pub(crate) fn origin_of(
         stage: snapshot.stage.clone(),
         policy: store.policy(&snapshot.policy_key)?,
         planned: planned(store, snapshot, manifest)?,
+        labels: snapshot.labels.clone(),
         recorded: None,
     })
 }
@@ -185,7 +186,7 @@ impl From<JoinedImage> for ImageBlobs {
     }
 }
 
-/// The blobs of images: those of the store, and those that were made for the export.
+/// The blobs of images: those of the store, and those made for the export.
 pub(crate) struct Source {
     store: store::Blobs,
     made: HashMap<Digest, BlobSource>,

@@ -89,7 +89,7 @@ pub fn import(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> Re
     Ok(outcome)
 }
 
-/// Fails with [`Error::BadName`] if the series or the stage that was asked for is malformed.
+/// Fails with [`Error::BadName`] if the series or the stage asked for is malformed.
 pub(crate) fn check_names(request: &Request) -> Result<()> {
     if let Some(series) = &request.series {
         check_series(series)?;
@@ -265,7 +265,7 @@ impl<'a> Import<'a> {
         Ok(())
     }
 
-    /// Returns the layers that the store lacks: those that were fetched, or else read now.
+    /// Returns the layers that the store lacks: those fetched, or else read now.
     fn new_layers(&mut self, store: &Store, found: &Found) -> Result<NewLayers> {
         if let Some(fetched) = self.fetched.take() {
             return Ok(fetched);

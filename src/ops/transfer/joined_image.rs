@@ -1,4 +1,4 @@
-//! An image of fewer layers than its snapshot has: some of the layers become one. The store keeps joined layers, so that the
+//! An image of fewer layers than its snapshot has: some of the layers become one. The store keeps joined layers, so the
 //! next export packs only what is not joined yet.
 
 use crate::blob::BlobSource;

@@ -79,7 +79,7 @@ impl NewLayers {
         jobs: NonZeroUsize,
         monitor: &dyn Monitor,
     ) -> Result<()> {
-        // The largest first, so that no thread is left with one in the end.
+        // The largest first, so no thread is left with one in the end.
         missing.sort_by_key(|layer| Reverse(layer.blob.size_bytes));
         let all_bytes = bytes_of(&missing);
         let layers = threads::map(at_once(jobs), &missing, |layer| {

@@ -124,6 +124,8 @@ pub(crate) fn record(
             planner: planned.planner.clone(),
             limits: None,
         }),
+        labels: &found.origin.labels,
+        is_pinned: recorded.is_some_and(|recorded| recorded.is_pinned),
         packages: packages_of(packages.as_ref()),
         manifest,
         config,
@@ -220,7 +222,7 @@ struct Below<'b> {
 }
 
 /// Returns the image below: of the images taken so far from the same run and series, the image that shares the most layers,
-/// all but the state and packages that were upgraded.
+/// all but the state and packages upgraded.
 fn image_below<'b>(
     layers: &[SnapshotLayer],
     origin: &Origin,

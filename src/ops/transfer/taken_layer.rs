@@ -54,7 +54,7 @@ impl TakenLayer {
     }
 }
 
-/// The layers of an image that were taken, the lowest first.
+/// The layers of an image taken, the lowest first.
 #[derive(Default)]
 pub(crate) struct TakenLayers {
     layers: Vec<TakenLayer>,
@@ -141,7 +141,7 @@ pub(crate) fn as_native(
 }
 
 /// Takes a foreign layer by its changes: `below` is the tree without the layer, `after` with the layer. The key is
-/// under the diff_id, so that no other layer has the same key.
+/// under the diff_id, so no other layer has the same key.
 pub(crate) fn foreign(
     below: &Overlay,
     after: &Tree,

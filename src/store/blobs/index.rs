@@ -1,10 +1,11 @@
-//! The content of index.json: derived from the database, so that any engine can read the store by name. And the
+//! The content of index.json: derived from the database, so any engine can read the store by name. And the
 //! reverse: an image in index.json without rows is an image that the database has lost.
 
 use crate::error::{Error, Result, show};
 use crate::model::digest::{Digest, PolicyKey};
+use crate::model::labels::Labels;
 use crate::model::names::image_name;
-use crate::model::origin::{LABELS, Origin, PLANNER, Planned, Recorded as RecordedAs};
+use crate::model::origin::{LABELS, Origin, PINNED, PLANNER, Planned, Recorded as RecordedAs};
 use crate::model::plan::LayerRule;
 use crate::model::plan::layer::Role;
 use crate::printable::printable;
@@ -26,7 +27,8 @@ const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
 
 /// The columns of a [`Listed`] manifest.
 const LISTED: &str =
-    "SELECT manifest_digest, manifest_size_bytes, stage, canonical, run, created_s, snapshot.id, name, planner FROM snapshot
+    "SELECT manifest_digest, manifest_size_bytes, stage, canonical, run, created_s, snapshot.id, name, planner, labels,
+     EXISTS (SELECT 1 FROM snapshot AS same WHERE same.manifest_digest = snapshot.manifest_digest AND pinned) FROM snapshot
      JOIN policy ON key = policy_key JOIN series ON series.id = series_id";
 
 /// A manifest of the store.
@@ -48,7 +50,7 @@ const LONGEST_MANIFEST_BYTES: u64 = 1 << 20;
 
 impl Store {
     /// Writes index.json from the rows of this moment, if the bytes differ; `render` makes the bytes. Writers take
-    /// turns, so that the last writer has seen all rows. Fails with [`Error::Locked`] if others write for too long,
+    /// turns, so the last writer has seen all rows. Fails with [`Error::Locked`] if others write for too long,
     /// and if the file cannot be written.
     pub(crate) fn update_index(
         &self,
@@ -159,6 +161,7 @@ impl Store {
                 created_s,
                 manifest,
                 planning,
+                labels,
                 ..
             } = one;
             let policy = self.policy_or_empty(one.policy_key, &mut policies)?;
@@ -171,7 +174,13 @@ impl Store {
                 stage,
                 policy,
                 planned: None,
-                recorded: Some(RecordedAs { id, run, created_s }),
+                labels,
+                recorded: Some(RecordedAs {
+                    id,
+                    run,
+                    created_s,
+                    is_pinned: false,
+                }),
             };
             let planner = planning.map(|planning| planning.planner);
             recorded.origins.push((origin, planner));
@@ -274,15 +283,19 @@ fn manifest(row: &Row) -> rusqlite::Result<BlobRef> {
 /// Reads all but the series, a name that a damaged database may lack, and the labels.
 fn origin(row: &Row) -> rusqlite::Result<Origin> {
     let planner: Option<String> = row.get(8)?;
+    let labels: Option<String> = row.get(9)?;
+    let labels = labels.and_then(|labels| Labels::of_json(&labels));
     Ok(Origin {
         series: String::new(),
         stage: row.get(2)?,
         policy: row.get::<_, Option<String>>(3)?.unwrap_or_default(),
         planned: planner.map(|planner| Planned::new(&planner, [])),
+        labels: labels.unwrap_or_default(),
         recorded: Some(RecordedAs {
             id: row.get(6)?,
             run: row.get(4)?,
             created_s: row.get(5)?,
+            is_pinned: row.get(10)?,
         }),
     })
 }
@@ -294,11 +307,12 @@ struct Recorded {
     origins: Vec<(Origin, Option<String>)>,
 }
 
-/// Takes what is told of layers out of an image that index.json lists, and returns the planner. Labels are not compared: they
-/// would have to be read whenever a store is opened. The next snapshot puts them right.
+/// Takes what is told of layers and of a pin out of an image that index.json lists, and returns the planner. Labels of layers are not
+/// compared: they would have to be read whenever a store is opened. Nor are pins, which change. The next snapshot puts both right.
 fn take_planner(listed: &mut Value) -> Option<Value> {
     let annotations = listed.get_mut("annotations")?.as_object_mut()?;
     annotations.remove(LABELS);
+    annotations.remove(PINNED);
     annotations.remove(PLANNER)
 }
 
@@ -324,7 +338,7 @@ impl Recorded {
             let whole = origin
                 .annotations()
                 .into_iter()
-                .map(|(name, value)| (name.to_owned(), json!(value)));
+                .map(|(name, value)| (name, json!(value)));
             let whole = Map::from_iter(whole);
             let both = name.clone().into_iter().chain(whole.clone()).collect();
             [name, whole, both]

@@ -48,7 +48,7 @@ impl Presence {
         }
     }
 
-    /// Tells whether the blob is there, or is in a registry and proven, so that a new image may name the blob.
+    /// Tells whether the blob is there, or is in a registry and proven, so a new image may name the blob.
     pub(crate) fn is_had(&self) -> bool {
         match self {
             Self::Here(_) => true,

@@ -15,10 +15,10 @@ use std::collections::HashSet;
 
 const SELECT: &str = "SELECT stack, key, diff_id, tar_bytes, digest, media_type, size_bytes, parts, sum FROM joined_layer";
 
-/// A layer that was made of several.
+/// A layer made of several.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct JoinedLayer {
-    /// What stands for the layers of the image, and for those that are joined.
+    /// What stands for the layers of the image, and for those joined.
     pub stack: [u8; 32],
     /// The key.
     pub key: LayerKey,

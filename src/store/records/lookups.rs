@@ -1,12 +1,11 @@
 //! Single entries of recorded layers, without loading a tree.
 
 use crate::error::Result;
-use crate::model::digest::ContentHash;
 use crate::model::tree::entry::{Entry, Group};
 use crate::model::tree::overlay::LayerItem;
 use crate::model::tree::path::EntryPath;
 use crate::store::handle::Store;
-use crate::store::records::entries::{COLUMNS, WHITEOUT, item_of};
+use crate::store::records::entries::{COLUMNS, item_of};
 use crate::store::records::values::path;
 use rusqlite::{OptionalExtension, Row, params, params_from_iter};
 use std::collections::HashMap;
@@ -100,29 +99,6 @@ impl Store {
         };
         let items = run().map_err(|e| self.failed(e))?;
         Ok(ItemsAlong { paths, items })
-    }
-
-    /// Returns the `wanted` paths of all layers, by layer; `wanted` is given the content of files. Fails with
-    /// [`crate::error::Error::Damaged`] if a path or a content of any layer is malformed.
-    pub(crate) fn places_where(
-        &self,
-        wanted: impl Fn(&EntryPath, Option<ContentHash>) -> bool,
-    ) -> Result<HashMap<i64, Vec<EntryPath>>> {
-        let run = || -> rusqlite::Result<HashMap<i64, Vec<EntryPath>>> {
-            let mut places: HashMap<i64, Vec<EntryPath>> = HashMap::new();
-            let query = "SELECT layer_id, path, content FROM entry WHERE kind <> ?";
-            let mut query = self.connection.prepare_cached(query)?;
-            let mut rows = query.query([WHITEOUT])?;
-            while let Some(row) = rows.next()? {
-                let path = path(row, 1)?;
-                let content: Option<[u8; 32]> = row.get(2)?;
-                if wanted(&path, content.map(ContentHash)) {
-                    places.entry(row.get(0)?).or_default().push(path);
-                }
-            }
-            Ok(places)
-        };
-        run().map_err(|e| self.failed(e))
     }
 
     /// Returns the names of an inode in a layer, in path order. Fails with [`crate::error::Error::Damaged`] if a name

@@ -86,7 +86,7 @@ impl Store {
     }
 
     /// Returns the number of packages in a set; 0 for an unknown set. Fails with [`crate::error::Error::Database`] if
-    /// SQLite cannot read the rows that are counted.
+    /// SQLite cannot read the rows counted.
     pub(crate) fn packages_len(&self, package_set_id: i64) -> Result<u64> {
         let query = "SELECT count(*) FROM package_set_member WHERE package_set_id = ?";
         self.connection

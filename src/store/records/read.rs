@@ -1,6 +1,7 @@
 //! Rows of snapshots, layers and blobs, read.
 
 use crate::model::digest::{DiffId, Digest, LayerKey, PolicyKey};
+use crate::model::labels::Labels;
 use crate::model::plan::layer::Role;
 use crate::model::plan::{Limits, Planning, Reason};
 use crate::store::records::rows::{Blob, BlobRef, Layer, LayerUse, Snapshot};
@@ -13,8 +14,11 @@ use rusqlite::{Connection, OptionalExtension, Row};
 /// rows.
 pub(crate) const SNAPSHOT: &str = "SELECT snapshot.id, name, stage, run, parent_id, policy_key, created_s, inherited_layers,
     package_set_id, manifest_digest, manifest_size_bytes, config_digest, config_size_bytes, entries, content_bytes, sockets, sum,
-    planner, update_percent, dead_percent, most_layers
+    planner, update_percent, dead_percent, most_layers, labels, pinned, seal
     FROM snapshot LEFT JOIN series ON series.id = series_id";
+
+/// The column of the seal in a row of [`SNAPSHOT`].
+const SEAL: usize = 23;
 
 /// All rows of a snapshot.
 pub(crate) struct Rows {
@@ -39,16 +43,17 @@ impl Rows {
 
 /// Reads the rows of a snapshot; `None` without such a snapshot. Fails if a row has a wrong sum or type.
 pub(crate) fn rows_of(connection: &Connection, snapshot_id: i64) -> rusqlite::Result<Option<Rows>> {
+    // The row and its seal are read at once: what may be changed of a snapshot is changed with the seal.
     let mut one = connection.prepare_cached(&format!("{SNAPSHOT} WHERE snapshot.id = ?"))?;
-    let Some(snapshot) = one.query_row([snapshot_id], snapshot).optional()? else {
+    let row = one.query_row([snapshot_id], |row| Ok((snapshot(row)?, row.get(SEAL)?)));
+    let Some((snapshot, seal)) = row.optional()? else {
         return Ok(None);
     };
-    let mut sealed = connection.prepare_cached(
-        "SELECT package_set.key, seal FROM snapshot LEFT JOIN package_set ON package_set.id = package_set_id
-         WHERE snapshot.id = ?",
-    )?;
-    let (package_set_key, seal) =
-        sealed.query_row([snapshot_id], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let mut key = connection.prepare_cached("SELECT key FROM package_set WHERE id = ?")?;
+    let package_set_key = match snapshot.package_set_id {
+        Some(set) => key.query_row([set], |row| row.get(0)).optional()?,
+        None => None,
+    };
     let mut layers = connection.prepare_cached(
         "SELECT layer.id, key, diff_id, tar_bytes, content_bytes, entries, whiteouts,
                 digest, media_type, size_bytes, role, reused, label, reason, inherited, position
@@ -113,6 +118,8 @@ pub(crate) fn snapshot(row: &Row) -> rusqlite::Result<Snapshot> {
         content_bytes: bits(row, 14)?,
         sockets: bits(row, 15)?,
         planning: planning(row)?,
+        labels: labels(row)?,
+        is_pinned: row.get(22)?,
     };
     match row.get::<_, Option<i64>>(16)? {
         Some(sum) if sum != row_sum(&snapshot) => {
@@ -124,6 +131,13 @@ pub(crate) fn snapshot(row: &Row) -> rusqlite::Result<Snapshot> {
             ))
         }
         _ => Ok(snapshot),
+    }
+}
+
+fn labels(row: &Row) -> rusqlite::Result<Labels> {
+    match row.get_ref(21)?.as_str_or_null()? {
+        None => Ok(Labels::default()),
+        Some(text) => Labels::of_json(text).ok_or_else(|| unfit(21)),
     }
 }
 

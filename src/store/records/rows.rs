@@ -1,6 +1,7 @@
 //! Snapshots, layers and blobs, as their rows say.
 
 use crate::model::digest::{DiffId, Digest, LayerKey, PolicyKey};
+use crate::model::labels::Labels;
 use crate::model::plan::layer::Role;
 use crate::model::plan::{LayerPurpose, Planning, Reason};
 
@@ -37,6 +38,10 @@ pub struct Snapshot {
     pub sockets: u64,
     /// The planner of the layers, and the limits; `None` if not recorded.
     pub planning: Option<Planning>,
+    /// What its user says of it.
+    pub labels: Labels,
+    /// Whether neither rm nor prune removes the snapshot.
+    pub is_pinned: bool,
 }
 
 /// A file under blobs/sha256.

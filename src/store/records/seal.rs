@@ -38,8 +38,10 @@ struct Sealed(blake3::Hasher);
 impl Sealed {
     fn row(snapshot: &Snapshot) -> Self {
         let mut sealed = Self(blake3::Hasher::new());
-        // Where no planner is recorded, the seal is that of an earlier format.
+        let is_marked = snapshot.is_pinned || !snapshot.labels.is_empty();
+        // Where no planner, no label and no pin is recorded, the seal is that of an earlier format.
         sealed.0.update(match snapshot.planning {
+            _ if is_marked => b"rootstrata snapshot 3\n",
             Some(_) => b"rootstrata snapshot 2\n",
             None => b"rootstrata snapshot 1\n",
         });
@@ -56,6 +58,11 @@ impl Sealed {
         }
         for number in [snapshot.entries, snapshot.content_bytes, snapshot.sockets] {
             sealed.number(number);
+        }
+        if is_marked {
+            sealed.number(u64::from(snapshot.is_pinned));
+            sealed.optional(snapshot.labels.to_json().as_deref());
+            sealed.number(u64::from(snapshot.planning.is_some()));
         }
         if let Some(planning) = &snapshot.planning {
             sealed.planning(planning);

@@ -17,16 +17,41 @@ impl Store {
     pub fn find(&self, reference: &SnapshotRef) -> Result<Snapshot> {
         let found = match reference {
             SnapshotRef::Id(id) => self.snapshot_where("snapshot.id = ?", [id])?,
-            SnapshotRef::Latest { series, stage, back } => self.snapshot_where(
-                "+name = ?1 AND (?2 IS NULL OR stage = ?2) ORDER BY snapshot.id DESC LIMIT 1 OFFSET ?3",
-                params![series, stage, back],
-            )?,
+            SnapshotRef::Latest {
+                series,
+                stage,
+                at,
+                back,
+            } => {
+                let until = match at {
+                    Some(at) => Some(at.last_second(self.now_s()?)),
+                    None => None,
+                };
+                let nth = |stage: Option<&str>, back: u32| {
+                    self.snapshot_where(
+                        "+name = ?1 AND (?2 IS NULL OR stage = ?2) AND (?3 IS NULL OR created_s <= ?3)
+                         ORDER BY snapshot.id DESC LIMIT 1 OFFSET ?4",
+                        params![series, stage, until, back],
+                    )
+                };
+                // Without a stage, it is that of the newest: a count over all stages would give another at each step.
+                match (nth(stage.as_deref(), 0)?, back) {
+                    (Some(newest), 1..) => nth(Some(&newest.stage), *back)?,
+                    (newest, _) => newest,
+                }
+            }
         };
         let unknown = || Error::UnknownSnapshot {
             reference: reference.to_string(),
             store: self.path.clone(),
         };
         found.ok_or_else(unknown)
+    }
+
+    /// Returns the time of now by SQLite's clock, in seconds since 1970. Fails as SQLite does.
+    fn now_s(&self) -> Result<i64> {
+        let now = self.one("SELECT unixepoch()", [], |row| row.get(0))?;
+        Ok(now.unwrap_or_default())
     }
 
     /// Returns the snapshot with a number. Fails if its row is not as recorded.
@@ -122,7 +147,7 @@ impl Store {
     }
 
     /// Returns the snapshot that tells how the next one of a stage is cut into layers, under whatever policy: the newest of the
-    /// stage, else of the run, else of the series. One that was recorded here goes before one of an image, whose index tells its
+    /// stage, else of the run, else of the series. One recorded here goes before one of an image, whose index tells its
     /// rule, and that before a squashed one. An image that tells no rule and has the plain policy, as those of others, tells
     /// nothing. Fails if the row of the snapshot is damaged.
     pub(crate) fn latest_cut(

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::model::digest::{DiffId, LayerKey};
+use crate::model::labels::Labels;
 use crate::model::packages::owners::Installed;
 use crate::model::plan::layer::LayerContent;
 use crate::model::plan::{LayerPurpose, Planning, Reason, policy_of_layer};
@@ -35,6 +36,10 @@ pub struct NewSnapshot<'a> {
     pub created_s: i64,
     /// The planner of the layers; `None` for a snapshot from elsewhere.
     pub planning: Option<Planning>,
+    /// What its user says of it.
+    pub labels: &'a Labels,
+    /// Whether neither rm nor prune is to remove the snapshot.
+    pub is_pinned: bool,
     /// The installed packages, sorted.
     pub packages: PackagesOf<'a>,
     /// The durable manifest.
@@ -196,7 +201,7 @@ fn insert_snapshot(
     let limits = new.planning.as_ref().and_then(|planning| planning.limits);
     transaction
         .prepare_cached(
-            "INSERT INTO snapshot SELECT NULL, id, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL, ?, ?, ?, ? FROM series WHERE +name = ?",
+            "INSERT INTO snapshot SELECT NULL, id, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL, ?, ?, ?, ?, ?, ? FROM series WHERE +name = ?",
         )?
         .execute(params![
             new.stage,
@@ -217,6 +222,8 @@ fn insert_snapshot(
             limits.map(|limits| limits.update_percent.cast_signed()),
             limits.map(|limits| limits.dead_percent.cast_signed()),
             limits.map(|limits| limits.most_layers),
+            new.labels.to_json(),
+            new.is_pinned,
             new.series,
         ])?;
     let id = transaction.last_insert_rowid();

@@ -381,7 +381,7 @@ impl<'c> Writer<'c> {
         self.bytes + self.new.len() as u64
     }
 
-    /// Keeps a path of a row that was taken out.
+    /// Keeps a path of a row taken out.
     fn keep(&mut self, old: &mut RowReader) -> rusqlite::Result<()> {
         if let Some(said) = old.take() {
             self.new.keep(old.key(), said);

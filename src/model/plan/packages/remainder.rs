@@ -127,7 +127,7 @@ pub(super) fn visible<C>(
     tree: &Tree<C>,
     heights: &Heights,
 ) -> Option<PriorLayers> {
-    // A whiteout counts, so that whatever it takes away is there for it.
+    // A whiteout counts, so whatever it takes away is there for it.
     let items = prior.layers().flat_map(|layer| &layer.items);
     let gone = items.filter(|item| item.entry().is_none());
     let gone: HashSet<&EntryPath> = gone.map(LayerItem::path).collect();

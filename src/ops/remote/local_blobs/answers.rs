@@ -29,7 +29,7 @@ pub(super) fn standings(asked: &Asked, blobs: &[Candidate]) -> Result<Vec<Standi
     } else {
         HashSet::new()
     };
-    // Last of all, so that as little time as can be lies between the answer and the removal.
+    // Last of all, so as little time as can be lies between the answer and the removal.
     let are_there = threads::map(asked.jobs, blobs, |one| is_there(asked, &one.blob))?;
     let named = recorded.into_iter().zip(blobs);
     let named = named.map(|(is_recorded, one)| {

@@ -1,5 +1,5 @@
 //! The blobs that need not be here: of layers whose snapshots no rule keeps. A damaged blob is no exception, since a registry that
-//! has the digest has the content that was recorded.
+//! has the digest has the content recorded.
 
 use crate::error::Result;
 use crate::model::digest::{Digest, LayerKey};
@@ -30,8 +30,8 @@ impl Candidates {
     /// Looks for the blobs of a series, or of all, that need not be here by rules; without a rule, the newest snapshot of each stage
     /// keeps its own. All rows are compared with their seals. Fails without such a series, and if a row is not as recorded or a
     /// file cannot be asked for.
-    pub(super) fn find(store: &Store, rules: Rules, series: Option<&str>) -> Result<Self> {
-        let mut rules = rules;
+    pub(super) fn find(store: &Store, rules: &Rules, series: Option<&str>) -> Result<Self> {
+        let mut rules = rules.clone();
         if rules.is_empty() {
             rules.last = Some(NonZeroUsize::MIN);
         }

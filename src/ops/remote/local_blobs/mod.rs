@@ -1,4 +1,4 @@
-//! Removes the files of layers that a registry has as well, so that the store needs less room. Snapshots and rows stay, and what
+//! Removes the files of layers that a registry has as well, so the store needs less room. Snapshots and rows stay, and what
 //! wants the bytes of a layer fetches them again.
 //!
 //! The registry is asked while nobody waits for the store. Then the store is taken alone, and looked at again: what has come to be
@@ -24,7 +24,7 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 use std::time::Duration;
 
-/// How many blobs go at once on a full disk, so that their rows have room in the reserve.
+/// How many blobs go at once on a full disk, so their rows have room in the reserve.
 const AT_ONCE: usize = 64;
 
 /// The repository, and the rules.
@@ -74,7 +74,7 @@ pub fn release(store_path: &Path, request: &Request, monitor: &dyn Monitor) -> R
     let phases = Phases::new(monitor);
     let store = Store::open(store_path)?;
     check_index(&store)?;
-    let found = Candidates::find(&store, request.rules, request.series.as_deref())?;
+    let found = Candidates::find(&store, &request.rules, request.series.as_deref())?;
     drop(store);
     let client = Client::open(&request.repository, &request.access, Right::Pull)?;
     let asked = Asked {
@@ -130,7 +130,7 @@ fn remove(store_path: &Path, request: &Request, had: &HashSet<Digest>) -> Result
     };
     let store = Store::open_alone(store_path, patience)?;
     check_index(&store)?;
-    let mut going = Candidates::find(&store, request.rules, request.series.as_deref())?;
+    let mut going = Candidates::find(&store, &request.rules, request.series.as_deref())?;
     going.blobs.retain(|one| had.contains(&one.blob.digest));
     let repository = request.repository.to_string();
     let remotes = going.blobs.iter();

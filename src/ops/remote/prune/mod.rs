@@ -69,7 +69,7 @@ pub struct Outcome {
 /// images are whole all the same, and the next prune goes on.
 pub fn prune(request: &Request, monitor: &dyn Monitor) -> Result<Outcome> {
     let rules = Rules::new(
-        request.rules,
+        request.rules.clone(),
         &request.keep_tags,
         request.series.clone(),
         request.grace_s,

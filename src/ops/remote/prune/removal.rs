@@ -49,7 +49,7 @@ impl Candidate {
     }
 }
 
-/// A manifest that was deleted, or about to be.
+/// A manifest deleted, or about to be.
 struct Taken {
     candidate: Candidate,
     manifest: Manifest,

@@ -1,6 +1,6 @@
 //! The contents of a repository: tags of images, and the records under other tags.
 //!
-//! A record counts if tag and record agree, so that the digest is under no other tag of a record. A tag of a record with any
+//! A record counts if tag and record agree, so the digest is under no other tag of a record. A tag of a record with any
 //! other manifest is odd, and left alone.
 
 use crate::error::{Error, Result};
