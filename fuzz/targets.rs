@@ -523,7 +523,10 @@ impl Kept {
         let (newest, path) = (SnapshotRef::Id(2), self.directory.with_file_name("out.tar"));
         // The number of a parent goes when the parent goes, so nothing vouches for it.
         let mut log = log::log(&self.directory, &Filter::default(), true)?;
-        log.iter_mut().for_each(|one| one.snapshot.parent_id = None);
+        log.iter_mut().for_each(|one| {
+            one.snapshot.parent_id = None;
+            one.age_s = 0; // time goes on
+        });
         let log = format!("{log:?}");
         let ls = format!(
             "{:?}",

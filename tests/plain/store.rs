@@ -70,8 +70,8 @@ fn snapshots_are_found_by_series_stage_and_how_far_back() {
     }
     for (reference, id) in [
         ("s", 6),
-        ("s~1", 5),
-        ("s~", 5),
+        ("s~1", 4),
+        ("s~", 4),
         ("s@bootstrap", 5),
         ("s@bootstrap~2", 1),
         ("4", 4),

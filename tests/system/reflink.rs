@@ -180,7 +180,7 @@ rootstrata store export s -o mounted/out.tar
 rootstrata store export s -o mounted/new.tar
 rootstrata store export s -o - > mounted/streamed.tar
 for layout in layout empty other; do rootstrata store export s -o mounted/$layout --format oci-dir; done
-rootstrata store diff s~1 s --html mounted/page.html > differs || [ $? = 1 ]
+rootstrata store diff s@first s --html mounted/page.html > differs || [ $? = 1 ]
 cp -r mounted/* good
 xfs_io -x -c 'shutdown' mounted
 umount mounted
