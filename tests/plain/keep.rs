@@ -481,3 +481,23 @@ fn equal_roots_with_other_labels_have_one_image() {
     assert_eq!(first["manifest_digest"], second["manifest_digest"]);
     store::check(&bench.store());
 }
+
+/// A rename that waits for another writer sees what that one has recorded: here, a row that is none of the project's.
+#[test]
+fn a_rename_chooses_its_snapshots_once_nobody_else_writes() {
+    let bench = five_snapshots();
+    let database = rusqlite::Connection::open(bench.store().join("rootstrata.sqlite")).unwrap();
+    database.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let renaming = bench.command(["rename", "s", "new"]).spawn().unwrap();
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    let recorded = "CREATE TEMP TABLE later AS SELECT * FROM snapshot WHERE id = 4;
+        UPDATE later SET id = 99;
+        INSERT INTO snapshot SELECT * FROM later;
+        COMMIT";
+    database.execute_batch(recorded).unwrap();
+    let renamed = renaming.wait_with_output().unwrap();
+    assert_eq!(renamed.status.code(), Some(2));
+    let names = "SELECT group_concat(name) FROM series";
+    let names: String = database.query_row(names, [], |row| row.get(0)).unwrap();
+    assert_eq!(names, "s,t");
+}

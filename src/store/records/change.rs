@@ -1,7 +1,7 @@
 //! Changes of recorded snapshots: a pin, and the name of a series. The seal of each changed snapshot is confirmed before, and written anew.
 
 use crate::error::{Error, Result};
-use crate::store::handle::{Store, failed_of};
+use crate::store::handle::Store;
 use crate::store::records::read::rows_of;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
@@ -9,63 +9,65 @@ impl Store {
     /// Pins snapshots, or takes the pin from them, durably, all or none. Fails if the rows of a snapshot are gone or not as recorded, and with
     /// [`Error::Locked`] if others write for too long.
     pub(crate) fn pin(&mut self, ids: &[i64], is_pinned: bool) -> Result<()> {
-        self.change(ids, |transaction| {
+        let chosen = |_: &Self| Ok(ids.to_vec());
+        let pinned = self.change(chosen, |transaction| {
             let mut pin = transaction.prepare("UPDATE snapshot SET pinned = ? WHERE id = ?")?;
             for id in ids {
                 pin.execute(params![is_pinned, id])?;
             }
             Ok(())
-        })
+        });
+        pinned.map(drop)
     }
 
-    /// Gives a series another name, durably, and returns the number of its snapshots. Fails with [`Error::UnknownSeries`] without the series,
+    /// Gives a series another name, durably, and returns the number of snapshots. Fails with [`Error::UnknownSeries`] without the series,
     /// with [`Error::SeriesExists`] if the other name is taken, and as [`Store::pin`] does.
     pub(crate) fn rename_series(&mut self, series: &str, new: &str) -> Result<usize> {
-        let is_taken = self.latest(new)?.is_some();
-        let snapshots = self.snapshots(Some(series))?;
-        if is_taken {
-            return Err(Error::SeriesExists {
-                series: new.to_owned(),
-                store: self.path.clone(),
-            });
-        }
-        let ids: Vec<i64> = snapshots.iter().map(|snapshot| snapshot.id).collect();
-        self.change(&ids, |transaction| {
-            // A name that no snapshot has any more is in nobody's way.
+        let chosen = |store: &Self| {
+            let snapshots = store.snapshots(Some(series))?;
+            if store.latest(new)?.is_some() {
+                return Err(Error::SeriesExists {
+                    series: new.to_owned(),
+                    store: store.path.clone(),
+                });
+            }
+            Ok(snapshots.iter().map(|snapshot| snapshot.id).collect())
+        };
+        self.change(chosen, |transaction| {
+            // A name without snapshots is in nobody's way.
             transaction.execute(
                 "DELETE FROM series WHERE +name = ? AND id NOT IN (SELECT series_id FROM snapshot)",
                 [new],
             )?;
-            transaction
-                .execute("UPDATE series SET name = ? WHERE +name = ?", [new, series])
-                .map(drop)
-        })?;
-        Ok(ids.len())
+            let rename = "UPDATE series SET name = ? WHERE +name = ?";
+            transaction.execute(rename, [new, series]).map(drop)
+        })
     }
 
-    /// Changes rows of snapshots in one transaction.
+    /// Changes rows of the chosen snapshots in one transaction, and returns the number of snapshots. The choice is made inside, since another
+    /// run may record a snapshot at any time before.
     fn change(
         &mut self,
-        ids: &[i64],
+        choose: impl FnOnce(&Self) -> Result<Vec<i64>>,
         change: impl FnOnce(&Transaction) -> rusqlite::Result<()>,
-    ) -> Result<()> {
+    ) -> Result<usize> {
         self.confirmed.get_mut().clear();
-        let (path, database) = (self.path.clone(), self.database.clone());
-        let failed = move |source: rusqlite::Error| failed_of(&path, &database, source);
         self.connection
             .pragma_update(None, "synchronous", "full")
-            .map_err(&failed)?;
-        let transaction = self
-            .connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)
-            .map_err(&failed)?;
-        for id in ids {
-            if let Some(what) = fault(&transaction, *id).map_err(&failed)? {
-                return Err(Error::damaged(&self.database, what));
+            .map_err(|e| self.failed(e))?;
+        let transaction =
+            Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)
+                .map_err(|e| self.failed(e))?;
+        let ids = choose(self)?;
+        for id in &ids {
+            if let Some(what) = fault(&transaction, *id).map_err(|e| self.failed(e))? {
+                return Err(self.damaged(what));
             }
         }
-        let sealed = change(&transaction).and_then(|()| seal_again(&transaction, ids));
-        sealed.and_then(|()| transaction.commit()).map_err(&failed)
+        let sealed = change(&transaction).and_then(|()| seal_again(&transaction, &ids));
+        let changed = sealed.and_then(|()| transaction.commit());
+        changed.map_err(|e| self.failed(e))?;
+        Ok(ids.len())
     }
 }
 
