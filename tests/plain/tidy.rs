@@ -38,7 +38,10 @@ const RESERVED: &[(&[&str], &[&str])] = &[
     (&["globset::"], &["model/policy/globs.rs"]),
     (&["similar::"], &["model/text.rs"]),
     (&["toml::"], &["dnf/sorted.rs"]),
-    (&["base64::"], &["apk.rs", "rpm/header.rs"]),
+    (
+        &["base64::"],
+        &["apk.rs", "rpm/header.rs", "cli/diff/html.rs"],
+    ),
     (&["SystemTime", "Instant"], &["ops/", "registry/"]),
     (&["ureq::", "rustls::"], &["registry/"]),
     (&["clock_gettime"], &["fs/root.rs"]),
