@@ -1,28 +1,45 @@
 //! The bytes of a blob: the one source from which layers are read, packed again, restored in parts, and copied into images.
 //!
-//! Today the bytes are those of a local file. Readers ask for bytes by position and nothing else; the kernel's copying of
-//! whole files alone asks for the file.
+//! The bytes are those of a local file, perhaps filled first. Readers ask for bytes by position and nothing else; the
+//! kernel's copying of whole files alone asks for the file.
 
 use crate::error::{Error, Result};
 use crate::model::digest::Digest;
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// Puts bytes of a blob into its file before somebody reads them there.
+pub(crate) trait Fill: Send + Sync {
+    /// Makes the file hold a range of bytes, up to the end of the blob. Fails if the bytes cannot be had.
+    fn fill(&self, file: &File, bytes: Range<u64>) -> io::Result<()>;
+}
+
 /// The bytes of a blob, readable from any position by any number of readers. A clone shares the open file.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct BlobSource {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug)]
 struct Shared {
     file: File,
     path: PathBuf,
     digest: Digest,
     size_bytes: u64,
+    fill: Option<Box<dyn Fill>>,
+}
+
+impl fmt::Debug for BlobSource {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = formatter.debug_struct("BlobSource");
+        shown
+            .field("path", &self.shared.path)
+            .finish_non_exhaustive()
+    }
 }
 
 impl BlobSource {
@@ -33,10 +50,25 @@ impl BlobSource {
             path,
             digest,
             size_bytes,
+            fill: None,
         };
         Self {
             shared: Arc::new(shared),
         }
+    }
+
+    /// Returns the blob with a file filled by reading. A blob with clones stays unfilled.
+    pub(crate) fn filled_by(mut self, fill: Box<dyn Fill>) -> Self {
+        if let Some(shared) = Arc::get_mut(&mut self.shared) {
+            shared.fill = Some(fill);
+        }
+        self
+    }
+
+    fn fill(&self, position: u64, length: usize) -> io::Result<()> {
+        let end = position.saturating_add(length as u64);
+        let fill = self.shared.fill.as_ref();
+        fill.map_or(Ok(()), |fill| fill.fill(&self.shared.file, position..end))
     }
 
     /// Returns where the blob is, for errors.
@@ -74,13 +106,15 @@ impl BlobSource {
         read.map(|_| bytes).map_err(Error::io("read", self.path()))
     }
 
-    /// Reads some bytes from `position` on. Fails as pread(2) does.
+    /// Reads some bytes from `position` on. Fails as pread(2) does, and if the bytes cannot be had.
     pub(crate) fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        self.fill(position, buffer.len())?;
         self.shared.file.read_at(buffer, position)
     }
 
     /// Fills `buffer` from `position` on. Fails as pread(2) does, and if the blob ends before.
     pub(crate) fn read_exact_at(&self, buffer: &mut [u8], position: u64) -> io::Result<()> {
+        self.fill(position, buffer.len())?;
         self.shared.file.read_exact_at(buffer, position)
     }
 

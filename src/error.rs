@@ -59,6 +59,13 @@ pub enum Error {
     },
     #[error("no name for a series in {}: give --series", show(.0))]
     NoSeriesName(PathBuf),
+    /// A directory of Mock's was named in the place of the root.
+    #[error(
+        "{} is the directory of a Mock chroot and no root: record {}",
+        show(path),
+        show(root)
+    )]
+    MockDirectory { path: PathBuf, root: PathBuf },
     #[error("run {run} of {series} has all of the usual stages: give --stage")]
     NoStageName { series: String, run: String },
     #[error("bad snapshot {text:?}: expected a number or SERIES[@STAGE][@{{DAY}}][~N]")]
@@ -126,6 +133,13 @@ pub enum Error {
     InsideStore(PathBuf),
     #[error("no store at {}", show(.0))]
     NoStore(PathBuf),
+    /// The default store is missing, and another store is known.
+    #[error(
+        "no store at {}: the Mock plugin has one, --store {}",
+        show(store),
+        show(other)
+    )]
+    NoStoreButOther { store: PathBuf, other: PathBuf },
     #[error("{} holds other things and is no store", show(.0))]
     NotAStore(PathBuf),
     #[error(
@@ -170,11 +184,6 @@ pub enum Error {
     #[error("blob {digest} is in docker://{repository} alone; export and restore fetch it")]
     OnlyRemote { digest: String, repository: String },
 
-    /// A snapshot is to be mounted, and layers of it are not here.
-    #[error(
-        "layers of snapshot {snapshot} are in docker://{repository} alone: pull the image first"
-    )]
-    NotPulled { snapshot: i64, repository: String },
     #[error("{} is not empty", show(.0))]
     NotEmpty(PathBuf),
     #[error("cannot mount on {}: {reason}", show(path))]
@@ -236,6 +245,9 @@ pub enum Error {
     /// A file with credentials, certificates or a policy for registries cannot be used.
     #[error("{} cannot be used: {what}", show(path))]
     BadRegistryFile { path: PathBuf, what: String },
+    /// A configuration file cannot be used.
+    #[error("{} cannot be used: {what}", show(path))]
+    BadConfiguration { path: PathBuf, what: String },
     /// Signatures are wanted, and none is ever checked here.
     #[error(
         "{} wants signatures of images of {repository} or refuses them, and signatures are not checked here: copy the images with skopeo",

@@ -1,40 +1,42 @@
 //! The command line as a whole: global options and the list of commands, as clap reads them.
 
 use crate::cli::asked::{Subject, parse_subject};
-use crate::cli::diff::args::{DIFF_HELP, DiffArgs};
+use crate::cli::diff::args::DiffArgs;
 use crate::cli::keep::args::{
-    DU_HELP, PRUNE_HELP, PinArgs, PruneArgs, RENAME_HELP, RM_HELP, RM_USAGE, RenameArgs, RmArgs,
-    SquashArgs, VERIFY_HELP, VerifyArgs,
+    PinArgs, PruneArgs, RM_USAGE, RenameArgs, RmArgs, SquashArgs, VerifyArgs,
 };
-use crate::cli::mount::{MOUNT_HELP, MOUNT_USAGE, MountArgs};
+use crate::cli::mount::{MOUNT_USAGE, MountArgs};
 use crate::cli::paint::When;
 use crate::cli::parse::{EntryPathArg, EntryPathParser, parse_snapshot};
-use crate::cli::query::args::{FIND_HELP, FIND_USAGE, FindArgs, SbomFormat};
-use crate::cli::query::log_args::{LOG_HELP, LogArgs};
+use crate::cli::query::args::{FIND_USAGE, FindArgs, SbomFormat};
+use crate::cli::query::log_args::LogArgs;
 use crate::cli::record::args::SnapshotArgs;
 use crate::cli::registry_access::RegistryArgs;
-use crate::cli::remote::args::{PUSH_HELP, PUSH_USAGE, PushArgs};
-use crate::cli::restore::{HELP as RESTORE_HELP, RestoreArgs};
-use crate::cli::transfer::args::{ExportArgs, IMPORT_HELP, ImportArgs, PULL_HELP, PullArgs};
+use crate::cli::remote::args::{PUSH_USAGE, PushArgs};
+use crate::cli::restore::RestoreArgs;
+use crate::cli::transfer::args::{ExportArgs, ImportArgs, PullArgs};
+use crate::cli::{failure, help};
+use crate::error::Error;
 use crate::model::names::SnapshotRef;
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::path::PathBuf;
 
 const GLOBAL: &str = "Global options";
 
 /// Record Mock chroots stage by stage, and export them as OCI base and delta layers
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 80, propagate_version = true, after_help = AFTER_HELP)]
+#[command(version, max_term_width = 80, propagate_version = true)]
 pub struct Cli {
-    /// Keep snapshots in DIR [default: /var/lib/rootstrata for root, else
-    /// $XDG_STATE_HOME/rootstrata] [env: ROOTSTRATA_STORE]
+    /// Keep snapshots in DIR [default: as the configuration says, else
+    /// /var/lib/rootstrata for root, $XDG_STATE_HOME/rootstrata for others]
+    /// [env: ROOTSTRATA_STORE]
     #[arg(long, global = true, value_name = "DIR", help_heading = GLOBAL)]
     pub(crate) store: Option<PathBuf>,
     /// Print one JSON object on stdout
     #[arg(long, global = true, help_heading = GLOBAL)]
     pub(crate) json: bool,
     /// Print on stderr what the work took
-    #[arg(long, global = true, help_heading = GLOBAL)]
+    #[arg(long, global = true, help_heading = GLOBAL, hide_short_help = true)]
     pub(crate) stats: bool,
     /// Print neither progress nor results; JSON, warnings and errors stay
     #[arg(short, long, global = true, help_heading = GLOBAL)]
@@ -43,25 +45,16 @@ pub struct Cli {
     #[arg(short, long, global = true, conflicts_with = "quiet", help_heading = GLOBAL)]
     pub(crate) verbose: bool,
     /// Use colours: auto, always or never [default: auto, on a terminal]
-    #[arg(long, global = true, value_name = "WHEN", value_enum, hide_possible_values = true, help_heading = GLOBAL)]
+    #[arg(long, global = true, value_name = "WHEN", value_enum, hide_possible_values = true, help_heading = GLOBAL, hide_short_help = true)]
     pub(crate) color: Option<When>,
     /// Do not run a pager on a terminal
-    #[arg(long, global = true, help_heading = GLOBAL)]
+    #[arg(long, global = true, help_heading = GLOBAL, hide_short_help = true)]
     pub(crate) no_pager: bool,
     #[command(flatten)]
     pub(crate) registry: RegistryArgs,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
-
-const AFTER_HELP: &str = concat!(
-    "SNAPSHOT is SERIES or SERIES@STAGE for the newest, with @{DAY} for the newest up\n",
-    "to the end of that day, such as @{yesterday} or @{2026-11-20}, with ~N for the\n",
-    "Nth of its stage before; or a number that `rootstrata log` shows.\n",
-    "\n",
-    "Exit status: 0 done, 1 a difference was found, or nothing, 2 trouble, 75 the\n",
-    "store is locked, or the registry cannot be reached.",
-);
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -75,7 +68,6 @@ pub(crate) enum Command {
     /// Write a snapshot as an OCI image
     Export(Box<ExportArgs>),
     /// List snapshots, the newest first
-    #[command(after_help = LOG_HELP)]
     Log(LogArgs),
     /// Show a snapshot's layers, packages and policy
     Show {
@@ -92,12 +84,11 @@ pub(crate) enum Command {
         /// Snapshot to list, or docker://HOST/REPO[:TAG]
         #[arg(value_parser = parse_subject)]
         snapshot: Subject,
-        /// Form of the document
-        #[arg(long, value_enum, default_value_t = SbomFormat::Spdx, value_name = "FORMAT")]
+        /// Form of the document: spdx (2.3) or cyclonedx (1.5), both JSON
+        #[arg(long, value_enum, default_value_t = SbomFormat::Spdx, value_name = "FORMAT", hide_possible_values = true)]
         format: SbomFormat,
     },
     /// Show what differs between two snapshots, directories or images
-    #[command(after_help = DIFF_HELP)]
     Diff(DiffArgs),
     /// Show why each layer of a snapshot was written or reused
     Explain {
@@ -115,7 +106,7 @@ pub(crate) enum Command {
         path: EntryPathArg,
     },
     /// List the snapshots that hold a content, a path or a package
-    #[command(after_help = FIND_HELP, override_usage = FIND_USAGE)]
+    #[command(override_usage = FIND_USAGE)]
     Find(FindArgs),
     /// Write a file's content to stdout, out of its layer
     Cat {
@@ -127,10 +118,9 @@ pub(crate) enum Command {
         path: EntryPathArg,
     },
     /// Make a directory hold what a snapshot does
-    #[command(after_help = RESTORE_HELP)]
     Restore(RestoreArgs),
     /// Show a snapshot, or all, as files that can only be read
-    #[command(after_help = MOUNT_HELP, override_usage = MOUNT_USAGE)]
+    #[command(override_usage = MOUNT_USAGE)]
     Mount(MountArgs),
     /// List a snapshot's entries as recorded
     Ls {
@@ -142,52 +132,64 @@ pub(crate) enum Command {
         path: Option<EntryPathArg>,
     },
     /// Check that the store holds what was recorded
-    #[command(after_help = VERIFY_HELP)]
     Verify(VerifyArgs),
     /// Remove snapshots by rule, and what no snapshot needs
-    #[command(after_help = PRUNE_HELP)]
     Prune(PruneArgs),
     /// Remove snapshots, and what no other snapshot needs
-    #[command(after_help = RM_HELP, override_usage = RM_USAGE)]
+    #[command(override_usage = RM_USAGE)]
     Rm(RmArgs),
     /// Keep snapshots from being removed by rm and prune
     Pin(PinArgs),
     /// Let rm and prune remove snapshots again
     Unpin(PinArgs),
     /// Give a series another name
-    #[command(after_help = RENAME_HELP)]
     Rename(RenameArgs),
     /// Show what takes the space of the store
-    #[command(after_help = DU_HELP)]
     Du {
         /// Only the stages and layers of SERIES; -v lists the layers
         series: Option<String>,
     },
     /// Take the images of an archive or a layout into the store
-    #[command(after_help = IMPORT_HELP)]
     Import(ImportArgs),
     /// Fetch an image of a registry into the store
-    #[command(after_help = PULL_HELP)]
     Pull(PullArgs),
     /// Send snapshots to a registry, with the layers that it lacks
-    #[command(after_help = PUSH_HELP, override_usage = PUSH_USAGE)]
+    #[command(override_usage = PUSH_USAGE)]
     Push(PushArgs),
     /// Make one layer of all layers of a snapshot
     Squash(SquashArgs),
+    /// Show what holds without options, and why
+    Config {
+        /// Series whose defaults to show
+        series: Option<String>,
+    },
 }
 
 impl Cli {
     /// Reads the command line. Prints the help or the fault of a wrong command line, and exits, instead of returning.
     pub fn read() -> Self {
-        let cli = Self::parse();
-        if let Err(error) = cli.check() {
-            error.exit();
-        }
-        cli
+        let command = Self::described();
+        let read = command.try_get_matches().and_then(|matches| {
+            let cli = Self::from_arg_matches(&matches)?;
+            cli.check().map(|()| cli)
+        });
+        read.unwrap_or_else(|error| failure::exit_of_usage(error))
     }
 
-    /// Compares options with each other, as far as clap cannot.
-    fn check(&self) -> Result<(), clap::Error> {
+    /// Tells of an error on stderr, with `--json` on stdout too, and returns the exit code.
+    pub fn tell(&self, error: &Error) -> u8 {
+        // The output of cat is no JSON.
+        let is_json = self.json && !matches!(self.command, Command::Cat { .. });
+        failure::tell(error, is_json)
+    }
+
+    /// Returns the definition of the command line, with all texts of the help.
+    pub fn described() -> clap::Command {
+        help::with_texts(Self::command())
+    }
+
+    /// Compares options with each other, as far as clap cannot. Fails with the first conflict.
+    pub(super) fn check(&self) -> Result<(), clap::Error> {
         let conflict = match &self.command {
             Command::Snapshot { record, .. } => record.conflict(),
             Command::Export(args) => args.conflict(self.json),
@@ -244,25 +246,6 @@ mod tests {
         }
         for line in ["export a -o - --json", "export a -o - --format oci-dir"] {
             assert!(parse(&format!("rootstrata {line}")).is_err(), "{line}");
-        }
-    }
-
-    #[test]
-    fn help_fits_eighty_columns() {
-        let mut command = Cli::command();
-        command.build();
-        let subcommands: Vec<String> = command
-            .get_subcommands()
-            .map(|c| c.get_name().to_owned())
-            .collect();
-        for name in subcommands.into_iter().filter(|name| name != "help") {
-            let help = command
-                .find_subcommand_mut(&name)
-                .unwrap()
-                .render_long_help()
-                .to_string();
-            let longest = help.lines().map(|line| line.chars().count()).max();
-            assert!(longest <= Some(80), "{name}: {longest:?}\n{help}");
         }
     }
 }

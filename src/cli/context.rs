@@ -1,5 +1,6 @@
 //! Surroundings of a command: the store, the global options, and how results are shown.
 
+use crate::cli::config::Configuration;
 use crate::cli::paint::{Paint, When};
 use crate::cli::progress::Progress;
 use crate::cli::stderr::say;
@@ -45,6 +46,10 @@ impl Answer {
 #[derive(Debug)]
 pub(crate) struct Context {
     pub store: PathBuf,
+    /// The origin of the store's path, for people.
+    pub store_origin: String,
+    /// The settings of the configuration files.
+    pub configuration: Configuration,
     pub json: bool,
     pub quiet: bool,
     pub verbose: bool,

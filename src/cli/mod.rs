@@ -3,12 +3,16 @@
 
 mod args;
 mod asked;
+mod config;
 mod context;
 mod diff;
+mod failure;
+mod help;
 mod json;
 mod keep;
 mod mount;
 mod own_output;
+mod page;
 mod pager;
 mod paint;
 mod parse;
@@ -19,23 +23,29 @@ mod registry_access;
 mod remote;
 mod restore;
 mod stderr;
+mod suggestions;
 mod text;
 mod transfer;
 
 pub use args::Cli;
 pub use context::Answer;
+pub use failure::TROUBLE;
 pub use stderr::say;
 
 use crate::error::Result;
 use args::Command;
+use config::Configuration;
 use context::Context;
-use std::path::PathBuf;
 
 /// Runs the command and returns the answer for stdout. Fails as the command does: with [`crate::error::Error::Locked`] if
 /// others use the store for too long.
 pub fn run(cli: &Cli) -> Result<Answer> {
+    let configuration = Configuration::read()?;
+    let store = configuration.store(cli.store.as_ref());
     let context = &Context {
-        store: cli.store.clone().unwrap_or_else(default_store),
+        store: store.value,
+        store_origin: store.origin,
+        configuration,
         json: cli.json,
         quiet: cli.quiet,
         verbose: cli.verbose,
@@ -47,7 +57,7 @@ pub fn run(cli: &Cli) -> Result<Answer> {
     };
     let answer = run_command(context, &cli.command);
     context.print_traffic();
-    answer
+    answer.map_err(|error| failure::with_hint(error, context))
 }
 
 fn run_command(context: &Context, command: &Command) -> Result<Answer> {
@@ -75,30 +85,7 @@ fn run_command(context: &Context, command: &Command) -> Result<Answer> {
         Command::Unpin(args) => keep::pin(context, args, false),
         Command::Rename(args) => keep::rename(context, args),
         Command::Squash(args) => keep::squash(context, args),
+        Command::Config { series } => config::run(context, series.as_deref()),
         Command::Du { series } => keep::usage(context, series.as_deref()),
     }
-}
-
-/// Returns the store that the environment names; without one, the system's place for root, and for other users their own
-/// (XDG Base Directory Specification).
-fn default_store() -> PathBuf {
-    if let Some(store) = std::env::var_os("ROOTSTRATA_STORE")
-        && !store.is_empty()
-    {
-        return PathBuf::from(store);
-    }
-    if rustix::process::geteuid().is_root() {
-        return PathBuf::from("/var/lib/rootstrata");
-    }
-    let home = || absolute_of("HOME").map(|home| home.join(".local/state"));
-    let state = absolute_of("XDG_STATE_HOME").or_else(home);
-    state
-        .unwrap_or_else(|| PathBuf::from("."))
-        .join("rootstrata")
-}
-
-/// Returns the absolute path that an environment variable holds.
-fn absolute_of(variable: &str) -> Option<PathBuf> {
-    let value = std::env::var_os(variable).map(PathBuf::from);
-    value.filter(|path| path.is_absolute())
 }

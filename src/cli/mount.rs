@@ -1,13 +1,13 @@
 //! `mount`: the arguments, and the lines for people while a mount is there.
 
+use crate::cli::asked::{Asked, Subject, parse_subject};
 use crate::cli::context::{Answer, Context};
 use crate::cli::stderr::say;
 use crate::error::{Error, Result};
-use crate::model::names::SnapshotRef;
 use crate::ops::mount::{Listener, Request, mount};
 use crate::printable::printable;
 use clap::Args;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,20 +17,9 @@ pub(crate) const MOUNT_USAGE: &str = concat!(
     "       rootstrata mount [OPTIONS] --all <DIR>",
 );
 
-pub(crate) const MOUNT_HELP: &str = concat!(
-    "DIR is an empty directory. The mount is read only, and stays until `umount DIR`\n",
-    "or Ctrl-C. Contents come out of the layers when they are read, and one that is\n",
-    "not as recorded gives an error. Other commands may use the store meanwhile.\n",
-    "\n",
-    "With --all, DIR has a directory for each series, in it one for each stage, and\n",
-    "in it the snapshots by time and number.\n",
-    "\n",
-    "Exit status: 0 unmounted, 2 trouble, 75 the store is locked.",
-);
-
 #[derive(Debug, Args)]
 pub(crate) struct MountArgs {
-    /// Snapshot to mount, unless --all is given
+    /// Snapshot to mount, or docker://HOST/REPO[:TAG], unless --all is given
     #[arg(value_name = "SNAPSHOT")]
     first: OsString,
     /// Empty directory to mount on
@@ -49,25 +38,21 @@ pub(crate) struct MountArgs {
 }
 
 impl MountArgs {
-    /// Returns the request. Fails with [`Error::BadReference`] if the snapshot is none.
-    fn request(&self) -> Result<Request> {
-        let (snapshot, directory) = match &self.second {
-            Some(directory) => (Some(snapshot(&self.first)?), directory.clone()),
-            None => (None, PathBuf::from(&self.first)),
-        };
-        Ok(Request {
-            snapshot,
-            directory,
-            allow_other: self.allow_other,
-        })
+    /// Returns the snapshot or image, `None` for all snapshots, and the directory. Fails with [`Error::BadReference`] for any other text.
+    fn parts(&self) -> Result<(Option<Subject>, &Path)> {
+        match &self.second {
+            Some(directory) => Ok((Some(subject(&self.first)?), directory)),
+            None => Ok((None, Path::new(&self.first))),
+        }
     }
 }
 
-fn snapshot(name: &OsString) -> Result<SnapshotRef> {
+fn subject(name: &OsStr) -> Result<Subject> {
     let bad = || Error::BadReference {
         text: name.to_string_lossy().into_owned(),
     };
-    SnapshotRef::parse(name.to_str().ok_or_else(bad)?)
+    let name = name.to_str().ok_or_else(bad)?;
+    parse_subject(name).map_err(|_| bad())
 }
 
 /// Mounts, and stays until the mount is gone. Fails if there is nothing to mount, or no way to.
@@ -75,7 +60,18 @@ pub(crate) fn run(context: &Context, args: &MountArgs) -> Result<Answer> {
     let people = Arc::new(People {
         is_quiet: context.quiet,
     });
-    mount(&context.store, &args.request()?, people)?;
+    let (subject, directory) = args.parts()?;
+    // The store of an image is there as long as the mount.
+    let asked = subject.map(|subject| Asked::open(context, &subject, &context.progress()));
+    let asked = asked.transpose()?;
+    let request = Request {
+        snapshot: asked.as_ref().map(|asked| asked.snapshot.clone()),
+        directory: directory.to_owned(),
+        access: context.access.clone(),
+        allow_other: args.allow_other,
+    };
+    let store = asked.as_ref().map_or(&context.store, |asked| &asked.store);
+    mount(store, &request, people)?;
     Ok(String::new().into())
 }
 

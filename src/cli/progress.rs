@@ -86,9 +86,9 @@ fn new_bar(phase: Phase, total_bytes: Option<u64>) -> ProgressBar {
     let (bar, template) = match total_bytes {
         Some(total) => (
             ProgressBar::new(total),
-            "{msg:<18} [{bar:30}] {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec}",
+            "{msg:<16} [{bar:18}] {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta} left",
         ),
-        None => (ProgressBar::new_spinner(), "{msg:<18} {spinner} {elapsed}"),
+        None => (ProgressBar::new_spinner(), "{msg:<16} {spinner} {elapsed}"),
     };
     let style =
         ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());

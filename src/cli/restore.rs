@@ -4,7 +4,7 @@ use crate::cli::asked::{Asked, Subject, parse_subject};
 use crate::cli::context::{Answer, Context};
 use crate::cli::json::{VERSION, absolute, insert_bytes, seconds};
 use crate::cli::stderr::say;
-use crate::cli::text::size;
+use crate::cli::text::{counted, size};
 use crate::error::Result;
 use crate::fs::attributes::Lack;
 use crate::layer::partial::PartialBlobs;
@@ -18,14 +18,6 @@ use serde_json::{Value, json};
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-
-pub(crate) const HELP: &str = concat!(
-    "What is in DIR already is compared as a snapshot would be, and only what\n",
-    "differs is touched. Nothing outside DIR or mounted in it is.\n",
-    "\n",
-    "Exit status: 0 DIR has what was asked for, 1 something could not be given its\n",
-    "owner, mode or the like, 2 trouble, 75 a registry cannot be reached.",
-);
 
 #[derive(Debug, Args)]
 pub(crate) struct RestoreArgs {
@@ -131,7 +123,10 @@ pub(crate) fn warning(outcome: &Outcome) -> Option<String> {
         })
         .collect();
     if outcome.hidden > 0 {
-        parts.push(format!("{} entries that mounts hide", outcome.hidden));
+        parts.push(format!(
+            "{} that mounts hide",
+            counted(outcome.hidden, "entry", "entries")
+        ));
     }
     (!parts.is_empty()).then(|| format!("could not be restored: {}", parts.join(", ")))
 }

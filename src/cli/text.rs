@@ -49,16 +49,16 @@ fn push_layer(text: &mut String, used: &LayerUse, verbose: bool) {
         &digest[..19]
     };
     let whiteouts = if layer.whiteouts > 0 {
-        format!(", {} whiteouts", layer.whiteouts)
+        format!(", {}", counted(layer.whiteouts, "whiteout", "whiteouts"))
     } else {
         String::new()
     };
     let _ = writeln!(
         text,
-        "  {:<7} {state:<6}  {shown}  {:>9}  {} entries{whiteouts}{}",
+        "  {:<7} {state:<6}  {shown}  {:>9}  {}{whiteouts}{}",
         role.name(),
         size(blob.size_bytes),
-        layer.entries,
+        counted(layer.entries, "entry", "entries"),
         label_text(used),
     );
     if verbose {
@@ -194,6 +194,23 @@ pub(crate) fn table<const N: usize>(rows: &[[String; N]]) -> String {
         text.push('\n');
     }
     text
+}
+
+/// Returns a time in the largest unit of which there are two, or in minutes.
+pub(crate) fn age(seconds: i64) -> String {
+    let units = [
+        (31_536_000, "years"),
+        (2_678_400, "months"),
+        (604_800, "weeks"),
+        (86_400, "days"),
+        (3_600, "hours"),
+    ];
+    for (unit, name) in units {
+        if seconds >= 2 * unit {
+            return format!("{} {name}", seconds / unit);
+        }
+    }
+    format!("{} min", seconds.max(0) / 60)
 }
 
 /// Returns a mode such as `drwxr-xr-x`, with setuid, setgid and sticky as ls(1) does, and `+` for extended attributes.

@@ -38,6 +38,7 @@ pub fn rootstrata() -> Command {
     for variable in [
         "SOURCE_DATE_EPOCH",
         "ROOTSTRATA_STORE",
+        "ROOTSTRATA_CONFIG",
         "NO_COLOR",
         "CLICOLOR_FORCE",
         "ROOTSTRATA_PAGER",

@@ -438,6 +438,17 @@ fn a_store_that_stays_locked_is_a_temporary_failure() {
         error.contains(bench.store().to_str().unwrap()) && error.contains("locked"),
         "{error}"
     );
+    // Who has it, on this host, and since when.
+    let host = sh(&bench.path("root"), "uname -n");
+    let holder_is = format!(
+        "another process: {} on {} (",
+        std::process::id(),
+        host.trim()
+    );
+    assert!(
+        error.contains(&holder_is) && error.ends_with(" ago"),
+        "{error}"
+    );
     // Readers are not kept out.
     assert_eq!(bench.ids(), [1]);
     drop(holder);

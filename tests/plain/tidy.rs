@@ -37,11 +37,15 @@ const RESERVED: &[(&[&str], &[&str])] = &[
     (&["fuser::", "nix::"], &["ops/mount/"]),
     (&["globset::"], &["model/policy/globs.rs"]),
     (&["similar::"], &["model/text.rs"]),
-    (&["toml::"], &["dnf/sorted.rs"]),
     (
-        &["base64::"],
-        &["apk.rs", "rpm/header.rs", "cli/diff/html.rs"],
+        &["toml::"],
+        &[
+            "dnf/sorted.rs",
+            "cli/config/files.rs",
+            "cli/config/series.rs",
+        ],
     ),
+    (&["base64::"], &["apk.rs", "rpm/header.rs", "cli/page.rs"]),
     (&["SystemTime", "Instant"], &["ops/", "registry/"]),
     (&["ureq::", "rustls::"], &["registry/"]),
     (&["clock_gettime"], &["fs/root.rs"]),
@@ -601,12 +605,8 @@ fn help(of: &[&str]) -> String {
 
 fn subcommands() -> Vec<String> {
     let help = help(&[]);
-    let list = help
-        .split("Commands:\n")
-        .nth(1)
-        .unwrap()
-        .lines()
-        .take_while(|line| line.starts_with("  "));
+    let (list, _) = help.split_once("\nOptions:\n").unwrap();
+    let list = list.lines().filter(|line| line.starts_with("  "));
     let names = list.filter_map(|line| line.split_whitespace().next());
     names
         .filter(|name| *name != "help")

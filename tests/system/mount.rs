@@ -1,6 +1,7 @@
 //! What is mounted is what was recorded, and nothing is left behind, however a mount ends.
 
 use crate::common::image::image;
+use crate::common::registry::FaultyRegistry;
 use crate::common::tree::walked;
 use crate::common::{Bench, PLAIN_S, one_error, sh};
 use crate::shared::restore::{Case, assert_same};
@@ -25,6 +26,13 @@ const TREE: &str = "
     for i in $(seq 3000); do echo $i > deep/a/b/c/$i; done
     touch -h -d @-5 d/link; touch -d @0 empty; touch -d @4000000000.7 large; touch -d @1000000000 deep/a/b d d/private
     chmod 0444 deep/a/eins; chmod 0555 deep/a; chmod 0 d/private/two";
+
+fn chroot(name: &str) -> PathBuf {
+    let chroots = std::env::var("ROOTSTRATA_CHROOTS").unwrap_or_else(|_| {
+        panic!("ROOTSTRATA_CHROOTS is not set: give the chroots of `fixtures/chroots/make OUT small`, or run scripts/test")
+    });
+    Path::new(&chroots).join(name)
+}
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -260,4 +268,104 @@ fn what_cannot_be_mounted_on_or_is_not_there_is_told_in_one_line() {
     }
     let output = case.bench.command(["mount", "a@@b", at]).output().unwrap();
     assert!(one_error(output, 2).contains("bad snapshot"));
+}
+
+/// What only a registry has is read there, by ranges: little of a layer for a file, and nothing of it to look around.
+#[test]
+fn layers_of_a_registry_are_read_as_far_as_somebody_reads_files() {
+    let case = Case::new(concat!(
+        "head -c 20000000 /dev/urandom > a; head -c 20000000 /dev/urandom > b; echo small > c; ",
+        "mkdir d; for i in $(seq 200); do echo $i > d/$i; done",
+    ));
+    let expected = case.expected();
+    let registry = FaultyRegistry::start();
+    let image = format!("docker://{}/r", registry.host());
+    case.bench.json(["push", "s", &format!("{image}:t")]);
+    let image = format!("{image}:t");
+    let bench = Bench::new();
+    bench.json(["pull", "--lazy", &image]);
+    registry.clear_log();
+    let sent = || -> u64 {
+        let log = registry.log();
+        let ranges = log.iter().filter_map(|one| one.range.as_deref());
+        let lengths = ranges.map(|range| {
+            let (first, last) = range
+                .strip_prefix("bytes=")
+                .unwrap()
+                .split_once('-')
+                .unwrap();
+            last.parse::<u64>().unwrap() - first.parse::<u64>().unwrap() + 1
+        });
+        lengths.sum()
+    };
+
+    let mount = Mount::new(&bench, "1");
+    sh(&mount.at, "find . | wc -l; test $(readlink -f c)");
+    assert_eq!(registry.requests(), [""; 0]);
+    assert_eq!(sh(&mount.at, "cat c d/7"), "small\n7\n");
+    assert!(sent() < 3_000_000, "{}", sent());
+    assert_same(&walked(&mount.at), &expected);
+    let all = sent();
+    assert!((40_000_000..44_000_000).contains(&all), "{all}");
+    assert_same(&walked(&mount.at), &expected);
+    assert_eq!(sent(), all, "what was read once is here");
+    mount.interrupted();
+    // The store has got nothing of it.
+    assert_eq!(bench.json(["show", "1"])["remote_layers"], 1);
+
+    let mount = Mount::new(&Bench::new(), &image);
+    assert_same(&walked(&mount.at), &expected);
+    mount.interrupted();
+}
+
+#[test]
+fn a_registry_that_gives_other_bytes_or_none_gives_an_error_and_no_wrong_bytes() {
+    let case = Case::new("head -c 3000000 /dev/urandom > a; echo small > c");
+    let registry = FaultyRegistry::start();
+    let image = format!("docker://{}/r:t", registry.host());
+    case.bench.json(["push", "s", &image]);
+    let bench = Bench::new();
+    bench.json(["pull", "--lazy", &image]);
+    let layer = bench.json(["show", "1"])["layers"][0]["digest"].clone();
+    let layer = layer.as_str().unwrap().to_owned();
+    {
+        let mut state = registry.state();
+        let blob = state.repo("r").blobs.get_mut(&layer).unwrap();
+        for byte in &mut blob[1_000_000..1_000_064] {
+            *byte ^= 0x55;
+        }
+    }
+    let mount = Mount::new(&bench, "1");
+    let read = std::fs::read(mount.at.join("a"));
+    assert_eq!(read.unwrap_err().raw_os_error(), Some(5));
+    registry.state().repo("r").blobs.remove(&layer);
+    let said = mount.interrupted();
+    assert!(said.contains("/a: "), "{said}");
+    let mount = Mount::new(&bench, "1");
+    let read = std::fs::read(mount.at.join("c"));
+    assert_eq!(read.unwrap_err().raw_os_error(), Some(5));
+    mount.interrupted();
+}
+
+/// What people mount it for.
+#[test]
+fn rpm_reads_packages_out_of_a_mounted_chroot_and_diff_compares_it() {
+    let chroot = chroot("boot-day0");
+    let bench = Bench::new();
+    let options = ["--series", "s", "--stage", "bootstrap"];
+    let recorded = bench.json([&["snapshot", chroot.to_str().unwrap()][..], &options].concat());
+    let mount = Mount::new(&bench, "s");
+    let packages = |root: &Path| {
+        let query = "rpm --root \"$PWD\" --dbpath /var/lib/rpm -qa | sort";
+        sh(root, query)
+    };
+    let listed = packages(&mount.at);
+    assert_eq!(
+        listed.lines().count() as u64,
+        recorded["packages"].as_u64().unwrap()
+    );
+    assert_eq!(listed, packages(&chroot));
+    let usr = chroot.join("usr").display().to_string();
+    sh(&mount.at, &format!("diff -r --no-dereference usr '{usr}'"));
+    mount.interrupted();
 }

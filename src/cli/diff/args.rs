@@ -14,18 +14,6 @@ use std::num::NonZeroUsize;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-pub(crate) const DIFF_HELP: &str = concat!(
-    "A and B are snapshots, or dir:PATH for a directory as it is now, or\n",
-    "oci-archive:PATH[:REF], oci:PATH[:REF], docker-archive:PATH[:REF] or\n",
-    "docker://HOST/REPO[:TAG|@DIGEST] for an image. REF is its name, or @N for the\n",
-    "Nth that is listed, from 0. packages:FILE is a list of packages: Mock's and\n",
-    "Koji's installed_pkgs.log, Mock's buildroot_lock.json, or what rpm -qa prints;\n",
-    "- is stdin. Beside it, packages alone are compared.\n",
-    "\n",
-    "Exit status: 0 no difference, 1 a difference, 2 trouble, 75 a registry cannot be\n",
-    "reached.",
-);
-
 #[derive(Debug, Args)]
 pub(crate) struct DiffArgs {
     /// Old side; a snapshot alone is compared with the one before of its stage

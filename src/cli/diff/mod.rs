@@ -10,6 +10,7 @@ pub(crate) mod text;
 
 use crate::cli::context::{Answer, Context};
 use crate::cli::diff::args::DiffArgs;
+use crate::cli::page::{self, Target};
 use crate::cli::stderr::say;
 use crate::error::{Error, Result};
 use crate::model::source::Source;
@@ -17,7 +18,7 @@ use crate::ops::compare::diff::{Difference, diff, predecessor};
 
 /// Compares two sides. Fails if a side cannot be read, or the page not be written.
 pub(crate) fn run(context: &Context, args: &DiffArgs) -> Result<Answer> {
-    let target = args.html.as_deref().map(html::Target::new);
+    let target = args.html.as_deref().map(Target::new);
     if let Some(target) = target {
         target.check(&context.store)?;
     }
@@ -32,13 +33,13 @@ pub(crate) fn run(context: &Context, args: &DiffArgs) -> Result<Answer> {
         say(&format!("rootstrata: note: {note}"));
     }
     let answer = match target {
-        Some(html::Target::Stdout) => {
-            let page = html::page(&difference, &args.scope());
-            page.into()
+        Some(Target::Stdout) => {
+            let text = html::page(&difference, &args.scope());
+            text.into()
         }
-        Some(html::Target::File(path)) => {
-            let page = html::page(&difference, &args.scope());
-            html::write(path, &page)?;
+        Some(Target::File(path)) => {
+            let text = html::page(&difference, &args.scope());
+            page::write(path, &text)?;
             shown(context, args, &difference)
         }
         None => shown(context, args, &difference),

@@ -17,14 +17,6 @@ use crate::ops::remote::prune as prune_registry;
 use clap::Args;
 use std::num::NonZeroUsize;
 
-pub(crate) const VERIFY_HELP: &str = concat!(
-    "A series means all of its snapshots. Without --deep, the rows of the database\n",
-    "are compared with each other, with the images, and with the lengths of the\n",
-    "blobs; with it, every blob is read.\n",
-    "\n",
-    "Exit status: 0 sound, or repaired, 1 something is wrong, 2 trouble.",
-);
-
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
     /// Series or snapshot to verify [default: the whole store]
@@ -47,29 +39,6 @@ impl VerifyArgs {
         }
     }
 }
-
-pub(crate) const PRUNE_HELP: &str = concat!(
-    "A snapshot that any rule keeps stays. Rules count for each stage of each series\n",
-    "by itself; ages count from its newest snapshot, which always stays, as pinned\n",
-    "ones do. Days, weeks from Monday on, months and years are those of UTC. Without\n",
-    "a rule, all snapshots stay, and only what killed runs left is removed.\n",
-    "\n",
-    "With --registry, the same for the images of a repository, which needs no store.\n",
-    "Times are those of pushes. Records and layers that no image needs go as well;\n",
-    "what a push within the grace names, and what others have pushed, stays. Blobs\n",
-    "are freed when the registry collects its garbage.\n",
-    "\n",
-    "With --local-blobs, no snapshot is removed, but the files of layers that a\n",
-    "repository has as well, and that only snapshots without a rule have; without a\n",
-    "rule, the newest snapshot of each stage of each series keeps its files. Export,\n",
-    "restore, squash and cat fetch a layer again. A layer stays that no record and no\n",
-    "tagged image of the repository names.\n",
-    "\n",
-    "DURATION is such as 12h, 14d, 2w, 6m or 1y6m.\n",
-    "\n",
-    "Exit status: 0 done, 2 trouble, 75 the store is in use, or the registry cannot\n",
-    "be reached.",
-);
 
 /// A push that takes longer than a day is none that goes on.
 const GRACE_S: i64 = 86_400;
@@ -191,14 +160,6 @@ impl PruneArgs {
     }
 }
 
-pub(crate) const RM_HELP: &str = concat!(
-    "Blobs that no other snapshot needs go as well. A snapshot that others were\n",
-    "planned over may go: they have all that they need. A pinned snapshot is not\n",
-    "removed: with --series it stays, by name it is an error.\n",
-    "\n",
-    "Exit status: 0 done, 2 trouble, 75 the store is in use.",
-);
-
 pub(crate) const RM_USAGE: &str = concat!(
     "rootstrata rm [OPTIONS] <SNAPSHOT>...\n",
     "       rootstrata rm [OPTIONS] --series <NAME> [--stage <NAME>]",
@@ -259,17 +220,6 @@ pub(crate) struct PinArgs {
     #[arg(value_parser = parse_snapshot, required = true)]
     pub snapshots: Vec<SnapshotRef>,
 }
-
-pub(crate) const DU_HELP: &str = concat!(
-    "SIZE counts each blob of the row once, SHARED those of them that other rows have\n",
-    "as well. FREES is what is gained if the snapshots of the row go.",
-);
-
-pub(crate) const RENAME_HELP: &str = concat!(
-    "Numbers, layers and digests stay. Tags and records that were pushed to a\n",
-    "registry keep the old name. A plugin or a timer that goes on to record under\n",
-    "the old name begins a new series of that name.",
-);
 
 #[derive(Debug, Args)]
 pub(crate) struct RenameArgs {

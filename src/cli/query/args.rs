@@ -16,17 +16,6 @@ pub(crate) const FIND_USAGE: &str = concat!(
     "       rootstrata find [OPTIONS] --sha256 <HASH> [--read-layers]",
 );
 
-pub(crate) const FIND_HELP: &str = concat!(
-    "A line is a content of a path, with the range of snapshots that have it; -v\n",
-    "lists each snapshot.\n",
-    "\n",
-    "No SHA-256 is recorded of a file, but packages name those of theirs. What no\n",
-    "package has is found with --read-layers alone, which takes a while.\n",
-    "\n",
-    "Exit status: 0 something was found, 1 nothing, 2 trouble, 75 a registry cannot\n",
-    "be reached.",
-);
-
 /// The form of a bill of materials.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum SbomFormat {

@@ -84,9 +84,9 @@ fn push_head(text: &mut String, layer: &LayerUse, paint: Paint) {
     let role = layer.role.name();
     let digest = &layer.blob.digest.to_string()[..19];
     let bytes = size(layer.blob.size_bytes);
-    let entries = layer.layer.entries;
+    let entries = counted(layer.layer.entries, "entry", "entries");
     let label = label_text(layer);
-    let head = format!("{role:<7} {state:<6}  {digest}  {bytes:>9}  {entries} entries{label}");
+    let head = format!("{role:<7} {state:<6}  {digest}  {bytes:>9}  {entries}{label}");
     let _ = writeln!(text, "\n{}", paint.text(colour, &head));
 }
 

@@ -30,11 +30,11 @@ pub(crate) fn log(logged: &[Logged]) -> Value {
             let digest = one.tree_digest.map(|digest| digest.to_string());
             object.insert("tree_digest".to_owned(), json!(digest));
             object.insert("packages".to_owned(), json!(one.packages));
-            let changes = one.package_changes.map(|changes| {
+            let changes = one.package_changes.as_ref().map(|changes| {
                 json!({
-                    "added": changes.added,
-                    "removed": changes.removed,
-                    "changed": changes.changed,
+                    "added": changes.added.len(),
+                    "removed": changes.removed.len(),
+                    "changed": changes.changed.len(),
                 })
             });
             object.insert("package_changes".to_owned(), json!(changes));

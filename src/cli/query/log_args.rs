@@ -7,15 +7,7 @@ use crate::model::moment::Moment;
 use crate::ops::query::filter::Filter;
 use clap::Args;
 use std::num::NonZeroUsize;
-
-pub(crate) const LOG_HELP: &str = concat!(
-    "CHANGED counts packages that were added, removed and changed since the snapshot\n",
-    "of the stage before, NEW the bytes of layers that were written. With a PATH or\n",
-    "--package, a line is a snapshot in which that changed.\n",
-    "\n",
-    "DAY is today, yesterday, YYYY-MM-DD, YYYY-MM-DDTHH:MM, or a duration such as 12h\n",
-    "or 3d. Days are those of UTC.",
-);
+use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 pub(crate) struct LogArgs {
@@ -42,6 +34,10 @@ pub(crate) struct LogArgs {
     /// Only snapshots with this label, KEY or KEY=VALUE
     #[arg(long = "label", value_name = "LABEL", value_parser = LabelPattern::parse)]
     labels: Vec<LabelPattern>,
+    /// Also write FILE, a page for a browser: growth, layers, what changed when;
+    /// - for stdout, instead of the text
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["path", "package"])]
+    pub html: Option<PathBuf>,
 }
 
 impl LogArgs {

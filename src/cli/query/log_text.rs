@@ -1,6 +1,6 @@
 //! Snapshots one after the other, and histories, as text for people.
 
-use crate::cli::text::{COLUMNS, cut, push_layers_briefly, size, table};
+use crate::cli::text::{COLUMNS, age, cut, push_layers_briefly, size, table};
 use crate::model::packages::package::Package;
 use crate::model::time::rfc3339;
 use crate::model::tree::entry::{Entry, Kind};
@@ -25,7 +25,7 @@ pub(crate) fn log(logged: &[Logged]) -> String {
             name(snapshot),
             age(one.age_s),
             packages.unwrap_or_else(|| "unknown".to_owned()),
-            one.package_changes.map_or(String::new(), changes),
+            one.package_changes.as_ref().map_or(String::new(), changes),
             size(one.new_bytes()),
         ]);
     }
@@ -52,38 +52,21 @@ fn name(snapshot: &Snapshot) -> String {
     format!("{}@{}{pin}", snapshot.series, snapshot.stage)
 }
 
-fn changes(changes: PackageChanges) -> String {
+fn changes(changes: &PackageChanges) -> String {
     let PackageChanges {
         added,
         removed,
         changed,
     } = changes;
     let parts = [('+', added), ('-', removed), ('~', changed)];
-    let parts = parts.iter().filter(|(_, count)| *count > 0);
+    let parts = parts.iter().filter(|(_, names)| !names.is_empty());
     let parts: Vec<String> = parts
-        .map(|(sign, count)| format!("{sign}{count}"))
+        .map(|(sign, names)| format!("{sign}{}", names.len()))
         .collect();
     if parts.is_empty() {
         return "none".to_owned();
     }
     parts.join(" ")
-}
-
-/// Returns a time in the largest unit of which there are two, or in minutes.
-fn age(seconds: i64) -> String {
-    let units = [
-        (31_536_000, "years"),
-        (2_678_400, "months"),
-        (604_800, "weeks"),
-        (86_400, "days"),
-        (3_600, "hours"),
-    ];
-    for (unit, name) in units {
-        if seconds >= 2 * unit {
-            return format!("{} {name}", seconds / unit);
-        }
-    }
-    format!("{} min", seconds.max(0) / 60)
 }
 
 /// Returns lines for each snapshot: times, run, entries and labels, the digest of the tree, and the layers.

@@ -3,6 +3,7 @@
 pub(crate) mod args;
 mod explain_text;
 mod find_text;
+mod growth;
 mod json;
 pub(crate) mod log_args;
 mod log_text;
@@ -10,6 +11,7 @@ mod text;
 
 use crate::cli::asked::{Asked, Subject};
 use crate::cli::context::{Answer, Context};
+use crate::cli::page::{self, Target};
 use crate::cli::pager;
 use crate::cli::parse::EntryPathArg;
 use crate::cli::query::args::FindArgs;
@@ -99,6 +101,9 @@ pub(crate) fn cat(context: &Context, subject: &Subject, path: &EntryPathArg) -> 
 /// of that name.
 pub(crate) fn log(context: &Context, args: &LogArgs) -> Result<Answer> {
     let filter = args.filter();
+    if let Some(path) = &args.html {
+        Target::new(path).check(&context.store)?;
+    }
     if let Some(path) = &args.path {
         let mut turns = history::of_path(&context.store, &filter, &path.path())?;
         turns.truncate(args.most_turns());
@@ -115,10 +120,25 @@ pub(crate) fn log(context: &Context, args: &LogArgs) -> Result<Answer> {
         return Ok(context.found(text, turns.is_empty()));
     }
     let logged = logging::log(&context.store, &filter, context.verbose)?;
+    if let Some(path) = &args.html {
+        let page = growth::page(&context.store, &logged);
+        match Target::new(path) {
+            Target::Stdout => return Ok(page.into()),
+            Target::File(path) => page::write(path, &page)?,
+        }
+    }
     let text = context.show(
-        || json::log(&logged),
         || {
-            if context.verbose {
+            if context.stats {
+                growth::json(&logged)
+            } else {
+                json::log(&logged)
+            }
+        },
+        || {
+            if context.stats {
+                growth::text(&logged)
+            } else if context.verbose {
                 log_text::log_in_detail(&logged)
             } else {
                 log_text::log(&logged)

@@ -1,6 +1,6 @@
 //! Answers about recorded snapshots as text for people.
 
-use crate::cli::text::{about, mode, package_of, push_layers, push_remote, size, table};
+use crate::cli::text::{about, counted, mode, package_of, push_layers, push_remote, size, table};
 use crate::model::packages::owners::Installed;
 use crate::model::time::rfc3339;
 use crate::model::tree::compare::Aspects;
@@ -25,7 +25,11 @@ pub(crate) fn show(shown: &Shown, store: &Path, image: Option<&str>) -> String {
     match &shown.packages {
         None => text.push_str("packages are unknown\n"),
         Some(packages) => {
-            let _ = writeln!(text, "{} packages", packages.len());
+            let _ = writeln!(
+                text,
+                "{}",
+                counted(packages.len() as u64, "package", "packages")
+            );
             for one in packages {
                 let name = one.package.to_string();
                 let name = printable(name.as_bytes());

@@ -13,7 +13,7 @@ use crate::ops::remote::known_layers::LayersFrom;
 use crate::registry::Access;
 use clap::builder::PossibleValue;
 use clap::error::ErrorKind;
-use clap::{Args, ValueEnum};
+use clap::{Args, FromArgMatches, ValueEnum};
 use std::num::NonZeroUsize;
 
 const EPOCH_VARIABLE: &str = "SOURCE_DATE_EPOCH";
@@ -128,8 +128,14 @@ impl SnapshotArgs {
         &self.record
     }
 
-    pub(crate) fn options(&self, access: &Access, jobs: NonZeroUsize) -> Options {
-        let mut options = self.record.options(access, jobs);
+    /// Returns the wishes of `record`, the options with the defaults of the series.
+    pub(crate) fn options(
+        &self,
+        record: &RecordArgs,
+        access: &Access,
+        jobs: NonZeroUsize,
+    ) -> Options {
+        let mut options = record.options(access, jobs);
         if let Some(most) = self.max_layers {
             options.limits.most_layers = Some(most);
         }
@@ -156,6 +162,41 @@ impl RecordArgs {
         let is_unfit = self.epoch.is_none() && epoch_of_environment() == Some(None);
         let text = "SOURCE_DATE_EPOCH is not a number of seconds";
         is_unfit.then_some((ErrorKind::InvalidValue, text))
+    }
+
+    /// Reads words as options. Fails with the fault of a word.
+    pub(crate) fn from_words(words: &[String]) -> Result<Self, String> {
+        let command = clap::Command::new("rootstrata").no_binary_name(true);
+        let matches = Self::augment_args(command).try_get_matches_from(words);
+        let read = matches.and_then(|matches| Self::from_arg_matches(&matches));
+        read.map_err(|error| {
+            let text = error.to_string();
+            let first = text.lines().next().unwrap_or_default();
+            first.trim_start_matches("error: ").to_owned()
+        })
+    }
+
+    /// Returns the named series.
+    pub(crate) fn series(&self) -> Option<&str> {
+        self.series.as_deref()
+    }
+
+    /// Returns the options, with defaults in the place of missing options. Globs of both count.
+    pub(crate) fn with_defaults(self, defaults: Self) -> Self {
+        let both = |first: Vec<String>, then: Vec<String>| [first, then].concat();
+        Self {
+            profile: self.profile.or(defaults.profile),
+            mtime: self.mtime.or(defaults.mtime),
+            layers: self.layers.or(defaults.layers),
+            state: self.state.or(defaults.state),
+            compression: self.compression.or(defaults.compression),
+            exclude: both(defaults.exclude, self.exclude),
+            volatile: both(defaults.volatile, self.volatile),
+            from: self.from.or(defaults.from),
+            to: self.to.or(defaults.to),
+            registry_optional: self.registry_optional || defaults.registry_optional,
+            ..self
+        }
     }
 
     /// Returns how many threads work.

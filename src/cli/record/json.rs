@@ -2,7 +2,7 @@
 
 use crate::cli::json::{VERSION, head, seconds};
 use crate::ops::query::inspect::Shown;
-use crate::ops::record;
+use crate::ops::record::{self, FirstOf};
 use serde_json::{Value, json};
 
 pub(crate) fn snapshot(outcome: &record::Outcome) -> Value {
@@ -16,6 +16,17 @@ pub(crate) fn snapshot(outcome: &record::Outcome) -> Value {
     let digest = outcome.tree_digest.map(|digest| digest.to_string());
     object.insert("tree_digest".to_owned(), json!(digest));
     object.insert("seconds".to_owned(), seconds(&outcome.seconds));
+    let first_of = outcome.first_of.as_ref().map(|first_of| match first_of {
+        FirstOf::Store => "store",
+        FirstOf::Series => "series",
+        FirstOf::Stage(_) => "stage",
+    });
+    object.insert("first_of".to_owned(), json!(first_of));
+    let nearly = outcome.nearly.as_ref().map(|nearly| {
+        let parent = format!("{}@{}", nearly.series, nearly.stage);
+        json!({ "parent": parent, "spared_bytes": nearly.spared_bytes })
+    });
+    object.insert("nearly".to_owned(), json!(nearly));
     Value::Object(object)
 }
 
@@ -34,5 +45,7 @@ pub(crate) fn described(shown: &Shown) -> Value {
     let digest = shown.tree_digest.to_string();
     object.insert("tree_digest".to_owned(), json!(digest));
     object.insert("seconds".to_owned(), json!({}));
+    object.insert("first_of".to_owned(), Value::Null);
+    object.insert("nearly".to_owned(), Value::Null);
     Value::Object(object)
 }

@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::model::names::SnapshotRef;
 use crate::model::repository::ImageName;
 use crate::ops::monitor::Monitor;
-use crate::ops::record::snapshot;
+use crate::ops::record::{name_of_series, snapshot};
 use crate::ops::remote::push;
 use serde_json::Value;
 use std::path::Path;
@@ -20,18 +20,33 @@ use std::path::Path;
 /// the snapshot and is not optional.
 pub(crate) fn run(context: &Context, root: &Path, args: &SnapshotArgs) -> Result<Answer> {
     let progress = context.progress();
-    let options = args.options(&context.access, context.jobs);
+    let record = &with_defaults(context, args.record(), root)?;
+    let options = args.options(record, &context.access, context.jobs);
     let mut outcome = snapshot(&context.store, root, &options, &progress)?;
     context.print_times(&outcome.seconds);
     context.print_stats(&text::cost(&outcome));
     outcome.in_use = None;
-    let pushed = push(context, args.record(), outcome.snapshot.id, &progress)?;
+    let pushed = push(context, record, outcome.snapshot.id, &progress)?;
     let json = || with_push(json::snapshot(&outcome), pushed.as_ref());
     let text = context.show(json, || {
         let pushed = pushed.as_ref().map(remote::text::push);
         text::snapshot(&outcome, context.verbose) + &pushed.unwrap_or_default()
     });
     Ok(text.into())
+}
+
+/// Returns the options with the configured defaults for the series of `root`. Fails if the path gives no name for the series.
+pub(crate) fn with_defaults(
+    context: &Context,
+    args: &RecordArgs,
+    root: &Path,
+) -> Result<RecordArgs> {
+    let series = match args.series() {
+        Some(series) => series.to_owned(),
+        None => name_of_series(root)?,
+    };
+    let defaults = context.configuration.defaults(&series);
+    Ok(args.clone().with_defaults(defaults.record))
 }
 
 /// Pushes a snapshot that was just recorded, if that is asked for; `None` also after trouble with an optional registry. Fails if the

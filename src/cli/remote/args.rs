@@ -6,20 +6,12 @@ use crate::model::repository::ImageName;
 use clap::Args;
 
 pub(crate) const PUSH_USAGE: &str =
-    "rootstrata push [OPTIONS] [SNAPSHOT]... docker://HOST/REPO[:TAG]";
-
-pub(crate) const PUSH_HELP: &str = concat!(
-    "Sends each image with the layers that the repository lacks. Without SNAPSHOT,\n",
-    "the newest of each stage of each series. An image gets the tag SERIES.STAGE,\n",
-    "which moves, or TAG, and a tag that stays. Layers and images get records, by\n",
-    "which other builders find them.\n",
-    "\n",
-    "Exit status: 0 done, 2 trouble, 75 the registry cannot be reached.",
-);
+    "rootstrata push [OPTIONS] [SNAPSHOT]... [docker://HOST/REPO[:TAG]]";
 
 #[derive(Debug, Args)]
 pub(crate) struct PushArgs {
-    /// Snapshots to push, and where to
+    /// Snapshots to push, and where to [default: the registry that the
+    /// configuration has for their series]
     #[arg(required = true, value_name = "SNAPSHOT... docker://HOST/REPO[:TAG]", value_parser = parse_word)]
     words: Vec<Word>,
 }
@@ -41,17 +33,19 @@ fn parse_word(text: &str) -> Result<Word, String> {
 }
 
 impl PushArgs {
-    /// Returns the snapshots and the target. Fails unless the last word alone names a repository.
-    pub(crate) fn parts(&self) -> Result<(Vec<SnapshotRef>, ImageName), &'static str> {
-        let wrong = "the last argument, and no other, is docker://HOST/REPO[:TAG]";
-        let (last, others) = self.words.split_last().ok_or(wrong)?;
-        let Word::Image(target) = last else {
-            return Err(wrong);
-        };
-        let snapshots = others.iter().map(|word| match word {
-            Word::Snapshot(snapshot) => Ok(snapshot.clone()),
-            Word::Image(_) => Err(wrong),
-        });
-        Ok((snapshots.collect::<Result<_, _>>()?, target.clone()))
+    /// Returns the snapshots, and the target if there is one. Fails if a word before the last names a repository.
+    pub(crate) fn parts(&self) -> Result<(Vec<SnapshotRef>, Option<ImageName>), &'static str> {
+        let mut snapshots = Vec::new();
+        let mut target = None;
+        for word in &self.words {
+            match word {
+                _ if target.is_some() => {
+                    return Err("the last argument, and no other, is docker://HOST/REPO[:TAG]");
+                }
+                Word::Snapshot(snapshot) => snapshots.push(snapshot.clone()),
+                Word::Image(name) => target = Some(name.clone()),
+            }
+        }
+        Ok((snapshots, target))
     }
 }

@@ -90,17 +90,6 @@ fn parse_most(text: &str) -> Result<NonZeroUsize, String> {
     number.ok_or_else(|| "expected a number from 1 up".to_owned())
 }
 
-pub(crate) const IMPORT_HELP: &str = concat!(
-    "SOURCE is oci-archive:PATH[:REF], oci:PATH[:REF], docker-archive:PATH[:REF] or\n",
-    "docker://HOST/REPO[:TAG|@DIGEST].\n",
-    "REF is the name of an image, or @N for the Nth that is listed, from 0; without\n",
-    "REF, all are taken. An archive may be compressed with gzip, zstd or xz. A thin archive needs the layers that it lacks in the store. From\n",
-    "the store's own layout, what a lost database had is recorded again.\n",
-    "\n",
-    "Exit status: 0 done, 1 some images of the store are damaged, 2 trouble, 75 the\n",
-    "registry cannot be reached.",
-);
-
 #[derive(Debug, Args)]
 pub(crate) struct ImportArgs {
     /// Archive or layout to take images from
@@ -127,15 +116,6 @@ fn image_source(source: Source) -> Result<Source, String> {
         ),
     }
 }
-
-pub(crate) const PULL_HELP: &str = concat!(
-    "Fetches the layers that the store lacks, and records the image. Each layer is\n",
-    "unpacked and compared with its digest, its diff_id and its key before it counts.\n",
-    "With --lazy, an image of rootstrata is recorded by what the registry's records\n",
-    "say, in a few requests; each layer is fetched and compared when it is wanted.\n",
-    "\n",
-    "Exit status: 0 done, 2 trouble, 75 the registry cannot be reached.",
-);
 
 #[derive(Debug, Args)]
 pub(crate) struct PullArgs {

@@ -7,6 +7,7 @@ mod text;
 use crate::cli::context::{Answer, Context};
 use crate::cli::progress::Progress;
 use crate::cli::record;
+use crate::cli::record::args::RecordArgs;
 use crate::cli::remote;
 use crate::cli::stderr::say;
 use crate::cli::transfer::args::{ExportArgs, ImportArgs, PullArgs};
@@ -28,9 +29,13 @@ use std::path::Path;
 pub(crate) fn export(context: &Context, args: &ExportArgs) -> Result<Answer> {
     let progress = context.progress();
     let mut request = args.request();
+    let record = match &args.root {
+        Some(root) => record::with_defaults(context, &args.record, root)?,
+        None => args.record.clone(),
+    };
     let recorded = match &args.root {
         Some(root) => {
-            let outcome = record_first(context, args, root, &mut request, &progress)?;
+            let outcome = record_first(context, &record, root, &mut request, &progress)?;
             Some(outcome)
         }
         None => None,
@@ -64,7 +69,7 @@ pub(crate) fn export(context: &Context, args: &ExportArgs) -> Result<Answer> {
         context.print_stats(&record::text::cost(outcome));
     }
     let pushed = match &recorded {
-        Some(outcome) => record::push(context, &args.record, outcome.snapshot.id, &progress)?,
+        Some(outcome) => record::push(context, &record, outcome.snapshot.id, &progress)?,
         None => None,
     };
     let snapshot = describe(context, recorded.as_ref(), exported.snapshot_id)?;
@@ -89,7 +94,7 @@ pub(crate) fn export(context: &Context, args: &ExportArgs) -> Result<Answer> {
 /// Records the root, and makes the new snapshot the one to export.
 fn record_first(
     context: &Context,
-    args: &ExportArgs,
+    record: &RecordArgs,
     root: &Path,
     request: &mut Request,
     progress: &Progress,
@@ -99,7 +104,7 @@ fn record_first(
     let outcome = snapshot(
         store,
         root,
-        &args.record.options(&context.access, context.jobs),
+        &record.options(&context.access, context.jobs),
         progress,
     )?;
     request.snapshot = SnapshotRef::Id(outcome.snapshot.id);

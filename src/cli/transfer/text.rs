@@ -55,9 +55,10 @@ pub(crate) fn import(
         } else {
             "is"
         };
+        let entries = counted(*entries, "entry", "entries");
         let _ = writeln!(
             text,
-            "{series}@{stage} {is} snapshot {id} (run {run}): {entries} entries"
+            "{series}@{stage} {is} snapshot {id} (run {run}): {entries}"
         );
         push_layers(&mut text, layers, verbose);
     }

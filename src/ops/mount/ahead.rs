@@ -49,7 +49,8 @@ impl Ahead {
 
 fn decompress(memory: &Memory, wanted: &Receiver<(Arc<Layer>, u64)>) {
     while let Ok((layer, at)) = wanted.recv() {
-        if let Reading::Frames(frames) = &layer.reading
+        if let Some(reading) = layer.settled()
+            && let Reading::Frames(frames) = &*reading
             && let Ok(extent) = frames.extent_of(at)
         {
             // A failure is told to whoever asks for the frame.

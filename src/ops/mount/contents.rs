@@ -7,6 +7,7 @@ use crate::ops::mount::ahead::Ahead;
 use crate::ops::mount::framed::{Framed, Proofs};
 use crate::ops::mount::frames::Memory;
 use crate::ops::mount::library::{Layer, Library, Reading, Whole};
+use crate::ops::remote::ranged::Ranged;
 use crate::store::{LayerUse, Store};
 use std::ops::Range;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -17,32 +18,33 @@ pub(super) struct Contents {
     memory: Arc<Memory>,
     ahead: Ahead,
     proofs: Proofs,
+    registries: Ranged,
 }
 
-impl Default for Contents {
-    fn default() -> Self {
+impl Contents {
+    /// Starts with no layer. Layers of a registry alone are read there.
+    pub(super) fn new(registries: Ranged) -> Self {
         let memory = Arc::default();
         Self {
+            registries,
             library: RwLock::default(),
             ahead: Ahead::new(&memory),
             memory,
             proofs: Proofs::default(),
         }
     }
-}
 
-impl Contents {
     /// Tells whether the contents of a layer can be read.
     pub(super) fn has(&self, key: &LayerKey) -> bool {
         let library = self.library.read();
         library.unwrap_or_else(PoisonError::into_inner).has(key)
     }
 
-    /// Adds the contents of a layer with these items. Fails if no form of the layer is here.
+    /// Adds the contents of a layer with these items. Fails if the layer is nowhere.
     pub(super) fn add(&self, store: &Store, used: &LayerUse, items: &[LayerItem]) -> Result<()> {
         let library = self.library.write();
         let mut library = library.unwrap_or_else(PoisonError::into_inner);
-        library.add(store, used, items)
+        library.add(store, used, items, &self.registries)
     }
 
     /// Reads bytes of a content, which lie inside. Fails with [`Error::Damaged`] if the layer does not give the recorded content, and if
@@ -61,7 +63,7 @@ impl Contents {
             let what = format!("the content {content} is in no layer of the snapshot");
             return Err(Error::damaged("snapshot", what));
         };
-        match &layer.reading {
+        match &*layer.reading(&self.registries)? {
             Reading::Whole(whole) => read_whole(&layer, whole, content, range),
             Reading::Frames(frames) => {
                 let framed = Framed {
@@ -85,7 +87,7 @@ fn read_whole(
     content: &ContentHash,
     range: Range<u64>,
 ) -> Result<Vec<u8>> {
-    let aside = whole.aside(&layer.blob)?;
+    let aside = layer.aside(whole)?;
     let length = (range.end - range.start) as usize;
     let found = aside.read(content, range.start, length)?;
     found.ok_or_else(|| {

@@ -2,7 +2,7 @@
 //! the hash tells whether the place gives the right bytes.
 
 use crate::blob::BlobSource;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::layer::codec::Codec;
 use crate::layer::seek::{Frames, places};
 use crate::model::digest::{ContentHash, LayerKey};
@@ -11,6 +11,7 @@ use crate::model::tree::entry::{Entry, Kind};
 use crate::model::tree::overlay::LayerItem;
 use crate::ops::mount::aside::Aside;
 use crate::ops::mount::cache::lock;
+use crate::ops::remote::ranged::Ranged;
 use crate::store::{Blob, LayerUse, Presence, Store};
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::AtomicU64;
@@ -28,7 +29,7 @@ pub(super) struct Library {
 #[derive(Clone, Copy)]
 struct Place {
     layer: usize,
-    /// The offset in the uncompressed layer; 0 if the layer can only be read from the beginning.
+    /// The offset in the uncompressed layer, for a layer with frames.
     start: u64,
 }
 
@@ -37,7 +38,14 @@ pub(super) struct Layer {
     /// The number among all layers here.
     pub number: usize,
     pub blob: BlobSource,
-    pub reading: Reading,
+    used: LayerUse,
+    /// The only repository with the blob; `None` for a local blob.
+    repository: Option<String>,
+    /// Whether contents are where `places` says, if the blob has frames.
+    has_places: bool,
+    wanted: HashMap<ContentHash, u64>,
+    /// Settled when the first content is wanted.
+    reading: Mutex<Option<Arc<Reading>>>,
     /// Where the frame begins that was read last.
     pub last_frame: AtomicU64,
 }
@@ -50,23 +58,56 @@ pub(super) enum Reading {
     Whole(Whole),
 }
 
-/// The contents of a layer that is read from the beginning.
-pub(super) struct Whole {
-    wanted: HashMap<ContentHash, u64>,
-    aside: Mutex<Option<Arc<Aside>>>,
-}
+impl Layer {
+    /// Returns how contents are read. Fails if the blob cannot be read, or the registry does not answer.
+    pub(super) fn reading(&self, registries: &Ranged) -> Result<Arc<Reading>> {
+        let mut reading = lock(&self.reading);
+        if let Some(reading) = &*reading {
+            return Ok(Arc::clone(reading));
+        }
+        let frames = self
+            .frames(registries)?
+            .filter(|frames| !frames.begins_long());
+        let settled = Arc::new(match frames {
+            Some(frames) => Reading::Frames(frames),
+            None => Reading::Whole(Whole::default()),
+        });
+        *reading = Some(Arc::clone(&settled));
+        Ok(settled)
+    }
 
-impl Whole {
-    /// Returns the contents, put aside by the first call. Fails if there is no room.
-    pub(super) fn aside(&self, blob: &BlobSource) -> Result<Arc<Aside>> {
-        let mut aside = lock(&self.aside);
+    /// Returns how contents are read, once settled by a reader.
+    pub(super) fn settled(&self) -> Option<Arc<Reading>> {
+        lock(&self.reading).clone()
+    }
+
+    fn frames(&self, registries: &Ranged) -> Result<Option<Frames>> {
+        match &self.repository {
+            _ if !self.has_places => Ok(None),
+            None => Frames::open(&self.blob, self.used.layer.tar_bytes),
+            Some(repository) => {
+                let table = registries.frames(repository, &self.used)?;
+                Ok(table.map(|table| Frames::of_table(&self.blob, &table)))
+            }
+        }
+    }
+
+    /// Returns the contents of a layer without frames, put aside by the first call. Fails if there is no room.
+    pub(super) fn aside(&self, whole: &Whole) -> Result<Arc<Aside>> {
+        let mut aside = lock(&whole.aside);
         if let Some(aside) = &*aside {
             return Ok(Arc::clone(aside));
         }
-        let put = Arc::new(Aside::put(blob, &self.wanted)?);
+        let put = Arc::new(Aside::put(&self.blob, &self.wanted)?);
         *aside = Some(Arc::clone(&put));
         Ok(put)
     }
+}
+
+/// The contents of a layer that is read from the beginning.
+#[derive(Default)]
+pub(super) struct Whole {
+    aside: Mutex<Option<Arc<Aside>>>,
 }
 
 impl Library {
@@ -82,38 +123,44 @@ impl Library {
         Some((Arc::clone(layer), place.start))
     }
 
-    /// Adds a layer with these items. Fails with [`crate::error::Error::OnlyRemote`] if no form of the layer is here, but in a registry, and with
-    /// `Damaged` if it is nowhere.
+    /// Adds a layer with these items. No byte of the layer is read, and no registry asked. Fails with `Damaged` if the layer is nowhere.
     pub(super) fn add(
         &mut self,
         store: &Store,
         used: &LayerUse,
         items: &[LayerItem],
+        registries: &Ranged,
     ) -> Result<()> {
         let wanted = contents_of(items);
         if wanted.is_empty() || self.has(&used.layer.key) {
             return Ok(());
         }
-        let (form, blob) = open_form(store, used)?;
+        let Opened {
+            form,
+            blob,
+            repository,
+        } = open_form(store, used, registries)?;
+        let starts = starts_of(store, used, &form, items)?;
         let number = self.layers.len();
-        let reading = match frames_of(store, used, &form, &blob, items)? {
-            Some((frames, starts)) => {
+        let has_places = starts.is_some();
+        match starts {
+            Some(starts) => {
                 let starts = starts.into_iter();
                 self.add_places(starts.map(|(content, start)| (content, number, start)));
-                Reading::Frames(frames)
             }
-            None => {
-                self.add_places(wanted.keys().map(|content| (*content, number, 0)));
-                Reading::Whole(Whole {
-                    wanted,
-                    aside: Mutex::default(),
-                })
-            }
-        };
+            None => self.add_places(wanted.keys().map(|content| (*content, number, 0))),
+        }
         self.layers.push(Arc::new(Layer {
             number,
             blob,
-            reading,
+            used: LayerUse {
+                blob: form,
+                ..used.clone()
+            },
+            repository,
+            has_places,
+            wanted,
+            reading: Mutex::default(),
             last_frame: AtomicU64::new(u64::MAX),
         }));
         self.known.insert(used.layer.key);
@@ -144,47 +191,62 @@ fn contents_of(items: &[LayerItem]) -> HashMap<ContentHash, u64> {
     entries.filter_map(content_of).collect()
 }
 
-/// Opens the first form of a layer that is here, by its length alone: the content of each file is compared with its hash.
-fn open_form(store: &Store, used: &LayerUse) -> Result<(Blob, BlobSource)> {
+/// A form of a layer, with the place.
+struct Opened {
+    form: Blob,
+    blob: BlobSource,
+    repository: Option<String>,
+}
+
+/// Opens the first form of a layer that is here, by its length alone: the content of each file is compared with its hash. Else the
+/// registry's form is opened.
+fn open_form(store: &Store, used: &LayerUse, registries: &Ranged) -> Result<Opened> {
+    let here = |form: Blob, blob: BlobSource| Opened {
+        form,
+        blob,
+        repository: None,
+    };
     let own = store.presence_by_length(&used.blob.digest, used.blob.size_bytes)?;
     if let Presence::Here(source) = own {
-        return Ok((used.blob.clone(), source));
+        return Ok(here(used.blob.clone(), source));
     }
     for form in store.blobs_of(used.layer.id)? {
         let found = store.presence_by_length(&form.digest, form.size_bytes)?;
         if let Presence::Here(source) = found {
-            return Ok((form, source));
+            return Ok(here(form, source));
         }
     }
-    let source = store.find_blob(&used.blob.digest, used.blob.size_bytes)?;
-    Ok((used.blob.clone(), source))
+    match store.find_blob(&used.blob.digest, used.blob.size_bytes) {
+        Err(Error::OnlyRemote { repository, .. }) => {
+            let form = used.blob.clone();
+            let blob = registries.open(&repository, form.digest, form.size_bytes)?;
+            Ok(Opened {
+                form,
+                blob,
+                repository: Some(repository),
+            })
+        }
+        found => Ok(here(used.blob.clone(), found?)),
+    }
 }
 
 /// Where the contents of a layer begin.
 type Starts = Vec<(ContentHash, u64)>;
 
-/// Finds the contents of a layer in frames; `None` for a layer that has to be read from the beginning.
-fn frames_of(
+/// Finds where the contents of a layer begin; `None` for a layer that has to be read from the beginning.
+fn starts_of(
     store: &Store,
     used: &LayerUse,
     form: &Blob,
-    blob: &BlobSource,
     items: &[LayerItem],
-) -> Result<Option<(Frames, Starts)>> {
+) -> Result<Option<Starts>> {
     let policy = store.policy(&store.policy_of_layer(used.layer.id)?)?;
     let is_ours = Policy::from_canonical(&policy).is_some();
     if !is_ours || Codec::of_media_type(&form.media_type) != Some(Codec::Zstd) {
         return Ok(None);
     }
-    let tar_bytes = used.layer.tar_bytes;
     let (places, length) = places(items, |_| true)?;
-    if length != tar_bytes {
-        return Ok(None);
-    }
-    let Some(frames) = Frames::open(blob, tar_bytes)? else {
-        return Ok(None);
-    };
-    if frames.begins_long() {
+    if length != used.layer.tar_bytes {
         return Ok(None);
     }
     let mut rest = items.iter().filter_map(LayerItem::entry);
@@ -192,5 +254,5 @@ fn frames_of(
         let entry = rest.find(|entry| entry.path == place.name)?;
         Some((content_of(entry)?.0, place.start))
     });
-    Ok(Some((frames, starts.collect())))
+    Ok(Some(starts.collect()))
 }

@@ -23,8 +23,11 @@ pub(crate) use listener::Listener;
 
 use crate::error::{Error, Result};
 use crate::model::names::SnapshotRef;
+use crate::ops::mount::contents::Contents;
 use crate::ops::mount::session::{Access, Signals};
 use crate::ops::mount::views::Views;
+use crate::ops::remote::ranged::Ranged;
+use crate::registry::Access as RegistryAccess;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -36,6 +39,8 @@ pub(crate) struct Request {
     pub snapshot: Option<SnapshotRef>,
     /// An empty directory.
     pub directory: PathBuf,
+    /// How registries are reached, for layers that are not here.
+    pub access: RegistryAccess,
     /// Whether other users may read what their permissions allow.
     pub allow_other: bool,
 }
@@ -52,9 +57,11 @@ pub(crate) fn mount(
     raise_limit();
     // Before any thread begins, since threads inherit the mask.
     let signals = Signals::block(&request.directory)?;
+    let registries = Ranged::new(request.access.clone(), &store_path.join("tmp"));
+    let contents = Contents::new(registries);
     let views = match &request.snapshot {
-        Some(reference) => Views::one(store_path, reference)?,
-        None => Views::all(store_path)?,
+        Some(reference) => Views::one(store_path, reference, contents)?,
+        None => Views::all(store_path, contents)?,
     };
     let access = if request.allow_other {
         Access::Everybody

@@ -1,7 +1,7 @@
 //! What is mounted: a snapshot, or all snapshots of a store behind directories. A snapshot behind a directory is loaded when
 //! somebody looks inside, for which the store is opened for a moment.
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::names::SnapshotRef;
 use crate::model::tree::entry::Entry;
 use crate::model::tree::overlay::Overlay;
@@ -62,12 +62,14 @@ impl Inode {
 }
 
 impl Views {
-    /// Loads a snapshot. Fails with [`Error::UnknownSnapshot`] without such a snapshot, with [`Error::NotPulled`] if a layer is in a
-    /// registry alone, and if a row or a layer is damaged or missing.
-    pub(super) fn one(store_path: &Path, reference: &SnapshotRef) -> Result<Self> {
+    /// Loads a snapshot. Fails with [`crate::error::Error::UnknownSnapshot`] without such a snapshot, and if a row or a layer is damaged or missing.
+    pub(super) fn one(
+        store_path: &Path,
+        reference: &SnapshotRef,
+        contents: Contents,
+    ) -> Result<Self> {
         let store = Store::open(store_path)?;
         let snapshot = store.find(reference)?;
-        let contents = Contents::default();
         let nodes = load(&store, &snapshot, &contents)?;
         let view = View::loaded(nodes, snapshot.id);
         Ok(Self {
@@ -79,7 +81,7 @@ impl Views {
     }
 
     /// Lists the snapshots of a store. Fails if the row of a snapshot is damaged.
-    pub(super) fn all(store_path: &Path) -> Result<Self> {
+    pub(super) fn all(store_path: &Path, contents: Contents) -> Result<Self> {
         let snapshots = Store::open(store_path)?.snapshots(None)?;
         let Doors { nodes, inodes } = Doors::new(&snapshots);
         let mut views = vec![View::loaded(nodes, 0)];
@@ -91,7 +93,7 @@ impl Views {
         }
         Ok(Self {
             store_path: store_path.to_owned(),
-            contents: Contents::default(),
+            contents,
             views,
             doors,
         })
@@ -141,7 +143,7 @@ impl Views {
     }
 
     /// Returns the root of a snapshot as recorded, but without names, for who does not look inside; `None` without such a view. Fails
-    /// with [`Error::UnknownSnapshot`] for a snapshot removed meanwhile, and if the row of the root is damaged.
+    /// with [`crate::error::Error::UnknownSnapshot`] for a snapshot removed meanwhile, and if the row of the root is damaged.
     pub(super) fn root(&self, view: u32) -> Result<Option<&Node>> {
         let Some(view) = self.views.get(view as usize) else {
             return Ok(None);
@@ -200,23 +202,11 @@ fn load(store: &Store, snapshot: &Snapshot, contents: &Contents) -> Result<Nodes
     for used in store.layers(snapshot.id)?.iter() {
         let items = store.items(used.layer.id)?;
         if !contents.has(&used.layer.key) {
-            let added = contents.add(store, used, &items);
-            added.map_err(|error| of_snapshot(error, snapshot.id))?;
+            contents.add(store, used, &items)?;
         }
         layers.push(items.into_iter());
     }
     let mut overlay = Overlay::new();
     overlay.apply_all(layers);
     Ok(Nodes::new(overlay.into_tree()))
-}
-
-/// Says of a layer in a registry how to get it.
-fn of_snapshot(error: Error, snapshot: i64) -> Error {
-    match error {
-        Error::OnlyRemote { repository, .. } => Error::NotPulled {
-            snapshot,
-            repository,
-        },
-        error => error,
-    }
 }

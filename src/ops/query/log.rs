@@ -27,15 +27,15 @@ pub struct Logged {
     pub tree_digest: Option<TreeDigest>,
 }
 
-/// How many packages two snapshots differ in, by name and architecture.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// The different packages of two snapshots, each NAME.ARCH, sorted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PackageChanges {
     /// Packages of the newer snapshot alone.
-    pub added: u64,
+    pub added: Vec<String>,
     /// Packages of the older snapshot alone.
-    pub removed: u64,
+    pub removed: Vec<String>,
     /// Packages of other versions, or built at another time.
-    pub changed: u64,
+    pub changed: Vec<String>,
 }
 
 impl Logged {
@@ -112,18 +112,23 @@ impl Set {
 
     fn changes_since(&self, older: &Self) -> PackageChanges {
         let mut changes = PackageChanges::default();
-        for (name, newer) in &self.packages {
-            match older.packages.get(name) {
-                None => changes.added += 1,
-                Some(older) => changes.changed += u64::from(older != newer),
+        for (of, newer) in &self.packages {
+            match older.packages.get(of) {
+                None => changes.added.push(named(of)),
+                Some(older) if older != newer => changes.changed.push(named(of)),
+                Some(_) => {}
             }
         }
-        let names = older.packages.keys();
-        changes.removed = names
-            .filter(|name| !self.packages.contains_key(name))
-            .count() as u64;
+        let of_older = older.packages.keys();
+        let gone = of_older.filter(|of| !self.packages.contains_key(of));
+        changes.removed = gone.map(named).collect();
         changes
     }
+}
+
+/// Returns NAME.ARCH.
+fn named((name, arch): &(String, String)) -> String {
+    format!("{name}.{arch}")
 }
 
 /// Sets read so far: many snapshots have the same.

@@ -5,6 +5,7 @@ mod derived_rule;
 pub mod explain;
 pub mod filter;
 pub(crate) mod find;
+pub(crate) mod growth;
 pub(crate) mod history;
 pub mod inspect;
 pub mod log;

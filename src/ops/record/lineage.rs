@@ -46,6 +46,11 @@ impl Manner {
         rule_of(snapshot).is_like(self.rule)
     }
 
+    /// Tells whether a snapshot was recorded in this manner.
+    pub(super) fn is_of(&self, snapshot: &Snapshot) -> bool {
+        self.policies.contains(&snapshot.policy_key) && self.cuts_like(snapshot)
+    }
+
     /// Tells whether a snapshot is cut into layers just so.
     pub(super) fn cuts_as(&self, snapshot: &Snapshot) -> bool {
         rule_of(snapshot) == self.rule
@@ -61,9 +66,9 @@ pub(super) fn rule_of(snapshot: &Snapshot) -> LayerRule {
 }
 
 impl Lineage {
-    /// Finds the stage before in the same run, else the newest first stage of the series, unless there is a parent in `options`; and the
-    /// stage's own layers of the last time. A fresh plan has neither. Layers under another policy are of no use: the same files are other
-    /// entries there.
+    /// Finds the stage before in the same run, else the newest first stage of the series, unless there is a parent in `options`, or
+    /// was a parent of another series the last time; and the stage's own layers of the last time. A fresh plan has neither. Layers under
+    /// another policy are of no use: the same files are other entries there.
     ///
     /// Fails with [`Error::UnfitParent`] if the parent has another policy, and if the parent is missing or the store cannot be
     /// read.
@@ -96,7 +101,10 @@ impl Lineage {
                 }
                 Self::over(store, parent)?
             }
-            None => Self::over_stage_before(store, slot, manner)?,
+            None => match other_series(store, slot, manner)? {
+                Some(parent) => Self::over(store, parent)?,
+                None => Self::over_stage_before(store, slot, manner)?,
+            },
         };
         let is_first = lineage.inherited.is_empty();
         let last = store.latest_planned(
@@ -313,6 +321,30 @@ impl Lineage {
     fn layers(&self) -> impl Iterator<Item = &LayerUse> {
         self.inherited.iter().chain(&self.own)
     }
+}
+
+/// Returns the newest snapshot of a stage of another series, if the last snapshot was planned over the other series, as somebody asked for; `None` also
+/// where a layer of the other snapshot is not to be had.
+fn other_series(store: &Store, slot: &StageSlot, manner: &Manner) -> Result<Option<Snapshot>> {
+    let is_alike = |snapshot: &Snapshot| manner.is_of(snapshot);
+    let last = store.latest_of_stage(&slot.series, &slot.stage)?;
+    let Some(parent_id) = last.filter(is_alike).and_then(|last| last.parent_id) else {
+        return Ok(None);
+    };
+    let parent = store.snapshot(parent_id)?;
+    let Some(parent) = parent.filter(|parent| parent.series != slot.series) else {
+        return Ok(None);
+    };
+    let newest = store.latest_of_stage(&parent.series, &parent.stage)?;
+    let Some(newest) = newest.filter(is_alike) else {
+        return Ok(None);
+    };
+    for layer in store.layers(newest.id)?.iter() {
+        if layer.role != Role::State && !store.has_layer(layer.layer.id)? {
+            return Ok(None);
+        }
+    }
+    Ok(Some(newest))
 }
 
 /// The layers of the snapshot below; none if that is gone.

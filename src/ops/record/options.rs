@@ -8,6 +8,8 @@ use crate::model::plan::{LayerRule, OpenLimits};
 use crate::model::policy::state::StateRule;
 use crate::model::policy::{MtimeRule, Profile};
 use crate::ops::monitor::Phase;
+use crate::ops::record::first::FirstOf;
+use crate::ops::record::nearly::Nearly;
 use crate::ops::remote::known_layers::LayersFrom;
 use crate::store::{InUse, LayerUse, Snapshot};
 use std::num::NonZeroUsize;
@@ -94,6 +96,10 @@ pub struct Outcome {
     pub bytes_read: u64,
     /// The number of layers that only a registry has, and the bytes of their blobs.
     pub remote: (u64, u64),
+    /// Set for the first snapshot of a store, a series or a stage.
+    pub first_of: Option<FirstOf>,
+    /// A better parent in another series.
+    pub nearly: Option<Nearly>,
     /// The number of planned paths: 0 for an unchanged root, few where little has changed.
     pub paths_planned: u64,
     /// The time of each phase.

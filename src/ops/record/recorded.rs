@@ -5,7 +5,9 @@ use crate::model::names::SnapshotRef;
 use crate::model::plan::Planning;
 use crate::model::policy::state::StateRule;
 use crate::ops::monitor::Phase;
+use crate::ops::record::first::FirstOf;
 use crate::ops::record::image::Image;
+use crate::ops::record::nearly;
 use crate::ops::record::options::Outcome;
 use crate::ops::record::session::Session;
 use crate::ops::record::totals::Totals;
@@ -90,7 +92,24 @@ impl Recorded {
         };
         let (files_read, bytes_read) = session.phases.reads.total();
         let layers = store.layers(self.id)?;
+        if let Some(before) = &session.packages_before
+            && let Some(warning) = before.warning(session.root.path(), packages)
+        {
+            session.phases.monitor.note(&warning);
+        }
+        let is_alone = session.first_of == Some(FirstOf::Series)
+            && session.options.parent.is_none()
+            && !session.options.fresh;
+        let nearly = if is_alone {
+            nearly::find(store, &snapshot, &layers, |other| {
+                session.manner.is_of(other)
+            })?
+        } else {
+            None
+        };
         Ok(Outcome {
+            nearly,
+            first_of: session.first_of.clone(),
             remote: store.remote_of(layers.iter())?,
             layers,
             packages,

@@ -14,6 +14,7 @@ use crate::model::policy::{MtimeRule, Policy, Profile, Rules};
 use crate::model::tree::entry::Content;
 use crate::ops::monitor::{Monitor, Phases};
 use crate::ops::packing::Packer;
+use crate::ops::record::first::{FirstOf, PackagesBefore, refuse_mock_directory};
 use crate::ops::record::lineage::{Lineage, Manner};
 use crate::ops::record::options::Options;
 use crate::ops::record::rule::ChosenRule;
@@ -37,6 +38,10 @@ pub(super) struct Session<'m> {
     pub phases: Phases<'m>,
     /// The stage of the new snapshot.
     pub slot: StageSlot,
+    /// Set for the first snapshot of a store, a series or a stage.
+    pub first_of: Option<FirstOf>,
+    /// The packages of the last time.
+    pub packages_before: Option<PackagesBefore>,
     /// How the snapshot is to be cut into layers, before packages are known.
     chosen: ChosenRule,
     /// The globs of the policy at the stage.
@@ -66,6 +71,7 @@ impl<'m> Session<'m> {
         check_names(options)?;
         let root = Root::open(root)?;
         let series = series_of(&root, options)?;
+        refuse_mock_directory(&root, options.profile)?;
         let policy = policy_of(&root, options);
         if policy.profile == Profile::Plain && policy.state == StateRule::Normalized {
             return Err(Error::NotNormalizable {
@@ -92,6 +98,8 @@ impl<'m> Session<'m> {
         Ok(Self {
             rules: policy.rules(&slot.stage)?,
             lineage: Lineage::find(&store, &slot, options, &manner)?,
+            first_of: FirstOf::find(&store, &slot.series, &slot.stage)?,
+            packages_before: PackagesBefore::find(&store, &slot.series, &slot.stage)?,
             manner,
             chosen,
             slot,

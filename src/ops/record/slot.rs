@@ -6,6 +6,7 @@ use crate::model::digest::PolicyKey;
 use crate::model::names::{BOOTSTRAP, STAGES, check_name, check_series, series_from};
 use crate::ops::record::options::Options;
 use crate::store::{Snapshot, Store};
+use std::path::Path;
 
 /// The place of a new snapshot among the others.
 #[derive(Debug)]
@@ -65,7 +66,17 @@ pub(super) fn series_of(root: &Root, options: &Options) -> Result<String> {
     if let Some(series) = &options.series {
         return Ok(series.clone());
     }
-    let path = root.path();
+    series_at(root.path())
+}
+
+/// Returns the default series of a root. Fails with [`Error::NoSeriesName`] if the path gives no name, and if
+/// there is no such path.
+pub(crate) fn name_of_series(root: &Path) -> Result<String> {
+    let path = std::fs::canonicalize(root).map_err(Error::io("open", root))?;
+    series_at(&path)
+}
+
+fn series_at(path: &Path) -> Result<String> {
     let named = if path.file_name().is_some_and(|name| name == "root") {
         path.parent()
     } else {

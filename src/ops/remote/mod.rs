@@ -12,5 +12,6 @@ pub mod local_blobs;
 pub mod prune;
 pub mod push;
 mod pushed_image;
+pub(crate) mod ranged;
 mod records;
 pub(crate) mod scratch;

@@ -75,6 +75,26 @@ impl Store {
         }
     }
 
+    /// Tells whether there is any snapshot. Fails if SQLite cannot look for a row.
+    pub(crate) fn has_snapshots(&self) -> Result<bool> {
+        self.connection
+            .query_row("SELECT EXISTS (SELECT 1 FROM snapshot)", [], |row| {
+                row.get(0)
+            })
+            .map_err(|e| self.failed(e))
+    }
+
+    /// Returns the stages of a series, in the order of their first snapshots. Fails if SQLite cannot group the rows.
+    pub(crate) fn stages(&self, series: &str) -> Result<Vec<String>> {
+        let run = || -> rusqlite::Result<Vec<String>> {
+            let query = "SELECT stage FROM snapshot WHERE series_id = (SELECT id FROM series WHERE name = ?)
+                 GROUP BY stage ORDER BY min(id)";
+            let mut query = self.connection.prepare_cached(query)?;
+            query.query_map([series], |row| row.get(0))?.collect()
+        };
+        run().map_err(|e| self.failed(e))
+    }
+
     /// Returns the newest snapshot of a stage. Fails with [`Error::Damaged`] if the sum of its row is another than
     /// recorded.
     pub(crate) fn latest_of_stage(&self, series: &str, stage: &str) -> Result<Option<Snapshot>> {
