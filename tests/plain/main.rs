@@ -21,6 +21,7 @@ mod keep;
 mod layer_members;
 mod life;
 mod limits;
+mod links;
 mod mock_configs;
 mod normalized;
 mod outputs;
