@@ -24,6 +24,7 @@ mod keep;
 mod layer_members;
 mod life;
 mod limits;
+mod links;
 mod manual;
 mod mock_configs;
 mod normalized;

@@ -557,7 +557,7 @@ fn functions_that_contributing_names_exist() {
 }
 
 #[test]
-fn files_that_documents_point_to_exist() {
+fn sources_that_documents_name_exist() {
     let mut documents: Vec<Text> = [
         "README.md",
         "CHANGELOG.md",
@@ -570,18 +570,6 @@ fn files_that_documents_point_to_exist() {
     documents.extend(files("docs", ".md"));
     let mut wrong = Vec::new();
     for document in &documents {
-        let targets = document
-            .text
-            .split("](")
-            .skip(1)
-            .filter_map(|rest| rest.split(')').next());
-        let beside = Path::new(REPOSITORY).join(&document.path);
-        for target in targets.filter(|target| !target.contains("://")) {
-            let file = target.split('#').next().unwrap_or_default();
-            if !beside.parent().unwrap().join(file).exists() {
-                wrong.push(format!("{}: {target} does not exist", document.name()));
-            }
-        }
         for span in code_spans(&document.text)
             .filter(|span| span.starts_with("src/") || span.starts_with("tests/"))
         {
@@ -615,58 +603,72 @@ fn subcommands() -> Vec<String> {
 }
 
 #[test]
-fn commands_and_options_of_the_readme_are_in_the_help() {
-    let readme = Text::read("README.md");
-    let joined = readme.text.replace("\\\n", " ");
+fn commands_and_options_of_the_documents_are_in_the_help() {
+    let mut documents = files("docs", ".md");
+    // What is hashed there begins with such words.
+    documents.retain(|document| document.name() != "docs/format.md");
+    documents.push(Text::read("README.md"));
     let subcommands = subcommands();
     assert!(subcommands.len() >= 5, "{subcommands:?}");
+    let helps: BTreeMap<&str, String> = subcommands
+        .iter()
+        .map(|name| (name.as_str(), help(&[name])))
+        .collect();
+    let all_help: String = helps.values().map(String::as_str).collect();
     let mut wrong = Vec::new();
     let mut shown = BTreeSet::new();
-    let lines = joined
-        .lines()
-        .filter_map(|line| line.strip_prefix("# ").or(line.strip_prefix("$ ")));
-    for line in lines
-        .chain(code_spans(&readme.text))
-        .filter(|line| line.starts_with("rootstrata "))
-    {
-        let words: Vec<&str> = line
-            .split(" | ")
-            .next()
-            .unwrap()
-            .split_whitespace()
-            .skip(1)
-            .collect();
-        let Some(subcommand) = words.iter().find(|word| !word.starts_with('-')) else {
-            continue;
-        };
-        if !subcommands.iter().any(|known| known == subcommand) {
-            wrong.push(format!("README.md: {line}: no command {subcommand}"));
-            continue;
-        }
-        shown.insert((*subcommand).to_owned());
-        let help = help(&[subcommand]);
-        for option in words
-            .iter()
-            .filter(|word| word.starts_with('-') && !says(&help, word))
+    for document in &documents {
+        let joined = document.text.replace("\\\n", " ");
+        let lines = joined
+            .lines()
+            .filter_map(|line| line.strip_prefix("# ").or(line.strip_prefix("$ ")));
+        for line in lines
+            .chain(code_spans(&document.text))
+            .filter(|line| line.starts_with("rootstrata "))
         {
-            wrong.push(format!("README.md: {line}: no option {option}"));
+            let words: Vec<&str> = line
+                .split(" | ")
+                .next()
+                .unwrap()
+                .split_whitespace()
+                .skip(1)
+                .collect();
+            let Some(subcommand) = words.iter().find(|word| !word.starts_with('-')) else {
+                continue;
+            };
+            let Some(help) = helps.get(subcommand) else {
+                wrong.push(format!(
+                    "{}: {line}: no command {subcommand}",
+                    document.name()
+                ));
+                continue;
+            };
+            shown.insert((*subcommand).to_owned());
+            for option in words
+                .iter()
+                .filter(|word| word.starts_with('-') && !says(help, word))
+            {
+                wrong.push(format!("{}: {line}: no option {option}", document.name()));
+            }
         }
-    }
-    let all_help: String = subcommands.iter().map(|name| help(&[name])).collect();
-    for span in code_spans(&readme.text).filter(|span| span.starts_with("--") && span.len() > 2) {
-        let option = span.split([' ', '=']).next().unwrap();
-        if !says(&all_help, option) {
-            wrong.push(format!("README.md: `{span}`: no option {option}"));
+        for span in
+            code_spans(&document.text).filter(|span| span.starts_with("--") && span.len() > 2)
+        {
+            let option = span.split([' ', '=']).next().unwrap();
+            if !says(&all_help, option) {
+                wrong.push(format!("{}: `{span}`: no option {option}", document.name()));
+            }
         }
     }
     let missing = subcommands.into_iter().filter(|name| !shown.contains(name));
-    wrong.extend(missing.map(|name| format!("README.md: does not show rootstrata {name}")));
+    wrong.extend(missing.map(|name| format!("no document shows rootstrata {name}")));
     assert_none(wrong);
 }
 
 #[test]
-fn the_readme_names_every_environment_variable_and_exit_code() {
-    let readme = Text::read("README.md");
+fn the_documents_name_every_environment_variable_and_exit_code() {
+    let environment = Text::read("docs/environment.md");
+    let exit_status = Text::read("docs/json.md");
     let cli: String = files("src/cli", ".rs")
         .into_iter()
         .map(|file| file.text)
@@ -676,9 +678,9 @@ fn the_readme_names_every_environment_variable_and_exit_code() {
             && part.contains('_')
             && part.chars().all(|c| c.is_ascii_uppercase() || c == '_')
     });
-    let missing = variables.filter(|name| !readme.text.contains(&format!("`{name}`")));
+    let missing = variables.filter(|name| !environment.text.contains(&format!("`{name}`")));
     let mut wrong: Vec<String> = missing
-        .map(|name| format!("README.md: does not name {name}"))
+        .map(|name| format!("{}: does not name {name}", environment.name()))
         .collect();
     let main = Text::read("src/main.rs");
     let codes = main.text.lines().filter_map(|line| {
@@ -688,8 +690,11 @@ fn the_readme_names_every_environment_variable_and_exit_code() {
             .strip_suffix(';')
     });
     for code in codes {
-        if !readme.text.contains(&format!("| {code} |")) {
-            wrong.push(format!("README.md: does not name exit code {code}"));
+        if !exit_status.text.contains(&format!("| {code} |")) {
+            wrong.push(format!(
+                "{}: does not name exit code {code}",
+                exit_status.name()
+            ));
         }
     }
     assert_none(wrong);

@@ -1,11 +1,12 @@
-//! What README.md shows is what happens: every command of its `console` blocks is run, in order and in one shell, and what
-//! it prints is compared with what README says it prints.
+//! What README.md and the pages of docs/ show is what happens: every command of their `console` blocks is run, page by page,
+//! in order and in one shell, and what it prints is compared with what the page says it prints.
 //!
-//! The shell is in a mount namespace of its own, where /var/lib is an empty directory, so that paths are those that a
-//! user types. The chroot under /var/lib/mock is one of ROOTSTRATA_CHROOTS: the one of the stage that a command names,
-//! made anew with each `bootstrap`; installed_pkgs.log is that of the first build. Numbers and digests may differ, since another machine has other packages; a line
-//! `...` stands for any lines. The registry at localhost:5000 is Debian's. What needs Mock, another registry or a terminal is
-//! in `sh` blocks and listed below.
+//! The shell is in a mount namespace of its own, where /var/lib and /var/cache are empty directories, so that paths are those that a
+//! user types. Before a page begins, the store has the builds that the page names, by the commands of docs/recording.md: each is
+//! a bootstrap and a deps-installed snapshot, so three builds are snapshots 1 to 6. The chroot under /var/lib/mock is one of ROOTSTRATA_CHROOTS: the one
+//! of the stage that a command names, of the next build with each `bootstrap`; installed_pkgs.log is that of the first build. Numbers
+//! and digests may differ, since another machine has other packages; a line `...` stands for any lines. The registry at localhost:5000
+//! is Debian's, for the pages that name it. What needs Mock, another registry or a terminal is in `sh` blocks and listed below.
 
 use crate::common::registry::DebianRegistry;
 use crate::common::{REPOSITORY, text};
@@ -14,28 +15,64 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The commands of README that are not run here. A new one must be added, and somebody must have run it.
+/// A document with `console` blocks, and what is there when its first command runs.
+struct Page {
+    /// The file, relative to the repository.
+    name: &'static str,
+    /// How many of [`INSTALLATIONS`] are recorded already.
+    builds: usize,
+    /// The store that has them.
+    store: &'static str,
+}
+
+/// The store of a page that does not name one.
+const STORE: &str = "/var/lib/rootstrata";
+
+/// Lists the pages, and makes a test of each, so that they run side by side.
+macro_rules! pages {
+    ($($test:ident: $name:literal after $builds:literal builds in $store:expr;)*) => {
+        const PAGES: &[Page] = &[$(Page { name: $name, builds: $builds, store: $store }),*];
+        $(
+            #[test]
+            fn $test() {
+                let page = PAGES.iter().find(|page| page.name == $name).unwrap();
+                page.shows_what_happens();
+            }
+        )*
+    };
+}
+
+pages! {
+    the_readme_shows_what_happens: "README.md" after 2 builds in "/var/cache/mock/rootstrata";
+    recording_shows_what_happens: "docs/recording.md" after 1 builds in STORE;
+    comparing_shows_what_happens: "docs/comparing.md" after 3 builds in STORE;
+    exporting_shows_what_happens: "docs/exporting.md" after 3 builds in STORE;
+    registries_shows_what_happens: "docs/registries.md" after 3 builds in STORE;
+    keeping_a_store_shows_what_happens: "docs/store.md" after 3 builds in STORE;
+    policy_shows_what_happens: "docs/policy.md" after 0 builds in STORE;
+    json_shows_what_happens: "docs/json.md" after 1 builds in STORE;
+}
+
+/// The commands of all pages that are not run here. A new one must be added, and somebody must have run it.
 const NOT_RUN: &[&str] = &[
     "cargo install --path .",
     "mock -r fedora-rawhide-x86_64 --init",
     "mock -r fedora-rawhide-x86_64 --installdeps hello-1-1.src.rpm",
     "mock -r fedora-rawhide-x86_64 --enable-plugin rootstrata --rebuild hello-1-1.src.rpm",
     "mock -r fedora-rawhide-x86_64 --disable-plugin root_cache --buildroot-image buildroot-oci.tar --rebuild hello-1-1.src.rpm",
+    "podman run --rm --network=none -v ./hello-1-1.src.rpm:/hello.src.rpm:z oci-archive:/var/lib/mock/fedora-rawhide-x86_64/result/buildroot-oci.tar rpmbuild --rebuild /hello.src.rpm",
     "podman run --rm -ti -v ./hello-1-1.src.rpm:/hello.src.rpm:z oci-archive:buildroot-oci.tar rpmbuild --rebuild /hello.src.rpm",
     "rootstrata mount fedora-rawhide-x86_64@deps-installed /mnt",
     "skopeo copy oci:/var/lib/rootstrata:fedora-rawhide-x86_64:deps-installed docker://registry.example.org/buildroot:latest",
-    "scripts/quickstart",
-    "scripts/test",
 ];
 
 const CHROOT: &str = "/var/lib/mock/fedora-rawhide-x86_64/root";
 
-/// The registry of README, in whose place Debian's is run on a port that is free.
+/// The registry of the pages, in whose place Debian's is run on a port that is free.
 const REGISTRY: &str = "localhost:5000";
 
-/// Which installation of the chroots each `--stage bootstrap` of README begins; README's first output is of a second
-/// build, so one of day0 is recorded before it.
-const INSTALLATIONS: [&str; 2] = ["day0b", "day1"];
+/// The installation of the chroots that each build records: the same packages again, then newer ones.
+const INSTALLATIONS: [&str; 3] = ["day0", "day0b", "day1"];
 
 /// A command of a `console` block, with the output that README gives it.
 #[derive(Debug)]
@@ -44,15 +81,26 @@ struct Shown {
     output: Vec<String>,
 }
 
-fn readme() -> String {
-    std::fs::read_to_string(Path::new(REPOSITORY).join("README.md")).unwrap()
+fn read(name: &str) -> String {
+    std::fs::read_to_string(Path::new(REPOSITORY).join(name)).unwrap()
+}
+
+/// README.md and the pages of docs/, by name.
+fn documents() -> BTreeSet<String> {
+    let docs = std::fs::read_dir(Path::new(REPOSITORY).join("docs")).unwrap();
+    let names = docs.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names
+        .filter(|name| name.ends_with(".md"))
+        .map(|name| format!("docs/{name}"))
+        .chain(["README.md".to_owned()])
+        .collect()
 }
 
 /// The fenced blocks: language and lines.
-fn blocks(readme: &str) -> Vec<(String, Vec<String>)> {
+fn blocks(document: &str) -> Vec<(String, Vec<String>)> {
     let mut blocks = Vec::new();
     let mut open: Option<(String, Vec<String>)> = None;
-    for line in readme.lines() {
+    for line in document.lines() {
         match (&mut open, line.strip_prefix("```")) {
             (None, Some(language)) => open = Some((language.to_owned(), Vec::new())),
             (Some(_), Some(_)) => blocks.extend(open.take()),
@@ -60,7 +108,7 @@ fn blocks(readme: &str) -> Vec<(String, Vec<String>)> {
             (None, None) => {}
         }
     }
-    assert!(open.is_none(), "a block of README.md does not end");
+    assert!(open.is_none(), "a block does not end");
     blocks
 }
 
@@ -73,9 +121,9 @@ fn whole_lines(lines: &[String]) -> Vec<String> {
         .collect()
 }
 
-fn console(readme: &str) -> Vec<Shown> {
+fn console(document: &str) -> Vec<Shown> {
     let mut all: Vec<Shown> = Vec::new();
-    for (_, lines) in blocks(readme)
+    for (_, lines) in blocks(document)
         .into_iter()
         .filter(|(language, _)| language == "console")
     {
@@ -86,7 +134,7 @@ fn console(readme: &str) -> Vec<Shown> {
                     output: Vec::new(),
                 }),
                 None if at == 0 => {
-                    panic!("a console block of README.md begins with output: {line}")
+                    panic!("a console block begins with output: {line}")
                 }
                 None => all.last_mut().unwrap().output.push(line),
             }
@@ -95,47 +143,81 @@ fn console(readme: &str) -> Vec<Shown> {
     all
 }
 
-/// Runs the commands and returns, for each, its exit code and what it printed: stdout, or stderr where it failed. 1 is no
-/// failure, but a difference.
-fn run(shown: &[Shown], work: &Path, registry: &str) -> Vec<(i32, String)> {
+/// The installation whose chroot is there when each command runs: `builds` are recorded before the first.
+fn installations(shown: &[Shown], builds: usize) -> Vec<&'static str> {
+    let mut build = builds;
+    let of = |Shown { command, .. }: &Shown| {
+        build += usize::from(command.contains("--stage bootstrap"));
+        assert!(
+            build <= INSTALLATIONS.len(),
+            "more builds than INSTALLATIONS"
+        );
+        INSTALLATIONS[build.saturating_sub(1)]
+    };
+    shown.iter().map(of).collect()
+}
+
+/// The beginning of the script: where things are, and the builds of the page.
+fn prepared(page: &Page, work: &Path) -> String {
     let chroots = std::env::var("ROOTSTRATA_CHROOTS").unwrap_or_else(|_| {
         panic!("ROOTSTRATA_CHROOTS is not set: give the chroots of `fixtures/chroots/make OUT small`, or run scripts/test")
     });
     let chroots = std::fs::canonicalize(&chroots)
         .unwrap_or_else(|e| panic!("ROOTSTRATA_CHROOTS={chroots}: {e}"));
     let binary = PathBuf::from(env!("CARGO_BIN_EXE_rootstrata"));
-    for directory in ["lib", "here", "out"] {
-        std::fs::create_dir(work.join(directory)).unwrap();
-    }
     let mut script = format!(
         r#"set -u
 W='{work}' C='{chroots}' PATH='{bin}':"$PATH"
-export PATH ENGINES_DIR=$W/engines
-unset ROOTSTRATA_STORE SOURCE_DATE_EPOCH
+export PATH ENGINES_DIR=$W/engines ROOTSTRATA_STORE={store}
+unset SOURCE_DATE_EPOCH
 for tool in podman skopeo umoci; do eval "$tool() {{ '{REPOSITORY}/fixtures/engines/run' $tool \"\$@\"; }}"; done
 chroot_is() {{ ! mountpoint -q {CHROOT} || umount {CHROOT}; mount --bind "$C/$1" {CHROOT} && mount -o remount,bind,ro {CHROOT}; }}
-mount --bind "$W/lib" /var/lib && mkdir -p {CHROOT} && cd "$W/here" || exit 99
-chroot_is boot-day0 && rootstrata -q snapshot {CHROOT} --stage bootstrap || exit 98
-chroot_is deps-day0 && rootstrata -q export --root {CHROOT} --stage deps-installed --format oci-dir -o buildroot || exit 97
-cp -a "$C/deps-day0/var/lib/rpm" "$W/rpm" && rpm -qa --dbpath "$W/rpm" --qf '%{{nevra}} %{{buildtime}} %{{size}} installed\n' > installed_pkgs.log || exit 96
-last=0
+mount --bind "$W/lib" /var/lib && mount --bind "$W/cache" /var/cache && mkdir -p {CHROOT} /var/cache/mock && cd "$W/here" || exit 99
+cp -a "$C/deps-day0/var/lib/rpm" "$W/rpm" && rpm -qa --dbpath "$W/rpm" --qf '%{{nevra}} %{{buildtime}} %{{size}} installed\n' > installed_pkgs.log || exit 98
+chroot_is deps-day0 || exit 97
 "#,
         work = work.display(),
         chroots = chroots.display(),
         bin = binary.parent().unwrap().display(),
+        store = page.store,
     );
-    let mut installations = INSTALLATIONS.into_iter();
-    let mut installation = "day0";
-    for (at, Shown { command, .. }) in shown.iter().enumerate() {
+    for installation in &INSTALLATIONS[..page.builds] {
+        // docs/recording.md exports the first two.
+        let deps = match *installation {
+            "day1" => format!("snapshot {CHROOT}"),
+            _ => format!("export --root {CHROOT} --format oci-dir -o buildroot"),
+        };
+        let _ = writeln!(
+            script,
+            "chroot_is boot-{installation} && rootstrata -q snapshot {CHROOT} --stage bootstrap || exit 96
+chroot_is deps-{installation} && rootstrata -q {deps} --stage deps-installed || exit 95"
+        );
+    }
+    script + "unset ROOTSTRATA_STORE\nlast=0\n"
+}
+
+/// Runs the commands of a page and returns, for each, its exit code and what it printed: stdout, or stderr where it failed. 1 is no
+/// failure, but a difference.
+fn run(page: &Page, shown: &[Shown], work: &Path) -> Vec<(i32, String)> {
+    for directory in ["lib", "cache", "here", "out"] {
+        std::fs::create_dir(work.join(directory)).unwrap();
+    }
+    let registry = shown
+        .iter()
+        .any(|one| one.command.contains(REGISTRY))
+        .then(|| DebianRegistry::start(&work.join("registry"), &[]));
+    let host = registry
+        .as_ref()
+        .map_or_else(String::new, |it| format!("localhost:{}", it.port()));
+    let mut script = prepared(page, work);
+    let installations = installations(shown, page.builds);
+    for (at, (Shown { command, .. }, installation)) in shown.iter().zip(installations).enumerate() {
         if command.contains("--stage bootstrap") {
-            installation = installations
-                .next()
-                .expect("README.md has more builds than INSTALLATIONS");
             let _ = writeln!(script, "chroot_is boot-{installation}");
         } else if command.contains("--stage deps-installed") {
             let _ = writeln!(script, "chroot_is deps-{installation}");
         }
-        let quoted = command.replace(REGISTRY, registry).replace('\'', r"'\''");
+        let quoted = command.replace(REGISTRY, &host).replace('\'', r"'\''");
         let _ = writeln!(
             script,
             "(exit $last); eval '{quoted}' > $W/out/{at}.out 2> $W/out/{at}.err; last=$?; echo $last > $W/out/{at}.code"
@@ -242,53 +324,58 @@ fn is_as_shown(expected: &[String], found: &[String]) -> bool {
     }
 }
 
-#[test]
-fn every_command_of_the_readme_runs_and_prints_what_it_shows() {
-    let shown = console(&readme());
-    assert!(shown.len() > 10, "{shown:?}");
-    let work = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let registry = DebianRegistry::start(&work.path().join("registry"), &[]);
-    let results = run(
-        &shown,
-        work.path(),
-        &format!("localhost:{}", registry.port()),
-    );
-    let mut wrong = String::new();
-    for (at, (Shown { command, output }, (code, printed))) in shown.iter().zip(&results).enumerate()
-    {
-        // One that fails is shown with its code.
-        let may_fail = shown
-            .get(at + 1)
-            .is_some_and(|next| next.command == "echo $?");
-        let is_updated = shown[..=at]
-            .iter()
-            .filter(|one| one.command.contains("--stage bootstrap"))
-            .count()
-            > 1;
-        let lines = |text: &mut dyn Iterator<Item = &str>| {
-            text.filter(|line| !(is_updated && (is_layer(line) || is_upgrade(line))))
-                .map(normalised)
-                .collect::<Vec<_>>()
-        };
-        let expected = lines(&mut output.iter().map(String::as_str));
-        let found = lines(&mut printed.lines());
-        let finds_difference = *code == 1 && command.starts_with("rootstrata diff ");
-        let is_right = (*code == 0 || finds_difference || may_fail)
-            && (output.is_empty() || is_as_shown(&expected, &found));
-        let is_right = is_right && (command != "echo $?" || *output == [printed.trim()]);
-        if !is_right {
-            let _ = writeln!(wrong, "# {command}\nexit code {code}, printed:\n{printed}");
+impl Page {
+    fn shows_what_happens(&self) {
+        let shown = console(&read(self.name));
+        let work = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let results = run(self, &shown, work.path());
+        let installations = installations(&shown, self.builds);
+        let mut wrong = String::new();
+        for (at, (Shown { command, output }, (code, printed))) in
+            shown.iter().zip(&results).enumerate()
+        {
+            // One that fails is shown with its code.
+            let may_fail = shown
+                .get(at + 1)
+                .is_some_and(|next| next.command == "echo $?");
+            let is_updated = installations[at] == "day1";
+            let lines = |text: &mut dyn Iterator<Item = &str>| {
+                text.filter(|line| !(is_updated && (is_layer(line) || is_upgrade(line))))
+                    .map(normalised)
+                    .collect::<Vec<_>>()
+            };
+            let expected = lines(&mut output.iter().map(String::as_str));
+            let found = lines(&mut printed.lines());
+            let finds_difference = *code == 1 && command.starts_with("rootstrata diff ");
+            let is_right = (*code == 0 || finds_difference || may_fail)
+                && (output.is_empty() || is_as_shown(&expected, &found));
+            let is_right = is_right && (command != "echo $?" || *output == [printed.trim()]);
+            if !is_right {
+                let _ = writeln!(wrong, "# {command}\nexit code {code}, printed:\n{printed}");
+            }
         }
+        assert!(
+            wrong.is_empty(),
+            "{} shows something else for\n{wrong}",
+            self.name
+        );
     }
-    assert!(
-        wrong.is_empty(),
-        "README.md shows something else for\n{wrong}"
-    );
+}
+
+#[test]
+fn every_page_with_commands_is_run() {
+    let run: BTreeSet<String> = PAGES.iter().map(|page| page.name.to_owned()).collect();
+    let mut with_commands = documents();
+    with_commands.retain(|name| !console(&read(name)).is_empty());
+    assert_eq!(run, with_commands);
 }
 
 #[test]
 fn commands_that_are_not_run_are_listed_here() {
-    let blocks = blocks(&readme());
+    let blocks: Vec<_> = documents()
+        .iter()
+        .flat_map(|name| blocks(&read(name)))
+        .collect();
     let of = |language: &str| -> BTreeSet<String> {
         blocks
             .iter()
@@ -314,7 +401,7 @@ fn commands_that_are_not_run_are_listed_here() {
 }
 
 #[test]
-fn every_field_of_the_json_is_in_the_readme() {
+fn every_field_of_the_json_is_in_its_page() {
     let bench = crate::common::Bench::new();
     let root = bench.make("root");
     std::fs::write(root.join("file"), "x").unwrap();
@@ -330,15 +417,15 @@ fn every_field_of_the_json_is_in_the_readme() {
         out,
     ];
     let exported = bench.json(arguments);
-    let readme = readme();
+    let page = read("docs/json.md");
     let objects = [&exported, &exported["layers"][0]];
     for key in objects
         .into_iter()
         .flat_map(|object| object.as_object().unwrap().keys())
     {
         assert!(
-            readme.contains(&format!("`{key}`")),
-            "README.md does not say what `{key}` is"
+            page.contains(&format!("`{key}`")),
+            "docs/json.md does not say what `{key}` is"
         );
     }
 }

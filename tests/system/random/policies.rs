@@ -1,4 +1,4 @@
-//! Options of a snapshot, and the tree that each policy must give: rules of README.md, said once more.
+//! Options of a snapshot, and the tree that each policy must give: rules of docs/policy.md, said once more.
 
 use super::edits::{EPOCH, Recorded};
 use crate::common::tree::{Kind, Node, Tree, name_groups};
@@ -67,7 +67,7 @@ pub(super) fn options(recorded: &Recorded, ids: &[i64]) -> Options {
     }
 }
 
-/// What a policy is to record of a tree: rules of README.md, said once more.
+/// What a policy is to record of a tree: rules of docs/policy.md, said once more.
 pub(super) fn under_policy(tree: &Tree, policy: usize) -> Tree {
     let parts = |path: &[u8]| {
         path.split(|b| *b == 0)
