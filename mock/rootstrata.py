@@ -96,6 +96,7 @@ OPTIONS = {  # name: (reader, default)
     "fresh": (_flag, False),
     "source_date_epoch": (_seconds, None),
     "max_layers": (_count, None),
+    "parent": (_text, None),
     "from": (_text, None),
     "to": (_text, None),
     "registry_optional": (_flag, True),
@@ -347,6 +348,8 @@ class Recorder:
             argv += ["--state", self.options.state]
         if self.options.fresh:
             argv.append("--fresh")
+        if self.options.parent and stage == "bootstrap" and not self.buildroot.is_bootstrap:
+            argv += ["--parent", self.options.parent]
         for option in ("from", "to"):
             repository = getattr(self.options, option)
             if repository:
@@ -433,6 +436,8 @@ def summary(stdout):
                  "reused " + (", ".join(reused) or "nothing"),
                  "new " + (", ".join(new) or "nothing"),
                  "read %(files_read)d files" % report + ", " + size(report["bytes_read"])]
+        if report.get("nearly"):
+            parts.append("--parent %(parent)s would spare " % report["nearly"] + size(report["nearly"]["spared_bytes"]))
         if "path" in report:
             written = report["bytes_written"]
             parts.append("%s %s" % (report["path"], size(written) + " written" if written else "is up to date"))

@@ -51,6 +51,15 @@ class Arguments(cases.ScriptCase):
             + common + ["deps-installed"] + run + ["--max-layers", "30", "--all-stages", "--json"],
             self.prune("3", "2", "/s", "rawhide", ["--keep-within", "36h"])])
 
+    def test_a_parent_is_that_of_the_first_stage_and_one_that_would_spare_much_is_named(self):
+        report = json.dumps(dict(json.loads(REPORT), nearly={"parent": "fedora-41@bootstrap", "spared_bytes": 74600000}))
+        mock = self.mock("echo '%s'\n" % report, {"prune": "no", "parent": "fedora-41@bootstrap"})
+        mock.run("first")
+        given = [call[call.index("--parent") + 1] if "--parent" in call else None for call in self.calls()]
+        self.assertEqual(given, ["fedora-41@bootstrap", None])
+        said = self.logged(logging.INFO)[0]
+        self.assertIn("; --parent fedora-41@bootstrap would spare 74.6 MB; ", said)
+
     def test_the_package_and_the_result_of_its_build_are_labels(self):
         put = 'if [ "$4" = snapshot ]; then mkdir -p "$5/builddir/build/originals"; : > "$5/builddir/build/originals/hello-1-1.src.rpm"; fi\n'
         mock = self.mock(put + REPORTS, {"prune": "no", "labels": "host=,a=b"})

@@ -24,7 +24,7 @@ class Options(unittest.TestCase):
     def test_without_options_both_stages_go_to_a_store_under_the_cache_and_trouble_does_not_end_a_build(self):
         self.assertEqual(vars(read()), {
             "binary": "rootstrata", "store": "/var/cache/mock/rootstrata", "series": None, "compression": None, "labels": {}, "layers": None,
-            "state": None, "fresh": False, "source_date_epoch": None, "max_layers": None,
+            "state": None, "fresh": False, "source_date_epoch": None, "max_layers": None, "parent": None,
             "from": None, "to": None, "registry_optional": True,
             "stages": ("bootstrap", "deps-installed"), "all_stages": False, "on_failure": False,
             "bootstrap_chroot": False, "required": False, "restore_bootstrap": False, "prune": True, "keep_last": 20,
@@ -53,7 +53,7 @@ class Options(unittest.TestCase):
         self.assertEqual(
             self.refused("stoer=/x"),
             "rootstrata: unknown option stoer; the options are all_stages, binary, bootstrap_chroot, compression, "
-            "fresh, from, keep_daily, keep_last, keep_within, labels, layers, max_layers, on_failure, prune, registry_optional, required, "
+            "fresh, from, keep_daily, keep_last, keep_within, labels, layers, max_layers, on_failure, parent, prune, registry_optional, required, "
             "restore_bootstrap, series, source_date_epoch, stages, state, store, to")
 
     def test_an_unusable_value_is_named_with_what_was_expected(self):

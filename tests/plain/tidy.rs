@@ -682,8 +682,10 @@ fn the_documents_name_every_environment_variable_and_exit_code() {
     let mut wrong: Vec<String> = missing
         .map(|name| format!("{}: does not name {name}", environment.name()))
         .collect();
-    let main = Text::read("src/main.rs");
-    let codes = main.text.lines().filter_map(|line| {
+    let sources = ["src/main.rs", "src/cli/failure.rs"].map(|path| Text::read(path).text);
+    let sources = sources.concat();
+    let codes = sources.lines().filter_map(|line| {
+        let line = line.strip_prefix("pub ").unwrap_or(line);
         line.strip_prefix("const ")?
             .split(": u8 = ")
             .nth(1)?

@@ -426,3 +426,12 @@ fn stall(reader: &mut impl Read) {
     let mut buffer = [0; 1024];
     while matches!(reader.read(&mut buffer), Ok(1..)) {}
 }
+
+/// Those of `faults` that are tried at the request with this number: a third, another one at each request; with
+/// `ROOTSTRATA_FAULTS=all`, all.
+pub fn tried<T>(faults: impl IntoIterator<Item = T>, nth: usize) -> Vec<T> {
+    let all = std::env::var("ROOTSTRATA_FAULTS").is_ok_and(|value| value == "all");
+    let faults = faults.into_iter().enumerate();
+    let some = faults.filter(|(at, _)| all || (at + nth).is_multiple_of(3));
+    some.map(|(_, fault)| fault).collect()
+}

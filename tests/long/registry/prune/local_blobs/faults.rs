@@ -1,7 +1,7 @@
 //! Each fault of a registry at each request: done in the end, or one clear error and nothing is removed.
 
 use super::*;
-use crate::common::registry::What;
+use crate::common::registry::{What, tried};
 use crate::registry::images::{assert_clear, is_of_repository};
 use crate::registry::told;
 
@@ -65,7 +65,7 @@ fn each_passing_fault_of_a_release_is_got_over() {
         let shelf = &again.shelf;
         assert!(again.requests >= 2 * shelf.old().len());
         for nth in 0..again.requests {
-            for what in PASSING {
+            for what in tried(PASSING, nth) {
                 let label = format!("{nth} {what:?}");
                 again.refill();
                 shelf.registry.nth(nth, what);
@@ -86,7 +86,7 @@ fn each_lasting_fault_of_a_release_removes_nothing_that_the_registry_has_not_ans
         let shelf = &again.shelf;
         let old = shelf.old();
         for nth in 0..again.requests {
-            for what in lasting() {
+            for what in tried(lasting(), nth) {
                 for times in [1, usize::MAX] {
                     let label = format!("{nth} {what:?} {times}");
                     again.refill();

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::common::faults::{Fault, run_with};
+use crate::common::registry::tried;
 
 #[test]
 fn a_release_that_is_killed_anywhere_leaves_a_sound_store_and_the_next_ends_it() {
@@ -30,8 +31,8 @@ fn a_release_that_is_killed_anywhere_leaves_a_sound_store_and_the_next_ends_it()
         rows < index && index < place("unlink", "blobs/sha256/"),
         "{calls:#?}"
     );
-    for fault in [Fault::Kill, Fault::Torn, Fault::Eio, Fault::Full] {
-        for at in 1..=calls.len() {
+    for at in 1..=calls.len() {
+        for fault in tried([Fault::Kill, Fault::Torn, Fault::Eio, Fault::Full], at) {
             let label = format!("{fault:?} at {at}");
             sh(&bench.path(""), "rm -r store; cp -a before store");
             run_with(fault, at, &words, &log);

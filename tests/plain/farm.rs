@@ -1,6 +1,5 @@
 //! Builders with stores of their own that share layers through a registry.
 
-use super::NAME;
 use crate::common::registry::{Auth, FaultyRegistry};
 use crate::common::{Bench, settle, sh};
 use crate::package_layers::Case;
@@ -9,6 +8,7 @@ use serde_json::Value;
 use std::cmp::Reverse;
 use std::path::{Path, PathBuf};
 
+const NAME: &str = "farm/layers";
 const RECORD: &str = "--profile mock --layers packages:9 --series f --volatile /log/*";
 
 /// A builder that has pushed its root, and the registry.

@@ -1,7 +1,6 @@
 //! The client of registries, against a registry that misbehaves.
 
 mod auth;
-mod farm;
 mod faults;
 mod files;
 mod images;

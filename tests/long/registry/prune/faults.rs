@@ -2,7 +2,7 @@
 //! prune ends it.
 
 use super::*;
-use crate::common::registry::What;
+use crate::common::registry::{What, tried};
 use crate::registry::images::{assert_clear, is_of_repository};
 use crate::registry::told;
 
@@ -50,7 +50,7 @@ fn each_passing_fault_of_a_prune_is_got_over() {
     let (staying, requests) = undisturbed(&farm);
     assert!(requests > 30, "{requests}");
     for nth in 0..requests {
-        for what in PASSING {
+        for what in tried(PASSING, nth) {
             let label = format!("{nth} {what:?}");
             farm.refill();
             farm.registry.nth(nth, what);
@@ -67,7 +67,7 @@ fn each_lasting_fault_of_a_prune_leaves_what_is_to_stay_and_the_next_ends_it() {
     let farm = Farm::new();
     let (staying, requests) = undisturbed(&farm);
     for nth in 0..requests {
-        for (what, times) in lasting() {
+        for (what, times) in tried(lasting(), nth) {
             let label = format!("{nth} {what:?} {times}");
             farm.refill();
             farm.registry.when_after(is_of_repository, nth, times, what);

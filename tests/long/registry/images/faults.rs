@@ -7,7 +7,7 @@ use super::{
     recorded, sound,
 };
 use crate::common::Bench;
-use crate::common::registry::{FaultyRegistry, What};
+use crate::common::registry::{FaultyRegistry, What, tried};
 use crate::registry::told;
 use rootstrata::error::Error;
 
@@ -61,7 +61,7 @@ fn each_passing_fault_of_a_push_is_got_over() {
     let (pushing, ..) = counted(&bench);
     assert!(pushing > 20, "{pushing}");
     for nth in 0..pushing {
-        for what in PASSING {
+        for what in tried(PASSING, nth) {
             let label = format!("{nth} {what:?}");
             let registry = FaultyRegistry::start();
             registry.state().is_careless = true;
@@ -82,7 +82,7 @@ fn each_lasting_fault_of_a_push_leaves_no_tag_of_an_image_that_lacks_something()
     let bench = recorded();
     let (pushing, ..) = counted(&bench);
     for nth in 0..pushing {
-        for what in lasting() {
+        for what in tried(lasting(), nth) {
             let label = format!("{nth} {what:?}");
             let registry = FaultyRegistry::start();
             registry.when_after(is_of_repository, nth, usize::MAX, what);
@@ -101,7 +101,7 @@ fn each_fault_of_a_pull_ends_in_the_image_or_one_clear_error() {
     let (_, pulling, registry) = counted(&bench);
     assert!(pulling > 4, "{pulling}");
     for nth in 0..pulling {
-        for what in PASSING {
+        for what in tried(PASSING, nth) {
             let label = format!("{nth} {what:?}");
             registry.nth(nth, what);
             let other = Bench::new();
@@ -110,7 +110,7 @@ fn each_fault_of_a_pull_ends_in_the_image_or_one_clear_error() {
             assert_eq!(sound(&other.store()), 1, "{label}");
             registry.mend();
         }
-        for what in lasting() {
+        for what in tried(lasting(), nth) {
             let label = format!("{nth} {what:?}");
             registry.when_after(is_of_repository, nth, usize::MAX, what);
             let other = Bench::new();

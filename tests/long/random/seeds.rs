@@ -67,7 +67,7 @@ fn run_seed<S: Strategy>(
         Err(_) => "panicked".to_owned(),
     };
     panic!(
-        "{failed}\nagain with ROOTSTRATA_SEED={seed}; to keep it, a line of tests/system/random/seeds.txt:\n{name} {seed}"
+        "{failed}\nagain with ROOTSTRATA_SEED={seed}; to keep it, a line of tests/long/random/seeds.txt:\n{name} {seed}"
     );
 }
 

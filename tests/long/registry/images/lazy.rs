@@ -6,7 +6,7 @@ use super::{
     recorded, sound,
 };
 use crate::common::Bench;
-use crate::common::registry::FaultyRegistry;
+use crate::common::registry::{FaultyRegistry, tried};
 use crate::registry::images::faults::{PASSING, lasting};
 use crate::registry::told;
 use std::collections::HashSet;
@@ -191,7 +191,7 @@ fn each_fault_of_a_lazy_pull_ends_in_the_image_or_one_clear_error() {
     let asked = registry.requests().len();
     assert!(asked > 8, "{asked}");
     for nth in 0..asked {
-        for what in PASSING {
+        for what in tried(PASSING, nth) {
             let label = format!("{nth} {what:?}");
             registry.nth(nth, what);
             let bench = Bench::new();
@@ -200,7 +200,7 @@ fn each_fault_of_a_lazy_pull_ends_in_the_image_or_one_clear_error() {
             assert!(done.is_ok(), "{label}: {done:?}");
             assert_eq!(sound(&bench.store()), 1, "{label}");
         }
-        for what in lasting() {
+        for what in tried(lasting(), nth) {
             let label = format!("{nth} {what:?}");
             registry.when_after(is_of_repository, nth, usize::MAX, what);
             let bench = Bench::new();
