@@ -354,7 +354,7 @@ class Recorder:
             repository = getattr(self.options, option)
             if repository:
                 argv += ["--" + option, repository]
-        if (getattr(self.options, "from") or self.options.to) and self.options.registry_optional:
+        if self.options.registry_optional:  # the configuration may name a registry
             argv.append("--registry-optional")
         if archive and self.options.max_layers:
             argv += ["--max-layers", str(self.options.max_layers)]

@@ -61,7 +61,7 @@ pub enum Error {
     NoSeriesName(PathBuf),
     /// A directory of Mock's was named in the place of the root.
     #[error(
-        "{} is the directory of a Mock chroot and no root: record {}",
+        "{} is the directory of a Mock chroot and no root: record {}, or give --profile plain",
         show(path),
         show(root)
     )]

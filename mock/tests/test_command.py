@@ -25,7 +25,7 @@ class Arguments(cases.ScriptCase):
         mock.run("first")
         root = mock.buildroot.make_chroot_path()
         common = ["--series", "fedora-rawhide-x86_64", "--stage"]
-        run = ["--run", mock.uuid + ".1", "--label", HOST, "--profile", "mock", "--json"]
+        run = ["--run", mock.uuid + ".1", "--label", HOST, "--profile", "mock", "--registry-optional", "--json"]
         self.assertEqual(self.calls(), [
             ["--store", self.store, "-q", "snapshot", root] + common + ["bootstrap"] + run,
             ["--store", self.store, "-q", "export", "--root", root, "-o", self.result + "/buildroot-oci.tar"]
@@ -44,7 +44,7 @@ class Arguments(cases.ScriptCase):
         root = mock.buildroot.make_chroot_path()
         common = ["--series", "rawhide", "--stage"]
         run = ["--run", mock.uuid + ".1", "--label", HOST, "--label", "task=7", "--profile", "mock", "--compression", "zstd:19", "--layers",
-               "packages:40", "--state", "normalized", "--fresh"]
+               "packages:40", "--state", "normalized", "--fresh", "--registry-optional"]
         self.assertEqual(self.calls(), [
             ["--store", "/s", "-q", "snapshot", root] + common + ["bootstrap"] + run + ["--json"],
             ["--store", "/s", "-q", "export", "--root", root, "-o", self.result + "/buildroot-oci.tar"]
@@ -109,7 +109,8 @@ class Arguments(cases.ScriptCase):
         self.assertEqual(self.calls(), [
             ["--store", self.store, "-q", "export", "--root", mock.buildroot.make_chroot_path(), "-o",
              self.result + "/buildroot-built-oci.tar", "--series", "fedora-rawhide-x86_64", "--stage", "built",
-             "--run", mock.uuid + ".1", "--label", HOST, "--label", "result=failed", "--profile", "mock", "--json"],
+             "--run", mock.uuid + ".1", "--label", HOST, "--label", "result=failed", "--profile", "mock",
+             "--registry-optional", "--json"],
             self.prune("20", "14")])
 
     def test_the_command_runs_as_root_in_mocks_clean_environment(self):

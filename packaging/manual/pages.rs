@@ -195,9 +195,8 @@ fn roff(line: &str) -> String {
 
 /// Returns the page of all commands, Markdown.
 fn site(command: &Command) -> String {
-    let mut page = String::from(
-        "# Commands\n\nWhat `rootstrata COMMAND --help` says, and the man page of each.\n",
-    );
+    let mut page =
+        String::from("# Commands\n\nWhat the help and the man page of each command say.\n");
     let top = command.clone();
     push_help(&mut page, NAME, top);
     for sub in subcommands(command) {

@@ -6,7 +6,7 @@ use crate::cli::json::{VERSION, line};
 use crate::cli::pager;
 use crate::cli::stderr::say;
 use crate::cli::suggestions::with_tip;
-use crate::cli::text::age;
+use crate::cli::text::{age, cut};
 use crate::error::Error;
 use crate::printable::printable;
 use crate::store::{Holder, holders};
@@ -25,11 +25,13 @@ const STORE_OF_MOCK: &str = "/var/cache/mock/rootstrata";
 /// Prints a fault of the command line, or the help, and ends the process.
 pub(super) fn exit_of_usage(error: clap::Error) -> ! {
     let error = with_tip(error);
-    let wants_json = std::env::args_os().any(|word| word == "--json");
-    if wants_json && error.use_stderr() {
+    let is_given = |word: &str| std::env::args_os().any(|given| given == word);
+    // With -, stdout has an archive or a page.
+    if is_given("--json") && !is_given("-") && error.use_stderr() {
         let text = error.to_string();
-        let first = text.lines().next().unwrap_or_default();
-        print_json(first.trim_start_matches("error: "), TROUBLE);
+        let lines = text.lines().take_while(|line| !line.is_empty());
+        let text = lines.map(str::trim).collect::<Vec<_>>().join(" ");
+        print_json(text.trim_start_matches("error: "), TROUBLE);
     }
     error.exit()
 }
@@ -75,13 +77,14 @@ fn print_json(text: &str, code: u8) {
 /// Names the holders of a store.
 fn who(holders: &[Holder]) -> String {
     const MOST: usize = 3;
+    const LONGEST_COMMAND: usize = 120;
     if holders.is_empty() {
         return ": none that can be seen from here".to_owned();
     }
     let node = rustix::system::uname();
     let host = printable(node.nodename().to_bytes());
     let named = holders.iter().take(MOST).map(|holder| {
-        let command = printable(&holder.command);
+        let command = cut(&printable(&holder.command), LONGEST_COMMAND);
         let started = match holder.seconds {
             seconds @ ..120 => format!("{seconds} s"),
             seconds => age(seconds as i64),

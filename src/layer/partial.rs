@@ -42,7 +42,7 @@ impl PartialBlobs {
         let wanted = frames_of(table, places);
         let frames = wanted
             .is_subset(frames)
-            .then(|| Frames::of_table(blob, table))?;
+            .then(|| Frames::of_table(blob, table, u64::MAX))?;
         Some((blob.clone(), frames))
     }
 }

@@ -161,8 +161,9 @@ impl Frames {
         }))
     }
 
-    /// Takes a blob whose frames are known. A table that is wrong gives other contents, or none.
-    pub(crate) fn of_table(blob: &BlobSource, table: &FrameTable) -> Self {
+    /// Takes a blob whose frames are known, of a layer that ends at `end`; `u64::MAX` where nobody wants the last frame as a whole. A
+    /// table that is wrong gives other contents, or none.
+    pub(crate) fn of_table(blob: &BlobSource, table: &FrameTable, end: u64) -> Self {
         let offsets = table.offsets().into_iter();
         let mut frames: Vec<Frame> = offsets
             .map(|(position, start)| Frame { position, start })
@@ -171,7 +172,7 @@ impl Frames {
         // Behind the last frame is nothing to look for.
         let next = Frame {
             position: blob.size_bytes(),
-            start: u64::MAX,
+            start: end,
         };
         Self {
             blob: blob.clone(),

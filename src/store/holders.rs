@@ -3,8 +3,7 @@
 
 use crate::store::files::{DATABASE, LOCK, TMP_LOCK};
 use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A process with a store open.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,17 +16,16 @@ pub(crate) struct Holder {
     pub seconds: u64,
 }
 
-/// The file and filesystem of a file (`st_dev`, `st_ino`).
-type Place = (u64, u64);
-
-/// Returns the other processes with a file of a store open, by number.
+/// Returns the other processes with a file of a store open, by number. Of a file of another process, only the kernel's name is read: a
+/// filesystem of others may not answer.
 pub(crate) fn holders(store: &Path) -> Vec<Holder> {
-    let names = [TMP_LOCK, LOCK, DATABASE];
-    let paths = names
-        .iter()
-        .map(|name| store.join(name))
-        .chain([store.to_owned()]);
-    let places: Vec<Place> = paths.filter_map(|path| place(&path)).collect();
+    let store = fs::canonicalize(store).unwrap_or_else(|_| store.to_owned());
+    let names = [TMP_LOCK, LOCK, DATABASE].map(|name| store.join(name));
+    let mut paths: Vec<PathBuf> = names.into_iter().filter(|path| path.exists()).collect();
+    if paths.is_empty() {
+        // A layout, which is locked by its directory.
+        paths.push(store);
+    }
     let Ok(processes) = fs::read_dir("/proc") else {
         return Vec::new();
     };
@@ -35,21 +33,16 @@ pub(crate) fn holders(store: &Path) -> Vec<Holder> {
     let own = rustix::process::getpid().as_raw_nonzero().get() as u32;
     let mut pids: Vec<u32> = pids.filter(|pid| *pid != own).collect();
     pids.sort_unstable();
-    let holding = pids.into_iter().filter(|pid| has_open(*pid, &places));
+    let holding = pids.into_iter().filter(|pid| has_open(*pid, &paths));
     holding.map(holder).collect()
 }
 
-fn place(path: &Path) -> Option<Place> {
-    let metadata = fs::metadata(path).ok()?;
-    Some((metadata.dev(), metadata.ino()))
-}
-
-fn has_open(pid: u32, places: &[Place]) -> bool {
+fn has_open(pid: u32, paths: &[PathBuf]) -> bool {
     let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else {
         return false;
     };
-    let mut descriptors = descriptors.filter_map(|entry| place(&entry.ok()?.path()));
-    descriptors.any(|place| places.contains(&place))
+    let mut names = descriptors.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+    names.any(|name| paths.contains(&name))
 }
 
 fn holder(pid: u32) -> Holder {

@@ -264,7 +264,42 @@ fn a_file_that_cannot_be_used_is_named_with_what_is_wrong_in_it() {
         assert!(error.contains(wanted), "{configuration}: {error}");
     }
     std::fs::remove_file(&case.file).unwrap();
+    // It was named.
+    let error = one_error(case.run(&["log"]), 2);
+    assert!(error.contains("No such file"), "{error}");
     std::fs::create_dir(&case.file).unwrap();
     let error = one_error(case.run(&["log"]), 2);
     assert!(error.contains("no regular file"), "{error}");
+}
+
+/// Also one that says nothing.
+#[test]
+fn a_key_of_a_later_table_takes_the_place_of_all_before_it() {
+    let case = Case::new(concat!(
+        "[[series]]\nname = \"*\"\nexclude = [\"/etc/a\", \"/etc/b\"]\n",
+        "[[series]]\nname = \"fedora-*\"\nexclude = []\n",
+        "[[series]]\nname = \"x\"\nexclude = [\"/etc/b\"]\n",
+    ));
+    let excluded = |series: &str| {
+        let config = case.json(&["config", series]);
+        let settings = config["settings"].as_array().unwrap().iter();
+        let values = settings.filter(|one| one["name"] == "exclude");
+        values
+            .map(|one| one["value"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(excluded("other"), ["/etc/a", "/etc/b"]);
+    assert_eq!(excluded("x"), ["/etc/b"]);
+    assert_eq!(excluded("fedora-42"), ["nothing more than the profile"]);
+}
+
+/// Whoever runs the command may have no home, or none to look into.
+#[test]
+fn a_home_that_cannot_be_looked_into_has_no_file() {
+    for home in ["/dev/null", "/nonexistent"] {
+        let mut command = rootstrata();
+        command.env_remove("XDG_CONFIG_HOME").env("HOME", home);
+        let output = command.args(["config", "--json"]).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+    }
 }

@@ -50,6 +50,7 @@ pages! {
     registries_shows_what_happens: "docs/registries.md" after 3 builds in STORE;
     keeping_a_store_shows_what_happens: "docs/store.md" after 3 builds in STORE;
     policy_shows_what_happens: "docs/policy.md" after 0 builds in STORE;
+    environment_shows_what_happens: "docs/environment.md" after 0 builds in STORE;
     json_shows_what_happens: "docs/json.md" after 1 builds in STORE;
 }
 

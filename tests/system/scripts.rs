@@ -8,7 +8,8 @@ use std::process::{Command, Output};
 /// All files of these directories that may be run.
 fn scripts() -> Vec<PathBuf> {
     let (mut found, mut directories) = (Vec::new(), vec![]);
-    directories.extend(["scripts", "fixtures", "packaging"].map(|name| Path::new(REPOSITORY).join(name)));
+    directories
+        .extend(["scripts", "fixtures", "packaging"].map(|name| Path::new(REPOSITORY).join(name)));
     while let Some(directory) = directories.pop() {
         for entry in std::fs::read_dir(directory).unwrap() {
             let (path, metadata) = entry

@@ -1,6 +1,6 @@
 //! The settings of all configuration files.
 
-use crate::cli::config::files::read;
+use crate::cli::config::files::{FilePlace, read};
 use crate::cli::config::held::Held;
 use crate::cli::config::series::{SeriesDefaults, Table, defaults_of};
 use crate::error::Result;
@@ -24,8 +24,8 @@ impl Configuration {
     /// Reads the files. Fails with [`crate::error::Error::BadConfiguration`] if one is there and cannot be used.
     pub(crate) fn read() -> Result<Self> {
         let mut all = Self::default();
-        for path in places() {
-            let file = read(&path)?;
+        for (path, place) in places() {
+            let file = read(&path, place)?;
             all.files.push((path, file.is_some()));
             if let Some(file) = file {
                 all.store = file.store.or(all.store);
@@ -63,7 +63,7 @@ impl Configuration {
             .iter()
             .filter(|table| table.names.matches(series))
         {
-            held.retain(|(key, _)| !table.values.iter().any(|(new, _)| new == key));
+            held.retain(|(key, _)| !table.keys.contains(key));
             held.extend(table.values.iter().map(|(key, value)| {
                 let origin = table.origin.clone();
                 let value = value.clone();
@@ -93,14 +93,15 @@ fn held(value: PathBuf, origin: &str) -> Held<PathBuf> {
 }
 
 /// Returns the files that may say something, the weakest first.
-fn places() -> Vec<PathBuf> {
+fn places() -> Vec<(PathBuf, FilePlace)> {
     if let Some(named) = std::env::var_os(FILE_VARIABLE) {
-        let named = (!named.is_empty()).then(|| PathBuf::from(named));
+        let named = (!named.is_empty()).then(|| (PathBuf::from(named), FilePlace::Named));
         return named.into_iter().collect();
     }
     let own = absolute("XDG_CONFIG_HOME").or_else(|| under_home(".config"));
-    let own = own.map(|directory| directory.join("rootstrata.toml"));
-    let all = [Some(PathBuf::from("/etc/rootstrata.toml")), own];
+    let own = own.map(|directory| (directory.join("rootstrata.toml"), FilePlace::OfUser));
+    let system = (PathBuf::from("/etc/rootstrata.toml"), FilePlace::OfSystem);
+    let all = [Some(system), own];
     all.into_iter().flatten().collect()
 }
 

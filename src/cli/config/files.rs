@@ -16,11 +16,28 @@ pub(crate) struct ConfigurationFile {
     pub tables: Vec<Table>,
 }
 
+/// Why a file is looked at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FilePlace {
+    /// By the environment; a missing file is an error.
+    Named,
+    /// For all users.
+    OfSystem,
+    /// In the home of whoever runs the command, who need not be able to look there.
+    OfUser,
+}
+
 /// Reads a file; `None` without a file. Fails with [`Error::BadConfiguration`] if the file cannot be read, is no TOML, or has an unknown key or
 /// value.
-pub(crate) fn read(path: &Path) -> Result<Option<ConfigurationFile>> {
+pub(crate) fn read(path: &Path, place: FilePlace) -> Result<Option<ConfigurationFile>> {
+    use ErrorKind::{NotADirectory, NotFound, PermissionDenied};
+    let missing: &[ErrorKind] = match place {
+        FilePlace::Named => &[],
+        FilePlace::OfSystem => &[NotFound],
+        FilePlace::OfUser => &[NotFound, NotADirectory, PermissionDenied],
+    };
     let text = match text_of(path) {
-        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(e) if missing.contains(&e.kind()) => return Ok(None),
         Err(e) => return Err(bad(path, e.to_string())),
         Ok(text) => text,
     };
@@ -33,7 +50,10 @@ fn text_of(path: &Path) -> std::io::Result<String> {
     if !file.metadata()?.is_file() {
         return Err(std::io::Error::other("it is no regular file"));
     }
-    file.take(LARGEST_BYTES).read_to_string(&mut text)?;
+    file.take(LARGEST_BYTES + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > LARGEST_BYTES {
+        return Err(std::io::Error::other("it is longer than 1 MiB"));
+    }
     Ok(text)
 }
 

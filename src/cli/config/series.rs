@@ -30,7 +30,9 @@ pub(crate) struct Table {
     pub names: NameGlob,
     /// The file and the glob, for people.
     pub origin: String,
-    /// Pairs of key and value, sorted by key; a list gives several pairs.
+    /// The keys that the table has.
+    pub keys: Vec<String>,
+    /// Pairs of key and value, sorted by key; a list gives a pair for each value.
     pub values: Vec<(String, String)>,
 }
 
@@ -52,14 +54,16 @@ impl Table {
         let name = table.get("name").and_then(Value::as_str);
         let glob = name.ok_or_else(|| "a series has no name in quotes".to_owned())?;
         let names = NameGlob::new(glob).map_err(|e| e.in_one_line())?;
-        let mut values = Vec::new();
+        let (mut keys, mut values) = (Vec::new(), Vec::new());
         for (key, value) in table.iter().filter(|(key, _)| *key != "name") {
             let texts = texts(key, value).map_err(|what| format!("series {glob:?}: {what}"))?;
+            keys.push(key.clone());
             values.extend(texts.into_iter().map(|text| (key.clone(), text)));
         }
         let table = Self {
             names,
             origin: format!("{}, {glob:?}", show(path)),
+            keys,
             values,
         };
         let parsed = defaults_of(&table.values);

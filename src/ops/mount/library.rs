@@ -87,7 +87,8 @@ impl Layer {
             None => Frames::open(&self.blob, self.used.layer.tar_bytes),
             Some(repository) => {
                 let table = registries.frames(repository, &self.used)?;
-                Ok(table.map(|table| Frames::of_table(&self.blob, &table)))
+                let end = self.used.layer.tar_bytes;
+                Ok(table.map(|table| Frames::of_table(&self.blob, &table, end)))
             }
         }
     }
@@ -143,13 +144,8 @@ impl Library {
         let starts = starts_of(store, used, &form, items)?;
         let number = self.layers.len();
         let has_places = starts.is_some();
-        match starts {
-            Some(starts) => {
-                let starts = starts.into_iter();
-                self.add_places(starts.map(|(content, start)| (content, number, start)));
-            }
-            None => self.add_places(wanted.keys().map(|content| (*content, number, 0))),
-        }
+        let whole = || wanted.keys().map(|content| (*content, 0)).collect();
+        self.add_places(starts.unwrap_or_else(whole), repository.is_none());
         self.layers.push(Arc::new(Layer {
             number,
             blob,
@@ -167,10 +163,20 @@ impl Library {
         Ok(())
     }
 
-    fn add_places(&mut self, places: impl Iterator<Item = (ContentHash, usize, u64)>) {
-        for (content, layer, start) in places {
+    /// Adds the places of contents in the next layer. A place in a layer that is here goes before any of a registry.
+    fn add_places(&mut self, starts: Starts, is_here: bool) {
+        let layer = self.layers.len();
+        for (content, start) in starts {
             let place = Place { layer, start };
-            self.places.entry(content).or_insert(place);
+            let known = self.places.entry(content).or_insert(place);
+            let is_remote = |at: usize| {
+                self.layers
+                    .get(at)
+                    .is_some_and(|one| one.repository.is_some())
+            };
+            if is_here && is_remote(known.layer) {
+                *known = place;
+            }
         }
     }
 }

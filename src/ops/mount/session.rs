@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
-/// Some threads decompress while others answer.
-const THREADS: usize = 4;
+/// Some threads decompress, or wait for a registry, while others answer.
+const THREADS: usize = 8;
 
 /// Who may read.
 #[derive(Clone, Copy, PartialEq, Eq)]

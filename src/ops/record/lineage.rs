@@ -328,10 +328,14 @@ impl Lineage {
 fn other_series(store: &Store, slot: &StageSlot, manner: &Manner) -> Result<Option<Snapshot>> {
     let is_alike = |snapshot: &Snapshot| manner.is_of(snapshot);
     let last = store.latest_of_stage(&slot.series, &slot.stage)?;
-    let Some(parent_id) = last.filter(is_alike).and_then(|last| last.parent_id) else {
+    let Some(last) = last.filter(is_alike) else {
         return Ok(None);
     };
-    let parent = store.snapshot(parent_id)?;
+    let parent = match last.parent_id {
+        Some(parent_id) => store.snapshot(parent_id)?,
+        // The parent was removed, and the layers that the last snapshot had of it may be others' too.
+        None => store.latest_with_layers_of(last.id, &slot.series)?,
+    };
     let Some(parent) = parent.filter(|parent| parent.series != slot.series) else {
         return Ok(None);
     };

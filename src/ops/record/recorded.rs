@@ -101,9 +101,9 @@ impl Recorded {
             && session.options.parent.is_none()
             && !session.options.fresh;
         let nearly = if is_alone {
-            nearly::find(store, &snapshot, &layers, |other| {
-                session.manner.is_of(other)
-            })?
+            // Damage elsewhere is no trouble of this snapshot, which is recorded.
+            let is_alike = |other: &_| session.manner.is_of(other);
+            nearly::find(store, &snapshot, &layers, is_alike).unwrap_or_default()
         } else {
             None
         };

@@ -95,6 +95,18 @@ impl Store {
         run().map_err(|e| self.failed(e))
     }
 
+    /// Returns the newest snapshot of another series than `series` whose lowest layer is an inherited lowest layer of a snapshot. Fails if
+    /// the found row is damaged.
+    pub(crate) fn latest_with_layers_of(&self, id: i64, series: &str) -> Result<Option<Snapshot>> {
+        let clause = "+name <> ?2 AND inherited_layers = 0 AND snapshot.id IN (
+                 SELECT theirs.snapshot_id FROM snapshot_layer AS ours
+                 JOIN snapshot AS last ON last.id = ours.snapshot_id AND last.inherited_layers > 0
+                 JOIN snapshot_layer AS theirs ON theirs.layer_id = ours.layer_id AND theirs.position = 0
+                 WHERE ours.snapshot_id = ?1 AND ours.position = 0)
+             ORDER BY snapshot.id DESC LIMIT 1";
+        self.snapshot_where(clause, params![id, series])
+    }
+
     /// Returns the newest snapshot of a stage. Fails with [`Error::Damaged`] if the sum of its row is another than
     /// recorded.
     pub(crate) fn latest_of_stage(&self, series: &str, stage: &str) -> Result<Option<Snapshot>> {
