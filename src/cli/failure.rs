@@ -10,6 +10,7 @@ use crate::cli::text::{age, cut};
 use crate::error::Error;
 use crate::printable::printable;
 use crate::store::{Holder, holders};
+use clap::error::ErrorKind;
 use serde_json::json;
 use std::path::Path;
 
@@ -26,8 +27,9 @@ const STORE_OF_MOCK: &str = "/var/cache/mock/rootstrata";
 pub(super) fn exit_of_usage(error: clap::Error) -> ! {
     let error = with_tip(error);
     let is_given = |word: &str| std::env::args_os().any(|given| given == word);
-    // With -, stdout has an archive or a page.
-    if is_given("--json") && !is_given("-") && error.use_stderr() {
+    // Options may be in conflict over stdout.
+    let is_conflict = error.kind() == ErrorKind::ArgumentConflict;
+    if is_given("--json") && !is_conflict && error.use_stderr() {
         let text = error.to_string();
         let lines = text.lines().take_while(|line| !line.is_empty());
         let text = lines.map(str::trim).collect::<Vec<_>>().join(" ");

@@ -30,7 +30,7 @@ fn man_pages_are_as_mandoc_and_man_want_them() {
         assert_eq!(words, "");
         let shown = succeeds(Command::new("mandoc").args(["-T", "html"]).arg(&page));
         assert!(
-            shown.contains("EXIT STATUS") && !shown.contains("\\f"),
+            shown.contains("EXIT_STATUS") && !shown.contains("\\f"),
             "{shown}"
         );
     }
