@@ -22,7 +22,7 @@ pub(crate) struct RegistryArgs {
     /// Want HTTPS and a certificate that holds; =false for neither
     /// [default: true, but HTTP will do for this machine]
     #[arg(long, global = true, value_name = "BOOL", num_args = 0..=1, require_equals = true,
-        default_missing_value = "true", help_heading = HEADING, hide_short_help = true)]
+        default_missing_value = "true", help_heading = HEADING, hide_short_help = true, hide_possible_values = true)]
     tls_verify: Option<bool>,
     /// Send or fetch N blobs at once [default: 4]
     #[arg(long, global = true, value_name = "N", help_heading = HEADING, hide_short_help = true)]
