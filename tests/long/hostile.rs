@@ -83,11 +83,11 @@ impl Attack {
             self.blows
                 .fetch_add(usize::from(what != QUIET), Ordering::SeqCst);
             if self.pauses.load(Ordering::SeqCst) {
-                // xorshift: up to eight milliseconds, of which a run takes a few.
+                // xorshift: up to 24 milliseconds, of which a run takes a few.
                 random ^= random << 13;
                 random ^= random >> 7;
                 random ^= random << 17;
-                let pause = Duration::from_micros(random % 8_000);
+                let pause = Duration::from_micros(random % 24_000);
                 let began = Instant::now();
                 while began.elapsed() < pause && !self.stop.load(Ordering::SeqCst) {
                     std::hint::spin_loop();
@@ -286,7 +286,7 @@ fn a_root_that_is_swapped_while_it_is_read_leads_nowhere_and_is_recorded_whole_o
         attack.blows.load(Ordering::SeqCst)
     );
     assert!(
-        recorded >= 20 && refused >= 20,
+        recorded >= 5 && refused >= 5,
         "{recorded} recorded, {refused} refused"
     );
     assert_eq!(
