@@ -124,7 +124,13 @@ fn layers_of_a_lazy_pull_are_counted_apart_and_the_store_is_sound_without_them()
         vec!["which", "1", "usr/bin/b"],
         vec!["explain", "1"],
     ] {
-        assert_eq!(bench.prints(0, &arguments), other.prints(0, &arguments));
+        // They were pulled at different moments.
+        let told = |bench: &Bench| {
+            let text = bench.prints(0, &arguments);
+            let words = text.split(' ').filter(|word| !word.starts_with("20"));
+            words.collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(told(&bench), told(&other));
     }
     let packages = |bench: &Bench| bench.json(["show", "1"])["packages"].clone();
     assert_eq!(packages(&bench), packages(&other));
