@@ -45,24 +45,27 @@ impl fmt::Debug for BlobSource {
 impl BlobSource {
     /// Takes an open file. `path` names the file in errors.
     pub(crate) fn new(file: File, path: PathBuf, digest: Digest, size_bytes: u64) -> Self {
+        Self::filled(file, path, digest, size_bytes, None)
+    }
+
+    /// Takes an open file, filled as it is read if `fill` is given.
+    pub(crate) fn filled(
+        file: File,
+        path: PathBuf,
+        digest: Digest,
+        size_bytes: u64,
+        fill: Option<Box<dyn Fill>>,
+    ) -> Self {
         let shared = Shared {
             file,
             path,
             digest,
             size_bytes,
-            fill: None,
+            fill,
         };
         Self {
             shared: Arc::new(shared),
         }
-    }
-
-    /// Returns the blob with a file filled by reading. A blob with clones stays unfilled.
-    pub(crate) fn filled_by(mut self, fill: Box<dyn Fill>) -> Self {
-        if let Some(shared) = Arc::get_mut(&mut self.shared) {
-            shared.fill = Some(fill);
-        }
-        self
     }
 
     fn fill(&self, position: u64, length: usize) -> io::Result<()> {

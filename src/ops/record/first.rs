@@ -1,6 +1,6 @@
 //! Surprises of a new snapshot: a new store, series or stage, and a root without the packages of the last time.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, show};
 use crate::fs::root::Root;
 use crate::model::policy::Profile;
 use crate::store::Store;
@@ -37,29 +37,27 @@ impl FirstOf {
 /// Packages of the last snapshot of a stage.
 pub(super) struct PackagesBefore {
     snapshot_id: i64,
-    count: u64,
+    package_set_id: i64,
 }
 
 impl PackagesBefore {
     /// Fails if the row of the last snapshot is damaged.
     pub(super) fn find(store: &Store, series: &str, stage: &str) -> Result<Option<Self>> {
         let last = store.latest_of_stage(series, stage)?;
-        let Some((set, snapshot_id)) = last.and_then(|one| Some((one.package_set_id?, one.id)))
-        else {
-            return Ok(None);
-        };
-        let count = store.packages_len(set)?;
-        Ok(Some(Self { snapshot_id, count }))
+        Ok(last.and_then(|last| {
+            Some(Self {
+                snapshot_id: last.id,
+                package_set_id: last.package_set_id?,
+            })
+        }))
     }
 
-    /// Returns a warning, by the number of packages found in the root.
-    pub(super) fn warning(&self, root: &Path, found: Option<u64>) -> Option<String> {
-        let Self { snapshot_id, count } = self;
-        let is_lost = found.unwrap_or(0) == 0 && *count > 0;
-        is_lost.then(|| {
-            let root = crate::error::show(root);
-            format!("no packages were found in {root}, and {count} in snapshot {snapshot_id}")
-        })
+    /// Returns a warning for a root without packages, if there were some. Fails if the packages before cannot be counted.
+    pub(super) fn warning(&self, store: &Store, root: &Path) -> Result<Option<String>> {
+        let count = store.packages_len(self.package_set_id)?;
+        let (root, before) = (show(root), self.snapshot_id);
+        let text = || format!("no packages were found in {root}, and {count} in snapshot {before}");
+        Ok((count > 0).then(text))
     }
 }
 

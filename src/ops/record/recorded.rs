@@ -92,8 +92,9 @@ impl Recorded {
         };
         let (files_read, bytes_read) = session.phases.reads.total();
         let layers = store.layers(self.id)?;
-        if let Some(before) = &session.packages_before
-            && let Some(warning) = before.warning(session.root.path(), packages)
+        if packages.unwrap_or(0) == 0
+            && let Some(before) = &session.packages_before
+            && let Some(warning) = before.warning(store, session.root.path()).unwrap_or(None)
         {
             session.phases.monitor.note(&warning);
         }

@@ -70,8 +70,8 @@ impl Ranged {
             size_bytes,
             chunks: Mutex::default(),
         };
-        let source = BlobSource::new(file, path, digest, size_bytes);
-        Ok(source.filled_by(Box::new(parts)))
+        let fill: Option<Box<dyn Fill>> = Some(Box::new(parts));
+        Ok(BlobSource::filled(file, path, digest, size_bytes, fill))
     }
 
     /// Returns where the frames of a layer's blob are, as the record of the layer tells; `None` without a record that fits. Fails if the registry
