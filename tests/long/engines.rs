@@ -227,6 +227,51 @@ fn podman_shows_the_recorded_tree_and_runs_it() {
     );
 }
 
+/// The package of README.md, which needs no compiler.
+const HELLO: &str = "Name: hello
+Version: 1
+Release: 1
+Summary: Greets
+License: MIT
+BuildArch: noarch
+
+%description
+It greets.
+
+%install
+mkdir -p %{buildroot}/usr/bin
+printf '#!/bin/sh\necho hello\n' > %{buildroot}/usr/bin/hello
+
+%files
+%attr(755, root, root) /usr/bin/hello
+";
+
+#[test]
+fn podman_rebuilds_a_package_in_the_archive() {
+    let bench = Bench::new();
+    let stage = format!("--stage deps-installed {FEW_PACKAGES}");
+    let snapshot = bench.snapshot(&chroot("deps-day0"), &stage);
+    export(&bench, &id(&snapshot), "buildroot-oci.tar", &[]);
+    std::fs::write(bench.path("hello.spec"), HELLO).unwrap();
+    sh(
+        &bench.path(""),
+        "rpmbuild -bs --define \"_srcrpmdir $PWD\" hello.spec >&2",
+    );
+    // The command of README.md.
+    let mut podman = Command::new(Path::new(REPOSITORY).join("fixtures/engines/run"));
+    podman
+        .args(["podman", "run", "--rm", "--network=none"])
+        .args(["-v", "./hello-1-1.src.rpm:/hello.src.rpm:z"])
+        .args(["oci-archive:buildroot-oci.tar", "rpmbuild", "--rebuild"])
+        .arg("/hello.src.rpm")
+        .current_dir(bench.path(""));
+    let printed = succeeds(&mut podman);
+    assert!(
+        printed.contains("Wrote: /root/rpmbuild/RPMS/noarch/hello-1-1.noarch.rpm"),
+        "{printed}"
+    );
+}
+
 /// The tree in the lister's output.
 fn tree_of(list: &str) -> Tree {
     let entries = list

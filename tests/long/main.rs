@@ -16,6 +16,7 @@ mod filesystems;
 mod hostile;
 mod life;
 mod normalized;
+mod pages;
 mod power;
 mod random;
 mod registry;

@@ -8,6 +8,7 @@ pub(crate) mod export;
 pub(crate) mod images;
 pub(crate) mod keep;
 pub(crate) mod outputs;
+pub(crate) mod pages;
 pub(crate) mod queries;
 pub(crate) mod restore;
 pub(crate) mod restore_hostile;

@@ -226,7 +226,7 @@ impl FileList {
     }
 
     /// Returns how the digests are made.
-    pub fn algorithm(&self) -> DigestAlgorithm {
+    pub(crate) fn algorithm(&self) -> DigestAlgorithm {
         DigestAlgorithm(self.bytes.first().copied().unwrap_or_default())
     }
 
