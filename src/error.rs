@@ -61,7 +61,7 @@ pub enum Error {
     NoSeriesName(PathBuf),
     /// A directory of Mock's was named in the place of the root.
     #[error(
-        "{} is the directory of a Mock chroot and no root: record {}, or give --profile plain",
+        "{} holds chroots of Mock and is no root: record {}, or give --profile plain",
         show(path),
         show(root)
     )]
@@ -74,9 +74,14 @@ pub enum Error {
         "bad source {text:?}: expected a snapshot, dir:PATH, oci:PATH[:REF], oci-archive:PATH[:REF], docker-archive:PATH[:REF], packages:FILE or docker://HOST/REPO[:TAG]"
     )]
     BadSource { text: String },
-    #[error("no snapshot {reference} in {}", show(store))]
-    UnknownSnapshot { reference: String, store: PathBuf },
-    #[error("no series {series} in {}", show(store))]
+    /// No snapshot has such a name; `stages` are those of the series, if the named one is not among them.
+    #[error("no snapshot {reference} in {}{}", show(store), of_series(stages))]
+    UnknownSnapshot {
+        reference: String,
+        store: PathBuf,
+        stages: Vec<String>,
+    },
+    #[error("no series {series} in {}{}", show(store), as_an_option(series))]
     UnknownSeries { series: String, store: PathBuf },
     /// A list of packages cannot be read as one.
     #[error("{}{} is no list of packages: {reason}", show(path), line.map_or(String::new(), |line| format!(", line {line},")))]
@@ -245,6 +250,9 @@ pub enum Error {
     /// A file with credentials, certificates or a policy for registries cannot be used.
     #[error("{} cannot be used: {what}", show(path))]
     BadRegistryFile { path: PathBuf, what: String },
+    /// A user has no home, and no store is named.
+    #[error("no store is named, and HOME is no absolute path: give --store")]
+    NoHome,
     /// A configuration file cannot be used.
     #[error("{} cannot be used: {what}", show(path))]
     BadConfiguration { path: PathBuf, what: String },
@@ -284,6 +292,23 @@ fn without_path(error: io::Error) -> io::Error {
 /// Returns a path as text, safe to print.
 pub(crate) fn show(path: &Path) -> String {
     printable(path.as_os_str().as_bytes())
+}
+
+/// Names the stages of a series, if there are any.
+fn of_series(stages: &[String]) -> String {
+    match stages {
+        [] => String::new(),
+        stages => format!(": the series has {}", stages.join(", ")),
+    }
+}
+
+/// Tells how a stage is named, where it was named with the series.
+fn as_an_option(series: &str) -> &'static str {
+    if series.contains('@') {
+        ": --stage names a stage"
+    } else {
+        ""
+    }
 }
 
 fn member_prefix(member: &Path) -> String {

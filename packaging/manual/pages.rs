@@ -118,8 +118,12 @@ fn man(command: &Command, sub: Option<&str>) -> Vec<u8> {
         }
     }
     let mut page = page.into_bytes();
+    // clap_mangen has no word for an option that -h does not show, unless --help has another one than -h.
+    let shown = command
+        .clone()
+        .mut_args(|option| option.hide_short_help(false));
     // Writing to memory does not fail.
-    let _ = Man::new(command.clone()).render_options_section(&mut page);
+    let _ = Man::new(shown).render_options_section(&mut page);
     let mut rest = String::new();
     if sub.is_some() {
         rest += ".PP\nThe options of \\fBrootstrata\\fR(1) hold as well.\n";

@@ -41,7 +41,7 @@ use context::Context;
 /// others use the store for too long.
 pub fn run(cli: &Cli) -> Result<Answer> {
     let configuration = Configuration::read()?;
-    let store = configuration.store(cli.store.as_ref());
+    let store = configuration.store(cli.store.as_ref())?;
     let context = &Context {
         store: store.value,
         store_origin: store.origin,

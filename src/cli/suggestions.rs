@@ -3,13 +3,13 @@
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 /// Words, and the tip for somebody who types such a word.
-const WORDS: [(&[&str], &str); 20] = [
+const WORDS: [(&[&str], &str); 23] = [
     (
         &["forget"],
         "`rootstrata prune` removes snapshots by rule, `rootstrata rm` by name",
     ),
     (
-        &["snapshots", "list", "images", "history"],
+        &["snapshots", "list", "images"],
         "`rootstrata log` lists the snapshots",
     ),
     (
@@ -22,10 +22,25 @@ const WORDS: [(&[&str], &str); 20] = [
     ),
     (&["umount", "unmount"], "umount(8) ends a mount"),
     (
-        &["backup", "create", "commit", "record", "save"],
+        &["backup", "create", "commit", "record"],
         "`rootstrata snapshot` records a root",
     ),
-    (&["inspect", "info"], "`rootstrata show` shows a snapshot"),
+    (
+        &["inspect", "info", "history"],
+        "`rootstrata show` shows a snapshot with its layers",
+    ),
+    (
+        &["save"],
+        "`rootstrata export` writes a snapshot as an archive",
+    ),
+    (
+        &["cp"],
+        "`rootstrata cat` writes a file of a snapshot, `rootstrata restore` a part of it",
+    ),
+    (
+        &["status"],
+        "`rootstrata diff SERIES dir:ROOT` tells what has changed, `rootstrata log` what is recorded",
+    ),
     (
         &["gc", "compact", "clean", "cleanup"],
         "`rootstrata prune` without a rule removes what no snapshot needs",

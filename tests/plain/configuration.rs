@@ -107,6 +107,30 @@ fn a_file_of_the_user_is_read_where_xdg_says() {
 }
 
 #[test]
+fn a_user_without_a_home_has_no_store_and_none_is_made_where_the_user_stands() {
+    let bench = Bench::new();
+    let mut command = rootstrata();
+    // Root has a store of the system's, and is nobody in a namespace without names.
+    if rustix::process::geteuid().is_root() {
+        let program = command.get_program().to_owned();
+        command = Command::new("unshare");
+        command.arg("-U").arg(program);
+    }
+    command.current_dir(bench.make("here"));
+    for variable in ["HOME", "XDG_STATE_HOME", "ROOTSTRATA_STORE"] {
+        command.env_remove(variable);
+    }
+    command.env("ROOTSTRATA_CONFIG", "");
+    let output = command.arg("log").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        text(&output.stderr).contains("no store is named, and HOME is no absolute path"),
+        "{}",
+        text(&output.stderr)
+    );
+}
+
+#[test]
 fn a_series_is_recorded_with_the_defaults_of_the_globs_that_match_and_options_go_before() {
     let case = Case::new(concat!(
         "[[series]]\nname = \"*\"\nprofile = \"plain\"\nexclude = [\"/etc/a\"]\ncompression = \"none\"\n",

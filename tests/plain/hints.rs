@@ -26,6 +26,12 @@ fn the_directory_above_a_root_is_refused_with_the_root_that_is_meant_and_nothing
         error.contains(&format!("record {}, or", root.display())),
         "{error}"
     );
+    let all = bench.path("");
+    let error = bench.fails(2, ["snapshot", all.to_str().unwrap()]);
+    assert!(
+        error.contains(&format!("record {}, or", root.display())),
+        "{error}"
+    );
     assert_eq!(bench.ids(), [1]);
     let other = Bench::new();
     other.fails(2, ["snapshot", mock.to_str().unwrap()]);
@@ -36,6 +42,28 @@ fn the_directory_above_a_root_is_refused_with_the_root_that_is_meant_and_nothing
     // A root may have a home of root in this place.
     sh(&mock, "mkdir etc");
     bench.snapshot(&mock, "--series s");
+}
+
+#[test]
+fn names_of_images_as_other_tools_have_them_are_refused_where_a_path_or_a_registry_is_meant() {
+    let bench = Bench::new();
+    let root = bench.make("root");
+    bench.snapshot(&root, "--series s");
+    for (arguments, says) in [
+        (["export", "s", "-o", "oci-archive:x.tar"], "./oci-archive:"),
+        (["export", "s", "-o", "docker://h/r"], "rootstrata push"),
+        (["pull", "fedora:latest", "-q", "-q"], "docker://HOST/REPO"),
+        (["pull", "oci:x", "-q", "-q"], "docker://HOST/REPO"),
+    ] {
+        let output = bench.command(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        let said = text(&output.stderr);
+        assert!(
+            said.contains(says) && !said.contains("packages:FILE"),
+            "{said}"
+        );
+    }
+    assert!(!Path::new("oci-archive:x.tar").exists());
 }
 
 #[test]

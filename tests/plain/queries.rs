@@ -468,8 +468,15 @@ fn names_of_snapshots_count_within_a_stage_and_up_to_a_day() {
     for name in ["s@{yesterday}", "s@{1d}", "s~9", "s@built~1"] {
         let said = bench.fails(2, ["show", name]);
         assert!(
-            said.starts_with(&format!("no snapshot {name} in")),
+            said.starts_with(&format!("no snapshot {name} in")) && !said.contains("the series has"),
             "{said}"
         );
     }
+    let said = bench.fails(2, ["show", "s@deps"]);
+    assert!(
+        said.ends_with(": the series has bootstrap, built"),
+        "{said}"
+    );
+    let said = bench.fails(2, ["log", "s@built"]);
+    assert!(said.ends_with(": --stage names a stage"), "{said}");
 }

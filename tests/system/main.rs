@@ -24,6 +24,7 @@ mod mount;
 mod others;
 mod outputs;
 mod package_mounts;
+mod packaging;
 mod page;
 mod part;
 mod queries;

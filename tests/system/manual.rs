@@ -28,6 +28,11 @@ fn man_pages_are_as_mandoc_and_man_want_them() {
                 .arg(&page),
         );
         assert_eq!(words, "");
+        let text = std::fs::read_to_string(&page).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        for item in lines.windows(3).filter(|item| item[0] == ".TP") {
+            assert!(!item[2].starts_with('.') && !item[2].is_empty(), "{item:?}");
+        }
         let shown = succeeds(Command::new("mandoc").args(["-T", "html"]).arg(&page));
         assert!(
             shown.contains("EXIT_STATUS") && !shown.contains("\\f"),

@@ -10,6 +10,8 @@ const NOT_RUN: &[&str] = &[
     "packaging/rpm",
     "dnf install target/rpm/RPMS/*/*.rpm",
     "cargo install --path .",
+    "systemctl enable --now rootstrata-prune@var-lib-rootstrata.timer rootstrata-verify@var-lib-rootstrata.timer",
+    "systemctl enable --now rootstrata-verify@var-cache-mock-rootstrata.timer",
     "mock -r fedora-rawhide-x86_64 --init",
     "mock -r fedora-rawhide-x86_64 --installdeps hello-1-1.src.rpm",
     "mock -r fedora-rawhide-x86_64 --enable-plugin rootstrata --rebuild hello-1-1.src.rpm",

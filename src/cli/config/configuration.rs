@@ -3,7 +3,7 @@
 use crate::cli::config::files::{FilePlace, read};
 use crate::cli::config::held::Held;
 use crate::cli::config::series::{SeriesDefaults, Table, defaults_of};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use std::path::PathBuf;
 
 /// The variable that names the file to read in the place of the usual ones; empty for no file.
@@ -36,23 +36,24 @@ impl Configuration {
     }
 
     /// Returns the store: as the option says, else the environment, else the files, else the system's place for root, and for other users
-    /// their own (XDG Base Directory Specification).
-    pub(crate) fn store(&self, option: Option<&PathBuf>) -> Held<PathBuf> {
+    /// their own (XDG Base Directory Specification). Fails with [`Error::NoHome`] for a user without one.
+    pub(crate) fn store(&self, option: Option<&PathBuf>) -> Result<Held<PathBuf>> {
         if let Some(store) = option {
-            return held(store.clone(), "--store");
+            return Ok(held(store.clone(), "--store"));
         }
         if let Some(store) = variable(STORE_VARIABLE) {
-            return held(store, &format!("${STORE_VARIABLE}"));
+            return Ok(held(store, &format!("${STORE_VARIABLE}")));
         }
-        let default = || {
-            if rustix::process::geteuid().is_root() {
-                return held(PathBuf::from("/var/lib/rootstrata"), DEFAULT_OF_ROOT);
-            }
-            let state = absolute("XDG_STATE_HOME").or_else(|| under_home(".local/state"));
-            let state = state.unwrap_or_else(|| PathBuf::from("."));
-            held(state.join("rootstrata"), "default")
-        };
-        self.store.clone().unwrap_or_else(default)
+        if let Some(store) = &self.store {
+            return Ok(store.clone());
+        }
+        if rustix::process::geteuid().is_root() {
+            let store = PathBuf::from("/var/lib/rootstrata");
+            return Ok(held(store, DEFAULT_OF_ROOT));
+        }
+        let state = absolute("XDG_STATE_HOME").or_else(|| under_home(".local/state"));
+        let state = state.ok_or(Error::NoHome)?;
+        Ok(held(state.join("rootstrata"), "default"))
     }
 
     /// Returns the defaults of a series: of each key, what the last table says that matches.

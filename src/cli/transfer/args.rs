@@ -9,9 +9,10 @@ use crate::model::source::Source;
 use crate::ops::transfer::export::{self, Format};
 use crate::ops::transfer::import;
 use crate::registry::Access;
-use clap::builder::{PossibleValue, TypedValueParser};
+use clap::builder::{OsStringValueParser, PossibleValue, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{Args, ValueEnum};
+use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,7 +26,7 @@ pub(crate) struct ExportArgs {
     #[arg(long, value_name = "ROOT", conflicts_with = "snapshot")]
     pub root: Option<PathBuf>,
     /// File or directory to write; - for an archive on stdout
-    #[arg(short, long, value_name = "PATH")]
+    #[arg(short, long, value_name = "PATH", value_parser = OsStringValueParser::new().try_map(output_path))]
     output: PathBuf,
     /// Form of the image: oci-archive, one tar file, or oci-dir, a layout
     /// [default: oci-archive]
@@ -84,6 +85,26 @@ impl ExportArgs {
     }
 }
 
+/// Takes the path of an output. Fails for the name of an image, as skopeo and podman would write it.
+fn output_path(path: OsString) -> Result<PathBuf, String> {
+    const TRANSPORTS: [&str; 5] = [
+        "oci-archive:",
+        "docker-archive:",
+        "oci:",
+        "dir:",
+        "docker://",
+    ];
+    let bytes = path.as_encoded_bytes();
+    let mut transports = TRANSPORTS.into_iter();
+    match transports.find(|transport| bytes.starts_with(transport.as_bytes())) {
+        Some("docker://") => Err("expected a path; rootstrata push sends to a registry".to_owned()),
+        Some(transport) => Err(format!(
+            "expected a path; --format says which form it has, and ./{transport}... is such a file"
+        )),
+        None => Ok(path.into()),
+    }
+}
+
 /// Reads the most layers of an image.
 fn parse_most(text: &str) -> Result<NonZeroUsize, String> {
     let number = text.parse().ok();
@@ -120,7 +141,7 @@ fn image_source(source: Source) -> Result<Source, String> {
 #[derive(Debug, Args)]
 pub(crate) struct PullArgs {
     /// Image to fetch, docker://HOST/REPO[:TAG|@DIGEST] [default tag: latest]
-    #[arg(value_name = "IMAGE", value_parser = SourceParser.try_map(registry_source))]
+    #[arg(value_name = "IMAGE", value_parser = registry_source)]
     source: ImageName,
     /// Series to record it as [default: as it was pushed]
     #[arg(long, value_name = "NAME")]
@@ -134,9 +155,11 @@ pub(crate) struct PullArgs {
 }
 
 /// Takes an image of a registry as the source.
-fn registry_source(source: Source) -> Result<ImageName, String> {
-    match source {
-        Source::Registry(name) => Ok(name),
+fn registry_source(text: &str) -> Result<ImageName, String> {
+    let is_of_registry = text.starts_with("docker://");
+    match is_of_registry.then(|| Source::parse(text.as_ref())) {
+        Some(Ok(Source::Registry(name))) => Ok(name),
+        Some(Err(error)) => Err(error.in_one_line()),
         _ => Err("expected docker://HOST/REPO[:TAG|@DIGEST]".to_owned()),
     }
 }

@@ -4,7 +4,7 @@ use crate::error::{Error, Result, show};
 use crate::fs::root::Root;
 use crate::model::policy::Profile;
 use crate::store::Store;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The first snapshot of a store, a series or a stage.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,17 +61,29 @@ impl PackagesBefore {
     }
 }
 
-/// Fails with [`Error::MockDirectory`] if the root is a directory of Mock's above the real `root`. With the profile
-/// `plain`, any directory will do.
+/// Fails with [`Error::MockDirectory`] if the root is a directory of Mock's above the real `root`, or that of all chroots. With the
+/// profile `plain`, any directory will do.
 pub(super) fn refuse_mock_directory(root: &Root, profile: Option<Profile>) -> Result<()> {
-    const OF_A_ROOT: [&str; 3] = ["usr", "etc", "var"];
-    let has = |directory: &Path| OF_A_ROOT.iter().any(|name| directory.join(name).is_dir());
     let path = root.path();
-    let meant = path.join("root");
-    let is_meant = profile != Some(Profile::Plain) && !has(path) && has(&meant);
-    if is_meant {
-        let path = path.to_owned();
-        return Err(Error::MockDirectory { path, root: meant });
+    if profile == Some(Profile::Plain) || is_root(path) {
+        return Ok(());
     }
-    Ok(())
+    let below = std::fs::read_dir(path).into_iter().flatten().flatten();
+    let mut below: Vec<PathBuf> = below.map(|entry| entry.path().join("root")).collect();
+    below.sort();
+    let mut chroots = std::iter::once(path.join("root")).chain(below);
+    match chroots.find(|chroot| is_root(chroot)) {
+        Some(root) => Err(Error::MockDirectory {
+            path: path.to_owned(),
+            root,
+        }),
+        None => Ok(()),
+    }
+}
+
+/// Tells whether a directory has what a root of a system has.
+fn is_root(directory: &Path) -> bool {
+    ["usr", "etc", "var"]
+        .iter()
+        .any(|name| directory.join(name).is_dir())
 }

@@ -41,11 +41,26 @@ impl Store {
                 }
             }
         };
-        let unknown = || Error::UnknownSnapshot {
+        if let Some(found) = found {
+            return Ok(found);
+        }
+        let mut stages = Vec::new();
+        if let SnapshotRef::Latest {
+            series,
+            stage: Some(stage),
+            ..
+        } = reference
+        {
+            stages = self.stages(series)?;
+            if stages.contains(stage) {
+                stages.clear();
+            }
+        }
+        Err(Error::UnknownSnapshot {
             reference: reference.to_string(),
             store: self.path.clone(),
-        };
-        found.ok_or_else(unknown)
+            stages,
+        })
     }
 
     /// Returns the time of now by SQLite's clock, in seconds since 1970. Fails as SQLite does.
