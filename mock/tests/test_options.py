@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What the plugin makes of its options."""
 
+import ast
 import os
 import unittest
 
@@ -20,6 +21,13 @@ class Options(unittest.TestCase):
         with self.assertRaises(standin.ConfigError) as caught:
             read(*arguments, **conf)
         return str(caught.exception)
+
+    def test_the_python_of_the_oldest_host_reads_the_plugin(self):
+        with open(standin.PLUGIN, encoding="utf-8") as plugin:
+            source = plugin.read()
+        ast.parse(source, feature_version=(3, 9))
+        with self.assertRaises(SyntaxError):
+            ast.parse(source + "\nmatch 1:\n    case _:\n        pass\n", feature_version=(3, 9))
 
     def test_without_options_both_stages_go_to_a_store_under_the_cache_and_trouble_does_not_end_a_build(self):
         self.assertEqual(vars(read()), {

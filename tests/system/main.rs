@@ -7,6 +7,7 @@ mod common;
 mod shared;
 
 mod bad_input;
+mod book;
 mod changes;
 mod chroots;
 mod detection;
