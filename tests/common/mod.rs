@@ -243,7 +243,7 @@ pub fn listed(directory: &Path) -> BTreeMap<String, Value> {
 }
 
 /// Makes the rpm database of `root` from what its files are like now; see fixtures/rpmdb.py.
-pub fn install(root: &Path, packages: &Value) {
+pub fn install_with_python(root: &Path, packages: &Value) {
     use std::io::Write;
     let script = Path::new(REPOSITORY).join("fixtures/rpmdb.py");
     let mut python = Command::new("python3");

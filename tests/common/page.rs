@@ -3,7 +3,7 @@
 //! Screenshots stay in the `html` directory of cargo's directory for tests, `target/tmp`.
 
 use super::browser::Browser;
-use super::{Bench, install, sh};
+use super::{Bench, install_with_python, sh};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -45,7 +45,7 @@ pub fn two_days() -> Bench {
         package("big", "1", &big),
         same
     ]);
-    install(&root, &old);
+    install_with_python(&root, &old);
     bench.snapshot(&root, "--stage bootstrap");
     sh(
         &root,
@@ -62,7 +62,7 @@ pub fn two_days() -> Bench {
         package("big", "2", &big),
         same
     ]);
-    install(&root, &new);
+    install_with_python(&root, &new);
     sh(&root, "echo local > etc/same.conf");
     bench.snapshot(&root, "--stage bootstrap");
     bench

@@ -151,46 +151,6 @@ fn a_comparison_begins_with_a_sum_and_the_causes() {
 }
 
 #[test]
-fn packages_of_a_source_package_are_a_line_unless_each_is_asked_for() {
-    let bench = Bench::new();
-    let root = bench.make("root");
-    let database = root.join("usr/lib/sysimage/rpm");
-    let binary = std::path::Path::new(crate::common::REPOSITORY).join("fixtures/rpmdb.py");
-    let long = "a-package-with-a-name-that-is-longer-than-any-column-would-have-room-for";
-    let record = |version: &str| {
-        let _ = std::fs::remove_dir_all(&database);
-        let package = |name: &str, source: &str| {
-            format!(
-                r#"{{"name": "{name}", "version": "{version}", "release": "1", "arch": "x86_64", "build_time": 5, "source_rpm": "{source}-{version}-1.src.rpm", "files": []}}"#
-            )
-        };
-        let all = ["glibc", "glibc-common", "glibc-langpack-en"].map(|name| package(name, "glibc"));
-        let all = [all.join(","), package(long, long)].join(",");
-        sh(&root, &format!("'{}' . <<< '[{all}]'", binary.display()));
-        bench.snapshot(&root, "--stage bootstrap");
-    };
-    record("2.42");
-    record("2.43.20261129.and.a.version.that.is.long");
-    let shown = bench.prints(1, ["diff", "s"]);
-    assert!(
-        shown.contains("4 packages upgraded") && shown.contains("  glibc (3 packages)"),
-        "{shown}"
-    );
-    assert!(
-        shown
-            .lines()
-            .filter(|line| line.starts_with("  "))
-            .all(|line| line.chars().count() <= 80),
-        "{shown}"
-    );
-    let each = bench.prints(1, ["diff", "s", "-v"]);
-    assert!(
-        each.contains("glibc-langpack-en.x86_64") && each.contains(long),
-        "{each}"
-    );
-}
-
-#[test]
 fn volatile_files_and_paths_are_left_out_where_that_is_asked_for() {
     let bench = two_runs();
     let paths = |arguments: &[&str]| -> Vec<String> {

@@ -30,7 +30,6 @@ mod mock_configs;
 mod normalized;
 mod outputs;
 mod package_layers;
-mod package_lists;
 mod package_names;
 mod package_output;
 mod parsers;

@@ -720,3 +720,21 @@ fn the_lock_file_of_the_fuzz_targets_knows_every_dependency() {
     });
     assert_none(missing.map(str::to_owned).collect());
 }
+
+/// `cargo test` is for who has nothing but Rust.
+#[test]
+fn tests_of_an_ordinary_user_need_no_python() {
+    let mut read = 0;
+    for directory in ["tests/plain", "tests/writers"] {
+        for entry in std::fs::read_dir(Path::new(REPOSITORY).join(directory)).unwrap() {
+            let path = entry.unwrap().path();
+            let text = std::fs::read_to_string(&path).unwrap();
+            for word in [".py", "python3", "install_with_python"] {
+                let has_none = path.ends_with("tidy.rs") || !text.contains(word);
+                assert!(has_none, "{}: {word}", path.display());
+            }
+            read += 1;
+        }
+    }
+    assert!(read > 30, "{read} files");
+}

@@ -1,6 +1,6 @@
 //! Shared by both targets. What `diff` says of two recorded snapshots: packages, files, contents, and how it is shown.
 
-use crate::common::{Bench, install, sh};
+use crate::common::{Bench, install_with_python, sh};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
@@ -18,7 +18,7 @@ pub(crate) fn root(bench: &Bench) -> PathBuf {
          echo conf > etc/same.conf; echo one > etc/free
          find . -exec touch -h -d @1000000000 {} +",
     );
-    install(
+    install_with_python(
         &root,
         &json!([
             package("up", "1.9", &["/usr/bin/up", "/lib/up.so"]),

@@ -1,6 +1,6 @@
 //! Shared by both targets. What is known of recorded snapshots: `which`, `find`, `cat` and `explain`.
 
-use crate::common::{Bench, install, layer, sh};
+use crate::common::{Bench, install_with_python, layer, sh};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -28,7 +28,7 @@ pub(crate) fn install_tool(root: &Path, version: &str) {
     ]);
     let tool = json!({ "name": "tool", "version": version, "release": "1", "arch": "noarch", "files": files });
     let other = json!({ "name": "other", "version": "1", "release": "1", "arch": "noarch", "files": ["/usr/bin"] });
-    install(root, &json!([tool, other]));
+    install_with_python(root, &json!([tool, other]));
 }
 
 /// The layer of this role with its reason.

@@ -1,6 +1,6 @@
 //! Shared by both targets. What can be compared beside snapshots: directories as they are, and images that anybody may have made.
 
-use crate::common::{Bench, install, sh};
+use crate::common::{Bench, install_with_python, sh};
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -14,7 +14,7 @@ pub(crate) fn root(bench: &Bench) -> PathBuf {
           chmod 4755 d/empty; chown 12:34 d/e; setfattr -n user.a -v v d; echo x > $(printf 'd/%0200d' 1)
           find . -exec touch -h -d @1000000000 {} +",
     );
-    install(
+    install_with_python(
         &root,
         &json!([{ "name": "tool", "version": "1", "release": "1", "arch": "noarch", "files": ["/bin/tool"] }]),
     );

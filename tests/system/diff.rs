@@ -1,6 +1,8 @@
 //! What `diff` says of two recorded snapshots: packages, files, contents, and how it is shown.
 
-use crate::common::{Bench, file_differences, install, package_differences, sh, succeeds, text};
+use crate::common::{
+    Bench, file_differences, install_with_python, package_differences, sh, succeeds, text,
+};
 use crate::shared::diff::{file, package, root, same_package};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -14,7 +16,7 @@ fn change(root: &Path) {
          echo 'up to a newer one' > usr/bin/up; echo again built > usr/bin/again; echo less > usr/bin/down
          find usr -newermt @1500000000 ! -type d -exec touch -d @1100000000 {} +; echo two > etc/free",
     );
-    install(
+    install_with_python(
         root,
         &json!([
             package("up", "1.10", &["/usr/bin/up", "/lib/up.so"]),
@@ -415,13 +417,13 @@ fn trouble_is_no_difference() {
 fn names_and_versions_cannot_drive_the_terminal() {
     let bench = Bench::new();
     let root = bench.make("root");
-    install(&root, &json!([]));
+    install_with_python(&root, &json!([]));
     bench.snapshot(&root, "--stage bootstrap");
     std::fs::write(root.join("\x1b[2Jgone\u{202e}"), "x").unwrap();
     std::os::unix::fs::symlink("\x1b]0;t\x07", root.join("link")).unwrap();
     let evil = json!({ "name": "e\u{1b}[31m", "version": "1\n2", "release": "\u{9b}", "arch": "a\tb",
                        "source_rpm": "s\u{7}", "files": ["/link"] });
-    install(&root, &json!([evil]));
+    install_with_python(&root, &json!([evil]));
     bench.snapshot(&root, "--stage bootstrap");
     for arguments in [
         &["diff", "1", "2"][..],
@@ -540,4 +542,44 @@ fn a_closed_pipe_ends_it_without_a_complaint() {
     );
     let output = succeeds(Command::new("bash").args(["-c", &script]));
     assert!(output.ends_with("\n1\n"), "{output}");
+}
+
+#[test]
+fn packages_of_a_source_package_are_a_line_unless_each_is_asked_for() {
+    let bench = Bench::new();
+    let root = bench.make("root");
+    let database = root.join("usr/lib/sysimage/rpm");
+    let binary = std::path::Path::new(crate::common::REPOSITORY).join("fixtures/rpmdb.py");
+    let long = "a-package-with-a-name-that-is-longer-than-any-column-would-have-room-for";
+    let record = |version: &str| {
+        let _ = std::fs::remove_dir_all(&database);
+        let package = |name: &str, source: &str| {
+            format!(
+                r#"{{"name": "{name}", "version": "{version}", "release": "1", "arch": "x86_64", "build_time": 5, "source_rpm": "{source}-{version}-1.src.rpm", "files": []}}"#
+            )
+        };
+        let all = ["glibc", "glibc-common", "glibc-langpack-en"].map(|name| package(name, "glibc"));
+        let all = [all.join(","), package(long, long)].join(",");
+        sh(&root, &format!("'{}' . <<< '[{all}]'", binary.display()));
+        bench.snapshot(&root, "--stage bootstrap");
+    };
+    record("2.42");
+    record("2.43.20261129.and.a.version.that.is.long");
+    let shown = bench.prints(1, ["diff", "s"]);
+    assert!(
+        shown.contains("4 packages upgraded") && shown.contains("  glibc (3 packages)"),
+        "{shown}"
+    );
+    assert!(
+        shown
+            .lines()
+            .filter(|line| line.starts_with("  "))
+            .all(|line| line.chars().count() <= 80),
+        "{shown}"
+    );
+    let each = bench.prints(1, ["diff", "s", "-v"]);
+    assert!(
+        each.contains("glibc-langpack-en.x86_64") && each.contains(long),
+        "{each}"
+    );
 }

@@ -2,7 +2,9 @@
 
 use crate::common::browser::Browser;
 use crate::common::page::{READY, column, page_of, shown, two_days};
-use crate::common::{Bench, install, one_error, package_differences, sh, succeeds, text};
+use crate::common::{
+    Bench, install_with_python, one_error, package_differences, sh, succeeds, text,
+};
 use serde_json::{Value, json};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -206,7 +208,7 @@ fn hostile_names_are_text() {
         &root,
         "mkdir -p usr/bin '</script><script>document.title=1'; echo p > usr/bin/p; echo x > '</script><script>document.title=1/x'",
     );
-    install(
+    install_with_python(
         &root,
         &json!([{ "name": hostile, "version": "<i>1", "release": "&amp;", "arch": "<u>", "files": ["/usr/bin/p"] }]),
     );

@@ -1,7 +1,7 @@
 //! Images that come back into a store, and layers that become one.
 
 use crate::common::image::image;
-use crate::common::{Bench, install, rootstrata, sh, store, succeeds, text};
+use crate::common::{Bench, install_with_python, rootstrata, sh, store, succeeds, text};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,7 +15,7 @@ fn two_runs(bench: &Bench, more: &str) -> PathBuf {
          ln -s tool usr/bin/soft; echo root:x:0:0::/:/bin/sh > etc/passwd; echo log > var/log/a; setfattr -n user.a -v b etc/passwd",
     );
     let packages = json!([{"name": "tool", "version": "1", "release": "1", "arch": "x86_64", "files": ["/usr/bin/tool"]}]);
-    install(&root, &packages);
+    install_with_python(&root, &packages);
     for run in ["one", "two"] {
         sh(&root, &format!("rm -rf deps; echo {run} > etc/run"));
         bench.snapshot(

@@ -24,6 +24,7 @@ mod manual;
 mod mount;
 mod others;
 mod outputs;
+mod package_lists;
 mod package_mounts;
 mod packaging;
 mod page;

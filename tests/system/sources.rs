@@ -1,7 +1,8 @@
 //! What can be compared beside snapshots: directories as they are, and images that anybody may have made.
 
 use crate::common::{
-    Bench, REPOSITORY, file_differences, install, package_differences, settle, sh, succeeds, text,
+    Bench, REPOSITORY, file_differences, install_with_python, package_differences, settle, sh,
+    succeeds, text,
 };
 use crate::shared::sources::{export, root};
 use serde_json::json;
@@ -136,7 +137,7 @@ fn directories_are_compared_without_a_store() {
     assert!(!bench.store().exists());
     // An older version, in a root without a snapshot.
     let tool = json!([{ "name": "tool", "version": "0.9", "release": "1", "arch": "noarch", "files": ["/bin/tool"] }]);
-    install(&copy, &tool);
+    install_with_python(&copy, &tool);
     assert_eq!(
         package_differences(&bench.compared([&a, &b])),
         ["downgraded tool 1-1 0.9-1"]

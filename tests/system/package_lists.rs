@@ -1,7 +1,7 @@
 //! Lists of packages as sides of a comparison, the packages of a snapshot with their details, and bills of materials of them.
 
 use crate::common::rpmdb::files;
-use crate::common::{Bench, install, settle, sh, text};
+use crate::common::{Bench, install_with_python, settle, sh, text};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
@@ -33,7 +33,7 @@ fn recorded(packages: &Value) -> Recorded {
         &root,
         "mkdir -p usr/bin usr/lib; echo x > usr/bin/bash; printf 'ID=fedora\\nVERSION_ID=44\\n' > usr/lib/os-release",
     );
-    install(&root, packages);
+    install_with_python(&root, packages);
     settle(&root);
     bench.snapshot(&root, "");
     Recorded { bench, root }
@@ -230,7 +230,7 @@ fn a_package_that_is_signed_again_is_another_with_the_same_files() {
     let recorded = recorded(&packages());
     let mut others = packages();
     others[0]["signature"] = json!(SIGNATURE.replace("abcdef", "abcdee"));
-    install(&recorded.root, &others);
+    install_with_python(&recorded.root, &others);
     settle(&recorded.root);
     recorded.bench.snapshot(&recorded.root, "");
     let keys = ["s", "s~1"].map(|snapshot| {
