@@ -36,7 +36,7 @@ const fn page(name: &'static str, builds: usize, store: &'static str) -> Page {
     }
 }
 
-/// All documents with commands; those with engines or registries are run with the long tests.
+/// All documents with commands.
 const PAGES: &[Page] = &[
     page("README.md", 2, "/var/cache/mock/rootstrata"),
     page("docs/recording.md", 1, STORE),

@@ -1,7 +1,7 @@
-//! Documents whose commands need no engine and no registry, and what all documents have in common.
+//! What holds for all documents with commands; `tests/long/pages.rs` runs these.
 
 use crate::shared::pages::{
-    blocks, console, documents, names_of_pages, normalised, read, shows_what_happens, whole_lines,
+    blocks, console, documents, names_of_pages, normalised, read, whole_lines,
 };
 use std::collections::BTreeSet;
 
@@ -21,41 +21,6 @@ const NOT_RUN: &[&str] = &[
     "rootstrata mount fedora-rawhide-x86_64@deps-installed /mnt",
     "skopeo copy oci:/var/lib/rootstrata:fedora-rawhide-x86_64:deps-installed docker://registry.example.org/buildroot:latest",
 ];
-
-#[test]
-fn the_readme_shows_what_happens() {
-    shows_what_happens("README.md");
-}
-
-#[test]
-fn recording_shows_what_happens() {
-    shows_what_happens("docs/recording.md");
-}
-
-#[test]
-fn comparing_shows_what_happens() {
-    shows_what_happens("docs/comparing.md");
-}
-
-#[test]
-fn keeping_a_store_shows_what_happens() {
-    shows_what_happens("docs/store.md");
-}
-
-#[test]
-fn policy_shows_what_happens() {
-    shows_what_happens("docs/policy.md");
-}
-
-#[test]
-fn environment_shows_what_happens() {
-    shows_what_happens("docs/environment.md");
-}
-
-#[test]
-fn json_shows_what_happens() {
-    shows_what_happens("docs/json.md");
-}
 
 #[test]
 fn digests_of_another_machine_are_no_difference() {
@@ -79,7 +44,7 @@ fn every_page_with_commands_is_run() {
     let mut with_commands = documents();
     with_commands.retain(|name| !console(&read(name)).is_empty());
     assert_eq!(names_of_pages(), with_commands);
-    let tests = [include_str!("readme.rs"), include_str!("../long/pages.rs")].concat();
+    let tests = include_str!("../long/pages.rs");
     for name in with_commands {
         let call = format!("shows_what_happens(\"{name}\");");
         assert!(tests.contains(&call), "no test runs {name}");
