@@ -267,7 +267,7 @@ fn podman_rebuilds_a_package_in_the_archive() {
         .current_dir(bench.path(""));
     let printed = succeeds(&mut podman);
     assert!(
-        printed.contains("Wrote: /root/rpmbuild/RPMS/noarch/hello-1-1.noarch.rpm"),
+        printed.contains("Wrote: ") && printed.contains("/hello-1-1.noarch.rpm"),
         "{printed}"
     );
 }

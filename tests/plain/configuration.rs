@@ -116,13 +116,15 @@ fn a_user_without_a_home_has_no_store_and_none_is_made_where_the_user_stands() {
         command = Command::new("unshare");
         command.arg("-U").arg(program);
     }
-    command.current_dir(bench.make("here"));
+    let here = bench.make("here");
+    command.current_dir(&here);
     for variable in ["HOME", "XDG_STATE_HOME", "ROOTSTRATA_STORE"] {
         command.env_remove(variable);
     }
     command.env("ROOTSTRATA_CONFIG", "");
-    let output = command.arg("log").output().unwrap();
+    let output = command.args(["snapshot", "/usr/include"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
+    assert_eq!(std::fs::read_dir(&here).unwrap().count(), 0);
     assert!(
         text(&output.stderr).contains("no store is named, and HOME is no absolute path"),
         "{}",

@@ -1,4 +1,4 @@
-//! The units of systemd and the archives of a release.
+//! The units of systemd.
 
 use crate::common::{Bench, REPOSITORY, sh, succeeds, text};
 use std::path::Path;
