@@ -1,5 +1,5 @@
-//! What takes long: power cuts, kills, faults at each system call and each request, damage to each byte, random histories, engines and
-//! registries. `scripts/test --long` installs what these need, and runs this target.
+//! What takes long: power cuts, kills, faults at each system call and each request, damage to each byte, random histories, engines,
+//! registries and the commands of all documents. `scripts/test --long` installs what these need, and runs this target.
 #![allow(clippy::unwrap_used)] // in a test, a panic is a failure
 
 #[path = "../common/mod.rs"]
